@@ -1,0 +1,3 @@
+module github.com/ollelogdahl/concord
+
+go 1.26.0

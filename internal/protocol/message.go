@@ -1,0 +1,195 @@
+package protocol
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Phase is where in its life a member stands.
+type Phase uint8
+
+const (
+	Outside    Phase = iota + 1 // in no ring
+	Joining                     // looking for its place
+	Joined                      // a member
+	Leaving                     // a member that has told its neighbours to do without it
+	Superseded                  // a later life of the same name was met; out for good
+)
+
+var phaseNames = [...]string{"unknown", "outside", "joining", "joined", "leaving", "superseded"}
+
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return phaseNames[0]
+}
+
+// InRing reports whether a member in phase p holds an arc and answers lookups.
+func (p Phase) InRing() bool { return p == Joined || p == Leaving }
+
+// State is what a member says of itself when asked for its ring.
+type State struct {
+	Self    ring.Member
+	Phase   Phase
+	Pred    ring.Member   // zero: unknown
+	Succ    []ring.Member // never longer than the successor count, never self
+	Version uint64        // changes whenever Pred or Succ do
+}
+
+// Head is the first entry of the successor list, zero if that is empty.
+func (s State) Head() ring.Member {
+	if len(s.Succ) == 0 {
+		return ring.Member{}
+	}
+	return s.Succ[0]
+}
+
+// RequestKind says what one member wants of another.
+type RequestKind uint8
+
+const (
+	// AskRing asks for the member's State. It changes nothing.
+	AskRing RequestKind = iota + 1
+	// Notify says: I take you for my successor (Zave's rectify at the
+	// receiver). Answered when the receiver has made up its mind.
+	Notify
+	// Seek asks where Subject belongs; the receiver does nothing about it.
+	Seek
+	// Place asks where Subject belongs; a receiver that finds it belongs
+	// between itself and its head considers it.
+	Place
+	// Introduce tells of Subject. Answered when the receiver has considered
+	// it, if it is any nearer than the head.
+	Introduce
+	// Changed says: my successor list has changed, ask me for it.
+	Changed
+	// Leave says: I am going, and these are my neighbours. Taken only from
+	// the member itself. Answered when the receiver relies on it no more.
+	Leave
+)
+
+var requestNames = [...]string{"unknown", "ring", "notify", "seek", "place", "introduce", "changed", "leave"}
+
+func (k RequestKind) String() string {
+	if int(k) < len(requestNames) {
+		return requestNames[k]
+	}
+	return requestNames[0]
+}
+
+// Request is what one member asks or tells another.
+type Request struct {
+	Kind    RequestKind
+	Subject ring.Member   // Seek, Place, Introduce
+	Joining bool          // Notify: the sender is not a member yet
+	Pred    ring.Member   // Leave: the leaver's predecessor
+	Succ    []ring.Member // Leave: the leaver's successor list
+}
+
+// Verdict is the answer to Seek and Place.
+type Verdict uint8
+
+const (
+	Found Verdict = iota + 1 // the answerer, or its head, has Subject's identifier
+	Taken                    // Subject belongs between the answerer and its head
+	Next                     // one of Closer knows better
+)
+
+// Reply is a member's answer to a Request. State is that of the answerer; for
+// Seek and Place it is the state from before the answerer considered anything.
+type Reply struct {
+	State   State
+	Verdict Verdict       // Seek, Place
+	Closer  []ring.Member // Seek, Place with Next: at most three, nearest to Subject first
+	Refusal Refusal       // Notify, Introduce, Leave; the zero Refusal is consent
+}
+
+// Reason is why a member refuses another's Notify, Introduce or Leave.
+type Reason uint8
+
+const (
+	Consent         Reason = iota // not refused
+	Nearer                        // Notify: my predecessor is nearer to me than you are
+	NameTaken                     // a live member, Other, bears the name
+	IdentifierTaken               // a live member, Other, of another name has the identifier
+	NotReached                    // the sender does not answer where it says it is
+	Outdated                      // a later life of the sender, Other, is known
+	Busy                          // too much at once; ask again
+	NotInRing                     // the receiver is in no ring, or on its way out of it
+)
+
+var reasonNames = [...]string{"consent", "nearer", "name taken", "identifier taken", "not reached", "outdated", "busy", "not in the ring"}
+
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Refusal is a Reason with whom it speaks of and what happened, in words.
+type Refusal struct {
+	Reason Reason
+	Other  ring.Member
+	Detail string
+}
+
+// FailureKind is what became of a request that got no Reply.
+type FailureKind uint8
+
+const (
+	// TimedOut: no answer in time. Says little: the member may be slow.
+	TimedOut FailureKind = iota + 1
+	// Unreachable: the connection could not be made or broke. Says little.
+	Unreachable
+	// Refused: nobody listens at the address. The member is gone.
+	Refused
+	// WrongMember: somebody else, By, answered at the address, or a later
+	// life of the member. The member is gone.
+	WrongMember
+	// WrongRing: the other's settings differ, in what Differing names.
+	WrongRing
+	// NotJoined: it answered as itself, and is in no ring.
+	NotJoined
+	// Invalid: one side could not accept what the other sent.
+	Invalid
+	// Cancelled: the caller gave up or is stopping. Says nothing at all.
+	Cancelled
+)
+
+var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled"}
+
+func (k FailureKind) String() string {
+	if int(k) < len(failureNames) {
+		return failureNames[k]
+	}
+	return failureNames[0]
+}
+
+// Failure is why a request got no Reply. It is the one error type of a
+// transport.
+type Failure struct {
+	Kind      FailureKind
+	By        ring.Member // who answered instead, where known
+	Differing []string    // WrongRing: settings by their names in Config
+	Detail    string      // what happened, in words; never empty for Invalid
+}
+
+func (f *Failure) Error() string {
+	var b strings.Builder
+	b.WriteString(f.Kind.String())
+	if len(f.Differing) > 0 {
+		fmt.Fprintf(&b, ": %s differs", strings.Join(f.Differing, ", "))
+	}
+	if !f.By.IsZero() {
+		fmt.Fprintf(&b, " (answered by %s)", f.By)
+	}
+	if f.Detail != "" {
+		b.WriteString(": ")
+		b.WriteString(f.Detail)
+	}
+	return b.String()
+}

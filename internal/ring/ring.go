@@ -1,0 +1,186 @@
+// Package ring is arithmetic on the identifier circle: points, arcs and the
+// members that stand at points. It holds no state and knows no protocol.
+//
+// Identifiers are 0 … 2^m − 1 with m in 1…64. Every comparison here is one of
+// order along a clockwise walk; "<" between identifiers means nothing on a
+// circle and must not be used anywhere else in this module.
+package ring
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"net"
+	"strconv"
+)
+
+// Bounds on what a member may call itself. Messages that exceed them are
+// refused whole.
+const (
+	MaxNameLength    = 255
+	MaxAddressLength = 261 // a DNS name of 253, a colon, a port, and brackets
+)
+
+// Between reports whether a clockwise walk that starts at a meets x strictly
+// before b. So Between(a, x, a) holds for every x other than a, and neither
+// Between(a, a, b) nor Between(a, b, b) ever holds.
+//
+// It needs no modulus: identifiers below 2^m keep their cyclic order when the
+// differences are taken modulo 2^64.
+func Between(a, x, b uint64) bool {
+	if a == b {
+		return x != a
+	}
+	return x != a && x-a < b-a
+}
+
+// Arc is the points clockwise after After, up to and including To.
+// An arc with After == To is the whole circle.
+type Arc struct {
+	After, To uint64
+}
+
+// Contains reports whether id lies on the arc, which is closed at the right.
+func (a Arc) Contains(id uint64) bool {
+	return id == a.To || Between(a.After, id, a.To)
+}
+
+// Whole reports whether the arc is the whole circle.
+func (a Arc) Whole() bool { return a.After == a.To }
+
+func (a Arc) String() string { return fmt.Sprintf("(%d, %d]", a.After, a.To) }
+
+// Member is one life of one process, as others know it.
+// The zero Member stands for "none".
+type Member struct {
+	ID   uint64
+	Name string
+	Addr string
+	// Incarnation tells the lives of one name apart and is compared only
+	// within one name. Zero means a member of the existing library, which
+	// has none; there the address decides.
+	Incarnation uint64
+}
+
+// IsZero reports whether m stands for no member.
+func (m Member) IsZero() bool { return m.Name == "" && m.Addr == "" }
+
+// Anyone reports whether m is no more than an address: whoever answers there.
+func (m Member) Anyone() bool { return m.Name == "" && m.Addr != "" }
+
+// Older reports whether m speaks the base contract only.
+func (m Member) Older() bool { return m.Incarnation == 0 && m.Name != "" }
+
+// Supersedes reports whether m is a later life of the name that o bears.
+func (m Member) Supersedes(o Member) bool {
+	return m.ID == o.ID && m.Incarnation > o.Incarnation && o.Incarnation != 0
+}
+
+func (m Member) String() string {
+	if m.IsZero() {
+		return "none"
+	}
+	return fmt.Sprintf("%s (%d) %s", m.Name, m.ID, m.Addr)
+}
+
+// Space is an identifier circle: how wide it is and how names are put on it.
+type Space struct {
+	Bits uint
+	Hash func([]byte) uint64
+}
+
+// SHA256 is the default hash: the first 8 bytes of SHA-256, big-endian.
+func SHA256(data []byte) uint64 {
+	sum := sha256.Sum256(data)
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// Mask has the bits that an identifier may have.
+func (s Space) Mask() uint64 { return ^uint64(0) >> (64 - s.Bits) }
+
+// ID is the identifier of a key or a name: the low Bits bits of its hash.
+func (s Space) ID(data []byte) uint64 { return s.Hash(data) & s.Mask() }
+
+// Distance is the number of steps of a clockwise walk from a to b.
+func (s Space) Distance(a, b uint64) uint64 { return (b - a) & s.Mask() }
+
+// Add is the point d steps clockwise from a.
+func (s Space) Add(a, d uint64) uint64 { return (a + d) & s.Mask() }
+
+// Class is the distance class of b seen from a: the position of the highest
+// bit of the clockwise distance, 0 for a itself.
+func (s Space) Class(a, b uint64) int { return bits.Len64(s.Distance(a, b)) }
+
+// Check reports what is wrong with a member that somebody named: its name or
+// address is missing, too long or no address, or its identifier is not the
+// hash of its name.
+func (s Space) Check(m Member) error {
+	if m.Name == "" {
+		return errors.New("a member without a name")
+	}
+	if len(m.Name) > MaxNameLength {
+		return fmt.Errorf("a member's name of %d bytes (at most %d)", len(m.Name), MaxNameLength)
+	}
+	if err := CheckAddress(m.Addr); err != nil {
+		return fmt.Errorf("member %q: %w", m.Name, err)
+	}
+	if want := s.ID([]byte(m.Name)); m.ID != want {
+		return fmt.Errorf("member %q: identifier %d is not the hash of its name, %d", m.Name, m.ID, want)
+	}
+	return nil
+}
+
+// CheckAddress reports what keeps addr from being one that can be dialled:
+// host:port with a host and a port of 1 … 65535.
+func CheckAddress(addr string) error {
+	if len(addr) > MaxAddressLength {
+		return fmt.Errorf("address of %d bytes (at most %d)", len(addr), MaxAddressLength)
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q is not host:port", addr)
+	}
+	if host == "" {
+		return fmt.Errorf("address %q has no host", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("address %q: port must be 1 … 65535", addr)
+	}
+	return nil
+}
+
+// Settings are what all members of one ring must share. Members whose
+// settings differ refuse each other.
+type Settings struct {
+	Cluster uint64 // first 8 bytes of the SHA-256 of the cluster's name, 0 for none
+	Bits    uint   // width of the circle
+	Check   uint64 // the kept bits of Hash("concord")
+}
+
+// Settings describes the space s together with the name of the cluster.
+func (s Space) Settings(cluster string) Settings {
+	out := Settings{Bits: s.Bits, Check: s.ID([]byte("concord"))}
+	if cluster != "" {
+		out.Cluster = SHA256([]byte(cluster))
+	}
+	return out
+}
+
+// Differing names the settings, as the configuration calls them, in which s
+// and o differ. HashFunc is judged only where HashBits agree, since the kept
+// bits of one function differ too when the widths do.
+func (s Settings) Differing(o Settings) []string {
+	var names []string
+	if s.Cluster != o.Cluster {
+		names = append(names, "Cluster")
+	}
+	switch {
+	case s.Bits != o.Bits:
+		names = append(names, "HashBits")
+	case s.Check != o.Check:
+		names = append(names, "HashFunc")
+	}
+	return names
+}

@@ -1,0 +1,51 @@
+package routing
+
+import (
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// MaxAvoid bounds how many silent members a Query names.
+const MaxAvoid = 16
+
+// MaxCloser bounds how many closer members an Answer names.
+const MaxCloser = 3
+
+// Query asks a member where an identifier belongs.
+type Query struct {
+	ID    uint64
+	Avoid []uint64 // identifiers of members found silent; not to be named as closer
+}
+
+// Verdict is the kind of an Answer.
+type Verdict uint8
+
+const (
+	Mine   Verdict = iota + 1 // the answerer owns the identifier
+	Owned                     // Owner owns it, as its predecessor, the answerer, says
+	Closer                    // one of Closer knows better
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Mine:
+		return "mine"
+	case Owned:
+		return "owned"
+	case Closer:
+		return "closer"
+	}
+	return "unknown"
+}
+
+// Answer is what a member knows of where an identifier belongs.
+type Answer struct {
+	Verdict Verdict
+	Owner   ring.Member   // Mine, Owned
+	Arc     ring.Arc      // Mine, Owned: all of it is Owner's
+	HasArc  bool          // false when an older member answered
+	Age     time.Duration // how old the certainty was when the answer was given
+	Lease   time.Duration // how long the owner lets it be relied on
+	Closer  []ring.Member // at most MaxCloser, nearest to the identifier first
+}

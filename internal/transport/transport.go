@@ -1,0 +1,74 @@
+// Package transport is how members reach each other: the interface that the
+// runtime drives. Package transport/grpc speaks the wire contract, package
+// transport/memory connects members of one process and can make faults;
+// package transporttest is the suite that each must pass.
+package transport
+
+import (
+	"context"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// Envelope is what every request says besides what it asks.
+type Envelope struct {
+	// From is who asks: zero for a client and for an older member.
+	From ring.Member
+	// To is whom the request is meant for. A To that is Anyone is meant for
+	// whoever answers at the address. Addr is set on the asking side only.
+	To ring.Member
+	// Settings are the asker's.
+	Settings ring.Settings
+	// Older is set on the answering side when the request speaks the base
+	// contract only; From and Settings are then unknown.
+	Older bool
+}
+
+// Handler answers requests. Its methods are called concurrently. Their error,
+// if not nil, is a *protocol.Failure of kind WrongMember, WrongRing, NotJoined,
+// Invalid or Cancelled, and arrives at the asker as such.
+//
+// A To is only ever compared by ID, and Incarnation if that is not zero: the
+// name and the address of a To do not travel.
+type Handler interface {
+	// Maintain answers a request of the ring's maintenance. It may take as
+	// long as the context allows.
+	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
+	// Route answers one step of a lookup; it returns at once.
+	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
+	// FindSuccessor does a whole lookup for an older member.
+	FindSuccessor(ctx context.Context, env Envelope, id uint64) (ring.Member, error)
+}
+
+// Transport reaches other members and receives from them.
+//
+// The methods may be called concurrently. Every error of Maintain and Route is
+// a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
+// that is cancelled gives Cancelled, and a transport that was closed Cancelled.
+type Transport interface {
+	// Addr is where the transport receives: host and port as bound.
+	Addr() string
+	// Serve starts to receive. It is called once and does not block.
+	Serve(h Handler)
+	// Maintain asks the member env.To at env.To.Addr and waits for the reply.
+	// A member that speaks the base contract only is asked in its terms.
+	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
+	// Route asks for one step of a lookup. An older member answers Owned
+	// without an arc.
+	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
+	// Broken registers f, called with an address when a connection to it that
+	// had been up has ended and it was not this side that ended it. It must be
+	// called before the first request and f must not block.
+	Broken(f func(addr string))
+	// Limit sets how many idle connections are kept; those least recently used
+	// are closed first. Connections in use are not touched.
+	Limit(idle int)
+	// Connections is how many outgoing connections are open or being opened.
+	Connections() int
+	// Close ends every connection in both directions, in-flight requests with
+	// them, and returns when no goroutine of the transport is left. Calls
+	// after the first do nothing.
+	Close() error
+}
