@@ -1,0 +1,247 @@
+package protocol
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// acquaintance is a member heard of at some time, dead or alive. Acquaintances
+// are how a ring that fell apart finds itself again.
+type acquaintance struct {
+	ring.Member
+	// pending: this member may not be in my ring. Cleared only when a
+	// placement that starts there has found me, or when it does not answer.
+	pending bool
+	// met: it has answered, in this life, at the address that it advertises.
+	met bool
+	// silent counts how often in a row it did not answer.
+	silent uint8
+	// next is the round before which it is not asked on our own account.
+	next uint64
+}
+
+func (m *Machine) acquaintance(x ring.Member) *acquaintance {
+	for i := range m.acq {
+		if m.acq[i].Member == x {
+			return &m.acq[i]
+		}
+	}
+	return nil
+}
+
+// remember returns the record of x, made if there is room for it. It returns
+// nil for this member itself, for an earlier life of a member known, and for
+// one that is not kept.
+func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
+	if x.Name == "" || x.ID == m.self.ID {
+		return nil
+	}
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.ID != x.ID {
+			continue
+		}
+		switch {
+		case a.Member == x:
+			return a
+		case x.Incarnation > a.Incarnation, x.Older() && a.Older():
+			*a = acquaintance{Member: x} // a new life: what was known of the old does not apply
+			m.dirty = true
+			return a
+		}
+		return nil
+	}
+	i := len(m.acq)
+	if i >= m.cfg.Acquaintances {
+		if i = m.victim(x, pending); i < 0 {
+			return nil
+		}
+		m.acq[i] = acquaintance{Member: x}
+	} else {
+		m.acq = append(m.acq, acquaintance{Member: x})
+	}
+	m.dirty = true
+	return &m.acq[i]
+}
+
+// victim chooses whose place x takes when all places are taken, -1 for none:
+// one that a pointer names anyway; a silent one if those are more than half;
+// one of the distance class that has the most, so that the acquaintances
+// spread over the circle; for a pending newcomer anyone that is not pending.
+func (m *Machine) victim(x ring.Member, pending bool) int {
+	var silent, settled []int
+	var classes [65][]int
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.pending {
+			continue
+		}
+		if m.inView(a.Member) {
+			return i
+		}
+		settled = append(settled, i)
+		if a.silent > 0 {
+			silent = append(silent, i)
+		} else {
+			c := m.class(a.ID)
+			classes[c] = append(classes[c], i)
+		}
+	}
+	if 2*len(silent) > len(m.acq) {
+		return m.pick(silent)
+	}
+	if own := m.class(x.ID); !pending {
+		classes[own] = append(classes[own], -1) // the newcomer competes too
+	}
+	var fullest []int
+	for _, c := range classes {
+		if len(c) > len(fullest) {
+			fullest = c
+		}
+	}
+	if len(fullest) > 0 {
+		return m.pick(fullest)
+	}
+	if pending && len(settled) > 0 {
+		return m.pick(settled)
+	}
+	return -1
+}
+
+func (m *Machine) pick(of []int) int { return of[m.rng.Uint64()%uint64(len(of))] }
+
+// class is the distance class of id: the highest bit of the clockwise distance.
+func (m *Machine) class(id uint64) int {
+	return bits.Len64((id - m.self.ID) & (^uint64(0) >> (64 - m.cfg.Bits)))
+}
+
+// hearsay remembers a member that somebody named.
+func (m *Machine) hearsay(x ring.Member) { m.remember(x, false) }
+
+// learn remembers whom an answer named.
+func (m *Machine) learn(s State) {
+	m.noticeRival(s.Pred)
+	m.hearsay(s.Pred)
+	for _, x := range s.Succ {
+		m.noticeRival(x)
+		m.hearsay(x)
+	}
+}
+
+// rememberPending remembers a member that may be in another ring. If there is
+// no room it is placed at once instead, so that it is not lost.
+func (m *Machine) rememberPending(x ring.Member) {
+	if a := m.remember(x, true); a != nil {
+		if !a.pending && a.silent == 0 {
+			a.pending = true
+			a.next = 0
+			m.dirty = true
+		}
+		return
+	}
+	if x.Name != "" && x.ID != m.self.ID {
+		m.placeOther(x)
+	}
+}
+
+// heard notes that x itself spoke. One that had been silent may have been cut
+// off, with others: it is pending again.
+func (m *Machine) heard(x ring.Member) {
+	if x.ID == m.self.ID && x != m.self && x.Name != "" {
+		m.noticeRival(x)
+		return
+	}
+	a := m.remember(x, false)
+	if a == nil {
+		return
+	}
+	a.next = min(a.next, m.round)
+	if a.silent > 0 {
+		a.silent = 0
+		a.pending = !m.inView(x)
+		m.dirty = true
+	}
+	if m.phase == Joined {
+		for _, s := range m.succ {
+			if x.Supersedes(s) {
+				m.kick() // the old life is gone; asking will show it
+			}
+		}
+	}
+}
+
+// met notes that x answered at the address that it advertises.
+func (m *Machine) met(x ring.Member) {
+	m.heard(x)
+	if a := m.acquaintance(x); a != nil {
+		a.met = true
+	}
+}
+
+func (m *Machine) hasMet(x ring.Member) bool {
+	a := m.acquaintance(x)
+	return a != nil && a.met && a.silent == 0
+}
+
+// silence notes that x did not answer.
+func (m *Machine) silence(x ring.Member) {
+	a := m.remember(x, false)
+	if a == nil || a.Member != x {
+		return
+	}
+	if a.silent < 8 {
+		a.silent++
+	}
+	a.pending = false
+	a.next = m.round + m.backoff(int(a.silent))
+	m.dirty = true
+}
+
+// backoff is the number of rounds until a silent member is tried again:
+// K·2^silent/2, at most 2K, and sooner in a ring of one, which has nothing
+// else to do.
+func (m *Machine) backoff(silent int) uint64 {
+	k := m.cfg.CheckEvery
+	if len(m.succ) == 0 {
+		return uint64(min(1<<silent, max(1, k/2)))
+	}
+	return uint64(min(k<<silent/2, 2*k))
+}
+
+// forget drops a life that is over.
+func (m *Machine) forget(x ring.Member) {
+	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })
+	m.gone = x
+	m.dirty = true
+}
+
+// postpone keeps x but does not ask it again in this round.
+func (m *Machine) postpone(x ring.Member) {
+	if a := m.acquaintance(x); a != nil {
+		a.next = m.round + 1
+	}
+}
+
+// eligible reports whether x may be asked on our own account now.
+func (m *Machine) eligible(x ring.Member) bool {
+	a := m.acquaintance(x)
+	return a == nil || a.next <= m.round
+}
+
+// nearestCandidate is the live acquaintance nearest after this member that is
+// a better successor than the head.
+func (m *Machine) nearestCandidate() (ring.Member, bool) {
+	var best ring.Member
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.silent > 0 || a.next > m.round || !m.nearer(a.Member) {
+			continue
+		}
+		if best.IsZero() || ring.Between(m.self.ID, a.ID, best.ID) {
+			best = a.Member
+		}
+	}
+	return best, !best.IsZero()
+}

@@ -1,0 +1,283 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// approach is the one operation on the successor side: stabilize, consider and
+// recover. They are one because they differ only in whom they begin with: each
+// asks a member for its ring, tests again whether that member belongs at the
+// head of the list, adopts what it says, and goes on with its predecessor if
+// that is nearer still. So no two questions about the head are ever open at
+// once, and whatever wants a member considered remembers it and kicks.
+type approach struct {
+	open    bool
+	call    uint64
+	asked   ring.Member
+	attempt int
+	steps   int
+	// heard is the head that has answered in this approach, and headPred the
+	// predecessor that it named.
+	heard, headPred ring.Member
+	// recovering: the list is empty; rest are those not yet asked, and
+	// addresses after them.
+	recovering bool
+	rest       []ring.Member
+	// waiters are the tokens to be answered when this approach has ended.
+	waiters []uint64
+}
+
+// kick starts an approach now, or another when the open one has ended.
+func (m *Machine) kick() {
+	if m.phase != Joined {
+		return
+	}
+	if m.approach.open {
+		m.again = true
+		return
+	}
+	m.startApproach()
+}
+
+func (m *Machine) startApproach() {
+	m.again = false
+	m.approach = approach{open: true, waiters: m.waiters}
+	m.waiters = nil
+	m.approachNext()
+}
+
+// approachNext asks whom there is to ask: a member that may be nearer than the
+// head, else the head, else nobody.
+func (m *Machine) approachNext() {
+	op := &m.approach
+	if op.steps++; op.steps > maxSteps {
+		m.endApproach()
+		return
+	}
+	if len(m.succ) == 0 {
+		m.recover()
+		return
+	}
+	if x, ok := m.nearestCandidate(); ok {
+		m.approachAsk(x)
+		return
+	}
+	if op.heard != m.succ[0] {
+		m.approachAsk(m.succ[0])
+		return
+	}
+	m.endApproach()
+}
+
+func (m *Machine) approachAsk(x ring.Member) {
+	m.approach.asked = x
+	m.approach.attempt = 0
+	m.approach.call = m.ask(x, Request{Kind: AskRing}, 0, false)
+}
+
+func (m *Machine) approachAnswer(a Answer) {
+	op := &m.approach
+	x := op.asked
+	if f := a.Failure; f != nil {
+		switch f.Kind {
+		case Cancelled:
+			m.closeApproach()
+		case TimedOut, Unreachable:
+			// One time-out is not evidence: ask again, and allow more time.
+			if op.attempt == 0 && !(op.recovering && x.Anyone()) {
+				op.attempt++
+				op.call = m.ask(x, Request{Kind: AskRing}, op.attempt, false)
+				return
+			}
+			m.noAnswer(x)
+		case WrongMember:
+			m.forget(x)
+			m.approachWithout(x)
+		case NotJoined:
+			m.notInRing(x, State{Phase: Outside})
+		default:
+			m.noAnswer(x)
+		}
+		return
+	}
+	st := a.Reply.State
+	if x.Anyone() {
+		// An address given by configuration; now we know who is there.
+		if st.Self == m.self || st.Self.IsZero() {
+			m.learn(st)
+			m.approachNext()
+			return
+		}
+		x = st.Self
+		op.asked = x
+		m.rememberPending(x)
+	}
+	if st.Self != x {
+		// It goes by another address or name than those it was asked under.
+		m.forget(x)
+		m.hearsay(st.Self)
+		m.approachWithout(x)
+		return
+	}
+	m.met(x)
+	m.learn(st)
+	if st.Phase != Joined {
+		m.notInRing(x, st)
+		return
+	}
+	m.adopt(x, st)
+}
+
+// adopt uses the answer of x, which is alive and in the ring, if x still
+// belongs at the head of the list.
+func (m *Machine) adopt(x ring.Member, st State) {
+	op := &m.approach
+	head := m.head()
+	switch {
+	case x == head:
+		m.setSucc(m.cut(x, st.Succ))
+	case m.nearer(x):
+		m.setSucc(m.cut(x, st.Succ))
+		if head.IsZero() {
+			// The way out of a ring of one. Whether all that x knows is one
+			// ring with us, a placement from there will show.
+			m.rememberPending(x)
+		} else if !slices.Contains(st.Succ, head) {
+			m.tell(x, Request{Kind: Introduce, Subject: head})
+		}
+	default:
+		m.approachNext() // the head is nearer by now
+		return
+	}
+	m.certain = m.now
+	m.dirty = true
+	op.recovering, op.rest = false, nil
+	op.heard, op.headPred = x, st.Pred
+	if p := st.Pred; m.nearer(p) {
+		if op.steps++; op.steps <= maxSteps {
+			m.approachAsk(p)
+			return
+		}
+	}
+	m.approachNext()
+}
+
+// noAnswer goes on after x did not answer.
+func (m *Machine) noAnswer(x ring.Member) {
+	if !x.Anyone() {
+		m.silence(x)
+	}
+	m.approachWithout(x)
+}
+
+// notInRing goes on after x answered as itself but is in no ring, or on its
+// way out of it.
+func (m *Machine) notInRing(x ring.Member, st State) {
+	switch {
+	case x.Anyone():
+	case st.Phase == Joining, st.Phase == Leaving:
+		// The one will speak up when it is there; the other is still named by
+		// members that have not heard of its leave.
+		m.postpone(x)
+	default:
+		m.forget(x)
+	}
+	m.approachWithout(x)
+}
+
+// approachWithout drops x if it was the head, and goes on.
+func (m *Machine) approachWithout(x ring.Member) {
+	op := &m.approach
+	if op.recovering {
+		m.recoverNext()
+		return
+	}
+	if x == m.head() {
+		m.dropSucc(x)
+		if len(m.succ) == 0 {
+			m.recoverAll()
+			return
+		}
+	}
+	m.approachNext()
+}
+
+// endApproach notifies the head if it does not name this member as its
+// predecessor. Zave's protocol notifies in every round; where the head has
+// named us already, that would change nothing.
+func (m *Machine) endApproach() {
+	op := &m.approach
+	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
+		m.ask(h, Request{Kind: Notify}, 0, true)
+	}
+	m.closeApproach()
+}
+
+func (m *Machine) closeApproach() {
+	for _, t := range m.approach.waiters {
+		m.respond(t, Refusal{})
+	}
+	m.approach = approach{}
+	if m.again && m.phase == Joined {
+		m.startApproach()
+	}
+}
+
+// recoverAll looks for anyone at all after the last successor was lost: the
+// predecessor, every acquaintance clockwise, and the addresses given.
+func (m *Machine) recoverAll() { m.startRecover(true) }
+
+// recover does the same in a ring of one, which has done it before: only those
+// whose time has come.
+func (m *Machine) recover() { m.startRecover(false) }
+
+func (m *Machine) startRecover(all bool) {
+	op := &m.approach
+	op.recovering = true
+	op.rest = nil
+	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
+		op.rest = append(op.rest, m.pred)
+	}
+	var known []ring.Member
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.Member != m.pred && (all && a.silent == 0 || a.next <= m.round) {
+			known = append(known, a.Member)
+		}
+	}
+	slices.SortStableFunc(known, func(x, y ring.Member) int {
+		switch {
+		case x.ID == y.ID:
+			return 0
+		case ring.Between(m.self.ID, x.ID, y.ID):
+			return -1
+		}
+		return 1
+	})
+	op.rest = append(op.rest, known...)
+	if all || m.round%uint64(max(1, m.cfg.CheckEvery/2)) == 0 {
+		for _, addr := range m.seeds {
+			op.rest = append(op.rest, ring.Member{Addr: addr})
+		}
+	}
+	m.recoverNext()
+}
+
+func (m *Machine) recoverNext() {
+	op := &m.approach
+	if len(op.rest) > 0 {
+		x := op.rest[0]
+		op.rest = op.rest[1:]
+		m.approachAsk(x)
+		return
+	}
+	op.recovering = false
+	// A predecessor that was heard of late, and is not known dead, is no
+	// reason to claim the whole circle.
+	if a := m.acquaintance(m.pred); m.pred.IsZero() || a == nil || a.silent > 0 {
+		m.alone()
+	}
+	m.closeApproach()
+}

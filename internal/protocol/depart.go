@@ -1,0 +1,139 @@
+package protocol
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// departure is a polite leave: both neighbours are told, and lookups answered
+// until they do without this member.
+type departure struct {
+	open  bool
+	calls []notice
+	again []ring.Member // asked us to wait: they leave first
+}
+
+type notice struct {
+	call uint64
+	to   ring.Member
+}
+
+// departRetry is how long a member waits for a neighbour that leaves first.
+const departRetry = 20 * time.Millisecond
+
+func (m *Machine) startDepart() {
+	switch m.phase {
+	case Joined:
+	case Leaving:
+		return
+	default:
+		m.last = append(m.last, DepartDone{})
+		return
+	}
+	m.closeAll()
+	m.phase = Leaving
+	m.dirty = true
+	m.depart = departure{open: true}
+	m.notice(m.pred)
+	m.notice(m.head())
+	m.departCheck()
+}
+
+// notice tells a neighbour that this member is leaving.
+func (m *Machine) notice(x ring.Member) {
+	if x.Name == "" || x.Older() || x.ID == m.self.ID {
+		return
+	}
+	for _, n := range m.depart.calls {
+		if n.to == x {
+			return
+		}
+	}
+	call := m.ask(x, Request{Kind: Leave, Pred: m.pred, Succ: m.succ}, 0, true)
+	m.depart.calls = append(slices.Clip(m.depart.calls), notice{call, x})
+}
+
+func (m *Machine) departAnswer(a Answer) {
+	d := &m.depart
+	i := slices.IndexFunc(d.calls, func(n notice) bool { return n.call == a.Call })
+	if i < 0 {
+		return
+	}
+	to := d.calls[i].to
+	d.calls = slices.Concat(d.calls[:i], d.calls[i+1:])
+	if a.Failure == nil && a.Reply.Refusal.Reason == Busy {
+		d.again = append(slices.Clip(d.again), to)
+		m.due = m.now + departRetry
+		m.emit(WakeAt{At: m.due})
+	}
+	m.departCheck()
+}
+
+// continueDepart tells those again that asked this member to wait.
+func (m *Machine) continueDepart() {
+	again := m.depart.again
+	m.depart.again = nil
+	for _, x := range again {
+		m.notice(x)
+	}
+	m.departCheck()
+}
+
+func (m *Machine) departCheck() {
+	if d := &m.depart; d.open && len(d.calls) == 0 && len(d.again) == 0 {
+		d.open = false
+		m.last = append(m.last, DepartDone{})
+	}
+}
+
+// left hears from x that it is leaving. That is a hint and not a write: its
+// neighbours, which it names, are asked before they are relied on.
+func (m *Machine) left(x ring.Member, req Request, token uint64) {
+	if x.Name == "" || x.ID == m.self.ID {
+		m.emit(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave without a sender, or from oneself"}})
+		return
+	}
+	if m.phase == Leaving {
+		// Two neighbours leave at once: the lower identifier goes first.
+		if m.self.ID < x.ID {
+			m.respond(token, Refusal{Reason: Busy})
+			return
+		}
+		if x == m.pred {
+			m.notice(req.Pred)
+		}
+		if x == m.head() && len(req.Succ) > 0 {
+			m.notice(req.Succ[0])
+		}
+		m.respond(token, Refusal{})
+		return
+	}
+	m.forget(x)
+	for _, y := range req.Succ {
+		m.hearsay(y)
+	}
+	inList := slices.Contains(m.succ, x)
+	if x == m.pred {
+		switch p := req.Pred; {
+		case p.IsZero() || p.ID == m.self.ID:
+			m.setPred(ring.Member{}, CausePredecessorLeft)
+		case len(m.rects) < maxRectifications:
+			m.hearsay(p)
+			r := rectification{n: p, gone: x, left: true}
+			if !inList {
+				r.token = token
+				token = 0
+			}
+			m.startRectification(r)
+		}
+	}
+	if inList {
+		m.dropSucc(x)
+		m.wait(token)
+		m.kick()
+	} else if token != 0 {
+		m.respond(token, Refusal{})
+	}
+}

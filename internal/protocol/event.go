@@ -1,0 +1,162 @@
+package protocol
+
+import (
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Event is something that happened to a member.
+type Event interface{ event() }
+
+type (
+	// Tick: the time of the latest WakeAt has come.
+	Tick struct{}
+	// Create: become a ring of one.
+	Create struct{}
+	// Join: become a member of the ring that one of the addresses leads to.
+	// The addresses are kept, to find the ring again when all else is lost.
+	Join struct{ Via []string }
+	// GiveUp: the open join is wanted no longer.
+	GiveUp struct{}
+	// Depart: leave politely.
+	Depart struct{}
+	// Answer: what became of an Ask. Reply counts only if Failure is nil.
+	Answer struct {
+		Call    uint64
+		Reply   Reply
+		Failure *Failure
+	}
+	// Asked: From asks for Request. From is zero for a client or an older
+	// member that did not say who it is.
+	Asked struct {
+		Token   uint64
+		From    ring.Member
+		Request Request
+	}
+	// Lost: a connection to the address broke, or someone reports that the
+	// member there does not serve. Evidence to look, not to act.
+	Lost struct{ Addr string }
+	// Learned: these members were named in answers to lookups.
+	Learned struct{ Members []ring.Member }
+)
+
+func (Tick) event()    {}
+func (Create) event()  {}
+func (Join) event()    {}
+func (GiveUp) event()  {}
+func (Depart) event()  {}
+func (Answer) event()  {}
+func (Asked) event()   {}
+func (Lost) event()    {}
+func (Learned) event() {}
+
+// Effect is something to be done for a member.
+type Effect interface{ effect() }
+
+type (
+	// Ask: send the request and deliver an Answer with the call number.
+	Ask struct {
+		Call    uint64
+		To      ring.Member
+		Request Request
+		// Attempt counts earlier attempts that ended without evidence. The
+		// time allowed should grow with it.
+		Attempt int
+		// Patient: the other asks third members before it answers, so the
+		// time allowed must cover their time-outs.
+		Patient bool
+	}
+	// Tell: send the request; what becomes of it is not wanted.
+	Tell struct {
+		To      ring.Member
+		Request Request
+	}
+	// Respond: answer the Asked event of that token.
+	Respond struct {
+		Token   uint64
+		Reply   Reply
+		Failure *Failure
+	}
+	// WakeAt: deliver a Tick at this time; replaces the one before.
+	WakeAt struct{ At time.Duration }
+	// Publish: the state that others may read has changed.
+	Publish struct{ View *View }
+	// RangeChanged: the member's arc of the circle has changed.
+	RangeChanged struct {
+		Old, New       ring.Arc
+		HadOld, HasNew bool
+		Cause          Cause
+	}
+	// JoinDone: the join is over. It failed unless Causes is nil.
+	JoinDone struct{ Causes []JoinCause }
+	// DepartDone: the neighbours do without the member, or cannot be told.
+	DepartDone struct{}
+)
+
+func (Ask) effect()          {}
+func (Tell) effect()         {}
+func (Respond) effect()      {}
+func (WakeAt) effect()       {}
+func (Publish) effect()      {}
+func (RangeChanged) effect() {}
+func (JoinDone) effect()     {}
+func (DepartDone) effect()   {}
+
+// Cause is why a member's range changed.
+type Cause uint8
+
+const (
+	CauseCreated           Cause = iota + 1
+	CauseJoined                  // the member learned its predecessor after a join
+	CausePredecessorJoined       // a nearer predecessor was adopted
+	CausePredecessorFailed       // the predecessor did not answer; another was adopted
+	CausePredecessorLeft         // the predecessor left politely
+	CauseAlone                   // nobody else answers; a ring of one
+	CauseSuperseded              // a later life of the same name was met
+)
+
+var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded"}
+
+func (c Cause) String() string {
+	if int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return causeNames[0]
+}
+
+// JoinCause is why a join through one member did not succeed: a Failure, or the
+// Refusal of the member At.
+type JoinCause struct {
+	At      ring.Member // who was asked; Anyone for a given address
+	Failure *Failure
+	Refusal Refusal
+}
+
+// Permanent reports whether trying again cannot help.
+func (c JoinCause) Permanent() bool {
+	if c.Failure != nil {
+		return c.Failure.Kind == WrongRing || c.Failure.Kind == Invalid
+	}
+	switch c.Refusal.Reason {
+	case NameTaken, IdentifierTaken, NotReached:
+		return true
+	}
+	return false
+}
+
+// View is an immutable picture of a member's pointers.
+type View struct {
+	Self    ring.Member
+	Phase   Phase
+	Pred    ring.Member // zero: unknown
+	Succ    []ring.Member
+	Known   []ring.Member // live acquaintances
+	Silent  int           // acquaintances that did not answer last
+	Pending int           // acquaintances that may be in another ring
+	Arc     ring.Arc      // the member's own, if HasArc
+	HasArc  bool
+	Version uint64
+	// Certain is when the head last answered for itself.
+	Certain time.Duration
+}

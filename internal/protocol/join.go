@@ -1,0 +1,366 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// joining is Zave's join: find the members between which this one belongs, take
+// the successor's list, become its predecessor; then introduce oneself to the
+// member before, so that the join is complete in a few round trips instead of
+// a few rounds.
+type joining struct {
+	open    bool
+	stage   joinStage
+	call    uint64
+	attempt int
+	steps   int
+	via     []string
+	asked   ring.Member
+	rest    []ring.Member // seeking: those still to be asked
+	before  ring.Member   // the member before, which knows of us no more than that
+	after   []ring.Member // candidates for the successor, nearest first
+	tried   ring.Member   // the successor that named a nearer predecessor
+	nearer  ring.Member   // that predecessor
+	rival   ring.Member   // the member that has our identifier
+	causes  []JoinCause
+}
+
+type joinStage uint8
+
+const (
+	seeking joinStage = iota + 1
+	challenging
+	surveying // asking an older successor for its ring
+	notifying
+	introducing
+)
+
+func (m *Machine) startJoin(via []string) {
+	if m.phase != Outside {
+		return
+	}
+	m.phase = Joining
+	m.seeds = slices.Clone(via)
+	m.join = joining{open: true, via: via}
+	m.dirty = true
+	m.joinVia()
+}
+
+// joinVia begins at the next address given.
+func (m *Machine) joinVia() {
+	j := &m.join
+	if len(j.via) == 0 {
+		m.joinFailed()
+		return
+	}
+	x := ring.Member{Addr: j.via[0]}
+	j.via = j.via[1:]
+	j.rest = nil
+	m.seek(x)
+}
+
+func (m *Machine) joinFailed() {
+	causes := m.join.causes
+	m.join = joining{}
+	m.phase = Outside
+	m.dirty = true
+	m.last = append(m.last, JoinDone{Causes: causes})
+}
+
+func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient bool) {
+	j := &m.join
+	j.stage, j.asked, j.attempt = stage, x, 0
+	if j.steps++; j.steps > maxSteps {
+		m.joinCause(JoinCause{At: x, Refusal: Refusal{Reason: Busy}})
+		m.joinFailed()
+		return
+	}
+	j.call = m.ask(x, req, 0, patient)
+}
+
+func (m *Machine) seek(x ring.Member) {
+	m.joinAsk(seeking, x, Request{Kind: Seek, Subject: m.self}, false)
+}
+
+func (m *Machine) joinCause(c JoinCause) { m.join.causes = append(m.join.causes, c) }
+
+func (m *Machine) joinAnswer(a Answer) {
+	j := &m.join
+	if f := a.Failure; f != nil {
+		switch {
+		case f.Kind == Cancelled:
+			m.joinCause(JoinCause{At: j.asked, Failure: f})
+			if j.stage == introducing {
+				m.joined()
+			} else {
+				m.joinFailed()
+			}
+			return
+		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage != introducing && !j.asked.Anyone():
+			j.attempt++
+			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, j.stage == notifying)
+			return
+		}
+	} else if !j.asked.Anyone() && !a.Reply.State.Self.IsZero() && a.Reply.State.Self != j.asked {
+		a.Failure = &Failure{Kind: WrongMember, By: a.Reply.State.Self}
+	}
+	switch j.stage {
+	case seeking:
+		m.sought(a)
+	case challenging:
+		m.challenged(a)
+	case surveying:
+		m.surveyed(a)
+	case notifying:
+		m.joinNotified(a)
+	case introducing:
+		m.joinIntroduced(a)
+	}
+}
+
+// joinRequest is the open question, to be asked once more.
+func (m *Machine) joinRequest() Request {
+	switch m.join.stage {
+	case seeking:
+		return Request{Kind: Seek, Subject: m.self}
+	case notifying:
+		return Request{Kind: Notify, Joining: true}
+	}
+	return Request{Kind: AskRing}
+}
+
+// sought goes on after a member was asked where this one belongs.
+func (m *Machine) sought(a Answer) {
+	j := &m.join
+	if a.Failure != nil {
+		m.joinCause(JoinCause{At: j.asked, Failure: a.Failure})
+		m.seekNext()
+		return
+	}
+	st := a.Reply.State
+	if !st.Self.IsZero() {
+		m.remember(st.Self, false)
+		if a := m.acquaintance(st.Self); a != nil {
+			a.met = true
+		}
+	}
+	m.learn(st)
+	switch a.Reply.Verdict {
+	case Found:
+		rival := st.Self
+		if rival.ID != m.self.ID {
+			rival = st.Head()
+			j.before = st.Self
+			j.after = slices.Clone(st.Succ[min(1, len(st.Succ)):])
+			if len(j.after) == 0 {
+				j.after = []ring.Member{st.Self}
+			}
+		}
+		m.challenge(rival)
+	case Taken:
+		j.before = st.Self
+		j.after = slices.Clone(st.Succ)
+		if len(j.after) == 0 {
+			j.after = []ring.Member{st.Self}
+		}
+		if j.after[0] == j.tried && j.nearer != (ring.Member{}) {
+			// The member before does not know yet of the one that the
+			// successor named: go to that one.
+			j.after = slices.Insert(j.after, 0, j.nearer)
+		}
+		j.tried, j.nearer = ring.Member{}, ring.Member{}
+		m.joinAfter()
+	case Next:
+		var closer []ring.Member
+		for _, x := range a.Reply.Closer {
+			if x.ID != m.self.ID && (j.asked.Anyone() && st.Self.IsZero() || ring.Between(st.Self.ID, x.ID, m.self.ID)) {
+				closer = append(closer, x)
+			}
+		}
+		j.rest = slices.Concat(closer, j.rest)
+		j.rest = j.rest[:min(len(j.rest), maxPlaceRest)]
+		m.seekNext()
+	default:
+		m.joinCause(JoinCause{At: j.asked, Failure: &Failure{Kind: Invalid, Detail: "a placement without a verdict"}})
+		m.seekNext()
+	}
+}
+
+func (m *Machine) seekNext() {
+	j := &m.join
+	if len(j.rest) == 0 {
+		m.joinVia()
+		return
+	}
+	x := j.rest[0]
+	j.rest = j.rest[1:]
+	m.seek(x)
+}
+
+// challenge deals with a member that has this one's identifier. At our own
+// address it is our past, and we join where it stood. Anywhere else it is asked
+// whether it lives.
+func (m *Machine) challenge(rival ring.Member) {
+	j := &m.join
+	j.rival = rival
+	if rival.Addr == m.self.Addr && rival.Name == m.self.Name {
+		m.outlive(rival)
+		return
+	}
+	m.joinAsk(challenging, rival, Request{Kind: AskRing}, false)
+}
+
+func (m *Machine) challenged(a Answer) {
+	j := &m.join
+	f := a.Failure
+	switch {
+	case f == nil && a.Reply.State.Phase.InRing():
+		m.joinCause(JoinCause{At: j.rival, Refusal: m.taken(m.self, j.rival)})
+		m.joinFailed()
+	case f == nil || f.Kind == Refused || f.Kind == WrongMember || f.Kind == NotJoined:
+		m.outlive(j.rival)
+	default:
+		// Time-outs alone are no evidence: the ring's failure detection must
+		// come to its end first. The caller tries again.
+		m.joinCause(JoinCause{At: j.rival, Failure: f})
+		m.joinFailed()
+	}
+}
+
+// outlive joins in the place of an earlier life of this member.
+func (m *Machine) outlive(past ring.Member) {
+	j := &m.join
+	if past.Name == m.self.Name && past.Incarnation >= m.self.Incarnation {
+		m.self.Incarnation = past.Incarnation + 1
+		m.dirty = true
+	}
+	if len(j.after) == 0 {
+		m.seekNext()
+		return
+	}
+	m.joinAfter()
+}
+
+// joinAfter turns to the nearest candidate for the successor.
+func (m *Machine) joinAfter() {
+	j := &m.join
+	j.after = slices.DeleteFunc(j.after, func(x ring.Member) bool { return x.ID == m.self.ID })
+	if len(j.after) == 0 {
+		m.joinVia()
+		return
+	}
+	s := j.after[0]
+	j.after = j.after[1:]
+	if s.Older() {
+		m.joinAsk(surveying, s, Request{Kind: AskRing}, false)
+		return
+	}
+	m.joinAsk(notifying, s, Request{Kind: Notify, Joining: true}, true)
+}
+
+// surveyed goes on after an older member gave its ring: it is taken as the
+// successor if this one belongs between its predecessor and it, and walked
+// back from otherwise.
+func (m *Machine) surveyed(a Answer) {
+	j := &m.join
+	s := j.asked
+	if a.Failure != nil || a.Reply.State.Phase != Joined {
+		if a.Failure == nil {
+			a.Failure = &Failure{Kind: NotJoined, By: s}
+		}
+		m.joinCause(JoinCause{At: s, Failure: a.Failure})
+		m.joinAfter()
+		return
+	}
+	st := a.Reply.State
+	m.learn(st)
+	if p := st.Pred; !p.IsZero() && p.ID != m.self.ID && ring.Between(m.self.ID, p.ID, s.ID) {
+		j.after = slices.Insert(j.after, 0, p)
+		m.joinAfter()
+		return
+	}
+	m.enter(s, st)
+	m.kick() // notifies it
+	m.introduce()
+}
+
+// joinNotified goes on after the successor has made up its mind about this
+// member.
+func (m *Machine) joinNotified(a Answer) {
+	j := &m.join
+	s := j.asked
+	if a.Failure != nil {
+		m.joinCause(JoinCause{At: s, Failure: a.Failure})
+		m.joinAfter()
+		return
+	}
+	st, refusal := a.Reply.State, a.Reply.Refusal
+	m.learn(st)
+	switch refusal.Reason {
+	case Consent:
+		m.enter(s, st)
+		m.introduce()
+	case Nearer:
+		j.tried, j.nearer = s, ring.Member{}
+		if ring.Between(m.self.ID, st.Pred.ID, s.ID) {
+			j.nearer = st.Pred
+		}
+		m.seek(j.before)
+	case Outdated:
+		if refusal.Other.ID == m.self.ID && refusal.Other.Incarnation >= m.self.Incarnation {
+			m.self.Incarnation = refusal.Other.Incarnation + 1
+			m.dirty = true
+		}
+		j.after = slices.Insert(j.after, 0, s)
+		m.joinAfter()
+	case NotInRing:
+		m.joinCause(JoinCause{At: s, Refusal: refusal})
+		m.joinAfter()
+	default:
+		m.joinCause(JoinCause{At: s, Refusal: refusal})
+		m.joinFailed()
+	}
+}
+
+// enter makes this member one of the ring, with s for its successor.
+func (m *Machine) enter(s ring.Member, st State) {
+	m.setSucc(m.cut(s, st.Succ))
+	m.met(s)
+	m.phase = Joined
+	m.certain = m.now
+	m.dirty = true
+	m.schedule()
+}
+
+// introduce tells the member before of this one, and waits until it has
+// considered it.
+func (m *Machine) introduce() {
+	j := &m.join
+	if j.before.IsZero() || j.before.Older() || j.before.ID == m.self.ID {
+		m.joined()
+		return
+	}
+	m.joinAsk(introducing, j.before, Request{Kind: Introduce, Subject: m.self}, true)
+}
+
+func (m *Machine) joinIntroduced(a Answer) {
+	st := a.Reply.State
+	q := m.join.before
+	m.joined()
+	if a.Failure != nil {
+		return // it will find out by stabilizing
+	}
+	m.learn(st)
+	if st.Self == q && st.Head() == m.self && m.phase == Joined && q != m.pred && len(m.rects) < maxRectifications {
+		// Its own word that we are its successor is as good as a Notify.
+		m.met(q)
+		m.startRectification(rectification{n: q})
+	}
+}
+
+func (m *Machine) joined() {
+	m.join = joining{}
+	m.last = append(m.last, JoinDone{})
+}

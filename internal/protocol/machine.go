@@ -1,0 +1,348 @@
+package protocol
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Bounds on what a machine keeps open at once.
+const (
+	maxRectifications = 32 // notifications whose sender or predecessor is being asked
+	maxWaiters        = 64 // introductions and leaves to be acknowledged
+	maxSteps          = 64 // questions of one operation
+	placementsPerRnd  = 4
+)
+
+// Config says how a machine behaves. It is copied.
+type Config struct {
+	Bits          uint          // width of the circle, 1…64
+	Successors    int           // length of a full successor list, at least 1
+	Acquaintances int           // how many are kept; 0: 16
+	CheckEvery    int           // rounds between checks when nothing is pending; 0: 10
+	Interval      time.Duration // length of a round
+}
+
+// Machine is one member's share of the ring. It is not safe for concurrent use
+// and never blocks.
+//
+// What the ring relies on (pred and succ) is changed in pointers.go only.
+// Slices of members are never modified once they are in the machine, so that
+// replies and views share them.
+type Machine struct {
+	cfg  Config
+	self ring.Member
+
+	// Pointers: changed by events only, reading no time.
+	phase    Phase
+	pred     ring.Member
+	succ     []ring.Member
+	version  uint64
+	acq      []acquaintance
+	seeds    []string
+	approach approach
+	rects    []rectification
+	placing  placement
+	join     joining
+	depart   departure
+	waiters  []uint64 // tokens for the next approach
+	again    bool     // approach once more when the open one has ended
+	calls    uint64   // the last call number given out
+
+	// Timing: decides only when events happen.
+	rng     rand.PCG
+	now     time.Duration
+	due     time.Duration
+	round   uint64
+	certain time.Duration
+	checks  uint64 // idle checks made, which of the three is next
+	budget  int    // placements still allowed this round
+	rivalry uint64 // the round before which no rival is looked into
+
+	// What the open Step has changed.
+	out    []Effect
+	last   []Effect // go after what is published
+	dirty  bool
+	cause  Cause
+	gone   ring.Member // known in this Step to have left or to be another by now
+	arc    ring.Arc
+	hasArc bool
+}
+
+// New returns a machine that is in no ring. Seed is all its randomness.
+func New(self ring.Member, cfg Config, seed uint64) *Machine {
+	if cfg.Acquaintances == 0 {
+		cfg.Acquaintances = 16
+	}
+	if cfg.CheckEvery == 0 {
+		cfg.CheckEvery = 10
+	}
+	m := &Machine{cfg: cfg, self: self, phase: Outside}
+	m.rng = *rand.NewPCG(seed, self.ID)
+	m.checks = m.rng.Uint64() % 4
+	return m
+}
+
+// Self is the member that the machine is. Its incarnation may rise in a join.
+func (m *Machine) Self() ring.Member { return m.self }
+
+// State is what the member says of itself.
+func (m *Machine) State() State {
+	return State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version}
+}
+
+// Step takes one event and returns what is to be done about it. The slice is
+// valid until the next Step.
+func (m *Machine) Step(now time.Duration, ev Event) []Effect {
+	m.out = m.out[:0]
+	m.now = now
+	m.cause = 0
+	m.gone = ring.Member{}
+	switch ev := ev.(type) {
+	case Tick:
+		m.tick()
+	case Create:
+		m.create()
+	case Join:
+		m.startJoin(ev.Via)
+	case GiveUp:
+		m.giveUp()
+	case Depart:
+		m.startDepart()
+	case Answer:
+		m.answer(ev)
+	case Asked:
+		m.asked(ev)
+	case Lost:
+		m.lost(ev.Addr)
+	case Learned:
+		for _, x := range ev.Members {
+			m.hearsay(x)
+		}
+	}
+	m.settle()
+	m.out = append(m.out, m.last...)
+	m.last = m.last[:0]
+	return m.out
+}
+
+func (m *Machine) emit(e Effect) { m.out = append(m.out, e) }
+
+// ask emits a question and returns its call number.
+func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) uint64 {
+	m.calls++
+	m.emit(Ask{Call: m.calls, To: to, Request: req, Attempt: attempt, Patient: patient})
+	return m.calls
+}
+
+func (m *Machine) tell(to ring.Member, req Request) {
+	if !to.Older() {
+		m.emit(Tell{To: to, Request: req})
+	}
+}
+
+func (m *Machine) respond(token uint64, refusal Refusal) {
+	m.emit(Respond{Token: token, Reply: Reply{State: m.State(), Refusal: refusal}})
+}
+
+// head is the first successor, zero in a ring of one.
+func (m *Machine) head() ring.Member {
+	if len(m.succ) == 0 {
+		return ring.Member{}
+	}
+	return m.succ[0]
+}
+
+// nearer reports whether x is a better successor than the head.
+func (m *Machine) nearer(x ring.Member) bool {
+	if x.IsZero() || x.ID == m.self.ID {
+		return false
+	}
+	return len(m.succ) == 0 || ring.Between(m.self.ID, x.ID, m.succ[0].ID)
+}
+
+func (m *Machine) create() {
+	if m.phase != Outside {
+		return
+	}
+	m.phase = Joined
+	m.cause = CauseCreated
+	m.dirty = true
+	m.schedule()
+}
+
+func (m *Machine) giveUp() {
+	if m.phase == Joining {
+		m.phase = Outside
+		m.join = joining{}
+		m.dirty = true
+	}
+}
+
+// schedule sets the next round: one interval from now, a tenth more or less so
+// that members do not march in step.
+func (m *Machine) schedule() {
+	spread := m.cfg.Interval / 5
+	at := m.now + m.cfg.Interval - spread/2
+	if spread > 0 {
+		at += time.Duration(m.rng.Uint64() % uint64(spread))
+	}
+	m.due = at
+	m.emit(WakeAt{At: at})
+}
+
+func (m *Machine) tick() {
+	switch m.phase {
+	case Leaving:
+		m.continueDepart()
+	case Joined:
+		m.round++
+		m.budget = placementsPerRnd
+		m.schedule()
+		m.kick()
+		m.check()
+	}
+}
+
+// lost looks after a neighbour to which a connection broke. Only the head
+// matters at once: a predecessor that died is noticed by the member before it,
+// whose notification makes this one look.
+func (m *Machine) lost(addr string) {
+	if m.phase == Joined && len(m.succ) > 0 && m.succ[0].Addr == addr {
+		m.kick()
+	}
+}
+
+func (m *Machine) answer(a Answer) {
+	if a.Failure != nil && a.Failure.Kind == WrongMember {
+		m.hearsay(a.Failure.By)
+	}
+	switch {
+	case m.approach.open && a.Call == m.approach.call:
+		m.approachAnswer(a)
+		return
+	case m.placing.open && a.Call == m.placing.call:
+		m.placingAnswer(a)
+		return
+	case m.join.open && a.Call == m.join.call:
+		m.joinAnswer(a)
+		return
+	case m.phase == Leaving:
+		m.departAnswer(a)
+		return
+	}
+	for i := range m.rects {
+		if m.rects[i].call == a.Call {
+			m.rectifyAnswer(i, a)
+			return
+		}
+	}
+	if a.Failure == nil {
+		m.notified(a.Reply)
+	}
+}
+
+// notified hears what became of a Notify. Nothing waits for it; what it says
+// may be worth another look.
+func (m *Machine) notified(r Reply) {
+	if m.phase != Joined {
+		return
+	}
+	m.learn(r.State)
+	switch r.Refusal.Reason {
+	case Nearer:
+		if p := r.State.Pred; m.nearer(p) && m.acquaintance(p) != nil && m.eligible(p) {
+			m.kick()
+		}
+	case NotInRing:
+		if r.State.Self == m.head() {
+			m.kick()
+		}
+	case NameTaken, Outdated:
+		m.meetRival(r.Refusal.Other)
+	}
+}
+
+func (m *Machine) asked(a Asked) {
+	m.heard(a.From)
+	req := a.Request
+	if req.Kind == AskRing {
+		m.respond(a.Token, Refusal{})
+		return
+	}
+	if !m.phase.InRing() {
+		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
+		return
+	}
+	if m.phase == Leaving && (req.Kind == Seek || req.Kind == Place) {
+		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
+		return
+	}
+	switch req.Kind {
+	case Notify:
+		m.rectify(a.From, a.Token, req.Joining)
+	case Seek:
+		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
+	case Place:
+		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
+		if m.phase == Joined && m.nearer(req.Subject) {
+			m.rememberPending(req.Subject)
+			m.kick()
+		}
+	case Introduce:
+		m.introduced(req.Subject, a.From, a.Token)
+	case Changed:
+		m.respond(a.Token, Refusal{})
+		if a.From == m.head() {
+			m.kick()
+		}
+	case Leave:
+		m.left(a.From, req, a.Token)
+	default:
+		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "a request of an unknown kind"}})
+	}
+}
+
+// introduced is told of y, by y itself or by another.
+func (m *Machine) introduced(y, by ring.Member, token uint64) {
+	if m.phase != Joined {
+		m.respond(token, Refusal{Reason: NotInRing})
+		return
+	}
+	if y.ID == m.self.ID {
+		if y != m.self {
+			m.meetRival(y)
+		}
+		m.respond(token, Refusal{})
+		return
+	}
+	if y == by {
+		m.hearsay(y) // heard already: only to have it among the acquaintances
+	} else {
+		// The introducer has dealt with it just now: word of life.
+		if a := m.acquaintance(y); a != nil {
+			a.silent, a.next = 0, 0
+		}
+		m.rememberPending(y)
+	}
+	if !m.nearer(y) {
+		m.respond(token, Refusal{})
+		if y != by {
+			m.placeOther(y)
+		}
+		return
+	}
+	m.wait(token)
+	m.kick()
+}
+
+// wait answers the token when the approach that is to come has ended.
+func (m *Machine) wait(token uint64) {
+	if len(m.waiters) >= maxWaiters {
+		m.respond(token, Refusal{Reason: Busy})
+		return
+	}
+	m.waiters = append(slices.Clip(m.waiters), token)
+}

@@ -1,0 +1,265 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// placement finds out where in a ring its subject belongs, by asking member
+// after member, each strictly closer before the subject. It is how two rings
+// that can reach each other find that they are two: a placement of a member in
+// the ring of an acquaintance ends either at the member's own predecessor, or
+// at one that did not know it.
+type placement struct {
+	open    bool
+	call    uint64
+	subject ring.Member
+	via     ring.Member // an acquaintance from which this member is placed; cleared when found
+	asked   ring.Member
+	rest    []ring.Member
+	steps   int
+}
+
+const maxPlaceRest = 8
+
+// placeReply says where y belongs as far as this member knows.
+func (m *Machine) placeReply(y ring.Member) Reply {
+	r := Reply{State: m.State()}
+	switch head := m.head(); {
+	case y.ID == m.self.ID, !head.IsZero() && head.ID == y.ID:
+		r.Verdict = Found
+	case m.nearer(y):
+		r.Verdict = Taken
+	default:
+		r.Verdict = Next
+		r.Closer = m.closer(y.ID)
+	}
+	return r
+}
+
+// closer names three live members strictly between this one and id, nearest to
+// id first, the head always among them.
+func (m *Machine) closer(id uint64) []ring.Member {
+	var out []ring.Member
+	add := func(x ring.Member) {
+		if x.Name == "" || x.ID == m.self.ID || !ring.Between(m.self.ID, x.ID, id) {
+			return
+		}
+		i := 0
+		for i < len(out) && !ring.Between(out[i].ID, x.ID, id) {
+			if out[i].ID == x.ID {
+				return
+			}
+			i++
+		}
+		if i < 3 {
+			out = slices.Insert(out, i, x)
+			out = out[:min(len(out), 3)]
+		}
+	}
+	for i := range m.acq {
+		if m.acq[i].silent == 0 {
+			add(m.acq[i].Member)
+		}
+	}
+	add(m.pred)
+	for _, x := range m.succ {
+		add(x)
+	}
+	if h := m.head(); !h.IsZero() && !slices.Contains(out, h) && ring.Between(m.self.ID, h.ID, id) {
+		out[len(out)-1] = h
+	}
+	return out
+}
+
+// check makes the placements of a round: of this member, from every pending
+// acquaintance; when none is pending, every CheckEvery rounds in turn from the
+// own head, from an acquaintance outside the view, and of a random known
+// member from here. The first finds rings that are wound twice, the second
+// other rings, the third members that nobody knows.
+func (m *Machine) check() {
+	if m.placing.open || m.phase != Joined || len(m.succ) == 0 {
+		return
+	}
+	if m.checkPending() {
+		return
+	}
+	if m.round%uint64(m.cfg.CheckEvery) != m.self.ID%uint64(m.cfg.CheckEvery) {
+		return
+	}
+	m.checks++
+	switch m.checks % 4 {
+	case 0, 2:
+		m.startPlacing(m.self, m.head(), ring.Member{})
+	case 1:
+		if x, ok := m.stranger(); ok {
+			m.startPlacing(m.self, x, x)
+		}
+	case 3:
+		if len(m.acq) > 0 {
+			m.placeOther(m.acq[m.rng.Uint64()%uint64(len(m.acq))].Member)
+		}
+	}
+}
+
+// checkPending places this member from the pending acquaintance that has waited
+// longest, if the round's budget allows.
+func (m *Machine) checkPending() bool {
+	var due *acquaintance
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.pending && a.next <= m.round && (due == nil || a.next < due.next) {
+			due = a
+		}
+	}
+	if due == nil || m.budget <= 0 {
+		return due != nil
+	}
+	m.budget--
+	due.next = m.round + 1
+	m.startPlacing(m.self, due.Member, due.Member)
+	return true
+}
+
+// stranger is a random acquaintance that no pointer names and whose time has
+// come, dead or alive.
+func (m *Machine) stranger() (ring.Member, bool) {
+	var of []int
+	for i := range m.acq {
+		if a := &m.acq[i]; a.next <= m.round && !m.inView(a.Member) {
+			of = append(of, i)
+		}
+	}
+	if len(of) == 0 {
+		return ring.Member{}, false
+	}
+	return m.acq[m.pick(of)].Member, true
+}
+
+// placeOther places y in the ring that this member knows, beginning here.
+func (m *Machine) placeOther(y ring.Member) {
+	if m.placing.open || m.phase != Joined || m.nearer(y) || y == m.head() {
+		return
+	}
+	next := m.closer(y.ID)
+	if len(next) == 0 {
+		return
+	}
+	m.startPlacing(y, next[0], ring.Member{})
+	m.placing.rest = next[1:]
+}
+
+func (m *Machine) startPlacing(subject, start, via ring.Member) {
+	m.placing = placement{open: true, subject: subject, via: via}
+	m.placeAsk(start)
+}
+
+func (m *Machine) placeAsk(x ring.Member) {
+	op := &m.placing
+	op.steps++
+	op.asked = x
+	op.call = m.ask(x, Request{Kind: Place, Subject: op.subject}, 0, false)
+}
+
+func (m *Machine) placingAnswer(a Answer) {
+	op := &m.placing
+	if f := a.Failure; f != nil {
+		switch f.Kind {
+		case Cancelled:
+			m.placing = placement{}
+			return
+		case WrongMember:
+			m.forget(op.asked)
+		case NotJoined:
+			m.postpone(op.asked)
+		default:
+			m.silence(op.asked)
+		}
+		m.placeNext()
+		return
+	}
+	st := a.Reply.State
+	m.learn(st)
+	if st.Self == op.asked {
+		m.met(op.asked)
+	}
+	switch a.Reply.Verdict {
+	case Found:
+		m.placed(st)
+	case Taken:
+		m.takenBy(st)
+	case Next:
+		var closer []ring.Member
+		for _, x := range a.Reply.Closer {
+			m.hearsay(x)
+			if ring.Between(op.asked.ID, x.ID, op.subject.ID) && m.live(x) {
+				closer = append(closer, x)
+			}
+		}
+		op.rest = slices.Concat(closer, op.rest)
+		op.rest = op.rest[:min(len(op.rest), maxPlaceRest)]
+		m.placeNext()
+	default:
+		m.placing = placement{}
+	}
+}
+
+// live reports whether x is not known to be silent.
+func (m *Machine) live(x ring.Member) bool {
+	a := m.acquaintance(x)
+	return a == nil || a.silent == 0
+}
+
+// placeNext asks the next member of an open placement, or ends it: nobody
+// closer answers, and what was pending stays so.
+func (m *Machine) placeNext() {
+	op := &m.placing
+	if len(op.rest) == 0 || op.steps >= maxSteps {
+		m.placing = placement{}
+		return
+	}
+	x := op.rest[0]
+	op.rest = op.rest[1:]
+	m.placeAsk(x)
+}
+
+// placed ends a placement whose subject is known where it belongs.
+func (m *Machine) placed(st State) {
+	op := m.placing
+	m.placing = placement{}
+	if op.subject == m.self && (st.Self == m.self || st.Head() == m.self) {
+		if a := m.acquaintance(op.via); a != nil && a.pending {
+			a.pending = false
+			m.dirty = true
+		}
+	}
+	m.checkMore()
+}
+
+// takenBy ends a placement at a member that did not know the subject and
+// considers it now. If the subject is this member, that member and the head it
+// had are considered in turn.
+func (m *Machine) takenBy(st State) {
+	op := m.placing
+	m.placing = placement{}
+	if op.subject != m.self {
+		return
+	}
+	for _, x := range []ring.Member{st.Self, st.Head()} {
+		if x.Name == "" || x.ID == m.self.ID {
+			continue
+		}
+		m.hearsay(x)
+		if m.nearer(x) {
+			m.kick()
+		}
+	}
+}
+
+// checkMore goes on with the pending acquaintances of this round.
+func (m *Machine) checkMore() {
+	if !m.placing.open && m.phase == Joined && len(m.succ) > 0 {
+		m.checkPending()
+	}
+}

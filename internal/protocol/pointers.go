@@ -1,0 +1,139 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// This file is the only one that changes what the ring relies on: the
+// successor list and the predecessor.
+
+// cut makes a successor list of s and the list that s gave: it ends at the
+// length of a full list, at this member itself, at a repeat, or where the
+// clockwise order does. Never self and never a duplicate: Zave shows how a
+// list padded with either lets a ring fall apart.
+func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
+	out := make([]ring.Member, 1, min(m.cfg.Successors, 1+len(list)))
+	out[0] = s
+	last := s
+	for _, x := range list {
+		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+			break
+		}
+		out = append(out, x)
+		last = x
+	}
+	return out
+}
+
+// setSucc replaces the successor list. Whoever falls out of it and is not
+// known to be silent may be needed yet: it becomes a pending acquaintance.
+// The predecessor, whose list is made of ours, is told.
+func (m *Machine) setSucc(list []ring.Member) {
+	if slices.Equal(m.succ, list) {
+		return
+	}
+	old := m.succ
+	m.succ = list
+	m.version++
+	m.dirty = true
+	for _, x := range old {
+		if !slices.Contains(list, x) {
+			m.outOfView(x)
+		}
+	}
+	keep := m.cfg.Successors - 1
+	if !m.pred.IsZero() && m.pred != m.head() && !slices.Equal(old[:min(keep, len(old))], list[:min(keep, len(list))]) {
+		m.tell(m.pred, Request{Kind: Changed})
+	}
+}
+
+// dropSucc takes x out of the list, without putting anyone in its place.
+func (m *Machine) dropSucc(x ring.Member) {
+	i := slices.Index(m.succ, x)
+	if i < 0 {
+		return
+	}
+	m.setSucc(slices.Concat(m.succ[:i], m.succ[i+1:]))
+}
+
+// setPred replaces the predecessor.
+func (m *Machine) setPred(p ring.Member, cause Cause) {
+	if p == m.pred {
+		return
+	}
+	old := m.pred
+	m.pred = p
+	m.version++
+	m.dirty = true
+	m.cause = cause
+	if !old.IsZero() {
+		m.outOfView(old)
+	}
+}
+
+// alone makes a ring of one.
+func (m *Machine) alone() {
+	m.setSucc(nil)
+	m.setPred(ring.Member{}, CauseAlone)
+}
+
+// outOfView keeps a member that no pointer names any longer.
+func (m *Machine) outOfView(x ring.Member) {
+	if m.inView(x) || x.ID == m.self.ID || x == m.gone {
+		return
+	}
+	if a := m.acquaintance(x); a != nil && a.silent > 0 {
+		return
+	}
+	m.rememberPending(x)
+}
+
+// inView reports whether a pointer names x.
+func (m *Machine) inView(x ring.Member) bool {
+	return x == m.pred || slices.Contains(m.succ, x)
+}
+
+// ownArc is the arc that the member answers for, if it knows it: from its
+// predecessor, or all in a ring of one.
+func (m *Machine) ownArc() (ring.Arc, bool) {
+	switch {
+	case !m.phase.InRing():
+		return ring.Arc{}, false
+	case !m.pred.IsZero():
+		return ring.Arc{After: m.pred.ID, To: m.self.ID}, true
+	case len(m.succ) == 0:
+		return ring.Arc{After: m.self.ID, To: m.self.ID}, true
+	}
+	return ring.Arc{}, false
+}
+
+// settle ends a Step: it publishes what the Step has changed.
+func (m *Machine) settle() {
+	if !m.dirty {
+		return
+	}
+	m.dirty = false
+	arc, has := m.ownArc()
+	v := &View{
+		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
+		Arc: arc, HasArc: has, Version: m.version, Certain: m.certain,
+	}
+	for i := range m.acq {
+		a := &m.acq[i]
+		if a.silent == 0 {
+			v.Known = append(v.Known, a.Member)
+		} else {
+			v.Silent++
+		}
+		if a.pending {
+			v.Pending++
+		}
+	}
+	m.emit(Publish{View: v})
+	if arc != m.arc || has != m.hasArc {
+		m.emit(RangeChanged{Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Cause: m.cause})
+		m.arc, m.hasArc = arc, has
+	}
+}

@@ -1,0 +1,280 @@
+package protocol
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// rectification is one notification that is being looked into: whether the
+// predecessor is alive, and whether the notifier answers where it says it is.
+// Nobody is adopted unheard.
+type rectification struct {
+	n       ring.Member // the notifier, or the rival
+	token   uint64
+	joining bool
+	call    uint64
+	attempt int
+	asked   ring.Member
+	gone    ring.Member // a predecessor found dead meanwhile
+	rival   bool        // not a notification: does a later life of this member exist?
+	left    bool        // gone has left politely
+	steps   int
+}
+
+// rectify is Zave's rectify at the notified member: adopt the notifier if there
+// is no predecessor or the notifier is nearer; otherwise see whether the
+// predecessor is alive, and adopt the notifier if not.
+func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
+	switch {
+	case n.Name == "":
+		m.emit(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify without a sender"}})
+		return
+	case m.phase != Joined:
+		m.respond(token, Refusal{Reason: NotInRing})
+		return
+	case n.ID == m.self.ID:
+		m.respond(token, m.taken(n, m.self))
+		return
+	case n == m.pred:
+		m.respond(token, Refusal{})
+		return
+	}
+	if later := m.laterLife(n); !later.IsZero() {
+		m.respond(token, Refusal{Reason: Outdated, Other: later})
+		return
+	}
+	if len(m.rects) >= maxRectifications {
+		m.respond(token, Refusal{Reason: Busy})
+		return
+	}
+	m.startRectification(rectification{n: n, token: token, joining: joining})
+}
+
+// startRectification opens r and takes its first step.
+func (m *Machine) startRectification(r rectification) {
+	m.rects = append(slices.Clip(m.rects), r)
+	m.advance(len(m.rects) - 1)
+}
+
+// taken refuses n because other, alive, has its identifier.
+func (m *Machine) taken(n, other ring.Member) Refusal {
+	if n.Name == other.Name {
+		return Refusal{Reason: NameTaken, Other: other}
+	}
+	return Refusal{Reason: IdentifierTaken, Other: other}
+}
+
+// laterLife is a life of n's name that began after n did, as far as known.
+func (m *Machine) laterLife(n ring.Member) ring.Member {
+	if m.pred.Supersedes(n) && !n.Older() {
+		return m.pred
+	}
+	for i := range m.acq {
+		if a := &m.acq[i]; a.Supersedes(n) && !n.Older() {
+			return a.Member
+		}
+	}
+	return ring.Member{}
+}
+
+// fits reports whether the notifier may become the predecessor as things are.
+func (m *Machine) fits(r *rectification) bool {
+	p := m.pred
+	return p.IsZero() || p == r.gone || ring.Between(p.ID, r.n.ID, m.self.ID) ||
+		p.ID == r.n.ID && p.Addr == r.n.Addr // its own past
+}
+
+// advance takes the next step of rectification i.
+func (m *Machine) advance(i int) {
+	r := &m.rects[i]
+	r.steps++
+	r.attempt = 0
+	switch {
+	case r.n == m.pred:
+		m.endRectification(i, Refusal{})
+		return
+	case r.steps > maxSteps:
+		m.endRectification(i, Refusal{Reason: Busy})
+		return
+	case !m.fits(r):
+		r.asked = m.pred
+	case m.hasMet(r.n):
+		m.acceptPred(i)
+		return
+	default:
+		r.asked = r.n
+	}
+	r.call = m.ask(r.asked, Request{Kind: AskRing}, 0, false)
+}
+
+func (m *Machine) rectifyAnswer(i int, a Answer) {
+	r := &m.rects[i]
+	f := a.Failure
+	if f == nil && a.Reply.State.Self != r.asked {
+		f = &Failure{Kind: WrongMember, By: a.Reply.State.Self}
+	}
+	if f != nil {
+		switch {
+		case f.Kind == Cancelled:
+			m.endRectification(i, Refusal{Reason: Busy})
+			return
+		case (f.Kind == TimedOut || f.Kind == Unreachable) && r.attempt == 0:
+			r.attempt++
+			r.call = m.ask(r.asked, Request{Kind: AskRing}, r.attempt, false)
+			return
+		}
+	}
+	switch {
+	case r.rival:
+		m.rivalAnswer(i, f, a.Reply.State)
+	case r.asked == r.n:
+		m.callbackAnswer(i, f, a.Reply.State)
+	default:
+		m.predAnswer(i, f, a.Reply.State)
+	}
+}
+
+// predAnswer goes on after the predecessor was asked whether it is alive.
+func (m *Machine) predAnswer(i int, f *Failure, st State) {
+	r := &m.rects[i]
+	p := r.asked
+	switch {
+	case f != nil && (f.Kind == WrongMember || f.Kind == NotJoined):
+		m.forget(p)
+		r.gone = p
+	case f != nil:
+		m.silence(p)
+		r.gone = p
+	case st.Phase == Leaving:
+		m.postpone(p)
+		r.gone, r.left = p, true
+	case st.Phase != Joined:
+		m.forget(p)
+		r.gone = p
+	default:
+		m.met(p)
+		m.learn(st)
+		if p == m.pred {
+			if p.ID == r.n.ID {
+				m.endRectification(i, m.taken(r.n, p))
+			} else {
+				m.endRectification(i, Refusal{Reason: Nearer})
+			}
+			return
+		}
+	}
+	m.advance(i)
+}
+
+// callbackAnswer goes on after the notifier was asked at its own address.
+func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
+	r := &m.rects[i]
+	if f != nil {
+		if m.acquaintance(r.n) != nil {
+			m.silence(r.n)
+		}
+		m.endRectification(i, Refusal{Reason: NotReached, Other: m.self,
+			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.Error())})
+		return
+	}
+	if st.Phase != Joined && !(r.joining && st.Phase == Joining) {
+		m.endRectification(i, Refusal{Reason: NotInRing, Other: r.n, Detail: "the notifier is " + st.Phase.String()})
+		return
+	}
+	m.met(r.n)
+	m.learn(st)
+	m.advance(i)
+}
+
+// acceptPred adopts the notifier, which has answered and fits.
+func (m *Machine) acceptPred(i int) {
+	r := m.rects[i]
+	old := m.pred
+	cause := CausePredecessorJoined
+	switch {
+	case old.IsZero() && !m.hasArc:
+		cause = CauseJoined
+	case !old.IsZero() && old == r.gone && r.left:
+		cause = CausePredecessorLeft
+	case !old.IsZero() && old == r.gone:
+		cause = CausePredecessorFailed
+	}
+	if r.left {
+		m.gone = old
+	}
+	m.setPred(r.n, cause)
+	m.endRectification(i, Refusal{})
+	if r.joining {
+		return // it is no member yet, and will introduce itself
+	}
+	if !old.IsZero() && old != r.gone && old.ID != r.n.ID {
+		m.tell(old, Request{Kind: Introduce, Subject: r.n})
+	}
+	if m.nearer(r.n) {
+		m.kick()
+	}
+}
+
+// endRectification answers the notifier and closes rectification i.
+func (m *Machine) endRectification(i int, refusal Refusal) {
+	token := m.rects[i].token
+	m.rects = slices.Concat(m.rects[:i], m.rects[i+1:])
+	if token != 0 {
+		m.respond(token, refusal)
+	}
+}
+
+// noticeRival looks into a member that has this member's identifier and began
+// later.
+func (m *Machine) noticeRival(x ring.Member) {
+	if x.ID == m.self.ID && x != m.self && x.Incarnation > m.self.Incarnation {
+		m.meetRival(x)
+	}
+}
+
+// meetRival asks a later life of this member's name whether it is one: two of
+// one name can meet after a merge, or when one that hung wakes. The earlier
+// yields.
+func (m *Machine) meetRival(x ring.Member) {
+	if !m.phase.InRing() || !x.Supersedes(m.self) || m.round < m.rivalry || len(m.rects) >= maxRectifications {
+		return
+	}
+	m.rivalry = m.round + uint64(m.cfg.CheckEvery)
+	r := rectification{n: x, rival: true, asked: x}
+	r.call = m.ask(x, Request{Kind: AskRing}, 0, false)
+	m.rects = append(slices.Clip(m.rects), r)
+}
+
+func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
+	m.endRectification(i, Refusal{})
+	if f != nil || !st.Phase.InRing() || !m.phase.InRing() {
+		return
+	}
+	m.phase = Superseded
+	m.cause = CauseSuperseded
+	m.closeAll()
+	m.succ, m.pred = nil, ring.Member{}
+	m.version++
+	m.dirty = true
+}
+
+// closeAll ends every open operation; whoever waits is told that this member
+// is in no ring.
+func (m *Machine) closeAll() {
+	waiting := m.approach.waiters
+	m.approach = approach{}
+	m.placing = placement{}
+	m.again = false
+	for _, r := range m.rects {
+		if r.token != 0 {
+			m.respond(r.token, Refusal{Reason: NotInRing})
+		}
+	}
+	m.rects = nil
+	for _, t := range slices.Concat(waiting, m.waiters) {
+		m.respond(t, Refusal{Reason: NotInRing})
+	}
+	m.waiters = nil
+}
