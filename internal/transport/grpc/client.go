@@ -1,0 +1,250 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Maintain asks env.To; see transport.Transport.
+func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	reply, err := t.maintain(ctx, env, req)
+	if errors.Is(err, errBase) {
+		reply, err = t.maintainOlder(ctx, env, req)
+	}
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	return reply, nil
+}
+
+// Route asks env.To for one step of a lookup; see transport.Transport.
+func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+	if n := len(q.Avoid); n > routing.MaxAvoid {
+		return routing.Answer{}, failure(protocol.Invalid, "avoid has %d entries (at most %d)", n, routing.MaxAvoid)
+	}
+	var answer routing.Answer
+	err := t.extended(ctx, env, func(l *link) error {
+		r, err := l.stub.Route(ctx, routeReq(env, q))
+		if err != nil {
+			return err
+		}
+		answer, err = routeAnswer(r)
+		return unusable(env, err)
+	})
+	if errors.Is(err, errBase) {
+		answer, err = t.routeOlder(ctx, env, q)
+	}
+	if err != nil {
+		return routing.Answer{}, err
+	}
+	return answer, nil
+}
+
+// maintain makes a request in our own terms; it fails with errBase if the peer
+// does not know them.
+func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {
+	switch req.Kind {
+	case protocol.AskRing:
+		reply.State, _, err = t.getRing(ctx, env)
+	case protocol.Notify:
+		reply, err = t.notify(ctx, env, req)
+	case protocol.Seek, protocol.Place:
+		err = t.extended(ctx, env, func(l *link) error {
+			r, err := l.stub.Place(ctx, &pb.PlaceReq{Subject: server(req.Subject), Seek: req.Kind == protocol.Seek, Request: pbRequest(env)})
+			if err != nil {
+				return err
+			}
+			reply, err = placeReply(r)
+			return unusable(env, err)
+		})
+	case protocol.Introduce:
+		err = t.extended(ctx, env, func(l *link) error {
+			r, err := l.stub.Introduce(ctx, &pb.IntroduceReq{Subject: server(req.Subject), Request: pbRequest(env)})
+			if err != nil {
+				return err
+			}
+			reply, err = ringReply(r)
+			return unusable(env, err)
+		})
+	case protocol.Changed:
+		err = t.extended(ctx, env, func(l *link) error {
+			_, err := l.stub.Changed(ctx, &pb.ChangedReq{Request: pbRequest(env)})
+			return err
+		})
+	case protocol.Leave:
+		err = t.extended(ctx, env, func(l *link) error {
+			r, err := l.stub.Leave(ctx, &pb.LeaveReq{Predecessor: server(req.Pred), Successors: servers(req.Succ), Request: pbRequest(env)})
+			if err != nil {
+				return err
+			}
+			reply, err = ringReply(r)
+			return unusable(env, err)
+		})
+	default:
+		err = failure(protocol.Invalid, "a request of unknown kind %d", req.Kind)
+	}
+	t.known.add(reply.State.Self)
+	return reply, err
+}
+
+// getRing asks any peer for its ring; what kind it is, it thereby shows.
+func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (s protocol.State, d dialect, err error) {
+	err = t.call(ctx, env, func(l *link) error {
+		req := &pb.RingReq{Request: pbRequest(env)}
+		seen := l.ring.Load()
+		if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
+			req.Version = seen.Version
+		}
+		r, err := l.stub.GetRing(ctx, req)
+		if err != nil {
+			return err
+		}
+		if r.GetAnswer() == nil {
+			if err := t.takeForOlder(l, env); err != nil {
+				return err
+			}
+			d = base
+			s, err = olderState(env.To, r)
+			return unusable(env, err)
+		}
+		l.speaks.Store(int32(extended))
+		d = extended
+		if s, err = state("ring", r); err != nil {
+			return unusable(env, err)
+		}
+		if r.GetUnchanged() {
+			if req.Version == 0 || s.Version != req.Version {
+				return unusable(env, errors.New("a ring that is unchanged, though nobody named its version"))
+			}
+			s.Pred, s.Succ = seen.Pred, slices.Clone(seen.Succ)
+			return nil
+		}
+		keep := s
+		keep.Succ = slices.Clone(s.Succ)
+		l.ring.Store(&keep)
+		t.known.add(s.Self)
+		return nil
+	})
+	return s, d, err
+}
+
+func (t *Transport) notify(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {
+	if env.Settings.Cluster != 0 && env.To.Incarnation == 0 {
+		// An older member takes whoever notifies it for its predecessor, so
+		// find out first whether this is one.
+		if _, _, err := t.getRing(ctx, env); err != nil {
+			return reply, err
+		}
+	}
+	err = t.call(ctx, env, func(l *link) error {
+		who := pbRequest(env)
+		who.Sender = nil // the message itself names it
+		r, err := l.stub.Notify(ctx, &pb.NotifyReq{
+			Id:          env.From.ID,
+			Name:        env.From.Name,
+			Address:     env.From.Addr,
+			Incarnation: env.From.Incarnation,
+			Request:     who,
+			Joining:     req.Joining,
+		})
+		if err != nil {
+			return err
+		}
+		if r.GetRing() == nil {
+			if err := t.takeForOlder(l, env); err != nil {
+				return err
+			}
+			return errBase
+		}
+		l.speaks.Store(int32(extended))
+		reply, err = notifyReply(r)
+		return unusable(env, err)
+	})
+	return reply, err
+}
+
+// extended makes a request that only the extension has; it fails with errBase
+// if the peer does not know it.
+func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
+	return t.call(ctx, env, func(l *link) error {
+		d := l.dialect()
+		if d == base || d == unknown && env.To.Older() && !t.known.has(env.To) {
+			if err := t.mayBeOlder(env); err != nil {
+				return err
+			}
+			return errBase
+		}
+		err := f(l)
+		switch status.Code(err) {
+		case codes.OK:
+			l.speaks.Store(int32(extended))
+		case codes.Unimplemented:
+			if err := t.takeForOlder(l, env); err != nil {
+				return err
+			}
+			return errBase
+		}
+		return err
+	})
+}
+
+// call makes one request on a link to env.To.Addr. Its error is errBase or a
+// *protocol.Failure.
+func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
+	addr := env.To.Addr
+	if err := ring.CheckAddress(addr); err != nil {
+		return failure(protocol.Invalid, "%v", err)
+	}
+	for again := false; ; again = true {
+		l, reused, err := t.pool.acquire(ctx, addr)
+		if err != nil {
+			return dialFailure(ctx, addr, err)
+		}
+		before := l.received.Load()
+		err = f(l)
+		if err == nil {
+			t.pool.release(l)
+			return nil
+		}
+		code := codes.OK
+		var f *protocol.Failure
+		ours := errors.Is(err, errBase) || errors.As(err, &f)
+		if !ours {
+			code = status.Code(err)
+		}
+		if code == codes.DeadlineExceeded && l.received.Load() == before {
+			// Nothing came at all. If the path was cut for a while, TCP may
+			// take minutes to try again; a new connection finds out at once.
+			t.pool.retire(l)
+		}
+		lost := code == codes.Unavailable && l.over.Load() && (reused || l.up.Load())
+		t.pool.release(l)
+		switch {
+		case ours:
+			return err
+		case lost && !again && ctx.Err() == nil:
+			continue
+		case t.pool.isClosed() && code != codes.FailedPrecondition:
+			return dialFailure(ctx, addr, errClosed)
+		}
+		return failureOf(ctx, addr, err)
+	}
+}
+
+// unusable is the failure of an answer that breaks the contract.
+func unusable(env transport.Envelope, err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure(protocol.Invalid, "the answer of %s: %v", env.To.Addr, err)
+}

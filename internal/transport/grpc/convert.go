@@ -1,0 +1,276 @@
+package grpctransport
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// Bounds on what is received. A message beyond them is refused whole.
+const (
+	maxMembers = 64      // in a list
+	maxDetail  = 1 << 10 // bytes of an explanation; one that is sent is cut to it
+)
+
+// In this file, functions named after a pb type make one; those that read one
+// check it first, and their errors name the field.
+
+func server(m ring.Member) *pb.Server {
+	if m.IsZero() {
+		return nil
+	}
+	return &pb.Server{Id: m.ID, Name: m.Name, Address: m.Addr, Incarnation: m.Incarnation}
+}
+
+func servers(ms []ring.Member) []*pb.Server {
+	if len(ms) == 0 {
+		return nil
+	}
+	out := make([]*pb.Server, len(ms))
+	for i, m := range ms {
+		out[i] = &pb.Server{Id: m.ID, Name: m.Name, Address: m.Addr, Incarnation: m.Incarnation}
+	}
+	return out
+}
+
+// member reads a server that must be there.
+func member(field string, s *pb.Server) (ring.Member, error) {
+	if s == nil {
+		return ring.Member{}, fmt.Errorf("%s is missing", field)
+	}
+	m := ring.Member{ID: s.GetId(), Name: s.GetName(), Addr: s.GetAddress(), Incarnation: s.GetIncarnation()}
+	switch {
+	case m.Name == "":
+		return ring.Member{}, fmt.Errorf("%s has no name", field)
+	case len(m.Name) > ring.MaxNameLength:
+		return ring.Member{}, fmt.Errorf("%s has a name of %d bytes (at most %d)", field, len(m.Name), ring.MaxNameLength)
+	}
+	if err := ring.CheckAddress(m.Addr); err != nil {
+		return ring.Member{}, fmt.Errorf("%s: %w", field, err)
+	}
+	return m, nil
+}
+
+// optional reads a server that may be absent.
+func optional(field string, s *pb.Server) (ring.Member, error) {
+	if s == nil {
+		return ring.Member{}, nil
+	}
+	return member(field, s)
+}
+
+// members reads a list of at most most servers.
+func members(field string, list []*pb.Server, most int) ([]ring.Member, error) {
+	if len(list) > most {
+		return nil, fmt.Errorf("%s has %d entries (at most %d)", field, len(list), most)
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	out := make([]ring.Member, len(list))
+	for i, s := range list {
+		var err error
+		if out[i], err = member(fmt.Sprintf("%s[%d]", field, i), s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// detail cuts an explanation to what others accept.
+func detail(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= maxDetail {
+		return s
+	}
+	cut := maxDetail
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}
+
+func phase(p pb.Phase) (protocol.Phase, error) {
+	if p < pb.Phase_PHASE_UNSPECIFIED || p > pb.Phase_PHASE_SUPERSEDED {
+		return 0, fmt.Errorf("phase %d is unknown", p)
+	}
+	return protocol.Phase(p), nil
+}
+
+// fullRing is a state as members of ours tell each other. Their phases have the
+// numbers of protocol.Phase.
+func fullRing(s protocol.State) *pb.Ring {
+	return &pb.Ring{
+		Predecessor: server(s.Pred),
+		Successors:  servers(s.Succ),
+		Answer:      &pb.Answer{Answerer: server(s.Self)},
+		Phase:       pb.Phase(s.Phase),
+		Version:     s.Version,
+	}
+}
+
+// state reads the ring of a member of ours.
+func state(field string, r *pb.Ring) (protocol.State, error) {
+	var s protocol.State
+	if r == nil {
+		return s, fmt.Errorf("%s is missing", field)
+	}
+	var err error
+	if s.Self, err = optional(field+".answer.answerer", r.GetAnswer().GetAnswerer()); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Pred, err = optional(field+".predecessor", r.GetPredecessor()); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Succ, err = members(field+".successors", r.GetSuccessors(), maxMembers); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Phase, err = phase(r.GetPhase()); err != nil {
+		return protocol.State{}, fmt.Errorf("%s: %w", field, err)
+	}
+	s.Version = r.GetVersion()
+	return s, nil
+}
+
+// reasons maps what can be refused to the numbers of the contract. Nearer is
+// not among them: it is a Notify that was neither accepted nor refused.
+var reasons = map[protocol.Reason]pb.Refusal_Reason{
+	protocol.NameTaken:       pb.Refusal_REASON_NAME_TAKEN,
+	protocol.IdentifierTaken: pb.Refusal_REASON_IDENTIFIER_TAKEN,
+	protocol.NotReached:      pb.Refusal_REASON_UNREACHABLE,
+	protocol.Outdated:        pb.Refusal_REASON_OUTDATED,
+	protocol.Busy:            pb.Refusal_REASON_BUSY,
+	protocol.NotInRing:       pb.Refusal_REASON_NOT_JOINED,
+}
+
+func pbRefusal(r protocol.Refusal) *pb.Refusal {
+	reason, ok := reasons[r.Reason]
+	if !ok {
+		return nil
+	}
+	return &pb.Refusal{Reason: reason, Other: server(r.Other), Detail: detail(r.Detail)}
+}
+
+func refusal(field string, r *pb.Refusal) (protocol.Refusal, error) {
+	if r == nil {
+		return protocol.Refusal{}, nil
+	}
+	var out protocol.Refusal
+	for reason, number := range reasons {
+		if number == r.GetReason() {
+			out.Reason = reason
+		}
+	}
+	if out.Reason == protocol.Consent {
+		return protocol.Refusal{}, fmt.Errorf("%s: reason %d is unknown", field, r.GetReason())
+	}
+	if len(r.GetDetail()) > maxDetail {
+		return protocol.Refusal{}, fmt.Errorf("%s: detail of %d bytes (at most %d)", field, len(r.GetDetail()), maxDetail)
+	}
+	var err error
+	out.Other, err = optional(field+".other", r.GetOther())
+	out.Detail = r.GetDetail()
+	return out, err
+}
+
+// ringReply reads the answer to Introduce and Leave.
+func ringReply(r *pb.Ring) (protocol.Reply, error) {
+	var reply protocol.Reply
+	var err error
+	if reply.State, err = state("ring", r); err != nil {
+		return protocol.Reply{}, err
+	}
+	reply.Refusal, err = refusal("refusal", r.GetRefusal())
+	return reply, err
+}
+
+func notifyResp(r protocol.Reply) *pb.NotifyResp {
+	ring := fullRing(r.State)
+	ring.Refusal = pbRefusal(r.Refusal)
+	return &pb.NotifyResp{Ring: ring, Accepted: r.Refusal.Reason == protocol.Consent}
+}
+
+func notifyReply(r *pb.NotifyResp) (protocol.Reply, error) {
+	reply, err := ringReply(r.GetRing())
+	if err == nil && !r.GetAccepted() && reply.Refusal.Reason == protocol.Consent {
+		reply.Refusal.Reason = protocol.Nearer
+	}
+	return reply, err
+}
+
+// placeResp has the verdicts of protocol.Verdict under the same numbers.
+func placeResp(r protocol.Reply) *pb.PlaceResp {
+	ring := fullRing(r.State)
+	return &pb.PlaceResp{
+		Verdict: pb.PlaceResp_Verdict(r.Verdict),
+		Closer:  servers(r.Closer),
+		Ring:    ring,
+		Answer:  ring.Answer,
+	}
+}
+
+func placeReply(r *pb.PlaceResp) (protocol.Reply, error) {
+	reply := protocol.Reply{Verdict: protocol.Verdict(r.GetVerdict())}
+	if v := r.GetVerdict(); v < pb.PlaceResp_VERDICT_FOUND || v > pb.PlaceResp_VERDICT_NEXT {
+		return protocol.Reply{}, fmt.Errorf("verdict %d is unknown", v)
+	}
+	var err error
+	if reply.State, err = state("ring", r.GetRing()); err != nil {
+		return protocol.Reply{}, err
+	}
+	reply.Closer, err = members("closer", r.GetCloser(), routing.MaxCloser)
+	return reply, err
+}
+
+// routeResp has the verdicts of routing.Verdict under the same numbers. It does
+// not name the answerer: that is the one who was meant.
+func routeResp(a routing.Answer) *pb.RouteResp {
+	out := &pb.RouteResp{
+		Verdict: pb.RouteResp_Verdict(a.Verdict),
+		Owner:   server(a.Owner),
+		AgeNs:   uint64(max(0, a.Age)),
+		LeaseNs: uint64(max(0, a.Lease)),
+		Closer:  servers(a.Closer),
+		Answer:  &pb.Answer{},
+	}
+	if a.HasArc {
+		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
+	}
+	return out
+}
+
+func routeAnswer(r *pb.RouteResp) (routing.Answer, error) {
+	a := routing.Answer{Verdict: routing.Verdict(r.GetVerdict())}
+	var err error
+	switch r.GetVerdict() {
+	case pb.RouteResp_VERDICT_MINE, pb.RouteResp_VERDICT_OWNER:
+		a.Owner, err = member("owner", r.GetOwner())
+	case pb.RouteResp_VERDICT_CLOSER:
+		a.Owner, err = optional("owner", r.GetOwner())
+	default:
+		err = fmt.Errorf("verdict %d is unknown", r.GetVerdict())
+	}
+	if err != nil {
+		return routing.Answer{}, err
+	}
+	if arc := r.GetArc(); arc != nil {
+		a.Arc, a.HasArc = ring.Arc{After: arc.GetAfter(), To: arc.GetTo()}, true
+	}
+	if r.GetAgeNs() > math.MaxInt64 || r.GetLeaseNs() > math.MaxInt64 {
+		return routing.Answer{}, errors.New("age or lease is out of range")
+	}
+	a.Age, a.Lease = time.Duration(r.GetAgeNs()), time.Duration(r.GetLeaseNs())
+	a.Closer, err = members("closer", r.GetCloser(), routing.MaxCloser)
+	if err != nil {
+		return routing.Answer{}, err
+	}
+	return a, nil
+}

@@ -1,0 +1,21 @@
+// Package grpctransport speaks the wire contract of proto/concord.proto over
+// gRPC. It is the only room that knows pb types: what it is given and what it
+// hands on are the types of ring, protocol and routing.
+//
+// # Connections
+//
+// There is at most one connection to an address in use for new requests. This
+// package dials it and hands it to gRPC, which therefore never reconnects by
+// itself: a connection that ended is replaced by the next request to its
+// address. A failure to dial is thus always that of an attempt begun after the
+// request, which matters because a refused connection is taken for proof that
+// the member is gone. At most one attempt is under way for an address.
+//
+// A request whose connection ends under it is made once more on a new one: the
+// peer may have been restarted since the connection was last used. Requests of
+// the contract may arrive twice without harm.
+//
+// # Older members
+//
+// Peers that speak the base contract only are asked in its terms; see older.go.
+package grpctransport

@@ -1,0 +1,57 @@
+package grpctransport
+
+import (
+	"fmt"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// pbRequest is the part of a request that says who asks whom.
+func pbRequest(env transport.Envelope) *pb.Request {
+	r := &pb.Request{
+		Sender: server(env.From),
+		Settings: &pb.Settings{
+			Cluster:   env.Settings.Cluster,
+			HashBits:  uint32(env.Settings.Bits),
+			HashCheck: env.Settings.Check,
+		},
+	}
+	if !env.To.Anyone() {
+		r.Target = &pb.Target{Id: env.To.ID, Incarnation: env.To.Incarnation}
+	}
+	return r
+}
+
+// envelope reads that part; a request without it is an older member's.
+func envelope(r *pb.Request) (transport.Envelope, error) {
+	if r == nil {
+		return transport.Envelope{Older: true}, nil
+	}
+	from, err := optional("sender", r.GetSender())
+	if err != nil {
+		return transport.Envelope{}, err
+	}
+	s := r.GetSettings()
+	if s.GetHashBits() > 64 {
+		return transport.Envelope{}, fmt.Errorf("settings: hash_bits is %d (at most 64)", s.GetHashBits())
+	}
+	return transport.Envelope{
+		From:     from,
+		To:       ring.Member{ID: r.GetTarget().GetId(), Incarnation: r.GetTarget().GetIncarnation()},
+		Settings: ring.Settings{Cluster: s.GetCluster(), Bits: uint(s.GetHashBits()), Check: s.GetHashCheck()},
+	}, nil
+}
+
+func routeReq(env transport.Envelope, q routing.Query) *pb.RouteReq {
+	return &pb.RouteReq{Id: q.ID, Avoid: q.Avoid, Request: pbRequest(env)}
+}
+
+func query(r *pb.RouteReq) (routing.Query, error) {
+	if n := len(r.GetAvoid()); n > routing.MaxAvoid {
+		return routing.Query{}, fmt.Errorf("avoid has %d entries (at most %d)", n, routing.MaxAvoid)
+	}
+	return routing.Query{ID: r.GetId(), Avoid: r.GetAvoid()}, nil
+}

@@ -1,0 +1,150 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// maxDiffering bounds how many settings a peer may name as differing, and
+// maxSetting the length of each name.
+const (
+	maxDiffering = 8
+	maxSetting   = 64
+)
+
+func failure(kind protocol.FailureKind, format string, args ...any) *protocol.Failure {
+	return &protocol.Failure{Kind: kind, Detail: fmt.Sprintf(format, args...)}
+}
+
+// statusOf is what a handler's error travels as.
+func statusOf(ctx context.Context, err error) error {
+	var f *protocol.Failure
+	if !errors.As(err, &f) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return status.FromContextError(err).Err()
+		}
+		return status.Error(codes.Internal, detail(err.Error()))
+	}
+	switch f.Kind {
+	case protocol.WrongMember:
+		return failed(f, &pb.WrongMember{Answerer: server(f.By)})
+	case protocol.WrongRing:
+		return failed(f, &pb.WrongRing{Differing: f.Differing, Answerer: server(f.By)})
+	case protocol.NotJoined:
+		return failed(f, &pb.NotJoined{Answerer: server(f.By)})
+	case protocol.Cancelled, protocol.TimedOut:
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return status.Error(codes.DeadlineExceeded, detail(f.Detail))
+		}
+		return status.Error(codes.Canceled, detail(f.Detail))
+	case protocol.Invalid:
+		return status.Error(codes.InvalidArgument, detail(f.Detail))
+	default:
+		return status.Error(codes.Unavailable, detail(f.Error()))
+	}
+}
+
+func failed(f *protocol.Failure, why protoadapt.MessageV1) error {
+	st := status.New(codes.FailedPrecondition, detail(f.Detail))
+	if detailed, err := st.WithDetails(why); err == nil {
+		st = detailed
+	}
+	return st.Err()
+}
+
+// malformed is the answer to a request that breaks the contract.
+func malformed(err error) error { return status.Error(codes.InvalidArgument, detail(err.Error())) }
+
+// dialFailure is why no connection to addr could be had.
+func dialFailure(ctx context.Context, addr string, err error) *protocol.Failure {
+	switch {
+	case errors.Is(err, errClosed):
+		return failure(protocol.Cancelled, "%s: %v", addr, err)
+	case ctx.Err() != nil:
+		return contextFailure(ctx, addr)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failure(protocol.Refused, "nobody listens at %s", addr)
+	default:
+		return failure(protocol.Unreachable, "%s: %s", addr, detail(err.Error()))
+	}
+}
+
+func contextFailure(ctx context.Context, addr string) *protocol.Failure {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return failure(protocol.TimedOut, "no answer from %s in time", addr)
+	}
+	return failure(protocol.Cancelled, "the request to %s was given up", addr)
+}
+
+// failureOf is why a request to addr that got as far as gRPC had no answer.
+func failureOf(ctx context.Context, addr string, err error) *protocol.Failure {
+	st := status.Convert(err)
+	text := detail(st.Message())
+	switch st.Code() {
+	case codes.FailedPrecondition:
+		if f := explained(st); f != nil {
+			f.Detail = text
+			return f
+		}
+	case codes.InvalidArgument, codes.ResourceExhausted, codes.Internal:
+		return failure(protocol.Invalid, "%s: %s", addr, text)
+	case codes.DeadlineExceeded:
+		return failure(protocol.TimedOut, "no answer from %s in time", addr)
+	case codes.Canceled:
+		if ctx.Err() != nil {
+			return contextFailure(ctx, addr)
+		}
+		return failure(protocol.Cancelled, "%s: %s", addr, text)
+	case codes.Unavailable:
+		if ctx.Err() != nil {
+			return contextFailure(ctx, addr)
+		}
+	}
+	return failure(protocol.Unreachable, "%s: %s (%s)", addr, text, st.Code())
+}
+
+// explained is the failure that the details of a status describe, nil if they
+// describe none.
+func explained(st *status.Status) *protocol.Failure {
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *pb.WrongMember:
+			return &protocol.Failure{Kind: protocol.WrongMember, By: answerer(d.GetAnswerer())}
+		case *pb.WrongRing:
+			return &protocol.Failure{Kind: protocol.WrongRing, By: answerer(d.GetAnswerer()), Differing: differing(d.GetDiffering())}
+		case *pb.NotJoined:
+			return &protocol.Failure{Kind: protocol.NotJoined, By: answerer(d.GetAnswerer())}
+		}
+	}
+	return nil
+}
+
+// answerer reads who failed a request. One that is malformed is left out: the
+// failure itself is the news.
+func answerer(s *pb.Server) ring.Member {
+	m, err := optional("answerer", s)
+	if err != nil {
+		return ring.Member{}
+	}
+	return m
+}
+
+func differing(names []string) []string {
+	var out []string
+	for _, name := range names[:min(len(names), maxDiffering)] {
+		if len(name) <= maxSetting {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,153 @@
+package grpctransport
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/stats"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// dialect is what the peer at the other end of a link is known to speak.
+type dialect int32
+
+const (
+	unknown dialect = iota
+	extended
+	base
+)
+
+// errSpent is what gRPC gets when it tries to reconnect.
+var errSpent = errors.New("the connection has ended")
+
+// link is one connection to an address, from its TCP handshake to its end. The
+// gRPC client connection around it never makes another.
+type link struct {
+	pool *pool
+	addr string
+	cc   *grpc.ClientConn
+	stub pb.ChordServiceClient
+
+	// Guarded by pool.mu.
+	uses    int           // requests at work on it
+	retired bool          // takes no new requests
+	ours    bool          // this side ends it
+	idle    *list.Element // in pool.idle while uses is 0
+	since   time.Time     // when it became idle
+
+	conn     atomic.Pointer[net.Conn] // nil once given to gRPC
+	up       atomic.Bool              // a request was sent on it
+	over     atomic.Bool              // it has ended, or takes no new requests
+	received atomic.Uint64            // how often something was read from it
+	speaks   atomic.Int32             // a dialect
+	// ring is the last answer to AskRing, which the peer need not repeat while
+	// it is unchanged.
+	ring atomic.Pointer[protocol.State]
+}
+
+func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
+	l := &link{pool: p, addr: addr}
+	conn = &watched{Conn: conn, link: l}
+	l.conn.Store(&conn)
+	cc, err := grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(l.take),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableHealthCheck(),
+		grpc.WithDisableRetry(),
+		// The pool decides which connections are idle for too long.
+		grpc.WithIdleTimeout(0),
+		// The back-off is never waited for, since a link that has failed is
+		// given up.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
+		grpc.WithStaticStreamWindowSize(maxMessage),
+		grpc.WithStaticConnWindowSize(4*maxMessage),
+		grpc.WithReadBufferSize(4<<10),
+		grpc.WithWriteBufferSize(4<<10),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithStatsHandler(sent{l}),
+	)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	l.cc, l.stub = cc, pb.NewChordServiceClient(cc)
+	return l, nil
+}
+
+// take is gRPC's dialer: it hands out the connection, once.
+func (l *link) take(context.Context, string) (net.Conn, error) {
+	conn := l.conn.Swap(nil)
+	if conn == nil {
+		// It ended, or the peer asked to use another; then the requests at
+		// work on it go on.
+		l.over.Store(true)
+		l.pool.retire(l)
+		return nil, errSpent
+	}
+	return *conn, nil
+}
+
+// close ends the link and waits until it has ended.
+func (l *link) close() {
+	_ = l.cc.Close()
+	if conn := l.conn.Swap(nil); conn != nil {
+		_ = (*conn).Close()
+	}
+}
+
+// dialect is what the peer is known to speak.
+func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
+
+// watched is the connection under a link. gRPC closes it when the handshake
+// fails, when the peer has ended it, and when the link is closed; in each case
+// before the requests on it learn of it.
+type watched struct {
+	net.Conn
+	link  *link
+	ended atomic.Bool
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.link.received.Add(1)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	if !w.ended.Swap(true) {
+		w.link.over.Store(true)
+		w.link.pool.ended(w.link)
+	}
+	return w.Conn.Close()
+}
+
+// sent marks its link as up when the first request is sent, which gRPC does
+// only after both sides' handshakes.
+type sent struct{ link *link }
+
+func (s sent) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+func (s sent) HandleRPC(_ context.Context, r stats.RPCStats) {
+	if _, ok := r.(*stats.OutHeader); ok {
+		s.link.up.Store(true)
+	}
+}
+
+func (s sent) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+func (s sent) HandleConn(context.Context, stats.ConnStats) {}

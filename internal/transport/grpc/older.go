@@ -1,0 +1,278 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// This file asks members of the existing library, which know three methods and
+// the fields below number 16. They are told apart by what they answer: an
+// unknown method, or a ring without our fields. That holds for one connection,
+// since the process at its other end cannot change. Requests to them carry our
+// fields all the same, so that a member of ours that an older one named, and
+// whose incarnation got lost on the way, shows what it is.
+
+// errBase reports a peer that knows the base contract only.
+var errBase = errors.New("the peer is an older member")
+
+// takeForOlder notes that the peer of l is an older member, if that can be.
+func (t *Transport) takeForOlder(l *link, env transport.Envelope) error {
+	l.speaks.Store(int32(base))
+	return t.mayBeOlder(env)
+}
+
+// mayBeOlder reports why no older member may be at env.To, if so: the member
+// was seen with an incarnation, or older ones are not admitted.
+func (t *Transport) mayBeOlder(env transport.Envelope) error {
+	if env.To.Incarnation != 0 || t.known.has(env.To) {
+		return failure(protocol.Invalid, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
+	}
+	if env.Settings.Cluster != 0 {
+		f := failure(protocol.WrongRing, "%s is an older member, which has no cluster", env.To.Addr)
+		f.Differing = []string{"Cluster"}
+		return f
+	}
+	return nil
+}
+
+// olderState is the state that the ring of an older member shows. Its Self is
+// to, unless to is anyone; then it is known in a ring of one only.
+func olderState(to ring.Member, r *pb.Ring) (protocol.State, error) {
+	pred, err := optional("ring.predecessor", r.GetPredecessor())
+	if err != nil {
+		return protocol.State{}, err
+	}
+	list, err := members("ring.successors", r.GetSuccessors(), maxMembers)
+	if err != nil {
+		return protocol.State{}, err
+	}
+	s := protocol.State{Phase: protocol.Joined}
+	if !to.Anyone() {
+		s.Self = to
+	}
+	if pred.IsZero() && len(list) == 0 {
+		s.Phase = protocol.Outside
+		return s, nil
+	}
+	if to.Anyone() && pred.Addr == to.Addr && !slices.ContainsFunc(list, func(m ring.Member) bool { return m.ID != pred.ID }) {
+		s.Self = pred
+	}
+	if s.Self.IsZero() || pred.ID != s.Self.ID {
+		s.Pred = pred
+	}
+	s.Succ = cut(s.Self, list)
+	return s, nil
+}
+
+// cut ends a list at the first copy of a member already named, or of self.
+func cut(self ring.Member, list []ring.Member) []ring.Member {
+	var out []ring.Member
+	for _, m := range list {
+		if !self.IsZero() && m.ID == self.ID || slices.ContainsFunc(out, func(o ring.Member) bool { return o.ID == m.ID }) {
+			break
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// maintainOlder makes a request in terms of the base contract.
+func (t *Transport) maintainOlder(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	switch req.Kind {
+	case protocol.Notify:
+		return t.afterNotify(ctx, env)
+	case protocol.Seek, protocol.Place:
+		return t.placeOlder(ctx, env, req)
+	default:
+		// Introduce, Changed and Leave: an older member finds out by itself,
+		// when it next stabilizes.
+		return protocol.Reply{}, nil
+	}
+}
+
+// afterNotify tells from its ring what an older member made of a Notify.
+func (t *Transport) afterNotify(ctx context.Context, env transport.Envelope) (protocol.Reply, error) {
+	s, _, err := t.getRing(ctx, env)
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	reply := protocol.Reply{State: s}
+	if p := s.Pred; !p.IsZero() && (p.ID != env.From.ID || p.Addr != env.From.Addr) {
+		reply.Refusal.Reason = protocol.Nearer
+	}
+	return reply, nil
+}
+
+// routeOlder has an older member do the whole lookup.
+func (t *Transport) routeOlder(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+	owner, err := t.findSuccessor(ctx, env, q.ID)
+	if err != nil {
+		return routing.Answer{}, err
+	}
+	return routing.Answer{Verdict: routing.Owned, Owner: owner}, nil
+}
+
+// findSuccessor asks a peer, older or not, for the owner of id.
+func (t *Transport) findSuccessor(ctx context.Context, env transport.Envelope, id uint64) (owner ring.Member, err error) {
+	answered := false
+	err = t.call(ctx, env, func(l *link) error {
+		r, err := l.stub.FindSuccessor(ctx, &pb.FindReq{Id: id, Request: pbRequest(env)})
+		if err != nil {
+			code := status.Code(err)
+			answered = code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled
+			return err
+		}
+		owner, err = member("server", r.GetServer())
+		return unusable(env, err)
+	})
+	var f *protocol.Failure
+	if errors.As(err, &f) && f.Kind == protocol.Unreachable && answered {
+		// An older member that is in no ring errs in words of its own; its
+		// empty ring is what says so.
+		if s, _, ringErr := t.getRing(ctx, env); ringErr == nil && s.Phase == protocol.Outside {
+			return owner, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: f.Detail}
+		}
+	}
+	return owner, err
+}
+
+// placeOlder works out where a member belongs as seen by an older one, which
+// does not consider it.
+func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	s, d, err := t.getRing(ctx, env)
+	switch {
+	case err != nil:
+		return protocol.Reply{}, err
+	case d == extended:
+		// It was taken for an older one because an older one had named it.
+		return t.maintain(ctx, env, req)
+	case s.Phase == protocol.Outside:
+		return protocol.Reply{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: "an older member with an empty ring"}
+	}
+	self, head, subject := s.Self, s.Head(), req.Subject
+	reply := protocol.Reply{State: s, Verdict: protocol.Next}
+	if !self.IsZero() {
+		switch {
+		case self.ID == subject.ID, !head.IsZero() && head.ID == subject.ID:
+			reply.Verdict = protocol.Found
+			return reply, nil
+		case head.IsZero(), ring.Between(self.ID, subject.ID, head.ID):
+			reply.Verdict = protocol.Taken
+			return reply, nil
+		}
+	}
+	owner, err := t.findSuccessor(ctx, env, subject.ID)
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	pred := s.Pred
+	if self.IsZero() || owner.Addr != self.Addr {
+		owner, pred = t.neighbours(ctx, env, owner)
+	}
+	if self.IsZero() {
+		// Nothing to measure from: let the two that were found be asked.
+		for _, m := range []ring.Member{pred, owner} {
+			if !m.IsZero() && m.Addr != subject.Addr {
+				reply.Closer = append(reply.Closer, m)
+			}
+		}
+		reply.State = protocol.State{Phase: s.Phase}
+		return reply, nil
+	}
+	// The owner itself may lie on the way, because an older member that is
+	// asked for a member's own identifier names the one before it.
+	for _, m := range []ring.Member{owner, pred, head} {
+		if !m.IsZero() && ring.Between(self.ID, m.ID, subject.ID) && !slices.ContainsFunc(reply.Closer, func(o ring.Member) bool { return o.ID == m.ID }) {
+			reply.Closer = append(reply.Closer, m)
+		}
+	}
+	slices.SortFunc(reply.Closer, func(a, b ring.Member) int {
+		if ring.Between(self.ID, a.ID, b.ID) {
+			return 1
+		}
+		return -1
+	})
+	return reply, nil
+}
+
+// neighbours asks owner for its predecessor, zero if it does not tell in half
+// of the time that is left: what else is known must still reach the caller.
+func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owner ring.Member) (self, pred ring.Member) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	env.To = owner
+	s, _, err := t.getRing(ctx, env)
+	if err != nil {
+		return owner, ring.Member{}
+	}
+	if !s.Self.IsZero() {
+		owner = s.Self
+	}
+	return owner, s.Pred
+}
+
+// isNotJoined reports whether err says that the member is in no ring.
+func isNotJoined(err error) bool {
+	var f *protocol.Failure
+	return errors.As(err, &f) && f.Kind == protocol.NotJoined
+}
+
+// maxKnown bounds how many members are remembered as seen with an incarnation.
+const maxKnown = 4096
+
+// known is a bounded set of identifiers of members that were seen with an
+// incarnation: whoever is named without one later is still not an older member.
+// The zero value is empty; it may be used concurrently.
+type known struct {
+	mu    sync.Mutex
+	ids   map[uint64]struct{}
+	order []uint64 // the ids, a ring whose oldest is at next
+	next  int
+}
+
+func (k *known) add(m ring.Member) {
+	if m.Incarnation == 0 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.ids[m.ID]; ok {
+		return
+	}
+	if k.ids == nil {
+		k.ids = make(map[uint64]struct{})
+	}
+	if len(k.order) < maxKnown {
+		k.order = append(k.order, m.ID)
+	} else {
+		delete(k.ids, k.order[k.next])
+		k.order[k.next] = m.ID
+		k.next = (k.next + 1) % maxKnown
+	}
+	k.ids[m.ID] = struct{}{}
+}
+
+func (k *known) has(m ring.Member) bool {
+	if m.Name == "" {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.ids[m.ID]
+	return ok
+}

@@ -1,0 +1,308 @@
+package grpctransport
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// errClosed is the error of requests after close.
+var errClosed = errors.New("the transport is closed")
+
+// pool is the outgoing connections: at most one link and one attempt to make
+// one for each address.
+type pool struct {
+	dial    func(ctx context.Context, addr string) (net.Conn, error)
+	creds   credentials.TransportCredentials
+	timeout time.Duration
+
+	mu       sync.Mutex // guards all below; held briefly, and never while calling out
+	byAddr   map[string]*link
+	attempts map[string]*attempt
+	links    map[*link]struct{} // all that are open, retired ones too
+	idle     list.List          // of *link, most recently used first
+	max      int                // of idle
+	sweeper  *time.Timer        // nil unless armed
+	broken   func(addr string)
+	closed   bool
+
+	running sync.WaitGroup // every goroutine, and the sweeper while armed
+}
+
+// attempt is a connection being made.
+type attempt struct {
+	cancel  context.CancelFunc
+	waiters int           // guarded by pool.mu
+	done    chan struct{} // closed once link and err are set
+	link    *link         // each waiter holds one use of it
+	err     error
+}
+
+func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout time.Duration) *pool {
+	return &pool{
+		dial:     dial,
+		creds:    creds,
+		timeout:  timeout,
+		byAddr:   make(map[string]*link),
+		attempts: make(map[string]*attempt),
+		links:    make(map[*link]struct{}),
+		max:      defaultIdleLimit,
+	}
+}
+
+// acquire is the link to addr, to be given back by release, and whether it was
+// there already. Any error but those of ctx and errClosed is that of an attempt
+// begun after the call.
+func (p *pool) acquire(ctx context.Context, addr string) (l *link, reused bool, err error) {
+	for fresh := false; ; fresh = true {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, false, errClosed
+		}
+		if err := ctx.Err(); err != nil {
+			p.mu.Unlock()
+			return nil, false, err
+		}
+		if l := p.byAddr[addr]; l != nil {
+			p.use(l)
+			p.mu.Unlock()
+			return l, !fresh, nil
+		}
+		a := p.attempts[addr]
+		if a == nil {
+			a, fresh = p.begin(addr), true
+		}
+		a.waiters++
+		p.mu.Unlock()
+
+		select {
+		case <-a.done:
+			switch {
+			case a.link != nil:
+				return a.link, !fresh, nil
+			case fresh:
+				return nil, false, a.err
+			}
+		case <-ctx.Done():
+			p.giveUp(a)
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// begin starts an attempt to reach addr. Callers hold mu.
+func (p *pool) begin(addr string) *attempt {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	a := &attempt{cancel: cancel, done: make(chan struct{})}
+	p.attempts[addr] = a
+	p.running.Go(func() {
+		defer cancel()
+		var l *link
+		conn, err := p.dial(ctx, addr)
+		if err == nil {
+			l, err = newLink(p, addr, conn, p.creds)
+		}
+		p.finish(addr, a, l, err)
+	})
+	return a
+}
+
+// finish hands what became of an attempt to those who wait for it.
+func (p *pool) finish(addr string, a *attempt, l *link, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(a.done)
+	delete(p.attempts, addr)
+	if err == nil && (p.closed || a.waiters == 0) {
+		err = errClosed
+		p.running.Go(l.close)
+		l.ours = true
+	}
+	if err != nil {
+		a.err = err
+		return
+	}
+	a.link = l
+	l.uses = a.waiters
+	p.links[l] = struct{}{}
+	p.byAddr[addr] = l
+}
+
+// giveUp is for a waiter that no longer waits. The last one ends the attempt.
+func (p *pool) giveUp(a *attempt) {
+	p.mu.Lock()
+	a.waiters--
+	l := a.link
+	if a.waiters == 0 {
+		a.cancel()
+	}
+	p.mu.Unlock()
+	if l != nil {
+		p.release(l)
+	}
+}
+
+// use counts one more request on l. Callers hold mu.
+func (p *pool) use(l *link) {
+	l.uses++
+	if l.idle != nil {
+		p.idle.Remove(l.idle)
+		l.idle = nil
+	}
+}
+
+// release ends one use of l.
+func (p *pool) release(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.uses--
+	if l.uses > 0 || p.closed {
+		return
+	}
+	if l.retired {
+		p.discard(l)
+		return
+	}
+	l.since = time.Now()
+	l.idle = p.idle.PushFront(l)
+	p.trim()
+	if p.sweeper == nil && p.idle.Len() > 0 {
+		p.arm(p.timeout)
+	}
+}
+
+// retire keeps new requests from l; it is closed once none is at work on it.
+func (p *pool) retire(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retireLocked(l)
+}
+
+func (p *pool) retireLocked(l *link) {
+	if l.retired || p.closed {
+		return
+	}
+	l.retired = true
+	if p.byAddr[l.addr] == l {
+		delete(p.byAddr, l.addr)
+	}
+	if l.idle != nil {
+		p.idle.Remove(l.idle)
+		l.idle = nil
+	}
+	if _, open := p.links[l]; open && l.uses == 0 {
+		p.discard(l)
+	}
+}
+
+// discard closes l, in a goroutine of its own: gRPC may take a while over
+// saying good-bye, and this may be one of its goroutines. Callers hold mu.
+func (p *pool) discard(l *link) {
+	l.ours = true
+	delete(p.links, l)
+	p.running.Go(l.close)
+}
+
+// ended is told of every link's end, by whichever side.
+func (p *pool) ended(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	broken := l.up.Load() && !l.ours
+	p.retireLocked(l)
+	if f := p.broken; broken && f != nil {
+		p.running.Go(func() { f(l.addr) })
+	}
+}
+
+// trim closes idle links beyond the limit. Callers hold mu.
+func (p *pool) trim() {
+	for p.idle.Len() > p.max {
+		p.retireLocked(p.idle.Back().Value.(*link))
+	}
+}
+
+// arm has the idle links looked at after d. Callers hold mu.
+func (p *pool) arm(d time.Duration) {
+	p.running.Add(1)
+	p.sweeper = time.AfterFunc(d, p.sweep)
+}
+
+// sweep closes the links that have been idle for too long.
+func (p *pool) sweep() {
+	defer p.running.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sweeper = nil
+	if p.closed {
+		return
+	}
+	for p.idle.Len() > 0 {
+		l := p.idle.Back().Value.(*link)
+		if left := p.timeout - time.Since(l.since); left > 0 {
+			p.arm(left)
+			return
+		}
+		p.retireLocked(l)
+	}
+}
+
+func (p *pool) onBroken(f func(addr string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = f
+}
+
+func (p *pool) limit(idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.max = max(0, idle)
+	p.trim()
+}
+
+func (p *pool) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links) + len(p.attempts)
+}
+
+// close ends every link and attempt and waits for all goroutines.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	for _, a := range p.attempts {
+		a.cancel()
+	}
+	var open []*link
+	for l := range p.links {
+		l.ours = true
+		open = append(open, l)
+	}
+	clear(p.links)
+	clear(p.byAddr)
+	if p.sweeper != nil && p.sweeper.Stop() {
+		p.running.Done()
+	}
+	p.mu.Unlock()
+
+	var closing sync.WaitGroup
+	for _, l := range open {
+		closing.Go(l.close)
+	}
+	closing.Wait()
+	p.running.Wait()
+}
+
+func (p *pool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}

@@ -1,0 +1,211 @@
+package grpctransport
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// service is the receiving side: it checks what arrives, hands it to the
+// handler and answers in the caller's terms.
+type service struct {
+	pb.UnimplementedChordServiceServer
+	t       *Transport
+	handler transport.Handler
+}
+
+// meet checks the envelope of a request and learns who speaks the extension.
+func (s *service) meet(r *pb.Request) (transport.Envelope, error) {
+	env, err := envelope(r)
+	if err != nil {
+		return env, malformed(err)
+	}
+	s.t.known.add(env.From)
+	return env, nil
+}
+
+// maintain has the handler answer req.
+func (s *service) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	reply, err := s.handler.Maintain(ctx, env, req)
+	if err != nil {
+		return protocol.Reply{}, statusOf(ctx, err)
+	}
+	return reply, nil
+}
+
+func (s *service) FindSuccessor(ctx context.Context, r *pb.FindReq) (*pb.FindResp, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	owner, err := s.handler.FindSuccessor(ctx, env, r.GetId())
+	if err != nil {
+		return nil, statusOf(ctx, err)
+	}
+	return &pb.FindResp{Server: server(owner)}, nil
+}
+
+func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	reply, err := s.handler.Maintain(ctx, env, protocol.Request{Kind: protocol.AskRing})
+	switch {
+	case env.Older:
+		return olderRing(ctx, reply.State, err, s.t.cfg.SuccessorCount)
+	case err != nil:
+		return nil, statusOf(ctx, err)
+	}
+	out := fullRing(reply.State)
+	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
+		out.Predecessor, out.Successors, out.Unchanged = nil, nil, true
+	}
+	return out, nil
+}
+
+func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	by, err := member("notifier", &pb.Server{Id: r.GetId(), Name: r.GetName(), Address: r.GetAddress(), Incarnation: r.GetIncarnation()})
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if env.Older {
+		by.Incarnation = 0
+	}
+	env.From = by
+	s.t.known.add(by)
+	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Notify, Joining: r.GetJoining()})
+	switch {
+	case err != nil:
+		return nil, err
+	case env.Older:
+		return &pb.NotifyResp{}, nil
+	}
+	return notifyResp(reply), nil
+}
+
+func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	q, err := query(r)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	answer, err := s.handler.Route(ctx, env, q)
+	if err != nil {
+		return nil, statusOf(ctx, err)
+	}
+	return routeResp(answer), nil
+}
+
+func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	req := protocol.Request{Kind: protocol.Place}
+	if r.GetSeek() {
+		req.Kind = protocol.Seek
+	}
+	if req.Subject, err = member("subject", r.GetSubject()); err != nil {
+		return nil, malformed(err)
+	}
+	reply, err := s.maintain(ctx, env, req)
+	if err != nil {
+		return nil, err
+	}
+	return placeResp(reply), nil
+}
+
+func (s *service) Introduce(ctx context.Context, r *pb.IntroduceReq) (*pb.Ring, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	subject, err := member("subject", r.GetSubject())
+	if err != nil {
+		return nil, malformed(err)
+	}
+	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Introduce, Subject: subject})
+	if err != nil {
+		return nil, err
+	}
+	return refusingRing(reply), nil
+}
+
+func (s *service) Changed(ctx context.Context, r *pb.ChangedReq) (*emptypb.Empty, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Changed}); err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+func (s *service) Leave(ctx context.Context, r *pb.LeaveReq) (*pb.Ring, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	req := protocol.Request{Kind: protocol.Leave}
+	if req.Pred, err = optional("predecessor", r.GetPredecessor()); err != nil {
+		return nil, malformed(err)
+	}
+	if req.Succ, err = members("successors", r.GetSuccessors(), maxMembers); err != nil {
+		return nil, malformed(err)
+	}
+	reply, err := s.maintain(ctx, env, req)
+	if err != nil {
+		return nil, err
+	}
+	return refusingRing(reply), nil
+}
+
+// refusingRing is the answer to Introduce and Leave.
+func refusingRing(r protocol.Reply) *pb.Ring {
+	out := fullRing(r.State)
+	out.Refusal = pbRefusal(r.Refusal)
+	return out
+}
+
+// olderRing is the answer to GetRing for a caller that speaks the base contract
+// only: empty while not in the ring, oneself in both places in a ring of one,
+// and a successor list that is never short. A caller drops the last entry of a
+// list that it takes over and is isolated when the only entry of its list
+// fails, so the list is repeated, oneself included, up to count entries.
+func olderRing(ctx context.Context, st protocol.State, err error, count int) (*pb.Ring, error) {
+	if isNotJoined(err) {
+		return &pb.Ring{}, nil
+	}
+	if err != nil {
+		return nil, statusOf(ctx, err)
+	}
+	if !st.Phase.InRing() {
+		return &pb.Ring{}, nil
+	}
+	if st.Pred.IsZero() && len(st.Succ) == 0 {
+		st.Pred = st.Self
+		count = 1
+	}
+	list := append(append([]ring.Member(nil), st.Succ...), st.Self)
+	for n := len(list); len(list) < count; {
+		list = append(list, list[len(list)-n])
+	}
+	if keep := max(count, len(st.Succ)); keep < len(list) {
+		list = list[:keep]
+	}
+	return &pb.Ring{Predecessor: server(st.Pred), Successors: servers(list)}, nil
+}

@@ -1,0 +1,164 @@
+package grpctransport
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+const (
+	// maxMessage bounds what is sent and received, in bytes. The largest valid
+	// message, lists of 64 members with the longest names and addresses, is
+	// about half of it.
+	maxMessage = 64 << 10
+	// maxHeaders bounds the headers of one request, in bytes.
+	maxHeaders = 16 << 10
+	// maxStreams bounds the requests that one connection may have at work here.
+	maxStreams = 256
+	// connectTimeout bounds how long a connection may take to come up. A
+	// request's own deadline, usually shorter, bounds how long it waits.
+	connectTimeout = 5 * time.Second
+
+	defaultIdleLimit   = 16
+	defaultIdleTimeout = 30 * time.Second
+)
+
+// Config says how a Transport reaches and is reached. It is copied by Listen.
+type Config struct {
+	// Bind is the host and port to receive at. Port 0 picks a free one. Unused
+	// if Listener is set.
+	Bind string
+	// Server and Client are the TLS configurations of the two directions; nil
+	// means plaintext. Unless Client names one, the server's name that is
+	// verified is the host of the address that is dialled.
+	Server, Client *tls.Config
+	// SuccessorCount is up to how many entries an older member is told when it
+	// asks for the successor list; a shorter list is repeated. Zero: it is sent
+	// as it is.
+	SuccessorCount int
+	// IdleTimeout is how long a connection without requests is kept. Shorter
+	// saves memory and file descriptors, longer saves handshakes. Zero: 30 s.
+	IdleTimeout time.Duration
+	// Listener, if set, is received from instead of Bind. Close closes it.
+	Listener net.Listener
+	// Dial, if set, opens connections in place of TCP. Its error counts as a
+	// refusal if it wraps syscall.ECONNREFUSED.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// Transport is a transport.Transport over gRPC.
+type Transport struct {
+	cfg  Config
+	lis  net.Listener
+	srv  *grpc.Server
+	pool *pool
+	// known remembers members that were seen with an incarnation.
+	known known
+
+	closing sync.Once
+	serving sync.WaitGroup
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+// Listen binds a transport. Connections made to it wait until Serve.
+// The caller closes it.
+func Listen(cfg Config) (*Transport, error) {
+	lis := cfg.Listener
+	if lis == nil {
+		var err error
+		if lis, err = net.Listen("tcp", cfg.Bind); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = defaultIdleTimeout
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	return &Transport{
+		cfg:  cfg,
+		lis:  lis,
+		srv:  newServer(cfg.Server),
+		pool: newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout),
+	}, nil
+}
+
+// credentialsOf copies c, so that what the user does with it afterwards does
+// not matter.
+func credentialsOf(c *tls.Config) credentials.TransportCredentials {
+	if c == nil {
+		return insecure.NewCredentials()
+	}
+	return credentials.NewTLS(c.Clone())
+}
+
+func newServer(c *tls.Config) *grpc.Server {
+	return grpc.NewServer(
+		grpc.Creds(credentialsOf(c)),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(connectTimeout),
+		// Clients send no pings, so this side has to find out which of its
+		// connections lead nowhere. Every client answers a server's pings.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		// A static window needs none of the pings that gRPC sizes windows with.
+		grpc.StaticStreamWindowSize(maxMessage),
+		grpc.StaticConnWindowSize(4*maxMessage),
+		grpc.ReadBufferSize(4<<10),
+		grpc.WriteBufferSize(4<<10),
+		grpc.SharedWriteBuffer(true),
+		grpc.WaitForHandlers(true),
+	)
+}
+
+// Addr is where the transport receives: host and port as bound.
+func (t *Transport) Addr() string { return t.lis.Addr().String() }
+
+// Serve starts to receive. It is called once and does not block.
+func (t *Transport) Serve(h transport.Handler) {
+	pb.RegisterChordServiceServer(t.srv, &service{t: t, handler: h})
+	t.serving.Go(func() {
+		// It returns when Close stops it, or when the listener fails for good;
+		// then this member is unreachable, which others find out and act on.
+		_ = t.srv.Serve(t.lis)
+	})
+}
+
+// Broken registers f; see transport.Transport.
+func (t *Transport) Broken(f func(addr string)) { t.pool.onBroken(f) }
+
+// Limit sets how many idle connections are kept; 16 until it is called.
+func (t *Transport) Limit(idle int) { t.pool.limit(idle) }
+
+// Connections is how many outgoing connections are open or being opened.
+func (t *Transport) Connections() int { return t.pool.count() }
+
+// Close ends everything; see transport.Transport. It waits for handlers, whose
+// contexts it cancels.
+func (t *Transport) Close() error {
+	t.closing.Do(func() {
+		t.pool.close()
+		t.srv.Stop()
+		// Not closed by the server if Serve was never called.
+		_ = t.lis.Close()
+		t.serving.Wait()
+	})
+	return nil
+}
