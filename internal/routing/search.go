@@ -1,0 +1,186 @@
+package routing
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// maxCandidates bounds how many members a search keeps in reserve.
+const maxCandidates = 16
+
+// Options say what an answer must be worth.
+type Options struct {
+	// Fresh: only the owner's own word counts.
+	Fresh bool
+	// MaxAge bounds how old another's certainty may be; 0: no bound.
+	MaxAge time.Duration
+}
+
+// Search finds the owner of one identifier by asking member after member, each
+// strictly closer before the identifier than any that has answered. It asks
+// nobody twice with the same question, so it ends; and never more members than
+// its limit.
+//
+// Use: call Next until it says Done or Stuck, and after each Ask call Answered
+// or Silent.
+type Search struct {
+	id      uint64
+	opts    Options
+	limit   int
+	asked   int
+	avoid   []uint64
+	queue   []ring.Member // nearest before the identifier first
+	owner   ring.Member   // believed, to be asked itself
+	floor   ring.Member   // the closest that has answered
+	refused int           // len(avoid) when floor was last asked
+	open    ring.Member   // asked, not answered yet
+	result  Answer
+	done    bool
+}
+
+// Step is what a search wants.
+type Step uint8
+
+const (
+	// AskNext: ask the member.
+	AskNext Step = iota + 1
+	// Done: the owner is known.
+	Done
+	// Stuck: nobody is left to be asked.
+	Stuck
+	// Exceeded: the hop limit is reached.
+	Exceeded
+)
+
+// NewSearch begins at what t itself knows. Members in avoid are known not to
+// answer; they are named to those asked, and asked themselves only as owners.
+func NewSearch(t *Table, id uint64, opts Options, avoid []uint64, now time.Duration) *Search {
+	s := &Search{id: id, opts: opts, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
+	s.begin(t, now)
+	return s
+}
+
+// Restart begins again at a newer table. What was found silent stays avoided
+// and what was asked stays counted.
+func (s *Search) Restart(t *Table, now time.Duration) {
+	s.queue, s.owner, s.floor, s.open = nil, ring.Member{}, ring.Member{}, ring.Member{}
+	s.begin(t, now)
+}
+
+func (s *Search) begin(t *Table, now time.Duration) {
+	if t.Self.IsZero() {
+		// A client's contacts stand anywhere: none is closer than another.
+		s.queue = t.closer(Query{ID: s.id, Avoid: s.avoid})
+		return
+	}
+	s.floor = t.Self
+	s.refused = MaxAvoid // self is not asked again
+	a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now)
+	s.take(t.Self, a)
+	if !s.done {
+		// Whatever else is known serves when those do not answer.
+		for i := len(t.near) - 1; i >= 0 && len(s.queue) < maxCandidates; i-- {
+			s.add(t.near[i])
+		}
+	}
+}
+
+// take uses an answer of from.
+func (s *Search) take(from ring.Member, a Answer) {
+	switch a.Verdict {
+	case Mine:
+		a.Owner = from
+		s.finish(a)
+	case Owned:
+		if a.Owner == from || !s.opts.Fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
+			s.finish(a)
+			return
+		}
+		s.owner = a.Owner
+	case Closer:
+		for _, x := range a.Closer {
+			s.add(x)
+		}
+	}
+}
+
+func (s *Search) finish(a Answer) {
+	s.done = true
+	s.result = a
+}
+
+// add queues x if it is strictly closer than whoever has answered.
+func (s *Search) add(x ring.Member) {
+	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.ID) {
+		return
+	}
+	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
+		return
+	}
+	i := 0
+	for i < len(s.queue) && ring.Between(x.ID, s.queue[i].ID, s.id) {
+		i++
+	}
+	if i < len(s.queue) && s.queue[i].ID == x.ID {
+		return
+	}
+	s.queue = slices.Insert(s.queue, i, x)
+	s.queue = s.queue[:min(len(s.queue), maxCandidates)]
+}
+
+// Next says what is to be done now.
+func (s *Search) Next() (Step, ring.Member) {
+	switch {
+	case s.done:
+		return Done, s.result.Owner
+	case s.asked >= s.limit:
+		return Exceeded, ring.Member{}
+	case !s.owner.IsZero():
+		s.open, s.owner = s.owner, ring.Member{}
+	case len(s.queue) > 0:
+		s.open = s.queue[0]
+		s.queue = slices.Delete(s.queue, 0, 1)
+	case !s.floor.IsZero() && s.refused < len(s.avoid):
+		// Everybody that the closest one named is silent: it may know others.
+		s.open = s.floor
+	default:
+		return Stuck, ring.Member{}
+	}
+	s.asked++
+	return AskNext, s.open
+}
+
+// Query is the question to be put to the member that Next named.
+func (s *Search) Query() Query { return Query{ID: s.id, Avoid: s.avoid} }
+
+// Answered takes the answer of the member that Next named.
+func (s *Search) Answered(a Answer) {
+	x := s.open
+	s.open = ring.Member{}
+	if s.floor.IsZero() || x == s.floor || ring.Between(s.floor.ID, x.ID, s.id) {
+		s.floor = x
+		s.refused = len(s.avoid)
+		// What is no longer strictly closer is a way back, not forward.
+		s.queue = slices.DeleteFunc(s.queue, func(y ring.Member) bool { return !ring.Between(x.ID, y.ID, s.id) })
+	}
+	s.take(x, a)
+}
+
+// Silent notes that the member that Next named did not answer, or cannot.
+func (s *Search) Silent() {
+	if id := s.open.ID; len(s.avoid) < MaxAvoid && !slices.Contains(s.avoid, id) {
+		s.avoid = append(s.avoid, id)
+	}
+	if s.open == s.floor {
+		s.refused = MaxAvoid // it had answered and is gone now
+	}
+	s.open = ring.Member{}
+}
+
+// Result is the answer that ended the search, once Next said Done.
+func (s *Search) Result() Answer { return s.result }
+
+// Asked is how many members were asked.
+func (s *Search) Asked() int { return s.asked }

@@ -1,0 +1,147 @@
+package routing
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Known is what a table is made of: a member's pointers and whom else it knows.
+type Known struct {
+	Self   ring.Member   // zero for a client, which has no place on the circle
+	Arc    ring.Arc      // the member's own, if HasArc
+	HasArc bool          // false: in no ring, or the predecessor is not known yet
+	Pred   ring.Member   // zero: unknown
+	Succ   []ring.Member // nearest first
+	Others []ring.Member // fingers and acquaintances, in any order
+	Bits   uint          // width of the circle
+	Full   int           // length of a full successor list
+	// Certain is when the head of Succ last answered for itself.
+	Certain time.Duration
+	// Lease is how long an answer of this member about itself may be relied on.
+	Lease time.Duration
+}
+
+// Table is an immutable snapshot of what a member knows of who owns what. It
+// may be read concurrently.
+type Table struct {
+	Known
+	near []ring.Member // everybody known but self, by clockwise distance from self
+}
+
+// NewTable makes a table. It keeps the slices of k, which must not be modified
+// afterwards.
+func NewTable(k Known) *Table {
+	t := &Table{Known: k}
+	t.near = make([]ring.Member, 0, len(k.Succ)+len(k.Others)+1)
+	add := func(x ring.Member) {
+		if x.Name != "" && x.ID != k.Self.ID {
+			t.near = append(t.near, x)
+		}
+	}
+	for _, x := range k.Succ {
+		add(x)
+	}
+	add(k.Pred)
+	for _, x := range k.Others {
+		add(x)
+	}
+	// Stable, so that of two records of one identifier a pointer's wins.
+	slices.SortStableFunc(t.near, func(x, y ring.Member) int {
+		return cmp.Compare(x.ID-k.Self.ID, y.ID-k.Self.ID)
+	})
+	t.near = slices.CompactFunc(t.near, func(x, y ring.Member) bool { return x.ID == y.ID })
+	return t
+}
+
+// Near lists everybody known but the member itself, by clockwise distance.
+func (t *Table) Near() []ring.Member { return t.near }
+
+// Size estimates the number of members from the density of the successor list.
+func (t *Table) Size() int {
+	n := len(t.Succ)
+	if n < t.Full {
+		return n + 1
+	}
+	mask := ^uint64(0) >> (64 - t.Bits)
+	span := (t.Succ[n-1].ID - t.Self.ID) & mask
+	est := float64(n) * (float64(mask) + 1) / float64(span)
+	return max(n+1, int(min(est, 1<<30)))
+}
+
+// HopLimit bounds how many members one lookup may ask: 32 + N/r, at most 256.
+func (t *Table) HopLimit() int { return min(256, 32+t.Size()/max(1, t.Full)) }
+
+// Answer says what the table knows of q, at the time now.
+func (t *Table) Answer(q Query, now time.Duration) Answer {
+	if t.HasArc && t.Arc.Contains(q.ID) {
+		return Answer{Verdict: Mine, Owner: t.Self, Arc: t.Arc, HasArc: true, Lease: t.Lease}
+	}
+	if q.ID == t.Self.ID && len(t.Succ) > 0 {
+		return Answer{Verdict: Mine, Owner: t.Self} // the predecessor is not known yet
+	}
+	if a, ok := t.listed(q.ID, now); ok {
+		return a
+	}
+	return Answer{Verdict: Closer, Closer: t.closer(q)}
+}
+
+// listed looks between the adjacent entries of the successor list. The head's
+// arc is certain as of the head's last answer; further entries are named on
+// the word of others and carry no arc.
+func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
+	if t.Self.IsZero() {
+		return Answer{}, false
+	}
+	prev := t.Self
+	for i, s := range t.Succ {
+		if (ring.Arc{After: prev.ID, To: s.ID}).Contains(id) {
+			a := Answer{Verdict: Owned, Owner: s}
+			if i == 0 {
+				a.Arc, a.HasArc = ring.Arc{After: t.Self.ID, To: s.ID}, true
+				a.Age, a.Lease = max(0, now-t.Certain), t.Lease
+			}
+			return a, true
+		}
+		prev = s
+	}
+	if len(t.Succ) == 0 && !t.Pred.IsZero() && t.HasArc {
+		// A second member has been accepted and is on its way in.
+		return Answer{Verdict: Owned, Owner: t.Pred}, true
+	}
+	return Answer{}, false
+}
+
+// closer names those known strictly between self and the identifier, nearest
+// to it first. A client, which stands nowhere, names whom it knows.
+func (t *Table) closer(q Query) []ring.Member {
+	var out []ring.Member
+	n := len(t.near)
+	end := n
+	if !t.Self.IsZero() {
+		end, _ = slices.BinarySearchFunc(t.near, q.ID-t.Self.ID, func(x ring.Member, d uint64) int {
+			return cmp.Compare(x.ID-t.Self.ID, d)
+		})
+	} else {
+		// Distances are from 0 here, so those before the identifier come
+		// last, going on backwards round the circle.
+		end, _ = slices.BinarySearchFunc(t.near, q.ID, func(x ring.Member, id uint64) int {
+			return cmp.Compare(x.ID, id)
+		})
+		for i := range n {
+			x := t.near[(end-1-i+2*n)%n]
+			if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.ID) {
+				out = append(out, x)
+			}
+		}
+		return out
+	}
+	for i := end - 1; i >= 0 && len(out) < MaxCloser; i-- {
+		if !slices.Contains(q.Avoid, t.near[i].ID) {
+			out = append(out, t.near[i])
+		}
+	}
+	return out
+}
