@@ -1,0 +1,378 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+var (
+	anna  = Member("anna", "10.0.0.1:7000", 1_760_000_000_123)
+	bert  = Member("bert", "[fd00::2]:7000", 1)
+	clara = Member("clara", "clara.example.org:65535", 1<<63)
+	// older has no incarnation, as one of the existing library.
+	older = Member("older", "10.0.0.9:1", 0)
+	// long is as long as a member may be.
+	long = Member(strings.Repeat("n", ring.MaxNameLength),
+		strings.Repeat("a", ring.MaxAddressLength-len(":65535"))+":65535", 42)
+)
+
+// many is n members.
+func many(n int) []ring.Member {
+	out := make([]ring.Member, n)
+	for i := range out {
+		out[i] = Member(fmt.Sprintf("member-%d", i), fmt.Sprintf("10.1.0.%d:7000", i+1), uint64(i+1))
+	}
+	return out
+}
+
+// same compares what was sent with what arrived. An empty list and nil are one.
+func same[T any](t *testing.T, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(plain(got), plain(want)) {
+		t.Errorf("arrived as\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// plain is v with nil for every empty list.
+func plain(v any) any {
+	switch v := v.(type) {
+	case protocol.Request:
+		v.Succ = orNil(v.Succ)
+		return v
+	case protocol.Reply:
+		v.State.Succ, v.Closer = orNil(v.State.Succ), orNil(v.Closer)
+		return v
+	case routing.Query:
+		v.Avoid = orNil(v.Avoid)
+		return v
+	case routing.Answer:
+		v.Closer = orNil(v.Closer)
+		return v
+	case protocol.Failure:
+		v.Differing = orNil(v.Differing)
+		return v
+	}
+	return v
+}
+
+func orNil[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}
+
+func testAddresses(t *testing.T, r *rig) {
+	a, b := r.bind("a", ""), r.bind("b", "")
+	if a.Addr() == b.Addr() {
+		t.Errorf("two transports at %s", a.Addr())
+	}
+	for _, p := range []*peer{a, b} {
+		if err := ring.CheckAddress(p.Addr()); err != nil {
+			t.Errorf("Addr: %v", err)
+		}
+	}
+	addr := a.Addr()
+	if err := a.Close(); err != nil {
+		t.Errorf("Close without Serve: %v", err)
+	}
+	if again := r.bind("a", addr); again.Addr() != addr {
+		t.Errorf("listening at %s gave %s", addr, again.Addr())
+	}
+}
+
+func testAddressInUse(t *testing.T, r *rig) {
+	a := r.bind("a", "")
+	if tr, err := r.listen(a.Addr()); err == nil {
+		tr.Close()
+		t.Errorf("listening at %s succeeded twice", a.Addr())
+	}
+}
+
+func testRequests(t *testing.T, r *rig) {
+	requests := []struct {
+		name string
+		req  protocol.Request
+	}{
+		{"ring", protocol.Request{Kind: protocol.AskRing}},
+		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
+		{"notify by one that joins", protocol.Request{Kind: protocol.Notify, Joining: true}},
+		{"seek", protocol.Request{Kind: protocol.Seek, Subject: anna}},
+		{"seek an older member", protocol.Request{Kind: protocol.Seek, Subject: older}},
+		{"place", protocol.Request{Kind: protocol.Place, Subject: bert}},
+		{"introduce", protocol.Request{Kind: protocol.Introduce, Subject: clara}},
+		{"introduce the longest member", protocol.Request{Kind: protocol.Introduce, Subject: long}},
+		{"changed", protocol.Request{Kind: protocol.Changed}},
+		{"leave", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{bert, older, clara}}},
+		{"leave without neighbours", protocol.Request{Kind: protocol.Leave}},
+		{"leave with an empty list", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{}}},
+		{"leave with many", protocol.Request{Kind: protocol.Leave, Pred: long, Succ: many(16)}},
+	}
+	got := make(chan protocol.Request, 1)
+	b := r.start("b", &Handler{OnMaintain: func(_ context.Context, _ transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+		got <- req
+		return protocol.Reply{State: protocol.State{Self: anna, Phase: protocol.Joined}}, nil
+	}})
+	a := r.start("a", nil)
+	for _, c := range requests {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := a.Maintain(r.context(), a.envelope(b), c.req); err != nil {
+				t.Fatal(err)
+			}
+			same(t, await(t, got, "the request arrives"), c.req)
+		})
+	}
+}
+
+func testEnvelopes(t *testing.T, r *rig) {
+	got := make(chan transport.Envelope, 1)
+	b := r.start("b", &Handler{
+		OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+			got <- env
+			return protocol.Reply{State: protocol.State{Self: anna, Phase: protocol.Joined}}, nil
+		},
+		OnRoute: func(_ context.Context, env transport.Envelope, _ routing.Query) (routing.Answer, error) {
+			got <- env
+			return routing.Answer{Verdict: routing.Mine, Owner: anna, HasArc: true}, nil
+		},
+	})
+	a := r.start("a", nil)
+
+	at := b.Addr()
+	unborn := Member("b", at, 0)
+	cases := []struct {
+		name      string
+		sent, got transport.Envelope
+	}{
+		{"from a member to a member",
+			transport.Envelope{From: a.self, To: b.self, Settings: Settings},
+			transport.Envelope{From: a.self, To: ring.Member{ID: b.self.ID, Incarnation: b.self.Incarnation}, Settings: Settings}},
+		{"from a client",
+			transport.Envelope{To: b.self, Settings: Settings},
+			transport.Envelope{To: ring.Member{ID: b.self.ID, Incarnation: b.self.Incarnation}, Settings: Settings}},
+		{"to anyone",
+			transport.Envelope{From: a.self, To: ring.Member{Addr: at}, Settings: Settings},
+			transport.Envelope{From: a.self, Settings: Settings}},
+		{"from a client to anyone",
+			transport.Envelope{To: ring.Member{Addr: at}, Settings: Settings},
+			transport.Envelope{Settings: Settings}},
+		{"to a member of unknown incarnation",
+			transport.Envelope{From: a.self, To: unborn, Settings: Settings},
+			transport.Envelope{From: a.self, To: ring.Member{ID: unborn.ID}, Settings: Settings}},
+		{"to a member that is not there",
+			transport.Envelope{From: a.self, To: Member("somebody else", at, 3), Settings: Settings},
+			transport.Envelope{From: a.self, To: ring.Member{ID: Space.ID([]byte("somebody else")), Incarnation: 3}, Settings: Settings}},
+		{"from the longest member",
+			transport.Envelope{From: long, To: ring.Member{Addr: at}, Settings: Settings},
+			transport.Envelope{From: long, Settings: Settings}},
+		{"with other settings",
+			transport.Envelope{From: a.self, To: ring.Member{Addr: at}, Settings: ring.Settings{Cluster: 1<<64 - 1, Bits: 64, Check: 1 << 63}},
+			transport.Envelope{From: a.self, Settings: ring.Settings{Cluster: 1<<64 - 1, Bits: 64, Check: 1 << 63}}},
+		{"with the least settings",
+			transport.Envelope{From: a.self, To: ring.Member{Addr: at}, Settings: ring.Settings{Bits: 1}},
+			transport.Envelope{From: a.self, Settings: ring.Settings{Bits: 1}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := a.Maintain(r.context(), c.sent, protocol.Request{Kind: protocol.AskRing}); err != nil {
+				t.Fatalf("Maintain: %v", err)
+			}
+			same(t, await(t, got, "Maintain arrives"), c.got)
+			if _, err := a.Route(r.context(), c.sent, routing.Query{ID: 1}); err != nil {
+				t.Fatalf("Route: %v", err)
+			}
+			same(t, await(t, got, "Route arrives"), c.got)
+		})
+	}
+}
+
+func testReplies(t *testing.T, r *rig) {
+	next := make(chan protocol.Reply, 1)
+	b := r.start("b", &Handler{OnMaintain: func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error) {
+		return <-next, nil
+	}})
+	a := r.start("a", nil)
+
+	type exchange struct {
+		name  string
+		req   protocol.Request
+		reply protocol.Reply
+	}
+	alone := protocol.State{Self: b.self, Phase: protocol.Joined, Version: 1}
+	among := protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, older, clara}, Version: 1<<64 - 1}
+	ask := protocol.Request{Kind: protocol.AskRing}
+	seek := protocol.Request{Kind: protocol.Seek, Subject: anna}
+	place := protocol.Request{Kind: protocol.Place, Subject: anna}
+	notify := protocol.Request{Kind: protocol.Notify}
+
+	cases := []exchange{
+		{"neighbours", ask, protocol.Reply{State: among}},
+		{"a ring of one", ask, protocol.Reply{State: alone}},
+		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
+		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
+		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},
+		{"found", seek, protocol.Reply{State: among, Verdict: protocol.Found}},
+		{"taken", place, protocol.Reply{State: among, Verdict: protocol.Taken}},
+		{"next, to one", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{older}}},
+		{"next, to three", place, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{clara, anna, bert}}},
+		{"next, to nobody", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{}}},
+		{"consent to notify", notify, protocol.Reply{State: among}},
+		{"consent to introduce", protocol.Request{Kind: protocol.Introduce, Subject: anna}, protocol.Reply{State: among}},
+		{"consent to leave", protocol.Request{Kind: protocol.Leave}, protocol.Reply{State: among}},
+		{"changed", protocol.Request{Kind: protocol.Changed}, protocol.Reply{State: among}},
+	}
+	for phase := protocol.Outside; phase <= protocol.Superseded; phase++ {
+		cases = append(cases, exchange{"phase " + phase.String(), ask,
+			protocol.Reply{State: protocol.State{Self: b.self, Phase: phase, Version: 4}}})
+	}
+	for reason := protocol.Nearer; reason <= protocol.NotInRing; reason++ {
+		cases = append(cases,
+			exchange{"refused: " + reason.String(), notify,
+				protocol.Reply{State: among, Refusal: protocol.Refusal{Reason: reason}}},
+			exchange{"refused in words: " + reason.String(), notify,
+				protocol.Reply{State: among, Refusal: protocol.Refusal{Reason: reason, Other: clara, Detail: "für später · %s"}}})
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			next <- c.reply
+			got, err := a.Maintain(r.context(), a.envelope(b), c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, got, c.reply)
+		})
+	}
+}
+
+func testQueries(t *testing.T, r *rig) {
+	got := make(chan routing.Query, 1)
+	b := r.start("b", &Handler{OnRoute: func(_ context.Context, _ transport.Envelope, q routing.Query) (routing.Answer, error) {
+		got <- q
+		return routing.Answer{Verdict: routing.Mine, Owner: anna, HasArc: true}, nil
+	}})
+	a := r.start("a", nil)
+	full := make([]uint64, routing.MaxAvoid)
+	for i := range full {
+		full[i] = ^uint64(i)
+	}
+	for _, c := range []struct {
+		name  string
+		query routing.Query
+	}{
+		{"zero", routing.Query{}},
+		{"the last identifier", routing.Query{ID: 1<<64 - 1}},
+		{"nobody to avoid", routing.Query{ID: 5, Avoid: []uint64{}}},
+		{"avoiding some, zero too", routing.Query{ID: 5, Avoid: []uint64{7, 0, 1 << 63}}},
+		{"avoiding as many as may be", routing.Query{ID: 5, Avoid: full}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := a.Route(r.context(), a.envelope(b), c.query); err != nil {
+				t.Fatal(err)
+			}
+			same(t, await(t, got, "the query arrives"), c.query)
+		})
+	}
+}
+
+func testAnswers(t *testing.T, r *rig) {
+	next := make(chan routing.Answer, 1)
+	b := r.start("b", &Handler{OnRoute: func(context.Context, transport.Envelope, routing.Query) (routing.Answer, error) {
+		return <-next, nil
+	}})
+	a := r.start("a", nil)
+	for _, c := range []struct {
+		name   string
+		answer routing.Answer
+	}{
+		{"mine", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: 1 << 63, To: b.self.ID}, HasArc: true, Lease: 1500 * time.Millisecond}},
+		{"mine, the whole circle", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: b.self.ID, To: b.self.ID}, HasArc: true}},
+		{"the arc from zero to zero", routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true}},
+		{"owned", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Age: 2 * time.Second, Lease: time.Hour}},
+		{"owned without an arc", routing.Answer{Verdict: routing.Owned, Owner: older}},
+		{"closer, one", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{older}}},
+		{"closer, as many as may be", routing.Answer{Verdict: routing.Closer, Closer: many(routing.MaxCloser)}},
+		{"closer, nobody", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			next <- c.answer
+			got, err := a.Route(r.context(), a.envelope(b), routing.Query{ID: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, got, c.answer)
+		})
+	}
+}
+
+func testNoSharedMemory(t *testing.T, r *rig) {
+	ctx := r.context()
+	kept := []ring.Member{anna, bert}
+	b := r.start("b", &Handler{
+		OnMaintain: func(_ context.Context, _ transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+			clear(req.Succ)
+			return protocol.Reply{State: protocol.State{Self: anna, Phase: protocol.Joined, Succ: kept}, Verdict: protocol.Next, Closer: kept}, nil
+		},
+		OnRoute: func(_ context.Context, _ transport.Envelope, q routing.Query) (routing.Answer, error) {
+			clear(q.Avoid)
+			return routing.Answer{Verdict: routing.Closer, Closer: kept}, nil
+		},
+	})
+	a := r.start("a", nil)
+
+	sent := []ring.Member{clara, older}
+	if _, err := a.Maintain(ctx, a.envelope(b), protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: sent}); err != nil {
+		t.Fatal(err)
+	}
+	if sent[0] != clara || sent[1] != older {
+		t.Errorf("the answerer changed the asker's list to %v", sent)
+	}
+	reply, err := a.Maintain(ctx, a.envelope(b), protocol.Request{Kind: protocol.Seek, Subject: clara})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(reply.State.Succ)
+	if len(reply.Closer) != 2 || reply.Closer[0] != anna {
+		t.Errorf("two lists of one reply share memory: %v", reply.Closer)
+	}
+	clear(reply.Closer)
+
+	avoid := []uint64{1, 2}
+	answer, err := a.Route(ctx, a.envelope(b), routing.Query{ID: 1, Avoid: avoid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if avoid[0] != 1 || avoid[1] != 2 {
+		t.Errorf("the answerer changed the asker's list to %v", avoid)
+	}
+	clear(answer.Closer)
+	if kept[0] != anna || kept[1] != bert {
+		t.Errorf("the asker changed the answerer's list to %v", kept)
+	}
+}
+
+func testAskWithoutServing(t *testing.T, r *rig) {
+	b, client := r.start("b", nil), r.bind("client", "")
+	for _, c := range calls {
+		if err := c.call(client, r.context(), b); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func testAskItself(t *testing.T, r *rig) {
+	a := r.start("a", nil)
+	for _, c := range calls {
+		if err := c.call(a, r.context(), a); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
