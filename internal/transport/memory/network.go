@@ -1,0 +1,195 @@
+// Package memory connects the members of one process and makes the faults of a
+// network between them: latency, loss, cuts in one direction, stopped and
+// vanished processes. It is for tests.
+//
+// It knows time by timers and waits on channels only, so that a Network that
+// was made inside a testing/synctest bubble runs on the bubble's clock.
+//
+// What members say to each other is copied on the way in both directions, and
+// an empty list arrives as nil, as it does from a wire. Unlike TCP, a packet is
+// neither sent again when it is lost nor kept in order with others.
+package memory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Network is what transports made by its Listen reach each other over. The
+// zero Network is of no use; NewNetwork makes one, without faults. All methods
+// may be called concurrently, with each other and with those of the transports;
+// a fault takes effect for packets from then on. A Network owns no goroutine.
+type Network struct {
+	mu        sync.Mutex // guards all below and the state of every transport; held only briefly
+	rng       *rand.Rand
+	listeners map[string]*Transport
+	fresh     int    // the last port given to an empty address
+	uses      uint64 // orders the uses of connections
+	trips     int    // round trips before the first request of a connection
+
+	delay    span
+	delays   map[pair]span
+	loss     float64
+	cuts     map[pair]bool
+	paused   map[string]chan struct{} // closed at Resume
+	refusing map[string]bool
+}
+
+// pair is one direction between two addresses.
+type pair struct{ from, to string }
+
+// span is a latency drawn evenly from min to max.
+type span struct{ min, max time.Duration }
+
+// NewNetwork makes a network without faults. The seed decides what it draws;
+// the order of the draws is up to the scheduler.
+func NewNetwork(seed uint64) *Network {
+	return &Network{
+		rng:       rand.New(rand.NewPCG(seed, 0)),
+		listeners: make(map[string]*Transport),
+		delays:    make(map[pair]span),
+		cuts:      make(map[pair]bool),
+		paused:    make(map[string]chan struct{}),
+		refusing:  make(map[string]bool),
+	}
+}
+
+// Listen makes a transport that receives at addr, which is host:port and not in
+// use. An empty addr stands for one that was never given out: "mem:1", "mem:2"
+// and so on. The caller closes the transport.
+func (n *Network) Listen(addr string) (*Transport, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for addr == "" {
+		n.fresh++
+		if a := fmt.Sprintf("mem:%d", n.fresh); n.listeners[a] == nil {
+			addr = a
+		}
+	}
+	if err := ring.CheckAddress(addr); err != nil {
+		return nil, fmt.Errorf("memory: listen: %w", err)
+	}
+	if n.listeners[addr] != nil {
+		return nil, fmt.Errorf("memory: listen: address %q is in use", addr)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &Transport{
+		net:     n,
+		addr:    addr,
+		life:    ctx,
+		end:     cancel,
+		serving: make(chan struct{}),
+		limit:   -1,
+		conns:   make(map[string]*conn),
+		sent:    Requests{Maintain: make(map[protocol.RequestKind]uint64)},
+	}
+	n.listeners[addr] = t
+	return t, nil
+}
+
+// listener is who listens at addr, nil if nobody does. Callers hold mu.
+func (n *Network) listener(addr string) *Transport {
+	if n.refusing[addr] {
+		return nil
+	}
+	return n.listeners[addr]
+}
+
+// reset breaks every connection to t: requests on them fail, and their askers
+// are told. Callers hold mu.
+func (n *Network) reset(t *Transport) {
+	for _, addr := range slices.Sorted(maps.Keys(n.listeners)) {
+		asker := n.listeners[addr]
+		c := asker.conns[t.addr]
+		if c == nil || c.peer != t || c.over {
+			continue
+		}
+		c.over = true
+		close(c.broke)
+		asker.spawn(func() {
+			if n.travel(asker.life, t.addr, asker.addr, false) && n.awake(asker.life, asker.addr) {
+				asker.drop(c)
+			}
+		})
+	}
+}
+
+// conn is one transport's connection to an address. The network's mu guards it.
+type conn struct {
+	addr  string
+	peer  *Transport    // whom it was made to, nil while it is being opened
+	broke chan struct{} // closed when peer ended it
+	over  bool          // broke is closed
+	users int           // requests on their way
+	used  uint64        // when last, in the network's uses
+}
+
+// acquire is the connection to addr, a new one if there is none, with one more
+// user.
+func (t *Transport) acquire(addr string) *conn {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	c := t.conns[addr]
+	if c == nil {
+		c = &conn{addr: addr, broke: make(chan struct{})}
+		t.conns[addr] = c
+	}
+	c.users++
+	t.net.uses++
+	c.used = t.net.uses
+	return c
+}
+
+// release ends one use of c. A connection that never came up goes with its last
+// user.
+func (t *Transport) release(c *conn) {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	c.users--
+	t.net.uses++
+	c.used = t.net.uses
+	if c.users == 0 && c.peer == nil && t.conns[c.addr] == c {
+		delete(t.conns, c.addr)
+	}
+	t.evict()
+}
+
+// evict closes idle connections beyond the limit. Callers hold mu.
+func (t *Transport) evict() {
+	if t.limit < 0 || len(t.conns) <= t.limit {
+		return
+	}
+	var idle []*conn
+	for _, c := range t.conns {
+		if c.users == 0 {
+			idle = append(idle, c)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *conn) int { return cmp.Compare(a.used, b.used) })
+	for _, c := range idle[:max(0, len(idle)-t.limit)] {
+		delete(t.conns, c.addr)
+	}
+}
+
+// drop forgets c, if its peer ended it, and says so, once.
+func (t *Transport) drop(c *conn) {
+	t.net.mu.Lock()
+	known := !t.closed && c.over && t.conns[c.addr] == c
+	if known {
+		delete(t.conns, c.addr)
+	}
+	tell := t.broken
+	t.net.mu.Unlock()
+	if known && tell != nil {
+		tell(c.addr)
+	}
+}

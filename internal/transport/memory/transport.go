@@ -1,0 +1,372 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Transport is one place on a Network. Network.Listen makes one; the zero
+// Transport is of no use. Its methods may be called concurrently.
+//
+// It is never Older and never meets an older member. A request that arrives
+// before Serve waits for it.
+type Transport struct {
+	net  *Network
+	addr string
+
+	life    context.Context // ends at Close
+	end     context.CancelFunc
+	running sync.WaitGroup // every goroutine; added to with net.mu held and closed false
+
+	handler Handler       // set before serving is closed
+	serving chan struct{} // closed by Serve
+
+	// The network's mu guards the rest.
+	closed bool
+	broken func(addr string)
+	limit  int // of idle connections, negative for none
+	conns  map[string]*conn
+	sent   Requests
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+// Handler is what answers at a Transport.
+type Handler = transport.Handler
+
+// Requests counts what a transport has sent.
+type Requests struct {
+	Maintain map[protocol.RequestKind]uint64
+	Route    uint64
+}
+
+// Total is the number of requests of every kind.
+func (r Requests) Total() uint64 {
+	sum := r.Route
+	for _, n := range r.Maintain {
+		sum += n
+	}
+	return sum
+}
+
+// Addr implements transport.Transport.
+func (t *Transport) Addr() string { return t.addr }
+
+// Serve implements transport.Transport.
+func (t *Transport) Serve(h Handler) {
+	t.handler = h
+	close(t.serving)
+}
+
+// Requests is how many requests were sent so far, whatever became of them. The
+// caller owns the result.
+func (t *Transport) Requests() Requests {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route}
+}
+
+// Broken implements transport.Transport. A connection counts as having been up
+// once a request on it has arrived, or its ConnectDelay is over.
+func (t *Transport) Broken(f func(addr string)) {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	t.broken = f
+}
+
+// Limit implements transport.Transport. There is none before the first call.
+func (t *Transport) Limit(idle int) {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	t.limit = max(0, idle)
+	t.evict()
+}
+
+// Connections implements transport.Transport.
+func (t *Transport) Connections() int {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	return len(t.conns)
+}
+
+// Close implements transport.Transport. It waits for the handlers at work here,
+// whose contexts it ends, so a handler must not call it. Calls after the first
+// wait as well.
+func (t *Transport) Close() error {
+	t.net.mu.Lock()
+	if !t.closed {
+		t.closed = true
+		delete(t.net.listeners, t.addr)
+		t.net.reset(t)
+		clear(t.conns)
+		t.end()
+	}
+	t.net.mu.Unlock()
+	t.running.Wait()
+	return nil
+}
+
+// Maintain implements transport.Transport.
+func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	req.Succ = cloned(req.Succ)
+	o := t.ask(ctx, env, func() { t.sent.Maintain[req.Kind]++ },
+		func(ctx context.Context, h Handler, env transport.Envelope) outcome {
+			reply, err := h.Maintain(ctx, env, req)
+			if err != nil {
+				return outcome{failure: failureOf(err)}
+			}
+			reply.State.Succ = cloned(reply.State.Succ)
+			reply.Closer = cloned(reply.Closer)
+			return outcome{reply: reply}
+		})
+	if o.failure != nil {
+		return protocol.Reply{}, o.failure
+	}
+	return o.reply, nil
+}
+
+// Route implements transport.Transport.
+func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+	q.Avoid = cloned(q.Avoid)
+	o := t.ask(ctx, env, func() { t.sent.Route++ },
+		func(ctx context.Context, h Handler, env transport.Envelope) outcome {
+			answer, err := h.Route(ctx, env, q)
+			if err != nil {
+				return outcome{failure: failureOf(err)}
+			}
+			answer.Closer = cloned(answer.Closer)
+			return outcome{answer: answer}
+		})
+	if o.failure != nil {
+		return routing.Answer{}, o.failure
+	}
+	return o.answer, nil
+}
+
+// outcome is what became of a request: a failure or one of the others.
+type outcome struct {
+	reply   protocol.Reply
+	answer  routing.Answer
+	failure *protocol.Failure
+}
+
+func failed(kind protocol.FailureKind, detail string) outcome {
+	return outcome{failure: &protocol.Failure{Kind: kind, Detail: detail}}
+}
+
+// failureOf is what a handler's error arrives as.
+func failureOf(err error) *protocol.Failure {
+	var f *protocol.Failure
+	if !errors.As(err, &f) {
+		return &protocol.Failure{Kind: protocol.Invalid, Detail: err.Error()}
+	}
+	out := *f
+	out.Differing = cloned(f.Differing)
+	return &out
+}
+
+// cloned copies a list; an empty one becomes nil.
+func cloned[S ~[]E, E any](s S) S {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clone(s)
+}
+
+// serve has a handler answer a request and copies what it answers.
+type serve func(ctx context.Context, h Handler, env transport.Envelope) outcome
+
+// spawn starts f in a goroutine that Close waits for, and reports whether it
+// did: not after Close. Callers hold the network's mu.
+func (t *Transport) spawn(f func()) bool {
+	if t.closed {
+		return false
+	}
+	t.running.Go(f)
+	return true
+}
+
+// ask sends a request on its way and waits for its outcome, the end of ctx, or
+// Close. It calls count, with the network's mu held, if it sends anything.
+func (t *Transport) ask(ctx context.Context, env transport.Envelope, count func(), s serve) outcome {
+	over, giveUp := context.WithCancel(t.life)
+	defer giveUp()
+	result := make(chan outcome, 1)
+
+	t.net.mu.Lock()
+	started := ctx.Err() == nil && t.spawn(func() {
+		if o, ok := t.carry(ctx, over, env, s); ok {
+			result <- o
+		}
+	})
+	if started {
+		count()
+	}
+	t.net.mu.Unlock()
+
+	if started {
+		select {
+		case o := <-result:
+			return o
+		case <-ctx.Done():
+		case <-t.life.Done():
+		}
+	}
+	switch {
+	case t.life.Err() != nil:
+		return failed(protocol.Cancelled, "the transport is closed")
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return failed(protocol.TimedOut, "no answer from "+env.To.Addr)
+	default:
+		return failed(protocol.Cancelled, "given up by the caller")
+	}
+}
+
+// carry takes one request to env.To.Addr and what becomes of it back. It reports
+// false when the caller waits no longer, which ends over, and until then nothing
+// came back. ctx is the caller's own, for its deadline.
+//
+// A request that was sent arrives even if its caller has given up by then.
+func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s serve) (outcome, bool) {
+	n, to := t.net, env.To.Addr
+	if !n.awake(over, t.addr) {
+		return outcome{}, false
+	}
+	c := t.acquire(to)
+	defer t.release(c)
+	lost := func() (outcome, bool) {
+		<-over.Done()
+		return outcome{}, false
+	}
+	broken := func(kind protocol.FailureKind, detail string) (outcome, bool) {
+		if !n.travel(over, to, t.addr, false) || !n.awake(over, t.addr) {
+			return lost()
+		}
+		t.drop(c)
+		return failed(kind, detail+to), true
+	}
+	const nobody, ended = "nobody listens at ", "the other side ended the connection to "
+
+	switch listens, arrived := t.connect(over, c); {
+	case !arrived:
+		return lost()
+	case !listens:
+		return broken(protocol.Refused, nobody)
+	}
+	if !n.travel(t.life, t.addr, to, true) {
+		return lost()
+	}
+
+	n.mu.Lock()
+	target := n.listener(to)
+	if target == nil {
+		n.mu.Unlock()
+		return broken(protocol.Refused, nobody)
+	}
+	if c.over || c.peer != nil && c.peer != target {
+		n.mu.Unlock()
+		return broken(protocol.Unreachable, ended)
+	}
+	c.peer = target
+	hctx, cancel := context.WithCancel(target.life)
+	if over.Err() != nil {
+		cancel()
+	}
+	answered := make(chan outcome, 1)
+	// A listener is not closed, so this starts.
+	target.spawn(func() {
+		defer cancel()
+		if at, ok := ctx.Deadline(); ok {
+			var stop context.CancelFunc
+			hctx, stop = context.WithDeadline(hctx, at)
+			defer stop()
+		}
+		target.handle(hctx, received(env), s, answered)
+	})
+	n.mu.Unlock()
+
+	select {
+	case o := <-answered:
+		if !n.travel(over, to, t.addr, true) || !n.awake(over, t.addr) {
+			return lost()
+		}
+		return o, true
+	case <-c.broke:
+		cancel()
+		return broken(protocol.Unreachable, ended)
+	case <-over.Done():
+		// The caller's giving up is news that travels too; that of a
+		// process's end is not waited for, as Close must not.
+		if t.life.Err() != nil && !n.severed(t.addr, to) || n.travel(t.life, t.addr, to, false) {
+			cancel()
+		}
+		return outcome{}, false
+	}
+}
+
+// connect makes the round trips of a new connection. It reports whether somebody
+// listened and whether the last packet of ours arrived before over ended.
+func (t *Transport) connect(over context.Context, c *conn) (listens, arrived bool) {
+	n := t.net
+	n.mu.Lock()
+	trips := n.trips
+	if c.peer != nil {
+		trips = 0
+	}
+	n.mu.Unlock()
+	var peer *Transport
+	for range trips {
+		if !n.travel(over, t.addr, c.addr, true) || !n.awake(over, c.addr) {
+			return false, false
+		}
+		n.mu.Lock()
+		peer = n.listener(c.addr)
+		n.mu.Unlock()
+		if peer == nil {
+			return false, true
+		}
+		if !n.travel(over, c.addr, t.addr, true) || !n.awake(over, t.addr) {
+			return false, false
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if peer != nil && c.peer == nil && n.listener(c.addr) == peer {
+		c.peer = peer
+	}
+	return true, true
+}
+
+// handle has the handler answer one request that has arrived. A reply that is
+// late for the context is not sent.
+func (t *Transport) handle(ctx context.Context, env transport.Envelope, s serve, answered chan<- outcome) {
+	select {
+	case <-t.serving:
+	case <-t.life.Done():
+		return
+	}
+	if !t.net.awake(t.life, t.addr) {
+		return
+	}
+	o := s(ctx, t.handler, env)
+	if ctx.Err() == nil && t.net.awake(ctx, t.addr) {
+		answered <- o
+	}
+}
+
+// received is env as it arrives.
+func received(env transport.Envelope) transport.Envelope {
+	to := ring.Member{ID: env.To.ID, Incarnation: env.To.Incarnation}
+	if env.To.Anyone() {
+		to = ring.Member{}
+	}
+	return transport.Envelope{From: env.From, To: to, Settings: env.Settings}
+}
