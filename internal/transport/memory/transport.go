@@ -26,8 +26,8 @@ type Transport struct {
 	end     context.CancelFunc
 	running sync.WaitGroup // every goroutine; added to with net.mu held and closed false
 
-	handler Handler       // set before serving is closed
-	serving chan struct{} // closed by Serve
+	handler transport.Handler // set before serving is closed
+	serving chan struct{}     // closed by Serve
 
 	// The network's mu guards the rest.
 	closed bool
@@ -38,9 +38,6 @@ type Transport struct {
 }
 
 var _ transport.Transport = (*Transport)(nil)
-
-// Handler is what answers at a Transport.
-type Handler = transport.Handler
 
 // Requests counts what a transport has sent.
 type Requests struct {
@@ -61,7 +58,7 @@ func (r Requests) Total() uint64 {
 func (t *Transport) Addr() string { return t.addr }
 
 // Serve implements transport.Transport.
-func (t *Transport) Serve(h Handler) {
+func (t *Transport) Serve(h transport.Handler) {
 	t.handler = h
 	close(t.serving)
 }
@@ -118,7 +115,7 @@ func (t *Transport) Close() error {
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	req.Succ = cloned(req.Succ)
 	o := t.ask(ctx, env, func() { t.sent.Maintain[req.Kind]++ },
-		func(ctx context.Context, h Handler, env transport.Envelope) outcome {
+		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
 			reply, err := h.Maintain(ctx, env, req)
 			if err != nil {
 				return outcome{failure: failureOf(err)}
@@ -137,7 +134,7 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	q.Avoid = cloned(q.Avoid)
 	o := t.ask(ctx, env, func() { t.sent.Route++ },
-		func(ctx context.Context, h Handler, env transport.Envelope) outcome {
+		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
 			answer, err := h.Route(ctx, env, q)
 			if err != nil {
 				return outcome{failure: failureOf(err)}
@@ -182,7 +179,7 @@ func cloned[S ~[]E, E any](s S) S {
 }
 
 // serve has a handler answer a request and copies what it answers.
-type serve func(ctx context.Context, h Handler, env transport.Envelope) outcome
+type serve func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome
 
 // spawn starts f in a goroutine that Close waits for, and reports whether it
 // did: not after Close. Callers hold the network's mu.

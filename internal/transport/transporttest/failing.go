@@ -262,13 +262,15 @@ func testHandlerContext(t *testing.T, r *rig) {
 }
 
 func testCloseWaits(t *testing.T, r *rig) {
-	began, ending, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	began, ending, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	defer release() // or the end of a failed case waits for the handler
 	var finished atomic.Bool
 	b := r.start("b", &Handler{OnMaintain: func(ctx context.Context, _ transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
 		close(began)
 		<-ctx.Done()
 		close(ending)
-		<-release
+		<-released
 		finished.Store(true)
 		return protocol.Reply{}, &protocol.Failure{Kind: protocol.Cancelled}
 	}})
@@ -287,7 +289,7 @@ func testCloseWaits(t *testing.T, r *rig) {
 		t.Error("Close returned while a handler was at work")
 	default:
 	}
-	close(release)
+	release()
 	if !await(t, closed, "Close returns") {
 		t.Error("Close returned before the handler did")
 	}
