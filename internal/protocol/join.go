@@ -364,3 +364,6 @@ func (m *Machine) joined() {
 	m.join = joining{}
 	m.last = append(m.last, JoinDone{})
 }
+
+// JoinCauses lists why the open join has not succeeded yet.
+func (m *Machine) JoinCauses() []JoinCause { return m.join.causes }

@@ -1,0 +1,202 @@
+package concord
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Defaults and bounds of Config.
+const (
+	DefaultHashBits          = 64
+	DefaultSuccessorCount    = 3
+	MaxSuccessorCount        = 64
+	DefaultStabilizeInterval = time.Second
+	MinStabilizeInterval     = 10 * time.Millisecond
+)
+
+// Config says who a member is and how it behaves. It is copied by New and never
+// modified. HashFunc, HashBits and Cluster must be the same on all members of a
+// ring; members that differ in one refuse each other.
+type Config struct {
+	// Name is the member's name, unique in the ring. The member's identifier,
+	// its place on the circle, is the hash of it. Required; at most 255 bytes.
+	Name string
+
+	// BindAddr is the host and port to listen at. An empty or wildcard host
+	// listens on all interfaces, port 0 picks a free port. Required.
+	BindAddr string
+
+	// AdvAddr is the host and port at which the other members reach this one.
+	// They verify that: a member whose AdvAddr leads nowhere, or to somebody
+	// else, is refused. Empty: the bound address, whose host must then be a
+	// definite one. Port 0: the bound port.
+	AdvAddr string
+
+	// OnRangeChange, if set, is called with the newest range of keys that this
+	// member is responsible for, whenever that has changed. Calls are made one
+	// at a time, outside all locks, and may call any method of the member, Stop
+	// included; changes during a call are merged into one call after it. Create
+	// and Join each cause a call, Stop and Leave none, and none begins after
+	// those have returned. A panic in it is not caught.
+	OnRangeChange func(Range)
+
+	// HashFunc puts names and keys on the circle: the low HashBits bits of what
+	// it returns. It must be safe for concurrent use. Nil: the first 8 bytes of
+	// SHA-256, big-endian.
+	HashFunc func([]byte) uint64
+
+	// HashBits is the width of the circle, which has 2^HashBits identifiers.
+	// Zero: 64. At most 64.
+	HashBits uint
+
+	// SuccessorCount is how many of the members after it each member knows. A
+	// ring that has settled with at least SuccessorCount+1 members survives
+	// SuccessorCount−1 failures at once; more cost a longer list in every
+	// round. Zero: 3. At most 64.
+	SuccessorCount uint
+
+	// LogHandler receives changes of state and nothing else. Nil: discard.
+	LogHandler slog.Handler
+
+	// StabilizeInterval is the time between two rounds in which a member looks
+	// after its neighbours. Breaks, joins and leaves are dealt with as they
+	// come, so it bounds how long a silent failure goes unnoticed: longer is
+	// cheaper, shorter is quicker. Zero: 1 s. At least 10 ms.
+	StabilizeInterval time.Duration
+
+	// TLS, if set, encrypts and authenticates all connections between members.
+	// Nil: plaintext.
+	TLS *TLSConfig
+
+	// Cluster names the ring. Members of another name are refused. Empty: no
+	// name; only then can members of the existing Concord library take part.
+	Cluster string
+}
+
+// ConfigError is one mistake in a Config. Start reports all of them, joined.
+type ConfigError struct {
+	// Field is the name of the field, as "TLS.Server".
+	Field string
+	// Err says what is wrong with it.
+	Err error
+}
+
+func (e *ConfigError) Error() string { return "concord: Config." + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// space is the circle that the configuration describes.
+func (c *Config) space() ring.Space {
+	s := ring.Space{Bits: c.HashBits, Hash: c.HashFunc}
+	if s.Bits == 0 || s.Bits > 64 {
+		s.Bits = DefaultHashBits
+	}
+	if s.Hash == nil {
+		s.Hash = ring.SHA256
+	}
+	return s
+}
+
+func (c *Config) successors() int {
+	if c.SuccessorCount == 0 {
+		return DefaultSuccessorCount
+	}
+	return int(c.SuccessorCount)
+}
+
+func (c *Config) interval() time.Duration {
+	if c.StabilizeInterval == 0 {
+		return DefaultStabilizeInterval
+	}
+	return c.StabilizeInterval
+}
+
+// validate reports every mistake at once.
+func (c *Config) validate() error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
+	}
+	switch {
+	case c.Name == "":
+		wrong("Name", "is empty")
+	case len(c.Name) > ring.MaxNameLength:
+		wrong("Name", "has %d bytes, at most %d are allowed", len(c.Name), ring.MaxNameLength)
+	}
+	bindHost, err := splitAddr(c.BindAddr)
+	if err != nil {
+		wrong("BindAddr", "%w", err)
+	}
+	switch advHost, advErr := splitAddr(c.AdvAddr); {
+	case c.AdvAddr == "" && err == nil && wildcard(bindHost):
+		wrong("AdvAddr", "is empty, and BindAddr %q names no definite host that others could reach", c.BindAddr)
+	case c.AdvAddr == "":
+	case advErr != nil:
+		wrong("AdvAddr", "%w", advErr)
+	case wildcard(advHost):
+		wrong("AdvAddr", "%q names no definite host that others could reach", c.AdvAddr)
+	case len(c.AdvAddr) > ring.MaxAddressLength:
+		wrong("AdvAddr", "has %d bytes, at most %d are allowed", len(c.AdvAddr), ring.MaxAddressLength)
+	}
+	if c.HashBits > 64 {
+		wrong("HashBits", "is %d, at most 64 are allowed", c.HashBits)
+	}
+	if c.SuccessorCount > MaxSuccessorCount {
+		wrong("SuccessorCount", "is %d, at most %d are allowed", c.SuccessorCount, MaxSuccessorCount)
+	}
+	switch d := c.StabilizeInterval; {
+	case d < 0:
+		wrong("StabilizeInterval", "is negative: %v", d)
+	case d > 0 && d < MinStabilizeInterval:
+		wrong("StabilizeInterval", "is %v, at least %v is required", d, MinStabilizeInterval)
+	}
+	errs = append(errs, c.TLS.validate()...)
+	return errors.Join(errs...)
+}
+
+// splitAddr checks host:port with a port of 0 … 65535 and returns the host.
+func splitAddr(addr string) (string, error) {
+	if addr == "" {
+		return "", errors.New("is empty")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("%q is not host:port", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Errorf("%q: port must be 0 … 65535", addr)
+	}
+	return host, nil
+}
+
+// wildcard reports whether host stands for all interfaces.
+func wildcard(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// advertised is the address that the others are told, given the bound one.
+func (c *Config) advertised(bound string) (string, error) {
+	adv := c.AdvAddr
+	if adv == "" {
+		adv = bound
+	}
+	host, port, err := net.SplitHostPort(adv)
+	if err == nil && port == "0" {
+		if _, p, err := net.SplitHostPort(bound); err == nil {
+			adv = net.JoinHostPort(host, p)
+		}
+	}
+	if err := ring.CheckAddress(adv); err != nil {
+		return "", &ConfigError{Field: "AdvAddr", Err: err}
+	}
+	return adv, nil
+}

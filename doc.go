@@ -1,0 +1,39 @@
+// Package concord tells, in a group of servers without a master, which server
+// is responsible for a key, and keeps telling it right while servers join,
+// leave, hang, crash and are cut off from each other. It is the Chord lookup
+// protocol as corrected and proved by Pamela Zave, over gRPC.
+//
+// # Guarantees
+//
+// Members stand on a circle of identifiers at the hash of their names. A key
+// belongs to the first member at or after the key's own hash. Each member knows
+// the few members after it, so that a ring that has settled with at least
+// SuccessorCount+1 members survives SuccessorCount−1 failures at once. Two
+// parts of a ring that were cut apart become one again when they can reach each
+// other. What a lookup says is advice: right at some instant not long ago. See
+// docs/GUARANTEES.md for what is promised, from which size on, and what is not.
+//
+// # Starting a member
+//
+//	node := concord.New(concord.Config{
+//		Name:     "node1",
+//		BindAddr: "0.0.0.0:7946",
+//		AdvAddr:  "node1.example.com:7946",
+//	})
+//	if err := node.Start(); err != nil { ... }
+//	defer node.Stop()
+//
+// The first member calls Create, every other Join with the address of any.
+//
+// # Looking up
+//
+// Lookup names the server of a key. Owns says whether that is this member, and
+// OnRangeChange tells when the range of keys that it is responsible for has
+// changed.
+//
+// # Failures
+//
+// A member that stops answering is noticed by the member before it, which goes
+// round it; the one after it takes over its keys. A member that was taken for
+// dead and lives takes its place again by itself.
+package concord

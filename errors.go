@@ -1,0 +1,230 @@
+package concord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Errors that a program may want to decide by. Test for them with errors.Is.
+var (
+	// ErrNotStarted: Start has not been called, or has failed.
+	ErrNotStarted = errors.New("concord: not started")
+	// ErrStarted: Start was called before.
+	ErrStarted = errors.New("concord: already started")
+	// ErrStopped: Stop or Leave was called.
+	ErrStopped = errors.New("concord: stopped")
+	// ErrNotJoined: the member is in no ring. In a JoinError: the member at the
+	// address given is not.
+	ErrNotJoined = errors.New("concord: not joined")
+	// ErrAlreadyJoined: the member is in a ring, or another Create or Join is
+	// under way.
+	ErrAlreadyJoined = errors.New("concord: already joined or joining")
+	// ErrSuperseded: another member of the same name began later, and this one
+	// has yielded to it.
+	ErrSuperseded = errors.New("concord: superseded by a later member of the same name")
+
+	// ErrSelf: an address given to Join is this member's own.
+	ErrSelf = errors.New("concord: the address is this member's own")
+	// ErrNameTaken: a live member has this name.
+	ErrNameTaken = errors.New("concord: name taken by a live member")
+	// ErrIdentifierTaken: a live member of another name has this identifier.
+	ErrIdentifierTaken = errors.New("concord: identifier taken by a live member")
+	// ErrDifferentRing: the other's Cluster, HashBits or HashFunc differ.
+	ErrDifferentRing = errors.New("concord: the member belongs to another kind of ring")
+	// ErrNotReachable: the members of the ring cannot reach this one at its
+	// AdvAddr, or somebody else answers there.
+	ErrNotReachable = errors.New("concord: not reachable at the advertised address")
+	// ErrUnavailable: a member refused the connection, or did not answer.
+	ErrUnavailable = errors.New("concord: member unavailable")
+	// ErrBusy: a member has too much to do at once.
+	ErrBusy = errors.New("concord: member busy")
+	// ErrHopLimit: a lookup asked as many members as it may.
+	ErrHopLimit = errors.New("concord: hop limit reached")
+)
+
+// JoinError is why a join did not succeed.
+type JoinError struct {
+	// Attempts says what became of the last attempt, member by member.
+	Attempts []JoinAttempt
+	// Err is the error of the context if that ended the join, nil if trying
+	// again would not have helped.
+	Err error
+}
+
+// JoinAttempt is what one member asked had to say to a join.
+type JoinAttempt struct {
+	// Address is where it was asked.
+	Address string
+	// Name is its name, empty for an address given to Join.
+	Name string
+	// Other is the member that the error speaks of, if there is one: the one
+	// that has the name or the identifier, or that answered instead.
+	Other Server
+	// Err matches one of this package's errors.
+	Err error
+}
+
+func (e *JoinError) Error() string {
+	var b strings.Builder
+	b.WriteString("concord: join failed")
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	for i, a := range e.Attempts {
+		if i == 0 {
+			b.WriteString(": ")
+		} else {
+			b.WriteString("; ")
+		}
+		if a.Name != "" {
+			fmt.Fprintf(&b, "%s at ", a.Name)
+		}
+		fmt.Fprintf(&b, "%s: %s", a.Address, strings.TrimPrefix(a.Err.Error(), "concord: "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the context's error and those of the attempts.
+func (e *JoinError) Unwrap() []error {
+	var errs []error
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	for _, a := range e.Attempts {
+		errs = append(errs, a.Err)
+	}
+	return errs
+}
+
+// joinError says in public terms why a join did not succeed.
+func joinError(err error, self ring.Member) error {
+	var je *node.JoinError
+	if !errors.As(err, &je) {
+		return publicError(err)
+	}
+	if errors.Is(je.Ctx, node.ErrClosed) {
+		return ErrStopped
+	}
+	out := &JoinError{Err: je.Ctx}
+	for _, c := range je.Causes {
+		out.Attempts = append(out.Attempts, joinAttempt(c, self))
+	}
+	return out
+}
+
+func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
+	a := JoinAttempt{Address: c.At.Addr, Name: c.At.Name}
+	if f := c.Failure; f != nil {
+		a.Other = server(f.By)
+		a.Err = failureError(f, self)
+		return a
+	}
+	r := c.Refusal
+	a.Other = server(r.Other)
+	switch r.Reason {
+	case protocol.NameTaken:
+		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrNameTaken, r.Other, r.Other.Incarnation)
+	case protocol.IdentifierTaken:
+		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrIdentifierTaken, r.Other, r.Other.Incarnation)
+	case protocol.NotReached:
+		a.Err = fmt.Errorf("%w: %s", ErrNotReachable, r.Detail)
+	case protocol.NotInRing:
+		a.Err = ErrNotJoined
+	default:
+		a.Err = fmt.Errorf("%w: %v", ErrBusy, r.Reason)
+	}
+	return a
+}
+
+// failureError says in public terms why a request got no answer.
+func failureError(f *protocol.Failure, self ring.Member) error {
+	switch f.Kind {
+	case protocol.WrongRing:
+		return fmt.Errorf("%w: %w", ErrDifferentRing, f)
+	case protocol.NotJoined:
+		if f.By == self {
+			return ErrSelf
+		}
+		return ErrNotJoined
+	case protocol.Cancelled:
+		return fmt.Errorf("%w: %w", context.Canceled, f)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, f)
+}
+
+// LookupError is why a lookup found no owner. A lookup gives it rather than a
+// wrong answer that it could have avoided.
+type LookupError struct {
+	// Key is the key that was looked up, and Id its identifier.
+	Key []byte
+	Id  uint64
+	// Hops are the members asked, in order.
+	Hops []Hop
+	// Err is what ended the lookup: the error of the context, ErrHopLimit,
+	// ErrStopped or ErrSuperseded.
+	Err error
+}
+
+// Hop is one member asked during a lookup; the member that looks up does not
+// count.
+type Hop struct {
+	Server Server
+	// Took is the time until it answered or was given up.
+	Took time.Duration
+	// Err is nil if it answered.
+	Err error
+}
+
+func (e *LookupError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "concord: lookup of identifier %d: %s", e.Id, strings.TrimPrefix(e.Err.Error(), "concord: "))
+	for i, h := range e.Hops {
+		if i == 8 {
+			fmt.Fprintf(&b, "; %d more asked", len(e.Hops)-i)
+			break
+		}
+		outcome := "knew others"
+		if h.Err != nil {
+			outcome = h.Err.Error()
+		}
+		fmt.Fprintf(&b, "; asked %s at %s: %s", h.Server.Name, h.Server.Address, outcome)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *LookupError) Unwrap() error { return e.Err }
+
+// lookupError says in public terms why a lookup of key failed.
+func lookupError(key []byte, err error) error {
+	var le *node.LookupError
+	if !errors.As(err, &le) {
+		return publicError(err)
+	}
+	out := &LookupError{Key: key, Id: le.ID, Err: publicError(le.Err)}
+	for _, h := range le.Hops {
+		out.Hops = append(out.Hops, Hop{Server: server(h.Member), Took: h.Took, Err: h.Err})
+	}
+	return out
+}
+
+func publicError(err error) error {
+	switch {
+	case errors.Is(err, node.ErrNotInRing):
+		return ErrNotJoined
+	case errors.Is(err, node.ErrClosed):
+		return ErrStopped
+	case errors.Is(err, node.ErrSuperseded):
+		return ErrSuperseded
+	case errors.Is(err, node.ErrHopLimit):
+		return ErrHopLimit
+	}
+	return err
+}

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Bounds on what others may keep open here.
+const (
+	maxWaiting = 4096
+	// maxSameLookup is how many lookups of one identifier for older members
+	// are done at once. They forward lookups without a limit; when one comes
+	// back to us again and again they have made a loop.
+	maxSameLookup = 4
+	maxLookups    = 1024
+)
+
+// handler answers other members.
+type handler Node
+
+var _ transport.Handler = (*handler)(nil)
+
+// admit refuses what is meant for another member or comes from another kind
+// of ring.
+func (h *handler) admit(env transport.Envelope) *protocol.Failure {
+	self := h.snap.Load().View.Self
+	if env.Older {
+		if h.cfg.Settings.Cluster != 0 {
+			return &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: []string{"Cluster"},
+				Detail: "the caller names no cluster"}
+		}
+	} else if diff := h.cfg.Settings.Differing(env.Settings); len(diff) > 0 {
+		return &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: diff}
+	}
+	to := env.To
+	if (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
+		return &protocol.Failure{Kind: protocol.WrongMember, By: self}
+	}
+	return nil
+}
+
+// Maintain gives the machine a request and waits until it answers.
+func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	n := (*Node)(h)
+	n.counters.served.Add(1)
+	if f := h.admit(env); f != nil {
+		return protocol.Reply{}, f
+	}
+	if f := n.check("request", []ring.Member{env.From, req.Subject, req.Pred}, req.Succ); f != nil {
+		return protocol.Reply{}, f
+	}
+	ch := make(chan protocol.Respond, 1)
+	n.mu.Lock()
+	if n.closed || len(n.waiting) >= maxWaiting {
+		n.mu.Unlock()
+		return protocol.Reply{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping or overloaded"}
+	}
+	n.token++
+	token := n.token
+	n.waiting[token] = ch
+	n.stepLocked(protocol.Asked{Token: token, From: env.From, Request: req})
+	n.mu.Unlock()
+	select {
+	case r := <-ch:
+		if r.Failure != nil {
+			return protocol.Reply{}, r.Failure
+		}
+		return r.Reply, nil
+	case <-ctx.Done():
+	case <-n.ctx.Done():
+	}
+	n.mu.Lock()
+	delete(n.waiting, token)
+	n.mu.Unlock()
+	return protocol.Reply{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "no answer in time"}
+}
+
+// Route answers one step of a lookup from the snapshot.
+func (h *handler) Route(_ context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+	n := (*Node)(h)
+	n.counters.servedRoutes.Add(1)
+	if f := h.admit(env); f != nil {
+		return routing.Answer{}, f
+	}
+	s := n.Snapshot()
+	if s.Table == nil {
+		return routing.Answer{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.View.Self, Detail: s.View.Phase.String()}
+	}
+	if q.ID&^n.cfg.Space.Mask() != 0 {
+		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
+	}
+	return s.Table.Answer(q, n.now()), nil
+}
+
+// FindSuccessor does a whole lookup for an older member.
+func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
+	n := (*Node)(h)
+	n.counters.served.Add(1)
+	if f := h.admit(env); f != nil {
+		return ring.Member{}, f
+	}
+	if id&^n.cfg.Space.Mask() != 0 {
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
+	}
+	if !n.loops.enter(id) {
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "a lookup that goes in a loop"}
+	}
+	defer n.loops.leave(id)
+	r, err := n.Lookup(ctx, id, routing.Options{})
+	if err != nil {
+		if s := n.Snapshot(); s.Table == nil {
+			return ring.Member{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.View.Self, Detail: s.View.Phase.String()}
+		}
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: err.Error()}
+	}
+	return r.Owner, nil
+}
+
+// loopGuard bounds the lookups done for older members.
+type loopGuard struct {
+	mu    sync.Mutex
+	open  map[uint64]int
+	total int
+}
+
+func (g *loopGuard) enter(id uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[id] >= maxSameLookup || g.total >= maxLookups {
+		return false
+	}
+	if g.open == nil {
+		g.open = map[uint64]int{}
+	}
+	g.open[id]++
+	g.total++
+	return true
+}
+
+func (g *loopGuard) leave(id uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.open[id]--; g.open[id] == 0 {
+		delete(g.open, id)
+	}
+}

@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// Delays between attempts to join.
+const (
+	joinDelayMin = 20 * time.Millisecond
+	joinDelayMax = time.Second
+)
+
+// JoinError is why a join did not succeed: the causes of the last attempt, and
+// the error of the context if that ended it.
+type JoinError struct {
+	Causes []protocol.JoinCause
+	Ctx    error // nil: trying again cannot help
+}
+
+func (e *JoinError) Error() string {
+	var b strings.Builder
+	b.WriteString("join")
+	if e.Ctx != nil {
+		fmt.Fprintf(&b, ": %v", e.Ctx)
+	}
+	for _, c := range e.Causes {
+		fmt.Fprintf(&b, "; %s", describe(c))
+	}
+	return b.String()
+}
+
+// describe says in words why a join through one member did not succeed.
+func describe(c protocol.JoinCause) string {
+	at := c.At.Addr
+	if c.At.Name != "" {
+		at = c.At.Name + " at " + at
+	}
+	switch {
+	case c.Failure != nil:
+		return fmt.Sprintf("%s: %v", at, c.Failure)
+	case c.Refusal.Detail != "":
+		return fmt.Sprintf("%s: %v: %s", at, c.Refusal.Reason, c.Refusal.Detail)
+	case !c.Refusal.Other.IsZero():
+		return fmt.Sprintf("%s: %v by %s", at, c.Refusal.Reason, c.Refusal.Other)
+	}
+	return fmt.Sprintf("%s: %v", at, c.Refusal.Reason)
+}
+
+// Join makes the node a member of the ring that the addresses lead to. What can
+// get better is tried again until ctx ends.
+func (n *Node) Join(ctx context.Context, addrs []string) error {
+	delay := joinDelayMin
+	var last []protocol.JoinCause
+	for {
+		causes, err := n.joinOnce(ctx, addrs)
+		if err != nil {
+			if len(causes) == 0 {
+				causes = last
+			}
+			return &JoinError{Causes: causes, Ctx: err}
+		}
+		if causes == nil {
+			n.wake()
+			return nil
+		}
+		if hopeless(causes) {
+			return &JoinError{Causes: causes}
+		}
+		last = causes
+		n.counters.joinRetries.Add(1)
+		select {
+		case <-time.After(delay/2 + rand.N(delay)):
+		case <-ctx.Done():
+			return &JoinError{Causes: last, Ctx: ctx.Err()}
+		case <-n.ctx.Done():
+			return ErrClosed
+		}
+		delay = min(2*delay, joinDelayMax)
+	}
+}
+
+// hopeless reports whether a cause that trying again cannot mend ended the
+// attempt. One address of another kind of ring does not, while others may be
+// right.
+func hopeless(causes []protocol.JoinCause) bool {
+	all := true
+	for _, c := range causes {
+		if c.Permanent() && c.Failure == nil {
+			return true
+		}
+		all = all && c.Permanent()
+	}
+	return all
+}
+
+// joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
+// context that ended it.
+func (n *Node) joinOnce(ctx context.Context, addrs []string) ([]protocol.JoinCause, error) {
+	done := make(chan []protocol.JoinCause, 1)
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil, ErrClosed
+	}
+	n.joinDone = done
+	n.stepLocked(protocol.Join{Via: addrs})
+	n.mu.Unlock()
+	select {
+	case causes := <-done:
+		return causes, nil
+	case <-ctx.Done():
+	case <-n.ctx.Done():
+		return nil, ErrClosed
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.joinDone == nil {
+		return <-done, nil // it ended at the same moment
+	}
+	n.joinDone = nil
+	if n.view.Phase.InRing() {
+		return nil, nil // a member already; only the one before is not told yet
+	}
+	causes := n.machine.JoinCauses()
+	if !n.closed {
+		n.stepLocked(protocol.GiveUp{})
+	}
+	return causes, ctx.Err()
+}

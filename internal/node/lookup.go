@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// Errors of lookups that could not begin.
+var (
+	ErrNotInRing  = errors.New("not in a ring")
+	ErrSuperseded = errors.New("superseded by a later life of the same name")
+	ErrClosed     = errors.New("closed")
+)
+
+// Errors of lookups that could not be brought to an end.
+var (
+	ErrHopLimit = errors.New("hop limit reached")
+	errStuck    = errors.New("nobody left to ask")
+)
+
+// Hop is one member asked during a lookup.
+type Hop struct {
+	Member  ring.Member
+	Verdict routing.Verdict // 0 if it did not answer
+	Took    time.Duration
+	Err     error
+}
+
+// Result is the answer of a lookup.
+type Result struct {
+	routing.Answer
+	Hops []Hop
+}
+
+// LookupError says who was asked in a lookup that failed, and what each said.
+type LookupError struct {
+	ID   uint64
+	Hops []Hop
+	Err  error
+}
+
+func (e *LookupError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "lookup of identifier %d: %v", e.ID, e.Err)
+	for i, h := range e.Hops {
+		if i == 8 {
+			fmt.Fprintf(&b, "; and %d more", len(e.Hops)-i)
+			break
+		}
+		fmt.Fprintf(&b, "; %s at %s ", h.Member.Name, h.Member.Addr)
+		if h.Err != nil {
+			fmt.Fprintf(&b, "failed: %v", h.Err)
+		} else {
+			fmt.Fprintf(&b, "said %s", h.Verdict)
+		}
+	}
+	return b.String()
+}
+
+func (e *LookupError) Unwrap() error { return e.Err }
+
+// outside is why a node without a table answers no lookups.
+func (n *Node) outside() error {
+	switch {
+	case n.ctx.Err() != nil:
+		return ErrClosed
+	case n.Snapshot().View.Phase == protocol.Superseded:
+		return ErrSuperseded
+	}
+	return ErrNotInRing
+}
+
+// Lookup finds the owner of an identifier. When nobody is left to be asked it
+// waits for the ring to mend, until ctx ends.
+func (n *Node) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
+	return n.lookup(ctx, id, opts, true)
+}
+
+func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+	n.counters.lookups.Add(1)
+	snap := n.Snapshot()
+	if snap.Table == nil || n.ctx.Err() != nil {
+		n.counters.lookupsFailed.Add(1)
+		return Result{}, n.outside()
+	}
+	if err := ctx.Err(); err != nil {
+		n.counters.lookupsFailed.Add(1)
+		return Result{}, &LookupError{ID: id, Err: err}
+	}
+	s := routing.NewSearch(snap.Table, id, opts, n.peers.avoid(n.now()), n.now())
+	var hops []Hop
+	progress := 0
+	fail := func(err error) (Result, error) {
+		n.counters.lookupsFailed.Add(1)
+		return Result{}, &LookupError{ID: id, Hops: hops, Err: err}
+	}
+	for {
+		switch step, x := s.Next(); step {
+		case routing.Done:
+			return Result{Answer: s.Result(), Hops: hops}, nil
+		case routing.AskNext:
+			sent := time.Now()
+			a, err := n.route(ctx, x, s.Query())
+			hops = append(hops, Hop{Member: x, Verdict: a.Verdict, Took: time.Since(sent), Err: err})
+			if err != nil {
+				if ctx.Err() != nil {
+					return fail(ctx.Err())
+				}
+				s.Silent()
+				continue
+			}
+			s.Answered(a)
+		case routing.Exceeded:
+			return fail(ErrHopLimit)
+		case routing.Stuck:
+			// Nobody left to ask. If the member's own picture has changed
+			// since, or someone was asked, begin again at what is known now;
+			// otherwise wait until the ring has mended here.
+			now := n.Snapshot()
+			if now == snap && progress == s.Asked() {
+				if !wait {
+					return fail(errStuck)
+				}
+				select {
+				case <-snap.Next:
+				case <-ctx.Done():
+					return fail(ctx.Err())
+				case <-n.ctx.Done():
+					return fail(ErrClosed)
+				}
+				now = n.Snapshot()
+			}
+			snap, progress = now, s.Asked()
+			if snap.Table == nil {
+				return fail(n.outside())
+			}
+			s.Restart(snap.Table, n.now())
+		}
+	}
+}

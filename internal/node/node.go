@@ -1,0 +1,269 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Config is what a node is made of. All fields but Log, OnRange and Seed are
+// required.
+type Config struct {
+	Self       ring.Member // complete but for the incarnation
+	Space      ring.Space
+	Settings   ring.Settings
+	Successors int
+	Interval   time.Duration
+	Log        *slog.Logger     // nil: discard
+	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
+	Seed       uint64           // of the machine's randomness; 0: drawn
+}
+
+// Node is one member at run time. Its methods may be called concurrently.
+type Node struct {
+	cfg   Config
+	tr    transport.Transport
+	log   *slog.Logger
+	start time.Time // the machine's time counts from here
+	peers *peers
+
+	// ctx ends with the node's life; wg counts its goroutines.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	timer  *time.Timer
+	sweep  chan struct{} // wakes the fingers
+	notify *notifier
+
+	snap atomic.Pointer[Snapshot]
+
+	mu       sync.Mutex
+	machine  *protocol.Machine
+	closed   bool
+	token    uint64
+	waiting  map[uint64]chan protocol.Respond
+	inflight int
+	tells    int
+	joinDone chan []protocol.JoinCause
+	departed chan struct{}
+	fingers  *routing.Fingers
+	view     *protocol.View
+	changed  chan struct{} // closed when the next snapshot is there
+
+	loops    loopGuard
+	counters counters
+}
+
+// Snapshot is an immutable picture of a node.
+type Snapshot struct {
+	View    *protocol.View
+	Table   *routing.Table // nil while the node is in no ring
+	Fingers []routing.Finger
+	// Next is closed when a newer snapshot is there.
+	Next <-chan struct{}
+}
+
+// New starts a node that is in no ring. It answers over tr from now on and
+// closes it when it is closed itself.
+func New(cfg Config, tr transport.Transport) *Node {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64()
+	}
+	now := time.Now()
+	cfg.Self.Incarnation = max(1, uint64(max(0, now.UnixMilli())))
+	n := &Node{
+		cfg: cfg, tr: tr, start: now,
+		log:      cfg.Log.With(slog.String("member", cfg.Self.Name)),
+		peers:    newPeers(),
+		sweep:    make(chan struct{}, 1),
+		waiting:  map[uint64]chan protocol.Respond{},
+		departed: make(chan struct{}),
+		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
+		changed:  make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.machine = protocol.New(cfg.Self, protocol.Config{
+		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval,
+	}, cfg.Seed)
+	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
+	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
+	n.notify = newNotifier(cfg.OnRange)
+	n.timer = time.NewTimer(time.Hour)
+	n.timer.Stop()
+	tr.Broken(n.broken)
+	tr.Serve((*handler)(n))
+	n.wg.Go(n.tick)
+	n.wg.Go(n.tendFingers)
+	return n
+}
+
+// Snapshot returns the newest picture of the node.
+func (n *Node) Snapshot() *Snapshot { return n.snap.Load() }
+
+// Addr is where the node's transport receives.
+func (n *Node) Addr() string { return n.tr.Addr() }
+
+func (n *Node) now() time.Duration { return time.Since(n.start) }
+
+// tick delivers the machine's wake-ups.
+func (n *Node) tick() {
+	for {
+		select {
+		case <-n.timer.C:
+			n.step(protocol.Tick{})
+		case <-n.ctx.Done():
+			n.timer.Stop()
+			return
+		}
+	}
+}
+
+// step gives the machine one event and carries out what it wants. It reports
+// false if the node is closed.
+func (n *Node) step(ev protocol.Event) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.stepLocked(ev)
+	return true
+}
+
+func (n *Node) stepLocked(ev protocol.Event) {
+	for _, e := range n.machine.Step(n.now(), ev) {
+		switch e := e.(type) {
+		case protocol.Ask:
+			n.ask(e)
+		case protocol.Tell:
+			n.tell(e)
+		case protocol.Respond:
+			if ch := n.waiting[e.Token]; ch != nil {
+				delete(n.waiting, e.Token)
+				ch <- e
+			}
+		case protocol.WakeAt:
+			n.timer.Reset(max(0, e.At-n.now()))
+		case protocol.Publish:
+			n.publish(e.View)
+		case protocol.RangeChanged:
+			n.counters.ranges.Add(1)
+			n.logRange(e)
+			if e.HasNew {
+				n.notify.put(e.New)
+			}
+		case protocol.JoinDone:
+			if n.joinDone != nil {
+				n.joinDone <- e.Causes
+				n.joinDone = nil
+			}
+		case protocol.DepartDone:
+			close(n.departed)
+		}
+	}
+}
+
+// publish makes the machine's view the one that others read.
+func (n *Node) publish(v *protocol.View) {
+	n.logChange(n.view, v)
+	n.view = v
+	n.rebuild()
+}
+
+// rebuild makes a new snapshot of the view and the fingers.
+func (n *Node) rebuild() {
+	v := n.view
+	s := &Snapshot{View: v, Fingers: n.fingers.Distinct()}
+	if v.Phase.InRing() {
+		s.Table = routing.NewTable(routing.Known{
+			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Pred: v.Pred, Succ: v.Succ,
+			Others: append(n.fingers.Members(), v.Known...),
+			Bits:   n.cfg.Space.Bits, Full: n.cfg.Successors,
+			Certain: v.Certain, Lease: min(n.cfg.Interval, time.Second),
+		})
+	}
+	next := make(chan struct{})
+	s.Next = next
+	n.snap.Store(s)
+	close(n.changed)
+	n.changed = next
+}
+
+// broken hears from the transport that a connection ended.
+func (n *Node) broken(addr string) {
+	n.counters.broken.Add(1)
+	n.step(protocol.Lost{Addr: addr})
+}
+
+// Create makes the node a ring of one. It reports false if the node is in a
+// ring, joining one, or closed.
+func (n *Node) Create() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || n.view.Phase != protocol.Outside || n.joinDone != nil {
+		return false
+	}
+	n.stepLocked(protocol.Create{})
+	n.wake()
+	return true
+}
+
+// wake makes the fingers be looked up at once.
+func (n *Node) wake() {
+	select {
+	case n.sweep <- struct{}{}:
+	default:
+	}
+}
+
+// Reject notes that a member named as an owner did not serve.
+func (n *Node) Reject(x ring.Member) {
+	n.peers.suspect(x.ID, n.now(), n.suspicion())
+	n.step(protocol.Lost{Addr: x.Addr})
+}
+
+// suspicion is how long a member that did not answer is avoided by lookups.
+func (n *Node) suspicion() time.Duration { return max(time.Second, 2*n.cfg.Interval) }
+
+// Leave tells the neighbours, goes on answering until they do without this
+// member or ctx ends, and closes the node.
+func (n *Node) Leave(ctx context.Context) error {
+	var err error
+	if n.step(protocol.Depart{}) {
+		select {
+		case <-n.departed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-n.ctx.Done():
+		}
+	}
+	n.Close()
+	return err
+}
+
+// Close ends the node at once; to the others it has failed. It returns when
+// every goroutine of the node has ended and its transport is closed, but does
+// not wait for a range callback that is running: that may be its caller.
+func (n *Node) Close() {
+	n.mu.Lock()
+	first := !n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if first {
+		n.cancel()
+		n.notify.stop()
+	}
+	n.tr.Close()
+	n.wg.Wait()
+}

@@ -1,0 +1,90 @@
+package node
+
+import (
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// counters count since the node was made.
+type counters struct {
+	lookups, lookupsFailed atomic.Uint64
+	routed                 atomic.Uint64
+	asked                  [int(protocol.Leave) + 1]atomic.Uint64
+	served, servedRoutes   atomic.Uint64
+	timeouts, broken       atomic.Uint64
+	joinRetries            atomic.Uint64
+	fingers                atomic.Uint64
+	ranges                 atomic.Uint64
+}
+
+// Counters are totals since the node was made.
+type Counters struct {
+	Lookups       uint64 // lookups begun here, fingers included
+	LookupsFailed uint64
+	RouteRequests uint64 // steps of lookups asked of others
+	RingRequests  uint64 // requests of maintenance sent, of all kinds
+	Served        uint64 // requests of others, of all kinds
+	Timeouts      uint64 // requests that were not answered in time
+	Broken        uint64 // connections that others ended
+	JoinRetries   uint64
+	FingerLookups uint64
+	RangeChanges  uint64
+}
+
+// Counters returns the totals so far.
+func (n *Node) Counters() Counters {
+	c := &n.counters
+	out := Counters{
+		Lookups: c.lookups.Load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
+		Served: c.served.Load() + c.servedRoutes.Load(), Timeouts: c.timeouts.Load(), Broken: c.broken.Load(),
+		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
+	}
+	for i := range c.asked {
+		out.RingRequests += c.asked[i].Load()
+	}
+	return out
+}
+
+// Connections is how many outgoing connections the node's transport has.
+func (n *Node) Connections() int { return n.tr.Connections() }
+
+// logChange logs how a member's pointers changed.
+func (n *Node) logChange(old, now *protocol.View) {
+	if old.Phase != now.Phase {
+		n.log.Info("phase changed", slog.String("old", old.Phase.String()), slog.String("new", now.Phase.String()))
+	}
+	oldHead, newHead := head(old), head(now)
+	if oldHead != newHead {
+		n.log.Info("successor replaced", attr("old", oldHead), attr("new", newHead))
+	}
+	if old.Pred != now.Pred {
+		n.log.Info("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
+	}
+	if old.Phase == protocol.Joined && len(old.Succ) > 0 && len(now.Succ) == 0 && now.Phase == protocol.Joined {
+		n.log.Warn("alone: no other member answers")
+	}
+}
+
+func (n *Node) logRange(e protocol.RangeChanged) {
+	n.log.Info("range changed",
+		slog.Group("old", slog.Uint64("start", e.Old.After), slog.Uint64("end", e.Old.To), slog.Bool("held", e.HadOld)),
+		slog.Group("new", slog.Uint64("start", e.New.After), slog.Uint64("end", e.New.To), slog.Bool("held", e.HasNew)),
+		slog.String("cause", e.Cause.String()))
+}
+
+func head(v *protocol.View) ring.Member {
+	if len(v.Succ) == 0 {
+		return ring.Member{}
+	}
+	return v.Succ[0]
+}
+
+func attr(key string, m ring.Member) slog.Attr {
+	if m.IsZero() {
+		return slog.String(key, "none")
+	}
+	return slog.Group(key, slog.String("name", m.Name), slog.Uint64("id", m.ID), slog.String("address", m.Addr))
+}

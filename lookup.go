@@ -1,0 +1,80 @@
+package concord
+
+import (
+	"context"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// lookupTimeout bounds a lookup whose context has no deadline.
+const lookupTimeout = 5 * time.Second
+
+// LookupOption says what the answer of one lookup must be worth.
+type LookupOption func(*routing.Options)
+
+// Fresh makes a lookup count only the owner's own word, given during the
+// lookup. It costs at least one request unless this member is the owner.
+func Fresh() LookupOption {
+	return func(o *routing.Options) { o.Fresh = true }
+}
+
+// MaxAge bounds how old the certainty of an answer may be that is not the
+// owner's own word. Zero or less is Fresh.
+func MaxAge(d time.Duration) LookupOption {
+	return func(o *routing.Options) {
+		if d <= 0 {
+			o.Fresh = true
+			return
+		}
+		o.MaxAge = d
+	}
+}
+
+// Lookup finds the member that is responsible for key: LookupContext with a
+// bound of 5 s.
+func (c *Concord) Lookup(key []byte) (Server, error) {
+	return c.LookupContext(context.Background(), key)
+}
+
+// LookupContext finds the member that is responsible for key, the first at or
+// after the key's identifier. Unless options say otherwise the word of that
+// member's predecessor suffices, which each gets anew in every round.
+//
+// The answer is advice: it was right at some instant, and the owner may since
+// have died or handed the key on. The server asked should check Owns, and its
+// client call Reject and look up again if it refuses.
+//
+// It waits no longer than ctx allows, or 5 s if ctx has no deadline. The error
+// is ErrNotStarted, ErrNotJoined, ErrStopped, ErrSuperseded, or a *LookupError.
+func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupOption) (Server, error) {
+	n, err := c.started()
+	if err != nil {
+		return Server{}, err
+	}
+	var o routing.Options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+	}
+	r, err := n.Lookup(ctx, c.space.ID(key), o)
+	if err != nil {
+		return Server{}, lookupError(key, err)
+	}
+	return server(r.Owner), nil
+}
+
+// Reject reports that s, named as the owner of key, did not serve it. The member
+// looks into it and goes round s for a while; the next lookup may name another.
+func (c *Concord) Reject(key []byte, s Server) {
+	n, err := c.started()
+	if err != nil || s.Address == "" {
+		return
+	}
+	n.Reject(ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address})
+}

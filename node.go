@@ -1,0 +1,352 @@
+package concord
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+	grpctransport "github.com/ollelogdahl/concord/internal/transport/grpc"
+)
+
+// joinTimeout bounds a Join whose context has no deadline.
+const joinTimeout = 30 * time.Second
+
+// Range is an arc of the circle: the identifiers clockwise after Start, up to
+// and including End. Start == End is the whole circle, except in the zero Range
+// of a member that has no range, see [Concord.Range].
+type Range struct {
+	Start, End uint64
+}
+
+// Contains reports whether the identifier lies on the arc.
+func (r Range) Contains(id uint64) bool {
+	return ring.Arc{After: r.Start, To: r.End}.Contains(id)
+}
+
+// Server is a member as the others know it.
+type Server struct {
+	Name    string
+	Id      uint64
+	Address string
+}
+
+// Concord is one member of a ring. Make it with New. Its methods may be called
+// concurrently, and from OnRangeChange.
+type Concord struct {
+	cfg   Config
+	space ring.Space
+	id    uint64
+	// listen opens the transport; tests put another in its place.
+	listen func(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error)
+
+	mu      sync.Mutex
+	node    *node.Node // nil before Start
+	addr    string     // as advertised, once started
+	running bool
+	joining bool
+}
+
+// New makes a member that is in no ring. It does nothing yet and never fails:
+// what is wrong with cfg is an error of Start. Name and Id are known from now
+// on.
+func New(cfg Config) *Concord {
+	if cfg.TLS != nil {
+		clone := *cfg.TLS
+		cfg.TLS = &clone
+	}
+	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC}
+	c.id = c.space.ID([]byte(cfg.Name))
+	return c
+}
+
+func listenGRPC(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error) {
+	return grpctransport.Listen(grpctransport.Config{
+		Bind: bind, Server: server, Client: client,
+		SuccessorCount: cfg.successors(),
+		IdleTimeout:    max(10*time.Second, 8*cfg.interval()),
+	})
+}
+
+// Start begins to listen. The member is in no ring until Create or Join has
+// succeeded. A mistake in the Config is a *ConfigError; all of them are
+// reported at once, joined, and nothing is started.
+//
+// A member that was stopped can be started again; it is then a new incarnation
+// of its name. Start returns ErrStarted if the member is running.
+func (c *Concord) Start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running {
+		return ErrStarted
+	}
+	if err := c.cfg.validate(); err != nil {
+		return err
+	}
+	server, client := c.cfg.TLS.halves()
+	tr, err := c.listen(c.cfg.BindAddr, server, client, &c.cfg)
+	if err != nil {
+		return &ConfigError{Field: "BindAddr", Err: err}
+	}
+	addr, err := c.cfg.advertised(tr.Addr())
+	if err != nil {
+		tr.Close()
+		return err
+	}
+	handler := c.cfg.LogHandler
+	if handler == nil {
+		handler = slog.DiscardHandler
+	}
+	var onRange func(ring.Arc)
+	if f := c.cfg.OnRangeChange; f != nil {
+		onRange = func(a ring.Arc) { f(Range{Start: a.After, End: a.To}) }
+	}
+	c.addr = addr
+	c.node = node.New(node.Config{
+		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
+		Space:      c.space,
+		Settings:   c.space.Settings(c.cfg.Cluster),
+		Successors: c.cfg.successors(),
+		Interval:   c.cfg.interval(),
+		Log:        slog.New(handler),
+		OnRange:    onRange,
+	}, tr)
+	c.running = true
+	return nil
+}
+
+// started returns the running node, or why there is none.
+func (c *Concord) started() (*node.Node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.running:
+		return c.node, nil
+	case c.node != nil:
+		return nil, ErrStopped
+	}
+	return nil, ErrNotStarted
+}
+
+// beginJoin claims the running node for one Create or Join.
+func (c *Concord) beginJoin() (*node.Node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.running && (c.joining || c.node.Snapshot().View.Phase.InRing()):
+		return nil, ErrAlreadyJoined
+	case c.running:
+		c.joining = true
+		return c.node, nil
+	case c.node != nil:
+		return nil, ErrStopped
+	}
+	return nil, ErrNotStarted
+}
+
+func (c *Concord) endJoin() {
+	c.mu.Lock()
+	c.joining = false
+	c.mu.Unlock()
+}
+
+// Create makes the member a ring of one, which others can join.
+func (c *Concord) Create() error {
+	n, err := c.beginJoin()
+	if err != nil {
+		return err
+	}
+	defer c.endJoin()
+	if n.Snapshot().View.Phase == protocol.Superseded {
+		return ErrSuperseded
+	}
+	if !n.Create() {
+		if _, err := c.started(); err != nil {
+			return err
+		}
+		return ErrAlreadyJoined
+	}
+	return nil
+}
+
+// Join makes the member one of the ring that the addresses lead to; they are
+// tried in order, and one that answers suffices. It returns nil when the
+// member's successor has accepted it, and its predecessor points at it if that
+// can be told.
+//
+// What can get better (an address that refuses or is silent, a member that has
+// not joined itself) is tried again until ctx ends, or for 30 s if ctx has no
+// deadline. What cannot (a name taken, another kind of ring, this member itself,
+// an AdvAddr where the others do not reach it) is an error at once. The error is
+// a *JoinError, which matches ctx's error and the last cause of each address.
+// After an error the member is in no ring and can try again.
+func (c *Concord) Join(ctx context.Context, addrs ...string) error {
+	n, err := c.beginJoin()
+	if err != nil {
+		return err
+	}
+	defer c.endJoin()
+	if err := ctx.Err(); err != nil {
+		return &JoinError{Err: err}
+	}
+	if n.Snapshot().View.Phase == protocol.Superseded {
+		return ErrSuperseded
+	}
+	out := &JoinError{}
+	var usable []string
+	for _, a := range addrs {
+		switch err := ring.CheckAddress(a); {
+		case err != nil:
+			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("concord: %w", err)})
+		case a == c.Address():
+			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Other: c.self(), Err: ErrSelf})
+		default:
+			usable = append(usable, a)
+		}
+	}
+	if len(usable) == 0 {
+		if len(addrs) == 0 {
+			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("concord: no address given")}}
+		}
+		return out
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
+		defer cancel()
+	}
+	if err := n.Join(ctx, usable); err != nil {
+		return joinError(err, n.Snapshot().View.Self)
+	}
+	return nil
+}
+
+// Stop ends the member at once. To the others that is a failure; Leave is the
+// polite way. When it returns, nothing of the member is left: no goroutine, no
+// connection, no listener. Only a call of OnRangeChange that has begun is not
+// waited for, since it may be the one that stops. Stop may be called at any
+// time and more than once; it returns nil.
+func (c *Concord) Stop() error {
+	c.mu.Lock()
+	n := c.node
+	c.running = false
+	c.mu.Unlock()
+	if n != nil {
+		n.Close()
+	}
+	return nil
+}
+
+// Leave tells the neighbours, goes on answering until they have acknowledged
+// that they do without this member, and then does what Stop does. If ctx ends
+// before that, the member is stopped all the same and ctx's error returned.
+func (c *Concord) Leave(ctx context.Context) error {
+	n, err := c.started()
+	if err != nil {
+		return err
+	}
+	err = n.Leave(ctx)
+	c.Stop()
+	return err
+}
+
+// Name returns the member's name.
+func (c *Concord) Name() string { return c.cfg.Name }
+
+// Id returns the member's identifier, the hash of its name.
+func (c *Concord) Id() uint64 { return c.id }
+
+// Address returns the address that the member advertises: AdvAddr, or the bound
+// address once it has started.
+func (c *Concord) Address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.addr == "" {
+		return c.cfg.AdvAddr
+	}
+	return c.addr
+}
+
+func (c *Concord) self() Server {
+	return Server{Name: c.cfg.Name, Id: c.id, Address: c.Address()}
+}
+
+// snapshot is the newest picture of a member that is in a ring.
+func (c *Concord) snapshot() (*node.Snapshot, bool) {
+	n, err := c.started()
+	if err != nil {
+		return nil, false
+	}
+	s := n.Snapshot()
+	return s, s.View.Phase.InRing()
+}
+
+// Joined reports whether the member is in a ring.
+func (c *Concord) Joined() bool {
+	_, ok := c.snapshot()
+	return ok
+}
+
+// Range returns the range of identifiers that the member is responsible for:
+// from its predecessor, excluded, to itself, included. It is the zero Range,
+// which then means nothing, before Create or Join has succeeded, until a member
+// that has joined knows its predecessor, and after Stop or Leave.
+func (c *Concord) Range() Range {
+	s, ok := c.snapshot()
+	if !ok || !s.View.HasArc {
+		return Range{}
+	}
+	return Range{Start: s.View.Arc.After, End: s.View.Arc.To}
+}
+
+// Owns reports whether the key lies in Range. It is false while there is none.
+func (c *Concord) Owns(key []byte) bool {
+	s, ok := c.snapshot()
+	return ok && s.View.HasArc && s.View.Arc.Contains(c.space.ID(key))
+}
+
+// Successors returns the next members clockwise, nearest first, at most
+// SuccessorCount. In a ring of one that is the member itself. Nil while the
+// member is in no ring.
+func (c *Concord) Successors() []Server {
+	s, ok := c.snapshot()
+	if !ok {
+		return nil
+	}
+	if len(s.View.Succ) == 0 {
+		return []Server{server(s.View.Self)}
+	}
+	return servers(s.View.Succ)
+}
+
+// Predecessor returns the nearest member counter-clockwise, and whether it is
+// known. In a ring of one that is the member itself.
+func (c *Concord) Predecessor() (Server, bool) {
+	s, ok := c.snapshot()
+	switch {
+	case !ok:
+		return Server{}, false
+	case !s.View.Pred.IsZero():
+		return server(s.View.Pred), true
+	case len(s.View.Succ) == 0:
+		return server(s.View.Self), true
+	}
+	return Server{}, false
+}
+
+func server(m ring.Member) Server { return Server{Name: m.Name, Id: m.ID, Address: m.Addr} }
+
+func servers(ms []ring.Member) []Server {
+	out := make([]Server, len(ms))
+	for i, m := range ms {
+		out[i] = server(m)
+	}
+	return slices.Clip(out)
+}

@@ -1,0 +1,62 @@
+package concord
+
+import (
+	"crypto/tls"
+	"errors"
+)
+
+// TLSConfig is the configuration of both directions of mutual TLS. Every member
+// is server and client at once, so both halves are required. The configurations
+// are cloned.
+//
+// Any certificate that the other side's CA accepts may take part under any
+// member name: names are not bound to certificates.
+type TLSConfig struct {
+	// Server is used for connections from other members. It needs a
+	// certificate, and ClientAuth must be tls.RequireAndVerifyClientCert.
+	Server *tls.Config
+	// Client is used for connections to other members. It needs a certificate.
+	// Unless it sets ServerName, the name verified is the host of the address
+	// that is dialled.
+	Client *tls.Config
+}
+
+// validate reports what is missing for mutual TLS.
+func (c *TLSConfig) validate() []error {
+	if c == nil {
+		return nil
+	}
+	var errs []error
+	wrong := func(field, msg string) {
+		errs = append(errs, &ConfigError{Field: field, Err: errors.New(msg)})
+	}
+	if s := c.Server; s == nil {
+		wrong("TLS.Server", "is missing: every member is server and client at once")
+	} else {
+		if len(s.Certificates) == 0 && s.GetCertificate == nil && s.GetConfigForClient == nil {
+			wrong("TLS.Server", "has no certificate: set Certificates, GetCertificate or GetConfigForClient")
+		}
+		if s.ClientAuth != tls.RequireAndVerifyClientCert {
+			wrong("TLS.Server", "ClientAuth must be RequireAndVerifyClientCert, it is "+s.ClientAuth.String())
+		}
+	}
+	if k := c.Client; k == nil {
+		wrong("TLS.Client", "is missing: every member is server and client at once")
+	} else {
+		if len(k.Certificates) == 0 && k.GetClientCertificate == nil {
+			wrong("TLS.Client", "has no certificate: set Certificates or GetClientCertificate")
+		}
+		if k.InsecureSkipVerify && k.VerifyConnection == nil {
+			wrong("TLS.Client", "InsecureSkipVerify without VerifyConnection would accept anybody")
+		}
+	}
+	return errs
+}
+
+// halves returns clones of both configurations, nil for plaintext.
+func (c *TLSConfig) halves() (server, client *tls.Config) {
+	if c == nil {
+		return nil, nil
+	}
+	return c.Server.Clone(), c.Client.Clone()
+}
