@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -26,7 +27,7 @@ const (
 // ring; members that differ in one refuse each other.
 type Config struct {
 	// Name is the member's name, unique in the ring. The member's identifier,
-	// its place on the circle, is the hash of it. Required; at most 255 bytes.
+	// its place on the circle, is the hash of it. Required; UTF-8, at most 255 bytes.
 	Name string
 
 	// BindAddr is the host and port to listen at. An empty or wildcard host
@@ -130,6 +131,8 @@ func (c *Config) validate() error {
 		wrong("Name", "is empty")
 	case len(c.Name) > ring.MaxNameLength:
 		wrong("Name", "has %d bytes, at most %d are allowed", len(c.Name), ring.MaxNameLength)
+	case !utf8.ValidString(c.Name):
+		wrong("Name", "is not UTF-8: %q", c.Name)
 	}
 	bindHost, err := splitAddr(c.BindAddr)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"math/bits"
 	"net"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Bounds on what a member may call itself. Messages that exceed them are
@@ -114,7 +115,7 @@ func (s Space) Add(a, d uint64) uint64 { return (a + d) & s.Mask() }
 func (s Space) Class(a, b uint64) int { return bits.Len64(s.Distance(a, b)) }
 
 // Check reports what is wrong with a member that somebody named: its name or
-// address is missing, too long or no address, or its identifier is not the
+// address is missing, too long, not UTF-8 or no address, or its identifier is not the
 // hash of its name.
 func (s Space) Check(m Member) error {
 	if m.Name == "" {
@@ -122,6 +123,9 @@ func (s Space) Check(m Member) error {
 	}
 	if len(m.Name) > MaxNameLength {
 		return fmt.Errorf("a member's name of %d bytes (at most %d)", len(m.Name), MaxNameLength)
+	}
+	if !utf8.ValidString(m.Name) {
+		return fmt.Errorf("a member's name that is not UTF-8: %q", m.Name)
 	}
 	if err := CheckAddress(m.Addr); err != nil {
 		return fmt.Errorf("member %q: %w", m.Name, err)
@@ -139,7 +143,7 @@ func CheckAddress(addr string) error {
 		return fmt.Errorf("address of %d bytes (at most %d)", len(addr), MaxAddressLength)
 	}
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
+	if err != nil || !utf8.ValidString(addr) {
 		return fmt.Errorf("address %q is not host:port", addr)
 	}
 	if host == "" {
