@@ -21,6 +21,9 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 	if errors.Is(err, errBase) {
 		reply, err = t.maintainOlder(ctx, env, req)
 	}
+	if errors.Is(err, errBase) {
+		err = failure(protocol.Invalid, "%s answers now as an older member, now as one of ours", env.To.Addr)
+	}
 	if err != nil {
 		return protocol.Reply{}, err
 	}
@@ -216,10 +219,10 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 			t.pool.release(l)
 			return nil
 		}
+		var known *protocol.Failure
+		final := errors.Is(err, errBase) || errors.As(err, &known)
 		code := codes.OK
-		var f *protocol.Failure
-		ours := errors.Is(err, errBase) || errors.As(err, &f)
-		if !ours {
+		if !final {
 			code = status.Code(err)
 		}
 		if code == codes.DeadlineExceeded && l.received.Load() == before {
@@ -227,14 +230,14 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 			// take minutes to try again; a new connection finds out at once.
 			t.pool.retire(l)
 		}
-		lost := code == codes.Unavailable && l.over.Load() && (reused || l.up.Load())
+		stale := code == codes.Unavailable && reused && l.over.Load()
 		t.pool.release(l)
 		switch {
-		case ours:
+		case final:
 			return err
-		case lost && !again && ctx.Err() == nil:
+		case stale && !again && ctx.Err() == nil:
 			continue
-		case t.pool.isClosed() && code != codes.FailedPrecondition:
+		case t.pool.isClosed() && (code == codes.Canceled || code == codes.Unavailable):
 			return dialFailure(ctx, addr, errClosed)
 		}
 		return failureOf(ctx, addr, err)

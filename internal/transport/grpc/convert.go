@@ -140,9 +140,11 @@ func state(field string, r *pb.Ring) (protocol.State, error) {
 	return s, nil
 }
 
-// reasons maps what can be refused to the numbers of the contract. Nearer is
-// not among them: it is a Notify that was neither accepted nor refused.
+// reasons maps what can be refused to the numbers of the contract.
 var reasons = map[protocol.Reason]pb.Refusal_Reason{
+	// The contract has no number for it: only a Notify is refused so, and it is
+	// what remains if that was not accepted.
+	protocol.Nearer:          pb.Refusal_REASON_UNSPECIFIED,
 	protocol.NameTaken:       pb.Refusal_REASON_NAME_TAKEN,
 	protocol.IdentifierTaken: pb.Refusal_REASON_IDENTIFIER_TAKEN,
 	protocol.NotReached:      pb.Refusal_REASON_UNREACHABLE,
@@ -175,35 +177,43 @@ func refusal(field string, r *pb.Refusal) (protocol.Refusal, error) {
 	if len(r.GetDetail()) > maxDetail {
 		return protocol.Refusal{}, fmt.Errorf("%s: detail of %d bytes (at most %d)", field, len(r.GetDetail()), maxDetail)
 	}
-	var err error
-	out.Other, err = optional(field+".other", r.GetOther())
-	out.Detail = r.GetDetail()
-	return out, err
+	other, err := optional(field+".other", r.GetOther())
+	if err != nil {
+		return protocol.Refusal{}, err
+	}
+	out.Other, out.Detail = other, r.GetDetail()
+	return out, nil
 }
 
 // ringReply reads the answer to Introduce and Leave.
 func ringReply(r *pb.Ring) (protocol.Reply, error) {
-	var reply protocol.Reply
-	var err error
-	if reply.State, err = state("ring", r); err != nil {
+	s, err := state("ring", r)
+	if err != nil {
 		return protocol.Reply{}, err
 	}
-	reply.Refusal, err = refusal("refusal", r.GetRefusal())
-	return reply, err
+	no, err := refusal("refusal", r.GetRefusal())
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	return protocol.Reply{State: s, Refusal: no}, nil
 }
 
 func notifyResp(r protocol.Reply) *pb.NotifyResp {
-	ring := fullRing(r.State)
-	ring.Refusal = pbRefusal(r.Refusal)
-	return &pb.NotifyResp{Ring: ring, Accepted: r.Refusal.Reason == protocol.Consent}
+	return &pb.NotifyResp{Ring: refusingRing(r), Accepted: r.Refusal.Reason == protocol.Consent}
 }
 
 func notifyReply(r *pb.NotifyResp) (protocol.Reply, error) {
 	reply, err := ringReply(r.GetRing())
-	if err == nil && !r.GetAccepted() && reply.Refusal.Reason == protocol.Consent {
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	switch refused := reply.Refusal.Reason != protocol.Consent; {
+	case r.GetAccepted() && refused:
+		return protocol.Reply{}, errors.New("accepted and refused")
+	case !r.GetAccepted() && !refused:
 		reply.Refusal.Reason = protocol.Nearer
 	}
-	return reply, err
+	return reply, nil
 }
 
 // placeResp has the verdicts of protocol.Verdict under the same numbers.

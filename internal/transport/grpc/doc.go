@@ -11,9 +11,9 @@
 // request, which matters because a refused connection is taken for proof that
 // the member is gone. At most one attempt is under way for an address.
 //
-// A request whose connection ends under it is made once more on a new one: the
-// peer may have been restarted since the connection was last used. Requests of
-// the contract may arrive twice without harm.
+// A request that was given a connection from before, and whose connection ends
+// under it, is made once more on a new one: the peer may have been restarted
+// since. Requests of the contract may arrive twice without harm.
 //
 // # Older members
 //

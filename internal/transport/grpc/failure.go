@@ -37,25 +37,26 @@ func statusOf(ctx context.Context, err error) error {
 	}
 	switch f.Kind {
 	case protocol.WrongMember:
-		return failed(f, &pb.WrongMember{Answerer: server(f.By)})
+		return explain(codes.FailedPrecondition, f, &pb.WrongMember{Answerer: server(f.By)})
 	case protocol.WrongRing:
-		return failed(f, &pb.WrongRing{Differing: f.Differing, Answerer: server(f.By)})
+		return explain(codes.FailedPrecondition, f, &pb.WrongRing{Differing: f.Differing, Answerer: server(f.By)})
 	case protocol.NotJoined:
-		return failed(f, &pb.NotJoined{Answerer: server(f.By)})
+		return explain(codes.FailedPrecondition, f, &pb.NotJoined{Answerer: server(f.By)})
+	case protocol.Invalid:
+		return explain(codes.InvalidArgument, f, &pb.Answer{Answerer: server(f.By)})
 	case protocol.Cancelled, protocol.TimedOut:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return status.Error(codes.DeadlineExceeded, detail(f.Detail))
 		}
 		return status.Error(codes.Canceled, detail(f.Detail))
-	case protocol.Invalid:
-		return status.Error(codes.InvalidArgument, detail(f.Detail))
 	default:
 		return status.Error(codes.Unavailable, detail(f.Error()))
 	}
 }
 
-func failed(f *protocol.Failure, why protoadapt.MessageV1) error {
-	st := status.New(codes.FailedPrecondition, detail(f.Detail))
+// explain is a status with a detail that the asker makes the same failure of.
+func explain(code codes.Code, f *protocol.Failure, why protoadapt.MessageV1) error {
+	st := status.New(code, detail(f.Detail))
 	if detailed, err := st.WithDetails(why); err == nil {
 		st = detailed
 	}
@@ -86,17 +87,21 @@ func contextFailure(ctx context.Context, addr string) *protocol.Failure {
 	return failure(protocol.Cancelled, "the request to %s was given up", addr)
 }
 
-// failureOf is why a request to addr that got as far as gRPC had no answer.
+// failureOf is why a request to addr that got as far as gRPC had no answer. What
+// the peer said in words is handed on as it is; what gRPC says gets the address.
 func failureOf(ctx context.Context, addr string, err error) *protocol.Failure {
 	st := status.Convert(err)
 	text := detail(st.Message())
 	switch st.Code() {
-	case codes.FailedPrecondition:
+	case codes.FailedPrecondition, codes.InvalidArgument:
 		if f := explained(st); f != nil {
 			f.Detail = text
 			return f
 		}
-	case codes.InvalidArgument, codes.ResourceExhausted, codes.Internal:
+		if st.Code() == codes.InvalidArgument {
+			return failure(protocol.Invalid, "%s: %s", addr, text)
+		}
+	case codes.ResourceExhausted, codes.Internal:
 		return failure(protocol.Invalid, "%s: %s", addr, text)
 	case codes.DeadlineExceeded:
 		return failure(protocol.TimedOut, "no answer from %s in time", addr)
@@ -104,7 +109,7 @@ func failureOf(ctx context.Context, addr string, err error) *protocol.Failure {
 		if ctx.Err() != nil {
 			return contextFailure(ctx, addr)
 		}
-		return failure(protocol.Cancelled, "%s: %s", addr, text)
+		return &protocol.Failure{Kind: protocol.Cancelled, Detail: text}
 	case codes.Unavailable:
 		if ctx.Err() != nil {
 			return contextFailure(ctx, addr)
@@ -124,6 +129,8 @@ func explained(st *status.Status) *protocol.Failure {
 			return &protocol.Failure{Kind: protocol.WrongRing, By: answerer(d.GetAnswerer()), Differing: differing(d.GetDiffering())}
 		case *pb.NotJoined:
 			return &protocol.Failure{Kind: protocol.NotJoined, By: answerer(d.GetAnswerer())}
+		case *pb.Answer:
+			return &protocol.Failure{Kind: protocol.Invalid, By: answerer(d.GetAnswerer())}
 		}
 	}
 	return nil
