@@ -9,28 +9,11 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
-func start(t *testing.T, name string, edit func(*concord.Config)) *concord.Concord {
-	t.Helper()
-	cfg := concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: 200 * time.Millisecond}
-	if edit != nil {
-		edit(&cfg)
-	}
-	c := concord.New(cfg)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Stop() })
-	return c
-}
-
 func TestThreeMembersOnRealSockets(t *testing.T) {
-	a := start(t, "node1", nil)
-	if err := a.Create(); err != nil {
-		t.Fatal(err)
-	}
+	a := create(t, "node1")
 	ring := []*concord.Concord{a}
 	for i := 2; i <= 3; i++ {
-		b := start(t, fmt.Sprintf("node%d", i), nil)
+		b := start(t, fmt.Sprintf("node%d", i))
 		began := time.Now()
 		if err := b.Join(context.Background(), a.Address()); err != nil {
 			t.Fatal(err)

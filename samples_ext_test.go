@@ -1,0 +1,325 @@
+package concord_test
+
+// The samples of the README, as they stand there. Those that are whole programs
+// run as such, in a process of their own; of the others each is a function, and
+// a test sets the addresses, since the samples' host names do not resolve here.
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"hash/fnv"
+	"log"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+)
+
+const sampleVariable = "CONCORD_TEST_SAMPLE"
+
+func init() {
+	switch os.Getenv(sampleVariable) {
+	case "":
+		return
+	case "create":
+		createSample()
+	}
+	os.Exit(0)
+}
+
+func createSample() {
+	// Configure the node
+	config := concord.Config{
+		Name:     "node1",
+		BindAddr: "0.0.0.0:7946",
+		AdvAddr:  "node1.example.com:7946",
+		OnRangeChange: func(r concord.Range) {
+			log.Printf("Range changed: %d-%d", r.Start, r.End)
+		},
+	}
+
+	// Create and start the node
+	node := concord.New(config)
+	if err := node.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer node.Stop()
+
+	// Create a new cluster
+	if err := node.Create(); err != nil {
+		log.Fatal(err)
+	}
+
+	log.Printf("Node %s (ID: %d) created cluster", node.Name(), node.Id())
+}
+
+// joinSample differs from the sample in its addresses only.
+func joinSample(bind, adv, via string) {
+	config := concord.Config{
+		Name:     "node2",
+		BindAddr: bind,
+		AdvAddr:  adv,
+	}
+
+	node := concord.New(config)
+	if err := node.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer node.Stop()
+
+	// Join an existing cluster
+	ctx := context.Background()
+	if err := node.Join(ctx, via); err != nil {
+		log.Fatal(err)
+	}
+
+	log.Printf("Node %s joined cluster", node.Name())
+}
+
+func lookupSample(node *concord.Concord) {
+	// Lookup which node is responsible for a key
+	key := []byte("my-key")
+	server, err := node.Lookup(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	log.Printf("Key is managed by node %s (ID: %d) at %s",
+		server.Name, server.Id, server.Address)
+}
+
+func rangeSample(migrateData func(concord.Range)) concord.Config {
+	config := concord.Config{
+		Name:     "node1",
+		BindAddr: "0.0.0.0:7946",
+		AdvAddr:  "node1.example.com:7946",
+		OnRangeChange: func(r concord.Range) {
+			log.Printf("Now responsible for range (%d, %d]", r.Start, r.End)
+
+			// Migrate data, update local state, etc.
+			migrateData(r)
+		},
+	}
+	return config
+}
+
+func customHash(data []byte) uint64 {
+	h := fnv.New32a()
+	h.Write(data)
+	return uint64(h.Sum32())
+}
+
+func hashSample() concord.Config {
+	config := concord.Config{
+		Name:     "node1",
+		BindAddr: "0.0.0.0:7946",
+		AdvAddr:  "node1.example.com:7946",
+		HashFunc: customHash,
+		HashBits: 32,
+	}
+	return config
+}
+
+func logSample() concord.Config {
+	config := concord.Config{
+		Name:     "node1",
+		BindAddr: "0.0.0.0:7946",
+		AdvAddr:  "node1.example.com:7946",
+		LogHandler: slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{
+			Level: slog.LevelDebug,
+		}),
+	}
+	return config
+}
+
+func successorSample() concord.Config {
+	config := concord.Config{
+		Name:           "node1",
+		BindAddr:       "0.0.0.0:7946",
+		AdvAddr:        "node1.example.com:7946",
+		SuccessorCount: 5,
+	}
+	return config
+}
+
+func mtlsSample() concord.Config {
+	// Load certificates and CA
+	cert, err := tls.LoadX509KeyPair("node_1.pem", "node_1_key.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	caPool := x509.NewCertPool()
+	caPEM, err := os.ReadFile("ca_pool.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	caPool.AppendCertsFromPEM(caPEM)
+
+	serverTLS := &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		ClientCAs:    caPool,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		MinVersion:   tls.VersionTLS13,
+	}
+
+	clientTLS := &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		RootCAs:      caPool,
+		MinVersion:   tls.VersionTLS13,
+	}
+
+	config := concord.Config{
+		Name:     "node1",
+		BindAddr: "0.0.0.0:7946",
+		AdvAddr:  "node1.example.com:7946",
+		TLS: &concord.TLSConfig{
+			Server: serverTLS,
+			Client: clientTLS,
+		},
+	}
+	return config
+}
+
+// captureLog collects what the standard logger is given until the test ends.
+func captureLog(t *testing.T) *bytes.Buffer {
+	t.Helper()
+	var b bytes.Buffer
+	old := log.Writer()
+	log.SetOutput(&b)
+	t.Cleanup(func() { log.SetOutput(old) })
+	return &b
+}
+
+// onLoopback gives a sample's configuration addresses that lead somewhere, and
+// another name if one is given.
+func onLoopback(cfg concord.Config, name string) concord.Config {
+	cfg.BindAddr, cfg.AdvAddr = "127.0.0.1:0", ""
+	if name != "" {
+		cfg.Name = name
+	}
+	return cfg
+}
+
+// run starts a member made of exactly this configuration.
+func run(t *testing.T, cfg concord.Config) *concord.Concord {
+	t.Helper()
+	c := concord.New(cfg)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Stop() })
+	return c
+}
+
+func TestCreatingSampleRunsAsItStands(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), sampleVariable+"=create", "GOCOVERDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "address already in use") {
+		t.Skip("the sample's port is in use")
+	}
+	if err != nil || !strings.Contains(string(out), "Node node1 (ID: ") || !strings.Contains(string(out), "created cluster") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestJoiningAndLookupSamples(t *testing.T) {
+	via := create(t, "node1")
+	out := captureLog(t)
+	joinSample("127.0.0.1:0", "127.0.0.1:0", via.Address())
+	lookupSample(via)
+	for _, want := range []string{"Node node2 joined cluster", "Key is managed by node node"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q not in %q", want, out)
+		}
+	}
+}
+
+func TestRangeSample(t *testing.T) {
+	captureLog(t)
+	migrated := make(chan concord.Range, 1)
+	c := run(t, onLoopback(rangeSample(func(r concord.Range) { migrated <- r }), ""))
+	if err := c.Create(); err != nil {
+		t.Fatal(err)
+	}
+	want := concord.Range{Start: c.Id(), End: c.Id()}
+	if got := receive(t, migrated, patience, "the call"); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if c.Stop(); len(migrated) > 0 {
+		t.Error("called again")
+	}
+}
+
+func TestHashSampleMakesRingOfThree(t *testing.T) {
+	members := []*concord.Concord{run(t, onLoopback(hashSample(), ""))}
+	if err := members[0].Create(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"node2", "node3"} {
+		c := run(t, onLoopback(hashSample(), name))
+		join(t, c, members[0].Address())
+		members = append(members, c)
+	}
+	awaitIdeal(t, members)
+	for _, c := range members {
+		if want := customHash([]byte(c.Name())); c.Id() != want {
+			t.Errorf("%s: identifier %d, want %d", c.Name(), c.Id(), want)
+		}
+		for _, key := range []string{"my-key", "a", "b", "c", "node1", "node3"} {
+			if got, want := lookup(t, c, key), ownerOf(members, customHash([]byte(key))); got != want {
+				t.Errorf("%s: %q: %v, want %v", c.Name(), key, got, want)
+			}
+		}
+	}
+}
+
+func TestLogSampleWritesChangesOfState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = f
+	cfg := logSample()
+	os.Stdout = stdout
+	c := run(t, onLoopback(cfg, ""))
+	if err := c.Create(); err != nil {
+		t.Fatal(err)
+	}
+	c.Stop()
+	f.Close()
+	out, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"msg":"range changed"`, `"member":"node1"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+}
+
+func TestSuccessorSampleKeepsFive(t *testing.T) {
+	members := []*concord.Concord{run(t, onLoopback(successorSample(), ""))}
+	if err := members[0].Create(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		cfg := onLoopback(successorSample(), name)
+		cfg.StabilizeInterval = 200 * time.Millisecond
+		c := run(t, cfg)
+		join(t, c, members[0].Address())
+		members = append(members, c)
+	}
+	awaitIdeal(t, members, 5)
+}
