@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+)
+
+// poll is the time between two looks at the members while waiting.
+const poll = 2 * time.Millisecond
+
+// Truth returns the owner of key among the members alive: the first whose
+// identifier is at or after the key's. It is the zero Server if nobody is.
+func (c *Cluster) Truth(key []byte) concord.Server {
+	live := c.live()
+	if len(live) == 0 {
+		return concord.Server{}
+	}
+	id := space(live[0].cfg).ID(key)
+	return server(live[owner(live, id)])
+}
+
+// owner is the index of the first member at or after id.
+func owner(live []*member, id uint64) int {
+	for i, m := range live {
+		if m.node.Id() >= id { // live is sorted, and starts again after its end
+			return i
+		}
+	}
+	return 0
+}
+
+func server(m *member) concord.Server {
+	return concord.Server{Name: m.node.Name(), Id: m.node.Id(), Address: m.node.Address()}
+}
+
+// Wrong says what keeps the ring from being ideal, one pointer a line: every
+// successor list, predecessor and range that is not exactly what the members
+// alive make it. Empty: the ring is ideal.
+func (c *Cluster) Wrong() string {
+	live := c.live()
+	var b strings.Builder
+	for i, m := range live {
+		wrong(&b, live, i, m)
+	}
+	return b.String()
+}
+
+func wrong(b *strings.Builder, live []*member, i int, m *member) {
+	node, n := m.node, len(live)
+	if !node.Joined() {
+		fmt.Fprintf(b, "%s: is %s, not in the ring\n", node.Name(), node.Status().Phase)
+		return
+	}
+	count := int(m.cfg.SuccessorCount)
+	if count == 0 {
+		count = concord.DefaultSuccessorCount
+	}
+	var want []concord.Server
+	for k := 1; k <= min(count, max(n-1, 1)); k++ {
+		want = append(want, server(live[(i+k)%n]))
+	}
+	if got := node.Successors(); !slices.Equal(got, want) {
+		fmt.Fprintf(b, "%s: successors are %s, should be %s\n", node.Name(), names(got), names(want))
+	}
+	pred := server(live[(i+n-1)%n])
+	switch got, ok := node.Predecessor(); {
+	case !ok:
+		fmt.Fprintf(b, "%s: predecessor is unknown, should be %s\n", node.Name(), names([]concord.Server{pred}))
+	case got != pred:
+		fmt.Fprintf(b, "%s: predecessor is %s, should be %s\n", node.Name(),
+			names([]concord.Server{got}), names([]concord.Server{pred}))
+	}
+	if got, want := node.Range(), (concord.Range{Start: pred.Id, End: node.Id()}); got != want {
+		fmt.Fprintf(b, "%s: range is (%d, %d], should be (%d, %d]\n", node.Name(),
+			got.Start, got.End, want.Start, want.End)
+	}
+}
+
+// names lists servers by name and, since a name may have had several lives, port.
+func names(servers []concord.Server) string {
+	out := make([]string, len(servers))
+	for i, s := range servers {
+		out[i] = s.Name
+		if _, port, err := net.SplitHostPort(s.Address); err == nil {
+			out[i] += ":" + port
+		}
+	}
+	return "[" + strings.Join(out, " ") + "]"
+}
+
+// WaitIdeal waits until the ring is ideal and returns how long that took. The
+// error matches ctx's and says what is still wrong.
+func (c *Cluster) WaitIdeal(ctx context.Context) (time.Duration, error) {
+	return wait(ctx, "the ring is not ideal", c.Wrong)
+}
+
+// WrongLookups looks every key up at every member, all members at once, and says
+// which answers were not the truth, one a line, and how many lookups were made.
+// Each lookup is bounded by ctx.
+func (c *Cluster) WrongLookups(ctx context.Context, keys ...[]byte) (wrong string, lookups int) {
+	members := c.Members()
+	found := make([]strings.Builder, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() {
+			for _, key := range keys {
+				got, err := m.LookupContext(ctx, key)
+				want := c.Truth(key)
+				switch {
+				case err != nil:
+					fmt.Fprintf(&found[i], "%s: lookup of %q: %v\n", m.Name(), key, err)
+				case got != want:
+					fmt.Fprintf(&found[i], "%s: lookup of %q gives %s, should be %s\n", m.Name(), key,
+						names([]concord.Server{got}), names([]concord.Server{want}))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var b strings.Builder
+	for i := range found {
+		b.WriteString(found[i].String())
+	}
+	return b.String(), len(members) * len(keys)
+}
+
+// WaitLookups waits until every member answers every key with the truth, and
+// returns how long that took. The error matches ctx's and says what is wrong.
+func (c *Cluster) WaitLookups(ctx context.Context, keys ...[]byte) (time.Duration, error) {
+	return wait(ctx, "lookups are not right", func() string {
+		// Not ctx: what the last round found is what the error says.
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		w, _ := c.WrongLookups(each, keys...)
+		return w
+	})
+}
+
+// wait polls until wrong returns nothing.
+func wait(ctx context.Context, what string, wrong func() string) (time.Duration, error) {
+	began := time.Now()
+	again := time.NewTicker(poll)
+	defer again.Stop()
+	for {
+		w := wrong()
+		if w == "" {
+			return time.Since(began), nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return time.Since(began), fmt.Errorf("cluster: %s after %v: %w\n%s", what,
+				time.Since(began).Round(time.Millisecond), ctx.Err(), w)
+		}
+	}
+}
+
+// Describe gives the status of every member alive, one JSON object a line.
+func (c *Cluster) Describe() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	for _, m := range c.live() {
+		if err := enc.Encode(m.node.Status()); err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", m.node.Name(), err)
+		}
+	}
+	return b.String()
+}
