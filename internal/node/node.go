@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,7 +189,7 @@ func (n *Node) rebuild() {
 	if v.Phase.InRing() {
 		s.Table = routing.NewTable(routing.Known{
 			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Pred: v.Pred, Succ: v.Succ,
-			Others: append(n.fingers.Members(), v.Known...),
+			Others: n.routes(v),
 			Bits:   n.cfg.Space.Bits, Full: n.cfg.Successors,
 			Certain: v.Certain, Lease: min(n.cfg.Interval, time.Second),
 		})
@@ -200,10 +201,31 @@ func (n *Node) rebuild() {
 	n.changed = next
 }
 
-// broken hears from the transport that a connection ended.
+// routes are the fingers and acquaintances, without those found silent.
+func (n *Node) routes(v *protocol.View) []ring.Member {
+	avoid := n.peers.avoid(n.now())
+	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
+		return slices.Contains(avoid, x.ID)
+	})
+}
+
+// broken hears from the transport that a connection ended. The member there
+// may have gone: lookups go round it for a while.
 func (n *Node) broken(addr string) {
 	n.counters.broken.Add(1)
-	n.step(protocol.Lost{Addr: addr})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	for _, x := range n.routes(n.view) {
+		if x.Addr == addr {
+			n.peers.suspect(x.ID, n.now(), n.suspicion())
+			n.rebuild()
+			break
+		}
+	}
+	n.stepLocked(protocol.Lost{Addr: addr})
 }
 
 // Create makes the node a ring of one. It reports false if the node is in a

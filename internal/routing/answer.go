@@ -7,7 +7,7 @@ import (
 )
 
 // MaxAvoid bounds how many silent members a Query names.
-const MaxAvoid = 16
+const MaxAvoid = 32
 
 // MaxCloser bounds how many closer members an Answer names.
 const MaxCloser = 3

@@ -34,7 +34,8 @@ type Search struct {
 	queue   []ring.Member // nearest before the identifier first
 	owner   ring.Member   // believed, to be asked itself
 	floor   ring.Member   // the closest that has answered
-	refused int           // len(avoid) when floor was last asked
+	news    bool          // someone was found silent since floor was asked
+	spent   bool          // floor is not to be asked again
 	open    ring.Member   // asked, not answered yet
 	result  Answer
 	done    bool
@@ -76,7 +77,7 @@ func (s *Search) begin(t *Table, now time.Duration) {
 		return
 	}
 	s.floor = t.Self
-	s.refused = MaxAvoid // self is not asked again
+	s.spent = true // oneself is not asked
 	a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now)
 	s.take(t.Self, a)
 	if !s.done {
@@ -142,7 +143,7 @@ func (s *Search) Next() (Step, ring.Member) {
 	case len(s.queue) > 0:
 		s.open = s.queue[0]
 		s.queue = slices.Delete(s.queue, 0, 1)
-	case !s.floor.IsZero() && s.refused < len(s.avoid):
+	case !s.floor.IsZero() && s.news && !s.spent:
 		// Everybody that the closest one named is silent: it may know others.
 		s.open = s.floor
 	default:
@@ -161,7 +162,7 @@ func (s *Search) Answered(a Answer) {
 	s.open = ring.Member{}
 	if s.floor.IsZero() || x == s.floor || ring.Between(s.floor.ID, x.ID, s.id) {
 		s.floor = x
-		s.refused = len(s.avoid)
+		s.news, s.spent = false, false
 		// What is no longer strictly closer is a way back, not forward.
 		s.queue = slices.DeleteFunc(s.queue, func(y ring.Member) bool { return !ring.Between(x.ID, y.ID, s.id) })
 	}
@@ -170,11 +171,15 @@ func (s *Search) Answered(a Answer) {
 
 // Silent notes that the member that Next named did not answer, or cannot.
 func (s *Search) Silent() {
-	if id := s.open.ID; len(s.avoid) < MaxAvoid && !slices.Contains(s.avoid, id) {
+	if id := s.open.ID; !slices.Contains(s.avoid, id) {
+		if len(s.avoid) >= MaxAvoid {
+			s.avoid = slices.Delete(s.avoid, 0, 1)
+		}
 		s.avoid = append(s.avoid, id)
+		s.news = true
 	}
 	if s.open == s.floor {
-		s.refused = MaxAvoid // it had answered and is gone now
+		s.spent = true // it had answered and is gone now
 	}
 	s.open = ring.Member{}
 }

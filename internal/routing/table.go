@@ -143,5 +143,17 @@ func (t *Table) closer(q Query) []ring.Member {
 			out = append(out, t.near[i])
 		}
 	}
+	// One of them is of the successor list, whose entries are asked in every
+	// round: if the others are dead, the asker gets on all the same.
+	for i := len(t.Succ) - 1; i >= 0; i-- {
+		s := t.Succ[i]
+		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.ID) {
+			continue
+		}
+		if !slices.Contains(out, s) {
+			out = append(out[:min(len(out), MaxCloser-1)], s)
+		}
+		break
+	}
 	return out
 }

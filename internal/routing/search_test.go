@@ -1,0 +1,325 @@
+package routing
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// world is a settled ring of tables, with fingers of which some lead nowhere.
+type world struct {
+	members []ring.Member // in order of identifiers
+	tables  map[uint64]*Table
+}
+
+func (w *world) owner(id uint64) ring.Member {
+	i, _ := slices.BinarySearchFunc(w.members, id, func(m ring.Member, id uint64) int {
+		switch {
+		case m.ID < id:
+			return -1
+		case m.ID > id:
+			return 1
+		}
+		return 0
+	})
+	return w.members[i%len(w.members)]
+}
+
+// settle makes a ring of n with lists of r, and fingers and 16 acquaintances of
+// which each leads to a dead member with the given chance.
+func settle(rng *rand.Rand, n, r int, dead float64) *world {
+	w := &world{tables: map[uint64]*Table{}}
+	for i := range n {
+		name := fmt.Sprintf("m%d", i)
+		w.members = append(w.members, ring.Member{ID: rng.Uint64(), Name: name, Addr: name + ":1", Incarnation: 1})
+	}
+	slices.SortFunc(w.members, func(a, b ring.Member) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	for i, m := range w.members {
+		k := Known{Self: m, Bits: 64, Full: r, HasArc: true, Arc: ring.Arc{After: m.ID, To: m.ID}}
+		if n > 1 {
+			k.Pred = w.members[(i+n-1)%n]
+			k.Arc.After = k.Pred.ID
+		}
+		for j := 1; j <= min(r, n-1); j++ {
+			k.Succ = append(k.Succ, w.members[(i+j)%n])
+		}
+		f := NewFingers(m.ID, 64)
+		covered := ring.Arc{After: m.ID, To: m.ID}
+		if len(k.Succ) == r {
+			covered.To = k.Succ[r-1].ID
+		}
+		for {
+			e, _, ok := f.Next(covered)
+			if !ok {
+				break
+			}
+			o := w.owner(f.Start(e))
+			f.Set(e, o, ring.Arc{After: f.Start(e) - 1, To: o.ID})
+		}
+		others := f.Members()
+		for range min(16, n-1) {
+			others = append(others, w.members[(i+1+rng.IntN(n-1))%n])
+		}
+		for _, x := range others {
+			if rng.Float64() < dead {
+				// A member that stood where the finger points and is gone.
+				x = ring.Member{ID: x.ID - 1, Name: "dead" + x.Name, Addr: "dead" + x.Addr, Incarnation: 1}
+			}
+			k.Others = append(k.Others, x)
+		}
+		w.tables[m.ID] = NewTable(k)
+	}
+	return w
+}
+
+// search carries a search out, and says whom it named and how many it asked.
+func (w *world) search(t *testing.T, from *Table, id uint64, opts Options) (ring.Member, int) {
+	t.Helper()
+	s := NewSearch(from, id, opts, nil, 0)
+	closest := from.Self.ID
+	progress := 0
+	for {
+		step, x := s.Next()
+		switch step {
+		case Done:
+			return s.Result().Owner, s.Asked()
+		case AskNext:
+			table := w.tables[x.ID]
+			if table == nil {
+				s.Silent()
+				continue
+			}
+			a := table.Answer(s.Query(), 0)
+			if a.Verdict == Closer {
+				for _, y := range a.Closer {
+					if !ring.Between(x.ID, y.ID, id) {
+						t.Fatalf("%v names %v, which is not closer to %d", x, y, id)
+					}
+				}
+				if x.ID != closest && !ring.Between(closest, x.ID, id) {
+					t.Fatalf("asked %v after a closer member had answered", x)
+				}
+				closest = x.ID
+			}
+			s.Answered(a)
+		case Stuck:
+			if s.Asked() == progress {
+				t.Fatalf("search of %d from %v is stuck after %d", id, from.Self, s.Asked())
+			}
+			progress, closest = s.Asked(), from.Self.ID
+			s.Restart(from, 0)
+		default:
+			t.Fatalf("search of %d from %v ended with %v after %d", id, from.Self, step, s.Asked())
+		}
+	}
+}
+
+func TestSearchFindsTheOwner(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, n := range []int{1, 2, 3, 5, 16, 100, 1024} {
+		for _, r := range []int{1, 2, 3, 8} {
+			for _, dead := range []float64{0, 0.5, 1} {
+				if dead == 1 && n > 5 {
+					continue // from list to list, with all else dead, is too long a way
+				}
+				w := settle(rng, n, r, dead)
+				most, total := 0, 0
+				const count = 300
+				for range count {
+					from := w.tables[w.members[rng.IntN(n)].ID]
+					id := rng.Uint64()
+					if rng.IntN(4) == 0 {
+						id = w.members[rng.IntN(n)].ID // exactly on a member
+					}
+					got, asked := w.search(t, from, id, Options{})
+					if want := w.owner(id); got != want {
+						t.Fatalf("n=%d r=%d: owner of %d is %v, want %v", n, r, id, got, want)
+					}
+					if asked > from.HopLimit() {
+						t.Fatalf("asked %d, limit %d", asked, from.HopLimit())
+					}
+					most = max(most, asked)
+					total += asked
+				}
+				bound := 2*bits.Len(uint(n-1)) + 3*r
+				if dead == 0.5 && r >= 3 && most > bound {
+					t.Errorf("n=%d r=%d, half of the fingers dead: asked up to %d, want at most %d", n, r, most, bound)
+				}
+				if n == 1024 && r == 3 {
+					t.Logf("n=%d r=%d, dead %.0f%%: asked %.2f on average, at most %d", n, r, 100*dead, float64(total)/count, most)
+				}
+			}
+		}
+	}
+}
+
+func TestFreshSearchEndsAtTheOwner(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	w := settle(rng, 200, 3, 0.2)
+	for range 500 {
+		from := w.tables[w.members[rng.IntN(200)].ID]
+		id := rng.Uint64()
+		s := NewSearch(from, id, Options{Fresh: true}, nil, 0)
+		var last ring.Member
+		for {
+			step, x := s.Next()
+			if step == Done {
+				break
+			}
+			if step != AskNext {
+				t.Fatalf("ended with %v", step)
+			}
+			last = x
+			if table := w.tables[x.ID]; table != nil {
+				s.Answered(table.Answer(s.Query(), 0))
+			} else {
+				s.Silent()
+			}
+		}
+		if r := s.Result(); r.Verdict != Mine || r.Owner != w.owner(id) || !last.IsZero() && last != r.Owner {
+			t.Fatalf("%v by %v, want the word of %v", r, last, w.owner(id))
+		}
+	}
+}
+
+func TestMaxAgeAsksTheOwnerWhenTheWordIsOld(t *testing.T) {
+	w := settle(rand.New(rand.NewPCG(3, 3)), 4, 2, 0)
+	k := w.tables[w.members[0].ID].Known
+	k.Certain = time.Second
+	id := w.members[1].ID
+	for _, tc := range []struct {
+		age  time.Duration
+		want Step
+	}{{3 * time.Second, Done}, {time.Second, AskNext}} {
+		s := NewSearch(NewTable(k), id, Options{MaxAge: tc.age}, nil, 3*time.Second)
+		if step, _ := s.Next(); step != tc.want {
+			t.Errorf("MaxAge %v with a word of 2 s: step %v, want %v", tc.age, step, tc.want)
+		}
+	}
+}
+
+func TestSearchStopsAtTheHopLimit(t *testing.T) {
+	// Everybody names ever closer members that do not exist.
+	self := ring.Member{ID: 0, Name: "self", Addr: "self:1"}
+	table := NewTable(Known{Self: self, Bits: 64, Full: 3, Succ: []ring.Member{{ID: 1, Name: "a", Addr: "a:1"}}})
+	s := NewSearch(table, 1<<40, Options{}, nil, 0)
+	next := uint64(2)
+	for asked := 0; ; asked++ {
+		step, x := s.Next()
+		if step == Exceeded {
+			if asked != table.HopLimit() {
+				t.Errorf("asked %d, limit %d", asked, table.HopLimit())
+			}
+			return
+		}
+		if step != AskNext || asked > 300 {
+			t.Fatalf("%v after %d", step, asked)
+		}
+		s.Answered(Answer{Verdict: Closer, Closer: []ring.Member{{ID: x.ID + next, Name: "liar", Addr: "liar:1"}}})
+	}
+}
+
+func TestSearchIgnoresMembersThatAreNotCloser(t *testing.T) {
+	self := ring.Member{ID: 0, Name: "self", Addr: "self:1"}
+	a := ring.Member{ID: 10, Name: "a", Addr: "a:1"}
+	back := ring.Member{ID: 5, Name: "back", Addr: "back:1"}
+	s := NewSearch(NewTable(Known{Self: self, Bits: 64, Full: 1, Succ: []ring.Member{a}}), 100, Options{}, nil, 0)
+	if step, x := s.Next(); step != AskNext || x != a {
+		t.Fatalf("%v %v", step, x)
+	}
+	s.Answered(Answer{Verdict: Closer, Closer: []ring.Member{a, back, self}})
+	if step, x := s.Next(); step != Stuck {
+		t.Errorf("%v %v, want to be stuck rather than to go in a loop", step, x)
+	}
+}
+
+func TestWholeListDeadIsNotOwnership(t *testing.T) {
+	self := ring.Member{ID: 0, Name: "self", Addr: "self:1"}
+	a := ring.Member{ID: 10, Name: "a", Addr: "a:1"}
+	s := NewSearch(NewTable(Known{Self: self, Bits: 64, Full: 1, Succ: []ring.Member{a}, Pred: a,
+		HasArc: true, Arc: ring.Arc{After: 10, To: 0}}), 5, Options{Fresh: true}, nil, 0)
+	if step, x := s.Next(); step != AskNext || x != a {
+		t.Fatalf("%v %v", step, x)
+	}
+	s.Silent()
+	if step, _ := s.Next(); step != Stuck {
+		t.Errorf("%v, want no answer at all", step)
+	}
+}
+
+func TestClientTableAnswersByClosenessOnly(t *testing.T) {
+	var known []ring.Member
+	for _, id := range []uint64{10, 20, 30, 40} {
+		known = append(known, ring.Member{ID: id, Name: fmt.Sprint(id), Addr: "x:1"})
+	}
+	table := NewTable(Known{Bits: 64, Full: 3, Others: known})
+	a := table.Answer(Query{ID: 25}, 0)
+	if a.Verdict != Closer || len(a.Closer) != 3 || a.Closer[0].ID != 20 || a.Closer[1].ID != 10 || a.Closer[2].ID != 40 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestFingersKeepDistinctMembersOnly(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	w := settle(rng, 256, 3, 0)
+	for _, m := range w.members[:32] {
+		f := NewFingers(m.ID, 64)
+		covered := ring.Arc{After: m.ID, To: w.tables[m.ID].Succ[2].ID}
+		for round := range 3 {
+			looked := 0
+			for {
+				e, _, ok := f.Next(covered)
+				if !ok {
+					break
+				}
+				looked++
+				o := w.owner(f.Start(e))
+				i := slices.Index(w.members, o)
+				f.Set(e, o, ring.Arc{After: w.members[(i+255)%256].ID, To: o.ID})
+			}
+			list := f.Distinct()
+			if looked != len(list) {
+				t.Fatalf("round %d: looked up %d points for %d fingers", round, looked, len(list))
+			}
+			if len(list) > 10 {
+				t.Errorf("%d fingers in a ring of 256", len(list))
+			}
+			last := 64
+			for i, e := range list {
+				if e.High != last-1 || e.Low > e.High {
+					t.Fatalf("finger %d covers %d to %d after %d", i, e.Low, e.High, last)
+				}
+				if i > 0 && list[i-1].Member == e.Member {
+					t.Fatalf("finger %d is the same member as the one before", i)
+				}
+				for x := e.Low; x <= e.High; x++ {
+					if o := w.owner(f.Start(x)); o != e.Member {
+						t.Fatalf("finger %d: %v, want %v", x, e.Member, o)
+					}
+				}
+				last = e.Low
+			}
+		}
+	}
+}
+
+func TestFingerLostIsForgotten(t *testing.T) {
+	f := NewFingers(0, 8)
+	a, b := ring.Member{ID: 130, Name: "a"}, ring.Member{ID: 70, Name: "b"}
+	f.Set(7, a, ring.Arc{After: 100, To: 130})
+	f.Set(6, b, ring.Arc{After: 60, To: 70})
+	f.Set(7, ring.Member{}, ring.Arc{})
+	if got := f.Members(); len(got) != 1 || got[0] != b {
+		t.Errorf("fingers %v, want only %v", got, b)
+	}
+}
