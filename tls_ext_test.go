@@ -147,7 +147,7 @@ func TestMutualTLSRefusesStrangers(t *testing.T) {
 	for what, cfg := range strangers {
 		t.Run(what, func(t *testing.T) {
 			c := run(t, cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			began := time.Now()
 			err := c.Join(ctx, members[0].Address())
@@ -172,7 +172,7 @@ func TestMutualTLSRefusesStrangers(t *testing.T) {
 func TestMutualTLSMemberRefusesPlaintextRing(t *testing.T) {
 	plain := create(t, "plain")
 	c := run(t, mtls(t, newAuthority(t).files(t, "127.0.0.1"), "secure"))
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := c.Join(ctx, plain.Address())
 	wantErr(t, "join", err, concord.ErrUnavailable, context.DeadlineExceeded)
