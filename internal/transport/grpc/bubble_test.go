@@ -1,0 +1,139 @@
+package grpctransport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
+)
+
+// named is a bufconn listener with an address that can be dialled.
+type named struct {
+	*bufconn.Listener
+	addr string
+}
+
+func (n named) Addr() net.Addr  { return n }
+func (n named) Network() string { return "bufconn" }
+func (n named) String() string  { return n.addr }
+
+// network connects transports of one bubble; every connection takes delay.
+type network struct {
+	mu    sync.Mutex
+	at    map[string]named
+	delay time.Duration
+	dials int
+}
+
+func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	lis, ok := n.at[addr]
+	n.dials++
+	n.mu.Unlock()
+	select {
+	case <-time.After(n.delay):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !ok {
+		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+	}
+	return lis.DialContext(ctx)
+}
+
+func (n *network) listen(t *testing.T, addr string, idle time.Duration) *Transport {
+	lis := named{bufconn.Listen(64 << 10), addr}
+	n.mu.Lock()
+	n.at[addr] = lis
+	n.mu.Unlock()
+	return begin(t, Config{Listener: lis, Dial: n.dial, IdleTimeout: idle}, nil)
+}
+
+func TestAnHourInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named), delay: 10 * time.Millisecond}
+		a, b := n.listen(t, "a:1", 0), n.listen(t, "b:1", 0)
+		a.Broken(func(addr string) { t.Errorf("Broken(%q)", addr) })
+		start := time.Now()
+		for time.Since(start) < time.Hour {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			if err := ask(ctx, a, at("m", b)); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			time.Sleep(20 * time.Second)
+		}
+		if n.dials != 1 {
+			t.Errorf("%d connections in an hour of requests", n.dials)
+		}
+		a.Close()
+		b.Close()
+	})
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named)}
+		a, b, c := n.listen(t, "a:1", time.Minute), n.listen(t, "b:1", 0), n.listen(t, "c:1", 0)
+		a.Broken(func(addr string) { t.Errorf("Broken(%q)", addr) })
+		ask1 := func(to *Transport) {
+			if err := ask(context.Background(), a, at("m", to)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := func(conns int) {
+			t.Helper()
+			synctest.Wait()
+			if got := a.Connections(); got != conns {
+				t.Errorf("%d connections; want %d", got, conns)
+			}
+		}
+		ask1(b)
+		time.Sleep(40 * time.Second)
+		ask1(c)
+		want(2)
+		time.Sleep(30 * time.Second)
+		want(1)
+		ask1(c)
+		time.Sleep(50 * time.Second)
+		want(1)
+		time.Sleep(20 * time.Second)
+		want(0)
+		ask1(b)
+		want(1)
+		a.Limit(0)
+		want(0)
+		for _, tr := range []*Transport{a, b, c} {
+			tr.Close()
+		}
+	})
+}
+
+func TestAttemptEndsWithItsLastWaiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named), delay: time.Hour}
+		a := n.listen(t, "a:1", 0)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		start := time.Now()
+		wantKind(t, ask(ctx, a, transporttest.Member("b", "b:1", 1)), 1, "b:1")
+		synctest.Wait()
+		if took := time.Since(start); took != time.Second || a.Connections() != 0 {
+			t.Errorf("gave up after %v with %d connections", took, a.Connections())
+		}
+		// Without a deadline the attempt has one.
+		wantKind(t, ask(context.Background(), a, transporttest.Member("b", "b:1", 1)), 2, "b:1")
+		if took := time.Since(start); took != time.Second+connectTimeout {
+			t.Errorf("gave up after %v", took)
+		}
+		a.Close()
+	})
+}

@@ -1,0 +1,231 @@
+package grpctransport
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// begin listens and serves; the test closes it.
+func begin(t *testing.T, cfg Config, h transport.Handler) *Transport {
+	t.Helper()
+	if cfg.Bind == "" {
+		cfg.Bind = "127.0.0.1:0"
+	}
+	tr, err := Listen(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	if h == nil {
+		h = &transporttest.Handler{Self: at("m", tr)}
+	}
+	tr.Serve(h)
+	return tr
+}
+
+func at(name string, tr *Transport) ring.Member { return transporttest.Member(name, tr.Addr(), 7) }
+
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func ask(ctx context.Context, a *Transport, to ring.Member) error {
+	_, err := a.Maintain(ctx, transport.Envelope{To: to, Settings: transporttest.Settings}, protocol.Request{Kind: protocol.AskRing})
+	return err
+}
+
+func wantKind(t *testing.T, err error, kind protocol.FailureKind, words string) {
+	t.Helper()
+	f, ok := errors.AsType[*protocol.Failure](err)
+	if !ok || f.Kind != kind || !strings.Contains(f.Detail, words) {
+		t.Errorf("error %v; want %v with %q", err, kind, words)
+	}
+}
+
+// mute accepts connections and never answers.
+func mute(t *testing.T) string {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lis.Close() })
+	return lis.Addr().String()
+}
+
+func TestPeerThatNeverAnswersTimesOut(t *testing.T) {
+	a, addr := begin(t, Config{}, nil), mute(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	wantKind(t, ask(ctx, a, ring.Member{Addr: addr}), protocol.TimedOut, addr)
+}
+
+func TestPeerThatIsNoMemberIsUnreachable(t *testing.T) {
+	a := begin(t, Config{}, nil)
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("220 mail.example.org\r\n"))
+			c.Close()
+		}
+	}()
+	defer func() { lis.Close(); <-done }()
+	wantKind(t, ask(patient(t), a, ring.Member{Addr: lis.Addr().String()}), protocol.Unreachable, lis.Addr().String())
+}
+
+func TestBadAddressIsInvalid(t *testing.T) {
+	a := begin(t, Config{}, nil)
+	wantKind(t, ask(patient(t), a, ring.Member{Addr: "nowhere"}), protocol.Invalid, "host:port")
+}
+
+func TestDialErrorIsUnreachable(t *testing.T) {
+	a := begin(t, Config{Dial: func(context.Context, string) (net.Conn, error) { return nil, errors.New("no route") }}, nil)
+	wantKind(t, ask(patient(t), a, ring.Member{Addr: "h:1"}), protocol.Unreachable, "h:1: no route")
+	if n := a.Connections(); n != 0 {
+		t.Errorf("%d connections after a failure", n)
+	}
+}
+
+// A request that joins an attempt from before it must not take that attempt's
+// failure for an answer.
+func TestRefusalIsOfAnAttemptBegunAfterTheRequest(t *testing.T) {
+	b := begin(t, Config{}, nil)
+	dialling, proceed := make(chan struct{}), make(chan error)
+	var dials atomic.Int32
+	a := begin(t, Config{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			close(dialling)
+			return nil, <-proceed
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}}, nil)
+	first, second := make(chan error, 1), make(chan error, 1)
+	ctx := patient(t)
+	go func() { first <- ask(ctx, a, at("m", b)) }()
+	<-dialling
+	go func() { second <- ask(ctx, a, at("m", b)) }()
+	for { // until the second waits for the first one's attempt
+		a.pool.mu.Lock()
+		n := a.pool.attempts[b.Addr()].waiters
+		a.pool.mu.Unlock()
+		if n == 2 {
+			break
+		}
+	}
+	proceed <- &net.OpError{Op: "dial", Err: errors.New("stale")}
+	wantKind(t, <-first, protocol.Unreachable, "stale")
+	if err := <-second; err != nil {
+		t.Errorf("the second request: %v", err)
+	}
+}
+
+func TestRestartedPeerAnswersAtOnce(t *testing.T) {
+	a, b := begin(t, Config{}, nil), begin(t, Config{}, nil)
+	broken := make(chan string, 8)
+	a.Broken(func(addr string) { broken <- addr })
+	to := at("m", b)
+	for range 10 {
+		if err := ask(patient(t), a, to); err != nil {
+			t.Fatal(err)
+		}
+		// Nothing is awaited: the connection may or may not be seen to be gone.
+		b.Close()
+		b = begin(t, Config{Bind: to.Addr}, nil)
+	}
+	b.Close()
+	wantKind(t, ask(patient(t), a, to), protocol.Refused, to.Addr)
+	for range 10 {
+		if addr := <-broken; addr != to.Addr {
+			t.Errorf("Broken(%q)", addr)
+		}
+	}
+	a.Close()
+	if len(broken) > 0 {
+		t.Error("Broken was called more than once for a connection")
+	}
+}
+
+// A connection on which nothing came back is not trusted with more.
+func TestSilentConnectionIsReplaced(t *testing.T) {
+	addr := mute(t)
+	var dials atomic.Int32
+	a := begin(t, Config{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}}, nil)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+		wantKind(t, ask(ctx, a, ring.Member{Addr: addr}), protocol.TimedOut, addr)
+		cancel()
+	}
+	if n := dials.Load(); n != 2 {
+		t.Errorf("%d connections were made; want one for each request", n)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	both := Config{
+		Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		Client: &tls.Config{RootCAs: roots},
+	}
+	b, plain := begin(t, both, nil), begin(t, Config{}, nil)
+	a := begin(t, both, nil)
+	if err := ask(patient(t), a, at("m", b)); err != nil {
+		t.Errorf("both speak TLS: %v", err)
+	}
+	wantKind(t, ask(patient(t), a, at("m", plain)), protocol.Unreachable, plain.Addr())
+	wantKind(t, ask(patient(t), plain, at("m", b)), protocol.Unreachable, b.Addr())
+	strict := begin(t, Config{Client: &tls.Config{RootCAs: roots, ServerName: "elsewhere"}}, nil)
+	wantKind(t, ask(patient(t), strict, at("m", b)), protocol.Unreachable, "elsewhere")
+	stranger := begin(t, Config{Client: &tls.Config{RootCAs: x509.NewCertPool()}}, nil)
+	wantKind(t, ask(patient(t), stranger, at("m", b)), protocol.Unreachable, "certificate")
+}

@@ -1,0 +1,167 @@
+package grpctransport
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// decoders read one kind of message each from bytes; what they accept, they
+// write again.
+var decoders = []struct {
+	name   string
+	decode func(b []byte) (again proto.Message, value any, err error)
+}{
+	{"ring of a member of ours", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.Ring)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		r, err := ringReply(m)
+		return refusingRing(r), r, err
+	}},
+	{"ring of an older member", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.Ring)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		_, err := olderState(ring.Member{Addr: "h:1"}, m)
+		return nil, nil, err
+	}},
+	{"notified", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.NotifyResp)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		r, err := notifyReply(m)
+		return notifyResp(r), r, err
+	}},
+	{"placed", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.PlaceResp)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		r, err := placeReply(m)
+		return placeResp(r), r, err
+	}},
+	{"routed", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.RouteResp)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		a, err := routeAnswer(m)
+		return routeResp(a), a, err
+	}},
+	{"envelope", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.Request)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		env, err := envelope(m)
+		return pbRequest(env), env, err
+	}},
+	{"query", func(b []byte) (proto.Message, any, error) {
+		m := new(pb.RouteReq)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return nil, nil, err
+		}
+		q, err := query(m)
+		return &pb.RouteReq{Id: q.ID, Avoid: q.Avoid}, q, err
+	}},
+}
+
+// Whatever arrives, decoding does not panic, and what is accepted means the
+// same once it is written and read again.
+func FuzzDecode(f *testing.F) {
+	anna := ring.Member{ID: 1, Name: "anna", Addr: "h:1", Incarnation: 9}
+	state := protocol.State{Self: anna, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{anna}, Version: 3}
+	for _, m := range []proto.Message{
+		refusingRing(protocol.Reply{State: state, Refusal: protocol.Refusal{Reason: protocol.Busy, Detail: "later"}}),
+		notifyResp(protocol.Reply{State: state, Refusal: protocol.Refusal{Reason: protocol.Nearer, Other: anna}}),
+		placeResp(protocol.Reply{State: state, Verdict: protocol.Next, Closer: []ring.Member{anna}}),
+		routeResp(routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true, Arc: ring.Arc{After: 4, To: 1}, Age: time.Second}),
+		&pb.Request{Target: &pb.Target{Id: 4}, Sender: server(anna), Settings: &pb.Settings{HashBits: 64}},
+		&pb.RouteReq{Id: 7, Avoid: []uint64{1, 2}},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for i := range decoders {
+			f.Add(uint8(i), b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
+		d := decoders[int(kind)%len(decoders)]
+		again, value, err := d.decode(b)
+		if err != nil || again == nil {
+			return
+		}
+		b2, err := proto.Marshal(again)
+		if err != nil {
+			t.Fatalf("%s: %+v was accepted and cannot be written: %v", d.name, value, err)
+		}
+		if _, value2, err := d.decode(b2); err != nil || !reflect.DeepEqual(value, value2) {
+			t.Errorf("%s: %+v was written and read as %+v, %v", d.name, value, value2, err)
+		}
+	})
+}
+
+func TestMalformedAnswersAreRefused(t *testing.T) {
+	ok := &pb.Server{Id: 1, Name: "a", Address: "h:1"}
+	many := func(n int) (list []*pb.Server) {
+		for range n {
+			list = append(list, ok)
+		}
+		return list
+	}
+	joined := func(r *pb.Ring) *pb.Ring {
+		r.Answer = &pb.Answer{Answerer: ok}
+		return r
+	}
+	ringErr := func(r *pb.Ring) error { _, err := ringReply(r); return err }
+	routeErr := func(r *pb.RouteResp) error { _, err := routeAnswer(r); return err }
+	for _, c := range []struct {
+		name, words string
+		err         error
+	}{
+		{"member without a name", "predecessor has no name", ringErr(joined(&pb.Ring{Predecessor: &pb.Server{Address: "h:1"}}))},
+		{"name too long", "name of 256 bytes", ringErr(joined(&pb.Ring{Predecessor: &pb.Server{Name: strings.Repeat("n", 256), Address: "h:1"}}))},
+		{"no address", "successors[1]", ringErr(joined(&pb.Ring{Successors: []*pb.Server{ok, {Name: "b"}}}))},
+		{"list too long", "65 entries", ringErr(joined(&pb.Ring{Successors: many(65)}))},
+		{"phase", "phase 9", ringErr(joined(&pb.Ring{Phase: 9}))},
+		{"answerer", "answer.answerer", ringErr(&pb.Ring{Answer: &pb.Answer{Answerer: &pb.Server{}}})},
+		{"reason", "reason 77", ringErr(joined(&pb.Ring{Refusal: &pb.Refusal{Reason: 77}}))},
+		{"detail too long", "detail of 1025", ringErr(joined(&pb.Ring{Refusal: &pb.Refusal{Reason: 1, Detail: strings.Repeat("x", 1025)}}))},
+		{"no ring", "ring is missing", ringErr(nil)},
+		{"verdict", "verdict 0", routeErr(&pb.RouteResp{})},
+		{"no owner", "owner is missing", routeErr(&pb.RouteResp{Verdict: 1})},
+		{"too many closer", "closer has 4 entries", routeErr(&pb.RouteResp{Verdict: 3, Closer: many(4)})},
+		{"age", "out of range", routeErr(&pb.RouteResp{Verdict: 2, Owner: ok, AgeNs: 1 << 63})},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {
+			t.Errorf("%s: error %v; want one that says %q", c.name, c.err, c.words)
+		}
+	}
+}
+
+func TestDetailIsCutAtARune(t *testing.T) {
+	long := detail(strings.Repeat("ü", maxDetail))
+	if len(long) != maxDetail || strings.ContainsRune(long, '\uFFFD') {
+		t.Errorf("cut to %d bytes: …%q", len(long), long[len(long)-4:])
+	}
+	if odd := detail("x" + strings.Repeat("ü", maxDetail)); len(odd) != maxDetail-1 {
+		t.Errorf("cut to %d bytes; want %d", len(odd), maxDetail-1)
+	}
+	if got := detail("a\xffb"); got != "a?b" {
+		t.Errorf("detail = %q", got)
+	}
+}
