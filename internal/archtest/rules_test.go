@@ -1,0 +1,175 @@
+package archtest
+
+// A rule forbids arrows between packages. Our own packages are named as the go
+// command names them from the root of the module: "." is package concord,
+// "./internal/ring" a package, "./internal/transport/..." it and all below it,
+// "./.../*test" every package below the root whose name ends in test.
+type rule struct {
+	packages []string // whom it binds
+	except   []string // whom it does not
+
+	// only, if not nil: outside of the standard library these alone may be
+	// imported.
+	only []string
+	// never: these may not be imported, unless they are among those that are.
+	never, unless []string
+	// through: nor may they be reached through other packages. It does not
+	// apply to the standard library, in which everything reaches everything.
+	through bool
+
+	reason string
+}
+
+// library is what a user links; the rest of the module is programs and tests.
+var library = []string{".", "./internal/..."}
+
+// testSupport are packages that tests and measurements import, and no program
+// that ships.
+var testSupport = []string{"./.../*test", "./internal/cluster"}
+
+var rules = []rule{
+	{
+		packages: []string{"./internal/ring"},
+		only:     []string{},
+		through:  true,
+		reason:   "arithmetic on the circle is below every other room and needs none of them",
+	},
+	{
+		packages: []string{"./internal/protocol"},
+		only:     []string{"./internal/ring"},
+		through:  true,
+		reason: "the same machine is driven by the runtime, the simulator and the model checker: " +
+			"it can know none of them, nor any wire",
+	},
+	{
+		packages: []string{"./internal/routing"},
+		only:     []string{"./internal/ring"},
+		through:  true,
+		reason:   "next-hop decisions also serve clients that run no protocol, and the simulator, which has no wire",
+	},
+	{
+		packages: []string{"./internal/protocol", "./internal/routing"},
+		never: []string{
+			"bufio", "context", "crypto/rand", "crypto/tls", "io", "io/fs", "log", "log/slog", "maps", "math/rand",
+			"net", "net/...", "os", "os/...", "reflect", "runtime", "runtime/...", "sync", "sync/atomic", "syscall",
+			"unique", "unsafe", "weak",
+		},
+		reason: "the machine has no I/O, goroutine, lock, channel, context, logger, clock or global randomness: " +
+			"same events in, same effects out, and a state that the model checker can copy and compare",
+	},
+	{
+		packages: []string{"./internal/node"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport"},
+		through:  true,
+		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
+			"a ring in memory would not be the ring that ships",
+	},
+	{
+		packages: []string{"./internal/transport"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing"},
+		through:  true,
+		reason:   "what members say to each other is said in the words of the rooms below, not in those of one wire",
+	},
+	{
+		packages: []string{"./internal/transport/memory", "./internal/transport/transporttest"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport"},
+		through:  true,
+		reason: "a network in memory, and a suite for every transport, that need gRPC would hide " +
+			"what only gRPC does",
+	},
+	{
+		packages: []string{"./internal/transport/grpc"},
+		only: []string{
+			"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/pb",
+			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
+		},
+		reason: "a transport carries and decides nothing: it knows the words, the contract and gRPC, not the runtime",
+	},
+	{
+		packages: []string{"./..."},
+		except:   []string{"./internal/transport/grpc", "./internal/transport/.../*test"},
+		never:    []string{"./internal/pb"},
+		reason: "the types of the wire stay where they are converted and their bounds are checked; " +
+			"elsewhere a message could be used unchecked",
+	},
+	{
+		packages: library,
+		except:   []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test"},
+		never:    []string{"google.golang.org/..."},
+		reason:   "gRPC is one transport's business: another must be able to take its place",
+	},
+	{
+		packages: []string{"./internal/transport/oldertest"},
+		only:     []string{"./internal/ring", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+		reason:   "a stand-in for the existing library that shared our code would share our mistakes",
+	},
+	{
+		packages: []string{"./internal/pb"},
+		only:     []string{"google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+		reason:   "generated from the contract, which knows no room of this house",
+	},
+	{
+		packages: []string{"./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/protocol"},
+		through:  true,
+		reason:   "what must hold of a ring is one list for the checker, the simulator and the tests",
+	},
+	{
+		packages: []string{"./internal/explore"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/invariant"},
+		through:  true,
+		reason:   "the model checker exhausts the machine; a runtime or a wire under it has no end of states",
+	},
+	{
+		packages: []string{"./internal/sim"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/invariant"},
+		through:  true,
+		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
+	},
+	{
+		packages: []string{"./internal/..."},
+		except:   append([]string{"./internal/web"}, testSupport...),
+		never:    []string{"."},
+		through:  true,
+		reason:   "the face is built on the rooms, not they on it",
+	},
+	{
+		packages: []string{"./examples/..."},
+		except:   []string{"./examples/.../internal/..."},
+		never:    []string{"./internal/..."},
+		reason:   "an example is to be copied by people who cannot import what is internal",
+	},
+	{
+		packages: []string{"./test/..."},
+		never:    []string{"./internal/..."},
+		unless:   append([]string{"./internal/invariant"}, testSupport...),
+		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
+	},
+	{
+		packages: []string{"./cmd/..."},
+		only: []string{
+			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/explore",
+			"github.com/spf13/cobra", "github.com/spf13/pflag",
+		},
+		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
+			"is in the go.sum of everyone who uses the library",
+	},
+	{
+		packages: []string{".", "./cmd/...", "./internal/..."},
+		except:   testSupport,
+		never:    testSupport,
+		reason:   "what only tests need does not ship",
+	},
+	{
+		packages: []string{".", "./cmd/...", "./internal/..."},
+		except:   testSupport,
+		never:    []string{"testing", "testing/..."},
+		reason:   "package testing registers flags in every program that links it; doubles belong into packages that end in test",
+	},
+	{
+		packages: library,
+		never:    []string{"flag", "log", "expvar", "net/http/pprof"},
+		except:   []string{"./internal/web"},
+		reason:   "a library does not touch the flags, the log or the HTTP handlers of the program that it is in",
+	},
+}
