@@ -229,3 +229,21 @@ func TestTLS(t *testing.T) {
 	stranger := begin(t, Config{Client: &tls.Config{RootCAs: x509.NewCertPool()}}, nil)
 	wantKind(t, ask(patient(t), stranger, at("m", b)), protocol.Unreachable, "certificate")
 }
+
+// Whoever connects and says nothing does not hold up Close.
+func TestCloseDoesNotWaitForHandshakes(t *testing.T) {
+	b := begin(t, Config{}, nil)
+	conn, err := net.Dial("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := ask(patient(t), b, at("m", b)); err != nil { // the accept loop is past conn
+		t.Fatal(err)
+	}
+	began := time.Now()
+	b.Close()
+	if took := time.Since(began); took > connectTimeout/2 {
+		t.Errorf("Close took %v", took)
+	}
+}

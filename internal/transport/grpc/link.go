@@ -84,6 +84,8 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 		return nil, err
 	}
 	l.cc, l.stub = cc, pb.NewChordServiceClient(cc)
+	// Shake hands now, even if no request follows: a peer waits for it.
+	cc.Connect()
 	return l, nil
 }
 

@@ -131,7 +131,9 @@ func (p *pool) finish(addr string, a *attempt, l *link, err error) {
 	a.link = l
 	l.uses = a.waiters
 	p.links[l] = struct{}{}
-	p.byAddr[addr] = l
+	if !l.retired { // else its handshake has failed already
+		p.byAddr[addr] = l
+	}
 }
 
 // giveUp is for a waiter that no longer waits. The last one ends the attempt.

@@ -60,7 +60,7 @@ type Config struct {
 // Transport is a transport.Transport over gRPC.
 type Transport struct {
 	cfg  Config
-	lis  net.Listener
+	lis  *listener
 	srv  *grpc.Server
 	pool *pool
 	// known remembers members that were seen with an incarnation.
@@ -92,7 +92,7 @@ func Listen(cfg Config) (*Transport, error) {
 	}
 	return &Transport{
 		cfg:  cfg,
-		lis:  lis,
+		lis:  newListener(lis),
 		srv:  newServer(cfg.Server),
 		pool: newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout),
 	}, nil
@@ -155,9 +155,8 @@ func (t *Transport) Connections() int { return t.pool.count() }
 func (t *Transport) Close() error {
 	t.closing.Do(func() {
 		t.pool.close()
+		t.lis.end()
 		t.srv.Stop()
-		// Not closed by the server if Serve was never called.
-		_ = t.lis.Close()
 		t.serving.Wait()
 	})
 	return nil

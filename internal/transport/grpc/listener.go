@@ -1,0 +1,72 @@
+package grpctransport
+
+import (
+	"net"
+	"sync"
+)
+
+// maxInbound bounds the connections that others may have to this side. Those
+// beyond it are closed at once.
+const maxInbound = 4096
+
+// listener keeps count of the connections it accepted, so that Close can end
+// them all. gRPC's Stop does not end those that are still shaking hands, but
+// waits for them.
+type listener struct {
+	net.Listener
+
+	mu     sync.Mutex
+	conns  map[*inbound]struct{}
+	closed bool
+}
+
+type inbound struct {
+	net.Conn
+	lis *listener
+}
+
+func newListener(lis net.Listener) *listener {
+	return &listener{Listener: lis, conns: make(map[*inbound]struct{})}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &inbound{conn, l}
+		l.mu.Lock()
+		full := l.closed || len(l.conns) >= maxInbound
+		if !full {
+			l.conns[c] = struct{}{}
+		}
+		l.mu.Unlock()
+		if !full {
+			return c, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+func (c *inbound) Close() error {
+	c.lis.mu.Lock()
+	delete(c.lis.conns, c)
+	c.lis.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// end closes the listener and every connection that came from it.
+func (l *listener) end() {
+	_ = l.Close()
+	l.mu.Lock()
+	l.closed = true
+	open := make([]*inbound, 0, len(l.conns))
+	for c := range l.conns {
+		open = append(open, c)
+	}
+	l.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}

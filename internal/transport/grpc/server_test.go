@@ -1,0 +1,188 @@
+package grpctransport
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
+)
+
+// raw is a client that can send anything.
+func raw(t *testing.T, tr *Transport) pb.ChordServiceClient {
+	t.Helper()
+	cc, err := grpc.NewClient("passthrough:///"+tr.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	return pb.NewChordServiceClient(cc)
+}
+
+func TestMalformedRequestsDoNotReachTheHandler(t *testing.T) {
+	b := begin(t, Config{}, &transporttest.Handler{
+		OnMaintain: func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error) {
+			t.Error("the handler was called")
+			return protocol.Reply{}, nil
+		},
+	})
+	c, ctx := raw(t, b), patient(t)
+	bad := &pb.Server{Name: "x", Address: "no port"}
+	many := make([]*pb.Server, 65)
+	for i := range many {
+		many[i] = &pb.Server{Name: "x", Address: "h:1"}
+	}
+	for _, x := range []struct {
+		words string
+		call  func() error
+	}{
+		{"subject is missing", func() error { _, err := c.Place(ctx, &pb.PlaceReq{Request: &pb.Request{}}); return err }},
+		{"subject: address", func() error {
+			_, err := c.Introduce(ctx, &pb.IntroduceReq{Subject: bad, Request: &pb.Request{}})
+			return err
+		}},
+		{"sender: address", func() error {
+			_, err := c.GetRing(ctx, &pb.RingReq{Request: &pb.Request{Sender: bad}})
+			return err
+		}},
+		{"hash_bits", func() error {
+			_, err := c.Changed(ctx, &pb.ChangedReq{Request: &pb.Request{Settings: &pb.Settings{HashBits: 65}}})
+			return err
+		}},
+		{"notifier has no name", func() error { _, err := c.Notify(ctx, &pb.NotifyReq{Address: "h:1"}); return err }},
+		{"avoid has", func() error {
+			_, err := c.Route(ctx, &pb.RouteReq{Avoid: make([]uint64, routing.MaxAvoid+1)})
+			return err
+		}},
+		{"successors has 65", func() error { _, err := c.Leave(ctx, &pb.LeaveReq{Successors: many}); return err }},
+	} {
+		err := x.call()
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), x.words) {
+			t.Errorf("error %v; want InvalidArgument with %q", err, x.words)
+		}
+	}
+	_, err := c.GetRing(ctx, &pb.RingReq{Request: &pb.Request{Sender: &pb.Server{Name: strings.Repeat("x", maxMessage)}}})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a message beyond the limit: %v", err)
+	}
+}
+
+// What an older member is told, as wire.md has it.
+func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
+	self, x, y := transporttest.Member("self", "h:1", 7), transporttest.Member("x", "h:2", 7), transporttest.Member("y", "h:3", 0)
+	joined := func(pred ring.Member, succ ...ring.Member) protocol.State {
+		return protocol.State{Self: self, Phase: protocol.Joined, Pred: pred, Succ: succ}
+	}
+	for _, c := range []struct {
+		name  string
+		state protocol.State
+		err   error
+		pred  string
+		succ  string
+	}{
+		{name: "outside", state: protocol.State{Self: self, Phase: protocol.Outside}},
+		{name: "joining", state: protocol.State{Self: self, Phase: protocol.Joining, Succ: []ring.Member{x}}},
+		{name: "superseded", state: protocol.State{Self: self, Phase: protocol.Superseded, Succ: []ring.Member{x}}},
+		{name: "not joined", err: &protocol.Failure{Kind: protocol.NotJoined}},
+		{name: "alone", state: joined(ring.Member{}), pred: "self", succ: "self"},
+		{name: "two", state: joined(x, x), pred: "x", succ: "x self x self"},
+		{name: "three", state: joined(y, x, y), pred: "y", succ: "x y self x"},
+		{name: "no predecessor", state: joined(ring.Member{}, x), succ: "x self x self"},
+		{name: "leaving", state: protocol.State{Self: self, Phase: protocol.Leaving, Pred: y, Succ: []ring.Member{x}}, pred: "y", succ: "x self x self"},
+		{name: "long", state: joined(y, x, y, x, y, x), pred: "y", succ: "x y x y x"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := begin(t, Config{SuccessorCount: 4}, &transporttest.Handler{
+				OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+					if !env.Older || env.From != (ring.Member{}) {
+						t.Errorf("envelope %+v; want an older caller's", env)
+					}
+					return protocol.Reply{State: c.state}, c.err
+				},
+			})
+			r, err := raw(t, b).GetRing(patient(t), &pb.RingReq{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, s := range r.GetSuccessors() {
+				names = append(names, s.GetName())
+			}
+			if r.GetPredecessor().GetName() != c.pred || strings.Join(names, " ") != c.succ || r.GetAnswer() != nil {
+				t.Errorf("predecessor %q, successors %q; want %q and %q", r.GetPredecessor().GetName(), names, c.pred, c.succ)
+			}
+		})
+	}
+}
+
+func TestOlderCallersNotifyAndLookUp(t *testing.T) {
+	var env transport.Envelope
+	x := transporttest.Member("x", "h:2", 0)
+	b := begin(t, Config{}, &transporttest.Handler{
+		OnMaintain: func(_ context.Context, e transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+			env = e
+			return protocol.Reply{Refusal: protocol.Refusal{Reason: protocol.Nearer}}, nil
+		},
+		OnFindSuccessor: func(_ context.Context, _ transport.Envelope, id uint64) (ring.Member, error) {
+			if id == 0 {
+				return ring.Member{}, &protocol.Failure{Kind: protocol.NotJoined}
+			}
+			return x, nil
+		},
+	})
+	c := raw(t, b)
+	r, err := c.Notify(patient(t), &pb.NotifyReq{Id: x.ID, Name: x.Name, Address: x.Addr, Incarnation: 99})
+	if err != nil || proto.Size(r) != 0 {
+		t.Errorf("Notify = %v, %v; want it empty", r, err)
+	}
+	if !env.Older || env.From != x {
+		t.Errorf("notified by %+v; want %v", env, x)
+	}
+	found, err := c.FindSuccessor(patient(t), &pb.FindReq{Id: 3})
+	if err != nil || found.GetServer().GetName() != "x" {
+		t.Errorf("FindSuccessor = %v, %v", found, err)
+	}
+	if _, err := c.FindSuccessor(patient(t), &pb.FindReq{}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("FindSuccessor of one that has not joined: %v", err)
+	}
+}
+
+// A ring that its asker has seen is not sent again.
+func TestUnchangedRingIsNotRepeated(t *testing.T) {
+	x := transporttest.Member("x", "h:2", 7)
+	var self ring.Member
+	version := uint64(1)
+	b := begin(t, Config{}, &transporttest.Handler{
+		OnMaintain: func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error) {
+			s := protocol.State{Self: self, Phase: protocol.Joined, Pred: x, Succ: []ring.Member{x}, Version: version}
+			if version == 3 {
+				s.Phase = protocol.Leaving
+			}
+			return protocol.Reply{State: s}, nil
+		},
+	})
+	self = at("m", b)
+	r, err := raw(t, b).GetRing(patient(t), &pb.RingReq{Request: &pb.Request{}, Version: 1})
+	if err != nil || !r.GetUnchanged() || r.GetPredecessor() != nil || r.GetSuccessors() != nil {
+		t.Fatalf("GetRing = %v, %v; want it unchanged", r, err)
+	}
+	a := begin(t, Config{}, nil)
+	for _, version = range []uint64{1, 1, 2, 2, 3, 3} {
+		got, err := a.Maintain(patient(t), transport.Envelope{To: self, Settings: transporttest.Settings}, protocol.Request{Kind: protocol.AskRing})
+		if err != nil || got.State.Version != version || got.State.Pred != x || len(got.State.Succ) != 1 || got.State.Succ[0] != x {
+			t.Errorf("version %d: %+v, %v", version, got.State, err)
+		}
+		clear(got.State.Succ) // the caller's own
+	}
+}
