@@ -1,0 +1,99 @@
+# What is done with this project, by people and by CI alike. "make help" lists
+# it. Everything that is built goes to .build/.
+
+GO      ?= go
+# More flags for go test, the demo, the fuzzer and the figures:
+#   make test TESTFLAGS=-v      make demo DEMOFLAGS=--help
+#   make fuzz FUZZFLAGS='-fuzztime=2m -seed=7'
+TESTFLAGS   ?=
+DEMOFLAGS   ?=
+FUZZFLAGS   ?=
+FIGUREFLAGS ?=
+BENCH       ?= .
+COUNT       ?= 20
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
+
+# The sections of "make test", in their order.
+SECTIONS := setup vet fmt tidy check-generated lint unit nested
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test $(SECTIONS) generate lint-all bench cover fuzz stress figures clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build the command, to .build/bin/concord
+	@mkdir -p .build/bin
+	$(GO) build -o .build/bin/concord ./cmd/concord
+
+demo: build ## run a ring of real processes that tells its story
+	.build/bin/concord demo $(DEMOFLAGS)
+
+test: ## everything that CI runs: the sections below, each with its time
+	@tools/sections.sh $(MAKE) $(SECTIONS)
+
+setup: ## install what the tests need and the machine lacks (Debian)
+	@tools/setup.sh
+
+vet: ## go vet
+	$(GO) vet ./...
+
+fmt: ## fail if a file is not formatted
+	@files=$$(find . -name '*.go' -not -path './.*/*' -exec gofmt -l {} +) && \
+	if [ -n "$$files" ]; then printf 'not formatted (gofmt -w):\n%s\n' "$$files"; exit 1; fi
+
+tidy: ## fail if go.mod or go.sum say more or less than is used
+	$(GO) mod tidy -diff
+
+generate: ## generate internal/pb from proto/
+	$(GO) generate ./...
+
+check-generated: ## fail if internal/pb is not what proto/ gives
+	@tools/check-generated.sh
+
+lint: $(STATICCHECK) ## staticcheck
+	$(STATICCHECK) ./...
+
+lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds golangci-lint: minutes)
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run ./...
+
+unit: ## go test -race, seeds of the fuzz tests included
+	$(GO) test -race $(TESTFLAGS) ./...
+
+nested: ## vet and test the modules inside this one
+	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
+
+bench: ## benchmarks
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem $(TESTFLAGS) ./...
+
+cover: ## coverage of the library by all tests, to .build/cover.html
+	@mkdir -p .build
+	$(GO) test -covermode=atomic -coverprofile=.build/cover.out $(TESTFLAGS) \
+		-coverpkg="$$($(GO) list . ./internal/... | grep -v -e /pb$$ -e test$$ -e /cluster$$ | paste -sd, -)" ./...
+	$(GO) tool cover -html=.build/cover.out -o .build/cover.html
+	@$(GO) tool cover -func=.build/cover.out | tail -n 1
+
+fuzz: ## random joins and kills on a live ring over real sockets
+	$(GO) run -race ./test/fuzz/fuzz.go $(FUZZFLAGS)
+
+stress: ## the packages that hold the ring, COUNT times over, under the race detector
+	$(GO) test -race -count=$(COUNT) -timeout=20m $(TESTFLAGS) . \
+		./internal/protocol/... ./internal/routing/... ./internal/node/... ./internal/transport/...
+
+figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
+	$(GO) run ./test/figures $(FIGUREFLAGS)
+
+clean: ## remove what was built
+	rm -rf .build
+
+$(STATICCHECK): tools/go.mod tools/go.sum
+	@mkdir -p $(@D)
+	cd tools && GOWORK=off $(GO) build -buildvcs=false -o $@ honnef.co/go/tools/cmd/staticcheck
+	@touch $@
+
+$(GOLANGCI):
+	GOWORK=off GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

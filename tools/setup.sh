@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides Go: protoc with the files it includes,
+# and a C compiler for the race detector. Does nothing if they are there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+has_protoc() { protoc --proto_path=proto --descriptor_set_out=/dev/null concord.proto 2>/dev/null; }
+has_cc() { command -v "${CC:-gcc}" >/dev/null 2>&1 || command -v clang >/dev/null 2>&1; }
+
+has_protoc || missing+=(protobuf-compiler libprotobuf-dev)
+has_cc || missing+=(gcc libc6-dev)
+if [ ${#missing[@]} = 0 ]; then
+	echo "protoc and a C compiler are there"
+	exit 0
+fi
+
+root=()
+if [ "$(id -u)" != 0 ]; then root=(sudo -n); fi
+if ! command -v apt-get >/dev/null 2>&1 || ! "${root[@]}" true 2>/dev/null; then
+	echo "setup.sh: please install what Debian calls ${missing[*]}" >&2
+	exit 1
+fi
+install() {
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
+}
+echo "installing ${missing[*]}"
+install || { "${root[@]}" apt-get update -q </dev/null && install; }
+if ! has_protoc; then
+	echo "setup.sh: protoc is installed, and cannot compile proto/concord.proto:" >&2
+	protoc --proto_path=proto --descriptor_set_out=/dev/null concord.proto
+	exit 1
+fi
