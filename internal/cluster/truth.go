@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
@@ -144,15 +143,16 @@ func (c *Cluster) WaitLookups(ctx context.Context, keys ...[]byte) (time.Duratio
 	})
 }
 
-// wait polls until wrong returns nothing.
+// wait polls until wrong returns nothing, and returns when that look began.
 func wait(ctx context.Context, what string, wrong func() string) (time.Duration, error) {
 	began := time.Now()
 	again := time.NewTicker(poll)
 	defer again.Stop()
 	for {
+		looked := time.Since(began)
 		w := wrong()
 		if w == "" {
-			return time.Since(began), nil
+			return looked, nil
 		}
 		select {
 		case <-again.C:
@@ -163,14 +163,26 @@ func wait(ctx context.Context, what string, wrong func() string) (time.Duration,
 	}
 }
 
-// Describe gives the status of every member alive, one JSON object a line.
+// Describe gives the state of every member alive, clockwise, two lines each.
 func (c *Cluster) Describe() string {
 	var b strings.Builder
-	enc := json.NewEncoder(&b)
 	for _, m := range c.live() {
-		if err := enc.Encode(m.node.Status()); err != nil {
-			fmt.Fprintf(&b, "%s: %v\n", m.node.Name(), err)
+		s := m.node.Status()
+		pred, arc := "unknown", "none"
+		if s.Predecessor != nil {
+			pred = names([]concord.Server{*s.Predecessor})
 		}
+		if s.Range != nil {
+			arc = fmt.Sprintf("(%d, %d]", s.Range.Start, s.Range.End)
+		}
+		var fingers []concord.Server
+		for _, f := range s.Fingers {
+			fingers = append(fingers, f.Server)
+		}
+		fmt.Fprintf(&b, "%s %d %s %s: range %s, predecessor %s, successors %s\n", s.Self.Name, s.Self.Id,
+			s.Self.Address, s.Phase, arc, pred, names(s.Successors))
+		fmt.Fprintf(&b, "    fingers %s, acquaintances %s (%d silent, %d pending)\n", names(fingers),
+			names(s.Acquaintances), s.Silent, s.Pending)
 	}
 	return b.String()
 }
