@@ -56,7 +56,7 @@ type link struct {
 
 func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
 	l := &link{pool: p, addr: addr}
-	conn = &watched{Conn: conn, link: l}
+	conn = watched{conn, l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(creds),
@@ -93,10 +93,10 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 func (l *link) take(context.Context, string) (net.Conn, error) {
 	conn := l.conn.Swap(nil)
 	if conn == nil {
-		// It ended, or the peer asked to use another; then the requests at
-		// work on it go on.
-		l.over.Store(true)
-		l.pool.retire(l)
+		// The peer ended it, which gRPC may act on before it closes the
+		// connection, or asked to use another; then the requests at work on it
+		// go on.
+		l.end()
 		return nil, errSpent
 	}
 	return *conn, nil
@@ -110,6 +110,13 @@ func (l *link) close() {
 	}
 }
 
+// end notes that the link is of no more use, by whichever side's doing.
+func (l *link) end() {
+	if !l.over.Swap(true) {
+		l.pool.ended(l)
+	}
+}
+
 // dialect is what the peer is known to speak.
 func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
 
@@ -118,11 +125,10 @@ func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
 // before the requests on it learn of it.
 type watched struct {
 	net.Conn
-	link  *link
-	ended atomic.Bool
+	link *link
 }
 
-func (w *watched) Read(b []byte) (int, error) {
+func (w watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.link.received.Add(1)
@@ -130,11 +136,8 @@ func (w *watched) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (w *watched) Close() error {
-	if !w.ended.Swap(true) {
-		w.link.over.Store(true)
-		w.link.pool.ended(w.link)
-	}
+func (w watched) Close() error {
+	w.link.end()
 	return w.Conn.Close()
 }
 

@@ -211,7 +211,7 @@ func (p *pool) discard(l *link) {
 	p.running.Go(l.close)
 }
 
-// ended is told of every link's end, by whichever side.
+// ended is told once of every link's end, by whichever side.
 func (p *pool) ended(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
