@@ -12,20 +12,19 @@ import (
 // that joins is a finger of all who need it after at most so many and one.
 const fingerRounds = 3
 
-// tendFingers looks the fingers up: all of them when the member has joined, a
-// part in every round from then on.
+// tendFingers looks the fingers up: all of them within a round of the member's
+// joining, a part in every round from then on.
 func (n *Node) tendFingers() {
 	timer := time.NewTimer(n.cfg.Interval)
 	defer timer.Stop()
-	for {
-		all := false
+	for first := true; ; {
 		select {
-		case <-n.sweep:
-			all = true
 		case <-timer.C:
 		case <-n.ctx.Done():
 			return
 		}
+		all := first
+		first = first && n.Snapshot().Table == nil
 		n.mu.Lock()
 		steps := (len(n.fingers.Distinct()) + fingerRounds) / fingerRounds
 		n.mu.Unlock()

@@ -12,8 +12,9 @@ import (
 
 // Delays between attempts to join.
 const (
-	joinDelayMin = 20 * time.Millisecond
-	joinDelayMax = time.Second
+	joinDelayMin  = 20 * time.Millisecond
+	joinDelayBusy = 250 * time.Millisecond // the ring answers and is being rebuilt
+	joinDelayMax  = time.Second
 )
 
 // JoinError is why a join did not succeed: the causes of the last attempt, and
@@ -66,7 +67,6 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 			return &JoinError{Causes: causes, Ctx: err}
 		}
 		if causes == nil {
-			n.wake()
 			return nil
 		}
 		if hopeless(causes) {
@@ -81,7 +81,11 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 		case <-n.ctx.Done():
 			return ErrClosed
 		}
-		delay = min(2*delay, joinDelayMax)
+		limit := joinDelayMax
+		if causes[len(causes)-1].Failure == nil {
+			limit = joinDelayBusy
+		}
+		delay = min(2*delay, limit)
 	}
 }
 

@@ -41,7 +41,6 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	timer  *time.Timer
-	sweep  chan struct{} // wakes the fingers
 	notify *notifier
 
 	snap atomic.Pointer[Snapshot]
@@ -87,7 +86,6 @@ func New(cfg Config, tr transport.Transport) *Node {
 		cfg: cfg, tr: tr, start: now,
 		log:      cfg.Log.With(slog.String("member", cfg.Self.Name)),
 		peers:    newPeers(),
-		sweep:    make(chan struct{}, 1),
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
@@ -237,16 +235,7 @@ func (n *Node) Create() bool {
 		return false
 	}
 	n.stepLocked(protocol.Create{})
-	n.wake()
 	return true
-}
-
-// wake makes the fingers be looked up at once.
-func (n *Node) wake() {
-	select {
-	case n.sweep <- struct{}{}:
-	default:
-	}
 }
 
 // Reject notes that a member named as an owner did not serve.

@@ -21,8 +21,8 @@ type joining struct {
 	rest    []ring.Member // seeking: those still to be asked
 	before  ring.Member   // the member before, which knows of us no more than that
 	after   []ring.Member // candidates for the successor, nearest first
-	tried   ring.Member   // the successor that named a nearer predecessor
-	nearer  ring.Member   // that predecessor
+	tried   []ring.Member // successors that named a nearer predecessor
+	nearer  ring.Member   // the one named last
 	rival   ring.Member   // the member that has our identifier
 	causes  []JoinCause
 }
@@ -165,12 +165,11 @@ func (m *Machine) sought(a Answer) {
 		if len(j.after) == 0 {
 			j.after = []ring.Member{st.Self}
 		}
-		if j.after[0] == j.tried && j.nearer != (ring.Member{}) {
+		if slices.Contains(j.tried, j.after[0]) && !j.nearer.IsZero() {
 			// The member before does not know yet of the one that the
 			// successor named: go to that one.
 			j.after = slices.Insert(j.after, 0, j.nearer)
 		}
-		j.tried, j.nearer = ring.Member{}, ring.Member{}
 		m.joinAfter()
 	case Next:
 		var closer []ring.Member
@@ -303,7 +302,7 @@ func (m *Machine) joinNotified(a Answer) {
 		m.enter(s, st)
 		m.introduce()
 	case Nearer:
-		j.tried, j.nearer = s, ring.Member{}
+		j.tried, j.nearer = append(slices.Clip(j.tried), s), ring.Member{}
 		if ring.Between(m.self.ID, st.Pred.ID, s.ID) {
 			j.nearer = st.Pred
 		}

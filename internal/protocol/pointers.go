@@ -28,8 +28,10 @@ func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
 }
 
 // setSucc replaces the successor list. Whoever falls out of it and is not
-// known to be silent may be needed yet: it becomes a pending acquaintance.
-// The predecessor, whose list is made of ours, is told.
+// known to be silent may be needed yet: it becomes a pending acquaintance. Not
+// so one that stood beyond the end of a list that is full: nearer members took
+// its room, and nobody skips it. The predecessor, whose list is made of ours,
+// is told.
 func (m *Machine) setSucc(list []ring.Member) {
 	if slices.Equal(m.succ, list) {
 		return
@@ -39,7 +41,11 @@ func (m *Machine) setSucc(list []ring.Member) {
 	m.version++
 	m.dirty = true
 	for _, x := range old {
-		if !slices.Contains(list, x) {
+		switch {
+		case slices.Contains(list, x):
+		case len(list) == m.cfg.Successors && ring.Between(list[len(list)-1].ID, x.ID, m.self.ID):
+			m.hearsay(x)
+		default:
 			m.outOfView(x)
 		}
 	}

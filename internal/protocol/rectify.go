@@ -14,12 +14,13 @@ type rectification struct {
 	n       ring.Member // the notifier, or the rival
 	token   uint64
 	joining bool
-	call    uint64
+	call    uint64 // 0: waits for the answer to another rectification's question
 	attempt int
 	asked   ring.Member
 	gone    ring.Member // a predecessor found dead meanwhile
 	rival   bool        // not a notification: does a later life of this member exist?
 	left    bool        // gone has left politely
+	met     bool        // the notifier has answered at its address
 	steps   int
 }
 
@@ -100,7 +101,11 @@ func (m *Machine) advance(i int) {
 		return
 	case !m.fits(r):
 		r.asked = m.pred
-	case m.hasMet(r.n):
+		if m.asksPred(i) {
+			r.call = 0 // the answer to another's question will do
+			return
+		}
+	case r.met || m.hasMet(r.n):
 		m.acceptPred(i)
 		return
 	default:
@@ -109,7 +114,40 @@ func (m *Machine) advance(i int) {
 	r.call = m.ask(r.asked, Request{Kind: AskRing}, 0, false)
 }
 
+// asksPred reports whether a rectification other than i has asked the
+// predecessor already and waits for its answer.
+func (m *Machine) asksPred(i int) bool {
+	for k := range m.rects {
+		if o := &m.rects[k]; k != i && o.call != 0 && !o.rival && o.asked == m.pred && o.n != m.pred {
+			return true
+		}
+	}
+	return false
+}
+
+// rectifyAnswer gives an answer to rectification i and to those that wait for
+// the same one.
 func (m *Machine) rectifyAnswer(i int, a Answer) {
+	asked, shared := m.rects[i].asked, m.rects[i].asked != m.rects[i].n && !m.rects[i].rival
+	if f := a.Failure; f != nil && (f.Kind == TimedOut || f.Kind == Unreachable) && m.rects[i].attempt == 0 {
+		shared = false // it is asked once more
+	}
+	m.rectifyOne(i, a)
+	for k := 0; shared && k < len(m.rects); {
+		if m.rects[k].call != 0 || m.rects[k].asked != asked {
+			k++
+			continue
+		}
+		m.rects[k].attempt = 1
+		n := len(m.rects)
+		m.rectifyOne(k, a)
+		if len(m.rects) == n {
+			k++
+		}
+	}
+}
+
+func (m *Machine) rectifyOne(i int, a Answer) {
 	r := &m.rects[i]
 	f := a.Failure
 	if f == nil && a.Reply.State.Self != r.asked {
@@ -183,6 +221,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 		m.endRectification(i, Refusal{Reason: NotInRing, Other: r.n, Detail: "the notifier is " + st.Phase.String()})
 		return
 	}
+	r.met = true
 	m.met(r.n)
 	m.learn(st)
 	m.advance(i)

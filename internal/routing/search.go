@@ -26,19 +26,19 @@ type Options struct {
 // Use: call Next until it says Done or Stuck, and after each Ask call Answered
 // or Silent.
 type Search struct {
-	id      uint64
-	opts    Options
-	limit   int
-	asked   int
-	avoid   []uint64
-	queue   []ring.Member // nearest before the identifier first
-	owner   ring.Member   // believed, to be asked itself
-	floor   ring.Member   // the closest that has answered
-	news    bool          // someone was found silent since floor was asked
-	spent   bool          // floor is not to be asked again
-	open    ring.Member   // asked, not answered yet
-	result  Answer
-	done    bool
+	id     uint64
+	opts   Options
+	limit  int
+	asked  int
+	avoid  []uint64
+	queue  []ring.Member // nearest before the identifier first
+	owner  ring.Member   // believed, to be asked itself
+	floor  ring.Member   // the closest that has answered
+	news   bool          // someone was found silent since floor was asked
+	spent  bool          // floor is not to be asked again
+	open   ring.Member   // asked, not answered yet
+	result Answer
+	done   bool
 }
 
 // Step is what a search wants.
