@@ -1022,7 +1022,7 @@ type RouteReq struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Request *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
-	// Identifiers of members that the caller found silent, at most 16. They are
+	// Identifiers of members that the caller found silent, at most 32. They are
 	// not named as closer members.
 	Avoid         []uint64 `protobuf:"varint,17,rep,packed,name=avoid,proto3" json:"avoid,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -76,7 +76,6 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStatsHandler(sent{l}),
 	)
 	if err != nil {
