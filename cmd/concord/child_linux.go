@@ -1,0 +1,9 @@
+package main
+
+import "syscall"
+
+// childAttr makes a child die with this process however that ends, and keeps
+// the terminal's Ctrl-C from it, which is this process's to deal with.
+func childAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}

@@ -1,0 +1,443 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ollelogdahl/concord"
+)
+
+const patience = 30 * time.Second
+
+// binary builds the command once.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "concord-test")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "concord.exe")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		return bin, fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, _ := binary(); bin != "" {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// command is a run of the built command, killed if it takes too long.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, bin, args...)
+}
+
+var processes = regexp.MustCompile(`process (\d+)`)
+
+// awaitGone waits until none of the processes that the demo's story names runs.
+func awaitGone(t *testing.T, story string) {
+	t.Helper()
+	found := processes.FindAllStringSubmatch(story, -1)
+	if len(found) == 0 {
+		t.Errorf("no process is named in:\n%s", story)
+	}
+	deadline := time.After(patience)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for _, m := range found {
+		pid, _ := strconv.Atoi(m[1])
+		for syscall.Kill(pid, 0) == nil && !zombie(pid) {
+			select {
+			case <-again.C:
+			case <-deadline:
+				t.Fatalf("process %d is left", pid)
+			}
+		}
+	}
+}
+
+// zombie reports whether a process has ended and only waits for init to reap it.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && strings.HasPrefix(state, "Z")
+}
+
+func TestDemoEndsWellByItself(t *testing.T) {
+	for _, members := range []int{3, 5} {
+		cmd := command(t, "demo", "--members", strconv.Itoa(members))
+		began := time.Now()
+		out, err := cmd.CombinedOutput()
+		story := string(out)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, story)
+		}
+		t.Logf("%d members: %v", members, time.Since(began))
+		for _, want := range []string{"A ring forms", "node1 ", "founds it", "joins through", "kill -9", "took over its keys",
+			"leaves politely", "All was right", fmt.Sprintf("all %d agree", members)} {
+			if !strings.Contains(story, want) {
+				t.Errorf("the story lacks %q:\n%s", want, story)
+			}
+		}
+		for line := range strings.Lines(story) {
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
+				t.Errorf("wider than 80 columns: %q", line)
+			}
+		}
+		awaitGone(t, story)
+	}
+}
+
+func TestDemoSummaryIsJSON(t *testing.T) {
+	var out, story bytes.Buffer
+	cmd := command(t, "demo", "--json", "--members", "4")
+	cmd.Stdout, cmd.Stderr = &out, &story
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, story.String())
+	}
+	var sum summary
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if sum.Members != 4 || len(sum.Joins) != 4 || sum.Lookups == 0 || sum.Killed == "" || sum.Left == "" || len(sum.Wrong) != 0 {
+		t.Errorf("summary is %+v", sum)
+	}
+}
+
+func TestKilledDemoLeavesNoProcesses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere the members leave when their input ends, which may take a while")
+	}
+	cmd := command(t, "demo", "--members", "32")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var story strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(&story, lines.Text())
+		if strings.Contains(lines.Text(), "node4 ") {
+			cmd.Process.Kill()
+		}
+	}
+	cmd.Wait()
+	awaitGone(t, story.String())
+}
+
+func TestInterruptedDemoSaysSo(t *testing.T) {
+	cmd := command(t, "demo", "--members", "32")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var story strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(&story, lines.Text())
+		if strings.Contains(lines.Text(), "node4 ") {
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
+		t.Errorf("%v, %q", err, errs.String())
+	}
+	awaitGone(t, story.String())
+}
+
+func TestDemoAnswersKeysThatAreTyped(t *testing.T) {
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out bytes.Buffer
+	d := &demo{flags: demoFlags{members: 3, interval: time.Second}, exe: bin, out: &out}
+	defer d.end()
+	if err := d.form(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	d.stay(ctx, strings.NewReader("\nsome key\napple\n"))
+	for _, key := range []string{"some key", "apple"} {
+		s := d.truth(key)
+		if want := fmt.Sprintf("%s -> %s (%d) %s", key, s.Name, s.Id, s.Address); !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestDemoNoticesEveryWrongPointer(t *testing.T) {
+	right := func() []concord.Status {
+		var all []concord.Status
+		for i := range 5 {
+			all = append(all, concord.Status{Phase: "joined",
+				Self: concord.Server{Name: fmt.Sprint("n", i), Id: uint64(i) * 10, Address: fmt.Sprint("h:", i+1)}})
+		}
+		for i := range all {
+			pred := all[(i+4)%5].Self
+			all[i].Predecessor = &pred
+			all[i].Range = &concord.Range{Start: pred.Id, End: all[i].Self.Id}
+			for k := 1; k <= 3; k++ {
+				all[i].Successors = append(all[i].Successors, all[(i+k)%5].Self)
+			}
+		}
+		return all
+	}
+	if got := notIdeal(right()); got != "" {
+		t.Errorf("an ideal ring is called wrong: %s", got)
+	}
+	alone := concord.Status{Phase: "joined", Self: concord.Server{Name: "n", Id: 7, Address: "h:1"},
+		Range: &concord.Range{Start: 7, End: 7}, Successors: []concord.Server{}}
+	if got := notIdeal([]concord.Status{alone}); got != "" {
+		t.Errorf("a ring of one is called wrong: %s", got)
+	}
+	for name, spoil := range map[string]func(s *concord.Status){
+		"phase":               func(s *concord.Status) { s.Phase = "leaving" },
+		"no predecessor":      func(s *concord.Status) { s.Predecessor = nil },
+		"another predecessor": func(s *concord.Status) { s.Predecessor = &s.Self },
+		"last successor":      func(s *concord.Status) { s.Successors = s.Successors[:2] },
+		"another address":     func(s *concord.Status) { s.Successors[2].Address = "h:99" },
+		"no range":            func(s *concord.Status) { s.Range = nil },
+		"another range":       func(s *concord.Status) { s.Range.Start-- },
+	} {
+		all := right()
+		spoil(&all[3])
+		if got := notIdeal(all); !strings.HasPrefix(got, "n3 ") {
+			t.Errorf("%s: notIdeal says %q", name, got)
+		}
+	}
+}
+
+func TestMistakesSayWhatToDo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no such command":   {[]string{"rum"}, []string{"unknown command", "run"}},
+		"no such flag":      {[]string{"run", "--nme", "x"}, []string{"unknown flag: --nme"}},
+		"an argument":       {[]string{"run", "node1"}, []string{"unknown command", "node1"}},
+		"no name":           {[]string{"run"}, []string{"--name node1"}},
+		"several at once":   {[]string{"run", "--name", "x", "--bind", "7946", "--successors", "99"}, []string{"--bind", "host:port", "--successors", "64"}},
+		"no advertise":      {[]string{"run", "--name", "x", "--bind", ":0"}, []string{"--advertise", "reach"}},
+		"port in use":       {[]string{"run", "--name", "x", "--bind", taken.Addr().String()}, []string{"--bind", "in use"}},
+		"interval":          {[]string{"run", "--name", "x", "--interval", "1ms"}, []string{"--interval", "10ms"}},
+		"no interval":       {[]string{"run", "--name", "x", "--interval", "0s"}, []string{"--interval", "10ms"}},
+		"no successors":     {[]string{"run", "--name", "x", "--successors", "0"}, []string{"--successors"}},
+		"log level":         {[]string{"run", "--name", "x", "--log-level", "loud"}, []string{"--log-level", "debug"}},
+		"half of TLS":       {[]string{"run", "--name", "x", "--tls-cert", "c.pem"}, []string{"tls-key", "tls-ca"}},
+		"no certificate":    {[]string{"run", "--name", "x", "--tls-cert", empty, "--tls-key", empty, "--tls-ca", empty}, []string{"--tls-cert"}},
+		"join no address":   {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--join", "nowhere"}, []string{"nowhere", "host:port"}},
+		"too few for demo":  {[]string{"demo", "--members", "2"}, []string{"--members", "3"}},
+		"too many for demo": {[]string{"demo", "--members", "1000"}, []string{"--members", "32"}},
+		"demo interval":     {[]string{"demo", "--interval", "1ms"}, []string{"--interval", "10ms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := command(t, c.args...).CombinedOutput()
+			if err == nil {
+				t.Errorf("no error; it says %s", out)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("lacks %q: %s", want, out)
+				}
+			}
+			if strings.Contains(string(out), "concord: concord:") {
+				t.Errorf("stutters: %s", out)
+			}
+		})
+	}
+}
+
+// member is a run of "concord run --control".
+type member struct {
+	*exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Scanner
+	logs bytes.Buffer
+}
+
+func runMember(t *testing.T, args ...string) (m *member, ready string) {
+	t.Helper()
+	m = &member{Cmd: command(t, append([]string{"run", "--bind", "127.0.0.1:0", "--control"}, args...)...)}
+	var err error
+	if m.in, err = m.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := m.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.out = bufio.NewScanner(out)
+	m.Stderr = &m.logs
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Process.Kill()
+		m.Wait()
+	})
+	return m, m.line(t)
+}
+
+func (m *member) line(t *testing.T) string {
+	t.Helper()
+	if !m.out.Scan() {
+		m.Wait()
+		t.Fatalf("ended: %s", m.logs.String())
+	}
+	return m.out.Text()
+}
+
+func (m *member) ask(t *testing.T, command string) (a controlAnswer) {
+	t.Helper()
+	fmt.Fprintln(m.in, command)
+	if err := json.Unmarshal([]byte(m.line(t)), &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestRunJoinsAnswersAndLeaves(t *testing.T) {
+	a, ready := runMember(t, "--name", "a member", "--cluster", "x")
+	fields := regexp.MustCompile(`^ready name="a member" id=(\d+) address=(127\.0\.0\.1:\d+)$`).FindStringSubmatch(ready)
+	if fields == nil {
+		t.Fatalf("ready line is %q", ready)
+	}
+	b, _ := runMember(t, "--name", "b", "--cluster", "x", "--join", "127.0.0.1:1", "--join", fields[2])
+	for _, m := range []*member{a, b} {
+		if got := m.ask(t, "lookup a member"); got.Server == nil || fmt.Sprint(got.Server.Id) != fields[1] {
+			t.Errorf("a key at a member's identifier belongs to %+v", got)
+		}
+	}
+	if got := b.ask(t, "status"); got.Status == nil || got.Status.Phase != "joined" || len(got.Status.Successors) != 1 {
+		t.Errorf("status is %+v", got)
+	}
+	if got := b.ask(t, "dance"); !strings.Contains(got.Error, "dance") {
+		t.Errorf("an unknown command is answered %+v", got)
+	}
+	if out, err := command(t, "run", "--name", "b", "--bind", "127.0.0.1:0", "--cluster", "x", "--join", fields[2]).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "choose another --name") {
+		t.Errorf("a name that is taken: %v: %s", err, out)
+	}
+	if out, err := command(t, "run", "--name", "c", "--bind", "127.0.0.1:0", "--join", fields[2]).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "same --cluster") {
+		t.Errorf("another cluster: %v: %s", err, out)
+	}
+
+	b.Process.Signal(syscall.SIGTERM)
+	if err := b.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v: %s", err, b.logs.String())
+	}
+	if got := a.ask(t, "lookup b"); got.Server == nil || got.Server.Name != "a member" {
+		t.Errorf("b has left, its key belongs to %+v", got)
+	}
+	a.in.Close()
+	if err := a.Wait(); err != nil {
+		t.Errorf("after the end of the input: %v: %s", err, a.logs.String())
+	}
+}
+
+func TestRunWithMutualTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificates(t, dir)
+	flags := []string{"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem"), "--tls-ca", filepath.Join(dir, "ca.pem")}
+	a, _ := runMember(t, append(flags, "--name", "a")...)
+	addr := a.ask(t, "status").Status.Self.Address
+	b, _ := runMember(t, append(flags, "--name", "b", "--join", addr)...)
+	if got := b.ask(t, "lookup a"); got.Server == nil || got.Server.Address != addr {
+		t.Errorf("lookup gives %+v", got)
+	}
+}
+
+// certificates writes ca.pem and, of that CA, cert.pem with key.pem.
+func certificates(t *testing.T, dir string) {
+	t.Helper()
+	write := func(name, kind string, der []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parent == nil {
+			parent, signer = template, key
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert, key
+	}
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	ca, caKey := issue(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	cert, key := issue(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "member"}, NotBefore: from, NotAfter: to,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, ca, caKey)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("ca.pem", "CERTIFICATE", ca.Raw)
+	write("cert.pem", "CERTIFICATE", cert.Raw)
+	write("key.pem", "PRIVATE KEY", der)
+}

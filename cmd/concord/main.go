@@ -1,0 +1,42 @@
+// Concord runs members of a ring, and shows what a ring does.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "concord:", strings.TrimPrefix(err.Error(), "concord: "))
+		os.Exit(1)
+	}
+}
+
+// newRoot is the command with all its subcommands. Cancelling its context is
+// how a signal ends them.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "concord",
+		Short: "Which server is responsible for a key?",
+		Long: `Concord runs members of a ring. Every member can tell which of them is
+responsible for a key, while members join, leave and crash.
+
+See it:     concord demo
+Run one:    concord run --name node1 --bind :7946 --advertise node1.example.com:7946`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newRun(), newDemo())
+	return root
+}

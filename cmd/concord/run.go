@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+)
+
+// leaveTimeout bounds the good-bye to the neighbours.
+const leaveTimeout = 5 * time.Second
+
+type runFlags struct {
+	name, bind, advertise  string
+	join                   []string
+	cluster                string
+	successors             uint
+	interval               time.Duration
+	tlsCert, tlsKey, tlsCA string
+	logLevel               string
+	control                bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run one member until SIGINT or SIGTERM, then leave",
+		Long: `Run one member of a ring. Without --join it founds a ring.
+
+When it is in the ring it prints one line to standard output:
+
+    ready name=node1 id=2211539819016309045 address=node1.example.com:7946
+
+A value with spaces, quotes or = in it is quoted as a Go string. Changes of
+state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
+		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
+  concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
+      --join node1.example.com:7946`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.name, "name", "", "name of the member, unique in the ring (required)")
+	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
+	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound)")
+	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join; may be repeated")
+	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
+	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
+	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds of looking after the neighbours")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the member's certificate, for both directions")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the certificate's key")
+	flags.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the CA that the others' certificates are of")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&f.control, "control", false, "answer commands on standard input, see control.go; its end is a SIGTERM")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
+	_ = flags.MarkHidden("control") // fails only for a flag that does not exist
+	return cmd
+}
+
+// run is the life of the member.
+func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) error {
+	cfg, err := f.config(logs)
+	if err != nil {
+		return err
+	}
+	node := concord.New(cfg)
+	if err := node.Start(); err != nil {
+		return advise(err)
+	}
+	defer node.Stop()
+	if len(f.join) == 0 {
+		err = node.Create()
+	} else {
+		err = node.Join(ctx, f.join...)
+	}
+	if err != nil {
+		return advise(err)
+	}
+	fmt.Fprintf(out, "ready name=%s id=%d address=%s\n", quoted(node.Name()), node.Id(), quoted(node.Address()))
+
+	if f.control {
+		var hungUp context.CancelFunc
+		ctx, hungUp = context.WithCancel(ctx)
+		defer hungUp()
+		go func() { // not waited for: nothing ends a read of standard input
+			defer hungUp()
+			if err := serveControl(node, in, out); err != nil {
+				fmt.Fprintln(logs, "concord: control:", err)
+			}
+		}()
+	}
+	<-ctx.Done()
+
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := node.Leave(leaving); err != nil && !errors.Is(err, concord.ErrStopped) {
+		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
+	}
+	return nil
+}
+
+func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
+	if f.name == "" {
+		return concord.Config{}, errors.New("a member needs a name that is unique in the ring: --name node1")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return concord.Config{}, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
+	}
+	if f.successors == 0 {
+		return concord.Config{}, errors.New("--successors 0: use at least 1, or leave the flag out")
+	}
+	if f.interval == 0 {
+		return concord.Config{}, errors.New("--interval 0s: use at least 10ms, or leave the flag out")
+	}
+	mutual, err := f.tls()
+	if err != nil {
+		return concord.Config{}, err
+	}
+	return concord.Config{
+		Name:              f.name,
+		BindAddr:          f.bind,
+		AdvAddr:           f.advertise,
+		Cluster:           f.cluster,
+		SuccessorCount:    f.successors,
+		StabilizeInterval: f.interval,
+		TLS:               mutual,
+		LogHandler:        slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}),
+	}, nil
+}
+
+// tls makes both halves of mutual TLS of one certificate and one CA.
+func (f *runFlags) tls() (*concord.TLSConfig, error) {
+	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	pem, err := os.ReadFile(f.tlsCA)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-ca: %w", err)
+	}
+	ca := x509.NewCertPool()
+	if !ca.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", f.tlsCA)
+	}
+	certs := []tls.Certificate{cert}
+	return &concord.TLSConfig{
+		Server: &tls.Config{Certificates: certs, ClientCAs: ca, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13},
+		Client: &tls.Config{Certificates: certs, RootCAs: ca, MinVersion: tls.VersionTLS13},
+	}, nil
+}
+
+// advise says what to do here about an error of the library.
+func advise(err error) error {
+	if mistakes := configErrors(err); len(mistakes) > 0 {
+		lines := make([]error, len(mistakes))
+		for i, m := range mistakes {
+			lines[i] = fmt.Errorf("%s: %w", flagOf(m.Field), m.Err)
+		}
+		return errors.Join(lines...)
+	}
+	advice := ""
+	switch {
+	case errors.Is(err, concord.ErrNameTaken), errors.Is(err, concord.ErrIdentifierTaken):
+		advice = "choose another --name, or stop that member first"
+	case errors.Is(err, concord.ErrNotReachable):
+		advice = "--advertise must be an address at which the other members reach this one"
+	case errors.Is(err, concord.ErrDifferentRing):
+		advice = "all members of a ring need the same --cluster"
+	case errors.Is(err, concord.ErrSelf):
+		advice = "--join needs the address of another member; leave it out to found a ring"
+	case errors.Is(err, concord.ErrUnavailable), errors.Is(err, concord.ErrNotJoined):
+		advice = "is a member of the ring running at the address of --join? Leave --join out to found a ring"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, advice)
+}
+
+// configErrors finds all mistakes that Start has reported.
+func configErrors(err error) []*concord.ConfigError {
+	if m, ok := err.(*concord.ConfigError); ok {
+		return []*concord.ConfigError{m}
+	}
+	var out []*concord.ConfigError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			out = append(out, configErrors(e)...)
+		}
+	}
+	return out
+}
+
+// flagOf is the flag that sets a field of concord.Config.
+func flagOf(field string) string {
+	switch field {
+	case "Name":
+		return "--name"
+	case "BindAddr":
+		return "--bind"
+	case "AdvAddr":
+		return "--advertise"
+	case "SuccessorCount":
+		return "--successors"
+	case "StabilizeInterval":
+		return "--interval"
+	}
+	if strings.HasPrefix(field, "TLS") {
+		return "--tls-cert, --tls-key, --tls-ca"
+	}
+	return field
+}
+
+// quoted is s as the value of name=value.
+func quoted(s string) string {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == '"' || r == '=' || !strconv.IsPrint(r)
+	}) {
+		return strconv.Quote(s)
+	}
+	return s
+}
