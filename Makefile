@@ -11,6 +11,8 @@ FUZZFLAGS   ?=
 FIGUREFLAGS ?=
 BENCH       ?= .
 COUNT       ?= 20
+# A package that takes longer hangs: its goroutines are printed.
+TIMEOUT     ?= 5m
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
@@ -62,7 +64,7 @@ lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds go
 	$(GOLANGCI) run ./...
 
 unit: ## go test -race, seeds of the fuzz tests included
-	$(GO) test -race $(TESTFLAGS) ./...
+	$(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) ./...
 
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
