@@ -137,11 +137,11 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 				}
 				now = n.Snapshot()
 			}
-			snap, progress = now, s.Asked()
-			if snap.Table == nil {
+			if now.Table == nil {
 				return fail(n.outside())
 			}
-			s.Restart(snap.Table, n.now())
+			s.Restart(now.Table, now != snap, n.now())
+			snap, progress = now, s.Asked()
 		}
 	}
 }

@@ -110,7 +110,15 @@ func (m *Machine) victim(x ring.Member, pending bool) int {
 	return -1
 }
 
-func (m *Machine) pick(of []int) int { return of[m.rng.Uint64()%uint64(len(of))] }
+func (m *Machine) pick(of []int) int { return of[m.choose(len(of))] }
+
+// choose draws a number below n.
+func (m *Machine) choose(n int) int {
+	if m.cfg.Choose != nil {
+		return m.cfg.Choose(n)
+	}
+	return int(m.rng.Uint64() % uint64(n))
+}
 
 // class is the distance class of id: the highest bit of the clockwise distance.
 func (m *Machine) class(id uint64) int {

@@ -23,6 +23,9 @@ type Config struct {
 	Acquaintances int           // how many are kept; 0: 16
 	CheckEvery    int           // rounds between checks when nothing is pending; 0: 10
 	Interval      time.Duration // length of a round
+	// Choose, if set, makes the machine's random choices: a number below n. The
+	// model checker enumerates them; nil: drawn from the seed.
+	Choose func(n int) int
 }
 
 // Machine is one member's share of the ring. It is not safe for concurrent use

@@ -98,18 +98,21 @@ func (m *Machine) check() {
 		}
 	case 3:
 		if len(m.acq) > 0 {
-			m.placeOther(m.acq[m.rng.Uint64()%uint64(len(m.acq))].Member)
+			m.placeOther(m.acq[m.choose(len(m.acq))].Member)
 		}
 	}
 }
 
 // checkPending places this member from the pending acquaintance that has waited
-// longest, if the round's budget allows.
+// longest, of those the nearest, if the round's budget allows.
 func (m *Machine) checkPending() bool {
 	var due *acquaintance
 	for i := range m.acq {
 		a := &m.acq[i]
-		if a.pending && a.next <= m.round && (due == nil || a.next < due.next) {
+		if !a.pending || a.next > m.round {
+			continue
+		}
+		if due == nil || a.next < due.next || a.next == due.next && ring.Between(m.self.ID, a.ID, due.ID) {
 			due = a
 		}
 	}

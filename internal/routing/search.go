@@ -36,6 +36,7 @@ type Search struct {
 	floor  ring.Member   // the closest that has answered
 	news   bool          // someone was found silent since floor was asked
 	spent  bool          // floor is not to be asked again
+	again  bool          // an owner found silent may be asked once more
 	open   ring.Member   // asked, not answered yet
 	result Answer
 	done   bool
@@ -63,9 +64,11 @@ func NewSearch(t *Table, id uint64, opts Options, avoid []uint64, now time.Durat
 	return s
 }
 
-// Restart begins again at a newer table. What was found silent stays avoided
-// and what was asked stays counted.
-func (s *Search) Restart(t *Table, now time.Duration) {
+// Restart begins again at t. What was found silent stays avoided, and what was
+// asked stays counted. An owner that was silent is asked again only if t is
+// news.
+func (s *Search) Restart(t *Table, news bool, now time.Duration) {
+	s.again = news
 	s.queue, s.owner, s.floor, s.open = nil, ring.Member{}, ring.Member{}, ring.Member{}
 	s.begin(t, now)
 }
@@ -99,7 +102,9 @@ func (s *Search) take(from ring.Member, a Answer) {
 			s.finish(a)
 			return
 		}
-		s.owner = a.Owner
+		if s.again || !slices.Contains(s.avoid, a.Owner.ID) {
+			s.owner, s.again = a.Owner, false
+		}
 	case Closer:
 		for _, x := range a.Closer {
 			s.add(x)

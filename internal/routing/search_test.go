@@ -117,7 +117,7 @@ func (w *world) search(t *testing.T, from *Table, id uint64, opts Options) (ring
 				t.Fatalf("search of %d from %v is stuck after %d", id, from.Self, s.Asked())
 			}
 			progress, closest = s.Asked(), from.Self.ID
-			s.Restart(from, 0)
+			s.Restart(from, false, 0)
 		default:
 			t.Fatalf("search of %d from %v ended with %v after %d", id, from.Self, step, s.Asked())
 		}

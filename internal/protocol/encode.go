@@ -1,0 +1,164 @@
+package protocol
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Encoder says how the things are written that a machine only knows by number:
+// members, and the tokens of requests that it has not answered yet.
+type Encoder struct {
+	Member func(ring.Member) byte
+	Token  func(uint64) byte
+}
+
+// Role tells what the machine asked a question for: equal questions of equal
+// machines have equal roles, whatever their call numbers. 0: the answer is not
+// waited for.
+func (m *Machine) Role(call uint64) byte {
+	switch {
+	case m.approach.open && call == m.approach.call:
+		return 1
+	case m.placing.open && call == m.placing.call:
+		return 2
+	case m.join.open && call == m.join.call:
+		return 3
+	}
+	for i := range m.rects {
+		if m.rects[i].call == call {
+			return byte(16 + i)
+		}
+	}
+	for i := range m.depart.calls {
+		if m.depart.calls[i].call == call {
+			return byte(64 + i)
+		}
+	}
+	return 0
+}
+
+// Encode appends the canonical form of the machine's state to b: two machines
+// with equal forms do the same on equal events. What only bounds or reports
+// (steps taken, causes, versions) is left out, and time is written relative to
+// the round, so that rounds in which nothing changes lead back to the same form.
+func (m *Machine) Encode(b []byte, e *Encoder) []byte {
+	list := func(ms []ring.Member) {
+		b = append(b, byte(len(ms)))
+		for _, x := range ms {
+			b = append(b, e.Member(x))
+		}
+	}
+	tokens := func(ts []uint64) {
+		b = append(b, byte(len(ts)))
+		for _, t := range ts {
+			b = append(b, e.Token(t))
+		}
+	}
+	flags := func(bits ...bool) {
+		var v byte
+		for i, on := range bits {
+			if on {
+				v |= 1 << i
+			}
+		}
+		b = append(b, v)
+	}
+	ahead := func(round uint64) {
+		if round <= m.round {
+			b = append(b, 0)
+			return
+		}
+		b = append(b, byte(min(round-m.round, uint64(2*m.cfg.CheckEvery), 255)))
+	}
+
+	b = append(b, byte(m.phase), e.Member(m.self), e.Member(m.pred))
+	list(m.succ)
+	acq := slices.Clone(m.acq)
+	slices.SortFunc(acq, func(x, y acquaintance) int { return cmp.Compare(x.ID, y.ID) })
+	b = append(b, byte(len(acq)))
+	for i := range acq {
+		a := &acq[i]
+		b = append(b, e.Member(a.Member), min(a.silent, 3))
+		flags(a.pending, a.met)
+		ahead(a.next)
+	}
+	b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)))
+	ahead(m.rivalry)
+	flags(m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join.open, m.depart.open)
+	if op := &m.approach; op.open {
+		b = append(b, e.Member(op.asked), byte(op.attempt), e.Member(op.heard), e.Member(op.headPred))
+		list(op.rest)
+		tokens(op.waiters)
+	}
+	tokens(m.waiters)
+	b = append(b, byte(len(m.rects)))
+	for i := range m.rects {
+		r := &m.rects[i]
+		b = append(b, e.Member(r.n), e.Token(r.token), byte(r.attempt), e.Member(r.asked), e.Member(r.gone))
+		flags(r.joining, r.rival, r.left, r.met, r.call == 0)
+	}
+	if op := &m.placing; op.open {
+		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked))
+		list(op.rest)
+	}
+	if j := &m.join; j.open {
+		b = append(b, byte(j.stage), byte(j.attempt), byte(len(j.via)), e.Member(j.asked), e.Member(j.before), e.Member(j.nearer), e.Member(j.rival))
+		list(j.rest)
+		list(j.after)
+		list(j.tried)
+	}
+	if d := &m.depart; d.open {
+		for _, n := range d.calls {
+			b = append(b, e.Member(n.to))
+		}
+		list(d.again)
+	}
+	return b
+}
+
+// Knows lists everybody that the machine has a record of, and the addresses
+// that it was given.
+func (m *Machine) Knows() []ring.Member {
+	out := slices.Clone(m.succ)
+	if !m.pred.IsZero() {
+		out = append(out, m.pred)
+	}
+	for i := range m.acq {
+		out = append(out, m.acq[i].Member)
+	}
+	for _, addr := range m.seeds {
+		out = append(out, ring.Member{Addr: addr})
+	}
+	return out
+}
+
+// Describe tells of the machine's acquaintances and open operations, for
+// people who read the trace of a failure.
+func (m *Machine) Describe() string {
+	var b strings.Builder
+	b.WriteString("knows")
+	for i := range m.acq {
+		a := &m.acq[i]
+		fmt.Fprintf(&b, " %s", a.Name)
+		if a.pending {
+			b.WriteString("?")
+		}
+		if a.silent > 0 {
+			fmt.Fprintf(&b, "!%d", a.silent)
+		}
+	}
+	if m.approach.open {
+		fmt.Fprintf(&b, ", approaches %s%s", m.approach.asked.Name, m.approach.asked.Addr)
+	}
+	if m.placing.open {
+		fmt.Fprintf(&b, ", places %s at %s", m.placing.subject.Name, m.placing.asked.Name)
+	}
+	for i := range m.rects {
+		fmt.Fprintf(&b, ", rectifies %s by %s", m.rects[i].n.Name, m.rects[i].asked.Name)
+	}
+	return b.String()
+}
