@@ -196,6 +196,11 @@ func TestRulesFindViolations(t *testing.T) {
 			want: []string{"./internal/node -> ./internal/wire -> google.golang.org/grpc"},
 		},
 		{
+			name: "what a forbidden package reaches in turn is not listed",
+			rule: rule{packages: []string{"./internal/node"}, only: []string{"./internal/low", "./internal/ring"}, through: true},
+			want: []string{"./internal/node -> ./internal/wire"},
+		},
+		{
 			name: "exceptions",
 			rule: rule{packages: []string{"./..."}, except: []string{"./.../*test"}, never: []string{"testing"}},
 		},

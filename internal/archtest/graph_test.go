@@ -75,21 +75,27 @@ func nameOf(path string) string {
 	return path
 }
 
-// violations lists what in g breaks r, as the chain of imports that does.
+// violations lists what in g breaks r, as the chain of imports that does. What a
+// forbidden package reaches in turn is not listed.
 func (r rule) violations(g graph, ours []string) []string {
 	var found []string
 	for _, name := range ours {
 		if !matchAny(r.packages, name) || matchAny(r.except, name) {
 			continue
 		}
+		var forbidden []string
 		for _, chain := range g.reach(name, r.through) {
 			target := chain[len(chain)-1]
+			if slices.ContainsFunc(chain, func(p string) bool { return slices.Contains(forbidden, p) }) {
+				continue
+			}
 			direct := len(chain) == 2
 			std := g[target].std
 			switch {
 			case std && !direct:
 			case matchAny(r.never, target) && !matchAny(r.unless, target),
 				r.only != nil && !std && !matchAny(r.only, target):
+				forbidden = append(forbidden, target)
 				found = append(found, strings.Join(chain, " -> "))
 			}
 		}
