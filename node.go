@@ -51,7 +51,7 @@ type Concord struct {
 	node    *node.Node // nil before Start
 	addr    string     // as advertised, once started
 	running bool
-	joining bool
+	joining *node.Node // the one on which a Create or Join is under way
 }
 
 // New makes a member that is in no ring. It does nothing yet and never fails:
@@ -140,10 +140,10 @@ func (c *Concord) beginJoin() (*node.Node, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.running && (c.joining || c.node.Snapshot().View.Phase.InRing()):
+	case c.running && (c.joining == c.node || c.node.Snapshot().View.Phase.InRing()):
 		return nil, ErrAlreadyJoined
 	case c.running:
-		c.joining = true
+		c.joining = c.node
 		return c.node, nil
 	case c.node != nil:
 		return nil, ErrStopped
@@ -151,9 +151,11 @@ func (c *Concord) beginJoin() (*node.Node, error) {
 	return nil, ErrNotStarted
 }
 
-func (c *Concord) endJoin() {
+func (c *Concord) endJoin(n *node.Node) {
 	c.mu.Lock()
-	c.joining = false
+	if c.joining == n {
+		c.joining = nil
+	}
 	c.mu.Unlock()
 }
 
@@ -163,7 +165,7 @@ func (c *Concord) Create() error {
 	if err != nil {
 		return err
 	}
-	defer c.endJoin()
+	defer c.endJoin(n)
 	if n.Snapshot().View.Phase == protocol.Superseded {
 		return ErrSuperseded
 	}
@@ -192,7 +194,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 	if err != nil {
 		return err
 	}
-	defer c.endJoin()
+	defer c.endJoin(n)
 	if err := ctx.Err(); err != nil {
 		return &JoinError{Err: err}
 	}

@@ -96,7 +96,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 	}
 	s := routing.NewSearch(snap.Table, id, opts, n.peers.avoid(n.now()), n.now())
 	var hops []Hop
-	progress := 0
+	failed := 0
 	fail := func(err error) (Result, error) {
 		n.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Hops: hops, Err: err}
@@ -121,10 +121,10 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			return fail(ErrHopLimit)
 		case routing.Stuck:
 			// Nobody left to ask. If the member's own picture has changed
-			// since, or someone was asked, begin again at what is known now;
-			// otherwise wait until the ring has mended here.
+			// since, or someone was found silent, begin again at what is known
+			// now; otherwise wait until the ring has mended here.
 			now := n.Snapshot()
-			if now == snap && progress == s.Asked() {
+			if now == snap && failed == s.Failed() {
 				if !wait {
 					return fail(errStuck)
 				}
@@ -141,7 +141,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 				return fail(n.outside())
 			}
 			s.Restart(now.Table, now != snap, n.now())
-			snap, progress = now, s.Asked()
+			snap, failed = now, s.Failed()
 		}
 	}
 }

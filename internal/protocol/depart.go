@@ -121,17 +121,15 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 			m.setPred(ring.Member{}, CausePredecessorLeft)
 		case len(m.rects) < maxRectifications:
 			m.hearsay(p)
-			r := rectification{n: p, gone: x, left: true}
-			if !inList {
-				r.token = token
-				token = 0
-			}
-			m.startRectification(r)
+			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
+			token = 0 // answered with it
 		}
 	}
 	if inList {
 		m.dropSucc(x)
-		m.wait(token)
+		if token != 0 {
+			m.wait(token)
+		}
 		m.kick()
 	} else if token != 0 {
 		m.respond(token, Refusal{})

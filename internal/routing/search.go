@@ -30,6 +30,7 @@ type Search struct {
 	opts   Options
 	limit  int
 	asked  int
+	silent int // how many of those did not answer
 	avoid  []uint64
 	queue  []ring.Member // nearest before the identifier first
 	owner  ring.Member   // believed, to be asked itself
@@ -59,7 +60,7 @@ const (
 // NewSearch begins at what t itself knows. Members in avoid are known not to
 // answer; they are named to those asked, and asked themselves only as owners.
 func NewSearch(t *Table, id uint64, opts Options, avoid []uint64, now time.Duration) *Search {
-	s := &Search{id: id, opts: opts, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
+	s := &Search{id: id, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
 	s.begin(t, now)
 	return s
 }
@@ -176,6 +177,7 @@ func (s *Search) Answered(a Answer) {
 
 // Silent notes that the member that Next named did not answer, or cannot.
 func (s *Search) Silent() {
+	s.silent++
 	if id := s.open.ID; !slices.Contains(s.avoid, id) {
 		if len(s.avoid) >= MaxAvoid {
 			s.avoid = slices.Delete(s.avoid, 0, 1)
@@ -191,6 +193,9 @@ func (s *Search) Silent() {
 
 // Result is the answer that ended the search, once Next said Done.
 func (s *Search) Result() Answer { return s.result }
+
+// Failed is how many of those asked did not answer.
+func (s *Search) Failed() int { return s.silent }
 
 // Asked is how many members were asked.
 func (s *Search) Asked() int { return s.asked }
