@@ -37,7 +37,7 @@ func (t *Transport) takeForOlder(l *link, env transport.Envelope) error {
 // was seen with an incarnation, or older ones are not admitted.
 func (t *Transport) mayBeOlder(env transport.Envelope) error {
 	if env.To.Incarnation != 0 || t.known.has(env.To) {
-		return failure(protocol.Invalid, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
+		return failure(protocol.WrongMember, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
 	}
 	if env.Settings.Cluster != 0 {
 		f := failure(protocol.WrongRing, "%s is an older member, which has no cluster", env.To.Addr)

@@ -247,11 +247,11 @@ func TestKnownMemberIsNeverTakenForAnOlderOne(t *testing.T) {
 	later.Incarnation = 8
 	for kind := protocol.AskRing; kind <= protocol.Leave; kind++ {
 		_, err := a.Maintain(patient(t), transport.Envelope{From: m.Self(), To: later}, protocol.Request{Kind: kind, Subject: m.Self()})
-		wantKind(t, err, protocol.Invalid, "older member")
+		wantKind(t, err, protocol.WrongMember, "older member")
 	}
 	a.known.add(later)
 	_, err := a.Maintain(patient(t), transport.Envelope{To: m.Self()}, protocol.Request{Kind: protocol.AskRing})
-	wantKind(t, err, protocol.Invalid, "older member")
+	wantKind(t, err, protocol.WrongMember, "older member")
 }
 
 func TestKnownMembersAreBounded(t *testing.T) {
