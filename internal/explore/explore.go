@@ -88,13 +88,17 @@ type checker struct {
 	made   []choice
 	buf    []byte
 	parts  [][]byte
+	next   []transition
 }
 
 type choice struct{ took, of int }
 
+// origin is how a state came about: by which transition, with which choices,
+// from which other.
 type origin struct {
-	parent int32
-	what   string
+	parent  int32
+	t       transition
+	choices string
 }
 
 // Run explores until everything is seen, a rule is broken, or a bound is met.
@@ -111,14 +115,18 @@ func Run(cfg Config) Result {
 		at int32
 	}
 	var queue []item
-	visit := func(w *world, parent int32, what string) bool {
+	visit := func(w *world, parent int32, t transition) bool {
 		k := c.key(w)
 		if _, ok := c.seen[k]; ok {
 			return true
 		}
 		at := int32(len(c.how))
 		c.seen[k] = at
-		c.how = append(c.how, origin{parent, what})
+		o := origin{parent: parent, t: t}
+		for _, m := range c.made {
+			o.choices += string(rune('0' + m.took))
+		}
+		c.how = append(c.how, o)
 		if v := c.judge(w); v != nil {
 			v.Trace = c.trace(at)
 			c.result.Violation = v
@@ -127,7 +135,8 @@ func Run(cfg Config) Result {
 		queue = append(queue, item{w, at})
 		return true
 	}
-	visit(start, -1, "start")
+	c.made = c.made[:0]
+	visit(start, -1, transition{})
 	for len(queue) > 0 && c.result.Violation == nil {
 		if cfg.MaxStates > 0 && len(c.how) >= cfg.MaxStates {
 			break
@@ -135,10 +144,10 @@ func Run(cfg Config) Result {
 		it := queue[0]
 		queue[0] = item{}
 		queue = queue[1:]
-		for _, t := range c.transitions(it.w) {
-			if !c.branches(it.w, t, func(w *world, what string) bool {
+		for _, t := range slices.Clone(c.transitions(it.w)) {
+			if !c.branches(it.w, t, func(w *world) bool {
 				c.result.Transitions++
-				return visit(w, it.at, what)
+				return visit(w, it.at, t)
 			}) {
 				break
 			}
@@ -164,38 +173,52 @@ func (c *checker) choose(n int) int {
 }
 
 // branches takes a transition once for every sequence of choices that it makes.
-func (c *checker) branches(w *world, t transition, f func(*world, string) bool) bool {
+func (c *checker) branches(w *world, t transition, f func(*world) bool) bool {
 	c.script = c.script[:0]
+	var made []choice
 	for {
 		c.made = c.made[:0]
 		next := w.clone()
-		t.do(c, next)
-		if !f(next, t.what) {
+		c.take(next, t)
+		made = append(made[:0], c.made...)
+		if !f(next) {
 			return false
 		}
 		// The next sequence: the last choice that can be another.
-		i := len(c.made) - 1
-		for i >= 0 && c.made[i].took+1 >= c.made[i].of {
+		i := len(made) - 1
+		for i >= 0 && made[i].took+1 >= made[i].of {
 			i--
 		}
 		if i < 0 {
 			return true
 		}
 		c.script = c.script[:0]
-		for _, m := range c.made[:i] {
+		for _, m := range made[:i] {
 			c.script = append(c.script, m.took)
 		}
-		c.script = append(c.script, c.made[i].took+1)
+		c.script = append(c.script, made[i].took+1)
 	}
 }
 
+// trace tells how a state came about, by doing it again.
 func (c *checker) trace(at int32) []string {
-	var out []string
-	for at >= 0 {
-		out = append(out, c.how[at].what)
-		at = c.how[at].parent
+	var path []origin
+	for ; at > 0; at = c.how[at].parent {
+		path = append(path, c.how[at])
 	}
-	slices.Reverse(out)
+	slices.Reverse(path)
+	w := c.start()
+	out := []string{"start\n" + w.describe(c)}
+	for _, o := range path {
+		c.script, c.made = c.script[:0], c.made[:0]
+		for _, r := range o.choices {
+			c.script = append(c.script, int(r-'0'))
+		}
+		what := c.say(w, o.t)
+		w = w.clone()
+		c.take(w, o.t)
+		out = append(out, what+"\n"+w.describe(c))
+	}
 	return out
 }
 

@@ -139,83 +139,133 @@ func (w *world) advance(c *checker, k int) {
 
 func (c *checker) index(addr string) int { return int(addr[0] - 'A') }
 
-// transition is one thing that can happen.
+// kind of a transition.
+type kind uint8
+
+const (
+	begins  kind = iota // a founder, or the ideal ring
+	round               // a begins a round
+	joins               // a joins through b
+	rejoins             // a tries to join again
+	fails               // a fails
+	asks                // the question is answered and the answer used
+	arrives             // the question arrives
+	uses                // the answer arrives and is used
+	silent              // the asker hears nothing
+)
+
+// transition is one thing that can happen: to members a and b, or to ask a.
 type transition struct {
-	what string
-	do   func(*checker, *world)
+	kind kind
+	a, b int
+}
+
+// say tells a transition in words, given the state that it happened in.
+func (c *checker) say(w *world, t transition) string {
+	name := func(i int) string { return c.members[i].Name }
+	if t.kind >= asks {
+		q := w.asks[t.a]
+		from, to, what := name(q.from), q.to.Addr[:1], q.req.Kind.String()
+		if s := q.req.Subject; !s.IsZero() {
+			what += " " + s.Name
+		}
+		switch t.kind {
+		case asks:
+			return fmt.Sprintf("%s asks %s: %s, and uses the answer", from, to, what)
+		case arrives:
+			return fmt.Sprintf("%s is asked by %s: %s", to, from, what)
+		case uses:
+			return fmt.Sprintf("%s uses the answer of %s: %s", from, to, what)
+		}
+		return fmt.Sprintf("%s hears nothing from %s: %s", from, to, what)
+	}
+	switch t.kind {
+	case round:
+		return name(t.a) + " begins a round"
+	case joins:
+		return name(t.a) + " joins through " + name(t.b)
+	case rejoins:
+		return name(t.a) + " tries to join again"
+	case fails:
+		return name(t.a) + " fails"
+	}
+	return "start"
 }
 
 // transitions lists all that can happen in w.
 func (c *checker) transitions(w *world) []transition {
-	var out []transition
-	busy := make([]bool, len(w.slots))
+	out := c.next[:0]
+	var busy [8]bool
 	for k := range w.asks {
 		a := &w.asks[k]
 		if a.call != 0 && w.slots[a.from].live() && w.slots[a.from].m.Role(a.call) != 0 {
 			busy[a.from] = true
 		}
-		if a.stage == waiting {
-			continue
-		}
-		from, to := c.members[a.from].Name, a.to.Addr[:1]
 		switch {
+		case a.stage == waiting:
+			continue
 		case a.stage == answered:
-			out = append(out, transition{fmt.Sprintf("%s uses the answer of %s to %s", from, to, a.req.Kind), func(c *checker, w *world) { w.advance(c, k) }})
+			out = append(out, transition{uses, k, 0})
 		case c.cfg.Grain == Instant:
-			out = append(out, transition{fmt.Sprintf("%s asks %s %s", from, to, a.req.Kind), func(c *checker, w *world) {
-				w.advance(c, k)
-				w.settle(c)
-			}})
+			out = append(out, transition{asks, k, 0})
 		default:
-			out = append(out, transition{fmt.Sprintf("%s is asked %s by %s", to, a.req.Kind, from), func(c *checker, w *world) { w.advance(c, k) }})
+			out = append(out, transition{arrives, k, 0})
 		}
 		if a.stage == asked && a.call != 0 && w.suspicions > 0 && w.slots[c.index(a.to.Addr)].live() {
-			out = append(out, transition{fmt.Sprintf("%s hears nothing from %s", from, to), func(c *checker, w *world) {
-				w.suspicions--
-				w.asks[k].stage = answered
-				w.asks[k].failure = &protocol.Failure{Kind: protocol.Refused}
-				if c.cfg.Grain == Instant {
-					w.settle(c)
-				}
-			}})
+			out = append(out, transition{silent, k, 0})
 		}
 	}
 	for i, s := range w.slots {
-		name := c.members[i].Name
 		switch {
 		case s.live() && !busy[i] && s.m.State().Phase == protocol.Joined:
-			out = append(out, transition{name + " begins a round", func(c *checker, w *world) { w.step(c, i, protocol.Tick{}) }})
+			out = append(out, transition{round, i, 0})
 		case s.m == nil && w.joins > 0:
 			for j, o := range w.slots {
 				if o.live() && o.m.State().Phase == protocol.Joined {
-					out = append(out, transition{name + " joins by " + c.members[j].Name, func(c *checker, w *world) {
-						w.joins--
-						w.slots[i] = slot{m: c.machine(i), owned: true, via: uint8(j)}
-						w.step(c, i, protocol.Join{Via: []string{c.members[j].Addr}})
-					}})
+					out = append(out, transition{joins, i, j})
 				}
 			}
-		case s.live() && s.m.State().Phase == protocol.Outside:
-			// Its join failed, as the runtime's would: it tries again.
-			via := c.members[s.via].Addr
-			if w.slots[s.via].live() {
-				out = append(out, transition{name + " tries to join again", func(c *checker, w *world) { w.step(c, i, protocol.Join{Via: []string{via}}) }})
-			}
+		case s.live() && s.m.State().Phase == protocol.Outside && w.slots[s.via].live():
+			out = append(out, transition{rejoins, i, 0}) // as the runtime would
 		}
 		if s.live() && w.fails > 0 && (!c.cfg.Assume || w.mayFail(c, i)) {
-			out = append(out, transition{name + " fails", func(c *checker, w *world) {
-				w.fails--
-				w.slots[i].dead = true
-				w.asks = slices.DeleteFunc(w.asks, func(a ask) bool { return a.from == i })
-				for k := range w.asks {
-					if a := &w.asks[k]; a.stage == waiting && c.index(a.to.Addr) == i {
-						a.stage, a.failure = answered, &protocol.Failure{Kind: protocol.Unreachable}
-					}
-				}
-			}})
+			out = append(out, transition{fails, i, 0})
 		}
 	}
+	c.next = out
 	return out
+}
+
+// take makes a transition happen in w.
+func (c *checker) take(w *world, t transition) {
+	switch t.kind {
+	case round:
+		w.step(c, t.a, protocol.Tick{})
+	case joins:
+		w.joins--
+		w.slots[t.a] = slot{m: c.machine(t.a), owned: true, via: uint8(t.b)}
+		w.step(c, t.a, protocol.Join{Via: []string{c.members[t.b].Addr}})
+	case rejoins:
+		w.step(c, t.a, protocol.Join{Via: []string{c.members[w.slots[t.a].via].Addr}})
+	case fails:
+		w.fails--
+		w.slots[t.a].dead = true
+		w.asks = slices.DeleteFunc(w.asks, func(a ask) bool { return a.from == t.a })
+		for k := range w.asks {
+			if a := &w.asks[k]; a.stage == waiting && c.index(a.to.Addr) == t.a {
+				a.stage, a.failure = answered, &protocol.Failure{Kind: protocol.Unreachable}
+			}
+		}
+	case silent:
+		w.suspicions--
+		w.asks[t.a].stage = answered
+		w.asks[t.a].failure = &protocol.Failure{Kind: protocol.Refused}
+	default:
+		w.advance(c, t.a)
+	}
+	if c.cfg.Grain == Instant {
+		w.settle(c)
+	}
 }
 
 // settle uses the answers that there are: at the instant grain no answer is
