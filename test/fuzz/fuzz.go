@@ -94,10 +94,10 @@ func defaults() options {
 
 func (o options) check() error {
 	switch {
-	case o.members < 1:
-		return fmt.Errorf("-members must be at least 1, is %d", o.members)
-	case o.successors < 1 || o.successors > concord.MaxSuccessorCount:
-		return fmt.Errorf("-successors must be 1 … %d, is %d", concord.MaxSuccessorCount, o.successors)
+	case o.members < 2:
+		return fmt.Errorf("-members must be at least 2, is %d: nothing can happen to one", o.members)
+	case o.successors < 2 || o.successors > concord.MaxSuccessorCount:
+		return fmt.Errorf("-successors must be 2 … %d, is %d: with 1 nobody may go", concord.MaxSuccessorCount, o.successors)
 	case o.interval < concord.MinStabilizeInterval:
 		return fmt.Errorf("-interval must be at least %v, is %v", concord.MinStabilizeInterval, o.interval)
 	case o.bound < 1:

@@ -115,8 +115,8 @@ func TestRunFailsWhenTheRingDoesNotHeal(t *testing.T) {
 
 func TestFlagsAreChecked(t *testing.T) {
 	for flags, want := range map[string]string{
-		"-members=0":    "-members",
-		"-successors=0": "-successors",
+		"-members=1":    "-members",
+		"-successors=1": "-successors",
 		"-interval=1ms": "-interval",
 		"-bound=0":      "-bound",
 		"60":            "no arguments",
