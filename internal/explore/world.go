@@ -327,8 +327,7 @@ func (w *world) components(c *checker) string {
 	for i := range comp {
 		comp[i] = i
 	}
-	var root func(int) int
-	root = func(i int) int {
+	root := func(i int) int {
 		for comp[i] != i {
 			i = comp[i]
 		}

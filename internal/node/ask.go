@@ -59,7 +59,7 @@ func (n *Node) tell(e protocol.Tell) {
 	n.tells++
 	env := n.envelope(e.To)
 	n.wg.Go(func() {
-		n.maintain(env, e.Request, timeoutStart)
+		_, _ = n.maintain(env, e.Request, timeoutStart)
 		n.mu.Lock()
 		n.tells--
 		n.mu.Unlock()

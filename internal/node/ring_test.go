@@ -193,9 +193,10 @@ func TestJoinStormIsIdealWithinTenIntervals(t *testing.T) {
 				defer g.close()
 				g.add("n0").Create()
 				errs := make(chan error, count)
+				via := []string{g.nodes[0].Addr()}
 				for i := 1; i < count; i++ {
 					n := g.add(fmt.Sprintf("n%d", i))
-					go func() { errs <- n.Join(t.Context(), []string{g.nodes[0].Addr()}) }()
+					go func() { errs <- n.Join(t.Context(), via) }()
 				}
 				began := time.Now()
 				for range count - 1 {

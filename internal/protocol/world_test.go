@@ -25,7 +25,6 @@ type world struct {
 	timeout time.Duration
 	r       int
 	sent    map[RequestKind]int
-	log     []string
 }
 
 type host struct {

@@ -117,27 +117,13 @@ func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 // closer names those known strictly between self and the identifier, nearest
 // to it first. A client, which stands nowhere, names whom it knows.
 func (t *Table) closer(q Query) []ring.Member {
-	var out []ring.Member
-	n := len(t.near)
-	end := n
-	if !t.Self.IsZero() {
-		end, _ = slices.BinarySearchFunc(t.near, q.ID-t.Self.ID, func(x ring.Member, d uint64) int {
-			return cmp.Compare(x.ID-t.Self.ID, d)
-		})
-	} else {
-		// Distances are from 0 here, so those before the identifier come
-		// last, going on backwards round the circle.
-		end, _ = slices.BinarySearchFunc(t.near, q.ID, func(x ring.Member, id uint64) int {
-			return cmp.Compare(x.ID, id)
-		})
-		for i := range n {
-			x := t.near[(end-1-i+2*n)%n]
-			if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.ID) {
-				out = append(out, x)
-			}
-		}
-		return out
+	if t.Self.IsZero() {
+		return t.before(q)
 	}
+	var out []ring.Member
+	end, _ := slices.BinarySearchFunc(t.near, q.ID-t.Self.ID, func(x ring.Member, d uint64) int {
+		return cmp.Compare(x.ID-t.Self.ID, d)
+	})
 	for i := end - 1; i >= 0 && len(out) < MaxCloser; i-- {
 		if !slices.Contains(q.Avoid, t.near[i].ID) {
 			out = append(out, t.near[i])
@@ -154,6 +140,23 @@ func (t *Table) closer(q Query) []ring.Member {
 			out = append(out[:min(len(out), MaxCloser-1)], s)
 		}
 		break
+	}
+	return out
+}
+
+// before names those known before the identifier, going backwards all round the
+// circle.
+func (t *Table) before(q Query) []ring.Member {
+	var out []ring.Member
+	n := len(t.near)
+	end, _ := slices.BinarySearchFunc(t.near, q.ID, func(x ring.Member, id uint64) int {
+		return cmp.Compare(x.ID, id)
+	})
+	for i := range n {
+		x := t.near[(end-1-i+n)%n]
+		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.ID) {
+			out = append(out, x)
+		}
 	}
 	return out
 }
