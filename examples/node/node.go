@@ -38,6 +38,7 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	defer stop()
 	if err := run(ctx, *name, *addr, addresses(*join)); err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)

@@ -74,6 +74,7 @@ func main() {
 		o.seed = rand.Uint64()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	err := run(ctx, o, os.Stdout)
 	stop()
 	if err != nil {
