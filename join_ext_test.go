@@ -89,6 +89,7 @@ func TestJoinToSilentAddress(t *testing.T) {
 }
 
 func TestJoinToSilentAddressSaysWhichOnceItWasTried(t *testing.T) {
+	t.Parallel() // it waits
 	c := start(t, "joiner")
 	hole := blackHole(t)
 	err := joinFor(t, c, 3*time.Second, hole)
@@ -373,6 +374,7 @@ func TestEverySettingThatDiffersIsNamed(t *testing.T) {
 }
 
 func TestUnreachableAdvAddrIsRefused(t *testing.T) {
+	t.Parallel() // it waits
 	ring := newRing(t, 3)
 	idle := start(t, "idle")
 	before := pointers(ring)

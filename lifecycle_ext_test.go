@@ -343,3 +343,24 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		}
 	}
 }
+
+func TestStopEndsLookup(t *testing.T) {
+	c, key := besideBlackHole(t)
+	found := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := c.LookupContext(ctx, key, concord.Fresh())
+		found <- err
+	}()
+	eventually(t, func() error {
+		if c.Status().Counters.Lookups == 0 {
+			return errors.New("no lookup yet")
+		}
+		return nil
+	})
+	c.Stop()
+	if err := receive(t, found, patience, "the lookup"); err != nil && !errors.Is(err, concord.ErrStopped) {
+		t.Errorf("got %v, want nothing or %v", err, concord.ErrStopped)
+	}
+}

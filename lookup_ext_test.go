@@ -53,7 +53,7 @@ func TestKeysOfAnyKind(t *testing.T) {
 	}
 }
 
-func TestKeyIsNotKept(t *testing.T) {
+func TestLookupErrorNamesTheKey(t *testing.T) {
 	c, key := besideBlackHole(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -159,6 +159,7 @@ func TestCancelledLookupReturns(t *testing.T) {
 }
 
 func TestLookupBesideBlackHoleNamesTheLiving(t *testing.T) {
+	t.Parallel() // it waits
 	c, key := besideBlackHole(t)
 	eventually(t, func() error {
 		s, err := c.Lookup(key)
@@ -306,4 +307,43 @@ func TestLookupsWhileMembersComeAndGo(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	awaitIdeal(t, members)
+}
+
+func TestLookupInRingOfTwoWhoseOtherHalfHasDied(t *testing.T) {
+	for _, opts := range [][]concord.LookupOption{nil, {concord.Fresh()}} {
+		for range 10 {
+			members := newRing(t, 2)
+			members[1].Stop()
+			s := lookup(t, members[0], members[1].Name(), opts...)
+			if opts != nil && s != serverOf(members[0]) {
+				t.Errorf("%v", s)
+			}
+			members[0].Stop()
+		}
+	}
+}
+
+func TestFreshLookupsBesideDeadMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		network.Delay(20*time.Millisecond, 30*time.Millisecond)
+		members := newMemoryRing(t, network, 5)
+		members[2].Stop()
+		for _, c := range append(members[:2:2], members[3:]...) {
+			for i := range 10 {
+				before := c.Status().Counters.RouteRequests
+				began := time.Now()
+				_, err := c.LookupContext(t.Context(), fmt.Appendf(nil, "key%d", i), concord.Fresh())
+				if err != nil {
+					t.Errorf("%s: %v", c.Name(), err)
+				}
+				if n := c.Status().Counters.RouteRequests - before; n > 12 || time.Since(began) > 2*time.Second {
+					t.Errorf("%s: %d requests, %v", c.Name(), n, time.Since(began))
+				}
+			}
+		}
+		for _, c := range members {
+			c.Stop()
+		}
+	})
 }

@@ -170,6 +170,7 @@ func TestStrangerAtDeadMembersAddress(t *testing.T) {
 }
 
 func TestBlackHoleAtDeadMembersAddress(t *testing.T) {
+	t.Parallel() // it waits
 	members := newRing(t, 3)
 	addr := members[1].Address()
 	members[1].Stop()
