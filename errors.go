@@ -103,8 +103,9 @@ func (e *JoinError) Unwrap() []error {
 	return errs
 }
 
-// joinError says in public terms why a join did not succeed.
-func joinError(err error, self ring.Member) error {
+// joinError says in public terms why a join did not succeed. The attempts are
+// those that could not even be made.
+func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
 	var je *node.JoinError
 	if !errors.As(err, &je) {
 		return publicError(err)
@@ -112,7 +113,7 @@ func joinError(err error, self ring.Member) error {
 	if errors.Is(je.Ctx, node.ErrClosed) {
 		return ErrStopped
 	}
-	out := &JoinError{Err: je.Ctx}
+	out := &JoinError{Err: je.Ctx, Attempts: attempts}
 	for _, c := range je.Causes {
 		out.Attempts = append(out.Attempts, joinAttempt(c, self))
 	}

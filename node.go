@@ -225,7 +225,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 		defer cancel()
 	}
 	if err := n.Join(ctx, usable); err != nil {
-		return joinError(err, n.Snapshot().View.Self)
+		return joinError(err, n.Snapshot().View.Self, out.Attempts)
 	}
 	return nil
 }

@@ -53,7 +53,8 @@ type Node struct {
 	inflight int
 	tells    int
 	joinDone chan []protocol.JoinCause
-	departed chan struct{}
+	departed chan struct{} // closed when leftRing is set
+	leftRing bool
 	fingers  *routing.Fingers
 	view     *protocol.View
 	changed  chan struct{} // closed when the next snapshot is there
@@ -168,7 +169,10 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				n.joinDone = nil
 			}
 		case protocol.DepartDone:
-			close(n.departed)
+			if !n.leftRing {
+				n.leftRing = true
+				close(n.departed)
+			}
 		}
 	}
 }
@@ -186,7 +190,7 @@ func (n *Node) rebuild() {
 	s := &Snapshot{View: v, Fingers: n.fingers.Distinct()}
 	if v.Phase.InRing() {
 		s.Table = routing.NewTable(routing.Known{
-			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Pred: v.Pred, Succ: v.Succ,
+			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
 			Others: n.routes(v),
 			Bits:   n.cfg.Space.Bits, Full: n.cfg.Successors,
 			Certain: v.Certain, Lease: min(n.cfg.Interval, time.Second),

@@ -16,7 +16,7 @@ const (
 	timeoutFloor  = 300 * time.Millisecond
 	timeoutStart  = time.Second
 	timeoutCeil   = 4 * time.Second
-	timeoutSlow   = 8 * time.Second // the other asks third members first
+	timeoutSlow   = 5 * time.Second // the other asks third members first
 	maxPeers      = 512
 	maxSuspicions = routing.MaxAvoid
 )

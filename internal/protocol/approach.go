@@ -107,7 +107,7 @@ func (m *Machine) approachAnswer(a Answer) {
 		// An address given by configuration; now we know who is there.
 		if st.Self == m.self || st.Self.IsZero() {
 			m.learn(st)
-			m.approachNext()
+			m.recoverNext()
 			return
 		}
 		x = st.Self

@@ -156,7 +156,8 @@ type View struct {
 	Pending int           // acquaintances that may be in another ring
 	Arc     ring.Arc      // the member's own, if HasArc
 	HasArc  bool
+	Lone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version uint64
-	// Certain is when the head last answered for itself.
+	// Certain is when the head last answered for itself; negative: never yet.
 	Certain time.Duration
 }

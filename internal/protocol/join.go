@@ -63,9 +63,7 @@ func (m *Machine) joinVia() {
 
 func (m *Machine) joinFailed() {
 	causes := m.join.causes
-	m.join = joining{}
-	m.phase = Outside
-	m.dirty = true
+	m.outside()
 	m.last = append(m.last, JoinDone{Causes: causes})
 }
 
@@ -98,9 +96,9 @@ func (m *Machine) joinAnswer(a Answer) {
 				m.joinFailed()
 			}
 			return
-		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage != introducing && !j.asked.Anyone():
+		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage < notifying && !j.asked.Anyone():
 			j.attempt++
-			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, j.stage == notifying)
+			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, false)
 			return
 		}
 	} else if !j.asked.Anyone() && !a.Reply.State.Self.IsZero() && a.Reply.State.Self != j.asked {
@@ -122,11 +120,8 @@ func (m *Machine) joinAnswer(a Answer) {
 
 // joinRequest is the open question, to be asked once more.
 func (m *Machine) joinRequest() Request {
-	switch m.join.stage {
-	case seeking:
+	if m.join.stage == seeking {
 		return Request{Kind: Seek, Subject: m.self}
-	case notifying:
-		return Request{Kind: Notify, Joining: true}
 	}
 	return Request{Kind: AskRing}
 }

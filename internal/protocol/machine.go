@@ -42,6 +42,7 @@ type Machine struct {
 	phase    Phase
 	pred     ring.Member
 	succ     []ring.Member
+	lone     bool // the list is empty because there is nobody else, not because all of it was lost
 	version  uint64
 	acq      []acquaintance
 	seeds    []string
@@ -152,10 +153,7 @@ func (m *Machine) respond(token uint64, refusal Refusal) {
 
 // head is the first successor, zero in a ring of one.
 func (m *Machine) head() ring.Member {
-	if len(m.succ) == 0 {
-		return ring.Member{}
-	}
-	return m.succ[0]
+	return head(m.succ)
 }
 
 // nearer reports whether x is a better successor than the head.
@@ -171,6 +169,7 @@ func (m *Machine) create() {
 		return
 	}
 	m.phase = Joined
+	m.lone = true
 	m.cause = CauseCreated
 	m.dirty = true
 	m.schedule()
@@ -178,10 +177,17 @@ func (m *Machine) create() {
 
 func (m *Machine) giveUp() {
 	if m.phase == Joining {
-		m.phase = Outside
-		m.join = joining{}
-		m.dirty = true
+		m.outside()
 	}
+}
+
+// outside ends a join that did not succeed. Whom it met is forgotten: a ring
+// founded afterwards is one of its own.
+func (m *Machine) outside() {
+	m.phase = Outside
+	m.join = joining{}
+	m.acq, m.seeds = nil, nil
+	m.dirty = true
 }
 
 // schedule sets the next round: one interval from now, a tenth more or less so

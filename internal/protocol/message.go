@@ -40,12 +40,7 @@ type State struct {
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
-func (s State) Head() ring.Member {
-	if len(s.Succ) == 0 {
-		return ring.Member{}
-	}
-	return s.Succ[0]
-}
+func (s State) Head() ring.Member { return head(s.Succ) }
 
 // RequestKind says what one member wants of another.
 type RequestKind uint8

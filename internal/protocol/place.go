@@ -90,13 +90,13 @@ func (m *Machine) check() {
 	}
 	m.checks++
 	switch m.checks % 4 {
-	case 0, 2:
+	case 0:
 		m.startPlacing(m.self, m.head(), ring.Member{})
-	case 1:
+	case 1, 3:
 		if x, ok := m.stranger(); ok {
 			m.startPlacing(m.self, x, x)
 		}
-	case 3:
+	case 2:
 		if len(m.acq) > 0 {
 			m.placeOther(m.acq[m.choose(len(m.acq))].Member)
 		}

@@ -38,6 +38,10 @@ func (m *Machine) setSucc(list []ring.Member) {
 	}
 	old := m.succ
 	m.succ = list
+	m.lone = false
+	if m.head() != head(old) {
+		m.certain = -1 // until it has answered
+	}
 	m.version++
 	m.dirty = true
 	for _, x := range old {
@@ -53,6 +57,13 @@ func (m *Machine) setSucc(list []ring.Member) {
 	if !m.pred.IsZero() && m.pred != m.head() && !slices.Equal(old[:min(keep, len(old))], list[:min(keep, len(list))]) {
 		m.tell(m.pred, Request{Kind: Changed})
 	}
+}
+
+func head(list []ring.Member) ring.Member {
+	if len(list) == 0 {
+		return ring.Member{}
+	}
+	return list[0]
 }
 
 // dropSucc takes x out of the list, without putting anyone in its place.
@@ -83,6 +94,9 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 func (m *Machine) alone() {
 	m.setSucc(nil)
 	m.setPred(ring.Member{}, CauseAlone)
+	m.dirty = m.dirty || !m.lone
+	m.lone = true
+	m.cause = CauseAlone
 }
 
 // outOfView keeps a member that no pointer names any longer.
@@ -109,7 +123,7 @@ func (m *Machine) ownArc() (ring.Arc, bool) {
 		return ring.Arc{}, false
 	case !m.pred.IsZero():
 		return ring.Arc{After: m.pred.ID, To: m.self.ID}, true
-	case len(m.succ) == 0:
+	case m.lone:
 		return ring.Arc{After: m.self.ID, To: m.self.ID}, true
 	}
 	return ring.Arc{}, false
@@ -124,7 +138,7 @@ func (m *Machine) settle() {
 	arc, has := m.ownArc()
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Version: m.version, Certain: m.certain,
+		Arc: arc, HasArc: has, Lone: m.lone, Version: m.version, Certain: m.certain,
 	}
 	for i := range m.acq {
 		a := &m.acq[i]

@@ -294,7 +294,7 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 	m.phase = Superseded
 	m.cause = CauseSuperseded
 	m.closeAll()
-	m.succ, m.pred = nil, ring.Member{}
+	m.succ, m.pred, m.lone = nil, ring.Member{}, false
 	m.version++
 	m.dirty = true
 }

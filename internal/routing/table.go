@@ -13,12 +13,14 @@ type Known struct {
 	Self   ring.Member   // zero for a client, which has no place on the circle
 	Arc    ring.Arc      // the member's own, if HasArc
 	HasArc bool          // false: in no ring, or the predecessor is not known yet
+	Lone   bool          // Succ is empty because nobody else is known to live
 	Pred   ring.Member   // zero: unknown
 	Succ   []ring.Member // nearest first
 	Others []ring.Member // fingers and acquaintances, in any order
 	Bits   uint          // width of the circle
 	Full   int           // length of a full successor list
-	// Certain is when the head of Succ last answered for itself.
+	// Certain is when the head of Succ last answered for itself; negative: never
+	// yet, and its arc is not certain at all.
 	Certain time.Duration
 	// Lease is how long an answer of this member about itself may be relied on.
 	Lease time.Duration
@@ -99,7 +101,7 @@ func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 	for i, s := range t.Succ {
 		if (ring.Arc{After: prev.ID, To: s.ID}).Contains(id) {
 			a := Answer{Verdict: Owned, Owner: s}
-			if i == 0 {
+			if i == 0 && t.Certain >= 0 {
 				a.Arc, a.HasArc = ring.Arc{After: t.Self.ID, To: s.ID}, true
 				a.Age, a.Lease = max(0, now-t.Certain), t.Lease
 			}
@@ -107,7 +109,7 @@ func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 		}
 		prev = s
 	}
-	if len(t.Succ) == 0 && !t.Pred.IsZero() && t.HasArc {
+	if t.Lone && !t.Pred.IsZero() {
 		// A second member has been accepted and is on its way in.
 		return Answer{Verdict: Owned, Owner: t.Pred}, true
 	}
