@@ -69,8 +69,10 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	return server(r.Owner), nil
 }
 
-// Reject reports that s, named as the owner of key, did not serve it. The member
-// looks into it and goes round s for a while; the next lookup may name another.
+// Reject reports that s, named as the owner of key, did not serve it. For two
+// intervals, at least a second, lookups at this member go round s, and name it as
+// an owner only on its own word, given during the lookup; if it is this member's
+// successor, that is looked into at once.
 func (c *Concord) Reject(key []byte, s Server) {
 	n, err := c.started()
 	if err != nil || s.Address == "" {

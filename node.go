@@ -108,6 +108,10 @@ func (c *Concord) Start() error {
 	if f := c.cfg.OnRangeChange; f != nil {
 		onRange = func(a ring.Arc) { f(Range{Start: a.After, End: a.To}) }
 	}
+	var former uint64
+	if c.node != nil {
+		former = c.node.Snapshot().View.Self.Incarnation
+	}
 	c.addr = addr
 	c.node = node.New(node.Config{
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
@@ -117,6 +121,7 @@ func (c *Concord) Start() error {
 		Interval:   c.cfg.interval(),
 		Log:        slog.New(handler),
 		OnRange:    onRange,
+		Former:     former,
 	}, tr)
 	c.running = true
 	return nil

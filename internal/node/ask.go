@@ -22,7 +22,7 @@ const (
 func (n *Node) ask(e protocol.Ask) {
 	if n.inflight >= maxAsks {
 		n.wg.Go(func() {
-			n.step(protocol.Answer{Call: e.Call, Failure: &protocol.Failure{Kind: protocol.Unreachable, Detail: "too many questions under way"}})
+			n.step(protocol.Answer{Call: e.Call, Failure: &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many questions under way"}})
 		})
 		return
 	}
@@ -100,7 +100,7 @@ func (n *Node) heed(id uint64, f *protocol.Failure) {
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		n.peers.suspect(id, n.now(), n.suspicion())
+		n.peers.suspect(id, n.now(), n.suspicion(), false)
 	}
 }
 
@@ -144,7 +144,7 @@ func (n *Node) checkReply(r *protocol.Reply) *protocol.Failure {
 }
 
 func (n *Node) checkAnswer(a *routing.Answer) *protocol.Failure {
-	return n.check("answer", []ring.Member{a.Owner}, a.Closer)
+	return n.check("answer", []ring.Member{a.Owner, a.By}, a.Closer)
 }
 
 // check refuses a message that names an impossible member.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
@@ -66,6 +67,9 @@ func (n *Node) tendFinger() bool {
 		return false
 	}
 	n.fingers.Set(i, owner, arc)
+	if owner.Name != "" && owner != believed {
+		n.stepLocked(protocol.Learned{Members: []ring.Member{owner}}) // to find the ring by, if all else is lost
+	}
 	n.counters.fingers.Add(1)
 	n.rebuild()
 	n.tr.Limit(n.idleConnections())

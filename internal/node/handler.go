@@ -94,7 +94,11 @@ func (h *handler) Route(_ context.Context, env transport.Envelope, q routing.Que
 	if q.ID&^n.cfg.Space.Mask() != 0 {
 		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
 	}
-	return s.Table.Answer(q, n.now()), nil
+	a := s.Table.Answer(q, n.now())
+	if a.Verdict != routing.Mine {
+		a.By = s.View.Self
+	}
+	return a, nil
 }
 
 // FindSuccessor does a whole lookup for an older member.

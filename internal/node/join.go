@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,10 +62,7 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 	for {
 		causes, err := n.joinOnce(ctx, addrs)
 		if err != nil {
-			if len(causes) == 0 {
-				causes = last
-			}
-			return &JoinError{Causes: causes, Ctx: err}
+			return &JoinError{Causes: merge(last, causes), Ctx: err}
 		}
 		if causes == nil {
 			return nil
@@ -101,6 +99,18 @@ func hopeless(causes []protocol.JoinCause) bool {
 		all = all && c.Permanent()
 	}
 	return all
+}
+
+// merge returns the causes of the newest attempt, and of the one before for
+// those that the newest did not come to.
+func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
+	out := slices.Clone(newest)
+	for _, c := range last {
+		if !slices.ContainsFunc(newest, func(n protocol.JoinCause) bool { return n.At.Addr == c.At.Addr }) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a

@@ -94,7 +94,9 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 		n.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
-	s := routing.NewSearch(snap.Table, id, opts, n.peers.avoid(n.now()), n.now())
+	avoid, rejected := n.peers.avoid(n.now())
+	opts.Confirm = rejected
+	s := routing.NewSearch(snap.Table, id, opts, avoid, n.now())
 	var hops []Hop
 	failed := 0
 	fail := func(err error) (Result, error) {

@@ -26,6 +26,8 @@ type Config struct {
 	Log        *slog.Logger     // nil: discard
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Seed       uint64           // of the machine's randomness; 0: drawn
+	// Former is the incarnation of an earlier life in this process, 0 for none.
+	Former uint64
 }
 
 // Node is one member at run time. Its methods may be called concurrently.
@@ -82,7 +84,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		cfg.Seed = rand.Uint64()
 	}
 	now := time.Now()
-	cfg.Self.Incarnation = max(1, uint64(max(0, now.UnixMilli())))
+	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
 	n := &Node{
 		cfg: cfg, tr: tr, start: now,
 		log:      cfg.Log.With(slog.String("member", cfg.Self.Name)),
@@ -205,7 +207,7 @@ func (n *Node) rebuild() {
 
 // routes are the fingers and acquaintances, without those found silent.
 func (n *Node) routes(v *protocol.View) []ring.Member {
-	avoid := n.peers.avoid(n.now())
+	avoid, _ := n.peers.avoid(n.now())
 	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
 		return slices.Contains(avoid, x.ID)
 	})
@@ -222,7 +224,7 @@ func (n *Node) broken(addr string) {
 	}
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.peers.suspect(x.ID, n.now(), n.suspicion())
+			n.peers.suspect(x.ID, n.now(), n.suspicion(), false)
 			n.rebuild()
 			break
 		}
@@ -244,7 +246,7 @@ func (n *Node) Create() bool {
 
 // Reject notes that a member named as an owner did not serve.
 func (n *Node) Reject(x ring.Member) {
-	n.peers.suspect(x.ID, n.now(), n.suspicion())
+	n.peers.suspect(x.ID, n.now(), n.suspicion(), true)
 	n.step(protocol.Lost{Addr: x.Addr})
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -24,9 +25,9 @@ const (
 // peers remembers what is known of how fast members answer, and which did not
 // of late. Safe for concurrent use.
 type peers struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards rtt, and who writes suspects
 	rtt      map[string]*estimate
-	suspects []suspicion
+	suspects atomic.Pointer[[]suspicion] // never modified
 }
 
 // estimate is the smoothed round trip and its deviation (RFC 6298).
@@ -36,8 +37,9 @@ type estimate struct {
 }
 
 type suspicion struct {
-	id    uint64
-	until time.Duration
+	id       uint64
+	until    time.Duration
+	rejected bool
 }
 
 func newPeers() *peers { return &peers{rtt: map[string]*estimate{}} }
@@ -88,35 +90,55 @@ func (p *peers) evict() {
 	}
 }
 
-// suspect notes that lookups should go round a member for a while.
-func (p *peers) suspect(id uint64, now, while time.Duration) {
+// suspect notes that lookups should go round a member for a while, and, if it
+// was rejected as an owner, name it only on its own word.
+func (p *peers) suspect(id uint64, now, while time.Duration, rejected bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.suspects = slices.DeleteFunc(p.suspects, func(s suspicion) bool { return s.id == id || s.until <= now })
-	if len(p.suspects) >= maxSuspicions {
-		p.suspects = p.suspects[1:]
-	}
-	p.suspects = append(p.suspects, suspicion{id, now + while})
-}
-
-// clear notes that a member answered.
-func (p *peers) clear(id uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.suspects) > 0 {
-		p.suspects = slices.DeleteFunc(p.suspects, func(s suspicion) bool { return s.id == id })
-	}
-}
-
-// avoid lists the identifiers that lookups should go round.
-func (p *peers) avoid(now time.Duration) []uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var ids []uint64
-	for _, s := range p.suspects {
-		if s.until > now {
-			ids = append(ids, s.id)
+	var kept []suspicion
+	for _, s := range p.suspected() {
+		switch {
+		case s.until <= now:
+		case s.id == id:
+			rejected = rejected || s.rejected
+		default:
+			kept = append(kept, s)
 		}
 	}
-	return ids
+	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], suspicion{id, now + while, rejected})
+	p.suspects.Store(&kept)
+}
+
+// clear notes that a member answered. That does not say that it serves: what
+// was rejected stays so.
+func (p *peers) clear(id uint64) {
+	if !slices.ContainsFunc(p.suspected(), func(s suspicion) bool { return s.id == id }) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := slices.DeleteFunc(slices.Clone(p.suspected()), func(s suspicion) bool { return s.id == id && !s.rejected })
+	p.suspects.Store(&kept)
+}
+
+func (p *peers) suspected() []suspicion {
+	if s := p.suspects.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+// avoid lists the members that lookups should go round, and those of them that
+// are owners on their own word only. It takes no lock.
+func (p *peers) avoid(now time.Duration) (ids, rejected []uint64) {
+	for _, s := range p.suspected() {
+		if s.until <= now {
+			continue
+		}
+		ids = append(ids, s.id)
+		if s.rejected {
+			rejected = append(rejected, s.id)
+		}
+	}
+	return ids, rejected
 }

@@ -149,9 +149,20 @@ func (m *Machine) rememberPending(x ring.Member) {
 		}
 		return
 	}
-	if x.Name != "" && x.ID != m.self.ID {
-		m.placeOther(x)
+	if x.Name != "" && x.ID != m.self.ID && !slices.Contains(m.toPlace, x) && len(m.toPlace) < maxToPlace {
+		m.toPlace = append(slices.Clip(m.toPlace), x)
+		m.placeWaiting()
 	}
+}
+
+// vouched notes that another member has dealt with x just now: word of life, and
+// x may be in another ring.
+func (m *Machine) vouched(x ring.Member) {
+	if a := m.acquaintance(x); a != nil {
+		a.silent, a.next = 0, 0
+		m.dirty = true
+	}
+	m.rememberPending(x)
 }
 
 // heard notes that x itself spoke. One that had been silent may have been cut

@@ -97,6 +97,14 @@ func (m *Machine) approachAnswer(a Answer) {
 			m.approachWithout(x)
 		case NotJoined:
 			m.notInRing(x, State{Phase: Outside})
+		case Invalid:
+			// It lives, and what it says cannot be used: nothing changes.
+			m.postpone(x)
+			if x == m.head() {
+				m.closeApproach()
+			} else {
+				m.approachWithout(x)
+			}
 		default:
 			m.noAnswer(x)
 		}

@@ -102,9 +102,10 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		flags(r.joining, r.rival, r.left, r.met, r.call == 0)
 	}
 	if op := &m.placing; op.open {
-		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked))
+		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked), byte(op.attempt))
 		list(op.rest)
 	}
+	list(m.toPlace)
 	if j := &m.join; j.open {
 		b = append(b, byte(j.stage), byte(j.attempt), byte(len(j.via)), e.Member(j.asked), e.Member(j.before), e.Member(j.nearer), e.Member(j.rival))
 		list(j.rest)

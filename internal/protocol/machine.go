@@ -12,6 +12,7 @@ import (
 const (
 	maxRectifications = 32 // notifications whose sender or predecessor is being asked
 	maxWaiters        = 64 // introductions and leaves to be acknowledged
+	maxToPlace        = 16 // pending members for whom there was no room
 	maxSteps          = 64 // questions of one operation
 	placementsPerRnd  = 4
 )
@@ -49,6 +50,7 @@ type Machine struct {
 	approach approach
 	rects    []rectification
 	placing  placement
+	toPlace  []ring.Member // members to be placed when the open placement has ended
 	join     joining
 	depart   departure
 	waiters  []uint64 // tokens for the next approach
@@ -297,7 +299,7 @@ func (m *Machine) asked(a Asked) {
 	case Place:
 		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 		if m.phase == Joined && m.nearer(req.Subject) {
-			m.rememberPending(req.Subject)
+			m.vouched(req.Subject)
 			m.kick()
 		}
 	case Introduce:
@@ -330,11 +332,7 @@ func (m *Machine) introduced(y, by ring.Member, token uint64) {
 	if y == by {
 		m.hearsay(y) // heard already: only to have it among the acquaintances
 	} else {
-		// The introducer has dealt with it just now: word of life.
-		if a := m.acquaintance(y); a != nil {
-			a.silent, a.next = 0, 0
-		}
-		m.rememberPending(y)
+		m.vouched(y)
 	}
 	if !m.nearer(y) {
 		m.respond(token, Refusal{})

@@ -17,6 +17,7 @@ type placement struct {
 	subject ring.Member
 	via     ring.Member // an acquaintance from which this member is placed; cleared when found
 	asked   ring.Member
+	attempt int
 	rest    []ring.Member
 	steps   int
 }
@@ -82,7 +83,8 @@ func (m *Machine) check() {
 	if m.placing.open || m.phase != Joined || len(m.succ) == 0 {
 		return
 	}
-	if m.checkPending() {
+	m.placeWaiting()
+	if m.placing.open || m.checkPending() {
 		return
 	}
 	if m.round%uint64(m.cfg.CheckEvery) != m.self.ID%uint64(m.cfg.CheckEvery) {
@@ -153,6 +155,15 @@ func (m *Machine) placeOther(y ring.Member) {
 	m.placing.rest = next[1:]
 }
 
+// placeWaiting places those who had to wait for another placement's end.
+func (m *Machine) placeWaiting() {
+	for len(m.toPlace) > 0 && !m.placing.open && m.phase == Joined {
+		y := m.toPlace[0]
+		m.toPlace = m.toPlace[1:]
+		m.placeOther(y)
+	}
+}
+
 func (m *Machine) startPlacing(subject, start, via ring.Member) {
 	m.placing = placement{open: true, subject: subject, via: via}
 	m.placeAsk(start)
@@ -161,7 +172,7 @@ func (m *Machine) startPlacing(subject, start, via ring.Member) {
 func (m *Machine) placeAsk(x ring.Member) {
 	op := &m.placing
 	op.steps++
-	op.asked = x
+	op.asked, op.attempt = x, 0
 	op.call = m.ask(x, Request{Kind: Place, Subject: op.subject}, 0, false)
 }
 
@@ -172,6 +183,13 @@ func (m *Machine) placingAnswer(a Answer) {
 		case Cancelled:
 			m.placing = placement{}
 			return
+		case TimedOut, Unreachable:
+			if op.attempt == 0 {
+				op.attempt++
+				op.call = m.ask(op.asked, Request{Kind: Place, Subject: op.subject}, op.attempt, false)
+				return
+			}
+			m.silence(op.asked)
 		case WrongMember:
 			m.forget(op.asked)
 		case NotJoined:
@@ -220,6 +238,7 @@ func (m *Machine) placeNext() {
 	op := &m.placing
 	if len(op.rest) == 0 || op.steps >= maxSteps {
 		m.placing = placement{}
+		m.placeWaiting()
 		return
 	}
 	x := op.rest[0]
@@ -246,6 +265,7 @@ func (m *Machine) placed(st State) {
 func (m *Machine) takenBy(st State) {
 	op := m.placing
 	m.placing = placement{}
+	defer m.placeWaiting()
 	if op.subject != m.self {
 		return
 	}
@@ -262,6 +282,7 @@ func (m *Machine) takenBy(st State) {
 
 // checkMore goes on with the pending acquaintances of this round.
 func (m *Machine) checkMore() {
+	m.placeWaiting()
 	if !m.placing.open && m.phase == Joined && len(m.succ) > 0 {
 		m.checkPending()
 	}

@@ -99,6 +99,14 @@ func (m *Machine) alone() {
 	m.cause = CauseAlone
 }
 
+// vacate drops both pointers of a member that is in the ring no longer.
+func (m *Machine) vacate(cause Cause) {
+	m.succ, m.pred, m.lone = nil, ring.Member{}, false
+	m.version++
+	m.dirty = true
+	m.cause = cause
+}
+
 // outOfView keeps a member that no pointer names any longer.
 func (m *Machine) outOfView(x ring.Member) {
 	if m.inView(x) || x.ID == m.self.ID || x == m.gone {

@@ -182,6 +182,9 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 	case f != nil && (f.Kind == WrongMember || f.Kind == NotJoined):
 		m.forget(p)
 		r.gone = p
+	case f != nil && f.Kind == Invalid:
+		m.endRectification(i, Refusal{Reason: Nearer}) // it lives
+		return
 	case f != nil:
 		m.silence(p)
 		r.gone = p
@@ -291,12 +294,14 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 	if f != nil || !st.Phase.InRing() || !m.phase.InRing() {
 		return
 	}
-	m.phase = Superseded
-	m.cause = CauseSuperseded
 	m.closeAll()
-	m.succ, m.pred, m.lone = nil, ring.Member{}, false
-	m.version++
-	m.dirty = true
+	m.phase = Superseded
+	m.vacate(CauseSuperseded)
+	if m.join.open {
+		m.joinCause(JoinCause{At: st.Self, Refusal: Refusal{Reason: NameTaken, Other: st.Self}})
+		m.last = append(m.last, JoinDone{Causes: m.join.causes})
+		m.join = joining{}
+	}
 }
 
 // closeAll ends every open operation; whoever waits is told that this member
@@ -305,6 +310,7 @@ func (m *Machine) closeAll() {
 	waiting := m.approach.waiters
 	m.approach = approach{}
 	m.placing = placement{}
+	m.toPlace = nil
 	m.again = false
 	for _, r := range m.rects {
 		if r.token != 0 {

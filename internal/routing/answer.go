@@ -42,6 +42,7 @@ func (v Verdict) String() string {
 // Answer is what a member knows of where an identifier belongs.
 type Answer struct {
 	Verdict Verdict
+	By      ring.Member   // who answers; zero: Owner does, if Mine, or an older member
 	Owner   ring.Member   // Mine, Owned
 	Arc     ring.Arc      // Mine, Owned: all of it is Owner's
 	HasArc  bool          // false when an older member answered

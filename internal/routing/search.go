@@ -16,6 +16,8 @@ type Options struct {
 	Fresh bool
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
+	// Confirm are members that are owners on their own word only.
+	Confirm []uint64
 }
 
 // Search finds the owner of one identifier by asking member after member, each
@@ -99,7 +101,8 @@ func (s *Search) take(from ring.Member, a Answer) {
 		a.Owner = from
 		s.finish(a)
 	case Owned:
-		if a.Owner == from || !s.opts.Fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
+		fresh := s.opts.Fresh || slices.Contains(s.opts.Confirm, a.Owner.ID)
+		if a.Owner == from || !fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
 			s.finish(a)
 			return
 		}

@@ -240,8 +240,7 @@ func placeReply(r *pb.PlaceResp) (protocol.Reply, error) {
 	return reply, err
 }
 
-// routeResp has the verdicts of routing.Verdict under the same numbers. It does
-// not name the answerer: that is the one who was meant.
+// routeResp has the verdicts of routing.Verdict under the same numbers.
 func routeResp(a routing.Answer) *pb.RouteResp {
 	out := &pb.RouteResp{
 		Verdict: pb.RouteResp_Verdict(a.Verdict),
@@ -249,7 +248,7 @@ func routeResp(a routing.Answer) *pb.RouteResp {
 		AgeNs:   uint64(max(0, a.Age)),
 		LeaseNs: uint64(max(0, a.Lease)),
 		Closer:  servers(a.Closer),
-		Answer:  &pb.Answer{},
+		Answer:  &pb.Answer{Answerer: server(a.By)},
 	}
 	if a.HasArc {
 		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
@@ -278,6 +277,9 @@ func routeAnswer(r *pb.RouteResp) (routing.Answer, error) {
 		return routing.Answer{}, errors.New("age or lease is out of range")
 	}
 	a.Age, a.Lease = time.Duration(r.GetAgeNs()), time.Duration(r.GetLeaseNs())
+	if a.By, err = optional("answerer", r.GetAnswer().GetAnswerer()); err != nil {
+		return routing.Answer{}, err
+	}
 	a.Closer, err = members("closer", r.GetCloser(), routing.MaxCloser)
 	if err != nil {
 		return routing.Answer{}, err

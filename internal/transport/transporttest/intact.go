@@ -293,6 +293,7 @@ func testAnswers(t *testing.T, r *rig) {
 		name   string
 		answer routing.Answer
 	}{
+		{"by another than the owner", routing.Answer{Verdict: routing.Owned, By: b.self, Owner: Member("owner", "owner.example:1", 7)}},
 		{"mine", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: 1 << 63, To: b.self.ID}, HasArc: true, Lease: 1500 * time.Millisecond}},
 		{"mine, the whole circle", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: b.self.ID, To: b.self.ID}, HasArc: true}},
 		{"the arc from zero to zero", routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true}},
