@@ -347,3 +347,36 @@ func TestFreshLookupsBesideDeadMember(t *testing.T) {
 		}
 	})
 }
+
+// Each member in turn says nothing for a while that is longer than a request waits.
+func TestLookupOutlivesMomentOfSilence(t *testing.T) {
+	for _, n := range []int{2, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			network := memory.NewNetwork(1)
+			network.Delay(time.Millisecond, 5*time.Millisecond)
+			members := newMemoryRing(t, network, n)
+			time.Sleep(20 * time.Second)
+			for _, owner := range members {
+				for _, c := range members {
+					if c == owner {
+						continue
+					}
+					network.Pause(owner.Address())
+					go func() {
+						time.Sleep(700 * time.Millisecond)
+						network.Resume(owner.Address())
+					}()
+					began := time.Now()
+					_, err := c.LookupContext(t.Context(), fmt.Append(nil, owner.Name()), concord.Fresh())
+					if took := time.Since(began); err != nil || took > 2500*time.Millisecond {
+						t.Errorf("%d: %s asks for %s: %v: %.400v", n, c.Name(), owner.Name(), took, err)
+					}
+					time.Sleep(30 * time.Second)
+				}
+			}
+			for _, c := range members {
+				c.Stop()
+			}
+		})
+	}
+}

@@ -260,11 +260,13 @@ func TestRingOverLossyNetwork(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				if err := c.Join(ctx, members[0].Address()); err != nil {
-					t.Errorf("%s: %v", c.Name(), err)
+				if err := poll(10*time.Minute, func() error {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					return c.Join(ctx, members[0].Address())
+				}); err != nil {
+					t.Fatal(err)
 				}
-				cancel()
 			}
 			members = append(members, c)
 		}
@@ -274,8 +276,11 @@ func TestRingOverLossyNetwork(t *testing.T) {
 		for _, c := range members {
 			for i := range 10 {
 				key := fmt.Sprintf("key%d", i)
-				if _, err := c.Lookup([]byte(key)); err != nil {
-					t.Errorf("%s: %v", c.Name(), err)
+				if err := poll(time.Minute, func() error {
+					_, err := c.Lookup([]byte(key))
+					return err
+				}); err != nil {
+					t.Error(err)
 				}
 			}
 		}
