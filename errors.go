@@ -1,6 +1,7 @@
 package concord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
 	case protocol.NotInRing:
 		a.Err = ErrNotJoined
 	default:
-		a.Err = fmt.Errorf("%w: %v", ErrBusy, r.Reason)
+		a.Err = fmt.Errorf("%w: %s", ErrBusy, cmp.Or(r.Detail, r.Reason.String()))
 	}
 	return a
 }

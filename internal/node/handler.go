@@ -115,6 +115,8 @@ func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id 
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "a lookup that goes in a loop"}
 	}
 	defer n.loops.leave(id)
+	ctx, cancel := context.WithTimeout(ctx, timeoutSlow) // the caller need not have a limit
+	defer cancel()
 	r, err := n.Lookup(ctx, id, routing.Options{})
 	if err != nil {
 		if s := n.Snapshot(); s.Table == nil {

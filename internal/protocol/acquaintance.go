@@ -46,6 +46,10 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 		switch {
 		case a.Member == x:
 			return a
+		case names(a.Member, x):
+			a.Member = x // the same, in full
+			m.dirty = true
+			return a
 		case x.Incarnation > a.Incarnation, x.Older() && a.Older():
 			*a = acquaintance{Member: x} // a new life: what was known of the old does not apply
 			m.dirty = true
@@ -125,6 +129,56 @@ func (m *Machine) class(id uint64) int {
 	return bits.Len64((id - m.self.ID) & (^uint64(0) >> (64 - m.cfg.Bits)))
 }
 
+// names reports whether x, as another named it, is y, as it named itself: an
+// older member names members of ours without their incarnation.
+func names(x, y ring.Member) bool {
+	return x == y || x.Older() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
+}
+
+// complete gives the members that a reply names without an incarnation the one
+// that is known of them, so that they are taken for who they are and not for
+// older members. This member itself counts as known only to an older one: to one
+// of ours, who names it so, it has yet to say who it is.
+func (m *Machine) complete(r *Reply) {
+	known := func(x ring.Member) ring.Member {
+		switch {
+		case !x.Older():
+			return x
+		case x.ID == m.self.ID:
+			if r.State.Self.Incarnation == 0 && names(x, m.self) {
+				return m.self
+			}
+			return x
+		case names(x, m.pred):
+			return m.pred
+		}
+		for _, s := range m.succ {
+			if names(x, s) && !s.Older() {
+				return s
+			}
+		}
+		for i := range m.acq {
+			if names(x, m.acq[i].Member) {
+				return m.acq[i].Member
+			}
+		}
+		return x
+	}
+	all := func(list []ring.Member) []ring.Member {
+		if !slices.ContainsFunc(list, ring.Member.Older) {
+			return list
+		}
+		list = slices.Clone(list)
+		for i := range list {
+			list[i] = known(list[i])
+		}
+		return list
+	}
+	r.State.Pred = known(r.State.Pred)
+	r.State.Succ = all(r.State.Succ)
+	r.Closer = all(r.Closer)
+}
+
 // hearsay remembers a member that somebody named.
 func (m *Machine) hearsay(x ring.Member) { m.remember(x, false) }
 
@@ -193,6 +247,7 @@ func (m *Machine) heard(x ring.Member) {
 
 // met notes that x answered at the address that it advertises.
 func (m *Machine) met(x ring.Member) {
+	m.recognize(x)
 	m.heard(x)
 	if a := m.acquaintance(x); a != nil {
 		a.met = true

@@ -122,6 +122,10 @@ func (m *Machine) approachAnswer(a Answer) {
 		op.asked = x
 		m.rememberPending(x)
 	}
+	if names(x, st.Self) {
+		x = st.Self
+		op.asked = x
+	}
 	if st.Self != x {
 		// It goes by another address or name than those it was asked under.
 		m.forget(x)

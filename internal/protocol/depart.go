@@ -110,6 +110,7 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 		m.respond(token, Refusal{})
 		return
 	}
+	m.recognize(x)
 	m.forget(x)
 	for _, y := range req.Succ {
 		m.hearsay(y)

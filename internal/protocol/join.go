@@ -21,7 +21,7 @@ type joining struct {
 	rest    []ring.Member // seeking: those still to be asked
 	before  ring.Member   // the member before, which knows of us no more than that
 	after   []ring.Member // candidates for the successor, nearest first
-	tried   []ring.Member // successors that named a nearer predecessor
+	tried   []ring.Member // successors that named a nearer predecessor, or failed
 	nearer  ring.Member   // the one named last
 	rival   ring.Member   // the member that has our identifier
 	causes  []JoinCause
@@ -63,6 +63,10 @@ func (m *Machine) joinVia() {
 
 func (m *Machine) joinFailed() {
 	causes := m.join.causes
+	if len(causes) == 0 {
+		// Everybody answered, and nobody knew the way: the ring is changing.
+		causes = []JoinCause{{At: m.join.asked, Refusal: Refusal{Reason: Busy, Detail: "nobody nearer to the joiner's place is known"}}}
+	}
 	m.outside()
 	m.last = append(m.last, JoinDone{Causes: causes})
 }
@@ -101,8 +105,12 @@ func (m *Machine) joinAnswer(a Answer) {
 			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, false)
 			return
 		}
-	} else if !j.asked.Anyone() && !a.Reply.State.Self.IsZero() && a.Reply.State.Self != j.asked {
-		a.Failure = &Failure{Kind: WrongMember, By: a.Reply.State.Self}
+	} else if self := a.Reply.State.Self; !j.asked.Anyone() && !self.IsZero() {
+		if !names(j.asked, self) {
+			a.Failure = &Failure{Kind: WrongMember, By: self}
+		} else {
+			j.asked = self
+		}
 	}
 	switch j.stage {
 	case seeking:
@@ -160,7 +168,7 @@ func (m *Machine) sought(a Answer) {
 		if len(j.after) == 0 {
 			j.after = []ring.Member{st.Self}
 		}
-		if slices.Contains(j.tried, j.after[0]) && !j.nearer.IsZero() {
+		if !j.nearer.IsZero() && slices.ContainsFunc(j.tried, func(x ring.Member) bool { return names(j.after[0], x) }) {
 			// The member before does not know yet of the one that the
 			// successor named: go to that one.
 			j.after = slices.Insert(j.after, 0, j.nearer)
@@ -208,6 +216,7 @@ func (m *Machine) challenge(rival ring.Member) {
 
 func (m *Machine) challenged(a Answer) {
 	j := &m.join
+	j.rival = j.asked // in full, if an older member had named it
 	f := a.Failure
 	switch {
 	case f == nil && a.Reply.State.Phase.InRing():
@@ -264,14 +273,21 @@ func (m *Machine) surveyed(a Answer) {
 		if a.Failure == nil {
 			a.Failure = &Failure{Kind: NotJoined, By: s}
 		}
+		j.tried = append(slices.Clip(j.tried), s)
 		m.joinCause(JoinCause{At: s, Failure: a.Failure})
 		m.joinAfter()
 		return
 	}
 	st := a.Reply.State
 	m.learn(st)
-	if p := st.Pred; !p.IsZero() && p.ID != m.self.ID && ring.Between(m.self.ID, p.ID, s.ID) {
-		j.after = slices.Insert(j.after, 0, p)
+	if !s.Older() {
+		// An older member had named it; it can be notified.
+		j.after = slices.Insert(j.after, 0, s)
+		m.joinAfter()
+		return
+	}
+	if p := st.Pred; !p.IsZero() && p.ID != m.self.ID && ring.Between(m.self.ID, p.ID, s.ID) && !slices.Contains(j.tried, p) {
+		j.after = slices.Insert(j.after, 0, p, s) // s after all, if p does not answer
 		m.joinAfter()
 		return
 	}
@@ -286,6 +302,7 @@ func (m *Machine) joinNotified(a Answer) {
 	j := &m.join
 	s := j.asked
 	if a.Failure != nil {
+		j.tried = append(slices.Clip(j.tried), s)
 		m.joinCause(JoinCause{At: s, Failure: a.Failure})
 		m.joinAfter()
 		return

@@ -230,6 +230,7 @@ func (m *Machine) answer(a Answer) {
 	if a.Failure != nil && a.Failure.Kind == WrongMember {
 		m.hearsay(a.Failure.By)
 	}
+	m.complete(&a.Reply)
 	switch {
 	case m.approach.open && a.Call == m.approach.call:
 		m.approachAnswer(a)

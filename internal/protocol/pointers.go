@@ -66,6 +66,19 @@ func head(list []ring.Member) ring.Member {
 	return list[0]
 }
 
+// recognize notes in the list that x, which an older member had named there
+// without its incarnation, has answered with it.
+func (m *Machine) recognize(x ring.Member) {
+	i := slices.IndexFunc(m.succ, func(s ring.Member) bool { return s != x && names(s, x) })
+	if i < 0 {
+		return
+	}
+	m.succ = slices.Clone(m.succ)
+	m.succ[i] = x
+	m.version++
+	m.dirty = true
+}
+
 // dropSucc takes x out of the list, without putting anyone in its place.
 func (m *Machine) dropSucc(x ring.Member) {
 	i := slices.Index(m.succ, x)
