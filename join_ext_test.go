@@ -443,3 +443,11 @@ func TestJoinOverIPv6(t *testing.T) {
 	join(t, b, a.Address())
 	awaitIdeal(t, []*concord.Concord{a, b})
 }
+
+func TestJoinErrorSaysWhatBecameOfEveryAddress(t *testing.T) {
+	c := start(t, "joiner")
+	idle, dead := start(t, "idle"), nobody(t)
+	err := joinFor(t, c, short, idle.Address(), dead, "malformed", c.Address())
+	wantErr(t, "Join", err, context.DeadlineExceeded, concord.ErrNotJoined, concord.ErrUnavailable, concord.ErrSelf)
+	mentions(t, err, idle.Address(), dead, "malformed", c.Address())
+}

@@ -217,6 +217,7 @@ func TestStopAtAnyTime(t *testing.T) {
 			func() { c.Reject([]byte("key"), serverOf(ring[1])) },
 			func() { c.Stop() },
 			func() { c.Stop() },
+			func() { c.Leave(t.Context()) },
 			func() { c.Start() },
 		} {
 			wg.Go(func() {
@@ -362,5 +363,23 @@ func TestStopEndsLookup(t *testing.T) {
 	c.Stop()
 	if err := receive(t, found, patience, "the lookup"); err != nil && !errors.Is(err, concord.ErrStopped) {
 		t.Errorf("got %v, want nothing or %v", err, concord.ErrStopped)
+	}
+}
+
+func TestLeaveMoreThanOnceAtTheSameTime(t *testing.T) {
+	for range 50 {
+		c := start(t, "node")
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		for range 8 {
+			wg.Go(func() {
+				<-begin
+				if err := c.Leave(t.Context()); err != nil && !errors.Is(err, concord.ErrStopped) {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		within(t, patience, "Leave", wg.Wait)
 	}
 }
