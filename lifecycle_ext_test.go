@@ -250,6 +250,8 @@ func TestRingLeavesAllAtOnce(t *testing.T) {
 	t.Logf("all left in %v", time.Since(began))
 }
 
+// Members that are not its neighbours may name it for a moment longer, so only
+// the owner's own word is asked for.
 func TestLeaveHandsOverWithoutWrongAnswers(t *testing.T) {
 	members := newRing(t, 4)
 	rest := []*concord.Concord{members[0], members[2], members[3]}
@@ -259,7 +261,7 @@ func TestLeaveHandsOverWithoutWrongAnswers(t *testing.T) {
 	for i := range 50 {
 		key := fmt.Sprintf("key%d", i)
 		for _, c := range rest {
-			if got, want := lookup(t, c, key), ownerOf(rest, idOf(key)); got != want {
+			if got, want := lookup(t, c, key, concord.Fresh()), ownerOf(rest, idOf(key)); got != want {
 				t.Errorf("%s: %q: %v, want %v", c.Name(), key, got, want)
 			}
 		}
