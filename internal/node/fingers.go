@@ -13,19 +13,33 @@ import (
 // that joins is a finger of all who need it after at most so many and one.
 const fingerRounds = 3
 
-// tendFingers looks the fingers up: all of them within a round of the member's
-// joining, a part in every round from then on.
+// fingerPatience is for how many rounds a member that has joined waits for its
+// neighbours to settle before it looks its fingers up for the first time: while
+// many join at once, what is found is wrong a moment later.
+const fingerPatience = 3
+
+// tendFingers looks the fingers up: all of them when the member has joined and
+// its neighbours have settled, a part in every round from then on.
 func (n *Node) tendFingers() {
 	timer := time.NewTimer(n.cfg.Interval)
 	defer timer.Stop()
-	for first := true; ; {
+	var version uint64
+	for waited := 0; ; {
 		select {
 		case <-timer.C:
 		case <-n.ctx.Done():
 			return
 		}
-		all := first
-		first = first && n.Snapshot().Table == nil
+		all := false
+		if snap := n.Snapshot(); waited <= fingerPatience && snap.Table != nil {
+			settled := snap.View.Version == version
+			version = snap.View.Version
+			if waited++; !settled && waited < fingerPatience {
+				timer.Reset(n.cfg.Interval)
+				continue
+			}
+			all, waited = true, fingerPatience+1
+		}
 		n.mu.Lock()
 		steps := (len(n.fingers.Distinct()) + fingerRounds) / fingerRounds
 		n.mu.Unlock()

@@ -16,6 +16,8 @@ type acquaintance struct {
 	pending bool
 	// met: it has answered, in this life, at the address that it advertises.
 	met bool
+	// outside: it was not, or not yet, in the ring when last heard of.
+	outside bool
 	// silent counts how often in a row it did not answer.
 	silent uint8
 	// next is the round before which it is not asked on our own account.
@@ -219,7 +221,7 @@ func (m *Machine) vouched(x ring.Member) {
 	m.rememberPending(x)
 }
 
-// heard notes that x itself spoke. One that had been silent may have been cut
+// heard notes that x itself spoke, as a member of the ring. One that had been silent may have been cut
 // off, with others: it is pending again.
 func (m *Machine) heard(x ring.Member) {
 	if x.ID == m.self.ID && x != m.self && x.Name != "" {
@@ -231,6 +233,10 @@ func (m *Machine) heard(x ring.Member) {
 		return
 	}
 	a.next = min(a.next, m.round)
+	if a.outside {
+		a.outside = false
+		m.dirty = true
+	}
 	if a.silent > 0 {
 		a.silent = 0
 		a.pending = !m.inView(x)
@@ -291,11 +297,20 @@ func (m *Machine) forget(x ring.Member) {
 	m.dirty = true
 }
 
-// postpone keeps x but does not ask it again in this round.
+// postpone keeps x, which is alive and in no ring, but does not ask it again in
+// this round, nor send others to it.
 func (m *Machine) postpone(x ring.Member) {
 	if a := m.acquaintance(x); a != nil {
 		a.next = m.round + 1
+		a.outside = true
+		m.dirty = true
 	}
+}
+
+// inRing reports whether x may be named to others as a member to be asked.
+func (m *Machine) inRing(x ring.Member) bool {
+	a := m.acquaintance(x)
+	return a == nil || a.silent == 0 && !a.outside
 }
 
 // eligible reports whether x may be asked on our own account now.

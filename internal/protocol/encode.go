@@ -83,7 +83,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	for i := range acq {
 		a := &acq[i]
 		b = append(b, e.Member(a.Member), min(a.silent, 3))
-		flags(a.pending, a.met)
+		flags(a.pending, a.met, a.outside)
 		ahead(a.next)
 	}
 	b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)))

@@ -74,7 +74,7 @@ func (m *Machine) joinFailed() {
 func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient bool) {
 	j := &m.join
 	j.stage, j.asked, j.attempt = stage, x, 0
-	if j.steps++; j.steps > maxSteps {
+	if j.steps++; j.steps > maxJoinSteps {
 		m.joinCause(JoinCause{At: x, Refusal: Refusal{Reason: Busy}})
 		m.joinFailed()
 		return
@@ -304,6 +304,10 @@ func (m *Machine) joinNotified(a Answer) {
 	if a.Failure != nil {
 		j.tried = append(slices.Clip(j.tried), s)
 		m.joinCause(JoinCause{At: s, Failure: a.Failure})
+		if a.Failure.Kind == NotJoined {
+			m.joinFailed() // it is on its way in: come back when it is there
+			return
+		}
 		m.joinAfter()
 		return
 	}
@@ -349,7 +353,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 // considered it.
 func (m *Machine) introduce() {
 	j := &m.join
-	if j.before.IsZero() || j.before.Older() || j.before.ID == m.self.ID {
+	if j.before.IsZero() || j.before.Older() || j.before.ID == m.self.ID || j.steps >= maxJoinSteps {
 		m.joined()
 		return
 	}
@@ -359,6 +363,13 @@ func (m *Machine) introduce() {
 func (m *Machine) joinIntroduced(a Answer) {
 	st := a.Reply.State
 	q := m.join.before
+	if h := st.Head(); a.Failure == nil && !h.IsZero() && ring.Between(q.ID, h.ID, m.self.ID) {
+		// Another has come between: that one is the member before.
+		m.learn(st)
+		m.join.before = h
+		m.introduce()
+		return
+	}
 	m.joined()
 	if a.Failure != nil {
 		return // it will find out by stabilizing
@@ -374,6 +385,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 func (m *Machine) joined() {
 	m.join = joining{}
 	m.last = append(m.last, JoinDone{})
+	m.kick() // the list may have grown since the successor gave it
 }
 
 // JoinCauses lists why the open join has not succeeded yet.

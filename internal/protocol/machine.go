@@ -14,6 +14,7 @@ const (
 	maxWaiters        = 64 // introductions and leaves to be acknowledged
 	maxToPlace        = 16 // pending members for whom there was no room
 	maxSteps          = 64 // questions of one operation
+	maxJoinSteps      = 40 // questions of one attempt to join
 	placementsPerRnd  = 4
 )
 
@@ -278,8 +279,10 @@ func (m *Machine) notified(r Reply) {
 }
 
 func (m *Machine) asked(a Asked) {
-	m.heard(a.From)
 	req := a.Request
+	if joiner := req.Kind == Seek || req.Joining; !joiner {
+		m.heard(a.From)
+	}
 	if req.Kind == AskRing {
 		m.respond(a.Token, Refusal{})
 		return

@@ -60,11 +60,13 @@ func (m *Machine) closer(id uint64) []ring.Member {
 		}
 	}
 	for i := range m.acq {
-		if m.acq[i].silent == 0 {
+		if m.acq[i].silent == 0 && !m.acq[i].outside {
 			add(m.acq[i].Member)
 		}
 	}
-	add(m.pred)
+	if m.inRing(m.pred) {
+		add(m.pred)
+	}
 	for _, x := range m.succ {
 		add(x)
 	}

@@ -53,10 +53,18 @@ func (m *Machine) setSucc(list []ring.Member) {
 			m.outOfView(x)
 		}
 	}
-	keep := m.cfg.Successors - 1
-	if !m.pred.IsZero() && m.pred != m.head() && !slices.Equal(old[:min(keep, len(old))], list[:min(keep, len(list))]) {
+	if !m.pred.IsZero() && !slices.Equal(m.forPred(old), m.forPred(list)) {
 		m.tell(m.pred, Request{Kind: Changed})
 	}
+}
+
+// forPred is the part of a list that the predecessor takes over.
+func (m *Machine) forPred(list []ring.Member) []ring.Member {
+	n := min(m.cfg.Successors-1, len(list))
+	if i := slices.Index(list[:n], m.pred); i >= 0 {
+		n = i
+	}
+	return list[:n]
 }
 
 func head(list []ring.Member) ring.Member {
@@ -163,10 +171,11 @@ func (m *Machine) settle() {
 	}
 	for i := range m.acq {
 		a := &m.acq[i]
-		if a.silent == 0 {
-			v.Known = append(v.Known, a.Member)
-		} else {
+		switch {
+		case a.silent > 0:
 			v.Silent++
+		case !a.outside:
+			v.Known = append(v.Known, a.Member)
 		}
 		if a.pending {
 			v.Pending++

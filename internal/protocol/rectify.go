@@ -226,6 +226,9 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 	}
 	r.met = true
 	m.met(r.n)
+	if st.Phase == Joining {
+		m.postpone(r.n)
+	}
 	m.learn(st)
 	m.advance(i)
 }
