@@ -183,7 +183,7 @@ func splitAddr(addr string) (string, error) {
 // wildcard reports whether host stands for all interfaces.
 func wildcard(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
+	return host == "" || err == nil && ip.Unmap().IsUnspecified()
 }
 
 // advertised is the address that the others are told, given the bound one.

@@ -2,9 +2,9 @@ package concord
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +31,8 @@ var (
 	// has yielded to it.
 	ErrSuperseded = errors.New("concord: superseded by a later member of the same name")
 
+	// ErrAddress: what was given to Join is not host:port, or nothing was given.
+	ErrAddress = errors.New("concord: not an address")
 	// ErrSelf: an address given to Join is this member's own.
 	ErrSelf = errors.New("concord: the address is this member's own")
 	// ErrNameTaken: a live member has this name.
@@ -155,8 +157,6 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 			return ErrSelf
 		}
 		return ErrNotJoined
-	case protocol.Cancelled:
-		return fmt.Errorf("%w: %w", context.Canceled, f)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, f)
 }
@@ -180,7 +180,8 @@ type Hop struct {
 	Server Server
 	// Took is the time until it answered or was given up.
 	Took time.Duration
-	// Err is nil if it answered.
+	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined or
+	// ErrDifferentRing.
 	Err error
 }
 
@@ -210,9 +211,14 @@ func lookupError(key []byte, err error) error {
 	if !errors.As(err, &le) {
 		return publicError(err)
 	}
-	out := &LookupError{Key: key, Id: le.ID, Err: publicError(le.Err)}
+	out := &LookupError{Key: slices.Clone(key), Id: le.ID, Err: publicError(le.Err)}
 	for _, h := range le.Hops {
-		out.Hops = append(out.Hops, Hop{Server: server(h.Member), Took: h.Took, Err: h.Err})
+		hop := Hop{Server: server(h.Member), Took: h.Took}
+		var f *protocol.Failure
+		if errors.As(h.Err, &f) {
+			hop.Err = failureError(f, ring.Member{})
+		}
+		out.Hops = append(out.Hops, hop)
 	}
 	return out
 }

@@ -23,7 +23,8 @@ const joinTimeout = 30 * time.Second
 // and including End. Start == End is the whole circle, except in the zero Range
 // of a member that has no range, see [Concord.Range].
 type Range struct {
-	Start, End uint64
+	Start uint64 `json:"start"`
+	End   uint64 `json:"end"`
 }
 
 // Contains reports whether the identifier lies on the arc.
@@ -33,9 +34,9 @@ func (r Range) Contains(id uint64) bool {
 
 // Server is a member as the others know it.
 type Server struct {
-	Name    string
-	Id      uint64
-	Address string
+	Name    string `json:"name"`
+	Id      uint64 `json:"id"`
+	Address string `json:"address"`
 }
 
 // Concord is one member of a ring. Make it with New. Its methods may be called
@@ -46,6 +47,8 @@ type Concord struct {
 	id    uint64
 	// listen opens the transport; tests put another in its place.
 	listen func(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error)
+
+	calls sync.Mutex // held during a call of OnRangeChange
 
 	mu      sync.Mutex
 	node    *node.Node // nil before Start
@@ -58,10 +61,7 @@ type Concord struct {
 // what is wrong with cfg is an error of Start. Name and Id are known from now
 // on.
 func New(cfg Config) *Concord {
-	if cfg.TLS != nil {
-		clone := *cfg.TLS
-		cfg.TLS = &clone
-	}
+	cfg.TLS = cfg.TLS.clone()
 	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC}
 	c.id = c.space.ID([]byte(cfg.Name))
 	return c
@@ -90,7 +90,10 @@ func (c *Concord) Start() error {
 	if err := c.cfg.validate(); err != nil {
 		return err
 	}
-	server, client := c.cfg.TLS.halves()
+	var server, client *tls.Config
+	if c.cfg.TLS != nil {
+		server, client = c.cfg.TLS.Server, c.cfg.TLS.Client
+	}
 	tr, err := c.listen(c.cfg.BindAddr, server, client, &c.cfg)
 	if err != nil {
 		return &ConfigError{Field: "BindAddr", Err: err}
@@ -106,7 +109,12 @@ func (c *Concord) Start() error {
 	}
 	var onRange func(ring.Arc)
 	if f := c.cfg.OnRangeChange; f != nil {
-		onRange = func(a ring.Arc) { f(Range{Start: a.After, End: a.To}) }
+		onRange = func(a ring.Arc) {
+			// A call of a former life may still run.
+			c.calls.Lock()
+			defer c.calls.Unlock()
+			f(Range{Start: a.After, End: a.To})
+		}
 	}
 	var former uint64
 	if c.node != nil {
@@ -211,7 +219,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 	for _, a := range addrs {
 		switch err := ring.CheckAddress(a); {
 		case err != nil:
-			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("concord: %w", err)})
+			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("%w: %w", ErrAddress, err)})
 		case a == c.Address():
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Other: c.self(), Err: ErrSelf})
 		default:
@@ -220,7 +228,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 	}
 	if len(usable) == 0 {
 		if len(addrs) == 0 {
-			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("concord: no address given")}}
+			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("%w: none given", ErrAddress)}}
 		}
 		return out
 	}

@@ -7,7 +7,7 @@ import (
 
 // TLSConfig is the configuration of both directions of mutual TLS. Every member
 // is server and client at once, so both halves are required. The configurations
-// are cloned.
+// are cloned by New.
 //
 // Any certificate that the other side's CA accepts may take part under any
 // member name: names are not bound to certificates.
@@ -53,10 +53,11 @@ func (c *TLSConfig) validate() []error {
 	return errs
 }
 
-// halves returns clones of both configurations, nil for plaintext.
-func (c *TLSConfig) halves() (server, client *tls.Config) {
+// clone copies both halves, so that what the caller does to its own later
+// changes nothing here.
+func (c *TLSConfig) clone() *TLSConfig {
 	if c == nil {
-		return nil, nil
+		return nil
 	}
-	return c.Server.Clone(), c.Client.Clone()
+	return &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone()}
 }

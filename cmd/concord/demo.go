@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
-	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // What the demo waits for, and what it calls wrong.
@@ -349,7 +348,7 @@ func (d *demo) ask(ctx context.Context, c *child, command string) (controlAnswer
 
 // truth is the owner of a key among the members alive.
 func (d *demo) truth(key string) concord.Server {
-	id := ring.SHA256([]byte(key))
+	id := concord.New(concord.Config{Name: key}).Id()
 	for _, c := range d.members {
 		if c.self.Id >= id { // they are sorted, and start again after the end
 			return c.self

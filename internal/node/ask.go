@@ -45,7 +45,7 @@ func (n *Node) ask(e protocol.Ask) {
 		}
 		n.stepLocked(protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {
-			n.heed(e.To.ID, f)
+			n.heed(e.To.Life(), f)
 		}
 	})
 }
@@ -93,14 +93,14 @@ func (n *Node) measure(addr string, took time.Duration, f *protocol.Failure, slo
 }
 
 // heed notes for lookups whether a member answers.
-func (n *Node) heed(id uint64, f *protocol.Failure) {
+func (n *Node) heed(life ring.Life, f *protocol.Failure) {
 	if f == nil {
-		n.peers.clear(id)
+		n.peers.clear(life)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		n.peers.suspect(id, n.now(), n.suspicion(), false)
+		n.peers.suspect(life, n.now(), n.suspicion(), false)
 	}
 }
 
@@ -117,7 +117,10 @@ func (n *Node) route(ctx context.Context, to ring.Member, q routing.Query) (rout
 	}
 	n.measure(to.Addr, time.Since(sent), f, false)
 	if to.Name != "" {
-		n.heed(to.ID, f)
+		n.heed(to.Life(), f)
+		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
+			n.step(protocol.Lost{Addr: to.Addr, Gone: true})
+		}
 	}
 	if f != nil {
 		return routing.Answer{}, f

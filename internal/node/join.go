@@ -59,6 +59,7 @@ func describe(c protocol.JoinCause) string {
 func (n *Node) Join(ctx context.Context, addrs []string) error {
 	delay := joinDelayMin
 	var last []protocol.JoinCause
+	again := false // the attempt before ended because nobody reached this member
 	for {
 		causes, err := n.joinOnce(ctx, addrs)
 		if err != nil {
@@ -67,9 +68,11 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 		if causes == nil {
 			return nil
 		}
-		if hopeless(causes) {
+		unreached := slices.ContainsFunc(causes, func(c protocol.JoinCause) bool { return c.Refusal.Reason == protocol.NotReached })
+		if n.hopeless(causes, unreached && again) {
 			return &JoinError{Causes: causes}
 		}
+		again = unreached
 		last = causes
 		n.counters.joinRetries.Add(1)
 		select {
@@ -88,15 +91,25 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 }
 
 // hopeless reports whether a cause that trying again cannot mend ended the
-// attempt. One address of another kind of ring does not, while others may be
-// right.
-func hopeless(causes []protocol.JoinCause) bool {
+// attempt. One address of another kind of ring, or of this member itself, does
+// not, while others may be right; nor does not being reached, before it has
+// happened twice.
+func (n *Node) hopeless(causes []protocol.JoinCause, unreached bool) bool {
+	self := n.Snapshot().View.Self
 	all := true
 	for _, c := range causes {
-		if c.Permanent() && c.Failure == nil {
+		switch f := c.Failure; {
+		case f == nil && c.Refusal.Reason == protocol.NotReached:
+			if unreached {
+				return true
+			}
+			all = false
+		case f == nil && c.Permanent():
 			return true
+		case f != nil && f.Kind == protocol.NotJoined && f.By == self:
+		default:
+			all = all && c.Permanent()
 		}
-		all = all && c.Permanent()
 	}
 	return all
 }

@@ -115,7 +115,8 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 				if ctx.Err() != nil {
 					return fail(ctx.Err())
 				}
-				s.Silent()
+				f := failure(err)
+				s.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember)
 				continue
 			}
 			s.Answered(a)

@@ -39,11 +39,13 @@ type Node struct {
 	peers *peers
 
 	// ctx ends with the node's life; wg counts its goroutines.
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	timer  *time.Timer
-	notify *notifier
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	timer   *time.Timer
+	onRange serial                   // calls of OnRange
+	journal serial                   // calls of the log handler
+	newest  atomic.Pointer[ring.Arc] // the range to be told of next
 
 	snap atomic.Pointer[Snapshot]
 
@@ -93,6 +95,8 @@ func New(cfg Config, tr transport.Transport) *Node {
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
 		changed:  make(chan struct{}),
+		onRange:  serial{most: 1},
+		journal:  serial{most: 1024},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.machine = protocol.New(cfg.Self, protocol.Config{
@@ -100,7 +104,6 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}, cfg.Seed)
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
-	n.notify = newNotifier(cfg.OnRange)
 	n.timer = time.NewTimer(time.Hour)
 	n.timer.Stop()
 	tr.Broken(n.broken)
@@ -163,7 +166,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 			n.counters.ranges.Add(1)
 			n.logRange(e)
 			if e.HasNew {
-				n.notify.put(e.New)
+				n.tellRange(e.New)
 			}
 		case protocol.JoinDone:
 			if n.joinDone != nil {
@@ -209,7 +212,21 @@ func (n *Node) rebuild() {
 func (n *Node) routes(v *protocol.View) []ring.Member {
 	avoid, _ := n.peers.avoid(n.now())
 	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
-		return slices.Contains(avoid, x.ID)
+		return slices.Contains(avoid, x.Life())
+	})
+}
+
+// tellRange lets OnRange be called with the newest range. A call that waits to
+// be made is told the newest range then.
+func (n *Node) tellRange(r ring.Arc) {
+	if n.cfg.OnRange == nil {
+		return
+	}
+	n.newest.Store(&r)
+	n.onRange.put(func() {
+		if r := n.newest.Swap(nil); r != nil {
+			n.cfg.OnRange(*r)
+		}
 	})
 }
 
@@ -224,7 +241,7 @@ func (n *Node) broken(addr string) {
 	}
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.peers.suspect(x.ID, n.now(), n.suspicion(), false)
+			n.peers.suspect(x.Life(), n.now(), n.suspicion(), false)
 			n.rebuild()
 			break
 		}
@@ -246,8 +263,26 @@ func (n *Node) Create() bool {
 
 // Reject notes that a member named as an owner did not serve.
 func (n *Node) Reject(x ring.Member) {
-	n.peers.suspect(x.ID, n.now(), n.suspicion(), true)
+	// Its incarnation is not known to whoever rejects it.
+	for _, y := range n.namesakes(x) {
+		n.peers.suspect(y.Life(), n.now(), n.suspicion(), true)
+	}
 	n.step(protocol.Lost{Addr: x.Addr})
+}
+
+// namesakes are the lives of x that the node knows.
+func (n *Node) namesakes(x ring.Member) []ring.Member {
+	t := n.Snapshot().Table
+	if t == nil {
+		return nil
+	}
+	var out []ring.Member
+	for _, y := range t.Near() {
+		if y.ID == x.ID && y.Addr == x.Addr {
+			out = append(out, y)
+		}
+	}
+	return out
 }
 
 // suspicion is how long a member that did not answer is avoided by lookups.
@@ -279,7 +314,8 @@ func (n *Node) Close() {
 	n.mu.Unlock()
 	if first {
 		n.cancel()
-		n.notify.stop()
+		n.onRange.stop()
+		n.journal.stop()
 	}
 	n.tr.Close()
 	n.wg.Wait()

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -37,7 +38,7 @@ type estimate struct {
 }
 
 type suspicion struct {
-	id       uint64
+	life     ring.Life
 	until    time.Duration
 	rejected bool
 }
@@ -92,32 +93,32 @@ func (p *peers) evict() {
 
 // suspect notes that lookups should go round a member for a while, and, if it
 // was rejected as an owner, name it only on its own word.
-func (p *peers) suspect(id uint64, now, while time.Duration, rejected bool) {
+func (p *peers) suspect(life ring.Life, now, while time.Duration, rejected bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var kept []suspicion
 	for _, s := range p.suspected() {
 		switch {
 		case s.until <= now:
-		case s.id == id:
+		case s.life == life:
 			rejected = rejected || s.rejected
 		default:
 			kept = append(kept, s)
 		}
 	}
-	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], suspicion{id, now + while, rejected})
+	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], suspicion{life, now + while, rejected})
 	p.suspects.Store(&kept)
 }
 
 // clear notes that a member answered. That does not say that it serves: what
 // was rejected stays so.
-func (p *peers) clear(id uint64) {
-	if !slices.ContainsFunc(p.suspected(), func(s suspicion) bool { return s.id == id }) {
+func (p *peers) clear(life ring.Life) {
+	if !slices.ContainsFunc(p.suspected(), func(s suspicion) bool { return s.life == life }) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := slices.DeleteFunc(slices.Clone(p.suspected()), func(s suspicion) bool { return s.id == id && !s.rejected })
+	kept := slices.DeleteFunc(slices.Clone(p.suspected()), func(s suspicion) bool { return s.life == life && !s.rejected })
 	p.suspects.Store(&kept)
 }
 
@@ -130,15 +131,15 @@ func (p *peers) suspected() []suspicion {
 
 // avoid lists the members that lookups should go round, and those of them that
 // are owners on their own word only. It takes no lock.
-func (p *peers) avoid(now time.Duration) (ids, rejected []uint64) {
+func (p *peers) avoid(now time.Duration) (lives, rejected []ring.Life) {
 	for _, s := range p.suspected() {
 		if s.until <= now {
 			continue
 		}
-		ids = append(ids, s.id)
+		lives = append(lives, s.life)
 		if s.rejected {
-			rejected = append(rejected, s.id)
+			rejected = append(rejected, s.life)
 		}
 	}
-	return ids, rejected
+	return lives, rejected
 }

@@ -51,8 +51,12 @@ func (n *Node) Counters() Counters {
 // Connections is how many outgoing connections the node's transport has.
 func (n *Node) Connections() int { return n.tr.Connections() }
 
-// logChange logs how a member's pointers changed.
+// logChange logs how a member's pointers changed, outside the lock.
 func (n *Node) logChange(old, now *protocol.View) {
+	n.journal.put(func() { n.logViews(old, now) })
+}
+
+func (n *Node) logViews(old, now *protocol.View) {
 	if old.Phase != now.Phase {
 		n.log.Info("phase changed", slog.String("old", old.Phase.String()), slog.String("new", now.Phase.String()))
 	}
@@ -69,6 +73,10 @@ func (n *Node) logChange(old, now *protocol.View) {
 }
 
 func (n *Node) logRange(e protocol.RangeChanged) {
+	n.journal.put(func() { n.logArcs(e) })
+}
+
+func (n *Node) logArcs(e protocol.RangeChanged) {
 	n.log.Info("range changed",
 		slog.Group("old", slog.Uint64("start", e.Old.After), slog.Uint64("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", slog.Uint64("start", e.New.After), slog.Uint64("end", e.New.To), slog.Bool("held", e.HasNew)),

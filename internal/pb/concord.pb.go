@@ -1022,9 +1022,9 @@ type RouteReq struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Request *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
-	// Identifiers of members that the caller found silent, at most 32. They are
-	// not named as closer members.
-	Avoid         []uint64 `protobuf:"varint,17,rep,packed,name=avoid,proto3" json:"avoid,omitempty"`
+	// Members that the caller found silent, at most 32. They are not named as
+	// closer members.
+	Avoid         []*Target `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,7 +1073,7 @@ func (x *RouteReq) GetRequest() *Request {
 	return nil
 }
 
-func (x *RouteReq) GetAvoid() []uint64 {
+func (x *RouteReq) GetAvoid() []*Target {
 	if x != nil {
 		return x.Avoid
 	}
@@ -1743,11 +1743,11 @@ const file_concord_proto_rawDesc = "" +
 	"\x0fREASON_OUTDATED\x10\x04\x12\x0f\n" +
 	"\vREASON_BUSY\x10\x05\x12\x15\n" +
 	"\x11REASON_NOT_JOINED\x10\x06B\b\n" +
-	"\x06_other\"\\\n" +
+	"\x06_other\"m\n" +
 	"\bRouteReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
-	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12\x14\n" +
-	"\x05avoid\x18\x11 \x03(\x04R\x05avoid\"\x85\x03\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12%\n" +
+	"\x05avoid\x18\x11 \x03(\v2\x0f.concord.TargetR\x05avoid\"\x85\x03\n" +
 	"\tRouteResp\x124\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1a.concord.RouteResp.VerdictR\averdict\x12*\n" +
 	"\x05owner\x18\x02 \x01(\v2\x0f.concord.ServerH\x00R\x05owner\x88\x01\x01\x12#\n" +
@@ -1880,48 +1880,49 @@ var file_concord_proto_depIdxs = []int32{
 	1,  // 14: concord.Refusal.reason:type_name -> concord.Refusal.Reason
 	6,  // 15: concord.Refusal.other:type_name -> concord.Server
 	8,  // 16: concord.RouteReq.request:type_name -> concord.Request
-	2,  // 17: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	6,  // 18: concord.RouteResp.owner:type_name -> concord.Server
-	18, // 19: concord.RouteResp.arc:type_name -> concord.Arc
-	6,  // 20: concord.RouteResp.closer:type_name -> concord.Server
-	11, // 21: concord.RouteResp.answer:type_name -> concord.Answer
-	6,  // 22: concord.PlaceReq.subject:type_name -> concord.Server
-	8,  // 23: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 24: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	6,  // 25: concord.PlaceResp.closer:type_name -> concord.Server
-	7,  // 26: concord.PlaceResp.ring:type_name -> concord.Ring
-	11, // 27: concord.PlaceResp.answer:type_name -> concord.Answer
-	6,  // 28: concord.IntroduceReq.subject:type_name -> concord.Server
-	8,  // 29: concord.IntroduceReq.request:type_name -> concord.Request
-	8,  // 30: concord.ChangedReq.request:type_name -> concord.Request
-	6,  // 31: concord.LeaveReq.predecessor:type_name -> concord.Server
-	6,  // 32: concord.LeaveReq.successors:type_name -> concord.Server
-	8,  // 33: concord.LeaveReq.request:type_name -> concord.Request
-	6,  // 34: concord.WrongMember.answerer:type_name -> concord.Server
-	6,  // 35: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 36: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 37: concord.NotJoined.answerer:type_name -> concord.Server
-	4,  // 38: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	12, // 39: concord.ChordService.GetRing:input_type -> concord.RingReq
-	13, // 40: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	16, // 41: concord.ChordService.Route:input_type -> concord.RouteReq
-	19, // 42: concord.ChordService.Place:input_type -> concord.PlaceReq
-	21, // 43: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	22, // 44: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	23, // 45: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	5,  // 46: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 47: concord.ChordService.GetRing:output_type -> concord.Ring
-	14, // 48: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	17, // 49: concord.ChordService.Route:output_type -> concord.RouteResp
-	20, // 50: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 51: concord.ChordService.Introduce:output_type -> concord.Ring
-	27, // 52: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 53: concord.ChordService.Leave:output_type -> concord.Ring
-	46, // [46:54] is the sub-list for method output_type
-	38, // [38:46] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	9,  // 17: concord.RouteReq.avoid:type_name -> concord.Target
+	2,  // 18: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	6,  // 19: concord.RouteResp.owner:type_name -> concord.Server
+	18, // 20: concord.RouteResp.arc:type_name -> concord.Arc
+	6,  // 21: concord.RouteResp.closer:type_name -> concord.Server
+	11, // 22: concord.RouteResp.answer:type_name -> concord.Answer
+	6,  // 23: concord.PlaceReq.subject:type_name -> concord.Server
+	8,  // 24: concord.PlaceReq.request:type_name -> concord.Request
+	3,  // 25: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	6,  // 26: concord.PlaceResp.closer:type_name -> concord.Server
+	7,  // 27: concord.PlaceResp.ring:type_name -> concord.Ring
+	11, // 28: concord.PlaceResp.answer:type_name -> concord.Answer
+	6,  // 29: concord.IntroduceReq.subject:type_name -> concord.Server
+	8,  // 30: concord.IntroduceReq.request:type_name -> concord.Request
+	8,  // 31: concord.ChangedReq.request:type_name -> concord.Request
+	6,  // 32: concord.LeaveReq.predecessor:type_name -> concord.Server
+	6,  // 33: concord.LeaveReq.successors:type_name -> concord.Server
+	8,  // 34: concord.LeaveReq.request:type_name -> concord.Request
+	6,  // 35: concord.WrongMember.answerer:type_name -> concord.Server
+	6,  // 36: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 37: concord.NotJoined.phase:type_name -> concord.Phase
+	6,  // 38: concord.NotJoined.answerer:type_name -> concord.Server
+	4,  // 39: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	12, // 40: concord.ChordService.GetRing:input_type -> concord.RingReq
+	13, // 41: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	16, // 42: concord.ChordService.Route:input_type -> concord.RouteReq
+	19, // 43: concord.ChordService.Place:input_type -> concord.PlaceReq
+	21, // 44: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	22, // 45: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	23, // 46: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	5,  // 47: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	7,  // 48: concord.ChordService.GetRing:output_type -> concord.Ring
+	14, // 49: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	17, // 50: concord.ChordService.Route:output_type -> concord.RouteResp
+	20, // 51: concord.ChordService.Place:output_type -> concord.PlaceResp
+	7,  // 52: concord.ChordService.Introduce:output_type -> concord.Ring
+	27, // 53: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	7,  // 54: concord.ChordService.Leave:output_type -> concord.Ring
+	47, // [47:55] is the sub-list for method output_type
+	39, // [39:47] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }

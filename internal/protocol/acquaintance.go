@@ -52,7 +52,7 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 			a.Member = x // the same, in full
 			m.dirty = true
 			return a
-		case x.Incarnation > a.Incarnation, x.Older() && a.Older():
+		case x.Supersedes(a.Member), x.Older() && a.Older():
 			*a = acquaintance{Member: x} // a new life: what was known of the old does not apply
 			m.dirty = true
 			return a

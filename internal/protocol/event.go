@@ -36,7 +36,10 @@ type (
 	}
 	// Lost: a connection to the address broke, or someone reports that the
 	// member there does not serve. Evidence to look, not to act.
-	Lost struct{ Addr string }
+	Lost struct {
+		Addr string
+		Gone bool // nobody, or somebody else, answers there
+	}
 	// Learned: these members were named in answers to lookups.
 	Learned struct{ Members []ring.Member }
 )

@@ -123,7 +123,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	case Asked:
 		m.asked(ev)
 	case Lost:
-		m.lost(ev.Addr)
+		m.lost(ev)
 	case Learned:
 		for _, x := range ev.Members {
 			m.hearsay(x)
@@ -221,9 +221,17 @@ func (m *Machine) tick() {
 // lost looks after a neighbour to which a connection broke. Only the head
 // matters at once: a predecessor that died is noticed by the member before it,
 // whose notification makes this one look.
-func (m *Machine) lost(addr string) {
-	if m.phase == Joined && len(m.succ) > 0 && m.succ[0].Addr == addr {
+func (m *Machine) lost(ev Lost) {
+	if m.phase != Joined {
+		return
+	}
+	if m.head().Addr == ev.Addr {
 		m.kick()
+	}
+	for i := range m.acq {
+		if a := &m.acq[i]; ev.Gone && a.Addr == ev.Addr && a.silent == 0 && !m.inView(a.Member) {
+			m.silence(a.Member)
+		}
 	}
 }
 

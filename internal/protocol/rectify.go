@@ -191,7 +191,7 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 	case st.Phase == Leaving:
 		m.postpone(p)
 		r.gone, r.left = p, true
-	case st.Phase != Joined:
+	case st.Phase != Joined && st.Phase != Joining: // one on its way in lives
 		m.forget(p)
 		r.gone = p
 	default:
@@ -274,7 +274,7 @@ func (m *Machine) endRectification(i int, refusal Refusal) {
 // noticeRival looks into a member that has this member's identifier and began
 // later.
 func (m *Machine) noticeRival(x ring.Member) {
-	if x.ID == m.self.ID && x != m.self && x.Incarnation > m.self.Incarnation {
+	if x.Supersedes(m.self) {
 		m.meetRival(x)
 	}
 }

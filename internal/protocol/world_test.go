@@ -259,7 +259,14 @@ func (w *world) ideal(limit time.Duration, want int) time.Duration {
 		}
 		w.run(5 * time.Millisecond)
 	}
-	for _, h := range w.order { if len(h.m.rects) > 0 { w.t.Logf("RECTS of %s pred %s:", h.m.self.Name, h.m.pred.Name); for _, r := range h.m.rects { w.t.Logf("RECT n=%s asked=%s call=%d gone=%s steps=%d joining=%v met=%v token=%d", r.n.Name, r.asked.Name, r.call, r.gone.Name, r.steps, r.joining, r.met, r.token) } } }
+	for _, h := range w.order {
+		if len(h.m.rects) > 0 {
+			w.t.Logf("RECTS of %s pred %s:", h.m.self.Name, h.m.pred.Name)
+			for _, r := range h.m.rects {
+				w.t.Logf("RECT n=%s asked=%s call=%d gone=%s steps=%d joining=%v met=%v token=%d", r.n.Name, r.asked.Name, r.call, r.gone.Name, r.steps, r.joining, r.met, r.token)
+			}
+		}
+	}
 	w.t.Fatalf("not ideal after %v: %s\n%s", limit, last, w)
 	return 0
 }

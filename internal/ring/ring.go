@@ -74,10 +74,23 @@ func (m Member) Anyone() bool { return m.Name == "" && m.Addr != "" }
 // Older reports whether m speaks the base contract only.
 func (m Member) Older() bool { return m.Incarnation == 0 && m.Name != "" }
 
-// Supersedes reports whether m is a later life of the name that o bears.
+// Supersedes reports whether m is a later life of the name that o bears. Of two
+// that began at once, the one with the greater address counts as the later.
 func (m Member) Supersedes(o Member) bool {
-	return m.ID == o.ID && m.Incarnation > o.Incarnation && o.Incarnation != 0
+	if m.ID != o.ID || o.Incarnation == 0 {
+		return false
+	}
+	return m.Incarnation > o.Incarnation || m.Incarnation == o.Incarnation && m.Addr > o.Addr
 }
+
+// Life is what tells one life of one member from every other.
+type Life struct {
+	ID          uint64
+	Incarnation uint64
+}
+
+// Life returns m's.
+func (m Member) Life() Life { return Life{ID: m.ID, Incarnation: m.Incarnation} }
 
 func (m Member) String() string {
 	if m.IsZero() {

@@ -17,7 +17,7 @@ type Options struct {
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
 	// Confirm are members that are owners on their own word only.
-	Confirm []uint64
+	Confirm []ring.Life
 }
 
 // Search finds the owner of one identifier by asking member after member, each
@@ -33,7 +33,8 @@ type Search struct {
 	limit  int
 	asked  int
 	silent int // how many of those did not answer
-	avoid  []uint64
+	avoid  []ring.Life
+	gone   []ring.Life   // those of avoid that are known not to be there
 	queue  []ring.Member // nearest before the identifier first
 	owner  ring.Member   // believed, to be asked itself
 	floor  ring.Member   // the closest that has answered
@@ -61,17 +62,18 @@ const (
 
 // NewSearch begins at what t itself knows. Members in avoid are known not to
 // answer; they are named to those asked, and asked themselves only as owners.
-func NewSearch(t *Table, id uint64, opts Options, avoid []uint64, now time.Duration) *Search {
+func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Life, now time.Duration) *Search {
 	s := &Search{id: id, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
 	s.begin(t, now)
 	return s
 }
 
-// Restart begins again at t. What was found silent stays avoided, and what was
-// asked stays counted. An owner that was silent is asked again only if t is
-// news.
+// Restart begins again at t. What was asked stays counted. What was found silent
+// stays avoided, unless t is news and it is not known to be gone.
 func (s *Search) Restart(t *Table, news bool, now time.Duration) {
-	s.again = news
+	if s.again = news; news {
+		s.avoid = append(s.avoid[:0], s.gone...)
+	}
 	s.queue, s.owner, s.floor, s.open = nil, ring.Member{}, ring.Member{}, ring.Member{}
 	s.begin(t, now)
 }
@@ -101,12 +103,12 @@ func (s *Search) take(from ring.Member, a Answer) {
 		a.Owner = from
 		s.finish(a)
 	case Owned:
-		fresh := s.opts.Fresh || slices.Contains(s.opts.Confirm, a.Owner.ID)
+		fresh := s.opts.Fresh || slices.Contains(s.opts.Confirm, a.Owner.Life())
 		if a.Owner == from || !fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
 			s.finish(a)
 			return
 		}
-		if s.again || !slices.Contains(s.avoid, a.Owner.ID) {
+		if s.again || !slices.Contains(s.avoid, a.Owner.Life()) {
 			s.owner, s.again = a.Owner, false
 		}
 	case Closer:
@@ -123,7 +125,7 @@ func (s *Search) finish(a Answer) {
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.ID) {
+	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Life()) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
@@ -178,14 +180,18 @@ func (s *Search) Answered(a Answer) {
 	s.take(x, a)
 }
 
-// Silent notes that the member that Next named did not answer, or cannot.
-func (s *Search) Silent() {
+// Silent notes that the member that Next named did not answer, or cannot. Gone
+// says that it is known not to be there.
+func (s *Search) Silent(gone bool) {
 	s.silent++
-	if id := s.open.ID; !slices.Contains(s.avoid, id) {
+	if x := s.open.Life(); !slices.Contains(s.avoid, x) {
 		if len(s.avoid) >= MaxAvoid {
 			s.avoid = slices.Delete(s.avoid, 0, 1)
 		}
-		s.avoid = append(s.avoid, id)
+		s.avoid = append(s.avoid, x)
+		if gone {
+			s.gone = append(s.gone, x)
+		}
 		s.news = true
 	}
 	if s.open == s.floor {

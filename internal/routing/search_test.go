@@ -96,7 +96,7 @@ func (w *world) search(t *testing.T, from *Table, id uint64, opts Options) (ring
 		case AskNext:
 			table := w.tables[x.ID]
 			if table == nil {
-				s.Silent()
+				s.Silent(true)
 				continue
 			}
 			a := table.Answer(s.Query(), 0)
@@ -183,7 +183,7 @@ func TestFreshSearchEndsAtTheOwner(t *testing.T) {
 			if table := w.tables[x.ID]; table != nil {
 				s.Answered(table.Answer(s.Query(), 0))
 			} else {
-				s.Silent()
+				s.Silent(true)
 			}
 		}
 		if r := s.Result(); r.Verdict != Mine || r.Owner != w.owner(id) || !last.IsZero() && last != r.Owner {
@@ -251,7 +251,7 @@ func TestWholeListDeadIsNotOwnership(t *testing.T) {
 	if step, x := s.Next(); step != AskNext || x != a {
 		t.Fatalf("%v %v", step, x)
 	}
-	s.Silent()
+	s.Silent(true)
 	if step, _ := s.Next(); step != Stuck {
 		t.Errorf("%v, want no answer at all", step)
 	}

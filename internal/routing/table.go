@@ -50,7 +50,7 @@ func NewTable(k Known) *Table {
 	for _, x := range k.Others {
 		add(x)
 	}
-	// Stable, so that of two records of one identifier a pointer's wins.
+	// Stable, so that of two records of one identifier a pointer's is the first.
 	slices.SortStableFunc(t.near, func(x, y ring.Member) int {
 		return cmp.Compare(x.ID-k.Self.ID, y.ID-k.Self.ID)
 	})
@@ -127,7 +127,7 @@ func (t *Table) closer(q Query) []ring.Member {
 		return cmp.Compare(x.ID-t.Self.ID, d)
 	})
 	for i := end - 1; i >= 0 && len(out) < MaxCloser; i-- {
-		if !slices.Contains(q.Avoid, t.near[i].ID) {
+		if !slices.Contains(q.Avoid, t.near[i].Life()) {
 			out = append(out, t.near[i])
 		}
 	}
@@ -135,7 +135,7 @@ func (t *Table) closer(q Query) []ring.Member {
 	// round: if the others are dead, the asker gets on all the same.
 	for i := len(t.Succ) - 1; i >= 0; i-- {
 		s := t.Succ[i]
-		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.ID) {
+		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.Life()) {
 			continue
 		}
 		if !slices.Contains(out, s) {
@@ -156,7 +156,7 @@ func (t *Table) before(q Query) []ring.Member {
 	})
 	for i := range n {
 		x := t.near[(end-1-i+n)%n]
-		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.ID) {
+		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.Life()) {
 			out = append(out, x)
 		}
 	}

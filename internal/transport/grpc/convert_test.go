@@ -74,7 +74,7 @@ var decoders = []struct {
 			return nil, nil, err
 		}
 		q, err := query(m)
-		return &pb.RouteReq{Id: q.ID, Avoid: q.Avoid}, q, err
+		return &pb.RouteReq{Id: q.ID, Avoid: targets(q.Avoid)}, q, err
 	}},
 }
 
@@ -89,7 +89,7 @@ func FuzzDecode(f *testing.F) {
 		placeResp(protocol.Reply{State: state, Verdict: protocol.Next, Closer: []ring.Member{anna}}),
 		routeResp(routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true, Arc: ring.Arc{After: 4, To: 1}, Age: time.Second}),
 		&pb.Request{Target: &pb.Target{Id: 4}, Sender: server(anna), Settings: &pb.Settings{HashBits: 64}},
-		&pb.RouteReq{Id: 7, Avoid: []uint64{1, 2}},
+		&pb.RouteReq{Id: 7, Avoid: []*pb.Target{{Id: 1, Incarnation: 3}, {Id: 2}}},
 	} {
 		b, err := proto.Marshal(m)
 		if err != nil {

@@ -46,12 +46,24 @@ func envelope(r *pb.Request) (transport.Envelope, error) {
 }
 
 func routeReq(env transport.Envelope, q routing.Query) *pb.RouteReq {
-	return &pb.RouteReq{Id: q.ID, Avoid: q.Avoid, Request: pbRequest(env)}
+	return &pb.RouteReq{Id: q.ID, Avoid: targets(q.Avoid), Request: pbRequest(env)}
 }
 
 func query(r *pb.RouteReq) (routing.Query, error) {
 	if n := len(r.GetAvoid()); n > routing.MaxAvoid {
 		return routing.Query{}, fmt.Errorf("avoid has %d entries (at most %d)", n, routing.MaxAvoid)
 	}
-	return routing.Query{ID: r.GetId(), Avoid: r.GetAvoid()}, nil
+	q := routing.Query{ID: r.GetId()}
+	for _, t := range r.GetAvoid() {
+		q.Avoid = append(q.Avoid, ring.Life{ID: t.GetId(), Incarnation: t.GetIncarnation()})
+	}
+	return q, nil
+}
+
+func targets(lives []ring.Life) []*pb.Target {
+	out := make([]*pb.Target, 0, len(lives))
+	for _, l := range lives {
+		out = append(out, &pb.Target{Id: l.ID, Incarnation: l.Incarnation})
+	}
+	return out
 }

@@ -182,9 +182,11 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 		owner, pred = t.neighbours(ctx, env, owner)
 	}
 	if self.IsZero() {
-		// Nothing to measure from: let the two that were found be asked.
-		for _, m := range []ring.Member{pred, owner} {
-			if !m.IsZero() && m.Addr != subject.Addr {
+		// Nothing to measure from: let the two that were found be asked. If that
+		// is the subject, in a life that the ring has not missed yet, its own
+		// neighbours must do.
+		for _, m := range []ring.Member{pred, owner, s.Pred, head} {
+			if !m.IsZero() && m.Addr != subject.Addr && len(reply.Closer) < routing.MaxCloser && !slices.Contains(reply.Closer, m) {
 				reply.Closer = append(reply.Closer, m)
 			}
 		}
@@ -235,13 +237,20 @@ func isNotJoined(err error) bool {
 // maxKnown bounds how many members are remembered as seen with an incarnation.
 const maxKnown = 4096
 
-// known is a bounded set of identifiers of members that were seen with an
-// incarnation: whoever is named without one later is still not an older member.
+// place is an identifier at an address. A member of ours that claims the name of
+// an older one, elsewhere, does not make that one of ours.
+type place struct {
+	id   uint64
+	addr string
+}
+
+// known is a bounded set of members that were seen with an incarnation: whoever
+// is named without one later is still not an older member.
 // The zero value is empty; it may be used concurrently.
 type known struct {
 	mu    sync.Mutex
-	ids   map[uint64]struct{}
-	order []uint64 // the ids, a ring whose oldest is at next
+	ids   map[place]struct{}
+	order []place // the ids, a ring whose oldest is at next
 	next  int
 }
 
@@ -251,20 +260,20 @@ func (k *known) add(m ring.Member) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, ok := k.ids[m.ID]; ok {
+	if _, ok := k.ids[place{m.ID, m.Addr}]; ok {
 		return
 	}
 	if k.ids == nil {
-		k.ids = make(map[uint64]struct{})
+		k.ids = make(map[place]struct{})
 	}
 	if len(k.order) < maxKnown {
-		k.order = append(k.order, m.ID)
+		k.order = append(k.order, place{m.ID, m.Addr})
 	} else {
 		delete(k.ids, k.order[k.next])
-		k.order[k.next] = m.ID
+		k.order[k.next] = place{m.ID, m.Addr}
 		k.next = (k.next + 1) % maxKnown
 	}
-	k.ids[m.ID] = struct{}{}
+	k.ids[place{m.ID, m.Addr}] = struct{}{}
 }
 
 func (k *known) has(m ring.Member) bool {
@@ -273,6 +282,6 @@ func (k *known) has(m ring.Member) bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok := k.ids[m.ID]
+	_, ok := k.ids[place{m.ID, m.Addr}]
 	return ok
 }

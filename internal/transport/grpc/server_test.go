@@ -62,7 +62,7 @@ func TestMalformedRequestsDoNotReachTheHandler(t *testing.T) {
 		}},
 		{"notifier has no name", func() error { _, err := c.Notify(ctx, &pb.NotifyReq{Address: "h:1"}); return err }},
 		{"avoid has", func() error {
-			_, err := c.Route(ctx, &pb.RouteReq{Avoid: make([]uint64, routing.MaxAvoid+1)})
+			_, err := c.Route(ctx, &pb.RouteReq{Avoid: make([]*pb.Target, routing.MaxAvoid+1)})
 			return err
 		}},
 		{"successors has 65", func() error { _, err := c.Leave(ctx, &pb.LeaveReq{Successors: many}); return err }},

@@ -260,9 +260,9 @@ func testQueries(t *testing.T, r *rig) {
 		return routing.Answer{Verdict: routing.Mine, Owner: anna, HasArc: true}, nil
 	}})
 	a := r.start("a", nil)
-	full := make([]uint64, routing.MaxAvoid)
+	full := make([]ring.Life, routing.MaxAvoid)
 	for i := range full {
-		full[i] = ^uint64(i)
+		full[i] = ring.Life{ID: ^uint64(i), Incarnation: uint64(i)}
 	}
 	for _, c := range []struct {
 		name  string
@@ -270,8 +270,8 @@ func testQueries(t *testing.T, r *rig) {
 	}{
 		{"zero", routing.Query{}},
 		{"the last identifier", routing.Query{ID: 1<<64 - 1}},
-		{"nobody to avoid", routing.Query{ID: 5, Avoid: []uint64{}}},
-		{"avoiding some, zero too", routing.Query{ID: 5, Avoid: []uint64{7, 0, 1 << 63}}},
+		{"nobody to avoid", routing.Query{ID: 5, Avoid: []ring.Life{}}},
+		{"avoiding some, zero too", routing.Query{ID: 5, Avoid: []ring.Life{{ID: 7, Incarnation: 3}, {}, {ID: 1 << 63}}}},
 		{"avoiding as many as may be", routing.Query{ID: 5, Avoid: full}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -346,12 +346,12 @@ func testNoSharedMemory(t *testing.T, r *rig) {
 	}
 	clear(reply.Closer)
 
-	avoid := []uint64{1, 2}
+	avoid := []ring.Life{{ID: 1}, {ID: 2}}
 	answer, err := a.Route(ctx, a.envelope(b), routing.Query{ID: 1, Avoid: avoid})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if avoid[0] != 1 || avoid[1] != 2 {
+	if avoid[0].ID != 1 || avoid[1].ID != 2 {
 		t.Errorf("the answerer changed the asker's list to %v", avoid)
 	}
 	clear(answer.Closer)
