@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -337,4 +338,61 @@ func TestEveryLifeHasItsCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func TestCallsOfTwoLivesDoNotOverlap(t *testing.T) {
+	release, entered := make(chan struct{}), make(chan struct{}, 10)
+	var open, most atomic.Int32
+	c := create(t, "c", func(cfg *concord.Config) {
+		cfg.OnRangeChange = func(concord.Range) {
+			most.Store(max(most.Load(), open.Add(1)))
+			entered <- struct{}{}
+			<-release
+			open.Add(-1)
+		}
+	})
+	receive(t, entered, patience, "the first call")
+	c.Stop()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	receive(t, entered, patience, "the call of the second life")
+	if most.Load() > 1 {
+		t.Error("two calls at once")
+	}
+}
+
+// reentrant is a log handler that calls the member that logs.
+type reentrant struct {
+	c *atomic.Pointer[concord.Concord]
+}
+
+func (h reentrant) Enabled(context.Context, slog.Level) bool { return true }
+func (h reentrant) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h reentrant) WithGroup(string) slog.Handler            { return h }
+func (h reentrant) Handle(context.Context, slog.Record) error {
+	if c := h.c.Load(); c != nil {
+		c.Reject(nil, concord.Server{Name: "x", Address: "y"})
+		c.Stop()
+	}
+	return nil
+}
+
+func TestLogHandlerMayCallTheMember(t *testing.T) {
+	var p atomic.Pointer[concord.Concord]
+	c := start(t, "a", func(cfg *concord.Config) { cfg.LogHandler = reentrant{&p} })
+	p.Store(c)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.Create() }()
+	receive(t, done, patience, "Create")
+	eventually(t, func() error {
+		if _, err := c.Lookup([]byte("k")); !errors.Is(err, concord.ErrStopped) {
+			return fmt.Errorf("not stopped by its log handler: %w", err)
+		}
+		return nil
+	})
 }

@@ -451,3 +451,16 @@ func TestJoinErrorSaysWhatBecameOfEveryAddress(t *testing.T) {
 	wantErr(t, "Join", err, context.DeadlineExceeded, concord.ErrNotJoined, concord.ErrUnavailable, concord.ErrSelf)
 	mentions(t, err, idle.Address(), dead, "malformed", c.Address())
 }
+
+func TestJoinToOneselfByAnotherSpelling(t *testing.T) {
+	ring := newRing(t, 2)
+	c := start(t, "joiner")
+	_, port, _ := net.SplitHostPort(c.Address())
+	began := time.Now()
+	err := joinFor(t, c, 3*time.Second, net.JoinHostPort("localhost", port))
+	wantErr(t, "Join", err, concord.ErrSelf)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v: it cannot get better", took)
+	}
+	joinsNow(t, c, ring)
+}

@@ -228,7 +228,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 	}
 	if len(usable) == 0 {
 		if len(addrs) == 0 {
-			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("%w: none given", ErrAddress)}}
+			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("%w: no address given", ErrAddress)}}
 		}
 		return out
 	}

@@ -116,7 +116,9 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 					return fail(ctx.Err())
 				}
 				f := failure(err)
-				s.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember)
+				// An older member does a whole lookup when it is asked: that it
+				// did not answer in time is no reason to make it do another.
+				s.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember || x.Older())
 				continue
 			}
 			s.Answered(a)

@@ -96,7 +96,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
 		changed:  make(chan struct{}),
 		onRange:  serial{most: 1},
-		journal:  serial{most: 1024},
+		journal:  serial{most: 1024, drain: true},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.machine = protocol.New(cfg.Self, protocol.Config{

@@ -1,11 +1,19 @@
 package node
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
+
+// drainGrace is how long the end of a node waits for a log handler at work. It
+// may be the one that ends the node.
+const drainGrace = 100 * time.Millisecond
 
 // serial makes calls into the application, one at a time and in order, on a
 // goroutine that lives only as long as there is something to call.
 type serial struct {
-	most int // calls that may wait; further ones are dropped
+	most  int  // calls that may wait; further ones are dropped
+	drain bool // calls that wait when it is stopped are made yet
 
 	mu      sync.Mutex
 	queue   []func()
@@ -32,7 +40,7 @@ func (c *serial) run(ended chan struct{}) {
 	defer close(ended)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) > 0 && !c.stopped {
+	for len(c.queue) > 0 && (!c.stopped || c.drain) {
 		f := c.queue[0]
 		c.queue = c.queue[1:]
 		c.calling = true
@@ -44,17 +52,22 @@ func (c *serial) run(ended chan struct{}) {
 	c.queue, c.ended = nil, nil
 }
 
-// stop lets no further call begin, and returns when the goroutine has ended or
-// is inside a call. That call is not waited for: it may be the one that stops.
+// stop takes no further calls, and returns when the goroutine has ended. Without
+// drain no call begins any more, and one that is being made is not waited for: it
+// may be the one that stops. With drain all are waited for, for a moment.
 func (c *serial) stop() {
 	c.mu.Lock()
 	c.stopped = true
-	ended := c.ended
-	if c.calling {
-		ended = nil
-	}
+	ended, calling := c.ended, c.calling
 	c.mu.Unlock()
-	if ended != nil {
+	switch {
+	case ended == nil, calling && !c.drain:
+	case c.drain:
+		select {
+		case <-ended:
+		case <-time.After(drainGrace):
+		}
+	default:
 		<-ended
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,8 @@ type link struct {
 	idle    *list.Element // in pool.idle while uses is 0
 	since   time.Time     // when it became idle
 
+	raw      net.Conn
+	closing  sync.Once                // of raw; who comes second waits for the first
 	conn     atomic.Pointer[net.Conn] // nil once given to gRPC
 	up       atomic.Bool              // a request was sent on it
 	over     atomic.Bool              // it has ended, or takes no new requests
@@ -55,7 +58,7 @@ type link struct {
 }
 
 func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
-	l := &link{pool: p, addr: addr}
+	l := &link{pool: p, addr: addr, raw: conn}
 	conn = watched{conn, l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+addr,
@@ -104,9 +107,12 @@ func (l *link) take(context.Context, string) (net.Conn, error) {
 // close ends the link and waits until it has ended.
 func (l *link) close() {
 	_ = l.cc.Close()
-	if conn := l.conn.Swap(nil); conn != nil {
-		_ = (*conn).Close()
-	}
+	l.shut() // gRPC closes it on a goroutine of its own, in its own time
+}
+
+// shut closes the connection and returns when its descriptor is given back.
+func (l *link) shut() {
+	l.closing.Do(func() { _ = l.raw.Close() })
 }
 
 // end notes that the link is of no more use, by whichever side's doing.
@@ -137,7 +143,8 @@ func (w watched) Read(b []byte) (int, error) {
 
 func (w watched) Close() error {
 	w.link.end()
-	return w.Conn.Close()
+	w.link.shut()
+	return nil
 }
 
 // sent marks its link as up when the first request is sent, which gRPC does
