@@ -153,7 +153,7 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 	case protocol.WrongRing:
 		return fmt.Errorf("%w: %w", ErrDifferentRing, f)
 	case protocol.NotJoined:
-		if f.By == self {
+		if !f.By.IsZero() && f.By == self {
 			return ErrSelf
 		}
 		return ErrNotJoined

@@ -11,25 +11,25 @@ import (
 // lookupTimeout bounds a lookup whose context has no deadline.
 const lookupTimeout = 5 * time.Second
 
-// LookupOption says what the answer of one lookup must be worth.
-type LookupOption func(*routing.Options)
+// LookupOption says what the answer of one lookup must be worth. The zero
+// LookupOption asks for nothing.
+type LookupOption struct {
+	apply func(*routing.Options)
+}
 
 // Fresh makes a lookup count only the owner's own word, given during the
 // lookup. It costs at least one request unless this member is the owner.
 func Fresh() LookupOption {
-	return func(o *routing.Options) { o.Fresh = true }
+	return LookupOption{func(o *routing.Options) { o.Fresh = true }}
 }
 
 // MaxAge bounds how old the certainty of an answer may be that is not the
 // owner's own word. Zero or less is Fresh.
 func MaxAge(d time.Duration) LookupOption {
-	return func(o *routing.Options) {
-		if d <= 0 {
-			o.Fresh = true
-			return
-		}
-		o.MaxAge = d
+	if d <= 0 {
+		return Fresh()
 	}
+	return LookupOption{func(o *routing.Options) { o.MaxAge = d }}
 }
 
 // Lookup finds the member that is responsible for key: LookupContext with a
@@ -55,7 +55,9 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	}
 	var o routing.Options
 	for _, opt := range opts {
-		opt(&o)
+		if opt.apply != nil {
+			opt.apply(&o)
+		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

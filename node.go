@@ -107,12 +107,19 @@ func (c *Concord) Start() error {
 	if handler == nil {
 		handler = slog.DiscardHandler
 	}
+	var n *node.Node
 	var onRange func(ring.Arc)
 	if f := c.cfg.OnRangeChange; f != nil {
 		onRange = func(a ring.Arc) {
 			// A call of a former life may still run.
 			c.calls.Lock()
 			defer c.calls.Unlock()
+			c.mu.Lock()
+			current := c.running && c.node == n
+			c.mu.Unlock()
+			if !current {
+				return // stopped while it waited
+			}
 			f(Range{Start: a.After, End: a.To})
 		}
 	}
@@ -121,7 +128,8 @@ func (c *Concord) Start() error {
 		former = c.node.Snapshot().View.Self.Incarnation
 	}
 	c.addr = addr
-	c.node = node.New(node.Config{
+	c.addr = addr
+	n = node.New(node.Config{
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
 		Space:      c.space,
 		Settings:   c.space.Settings(c.cfg.Cluster),
@@ -131,6 +139,7 @@ func (c *Concord) Start() error {
 		OnRange:    onRange,
 		Former:     former,
 	}, tr)
+	c.node = n
 	c.running = true
 	return nil
 }
@@ -268,7 +277,11 @@ func (c *Concord) Leave(ctx context.Context) error {
 		return err
 	}
 	err = n.Leave(ctx)
-	c.Stop()
+	c.mu.Lock()
+	if c.node == n {
+		c.running = false
+	}
+	c.mu.Unlock()
 	return err
 }
 
@@ -329,13 +342,13 @@ func (c *Concord) Owns(key []byte) bool {
 
 // Successors returns the next members clockwise, nearest first, at most
 // SuccessorCount. In a ring of one that is the member itself. Nil while the
-// member is in no ring.
+// member is in no ring; empty while all it knew are lost and it looks for others.
 func (c *Concord) Successors() []Server {
 	s, ok := c.snapshot()
 	if !ok {
 		return nil
 	}
-	if len(s.View.Succ) == 0 {
+	if s.View.Lone && len(s.View.Succ) == 0 {
 		return []Server{server(s.View.Self)}
 	}
 	return servers(s.View.Succ)
@@ -350,7 +363,7 @@ func (c *Concord) Predecessor() (Server, bool) {
 		return Server{}, false
 	case !s.View.Pred.IsZero():
 		return server(s.View.Pred), true
-	case len(s.View.Succ) == 0:
+	case s.View.Lone:
 		return server(s.View.Self), true
 	}
 	return Server{}, false

@@ -77,7 +77,7 @@ func (n *Node) maintain(env transport.Envelope, req protocol.Request, limit time
 	n.counters.asked[req.Kind].Add(1)
 	sent := time.Now()
 	reply, err := n.tr.Maintain(ctx, env, req)
-	f := failure(err)
+	f := n.checkFailure(failure(err))
 	n.measure(env.To.Addr, time.Since(sent), f, limit == timeoutSlow)
 	return reply, f
 }
@@ -100,26 +100,33 @@ func (n *Node) heed(life ring.Life, f *protocol.Failure) {
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		n.peers.suspect(life, n.now(), n.suspicion(), false)
+		n.peers.suspect(life, n.now(), n.suspicion())
 	}
 }
 
 // route asks a member for one step of a lookup.
 func (n *Node) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.peers.timeout(to.Addr, 0))
+	ctx, cancel := context.WithTimeout(ctx, n.peers.routeTimeout(to.Addr))
 	defer cancel()
 	n.counters.routed.Add(1)
 	sent := time.Now()
 	a, err := n.tr.Route(ctx, transport.Envelope{From: n.Snapshot().View.Self, To: to, Settings: n.cfg.Settings}, q)
-	f := failure(err)
+	f := n.checkFailure(failure(err))
 	if f == nil {
 		f = n.checkAnswer(&a)
 	}
 	n.measure(to.Addr, time.Since(sent), f, false)
+	if f != nil && f.Kind == protocol.TimedOut {
+		n.peers.late(to.Addr)
+	}
 	if to.Name != "" {
 		n.heed(to.Life(), f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
-			n.step(protocol.Lost{Addr: to.Addr, Gone: true})
+			lost := protocol.Lost{Addr: to.Addr, Gone: true}
+			if f.Kind == protocol.WrongMember {
+				lost.Who = to
+			}
+			n.step(lost)
 		}
 	}
 	if f != nil {
@@ -138,6 +145,23 @@ func failure(err error) *protocol.Failure {
 		return f
 	}
 	return &protocol.Failure{Kind: protocol.Unreachable, Detail: err.Error()}
+}
+
+// checkFailure leaves out of a failure what cannot be: a member whose identifier
+// is not the hash of its name, and a giving up that was not on this side.
+func (n *Node) checkFailure(f *protocol.Failure) *protocol.Failure {
+	if f == nil {
+		return nil
+	}
+	if f.Kind == protocol.Cancelled && n.ctx.Err() == nil {
+		f = &protocol.Failure{Kind: protocol.Unreachable, Detail: f.Error()}
+	}
+	if !f.By.IsZero() && n.cfg.Space.Check(f.By) != nil {
+		c := *f
+		c.By = ring.Member{}
+		f = &c
+	}
+	return f
 }
 
 // checkReply finds what keeps a reply from being used: a member in it whose

@@ -59,9 +59,10 @@ func describe(c protocol.JoinCause) string {
 func (n *Node) Join(ctx context.Context, addrs []string) error {
 	delay := joinDelayMin
 	var last []protocol.JoinCause
+	attempt := 0
 	again := false // the attempt before ended because nobody reached this member
 	for {
-		causes, err := n.joinOnce(ctx, addrs)
+		causes, err := n.joinOnce(ctx, addrs, attempt)
 		if err != nil {
 			return &JoinError{Causes: merge(last, causes), Ctx: err}
 		}
@@ -73,6 +74,7 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 			return &JoinError{Causes: causes}
 		}
 		again = unreached
+		attempt++
 		last = causes
 		n.counters.joinRetries.Add(1)
 		select {
@@ -128,7 +130,7 @@ func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
 // context that ended it.
-func (n *Node) joinOnce(ctx context.Context, addrs []string) ([]protocol.JoinCause, error) {
+func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -136,7 +138,7 @@ func (n *Node) joinOnce(ctx context.Context, addrs []string) ([]protocol.JoinCau
 		return nil, ErrClosed
 	}
 	n.joinDone = done
-	n.stepLocked(protocol.Join{Via: addrs})
+	n.stepLocked(protocol.Join{Via: addrs, Attempt: attempt})
 	n.mu.Unlock()
 	select {
 	case causes := <-done:

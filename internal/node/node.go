@@ -241,7 +241,7 @@ func (n *Node) broken(addr string) {
 	}
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.peers.suspect(x.Life(), n.now(), n.suspicion(), false)
+			n.peers.suspect(x.Life(), n.now(), n.suspicion())
 			n.rebuild()
 			break
 		}
@@ -263,26 +263,8 @@ func (n *Node) Create() bool {
 
 // Reject notes that a member named as an owner did not serve.
 func (n *Node) Reject(x ring.Member) {
-	// Its incarnation is not known to whoever rejects it.
-	for _, y := range n.namesakes(x) {
-		n.peers.suspect(y.Life(), n.now(), n.suspicion(), true)
-	}
+	n.peers.reject(x.ID, x.Addr, n.now(), n.suspicion())
 	n.step(protocol.Lost{Addr: x.Addr})
-}
-
-// namesakes are the lives of x that the node knows.
-func (n *Node) namesakes(x ring.Member) []ring.Member {
-	t := n.Snapshot().Table
-	if t == nil {
-		return nil
-	}
-	var out []ring.Member
-	for _, y := range t.Near() {
-		if y.ID == x.ID && y.Addr == x.Addr {
-			out = append(out, y)
-		}
-	}
-	return out
 }
 
 // suspicion is how long a member that did not answer is avoided by lookups.
@@ -314,9 +296,9 @@ func (n *Node) Close() {
 	n.mu.Unlock()
 	if first {
 		n.cancel()
-		n.onRange.stop()
-		n.journal.stop()
 	}
+	n.onRange.stop()
+	n.journal.stop()
 	n.tr.Close()
 	n.wg.Wait()
 }

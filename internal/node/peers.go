@@ -18,6 +18,7 @@ const (
 	timeoutFloor  = 300 * time.Millisecond
 	timeoutStart  = time.Second
 	timeoutCeil   = 4 * time.Second
+	timeoutLate   = time.Second     // for a lookup's question, after time-outs
 	timeoutSlow   = 5 * time.Second // the other asks third members first
 	maxPeers      = 512
 	maxSuspicions = routing.MaxAvoid
@@ -34,16 +35,29 @@ type peers struct {
 // estimate is the smoothed round trip and its deviation (RFC 6298).
 type estimate struct {
 	mean, dev time.Duration
+	grace     time.Duration // allowed to a lookup's question at least
 	used      uint64
 }
 
 type suspicion struct {
 	life     ring.Life
+	addr     string // of one that was rejected
 	until    time.Duration
 	rejected bool
 }
 
 func newPeers() *peers { return &peers{rtt: map[string]*estimate{}} }
+
+// routeTimeout is the time allowed for an answer from addr to a lookup.
+func (p *peers) routeTimeout(addr string) time.Duration {
+	d := p.timeout(addr, 0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.rtt[addr]; e != nil {
+		d = max(d, e.grace)
+	}
+	return d
+}
 
 // timeout is the time allowed for an answer from addr.
 func (p *peers) timeout(addr string, attempt int) time.Duration {
@@ -71,7 +85,19 @@ func (p *peers) observe(addr string, rtt time.Duration) {
 		e.dev += ((rtt - e.mean).Abs() - e.dev) / 4
 		e.mean += (rtt - e.mean) / 8
 	}
+	e.grace = 0
 	e.used++
+}
+
+// late notes that addr did not answer a lookup in time: the next is allowed more,
+// as it may have become slower (RFC 6298, 5.5). Maintenance does not wait longer
+// for that: it asks twice anyway.
+func (p *peers) late(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.rtt[addr]; e != nil {
+		e.grace = min(2*max(e.grace, timeoutFloor), timeoutLate)
+	}
 }
 
 // evict makes room by forgetting those least observed.
@@ -91,22 +117,27 @@ func (p *peers) evict() {
 	}
 }
 
-// suspect notes that lookups should go round a member for a while, and, if it
-// was rejected as an owner, name it only on its own word.
-func (p *peers) suspect(life ring.Life, now, while time.Duration, rejected bool) {
+// suspect notes that lookups should go round a life of a member for a while.
+func (p *peers) suspect(life ring.Life, now, while time.Duration) {
+	p.add(suspicion{life: life, until: now + while}, now)
+}
+
+// reject notes that for a while a member is an owner on its own word only. Who
+// rejects it does not know its incarnation: it is told by its address.
+func (p *peers) reject(id uint64, addr string, now, while time.Duration) {
+	p.add(suspicion{life: ring.Life{ID: id}, addr: addr, until: now + while, rejected: true}, now)
+}
+
+func (p *peers) add(s suspicion, now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var kept []suspicion
-	for _, s := range p.suspected() {
-		switch {
-		case s.until <= now:
-		case s.life == life:
-			rejected = rejected || s.rejected
-		default:
-			kept = append(kept, s)
+	for _, o := range p.suspected() {
+		if o.until > now && (o.life != s.life || o.rejected != s.rejected) {
+			kept = append(kept, o)
 		}
 	}
-	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], suspicion{life, now + while, rejected})
+	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], s)
 	p.suspects.Store(&kept)
 }
 
@@ -131,14 +162,15 @@ func (p *peers) suspected() []suspicion {
 
 // avoid lists the members that lookups should go round, and those of them that
 // are owners on their own word only. It takes no lock.
-func (p *peers) avoid(now time.Duration) (lives, rejected []ring.Life) {
+func (p *peers) avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {
 	for _, s := range p.suspected() {
 		if s.until <= now {
 			continue
 		}
-		lives = append(lives, s.life)
 		if s.rejected {
-			rejected = append(rejected, s.life)
+			rejected = append(rejected, ring.Member{ID: s.life.ID, Addr: s.addr})
+		} else {
+			lives = append(lives, s.life)
 		}
 	}
 	return lives, rejected

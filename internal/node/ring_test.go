@@ -392,3 +392,26 @@ func TestJoinGivesUpWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestRejectedOwnerIsNamedOnItsOwnWordOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(48)
+		time.Sleep(5 * g.interval)
+		n := g.nodes[0]
+		for k := range 100 {
+			id := g.space.ID(fmt.Appendf(nil, "key %d", k))
+			owner := g.owner(id)
+			if owner.ID == n.cfg.Self.ID {
+				continue
+			}
+			n.Reject(ring.Member{ID: owner.ID, Name: owner.Name, Addr: owner.Addr})
+			r, err := n.Lookup(t.Context(), id, routing.Options{})
+			if err != nil || r.Owner != owner || len(r.Hops) == 0 || r.Hops[len(r.Hops)-1].Member != owner {
+				t.Fatalf("owner %v by %v, %v; want the word of %v", r.Owner, r.Hops, err, owner)
+			}
+			time.Sleep(n.suspicion() + time.Millisecond)
+		}
+	})
+}

@@ -37,19 +37,33 @@ func (c *serial) put(f func()) {
 }
 
 func (c *serial) run(ended chan struct{}) {
-	defer close(ended)
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ended == ended { // the call has ended the goroutine
+			c.ended, c.calling = nil, false
+		}
+		close(ended)
+	}()
+	for f := c.next(); f != nil; f = c.next() {
+		f()
+	}
+}
+
+// next ends the call that was made and returns the one to be made, nil if the
+// goroutine is to end.
+func (c *serial) next() func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) > 0 && (!c.stopped || c.drain) {
-		f := c.queue[0]
-		c.queue = c.queue[1:]
-		c.calling = true
-		c.mu.Unlock()
-		f()
-		c.mu.Lock()
-		c.calling = false
+	c.calling = false
+	if len(c.queue) == 0 || c.stopped && !c.drain {
+		c.queue, c.ended = nil, nil // a call put from now on gets a goroutine of its own
+		return nil
 	}
-	c.queue, c.ended = nil, nil
+	f := c.queue[0]
+	c.queue = c.queue[1:]
+	c.calling = true
+	return f
 }
 
 // stop takes no further calls, and returns when the goroutine has ended. Without
@@ -66,6 +80,9 @@ func (c *serial) stop() {
 		select {
 		case <-ended:
 		case <-time.After(drainGrace):
+			c.mu.Lock()
+			c.queue = nil // a handler that slow gets no more
+			c.mu.Unlock()
 		}
 	default:
 		<-ended

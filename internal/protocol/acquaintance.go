@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"math/bits"
 	"slices"
 
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -128,7 +127,7 @@ func (m *Machine) choose(n int) int {
 
 // class is the distance class of id: the highest bit of the clockwise distance.
 func (m *Machine) class(id uint64) int {
-	return bits.Len64((id - m.self.ID) & (^uint64(0) >> (64 - m.cfg.Bits)))
+	return ring.Space{Bits: m.cfg.Bits}.Class(m.self.ID, id)
 }
 
 // names reports whether x, as another named it, is y, as it named itself: an
@@ -295,6 +294,13 @@ func (m *Machine) forget(x ring.Member) {
 	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })
 	m.gone = x
 	m.dirty = true
+}
+
+// over notes that the life x has ended. The record is kept as that of a silent
+// member, so that hearsay does not bring it back.
+func (m *Machine) over(x ring.Member) {
+	m.silence(x)
+	m.gone = x
 }
 
 // postpone keeps x, which is alive and in no ring, but does not ask it again in

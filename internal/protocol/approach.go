@@ -93,7 +93,7 @@ func (m *Machine) approachAnswer(a Answer) {
 			}
 			m.noAnswer(x)
 		case WrongMember:
-			m.forget(x)
+			m.over(x)
 			m.approachWithout(x)
 		case NotJoined:
 			m.notInRing(x, State{Phase: Outside})
@@ -128,7 +128,7 @@ func (m *Machine) approachAnswer(a Answer) {
 	}
 	if st.Self != x {
 		// It goes by another address or name than those it was asked under.
-		m.forget(x)
+		m.over(x)
 		m.hearsay(st.Self)
 		m.approachWithout(x)
 		return
@@ -187,14 +187,10 @@ func (m *Machine) noAnswer(x ring.Member) {
 // notInRing goes on after x answered as itself but is in no ring, or on its
 // way out of it.
 func (m *Machine) notInRing(x ring.Member, st State) {
-	switch {
-	case x.Anyone():
-	case st.Phase == Joining, st.Phase == Leaving:
-		// The one will speak up when it is there; the other is still named by
-		// members that have not heard of its leave.
+	if !x.Anyone() {
+		// It will speak up if it gets there. Forgotten, it would be remembered
+		// again as soon as somebody who has not noticed yet names it.
 		m.postpone(x)
-	default:
-		m.forget(x)
 	}
 	m.approachWithout(x)
 }

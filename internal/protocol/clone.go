@@ -7,7 +7,10 @@ import "slices"
 func (m *Machine) Clone() *Machine {
 	c := *m
 	c.acq = slices.Clone(m.acq)
+	c.rects = slices.Clone(m.rects)
+	c.join.after = slices.Clone(m.join.after)
+	c.join.causes = slices.Clone(m.join.causes)
 	c.out, c.last = nil, nil
-	// The other slices are replaced and never written to.
+	// Lists of members are replaced and never written to.
 	return &c
 }

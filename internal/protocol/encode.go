@@ -88,6 +88,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)))
 	ahead(m.rivalry)
+	ahead(m.nudged)
 	flags(m.lone, m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join.open, m.depart.open)
 	if op := &m.approach; op.open {
 		b = append(b, e.Member(op.asked), byte(op.attempt), e.Member(op.heard), e.Member(op.headPred))

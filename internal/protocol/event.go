@@ -16,7 +16,12 @@ type (
 	Create struct{}
 	// Join: become a member of the ring that one of the addresses leads to.
 	// The addresses are kept, to find the ring again when all else is lost.
-	Join struct{ Via []string }
+	Join struct {
+		Via []string
+		// Attempt counts earlier attempts. The time allowed for the first
+		// answer of an address grows with it.
+		Attempt int
+	}
 	// GiveUp: the open join is wanted no longer.
 	GiveUp struct{}
 	// Depart: leave politely.
@@ -38,7 +43,8 @@ type (
 	// member there does not serve. Evidence to look, not to act.
 	Lost struct {
 		Addr string
-		Gone bool // nobody, or somebody else, answers there
+		Gone bool // nobody answers there; somebody else than Who, if that is set
+		Who  ring.Member
 	}
 	// Learned: these members were named in answers to lookups.
 	Learned struct{ Members []ring.Member }
@@ -139,7 +145,7 @@ type JoinCause struct {
 // Permanent reports whether trying again cannot help.
 func (c JoinCause) Permanent() bool {
 	if c.Failure != nil {
-		return c.Failure.Kind == WrongRing || c.Failure.Kind == Invalid
+		return c.Failure.Kind == WrongRing
 	}
 	switch c.Refusal.Reason {
 	case NameTaken, IdentifierTaken, NotReached:

@@ -16,15 +16,17 @@ type joining struct {
 	call    uint64
 	attempt int
 	steps   int
-	via     []string
-	asked   ring.Member
-	rest    []ring.Member // seeking: those still to be asked
-	before  ring.Member   // the member before, which knows of us no more than that
-	after   []ring.Member // candidates for the successor, nearest first
-	tried   []ring.Member // successors that named a nearer predecessor, or failed
-	nearer  ring.Member   // the one named last
-	rival   ring.Member   // the member that has our identifier
-	causes  []JoinCause
+	// patience is the attempt number of questions to the addresses given.
+	patience int
+	via      []string
+	asked    ring.Member
+	rest     []ring.Member // seeking: those still to be asked
+	before   ring.Member   // the member before, which knows of us no more than that
+	after    []ring.Member // candidates for the successor, nearest first
+	tried    []ring.Member // successors that named a nearer predecessor, or failed
+	nearer   ring.Member   // the one named last
+	rival    ring.Member   // the member that has our identifier
+	causes   []JoinCause
 }
 
 type joinStage uint8
@@ -37,13 +39,13 @@ const (
 	introducing
 )
 
-func (m *Machine) startJoin(via []string) {
+func (m *Machine) startJoin(ev Join) {
 	if m.phase != Outside {
 		return
 	}
 	m.phase = Joining
-	m.seeds = slices.Clone(via)
-	m.join = joining{open: true, via: via}
+	m.seeds = slices.Clone(ev.Via)
+	m.join = joining{open: true, via: m.seeds, patience: ev.Attempt}
 	m.dirty = true
 	m.joinVia()
 }
@@ -79,7 +81,11 @@ func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient b
 		m.joinFailed()
 		return
 	}
-	j.call = m.ask(x, req, 0, patient)
+	attempt := 0
+	if x.Anyone() {
+		attempt = j.patience
+	}
+	j.call = m.ask(x, req, attempt, patient)
 }
 
 func (m *Machine) seek(x ring.Member) {

@@ -67,6 +67,7 @@ type Machine struct {
 	checks  uint64 // idle checks made, which of the three is next
 	budget  int    // placements still allowed this round
 	rivalry uint64 // the round before which no rival is looked into
+	nudged  uint64 // the round before which a refused notification is no reason to look again
 
 	// What the open Step has changed.
 	out    []Effect
@@ -113,7 +114,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	case Create:
 		m.create()
 	case Join:
-		m.startJoin(ev.Via)
+		m.startJoin(ev)
 	case GiveUp:
 		m.giveUp()
 	case Depart:
@@ -229,7 +230,9 @@ func (m *Machine) lost(ev Lost) {
 		m.kick()
 	}
 	for i := range m.acq {
-		if a := &m.acq[i]; ev.Gone && a.Addr == ev.Addr && a.silent == 0 && !m.inView(a.Member) {
+		a := &m.acq[i]
+		meant := ev.Who.Name == "" || a.Member == ev.Who
+		if ev.Gone && meant && a.Addr == ev.Addr && a.silent == 0 && !m.inView(a.Member) {
 			m.silence(a.Member)
 		}
 	}
@@ -274,7 +277,9 @@ func (m *Machine) notified(r Reply) {
 	m.learn(r.State)
 	switch r.Refusal.Reason {
 	case Nearer:
-		if p := r.State.Pred; m.nearer(p) && m.acquaintance(p) != nil && m.eligible(p) {
+		// Once a round: the head and this member may see p differently for ever.
+		if p := r.State.Pred; m.nearer(p) && m.acquaintance(p) != nil && m.eligible(p) && m.nudged <= m.round {
+			m.nudged = m.round + 1
 			m.kick()
 		}
 	case NotInRing:
@@ -311,7 +316,11 @@ func (m *Machine) asked(a Asked) {
 	case Place:
 		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 		if m.phase == Joined && m.nearer(req.Subject) {
-			m.vouched(req.Subject)
+			if req.Subject == a.From {
+				m.vouched(req.Subject)
+			} else {
+				m.rememberPending(req.Subject) // hearsay may be of the dead
+			}
 			m.kick()
 		}
 	case Introduce:

@@ -78,7 +78,7 @@ func (m *Machine) closer(id uint64) []ring.Member {
 
 // check makes the placements of a round: of this member, from every pending
 // acquaintance; when none is pending, every CheckEvery rounds in turn from the
-// own head, from an acquaintance outside the view, and of a random known
+// own head, from an acquaintance outside the view, and of a random live
 // member from here. The first finds rings that are wound twice, the second
 // other rings, the third members that nobody knows.
 func (m *Machine) check() {
@@ -101,8 +101,14 @@ func (m *Machine) check() {
 			m.startPlacing(m.self, x, x)
 		}
 	case 2:
-		if len(m.acq) > 0 {
-			m.placeOther(m.acq[m.choose(len(m.acq))].Member)
+		var of []int
+		for i := range m.acq {
+			if m.acq[i].silent == 0 && !m.acq[i].outside {
+				of = append(of, i)
+			}
+		}
+		if len(of) > 0 {
+			m.placeOther(m.acq[m.pick(of)].Member)
 		}
 	}
 }
@@ -193,7 +199,7 @@ func (m *Machine) placingAnswer(a Answer) {
 			}
 			m.silence(op.asked)
 		case WrongMember:
-			m.forget(op.asked)
+			m.over(op.asked)
 		case NotJoined:
 			m.postpone(op.asked)
 		default:

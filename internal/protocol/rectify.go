@@ -179,8 +179,11 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 	r := &m.rects[i]
 	p := r.asked
 	switch {
-	case f != nil && (f.Kind == WrongMember || f.Kind == NotJoined):
-		m.forget(p)
+	case f != nil && f.Kind == WrongMember:
+		m.over(p)
+		r.gone = p
+	case f != nil && f.Kind == NotJoined:
+		m.postpone(p)
 		r.gone = p
 	case f != nil && f.Kind == Invalid:
 		m.endRectification(i, Refusal{Reason: Nearer}) // it lives
@@ -192,7 +195,7 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 		m.postpone(p)
 		r.gone, r.left = p, true
 	case st.Phase != Joined && st.Phase != Joining: // one on its way in lives
-		m.forget(p)
+		m.postpone(p)
 		r.gone = p
 	default:
 		m.met(p)
@@ -283,7 +286,7 @@ func (m *Machine) noticeRival(x ring.Member) {
 // one name can meet after a merge, or when one that hung wakes. The earlier
 // yields.
 func (m *Machine) meetRival(x ring.Member) {
-	if !m.phase.InRing() || !x.Supersedes(m.self) || m.round < m.rivalry || len(m.rects) >= maxRectifications {
+	if m.phase != Joined || !x.Supersedes(m.self) || m.round < m.rivalry || len(m.rects) >= maxRectifications {
 		return
 	}
 	m.rivalry = m.round + uint64(m.cfg.CheckEvery)

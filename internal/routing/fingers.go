@@ -31,7 +31,7 @@ func NewFingers(self uint64, bits uint) *Fingers {
 
 // Start is the point that exponent i is about.
 func (f *Fingers) Start(i int) uint64 {
-	return (f.self + 1<<i) & (^uint64(0) >> (64 - f.bits))
+	return ring.Space{Bits: uint(f.bits)}.Add(f.self, 1<<i)
 }
 
 // Next says which exponent is to be looked up next and who was its owner, zero

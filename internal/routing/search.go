@@ -16,8 +16,9 @@ type Options struct {
 	Fresh bool
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
-	// Confirm are members that are owners on their own word only.
-	Confirm []ring.Life
+	// Confirm are members, by identifier and address, that are owners on their
+	// own word only.
+	Confirm []ring.Member
 }
 
 // Search finds the owner of one identifier by asking member after member, each
@@ -103,7 +104,9 @@ func (s *Search) take(from ring.Member, a Answer) {
 		a.Owner = from
 		s.finish(a)
 	case Owned:
-		fresh := s.opts.Fresh || slices.Contains(s.opts.Confirm, a.Owner.Life())
+		fresh := s.opts.Fresh || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
+			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
+		})
 		if a.Owner == from || !fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
 			s.finish(a)
 			return

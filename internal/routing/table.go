@@ -67,9 +67,9 @@ func (t *Table) Size() int {
 	if n < t.Full {
 		return n + 1
 	}
-	mask := ^uint64(0) >> (64 - t.Bits)
-	span := (t.Succ[n-1].ID - t.Self.ID) & mask
-	est := float64(n) * (float64(mask) + 1) / float64(span)
+	circle := ring.Space{Bits: t.Bits}
+	span := circle.Distance(t.Self.ID, t.Succ[n-1].ID)
+	est := float64(n) * (float64(circle.Mask()) + 1) / float64(span)
 	return max(n+1, int(min(est, 1<<30)))
 }
 

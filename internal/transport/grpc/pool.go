@@ -267,7 +267,9 @@ func (p *pool) limit(idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.max = max(0, idle)
-	p.trim()
+	if !p.closed {
+		p.trim()
+	}
 }
 
 func (p *pool) count() int {

@@ -2,7 +2,9 @@ package grpctransport
 
 import (
 	"context"
+	"slices"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/ollelogdahl/concord/internal/pb"
@@ -208,4 +210,23 @@ func olderRing(ctx context.Context, st protocol.State, err error, count int) (*p
 		list = list[:keep]
 	}
 	return &pb.Ring{Predecessor: server(st.Pred), Successors: servers(list)}, nil
+}
+
+// description is the service as generated, but that a message which cannot be
+// decoded is the caller's mistake: gRPC by itself calls it Internal.
+func description() *grpc.ServiceDesc {
+	d := pb.ChordService_ServiceDesc
+	d.Methods = slices.Clone(d.Methods)
+	for i := range d.Methods {
+		handle := d.Methods[i].Handler
+		d.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, in grpc.UnaryServerInterceptor) (any, error) {
+			return handle(srv, ctx, func(m any) error {
+				if err := dec(m); err != nil {
+					return malformed(err)
+				}
+				return nil
+			}, in)
+		}
+	}
+	return &d
 }

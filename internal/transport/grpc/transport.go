@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
@@ -132,7 +131,7 @@ func (t *Transport) Addr() string { return t.lis.Addr().String() }
 
 // Serve starts to receive. It is called once and does not block.
 func (t *Transport) Serve(h transport.Handler) {
-	pb.RegisterChordServiceServer(t.srv, &service{t: t, handler: h})
+	t.srv.RegisterService(description(), &service{t: t, handler: h})
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;
 		// then this member is unreachable, which others find out and act on.

@@ -1,0 +1,114 @@
+package protocol
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+func named(id uint64, name string, incarnation uint64) ring.Member {
+	return ring.Member{ID: id, Name: name, Addr: name + ":1", Incarnation: incarnation}
+}
+
+func machineOf(self ring.Member) *Machine {
+	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	m.Step(0, Create{})
+	return m
+}
+
+// The head takes a member for its predecessor that this one finds to be
+// somebody else, for ever. That must cost a few questions a round, not as many
+// as the network carries.
+func TestDisagreementWithTheHeadIsNotALoop(t *testing.T) {
+	self, head, p, other := named(100, "m", 1), named(300, "h", 1), named(200, "p", 1), named(900, "q", 9)
+	m := machineOf(self)
+	asks := 0
+	var queue []Effect
+	step := func(ev Event) { queue = append(queue, m.Step(0, ev)...) }
+	carry := func() {
+		for len(queue) > 0 && asks < 100 {
+			e := queue[0]
+			queue = queue[1:]
+			q, ok := e.(Ask)
+			if !ok {
+				continue
+			}
+			asks++
+			state := State{Self: head, Phase: Joined, Pred: p, Succ: []ring.Member{self}}
+			a := Answer{Call: q.Call, Reply: Reply{State: state, Verdict: Found}}
+			switch {
+			case q.To.Addr == p.Addr:
+				a = Answer{Call: q.Call, Failure: &Failure{Kind: WrongMember, By: other}}
+			case q.Request.Kind == Notify:
+				a.Reply.Refusal.Reason = Nearer
+			}
+			step(a)
+		}
+	}
+	step(Asked{Token: 1, From: head, Request: Request{Kind: Introduce, Subject: head}})
+	carry()
+	for range 3 {
+		before := asks
+		step(Tick{})
+		carry()
+		if n := asks - before; n > 8 {
+			t.Errorf("%d questions in one round", n)
+		}
+	}
+	if m.head() != head {
+		t.Errorf("the head is %v, want %v", m.head(), head)
+	}
+}
+
+func TestSilenceOfAFormerLifeIsNotThatOfTheNext(t *testing.T) {
+	m := machineOf(named(100, "m", 1))
+	m.setSucc([]ring.Member{named(300, "h", 1)})
+	former, next := named(900, "x", 1), named(900, "x", 2)
+	m.rememberPending(next)
+	m.Step(0, Lost{Addr: next.Addr, Gone: true, Who: former})
+	if a := m.acquaintance(next); a == nil || a.silent > 0 || !a.pending {
+		t.Errorf("%+v, want it pending and not silent", a)
+	}
+	m.Step(0, Lost{Addr: next.Addr, Gone: true})
+	if a := m.acquaintance(next); a == nil || a.silent == 0 {
+		t.Errorf("%+v, want it silent: nobody listens there", a)
+	}
+}
+
+func TestCloneSharesNothing(t *testing.T) {
+	enc := &Encoder{Member: func(x ring.Member) byte { return byte(x.ID / 100) }, Token: func(t uint64) byte { return byte(t) }}
+	m := machineOf(named(100, "m", 1))
+	var calls []uint64
+	for _, e := range m.Step(0, Asked{Token: 1, From: named(900, "x", 2), Request: Request{Kind: Notify}}) {
+		if a, ok := e.(Ask); ok {
+			calls = append(calls, a.Call)
+		}
+	}
+	for i := range m.rects {
+		calls = append(calls, m.rects[i].call)
+	}
+	c := m.Clone()
+	before := c.Encode(nil, enc)
+	for _, call := range calls {
+		m.Step(0, Answer{Call: call, Failure: &Failure{Kind: TimedOut}})
+	}
+	m.Step(0, Tick{})
+	m.Step(0, Depart{})
+	if after := c.Encode(nil, enc); !bytes.Equal(before, after) {
+		t.Errorf("the clone has changed from %v to %v", before, after)
+	}
+}
+
+func TestTheDeadAreNotVouchedForByOthers(t *testing.T) {
+	m := machineOf(named(100, "m", 1))
+	dead, head := named(200, "d", 1), named(300, "h", 1)
+	m.setSucc([]ring.Member{head})
+	m.silence(dead)
+	next := m.acquaintance(dead).next
+	m.Step(0, Asked{Token: 1, From: named(800, "o", 1), Request: Request{Kind: Place, Subject: dead}})
+	if a := m.acquaintance(dead); a.silent == 0 || a.next != next {
+		t.Errorf("%+v: a third member's placement counts as a sign of life", a)
+	}
+}
