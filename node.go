@@ -254,9 +254,10 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 
 // Stop ends the member at once. To the others that is a failure; Leave is the
 // polite way. When it returns, nothing of the member is left: no goroutine, no
-// connection, no listener. Only a call of OnRangeChange that has begun is not
-// waited for, since it may be the one that stops. Stop may be called at any
-// time and more than once; it returns nil.
+// connection, no listener. Only a call of OnRangeChange, or of the LogHandler,
+// that is being made is not waited for longer than 100 ms, since it may be the
+// one that stops. Stop may be called at any time and more than once; it returns
+// nil.
 func (c *Concord) Stop() error {
 	c.mu.Lock()
 	n := c.node

@@ -287,8 +287,8 @@ func (n *Node) Leave(ctx context.Context) error {
 }
 
 // Close ends the node at once; to the others it has failed. It returns when
-// every goroutine of the node has ended and its transport is closed, but does
-// not wait for a range callback that is running: that may be its caller.
+// every goroutine of the node has ended and its transport is closed, but waits
+// only for a moment for a call into the application: that may be its caller.
 func (n *Node) Close() {
 	n.mu.Lock()
 	first := !n.closed

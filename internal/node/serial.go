@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// drainGrace is how long the end of a node waits for a log handler at work. It
-// may be the one that ends the node.
-const drainGrace = 100 * time.Millisecond
+// callGrace is how long the end of a node waits for a call into the application
+// that is being made. So none is seen to begin after the end; one that takes
+// longer, or that ends the node itself, is not waited for.
+const callGrace = 100 * time.Millisecond
 
 // serial makes calls into the application, one at a time and in order, on a
 // goroutine that lives only as long as there is something to call.
@@ -66,25 +67,26 @@ func (c *serial) next() func() {
 	return f
 }
 
-// stop takes no further calls, and returns when the goroutine has ended. Without
-// drain no call begins any more, and one that is being made is not waited for: it
-// may be the one that stops. With drain all are waited for, for a moment.
+// stop takes no further calls, lets none begin but those that are to be drained,
+// and returns when the goroutine has ended. A call that is being made is waited
+// for only for a moment: it may be the one that stops.
 func (c *serial) stop() {
 	c.mu.Lock()
 	c.stopped = true
 	ended, calling := c.ended, c.calling
 	c.mu.Unlock()
-	switch {
-	case ended == nil, calling && !c.drain:
-	case c.drain:
-		select {
-		case <-ended:
-		case <-time.After(drainGrace):
-			c.mu.Lock()
-			c.queue = nil // a handler that slow gets no more
-			c.mu.Unlock()
-		}
-	default:
+	if ended == nil {
+		return
+	}
+	if !calling && !c.drain {
 		<-ended
+		return
+	}
+	select {
+	case <-ended:
+	case <-time.After(callGrace):
+		c.mu.Lock()
+		c.queue = nil // a handler that slow gets no more
+		c.mu.Unlock()
 	}
 }
