@@ -29,10 +29,10 @@ help: ## list what can be made
 
 build: ## build the command, to .build/bin/concord
 	@mkdir -p .build/bin
-	$(GO) build -o .build/bin/concord ./cmd/concord
+	@$(GO) build -o .build/bin/concord ./cmd/concord
 
 demo: build ## run a ring of real processes that tells its story
-	.build/bin/concord demo $(DEMOFLAGS)
+	@.build/bin/concord demo $(DEMOFLAGS)
 
 test: ## everything that CI runs: the sections below, each with its time
 	@tools/sections.sh $(MAKE) $(SECTIONS)

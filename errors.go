@@ -151,7 +151,11 @@ func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
 func failureError(f *protocol.Failure, self ring.Member) error {
 	switch f.Kind {
 	case protocol.WrongRing:
-		return fmt.Errorf("%w: %w", ErrDifferentRing, f)
+		detail := strings.Join(f.Differing, ", ") + " differs"
+		if f.Detail != "" {
+			detail += ": " + f.Detail
+		}
+		return fmt.Errorf("%w: %s", ErrDifferentRing, detail)
 	case protocol.NotJoined:
 		if !f.By.IsZero() && f.By == self {
 			return ErrSelf

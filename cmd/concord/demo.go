@@ -91,6 +91,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	if n := len(d.sum.Wrong); n > 0 {
+		if n == 1 {
+			return fmt.Errorf("demo: %s", d.sum.Wrong[0])
+		}
 		return fmt.Errorf("demo: %d things were not as they should be; the first: %s", n, d.sum.Wrong[0])
 	}
 	return nil

@@ -41,7 +41,7 @@ func newRun() *cobra.Command {
 
 When it is in the ring it prints one line to standard output:
 
-    ready name=node1 id=2211539819016309045 address=node1.example.com:7946
+    ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
 A value with spaces, quotes or = in it is quoted as a Go string. Changes of
 state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
@@ -56,7 +56,7 @@ state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "name of the member, unique in the ring (required)")
 	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
-	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound)")
+	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound, if that is a definite host)")
 	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join; may be repeated")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
@@ -172,7 +172,7 @@ func advise(err error) error {
 	if mistakes := configErrors(err); len(mistakes) > 0 {
 		lines := make([]error, len(mistakes))
 		for i, m := range mistakes {
-			lines[i] = fmt.Errorf("%s: %w", flagOf(m.Field), m.Err)
+			lines[i] = fmt.Errorf("%s: %s", flagOf(m.Field), strings.ReplaceAll(m.Err.Error(), "BindAddr", "--bind"))
 		}
 		return errors.Join(lines...)
 	}
