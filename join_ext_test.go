@@ -143,7 +143,7 @@ func TestJoinToMemberThatHasNotJoined(t *testing.T) {
 	ring := newRing(t, 2)
 	idle := start(t, "idle")
 	c := start(t, "joiner")
-	err := joinFor(t, c, short, idle.Address())
+	err := joinFor(t, c, 2*time.Second, idle.Address())
 	wantErr(t, "Join", err, concord.ErrNotJoined, context.DeadlineExceeded)
 	mentions(t, err, idle.Address())
 	outsideRing(t, idle)

@@ -62,9 +62,9 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 	attempt := 0
 	again := false // the attempt before ended because nobody reached this member
 	for {
-		causes, err := n.joinOnce(ctx, addrs, attempt)
+		causes, err := n.joinOnce(ctx, addrs, attempt, last)
 		if err != nil {
-			return &JoinError{Causes: merge(last, causes), Ctx: err}
+			return &JoinError{Causes: causes, Ctx: err}
 		}
 		if causes == nil {
 			return nil
@@ -129,8 +129,8 @@ func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
 }
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
-// context that ended it.
-func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int) ([]protocol.JoinCause, error) {
+// context that ended it, and the causes are then those of the attempt before too.
+func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -156,9 +156,13 @@ func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int) ([]pro
 	if n.view.Phase.InRing() {
 		return nil, nil // a member already; only the one before is not told yet
 	}
-	causes := n.machine.JoinCauses()
+	causes, waiting := n.machine.JoinCauses()
 	if !n.closed {
 		n.stepLocked(protocol.GiveUp{})
 	}
-	return causes, ctx.Err()
+	if waiting.Addr != "" {
+		open := protocol.JoinCause{At: waiting, Failure: &protocol.Failure{Kind: protocol.TimedOut, Detail: "no answer yet"}}
+		last = merge([]protocol.JoinCause{open}, last) // unless it has answered an earlier attempt
+	}
+	return merge(last, causes), ctx.Err()
 }

@@ -29,7 +29,7 @@ func (m *Machine) startDepart() {
 	case Leaving:
 		return
 	default:
-		m.last = append(m.last, DepartDone{})
+		m.late(DepartDone{})
 		return
 	}
 	m.closeAll()
@@ -84,7 +84,7 @@ func (m *Machine) continueDepart() {
 func (m *Machine) departCheck() {
 	if d := &m.depart; d.open && len(d.calls) == 0 && len(d.again) == 0 {
 		d.open = false
-		m.last = append(m.last, DepartDone{})
+		m.late(DepartDone{})
 	}
 }
 
@@ -92,7 +92,7 @@ func (m *Machine) departCheck() {
 // neighbours, which it names, are asked before they are relied on.
 func (m *Machine) left(x ring.Member, req Request, token uint64) {
 	if x.Name == "" || x.ID == m.self.ID {
-		m.emit(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave without a sender, or from oneself"}})
+		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave without a sender, or from oneself"}})
 		return
 	}
 	if m.phase == Leaving {

@@ -70,7 +70,7 @@ func (m *Machine) joinFailed() {
 		causes = []JoinCause{{At: m.join.asked, Refusal: Refusal{Reason: Busy, Detail: "nobody nearer to the joiner's place is known"}}}
 	}
 	m.outside()
-	m.last = append(m.last, JoinDone{Causes: causes})
+	m.late(JoinDone{Causes: causes})
 }
 
 func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient bool) {
@@ -390,9 +390,12 @@ func (m *Machine) joinIntroduced(a Answer) {
 
 func (m *Machine) joined() {
 	m.join = joining{}
-	m.last = append(m.last, JoinDone{})
+	m.late(JoinDone{})
 	m.kick() // the list may have grown since the successor gave it
 }
 
-// JoinCauses lists why the open join has not succeeded yet.
-func (m *Machine) JoinCauses() []JoinCause { return m.join.causes }
+// JoinCauses lists why the open join has not succeeded yet, and whose answer it
+// waits for.
+func (m *Machine) JoinCauses() (causes []JoinCause, waiting ring.Member) {
+	return m.join.causes, m.join.asked
+}

@@ -138,6 +138,10 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 
 func (m *Machine) emit(e Effect) { m.out = append(m.out, e) }
 
+// late emits what tells somebody that a thing is done. It comes after what is
+// published, so that whoever is told finds it done.
+func (m *Machine) late(e Effect) { m.last = append(m.last, e) }
+
 // ask emits a question and returns its call number.
 func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) uint64 {
 	m.calls++
@@ -152,7 +156,7 @@ func (m *Machine) tell(to ring.Member, req Request) {
 }
 
 func (m *Machine) respond(token uint64, refusal Refusal) {
-	m.emit(Respond{Token: token, Reply: Reply{State: m.State(), Refusal: refusal}})
+	m.late(Respond{Token: token, Reply: Reply{State: m.State(), Refusal: refusal}})
 }
 
 // head is the first successor, zero in a ring of one.
@@ -301,20 +305,20 @@ func (m *Machine) asked(a Asked) {
 		return
 	}
 	if !m.phase.InRing() {
-		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
+		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
 		return
 	}
 	if m.phase == Leaving && (req.Kind == Seek || req.Kind == Place) {
-		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
+		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
 		return
 	}
 	switch req.Kind {
 	case Notify:
 		m.rectify(a.From, a.Token, req.Joining)
 	case Seek:
-		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
+		m.late(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 	case Place:
-		m.emit(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
+		m.late(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 		if m.phase == Joined && m.nearer(req.Subject) {
 			if req.Subject == a.From {
 				m.vouched(req.Subject)
@@ -333,7 +337,7 @@ func (m *Machine) asked(a Asked) {
 	case Leave:
 		m.left(a.From, req, a.Token)
 	default:
-		m.emit(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "a request of an unknown kind"}})
+		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "a request of an unknown kind"}})
 	}
 }
 

@@ -30,7 +30,7 @@ type rectification struct {
 func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 	switch {
 	case n.Name == "":
-		m.emit(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify without a sender"}})
+		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify without a sender"}})
 		return
 	case m.phase != Joined:
 		m.respond(token, Refusal{Reason: NotInRing})
@@ -305,7 +305,7 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 	m.vacate(CauseSuperseded)
 	if m.join.open {
 		m.joinCause(JoinCause{At: st.Self, Refusal: Refusal{Reason: NameTaken, Other: st.Self}})
-		m.last = append(m.last, JoinDone{Causes: m.join.causes})
+		m.late(JoinDone{Causes: m.join.causes})
 		m.join = joining{}
 	}
 }
