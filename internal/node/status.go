@@ -60,7 +60,7 @@ func (n *Node) logViews(old, now *protocol.View) {
 	if old.Phase != now.Phase {
 		n.log.Info("phase changed", slog.String("old", old.Phase.String()), slog.String("new", now.Phase.String()))
 	}
-	oldHead, newHead := head(old), head(now)
+	oldHead, newHead := old.Head(), now.Head()
 	if oldHead != newHead {
 		n.log.Info("successor replaced", attr("old", oldHead), attr("new", newHead))
 	}
@@ -81,13 +81,6 @@ func (n *Node) logArcs(e protocol.RangeChanged) {
 		slog.Group("old", slog.Uint64("start", e.Old.After), slog.Uint64("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", slog.Uint64("start", e.New.After), slog.Uint64("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()))
-}
-
-func head(v *protocol.View) ring.Member {
-	if len(v.Succ) == 0 {
-		return ring.Member{}
-	}
-	return v.Succ[0]
 }
 
 func attr(key string, m ring.Member) slog.Attr {

@@ -96,7 +96,7 @@ func (m *Machine) approachAnswer(a Answer) {
 			m.over(x)
 			m.approachWithout(x)
 		case NotJoined:
-			m.notInRing(x, State{Phase: Outside})
+			m.notInRing(x)
 		case Invalid:
 			// It lives, and what it says cannot be used: nothing changes.
 			m.postpone(x)
@@ -136,7 +136,7 @@ func (m *Machine) approachAnswer(a Answer) {
 	m.met(x)
 	m.learn(st)
 	if st.Phase != Joined {
-		m.notInRing(x, st)
+		m.notInRing(x)
 		return
 	}
 	m.adopt(x, st)
@@ -186,7 +186,7 @@ func (m *Machine) noAnswer(x ring.Member) {
 
 // notInRing goes on after x answered as itself but is in no ring, or on its
 // way out of it.
-func (m *Machine) notInRing(x ring.Member, st State) {
+func (m *Machine) notInRing(x ring.Member) {
 	if !x.Anyone() {
 		// It will speak up if it gets there. Forgotten, it would be remembered
 		// again as soon as somebody who has not noticed yet names it.

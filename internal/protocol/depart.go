@@ -65,8 +65,7 @@ func (m *Machine) departAnswer(a Answer) {
 	d.calls = slices.Concat(d.calls[:i], d.calls[i+1:])
 	if a.Failure == nil && a.Reply.Refusal.Reason == Busy {
 		d.again = append(slices.Clip(d.again), to)
-		m.due = m.now + departRetry
-		m.emit(WakeAt{At: m.due})
+		m.emit(WakeAt{At: m.now + departRetry})
 	}
 	m.departCheck()
 }

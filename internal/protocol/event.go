@@ -170,3 +170,6 @@ type View struct {
 	// Certain is when the head last answered for itself; negative: never yet.
 	Certain time.Duration
 }
+
+// Head is the first entry of the successor list, zero if that is empty.
+func (v *View) Head() ring.Member { return head(v.Succ) }

@@ -61,7 +61,6 @@ type Machine struct {
 	// Timing: decides only when events happen.
 	rng     rand.PCG
 	now     time.Duration
-	due     time.Duration
 	round   uint64
 	certain time.Duration
 	checks  uint64 // idle checks made, which of the three is next
@@ -206,7 +205,6 @@ func (m *Machine) schedule() {
 	if spread > 0 {
 		at += time.Duration(m.rng.Uint64() % uint64(spread))
 	}
-	m.due = at
 	m.emit(WakeAt{At: at})
 }
 
@@ -304,11 +302,7 @@ func (m *Machine) asked(a Asked) {
 		m.respond(a.Token, Refusal{})
 		return
 	}
-	if !m.phase.InRing() {
-		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
-		return
-	}
-	if m.phase == Leaving && (req.Kind == Seek || req.Kind == Place) {
+	if placing := req.Kind == Seek || req.Kind == Place; !m.phase.InRing() || m.phase == Leaving && placing {
 		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
 		return
 	}
