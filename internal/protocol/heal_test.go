@@ -15,17 +15,9 @@ import (
 // place puts a member into the ring with the given pointers, as it might stand
 // after any history.
 func (h *host) place(succ []ring.Member, pred ring.Member, known ...ring.Member) {
-	m := h.m
-	m.phase = Joined
-	var list []ring.Member
-	if len(succ) > 0 {
-		slices.SortFunc(succ, func(a, b ring.Member) int { return cmp.Compare(a.ID-m.self.ID, b.ID-m.self.ID) })
-		list = m.cut(succ[0], succ[1:])
-	}
-	m.succ, m.pred = list, pred
-	for _, x := range known {
-		m.rememberPending(x)
-	}
+	self := h.m.self
+	slices.SortFunc(succ, func(a, b ring.Member) int { return cmp.Compare(a.ID-self.ID, b.ID-self.ID) })
+	h.m = Restore(self, h.m.cfg, self.ID, Standing{Pred: pred, Succ: succ, Pending: known})
 }
 
 // families are bad states: each puts the members of a world, in clockwise

@@ -1,0 +1,55 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Standing is where a member stands in the ring: its pointers and whom it
+// remembers.
+type Standing struct {
+	Pred    ring.Member   // zero: unknown
+	Succ    []ring.Member // nearest first; what a list may not hold is cut off
+	Known   []ring.Member // acquaintances known to be in the same ring
+	Pending []ring.Member // acquaintances that may not be
+	Seeds   []string      // addresses to turn to when all else is lost
+}
+
+// Restore returns a machine that is in the ring and stands as told, however it
+// may have come to stand there. Its rounds begin with the first Tick. The
+// simulator and the model checker begin with it.
+func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
+	m := New(self, cfg, seed)
+	m.phase = Joined
+	m.pred = at.Pred
+	if len(at.Succ) > 0 {
+		m.succ = m.cut(at.Succ[0], at.Succ[1:])
+	}
+	m.lone = len(m.succ) == 0 && m.pred.IsZero()
+	m.certain = -1
+	m.seeds = slices.Clone(at.Seeds)
+	for _, x := range at.Pending {
+		m.rememberPending(x)
+	}
+	for _, x := range at.Known {
+		m.remember(x, false)
+	}
+	m.arc, m.hasArc = m.ownArc()
+	m.dirty = false
+	m.out, m.last = m.out[:0], m.last[:0]
+	return m
+}
+
+// Standing is where the machine stands now.
+func (m *Machine) Standing() Standing {
+	s := Standing{Pred: m.pred, Succ: m.succ, Seeds: m.seeds}
+	for i := range m.acq {
+		if a := &m.acq[i]; a.pending {
+			s.Pending = append(s.Pending, a.Member)
+		} else {
+			s.Known = append(s.Known, a.Member)
+		}
+	}
+	return s
+}
