@@ -30,7 +30,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/child"
 )
 
 const patience = 30 * time.Second
@@ -209,48 +209,6 @@ func TestDemoAnswersKeysThatAreTyped(t *testing.T) {
 	}
 }
 
-func TestDemoNoticesEveryWrongPointer(t *testing.T) {
-	right := func() []concord.Status {
-		var all []concord.Status
-		for i := range 5 {
-			all = append(all, concord.Status{Phase: "joined",
-				Self: concord.Server{Name: fmt.Sprint("n", i), Id: uint64(i) * 10, Address: fmt.Sprint("h:", i+1)}})
-		}
-		for i := range all {
-			pred := all[(i+4)%5].Self
-			all[i].Predecessor = &pred
-			all[i].Range = &concord.Range{Start: pred.Id, End: all[i].Self.Id}
-			for k := 1; k <= 3; k++ {
-				all[i].Successors = append(all[i].Successors, all[(i+k)%5].Self)
-			}
-		}
-		return all
-	}
-	if got := notIdeal(right()); got != "" {
-		t.Errorf("an ideal ring is called wrong: %s", got)
-	}
-	alone := concord.Status{Phase: "joined", Self: concord.Server{Name: "n", Id: 7, Address: "h:1"},
-		Range: &concord.Range{Start: 7, End: 7}, Successors: []concord.Server{}}
-	if got := notIdeal([]concord.Status{alone}); got != "" {
-		t.Errorf("a ring of one is called wrong: %s", got)
-	}
-	for name, spoil := range map[string]func(s *concord.Status){
-		"phase":               func(s *concord.Status) { s.Phase = "leaving" },
-		"no predecessor":      func(s *concord.Status) { s.Predecessor = nil },
-		"another predecessor": func(s *concord.Status) { s.Predecessor = &s.Self },
-		"last successor":      func(s *concord.Status) { s.Successors = s.Successors[:2] },
-		"another address":     func(s *concord.Status) { s.Successors[2].Address = "h:99" },
-		"no range":            func(s *concord.Status) { s.Range = nil },
-		"another range":       func(s *concord.Status) { s.Range.Start-- },
-	} {
-		all := right()
-		spoil(&all[3])
-		if got := notIdeal(all); !strings.HasPrefix(got, "n3 ") {
-			t.Errorf("%s: notIdeal says %q", name, got)
-		}
-	}
-}
-
 func TestMistakesSayWhatToDo(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -340,7 +298,7 @@ func (m *member) line(t *testing.T) string {
 	return m.out.Text()
 }
 
-func (m *member) ask(t *testing.T, command string) (a controlAnswer) {
+func (m *member) ask(t *testing.T, command string) (a child.Answer) {
 	t.Helper()
 	fmt.Fprintln(m.in, command)
 	if err := json.Unmarshal([]byte(m.line(t)), &a); err != nil {
@@ -386,6 +344,27 @@ func TestRunJoinsAnswersAndLeaves(t *testing.T) {
 	a.in.Close()
 	if err := a.Wait(); err != nil {
 		t.Errorf("after the end of the input: %v: %s", err, a.logs.String())
+	}
+}
+
+func TestNumberedCommandsAreAnsweredByNumber(t *testing.T) {
+	m, _ := runMember(t, "--name", "a")
+	const n = 200 // more than are worked on at once
+	go func() {
+		for i := 1; i <= n; i++ {
+			fmt.Fprintf(m.in, "%d lookup 7 keys\n", i)
+		}
+	}()
+	seen := map[uint64]bool{}
+	for range n {
+		var a child.Answer
+		if err := json.Unmarshal([]byte(m.line(t)), &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.Call < 1 || a.Call > n || seen[a.Call] || a.Server == nil || a.Server.Name != "a" {
+			t.Fatalf("answer is %+v", a)
+		}
+		seen[a.Call] = true
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/child"
 )
 
 // What the demo waits for, and what it calls wrong.
@@ -119,8 +120,8 @@ type demo struct {
 	flags   demoFlags
 	exe     string
 	out     io.Writer
-	members []*child // alive, clockwise
-	gone    []*child
+	members []*child.Child // alive, clockwise
+	gone    []*child.Child
 	sum     summary
 }
 
@@ -160,12 +161,12 @@ func (d *demo) tell(ctx context.Context) error {
 // form lets the members form a ring.
 func (d *demo) form(ctx context.Context) error {
 	d.say("\n1. A ring forms")
-	join := ""
+	var join []string
 	for i := range d.flags.members {
 		name := fmt.Sprintf("node%d", i+1)
 		began := time.Now()
 		starting, cancel := context.WithTimeout(ctx, demoJoin)
-		c, err := startChild(starting, d.exe, name, join, d.flags.interval)
+		c, err := child.Start(starting, child.Options{Binary: d.exe, Name: name, Join: join, Interval: d.flags.interval})
 		cancel()
 		if err != nil {
 			return err
@@ -173,14 +174,14 @@ func (d *demo) form(ctx context.Context) error {
 		took := time.Since(began)
 		d.sum.Joins = append(d.sum.Joins, took)
 		how := "founds it"
-		if join != "" {
-			how = "joins through " + d.members[0].name
+		if join != nil {
+			how = "joins through " + d.members[0].Name
 		}
-		d.say("   %-7s %-21s process %-7d at %-15s %6s", name, how, c.cmd.Process.Pid, c.self.Address, ms(took))
-		join = c.self.Address
-		d.members = append([]*child{c}, d.members...) // the newest first, to be joined through
+		d.say("   %-7s %-21s process %-7d at %-15s %6s", name, how, c.Pid(), c.Self.Address, ms(took))
+		join = []string{c.Self.Address}
+		d.members = append([]*child.Child{c}, d.members...) // the newest first, to be joined through
 	}
-	slices.SortFunc(d.members, func(a, b *child) int { return cmp.Compare(a.self.Id, b.self.Id) })
+	slices.SortFunc(d.members, func(a, b *child.Child) int { return cmp.Compare(a.Self.Id, b.Self.Id) })
 	took, err := d.heal(ctx)
 	if err != nil {
 		return err
@@ -217,13 +218,13 @@ func (d *demo) agree(misses []string) string {
 // lose kills a member and watches the others get over it.
 func (d *demo) lose(ctx context.Context) error {
 	key := demoKeys[0]
-	i := slices.IndexFunc(d.members, func(c *child) bool { return c.self == d.truth(key) })
+	i := slices.IndexFunc(d.members, func(c *child.Child) bool { return c.Self == d.truth(key) })
 	victim, heir := d.members[i], d.members[(i+1)%len(d.members)]
-	d.say("\n3. %s, which has %q, is killed with kill -9", victim.name, key)
+	d.say("\n3. %s, which has %q, is killed with kill -9", victim.Name, key)
 	d.members = slices.Delete(slices.Clone(d.members), i, i+1)
 	d.gone = append(d.gone, victim)
-	d.sum.Killed = victim.name
-	victim.kill()
+	d.sum.Killed = victim.Name
+	victim.Kill()
 
 	began := time.Now()
 	slowest := time.Duration(0)
@@ -249,29 +250,29 @@ func (d *demo) lose(ctx context.Context) error {
 		}
 	}
 	d.say("   All lookups were right again %s after its end; none failed meanwhile,", ms(d.sum.LookupsHeal))
-	d.say("   %d still named %s, the slowest took %s.", d.sum.Early, victim.name, ms(slowest))
+	d.say("   %d still named %s, the slowest took %s.", d.sum.Early, victim.Name, ms(slowest))
 	if _, err := d.heal(ctx); err != nil {
 		return err
 	}
 	d.sum.RingHeal = time.Since(began)
-	d.say("   %s took over its keys, %q among them, and the ring is closed again", heir.name, key)
-	d.say("   (seen %s after the end of %s):", ms(d.sum.RingHeal), victim.name)
+	d.say("   %s took over its keys, %q among them, and the ring is closed again", heir.Name, key)
+	d.say("   (seen %s after the end of %s):", ms(d.sum.RingHeal), victim.Name)
 	return d.show(ctx)
 }
 
 // part lets a member leave politely.
 func (d *demo) part(ctx context.Context) error {
 	leaver := d.members[len(d.members)-1]
-	d.say("\n4. %s leaves politely", leaver.name)
+	d.say("\n4. %s leaves politely", leaver.Name)
 	d.members = slices.Clone(d.members[:len(d.members)-1])
 	d.gone = append(d.gone, leaver)
-	d.sum.Left = leaver.name
+	d.sum.Left = leaver.Name
 	began := time.Now()
 	leaving, cancel := context.WithTimeout(ctx, demoAnswer)
 	defer cancel()
-	if err := leaver.leave(leaving); err != nil {
+	if err := leaver.Leave(leaving); err != nil {
 		d.wrong("%v", err)
-		leaver.kill()
+		leaver.Kill()
 	}
 	d.sum.Leave = time.Since(began)
 	took, err := d.heal(ctx)
@@ -322,10 +323,10 @@ func (d *demo) stay(ctx context.Context, in io.Reader) {
 		c := d.members[i%len(d.members)]
 		a, err := d.ask(ctx, c, "lookup "+key)
 		if err != nil {
-			d.say("%s, asked %s: %v", key, c.name, err)
+			d.say("%s, asked %s: %v", key, c.Name, err)
 			continue
 		}
-		d.say("%s -> %s (%d) %s   asked %s, %s", key, a.Server.Name, a.Server.Id, a.Server.Address, c.name, ms(a.Took))
+		d.say("%s -> %s (%d) %s   asked %s, %s", key, a.Server.Name, a.Server.Id, a.Server.Address, c.Name, ms(a.Took))
 	}
 }
 
@@ -336,28 +337,28 @@ func (d *demo) end() {
 	var ending sync.WaitGroup
 	for _, c := range d.members {
 		ending.Go(func() {
-			_ = c.leave(ctx) // all at once, so that not all can be told
-			c.kill()
+			_ = c.Leave(ctx) // all at once, so that not all can be told
+			c.Kill()
 		})
 	}
 	ending.Wait()
 }
 
-func (d *demo) ask(ctx context.Context, c *child, command string) (controlAnswer, error) {
+func (d *demo) ask(ctx context.Context, c *child.Child, command string) (child.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoAnswer)
 	defer cancel()
-	return c.ask(ctx, command)
+	return c.Ask(ctx, command)
 }
 
 // truth is the owner of a key among the members alive.
 func (d *demo) truth(key string) concord.Server {
 	id := concord.New(concord.Config{Name: key}).Id()
 	for _, c := range d.members {
-		if c.self.Id >= id { // they are sorted, and start again after the end
-			return c.self
+		if c.Self.Id >= id { // they are sorted, and start again after the end
+			return c.Self
 		}
 	}
-	return d.members[0].self
+	return d.members[0].Self
 }
 
 // round has every member look every key up, all members at once. It returns the
@@ -366,7 +367,7 @@ func (d *demo) truth(key string) concord.Server {
 // is for a member that cannot be asked.
 func (d *demo) round(ctx context.Context) (slowest time.Duration, misses map[string][]string, err error) {
 	type answer struct {
-		controlAnswer
+		child.Answer
 		err error
 	}
 	all := make([][]answer, len(d.members))
@@ -375,29 +376,30 @@ func (d *demo) round(ctx context.Context) (slowest time.Duration, misses map[str
 		all[i] = make([]answer, len(demoKeys))
 		asking.Go(func() {
 			for k, key := range demoKeys {
-				all[i][k].controlAnswer, all[i][k].err = d.ask(ctx, c, "lookup "+key)
+				all[i][k].Answer, all[i][k].err = d.ask(ctx, c, "lookup "+key)
 			}
 		})
 	}
 	asking.Wait()
 	misses = map[string][]string{}
 	for i, c := range d.members {
-		if c.lost != nil {
-			return 0, nil, c.lost
-		}
 		for k, key := range demoKeys {
 			a := all[i][k]
+			var own child.MemberError
+			if a.err != nil && !errors.As(a.err, &own) {
+				return 0, nil, a.err
+			}
 			d.sum.Lookups++
 			slowest = max(slowest, a.Took)
 			if a.Took > slowLookup {
-				d.wrong("%s took %s for a lookup of %q", c.name, ms(a.Took), key)
+				d.wrong("%s took %s for a lookup of %q", c.Name, ms(a.Took), key)
 			}
 			switch want := d.truth(key); {
 			case a.err != nil:
-				d.wrong("%s: lookup of %q: %v", c.name, key, a.err)
+				d.wrong("%s: lookup of %q: %v", c.Name, key, a.err)
 			case *a.Server != want:
 				misses[key] = append(misses[key], fmt.Sprintf("%s says that %q belongs to %s, it is %s's",
-					c.name, key, a.Server.Name, want.Name))
+					c.Name, key, a.Server.Name, want.Name))
 			}
 		}
 	}
@@ -429,7 +431,7 @@ func (d *demo) heal(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return took, err
 		}
-		not := notIdeal(all)
+		not := child.NotIdeal(all, concord.DefaultSuccessorCount)
 		if not == "" {
 			return took, nil
 		}
@@ -443,30 +445,6 @@ func (d *demo) heal(ctx context.Context) (time.Duration, error) {
 			return took, ctx.Err()
 		}
 	}
-}
-
-// notIdeal says what is wrong with the ring whose members, clockwise, have these
-// states; nothing if it is ideal.
-func notIdeal(all []concord.Status) string {
-	n := len(all)
-	for i, s := range all {
-		pred := all[(i+n-1)%n].Self
-		var succ []concord.Server
-		for k := 1; k < n && k <= concord.DefaultSuccessorCount; k++ {
-			succ = append(succ, all[(i+k)%n].Self)
-		}
-		switch {
-		case s.Phase != "joined":
-			return fmt.Sprintf("%s is %s", s.Self.Name, s.Phase)
-		case n > 1 && (s.Predecessor == nil || *s.Predecessor != pred):
-			return fmt.Sprintf("%s does not know its predecessor %s", s.Self.Name, pred.Name)
-		case !slices.Equal(s.Successors, succ):
-			return fmt.Sprintf("%s has successors %v, should be %v", s.Self.Name, s.Successors, succ)
-		case s.Range == nil || *s.Range != (concord.Range{Start: pred.Id, End: s.Self.Id}):
-			return fmt.Sprintf("%s does not know its range", s.Self.Name)
-		}
-	}
-	return ""
 }
 
 // show draws the ring as its members see it.

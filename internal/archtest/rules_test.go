@@ -128,10 +128,15 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/..."},
-		except:   append([]string{"./internal/web"}, testSupport...),
+		except:   append([]string{"./internal/web", "./internal/child"}, testSupport...),
 		never:    []string{"."},
 		through:  true,
 		reason:   "the face is built on the rooms, not they on it",
+	},
+	{
+		packages: []string{"./internal/child"},
+		only:     []string{"."},
+		reason:   "who runs a member as another process sees of it what a user does",
 	},
 	{
 		packages: []string{"./examples/..."},
@@ -142,13 +147,13 @@ var rules = []rule{
 	{
 		packages: []string{"./test/..."},
 		never:    []string{"./internal/..."},
-		unless:   append([]string{"./internal/invariant"}, testSupport...),
+		unless:   append([]string{"./internal/invariant", "./internal/child"}, testSupport...),
 		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
 	},
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/explore",
+			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/explore", "./internal/child",
 			"github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +

@@ -1,141 +1,35 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/child"
 )
 
-// process is one member in a process of its own, asked over its standard input.
-type process struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	mu      sync.Mutex
-	answers chan answer
-	name    string
-	address string
-}
-
-// answer is what concord run --control answers to one command.
-type answer struct {
-	Server *concord.Server `json:"server"`
-	Status *concord.Status `json:"status"`
-	Error  string          `json:"error"`
-}
-
-// launch starts a member and waits until it is in the ring.
-func launch(ctx context.Context, binary, name, join string) (*process, error) {
-	args := []string{"run", "--control", "--name", name, "--bind", "127.0.0.1:0"}
-	if join != "" {
-		args = append(args, "--join", join)
-	}
-	p := &process{cmd: exec.CommandContext(ctx, binary, args...), name: name, answers: make(chan answer, 16)}
-	in, err := p.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.in = in
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	lines := bufio.NewReader(out)
-	ready, err := lines.ReadString('\n')
-	if err != nil {
-		return p, fmt.Errorf("%s is not ready: %w", name, err)
-	}
-	for _, field := range strings.Fields(ready) {
-		if a, ok := strings.CutPrefix(field, "address="); ok {
-			p.address = a
-		}
-	}
-	go func() {
-		defer close(p.answers)
-		for d := json.NewDecoder(lines); ; {
-			var a answer
-			if d.Decode(&a) != nil {
-				return
-			}
-			p.answers <- a
-		}
-	}()
-	return p, nil
-}
-
-// ask gives a command and waits for its answer.
-func (p *process) ask(ctx context.Context, command string) (answer, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := io.WriteString(p.in, command+"\n"); err != nil {
-		return answer{}, err
-	}
-	select {
-	case a, ok := <-p.answers:
-		if !ok {
-			return a, fmt.Errorf("%s has ended", p.name)
-		}
-		return a, nil
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	}
-}
-
-func (p *process) end() {
-	p.cmd.Process.Signal(syscall.SIGCONT)
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
-}
-
 // ringOf says what keeps the processes from being one ideal ring.
-func ringOf(ctx context.Context, ps []*process) string {
+func ringOf(ctx context.Context, ps []*child.Child) string {
 	var all []concord.Status
 	for _, p := range ps {
-		a, err := p.ask(ctx, "status")
-		if err != nil || a.Status == nil {
-			return fmt.Sprintf("%s: no status: %v", p.name, err)
+		s, err := p.Status(ctx)
+		if err != nil {
+			return err.Error()
 		}
-		all = append(all, *a.Status)
+		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b concord.Status) int {
-		if a.Self.Id < b.Self.Id {
-			return -1
-		}
-		return 1
-	})
-	n := len(all)
-	for i, s := range all {
-		if s.Predecessor == nil || *s.Predecessor != all[(i+n-1)%n].Self {
-			return s.Self.Name + ": wrong predecessor"
-		}
-		if len(s.Successors) != min(3, n-1) {
-			return s.Self.Name + ": wrong length of list"
-		}
-		for k, x := range s.Successors {
-			if x != all[(i+1+k)%n].Self {
-				return s.Self.Name + ": wrong successor"
-			}
-		}
-	}
-	return ""
+	return child.NotIdeal(all, concord.DefaultSuccessorCount)
 }
 
-func waitRing(ctx context.Context, ps []*process, limit time.Duration) (time.Duration, error) {
+func waitRing(ctx context.Context, ps []*child.Child, limit time.Duration) (time.Duration, error) {
 	began := time.Now()
 	for {
 		w := ringOf(ctx, ps)
@@ -163,24 +57,22 @@ func sigstop(ctx context.Context) (result, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
 		return r, fmt.Errorf("build: %w: %s", err, out)
 	}
-	var ps []*process
+	var ps []*child.Child
 	defer func() {
 		for _, p := range ps {
-			p.end()
+			p.Kill()
 		}
 	}()
 	for i := range 6 {
-		join := ""
+		o := child.Options{Binary: binary, Name: fmt.Sprintf("p%d", i)}
 		if i > 0 {
-			join = ps[0].address
+			o.Join = []string{ps[0].Self.Address}
 		}
-		p, err := launch(ctx, binary, fmt.Sprintf("p%d", i), join)
-		if p != nil {
-			ps = append(ps, p)
-		}
+		p, err := child.Start(ctx, o)
 		if err != nil {
 			return r, err
 		}
+		ps = append(ps, p)
 	}
 	if _, err := waitRing(ctx, ps, 20*time.Second); err != nil {
 		return r, err
@@ -188,7 +80,7 @@ func sigstop(ctx context.Context) (result, error) {
 	pause(ctx, 6*time.Second)
 
 	stopped := ps[2]
-	others := slices.DeleteFunc(slices.Clone(ps), func(p *process) bool { return p == stopped })
+	others := slices.DeleteFunc(slices.Clone(ps), func(p *child.Child) bool { return p == stopped })
 	var slowest, lookups, errs atomic.Int64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -201,10 +93,10 @@ func sigstop(ctx context.Context) (result, error) {
 				default:
 				}
 				began := time.Now()
-				a, err := p.ask(ctx, fmt.Sprintf("lookup key %d %d", i, k))
+				_, err := p.Ask(ctx, fmt.Sprintf("lookup key %d %d", i, k))
 				took := int64(time.Since(began))
 				lookups.Add(1)
-				if err != nil || a.Error != "" {
+				if err != nil {
 					errs.Add(1)
 				}
 				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
@@ -213,7 +105,7 @@ func sigstop(ctx context.Context) (result, error) {
 			}
 		})
 	}
-	stopped.cmd.Process.Signal(syscall.SIGSTOP)
+	stopped.Signal(syscall.SIGSTOP)
 	without, err := waitRing(ctx, others, 20*time.Second)
 	if err == nil {
 		pause(ctx, 30*time.Second)
@@ -223,7 +115,7 @@ func sigstop(ctx context.Context) (result, error) {
 	if err != nil {
 		return r, err
 	}
-	stopped.cmd.Process.Signal(syscall.SIGCONT)
+	stopped.Signal(syscall.SIGCONT)
 	again, err := waitRing(ctx, ps, 20*time.Second)
 	if err != nil {
 		return r, err

@@ -1,9 +1,9 @@
-package main
+package child
 
 import "syscall"
 
-// childAttr makes a child die with this process however that ends, and keeps
+// attr makes a child die with this process however that ends, and keeps
 // the terminal's Ctrl-C from it, which is this process's to deal with.
-func childAttr() *syscall.SysProcAttr {
+func attr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -1,0 +1,46 @@
+package child
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/ollelogdahl/concord"
+)
+
+// NotIdeal says what is wrong with the ring whose members have these states and
+// this SuccessorCount; nothing if it is ideal. It sorts the states clockwise.
+func NotIdeal(all []concord.Status, successors int) string {
+	slices.SortFunc(all, func(a, b concord.Status) int { return cmp.Compare(a.Self.Id, b.Self.Id) })
+	n := len(all)
+	for i, s := range all {
+		pred := all[(i+n-1)%n].Self
+		var succ []concord.Server
+		for k := 1; k < n && k <= successors; k++ {
+			succ = append(succ, all[(i+k)%n].Self)
+		}
+		switch {
+		case s.Phase != "joined":
+			return fmt.Sprintf("%s is %s", s.Self.Name, s.Phase)
+		case n == 1 && s.Predecessor != nil:
+			return fmt.Sprintf("%s is alone and has predecessor %s", s.Self.Name, s.Predecessor.Name)
+		case n > 1 && s.Predecessor == nil:
+			return fmt.Sprintf("%s does not know its predecessor %s", s.Self.Name, pred.Name)
+		case n > 1 && *s.Predecessor != pred:
+			return fmt.Sprintf("%s has predecessor %s, should be %s", s.Self.Name, s.Predecessor.Name, pred.Name)
+		case !slices.Equal(s.Successors, succ):
+			return fmt.Sprintf("%s has successors %s, should be %s", s.Self.Name, names(s.Successors), names(succ))
+		case s.Range == nil || *s.Range != (concord.Range{Start: pred.Id, End: s.Self.Id}):
+			return fmt.Sprintf("%s does not know its range", s.Self.Name)
+		}
+	}
+	return ""
+}
+
+func names(list []concord.Server) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = s.Name
+	}
+	return out
+}
