@@ -1,0 +1,319 @@
+package routing
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Arcs are the confirmed arcs that somebody keeps: who owns which arc of the
+// circle, as that owner said of late, or its predecessor. No two overlap. Find
+// takes no lock and allocates nothing; all methods may be called concurrently.
+//
+// An arc whose time is over stays, as a hint whom to ask, until it is contradicted
+// or its place is needed.
+type Arcs struct {
+	self  uint64
+	limit int
+
+	mu    sync.Mutex // of writers
+	table atomic.Pointer[arcTable]
+}
+
+// arcTable is never modified, but for the words of its arcs.
+type arcTable struct {
+	ends []uint64 // where the arcs end, ascending
+	arcs []*Confirmed
+}
+
+// Confirmed is an arc and its owner. The arc and the owner never change.
+type Confirmed struct {
+	Arc   ring.Arc
+	Owner ring.Member
+	word  atomic.Pointer[Word]
+	used  atomic.Bool // found since it was last swept
+}
+
+// Word is when somebody vouched for an arc.
+type Word struct {
+	By    ring.Member   // the owner, or its predecessor
+	At    time.Duration // the instant that it speaks of, or an earlier one
+	Until time.Duration // before this it may answer lookups
+}
+
+// Word is the latest that was given.
+func (c *Confirmed) Word() Word { return *c.word.Load() }
+
+// Holds reports whether the arc may answer lookups at the time now, by a word
+// that is not older than age; 0: however old it is.
+func (c *Confirmed) Holds(now, age time.Duration) bool {
+	w := c.word.Load()
+	return now < w.Until && (age == 0 || now-w.At <= age)
+}
+
+// NewArcs returns no arcs, kept for the member at self, at most limit.
+func NewArcs(self uint64, limit int) *Arcs {
+	a := &Arcs{self: self, limit: limit}
+	a.table.Store(&arcTable{})
+	return a
+}
+
+// Find returns the arc that the identifier lies on, nil if none is known. Whether
+// it holds still, its word says.
+func (a *Arcs) Find(id uint64) *Confirmed {
+	t := a.table.Load()
+	i := t.at(id)
+	if i < 0 {
+		return nil
+	}
+	c := t.arcs[i]
+	if !c.used.Load() { // a write only when it tells something
+		c.used.Store(true)
+	}
+	return c
+}
+
+// at is the index of the arc that id lies on, -1 for none.
+func (t *arcTable) at(id uint64) int {
+	if len(t.ends) == 0 {
+		return -1
+	}
+	i := t.next(id)
+	if !t.arcs[i].Arc.Contains(id) {
+		return -1
+	}
+	return i
+}
+
+// next is the index of the first arc that ends at id or clockwise after it.
+func (t *arcTable) next(id uint64) int {
+	lo, hi := 0, len(t.ends)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if t.ends[mid] < id {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(t.ends) {
+		return 0
+	}
+	return lo
+}
+
+// Near lists at most n owners that stand before the identifier, nearest to it
+// first, whether their arcs hold or not: they know what lies after them best.
+func (a *Arcs) Near(id uint64, n int) []ring.Member {
+	t := a.table.Load()
+	if len(t.ends) == 0 {
+		return nil
+	}
+	n = min(n, len(t.ends))
+	out := make([]ring.Member, 0, n)
+	for i := t.next(id) - 1; len(out) < n; i-- {
+		out = append(out, t.arcs[(i+len(t.arcs))%len(t.arcs)].Owner)
+	}
+	return out
+}
+
+// Len is how many arcs are kept.
+func (a *Arcs) Len() int { return len(a.table.Load().ends) }
+
+// All lists the arcs in the order of their ends.
+func (a *Arcs) All() []*Confirmed { return a.table.Load().arcs }
+
+// Confirm notes a word on the owner of an arc. Where it overlaps with another,
+// the later word counts.
+func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
+	if owner.ID != arc.To {
+		return // no member owns what lies beyond it
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.table.Load()
+	if i := t.at(arc.To); i >= 0 {
+		if c := t.arcs[i]; c.Arc == arc && c.Owner == owner {
+			if c.word.Load().At <= w.At {
+				c.word.Store(&w)
+			}
+			return
+		}
+	}
+	kept := make([]*Confirmed, 0, len(t.arcs)+1)
+	for _, c := range t.arcs {
+		switch {
+		case !overlap(c.Arc, arc):
+			kept = append(kept, c)
+		case c.word.Load().At > w.At:
+			kept = append(kept, c)
+			var ok bool
+			if arc, ok = without(arc, c.Arc); !ok {
+				return // all that is new about it is old
+			}
+		default:
+			if rest, ok := without(c.Arc, arc); ok {
+				kept = append(kept, c.shrunk(rest))
+			}
+		}
+	}
+	c := &Confirmed{Arc: arc, Owner: owner}
+	c.word.Store(&w)
+	c.used.Store(true)
+	a.store(append(kept, c))
+}
+
+// Contradict takes the arc out of all that others were said to own: it is known
+// to be somebody's of whom no word is to be kept.
+func (a *Arcs) Contradict(arc ring.Arc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.table.Load()
+	if !slices.ContainsFunc(t.arcs, func(c *Confirmed) bool { return overlap(c.Arc, arc) }) {
+		return
+	}
+	kept := make([]*Confirmed, 0, len(t.arcs)+1)
+	for _, c := range t.arcs {
+		if !overlap(c.Arc, arc) {
+			kept = append(kept, c)
+		} else if rest, ok := without(c.Arc, arc); ok {
+			kept = append(kept, c.shrunk(rest))
+		}
+	}
+	a.store(kept)
+}
+
+// Doubt ends the time of every arc whose owner matches: lookups ask again. It
+// reports whether there was one.
+func (a *Arcs) Doubt(matches func(owner ring.Member) bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	found := false
+	for _, c := range a.table.Load().arcs {
+		if matches(c.Owner) {
+			w := *c.word.Load()
+			w.Until = w.At
+			c.word.Store(&w)
+			found = true
+		}
+	}
+	return found
+}
+
+// Drop forgets the arcs whose owner matches.
+func (a *Arcs) Drop(matches func(owner ring.Member) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.table.Load()
+	if slices.ContainsFunc(t.arcs, func(c *Confirmed) bool { return matches(c.Owner) }) {
+		a.store(slices.DeleteFunc(slices.Clone(t.arcs), func(c *Confirmed) bool { return matches(c.Owner) }))
+	}
+}
+
+// Due lists the arcs, at most n, of whose time two thirds are over and that lookups
+// have found since they were asked about last: those to be confirmed again. Next
+// is when there will be more; negative: never, unless lookups find more.
+func (a *Arcs) Due(now time.Duration, n int) (due []*Confirmed, next time.Duration) {
+	next = -1
+	for _, c := range a.table.Load().arcs {
+		w := c.word.Load()
+		if w.Until <= now {
+			c.used.Store(false) // a lookup that wants it will ask
+		}
+		if !c.used.Load() {
+			continue
+		}
+		if at := w.At + (w.Until-w.At)*2/3; at > now {
+			if next < 0 || at < next {
+				next = at
+			}
+		} else if len(due) < n {
+			due = append(due, c)
+		}
+	}
+	return due, next
+}
+
+// Asked notes that the arc is being confirmed again. That is done once more only
+// if lookups find it from now on.
+func (c *Confirmed) Asked() { c.used.Store(false) }
+
+// shrunk is what is left of c when others own the rest of its arc.
+func (c *Confirmed) shrunk(rest ring.Arc) *Confirmed {
+	s := &Confirmed{Arc: rest, Owner: c.Owner}
+	s.word.Store(c.word.Load())
+	s.used.Store(c.used.Load())
+	return s
+}
+
+// store makes arcs the table, without one if they are too many.
+func (a *Arcs) store(arcs []*Confirmed) {
+	if len(arcs) > a.limit {
+		i := a.victim(arcs)
+		arcs = slices.Delete(arcs, i, i+1)
+	}
+	slices.SortFunc(arcs, func(x, y *Confirmed) int { return cmp.Compare(x.Arc.To, y.Arc.To) })
+	t := &arcTable{arcs: arcs, ends: make([]uint64, len(arcs))}
+	for i, c := range arcs {
+		t.ends[i] = c.Arc.To
+	}
+	a.table.Store(t)
+}
+
+// victim chooses whose place is taken: the one confirmed longest ago of those that
+// no lookup wants, and among those one of the distance class that has the most,
+// so that what is kept for later spreads over the circle.
+func (a *Arcs) victim(arcs []*Confirmed) int {
+	var count [65]int
+	class := func(c *Confirmed) int { return ring.Space{Bits: 64}.Class(a.self, c.Owner.ID) }
+	for _, c := range arcs {
+		if !c.used.Load() {
+			count[class(c)]++
+		}
+	}
+	best := -1
+	for i, c := range arcs[:len(arcs)-1] { // the last is the newcomer
+		if best < 0 {
+			best = i
+			continue
+		}
+		b := arcs[best]
+		x := cmp.Or(
+			compare(b.used.Load(), c.used.Load()),
+			-cmp.Compare(count[class(b)], count[class(c)]),
+			cmp.Compare(b.word.Load().At, c.word.Load().At),
+		)
+		if x > 0 {
+			best = i
+		}
+	}
+	return best
+}
+
+func compare(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case y:
+		return -1
+	}
+	return 1
+}
+
+// overlap reports whether the arcs have a point in common.
+func overlap(a, b ring.Arc) bool { return a.Contains(b.To) || b.Contains(a.To) }
+
+// without is what a has and b has not, as far as it reaches to the end of a.
+func without(a, b ring.Arc) (ring.Arc, bool) {
+	switch {
+	case b.Contains(a.To):
+		return ring.Arc{}, false
+	case !a.Contains(b.To):
+		return a, true
+	}
+	return ring.Arc{After: b.To, To: a.To}, true
+}
