@@ -163,7 +163,6 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 	}
 	c := &Confirmed{Arc: arc, Owner: owner}
 	c.word.Store(&w)
-	c.used.Store(true)
 	a.store(append(kept, c))
 }
 
@@ -215,27 +214,24 @@ func (a *Arcs) Drop(matches func(owner ring.Member) bool) {
 }
 
 // Due lists the arcs, at most n, of whose time two thirds are over and that lookups
-// have found since they were asked about last: those to be confirmed again. Next
-// is when there will be more; negative: never, unless lookups find more.
-func (a *Arcs) Due(now time.Duration, n int) (due []*Confirmed, next time.Duration) {
-	next = -1
+// have found since they were asked about last: those to be confirmed again. Live
+// says that there are arcs which hold, on the word of others: look again soon.
+func (a *Arcs) Due(now time.Duration, n int) (due []*Confirmed, live bool) {
 	for _, c := range a.table.Load().arcs {
 		w := c.word.Load()
 		if w.Until <= now {
 			c.used.Store(false) // a lookup that wants it will ask
-		}
-		if !c.used.Load() {
 			continue
 		}
-		if at := w.At + (w.Until-w.At)*2/3; at > now {
-			if next < 0 || at < next {
-				next = at
-			}
-		} else if len(due) < n {
+		if w.By.ID == a.self {
+			continue // comes anew in every round
+		}
+		live = true
+		if c.used.Load() && w.At+(w.Until-w.At)*2/3 <= now && len(due) < n {
 			due = append(due, c)
 		}
 	}
-	return due, next
+	return due, live
 }
 
 // Asked notes that the arc is being confirmed again. That is done once more only

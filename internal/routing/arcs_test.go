@@ -122,29 +122,36 @@ func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
 func TestArcsInUseAreDue(t *testing.T) {
 	const ms = time.Millisecond
 	a := NewArcs(0, 16)
-	a.Confirm(ring.Arc{After: 0, To: 10}, at(10), word(0))
-	a.Confirm(ring.Arc{After: 10, To: 20}, at(20), word(300*ms))
-	if due, next := a.Due(500*ms, 9); len(due) != 0 || next != 2*time.Second/3 {
-		t.Errorf("%d due, next %v", len(due), next)
+	due := func(now time.Duration, wantDue int, wantLive bool) []*Confirmed {
+		t.Helper()
+		due, live := a.Due(now, 9)
+		if len(due) != wantDue || live != wantLive {
+			t.Fatalf("%d due, live %v; want %d, %v", len(due), live, wantDue, wantLive)
+		}
+		return due
 	}
-	due, next := a.Due(700*ms, 9)
-	if len(due) != 1 || due[0].Owner != at(10) || next != 300*ms+2*time.Second/3 {
-		t.Fatalf("%d due, next %v", len(due), next)
-	}
-	due[0].Asked()
-	if due, _ := a.Due(700*ms, 9); len(due) != 0 {
-		t.Error("due while it is being asked about")
-	}
+	due(0, 0, false)
+	a.Confirm(ring.Arc{After: 0, To: 10}, at(10), Word{By: at(10), Until: time.Second})
+	a.Confirm(ring.Arc{After: 10, To: 20}, at(20), Word{By: at(10), At: 300 * ms, Until: 1300 * ms})
+	due(700*ms, 0, true) // no lookup has found one
 	a.Find(5)
-	if due, _ := a.Due(700*ms, 9); len(due) != 1 {
-		t.Error("found since, and not due")
+	a.Find(15)
+	due(500*ms, 0, true) // there is time yet
+	got := due(700*ms, 1, true)
+	if got[0].Owner != at(10) {
+		t.Fatalf("due: %v", got[0].Owner)
 	}
-	if due, next := a.Due(2*time.Second, 9); len(due) != 0 || next >= 0 {
-		t.Error("due though their time is over")
-	}
-	a.Confirm(ring.Arc{After: 0, To: 10}, at(10), word(3*time.Second))
-	if due, next := a.Due(3900*ms, 9); len(due) != 0 || next >= 0 {
-		t.Error("due though no lookup wants it")
+	got[0].Asked()
+	due(700*ms, 0, true)
+	a.Find(5)
+	due(700*ms, 1, true)
+	due(time.Second, 1, true) // the first is over, the second has come
+	due(2*time.Second, 0, false)
+
+	b := NewArcs(0, 16)
+	b.Confirm(ring.Arc{After: 0, To: 10}, at(10), Word{By: at(0), Until: time.Second})
+	if due, live := b.Due(0, 9); len(due) != 0 || live {
+		t.Error("what the member itself vouches for needs nobody to be asked")
 	}
 }
 

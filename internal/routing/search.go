@@ -16,6 +16,15 @@ type Options struct {
 	Fresh bool
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
+	// TakeOlder: what an older member says counts although it cannot say how
+	// old its certainty is, and so does what is said of one.
+	TakeOlder bool
+	// Arcs, if set, are believed in to begin with: the owner that they name is
+	// asked first, and those before the identifier after it.
+	Arcs *Arcs
+	// RoundTrip, if set, tells how long a member takes to answer; 0: not known.
+	// Among members that bring one equally close a much quicker one is asked.
+	RoundTrip func(ring.Member) time.Duration
 	// Confirm are members, by identifier and address, that are owners on their
 	// own word only.
 	Confirm []ring.Member
@@ -30,6 +39,7 @@ type Options struct {
 // or Silent.
 type Search struct {
 	id     uint64
+	circle ring.Space
 	opts   Options
 	limit  int
 	asked  int
@@ -64,7 +74,7 @@ const (
 // NewSearch begins at what t itself knows. Members in avoid are known not to
 // answer; they are named to those asked, and asked themselves only as owners.
 func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Life, now time.Duration) *Search {
-	s := &Search{id: id, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
+	s := &Search{id: id, circle: ring.Space{Bits: t.Bits}, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
 	s.begin(t, now)
 	return s
 }
@@ -83,6 +93,7 @@ func (s *Search) begin(t *Table, now time.Duration) {
 	if t.Self.IsZero() {
 		// A client's contacts stand anywhere: none is closer than another.
 		s.queue = t.closer(Query{ID: s.id, Avoid: s.avoid})
+		s.believe(t.Self)
 		return
 	}
 	s.floor = t.Self
@@ -94,6 +105,20 @@ func (s *Search) begin(t *Table, now time.Duration) {
 		for i := len(t.near) - 1; i >= 0 && len(s.queue) < maxCandidates; i-- {
 			s.add(t.near[i])
 		}
+		s.believe(t.Self)
+	}
+}
+
+// believe begins with the owner that the arcs name, and with those before it.
+func (s *Search) believe(self ring.Member) {
+	if s.opts.Arcs == nil {
+		return
+	}
+	if c := s.opts.Arcs.Find(s.id); c != nil && c.Owner.ID != self.ID && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Life()) {
+		s.owner = c.Owner
+	}
+	for _, x := range s.opts.Arcs.Near(s.id, MaxCloser) {
+		s.add(x)
 	}
 }
 
@@ -107,7 +132,7 @@ func (s *Search) take(from ring.Member, a Answer) {
 		fresh := s.opts.Fresh || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
 			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
 		})
-		if a.Owner == from || !fresh && (s.opts.MaxAge == 0 || a.HasArc && a.Age <= s.opts.MaxAge) {
+		if a.Owner == from || !fresh && s.recent(from, a) {
 			s.finish(a)
 			return
 		}
@@ -119,6 +144,15 @@ func (s *Search) take(from ring.Member, a Answer) {
 			s.add(x)
 		}
 	}
+}
+
+// recent reports whether the word of another is recent enough.
+func (s *Search) recent(from ring.Member, a Answer) bool {
+	switch {
+	case s.opts.MaxAge == 0, s.opts.TakeOlder && (from.Older() || a.Owner.Older()):
+		return true
+	}
+	return a.HasArc && a.Age <= s.opts.MaxAge
 }
 
 func (s *Search) finish(a Answer) {
@@ -155,8 +189,9 @@ func (s *Search) Next() (Step, ring.Member) {
 	case !s.owner.IsZero():
 		s.open, s.owner = s.owner, ring.Member{}
 	case len(s.queue) > 0:
-		s.open = s.queue[0]
-		s.queue = slices.Delete(s.queue, 0, 1)
+		i := s.quickest()
+		s.open = s.queue[i]
+		s.queue = slices.Delete(s.queue, i, i+1)
 	case !s.floor.IsZero() && s.news && !s.spent:
 		// Everybody that the closest one named is silent: it may know others.
 		s.open = s.floor
@@ -165,6 +200,25 @@ func (s *Search) Next() (Step, ring.Member) {
 	}
 	s.asked++
 	return AskNext, s.open
+}
+
+// quickest is the index of the member to be asked: the closest, unless one that is
+// less than twice as far from the identifier answers in less than half the time.
+func (s *Search) quickest() int {
+	if s.opts.RoundTrip == nil {
+		return 0
+	}
+	best, least := 0, s.opts.RoundTrip(s.queue[0])
+	reach := s.circle.Class(s.queue[0].ID, s.id)
+	for i, x := range s.queue[1:] {
+		if s.circle.Class(x.ID, s.id) > reach {
+			break
+		}
+		if d := s.opts.RoundTrip(x); d > 0 && d < least/2 {
+			best, least = i+1, d
+		}
+	}
+	return best
 }
 
 // Query is the question to be put to the member that Next named.
