@@ -5,10 +5,12 @@ GO      ?= go
 # More flags for go test, the demo, the fuzzer and the figures:
 #   make test TESTFLAGS=-v      make demo DEMOFLAGS=--help
 #   make fuzz FUZZFLAGS='-fuzztime=2m -seed=7'
+#   make chaos CHAOSFLAGS='-only halves -runs 1'
 TESTFLAGS   ?=
 DEMOFLAGS   ?=
 FUZZFLAGS   ?=
 FIGUREFLAGS ?=
+CHAOSFLAGS  ?=
 BENCH       ?= .
 COUNT       ?= 20
 # A package that takes longer hangs: its goroutines are printed.
@@ -19,10 +21,10 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet fmt tidy check-generated lint unit nested
+SECTIONS := setup vet fmt tidy check-generated lint unit nested processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) generate lint-all bench cover fuzz stress figures clean
+.PHONY: help demo build test $(SECTIONS) generate lint-all bench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +87,12 @@ fuzz: ## random joins and kills on a live ring over real sockets
 stress: ## the packages that hold the ring, COUNT times over, under the race detector
 	$(GO) test -race -count=$(COUNT) -timeout=20m $(TESTFLAGS) . \
 		./internal/protocol/... ./internal/routing/... ./internal/node/... ./internal/transport/...
+
+chaos: ## rings of real processes, killed, stopped and cut apart: everything, half an hour
+	$(GO) run ./test/chaos $(CHAOSFLAGS)
+
+processes: ## the part of chaos that CI runs
+	$(GO) run ./test/chaos -ci
 
 figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 	$(GO) run ./test/figures $(FIGUREFLAGS)

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/child"
+)
+
+const (
+	lookers   = 8
+	lookEvery = 20 * time.Millisecond
+	// A lookup without a deadline ends within 5 s. It hangs if the member has
+	// not answered this much later: it shares two CPUs with all others.
+	hangs = 5*time.Second + 2*time.Second
+)
+
+// phase is one part of a scenario: something happens to the ring, and lookups go
+// on.
+type phase struct {
+	name    string
+	allowed time.Duration // until every side is an ideal ring
+	// hold is how long the phase lasts, at least. It lasts 3 s longer than it
+	// takes to become ideal in any case, to see that it stays so.
+	hold time.Duration
+	// imperfect: no ideal ring is waited for, since none can come of it or it
+	// does not last.
+	imperfect bool
+	// right is when, in an imperfect ring, lookups of keys outside of the hole
+	// must be right again. 0: they need not.
+	right time.Duration
+
+	began time.Time
+
+	// The result. Lookups count by ring.mu.
+	counts
+	holes   counts // of keys in the hole, which do not count with the others
+	ideal   time.Duration
+	faults  []string // the first few
+	nfaults int
+}
+
+// counts is what became of lookups.
+type counts struct {
+	lookups, wrong, errs int
+	slowest, until       time.Duration // until: when the last bad answer was given
+}
+
+func (c *counts) add(o counts) {
+	c.lookups += o.lookups
+	c.wrong += o.wrong
+	c.errs += o.errs
+	c.slowest = max(c.slowest, o.slowest)
+	c.until = max(c.until, o.until)
+}
+
+const maxFaults = 5
+
+// fault notes what must not be. It is called under ring.mu.
+func (p *phase) fault(format string, args ...any) {
+	p.nfaults++
+	if len(p.faults) < maxFaults {
+		p.faults = append(p.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// run does something to the ring and watches it until the phase is over.
+func (r *ring) run(ctx context.Context, p *phase, do func() error) error {
+	r.mu.Lock()
+	clear(r.settled)
+	p.began = time.Now()
+	r.phase = p
+	r.mu.Unlock()
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	if p.imperfect {
+		if p.right > 0 {
+			pause(ctx, time.Until(p.began.Add(p.right)))
+			r.mu.Lock()
+			r.settled[0] = true
+			r.mu.Unlock()
+		}
+		pause(ctx, time.Until(p.began.Add(p.hold)))
+		return ctx.Err()
+	}
+	took, wrong := r.waitIdeal(ctx, p.began, max(3*p.allowed, p.hold))
+	pause(ctx, max(3*time.Second, time.Until(p.began.Add(p.hold))))
+	later := ""
+	for _, seats := range r.sides() {
+		if w := r.wrongOf(ctx, seats); w != "" {
+			later = w
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.ideal = took
+	switch {
+	case wrong != "":
+		p.fault("not ideal after %s: %s", seconds(took), wrong)
+	case took > p.allowed:
+		p.fault("ideal after %s only, %s are allowed", seconds(took), seconds(p.allowed))
+	case later != "":
+		p.fault("was ideal after %s and is not %s later: %s", seconds(took), seconds(time.Since(p.began)-took), later)
+	}
+	return ctx.Err()
+}
+
+// look looks keys up at random members until ctx ends.
+func (r *ring) look(ctx context.Context, rng *rand.Rand) {
+	again := time.NewTicker(lookEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		key := fmt.Sprintf("key-%x", rng.Uint64())
+		q, ok := r.question(rng, concord.New(concord.Config{Name: key}).Id())
+		if !ok {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, hangs)
+		began := time.Now()
+		a, err := q.process.Ask(asking, "lookup "+key)
+		cancel()
+		if ctx.Err() == nil {
+			r.judge(q, a, err, time.Since(began))
+		}
+	}
+}
+
+// question is a lookup that is being made, and the truth when it began.
+type question struct {
+	seat    *seat
+	process *child.Child
+	life    int
+	id      uint64
+	want    *seat
+	hole    bool
+	settled bool
+	epoch   uint64
+}
+
+func (r *ring) question(rng *rand.Rand, id uint64) (question, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.seats[rng.IntN(len(r.seats))]
+	if !s.up {
+		return question{}, false
+	}
+	return question{
+		seat: s, process: s.process, life: s.life, id: id, want: r.owner(id, s.side),
+		hole: r.hole != nil && r.hole(id), settled: r.settled[s.side], epoch: r.epoch,
+	}, true
+}
+
+// judge holds an answer against the truth. While the ring is not settled, an
+// answer is wrong, and only counted, if it was neither the truth when the lookup
+// began nor when it ended. In a settled ring every answer must be right.
+func (r *ring) judge(q question, a child.Answer, err error, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if q.life != q.seat.life {
+		return // it was killed, stopped or cut short meanwhile
+	}
+	settled := q.settled && q.epoch == r.epoch
+	p := r.phase
+	c := counts{lookups: 1, slowest: a.Took}
+	var own child.MemberError
+	switch {
+	case err != nil && !errors.As(err, &own):
+		c.errs, c.slowest, c.until = 1, took, time.Since(p.began)
+		p.fault("%s: lookup without an answer after %s: %v", q.seat.name, seconds(took), err)
+	case err != nil:
+		c.errs, c.until = 1, time.Since(p.began)
+		if settled && !q.hole {
+			p.fault("%s, in a settled ring: %v", q.seat.name, err)
+		}
+	case !q.want.is(*a.Server) && !r.owner(q.id, q.seat.side).is(*a.Server):
+		c.wrong, c.until = 1, time.Since(p.began)
+		if settled && !q.hole {
+			p.fault("%s, in a settled ring: %x is said to be %s's, and is %s's", q.seat.name, q.id, a.Server.Name, q.want.name)
+		}
+	}
+	if q.hole && p.imperfect {
+		p.holes.add(c)
+	} else {
+		p.add(c)
+	}
+}
+
+func (s *seat) is(x concord.Server) bool { return s.name == x.Name && s.addr == x.Address }
