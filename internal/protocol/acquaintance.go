@@ -36,7 +36,7 @@ func (m *Machine) acquaintance(x ring.Member) *acquaintance {
 // nil for this member itself, for an earlier life of a member known, and for
 // one that is not kept.
 func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
-	if x.Name == "" || x.ID == m.self.ID {
+	if x.Name == "" || x.ID == m.self.ID || m.cfg.Recall != nil {
 		return nil
 	}
 	for i := range m.acq {
@@ -204,7 +204,7 @@ func (m *Machine) rememberPending(x ring.Member) {
 		}
 		return
 	}
-	if x.Name != "" && x.ID != m.self.ID && !slices.Contains(m.toPlace, x) && len(m.toPlace) < maxToPlace {
+	if x.Name != "" && x.ID != m.self.ID && m.cfg.Recall == nil && !slices.Contains(m.toPlace, x) && len(m.toPlace) < maxToPlace {
 		m.toPlace = append(slices.Clip(m.toPlace), x)
 		m.placeWaiting()
 	}
@@ -260,8 +260,21 @@ func (m *Machine) met(x ring.Member) {
 }
 
 func (m *Machine) hasMet(x ring.Member) bool {
+	if m.cfg.Recall != nil {
+		return m.choose(2) == 1
+	}
 	a := m.acquaintance(x)
 	return a != nil && a.met && a.silent == 0
+}
+
+// believedDead reports whether x did not answer when last asked, or nothing is
+// known of it.
+func (m *Machine) believedDead(x ring.Member) bool {
+	if m.cfg.Recall != nil {
+		return m.choose(2) == 1
+	}
+	a := m.acquaintance(x)
+	return a == nil || a.silent > 0
 }
 
 // silence notes that x did not answer.
@@ -328,6 +341,13 @@ func (m *Machine) eligible(x ring.Member) bool {
 // nearestCandidate is the live acquaintance nearest after this member that is
 // a better successor than the head.
 func (m *Machine) nearestCandidate() (ring.Member, bool) {
+	if m.cfg.Recall != nil {
+		if m.approach.steps > 1 {
+			return ring.Member{}, false // whom it may know next, the next approach may begin with
+		}
+		x := m.cfg.Recall(m.nearer)
+		return x, !x.IsZero()
+	}
 	var best ring.Member
 	for i := range m.acq {
 		a := &m.acq[i]

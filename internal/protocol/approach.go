@@ -248,6 +248,14 @@ func (m *Machine) startRecover(all bool) {
 	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
 		op.rest = append(op.rest, m.pred)
 	}
+	if m.cfg.Recall != nil {
+		x := m.cfg.Recall(func(x ring.Member) bool { return x.ID != m.self.ID && x != m.pred })
+		if !x.IsZero() {
+			op.rest = append(op.rest, x)
+		}
+		m.recoverNext()
+		return
+	}
 	var known []ring.Member
 	for i := range m.acq {
 		a := &m.acq[i]
@@ -284,7 +292,7 @@ func (m *Machine) recoverNext() {
 	op.recovering = false
 	// A predecessor that was heard of late, and is not known dead, is no
 	// reason to claim the whole circle.
-	if a := m.acquaintance(m.pred); m.pred.IsZero() || a == nil || a.silent > 0 {
+	if m.pred.IsZero() || m.believedDead(m.pred) {
 		m.alone()
 	}
 	m.closeApproach()

@@ -14,3 +14,11 @@ func (m *Machine) Clone() *Machine {
 	// Lists of members are replaced and never written to.
 	return &c
 }
+
+// CloneWith returns a machine that goes on as m would with another
+// configuration. The model checker gives a memory to a machine that had none.
+func (m *Machine) CloneWith(cfg Config) *Machine {
+	c := m.Clone()
+	c.cfg = cfg.withDefaults()
+	return c
+}

@@ -41,6 +41,24 @@ func (m *Machine) Role(call uint64) byte {
 	return 0
 }
 
+// Call is the inverse of Role: the number of the question that the machine has
+// open in that role, 0 if it has none.
+func (m *Machine) Call(role byte) uint64 {
+	switch {
+	case role == 1 && m.approach.open:
+		return m.approach.call
+	case role == 2 && m.placing.open:
+		return m.placing.call
+	case role == 3 && m.join.open:
+		return m.join.call
+	case role >= 64 && int(role-64) < len(m.depart.calls):
+		return m.depart.calls[role-64].call
+	case role >= 16 && int(role-16) < len(m.rects):
+		return m.rects[role-16].call
+	}
+	return 0
+}
+
 // Encode appends the canonical form of the machine's state to b: two machines
 // with equal forms do the same on equal events. What only bounds or reports
 // (steps taken, causes, versions) is left out, and time is written relative to
@@ -77,21 +95,30 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 
 	b = append(b, byte(m.phase), e.Member(m.self), e.Member(m.pred))
 	list(m.succ)
-	acq := slices.Clone(m.acq)
-	slices.SortFunc(acq, func(x, y acquaintance) int { return cmp.Compare(x.ID, y.ID) })
-	b = append(b, byte(len(acq)))
-	for i := range acq {
-		a := &acq[i]
-		b = append(b, e.Member(a.Member), min(a.silent, 3))
-		flags(a.pending, a.met, a.outside)
-		ahead(a.next)
+	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
+		acq := slices.Clone(m.acq)
+		slices.SortFunc(acq, func(x, y acquaintance) int { return cmp.Compare(x.ID, y.ID) })
+		b = append(b, byte(len(acq)))
+		for i := range acq {
+			a := &acq[i]
+			b = append(b, e.Member(a.Member), min(a.silent, 3))
+			flags(a.pending, a.met, a.outside)
+			ahead(a.next)
+		}
+		b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)), byte(len(m.seeds)))
+		for _, addr := range m.seeds {
+			b = append(b, e.Member(ring.Member{Addr: addr}))
+		}
+		ahead(m.rivalry)
+		ahead(m.nudged)
 	}
-	b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)))
-	ahead(m.rivalry)
-	ahead(m.nudged)
 	flags(m.lone, m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join.open, m.depart.open)
 	if op := &m.approach; op.open {
-		b = append(b, e.Member(op.asked), byte(op.attempt), e.Member(op.heard), e.Member(op.headPred))
+		// Whom the approach has heard of before matters only while that is
+		// the head, and its predecessor only if it is this member.
+		heard := !op.heard.IsZero() && op.heard == m.head()
+		b = append(b, e.Member(op.asked), byte(op.attempt))
+		flags(heard, heard && op.headPred == m.self)
 		list(op.rest)
 		tokens(op.waiters)
 	}
@@ -108,12 +135,17 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	list(m.toPlace)
 	if j := &m.join; j.open {
-		b = append(b, byte(j.stage), byte(j.attempt), byte(len(j.via)), e.Member(j.asked), e.Member(j.before), e.Member(j.nearer), e.Member(j.rival))
+		b = append(b, byte(j.stage), byte(j.attempt), byte(len(j.via)))
+		for _, addr := range j.via {
+			b = append(b, e.Member(ring.Member{Addr: addr}))
+		}
+		b = append(b, e.Member(j.asked), e.Member(j.before), e.Member(j.nearer), e.Member(j.rival))
 		list(j.rest)
 		list(j.after)
 		list(j.tried)
 	}
 	if d := &m.depart; d.open {
+		b = append(b, byte(len(d.calls)))
 		for _, n := range d.calls {
 			b = append(b, e.Member(n.to))
 		}
@@ -164,3 +196,6 @@ func (m *Machine) Describe() string {
 	}
 	return b.String()
 }
+
+// Owns is the arc that the member answers for, if it knows it.
+func (m *Machine) Owns() (ring.Arc, bool) { return m.ownArc() }

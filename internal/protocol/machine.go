@@ -28,6 +28,22 @@ type Config struct {
 	// Choose, if set, makes the machine's random choices: a number below n. The
 	// model checker enumerates them; nil: drawn from the seed.
 	Choose func(n int) int
+	// Recall, if set, takes the place of the acquaintances: nothing is
+	// remembered, and a machine that begins to look for a better successor, or
+	// for anyone after the loss of its list, is told of one member that it may
+	// know and that fits, or of none. A checker that tries every answer sees
+	// what any memory can do to the pointers. nil: the machine remembers.
+	Recall func(fits func(ring.Member) bool) ring.Member
+}
+
+func (c Config) withDefaults() Config {
+	if c.Acquaintances == 0 {
+		c.Acquaintances = 16
+	}
+	if c.CheckEvery == 0 {
+		c.CheckEvery = 10
+	}
+	return c
 }
 
 // Machine is one member's share of the ring. It is not safe for concurrent use
@@ -80,13 +96,7 @@ type Machine struct {
 
 // New returns a machine that is in no ring. Seed is all its randomness.
 func New(self ring.Member, cfg Config, seed uint64) *Machine {
-	if cfg.Acquaintances == 0 {
-		cfg.Acquaintances = 16
-	}
-	if cfg.CheckEvery == 0 {
-		cfg.CheckEvery = 10
-	}
-	m := &Machine{cfg: cfg, self: self, phase: Outside}
+	m := &Machine{cfg: cfg.withDefaults(), self: self, phase: Outside}
 	m.rng = *rand.NewPCG(seed, self.ID)
 	m.checks = m.rng.Uint64() % 4
 	return m

@@ -82,7 +82,7 @@ func (m *Machine) closer(id uint64) []ring.Member {
 // member from here. The first finds rings that are wound twice, the second
 // other rings, the third members that nobody knows.
 func (m *Machine) check() {
-	if m.placing.open || m.phase != Joined || len(m.succ) == 0 {
+	if m.placing.open || m.phase != Joined || len(m.succ) == 0 || m.cfg.Recall != nil {
 		return
 	}
 	m.placeWaiting()
@@ -152,7 +152,7 @@ func (m *Machine) stranger() (ring.Member, bool) {
 
 // placeOther places y in the ring that this member knows, beginning here.
 func (m *Machine) placeOther(y ring.Member) {
-	if m.placing.open || m.phase != Joined || m.nearer(y) || y == m.head() {
+	if m.placing.open || m.phase != Joined || m.nearer(y) || y == m.head() || m.cfg.Recall != nil {
 		return
 	}
 	next := m.closer(y.ID)
