@@ -26,6 +26,11 @@ const r3 = concord.DefaultSuccessorCount
 // healed is the time allowed for rings that can reach each other again to be one.
 const healed = 15 * time.Second
 
+// parted is the time allowed for each side of a cut to be a ring of its own. A
+// member none of whose successors is on its side asks whom it knows, one after
+// another, and waits for each up to 3 s.
+const parted = 45 * time.Second
+
 // scenarios lists them at the size of CI, or at full size.
 func scenarios(ci bool) []scenario {
 	pick := func(small, full int) int {
@@ -100,7 +105,7 @@ func halves(half int, cut time.Duration, oneWay bool) func(context.Context, *ben
 				side = append(side, s)
 			}
 		}
-		if err := add(&phase{name: fmt.Sprintf("cut, %d + %d", half, half), allowed: min(cut, 30*time.Second), hold: cut},
+		if err := add(&phase{name: fmt.Sprintf("cut, %d + %d", half, half), allowed: parted, hold: cut},
 			func() error { return r.part(ctx, side, oneWay) }); err != nil {
 			return err
 		}
@@ -111,7 +116,7 @@ func halves(half int, cut time.Duration, oneWay bool) func(context.Context, *ben
 // single cuts one member off.
 func single(n int, cut time.Duration) func(context.Context, *bench, string) (*report, error) {
 	return scene(n, r3, func(ctx context.Context, r *ring, add add) error {
-		if err := add(&phase{name: fmt.Sprintf("cut, %d + 1", n-1), allowed: cut, hold: cut},
+		if err := add(&phase{name: fmt.Sprintf("cut, %d + 1", n-1), allowed: parted, hold: cut},
 			func() error { return r.part(ctx, r.seats[2:3], false) }); err != nil {
 			return err
 		}
