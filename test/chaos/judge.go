@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	lookers   = 8
-	lookEvery = 20 * time.Millisecond
+	// lookEvery is how often each member looks a key up, whatever became of its
+	// earlier lookups: if the next waited for the last, slow ones would be few.
+	lookEvery = 200 * time.Millisecond
 	// A lookup without a deadline ends within 5 s. It hangs if the member has
 	// not answered this much later: it shares two CPUs with all others.
 	hangs = 5*time.Second + 2*time.Second
@@ -110,9 +111,10 @@ func (r *ring) run(ctx context.Context, p *phase, do func() error) error {
 	return ctx.Err()
 }
 
-// look looks keys up at random members until ctx ends.
-func (r *ring) look(ctx context.Context, rng *rand.Rand) {
-	again := time.NewTicker(lookEvery)
+// look looks keys up until ctx ends, each at a random member.
+func (r *ring) look(ctx context.Context) {
+	rng := rand.New(rand.NewPCG(uint64(len(r.seats)), 0))
+	again := time.NewTicker(lookEvery / time.Duration(len(r.seats)))
 	defer again.Stop()
 	for {
 		select {
@@ -121,17 +123,19 @@ func (r *ring) look(ctx context.Context, rng *rand.Rand) {
 		case <-again.C:
 		}
 		key := fmt.Sprintf("key-%x", rng.Uint64())
-		q, ok := r.question(rng, concord.New(concord.Config{Name: key}).Id())
+		q, ok := r.question(r.seats[rng.IntN(len(r.seats))], concord.New(concord.Config{Name: key}).Id())
 		if !ok {
 			continue
 		}
-		asking, cancel := context.WithTimeout(ctx, hangs)
-		began := time.Now()
-		a, err := q.process.Ask(asking, "lookup "+key)
-		cancel()
-		if ctx.Err() == nil {
-			r.judge(q, a, err, time.Since(began))
-		}
+		r.looking.Go(func() {
+			asking, cancel := context.WithTimeout(ctx, hangs)
+			defer cancel()
+			began := time.Now()
+			a, err := q.process.Ask(asking, "lookup "+key)
+			if ctx.Err() == nil {
+				r.judge(q, a, err, time.Since(began))
+			}
+		})
 	}
 }
 
@@ -147,10 +151,9 @@ type question struct {
 	epoch   uint64
 }
 
-func (r *ring) question(rng *rand.Rand, id uint64) (question, bool) {
+func (r *ring) question(s *seat, id uint64) (question, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.seats[rng.IntN(len(r.seats))]
 	if !s.up {
 		return question{}, false
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -58,7 +57,7 @@ type ring struct {
 	phase   *phase // which lookups count for
 
 	stop    context.CancelFunc
-	lookers sync.WaitGroup
+	looking sync.WaitGroup
 	files   []io.Closer // logs of members; guarded by mu
 }
 
@@ -90,9 +89,7 @@ func newRing(ctx context.Context, b *bench, prefix string, n, successors int) (*
 	}
 	looking, stop := context.WithCancel(ctx)
 	r.stop = stop
-	for w := range lookers {
-		r.lookers.Go(func() { r.look(looking, rand.New(rand.NewPCG(uint64(w), uint64(n)))) })
-	}
+	r.looking.Go(func() { r.look(looking) })
 	return r, nil
 }
 
@@ -112,7 +109,7 @@ func (r *ring) close() {
 	if r.stop != nil {
 		r.stop()
 	}
-	r.lookers.Wait()
+	r.looking.Wait()
 	var ending sync.WaitGroup
 	for _, s := range r.seats {
 		if s.process != nil {
