@@ -38,6 +38,8 @@ type Finger struct {
 // Counters are totals since Start.
 type Counters struct {
 	Lookups       uint64 `json:"lookups"`         // begun here, those of fingers included
+	Owned         uint64 `json:"owned"`           // of those, answered by the member's own range
+	Confirmed     uint64 `json:"confirmed"`       // of those, answered by an arc confirmed of late
 	LookupsFailed uint64 `json:"lookups_failed"`  // that found no owner
 	RouteRequests uint64 `json:"route_requests"`  // members asked during lookups
 	RingRequests  uint64 `json:"ring_requests"`   // requests of the ring's maintenance sent

@@ -101,6 +101,7 @@ func (n *Node) heed(life ring.Life, f *protocol.Failure) {
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
 		n.peers.suspect(life, n.now(), n.suspicion())
+		n.arcs.Doubt(func(owner ring.Member) bool { return owner.Life() == life })
 	}
 }
 
@@ -109,7 +110,7 @@ func (n *Node) route(ctx context.Context, to ring.Member, q routing.Query) (rout
 	ctx, cancel := context.WithTimeout(ctx, n.peers.routeTimeout(to.Addr))
 	defer cancel()
 	n.counters.routed.Add(1)
-	sent := time.Now()
+	sent, at := time.Now(), n.now()
 	a, err := n.tr.Route(ctx, transport.Envelope{From: n.Snapshot().View.Self, To: to, Settings: n.cfg.Settings}, q)
 	f := n.checkFailure(failure(err))
 	if f == nil {
@@ -132,6 +133,7 @@ func (n *Node) route(ctx context.Context, to ring.Member, q routing.Query) (rout
 	if f != nil {
 		return routing.Answer{}, f
 	}
+	n.learn(at, to, q.ID, a)
 	return a, nil
 }
 

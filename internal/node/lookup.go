@@ -77,14 +77,14 @@ func (n *Node) outside() error {
 	return ErrNotInRing
 }
 
-// Lookup finds the owner of an identifier. When nobody is left to be asked it
-// waits for the ring to mend, until ctx ends.
+// Lookup finds the owner of an identifier. It answers from memory if it can, asks
+// the owner believed in otherwise, and searches if that is not it. When nobody is
+// left to be asked it waits for the ring to mend, until ctx ends.
 func (n *Node) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
 	return n.lookup(ctx, id, opts, true)
 }
 
 func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
-	n.counters.lookups.Add(1)
 	snap := n.Snapshot()
 	if snap.Table == nil || n.ctx.Err() != nil {
 		n.counters.lookupsFailed.Add(1)
@@ -94,6 +94,21 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 		n.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
+	if !opts.Fresh {
+		if owner, ok := n.Local(id, opts.MaxAge); ok {
+			return Result{Answer: routing.Answer{Verdict: routing.Owned, Owner: owner}}, nil
+		}
+		if r, ok := n.believed(ctx, id); ok {
+			n.counters.searched.add(id)
+			return r, nil
+		}
+		if opts.MaxAge == 0 {
+			opts.MaxAge, opts.TakeOlder = n.life(), true
+		}
+	}
+	n.counters.searched.add(id)
+	opts.Arcs = n.arcs
+	opts.RoundTrip = func(x ring.Member) time.Duration { return n.peers.roundTrip(x.Addr) }
 	avoid, rejected := n.peers.avoid(n.now())
 	opts.Confirm = rejected
 	s := routing.NewSearch(snap.Table, id, opts, avoid, n.now())

@@ -47,7 +47,9 @@ type Node struct {
 	journal serial                   // calls of the log handler
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
 
-	snap atomic.Pointer[Snapshot]
+	snap    atomic.Pointer[Snapshot]
+	arcs    *routing.Arcs
+	learned chan struct{} // there is news for confirmArcs
 
 	mu       sync.Mutex
 	machine  *protocol.Machine
@@ -60,6 +62,7 @@ type Node struct {
 	departed chan struct{} // closed when leftRing is set
 	leftRing bool
 	fingers  *routing.Fingers
+	flights  map[ring.Life]*flight // questions to believed owners
 	view     *protocol.View
 	changed  chan struct{} // closed when the next snapshot is there
 
@@ -94,6 +97,9 @@ func New(cfg Config, tr transport.Transport) *Node {
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
+		flights:  map[ring.Life]*flight{},
+		arcs:     routing.NewArcs(cfg.Self.ID, maxArcs),
+		learned:  make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 		onRange:  serial{most: 1},
 		journal:  serial{most: 1024, drain: true},
@@ -110,6 +116,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	tr.Serve((*handler)(n))
 	n.wg.Go(n.tick)
 	n.wg.Go(n.tendFingers)
+	n.wg.Go(n.confirmArcs)
 	return n
 }
 
@@ -185,6 +192,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 // publish makes the machine's view the one that others read.
 func (n *Node) publish(v *protocol.View) {
 	n.logChange(n.view, v)
+	n.contradict(n.view, v)
 	n.view = v
 	n.rebuild()
 }
@@ -234,6 +242,7 @@ func (n *Node) tellRange(r ring.Arc) {
 // may have gone: lookups go round it for a while.
 func (n *Node) broken(addr string) {
 	n.counters.broken.Add(1)
+	n.arcs.Doubt(func(owner ring.Member) bool { return owner.Addr == addr })
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -264,6 +273,7 @@ func (n *Node) Create() bool {
 // Reject notes that a member named as an owner did not serve.
 func (n *Node) Reject(x ring.Member) {
 	n.peers.reject(x.ID, x.Addr, n.now(), n.suspicion())
+	n.arcs.Drop(func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr })
 	n.step(protocol.Lost{Addr: x.Addr})
 }
 

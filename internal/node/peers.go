@@ -59,6 +59,16 @@ func (p *peers) routeTimeout(addr string) time.Duration {
 	return d
 }
 
+// roundTrip is how long addr takes to answer, 0 if that is not known.
+func (p *peers) roundTrip(addr string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.rtt[addr]; e != nil {
+		return e.mean
+	}
+	return 0
+}
+
 // timeout is the time allowed for an answer from addr.
 func (p *peers) timeout(addr string, attempt int) time.Duration {
 	p.mu.Lock()
@@ -158,6 +168,14 @@ func (p *peers) suspected() []suspicion {
 		return *s
 	}
 	return nil
+}
+
+// avoided reports whether lookups should go round the member now. It takes no
+// lock.
+func (p *peers) avoided(life ring.Life, now time.Duration) bool {
+	return slices.ContainsFunc(p.suspected(), func(s suspicion) bool {
+		return s.life == life && s.until > now && !s.rejected
+	})
 }
 
 // avoid lists the members that lookups should go round, and those of them that

@@ -10,19 +10,38 @@ import (
 
 // counters count since the node was made.
 type counters struct {
-	lookups, lookupsFailed atomic.Uint64
-	routed                 atomic.Uint64
-	asked                  [int(protocol.Leave) + 1]atomic.Uint64
-	served, servedRoutes   atomic.Uint64
-	timeouts, broken       atomic.Uint64
-	joinRetries            atomic.Uint64
-	fingers                atomic.Uint64
-	ranges                 atomic.Uint64
+	owned, confirmed, searched spread // lookups, by where the answer came from
+	lookupsFailed              atomic.Uint64
+	routed                     atomic.Uint64
+	asked                      [int(protocol.Leave) + 1]atomic.Uint64
+	served, servedRoutes       atomic.Uint64
+	timeouts, broken           atomic.Uint64
+	joinRetries                atomic.Uint64
+	fingers                    atomic.Uint64
+	ranges                     atomic.Uint64
+}
+
+// spread is a counter that is added to from many goroutines at once: by what they
+// count they are spread over cache lines.
+type spread [8]struct {
+	n atomic.Uint64
+	_ [56]byte
+}
+
+func (s *spread) add(id uint64) { s[id%8].n.Add(1) }
+
+func (s *spread) load() (total uint64) {
+	for i := range s {
+		total += s[i].n.Load()
+	}
+	return total
 }
 
 // Counters are totals since the node was made.
 type Counters struct {
 	Lookups       uint64 // lookups begun here, fingers included
+	Owned         uint64 // of those, answered by the member's own arc
+	Confirmed     uint64 // of those, answered by a confirmed arc
 	LookupsFailed uint64
 	RouteRequests uint64 // steps of lookups asked of others
 	RingRequests  uint64 // requests of maintenance sent, of all kinds
@@ -38,10 +57,11 @@ type Counters struct {
 func (n *Node) Counters() Counters {
 	c := &n.counters
 	out := Counters{
-		Lookups: c.lookups.Load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
+		Owned: c.owned.load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
 		Served: c.served.Load() + c.servedRoutes.Load(), Timeouts: c.timeouts.Load(), Broken: c.broken.Load(),
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 	}
+	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	for i := range c.asked {
 		out.RingRequests += c.asked[i].Load()
 	}

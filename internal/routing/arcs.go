@@ -65,28 +65,22 @@ func NewArcs(self uint64, limit int) *Arcs {
 // Find returns the arc that the identifier lies on, nil if none is known. Whether
 // it holds still, its word says.
 func (a *Arcs) Find(id uint64) *Confirmed {
-	t := a.table.Load()
-	i := t.at(id)
-	if i < 0 {
-		return nil
-	}
-	c := t.arcs[i]
-	if !c.used.Load() { // a write only when it tells something
+	c := a.table.Load().find(id)
+	if c != nil && !c.used.Load() { // a write only when it tells something
 		c.used.Store(true)
 	}
 	return c
 }
 
-// at is the index of the arc that id lies on, -1 for none.
-func (t *arcTable) at(id uint64) int {
+// find is the arc that id lies on, nil if none is known.
+func (t *arcTable) find(id uint64) *Confirmed {
 	if len(t.ends) == 0 {
-		return -1
+		return nil
 	}
-	i := t.next(id)
-	if !t.arcs[i].Arc.Contains(id) {
-		return -1
+	if c := t.arcs[t.next(id)]; c.Arc.Contains(id) {
+		return c
 	}
-	return i
+	return nil
 }
 
 // next is the index of the first arc that ends at id or clockwise after it.
@@ -136,13 +130,11 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := a.table.Load()
-	if i := t.at(arc.To); i >= 0 {
-		if c := t.arcs[i]; c.Arc == arc && c.Owner == owner {
-			if c.word.Load().At <= w.At {
-				c.word.Store(&w)
-			}
-			return
+	if c := t.find(arc.To); c != nil && c.Arc == arc && c.Owner == owner {
+		if c.word.Load().At <= w.At {
+			c.word.Store(&w)
 		}
+		return
 	}
 	kept := make([]*Confirmed, 0, len(t.arcs)+1)
 	for _, c := range t.arcs {
@@ -184,6 +176,14 @@ func (a *Arcs) Contradict(arc ring.Arc) {
 		}
 	}
 	a.store(kept)
+}
+
+// Stands notes that x is a member: whoever was said to own the arc in which it
+// stands owns no more than what follows it.
+func (a *Arcs) Stands(x ring.Member) {
+	if c := a.table.Load().find(x.ID); c != nil && c.Owner.ID != x.ID {
+		a.Contradict(ring.Arc{After: x.ID - 1, To: x.ID})
+	}
 }
 
 // Doubt ends the time of every arc whose owner matches: lookups ask again. It

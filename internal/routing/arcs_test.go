@@ -117,6 +117,12 @@ func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
 	if got := owners(a); got != "(0 10](10 20](45 50]" {
 		t.Error(got)
 	}
+	a.Stands(at(20)) // known already
+	a.Stands(at(13))
+	a.Stands(at(25))
+	if got := owners(a); got != "(0 10](13 20](45 50]" {
+		t.Error(got)
+	}
 }
 
 func TestArcsInUseAreDue(t *testing.T) {

@@ -1,0 +1,175 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// Bounds on the confirmed arcs.
+const (
+	maxArcs = 1024
+	// maxConfirming bounds how many arcs are being confirmed again at once.
+	maxConfirming = 64
+)
+
+// life is how long a word on an arc may answer lookups here at most.
+func (n *Node) life() time.Duration { return min(n.cfg.Interval, time.Second) }
+
+// Local answers a lookup from memory: from the member's own arc, or from one whose
+// owner was confirmed of late; not longer than age ago, if that is not 0. It
+// takes no lock, allocates nothing, and reports false if somebody must be asked.
+func (n *Node) Local(id uint64, age time.Duration) (ring.Member, bool) {
+	t := n.snap.Load().Table
+	if t == nil {
+		return ring.Member{}, false
+	}
+	if t.HasArc && t.Arc.Contains(id) {
+		n.counters.owned.add(id)
+		return t.Self, true
+	}
+	if c := n.arcs.Find(id); c != nil && c.Holds(n.now(), age) {
+		n.counters.confirmed.add(id)
+		return c.Owner, true
+	}
+	return ring.Member{}, false
+}
+
+// learn keeps what x answered about an identifier, asked at the time sent. What an
+// older member answers, or what is said of one, is never kept.
+func (n *Node) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
+	owner := a.Owner
+	if a.Verdict == routing.Mine {
+		owner = x
+	}
+	if a.HasArc && !x.Older() && !owner.Older() && owner.ID != n.cfg.Self.ID {
+		at := sent - a.Age
+		n.arcs.Confirm(a.Arc, owner, routing.Word{By: x, At: at, Until: at + min(a.Lease, n.life())})
+		select {
+		case n.learned <- struct{}{}:
+		default:
+		}
+	}
+	if c := n.arcs.Find(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
+		n.arcs.Drop(func(o ring.Member) bool { return o == x }) // it says no
+	}
+}
+
+// contradict makes the arcs agree with the member's own new view: what it owns
+// nobody else does, what lies between it and its head is the head's, and a
+// neighbour that is one no longer may have gone.
+func (n *Node) contradict(old, v *protocol.View) {
+	if v.HasArc {
+		if v.Arc.Whole() {
+			n.arcs.Drop(func(ring.Member) bool { return true })
+		} else {
+			n.arcs.Contradict(v.Arc)
+		}
+	}
+	if h := v.Head(); !h.IsZero() && !h.Older() && v.Certain >= 0 {
+		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
+			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life()})
+	}
+	for _, x := range v.Succ {
+		n.arcs.Stands(x)
+	}
+	if old.Pred != v.Pred && !old.Pred.IsZero() {
+		n.doubt(old.Pred)
+	}
+	for _, x := range old.Succ {
+		if !slices.Contains(v.Succ, x) {
+			n.doubt(x)
+		}
+	}
+}
+
+// doubt ends the time of what a member is said to own.
+func (n *Node) doubt(x ring.Member) {
+	n.arcs.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
+}
+
+// confirmArcs confirms the arcs that lookups use before their time is over.
+func (n *Node) confirmArcs() {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	pause := max(n.life()/6, time.Millisecond)
+	for {
+		select {
+		case <-n.learned:
+		case <-timer.C:
+		case <-n.ctx.Done():
+			timer.Stop()
+			return
+		}
+		due, live := n.arcs.Due(n.now(), maxConfirming)
+		for _, c := range due {
+			c.Asked()
+			n.ownWord(c)
+		}
+		if live {
+			timer.Reset(pause)
+		}
+	}
+}
+
+// flight is a question to the owner of an arc, for all who want to know the same.
+type flight struct {
+	done   chan struct{} // closed when the rest is set
+	answer routing.Answer
+	err    error
+	took   time.Duration
+}
+
+// ownWord asks the owner of an arc about it. Those who want its word at the same
+// time share one request. It returns nil if the node is closed.
+func (n *Node) ownWord(c *routing.Confirmed) *flight {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
+	life := c.Owner.Life()
+	if f := n.flights[life]; f != nil {
+		return f
+	}
+	f := &flight{done: make(chan struct{})}
+	n.flights[life] = f
+	n.wg.Go(func() {
+		sent := time.Now()
+		f.answer, f.err = n.route(n.ctx, c.Owner, routing.Query{ID: c.Arc.To})
+		f.took = time.Since(sent)
+		n.mu.Lock()
+		delete(n.flights, life)
+		n.mu.Unlock()
+		close(f.done)
+	})
+	return f
+}
+
+// believed asks the owner of the arc that the identifier is on, as far as known.
+// It reports whether that one has answered that it owns it.
+func (n *Node) believed(ctx context.Context, id uint64) (Result, bool) {
+	c := n.arcs.Find(id)
+	if c == nil || n.peers.avoided(c.Owner.Life(), n.now()) {
+		return Result{}, false
+	}
+	f := n.ownWord(c)
+	if f == nil {
+		return Result{}, false
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return Result{}, false
+	}
+	a := f.answer
+	if f.err != nil || a.Verdict != routing.Mine || !a.HasArc || !a.Arc.Contains(id) {
+		return Result{}, false
+	}
+	a.Owner = c.Owner
+	return Result{Answer: a, Hops: []Hop{{Member: c.Owner, Verdict: routing.Mine, Took: f.took}}}, true
+}
