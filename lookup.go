@@ -14,22 +14,20 @@ const lookupTimeout = 5 * time.Second
 // LookupOption says what the answer of one lookup must be worth. The zero
 // LookupOption asks for nothing.
 type LookupOption struct {
-	apply func(*routing.Options)
+	fresh  bool
+	maxAge time.Duration
 }
 
-// Fresh makes a lookup count only the owner's own word, given during the
-// lookup. It costs at least one request unless this member is the owner.
-func Fresh() LookupOption {
-	return LookupOption{func(o *routing.Options) { o.Fresh = true }}
-}
+// Fresh makes a lookup count only the owner's own word, asked for and given during
+// the lookup. It costs at least one request unless this member is the owner.
+func Fresh() LookupOption { return LookupOption{fresh: true} }
 
-// MaxAge bounds how old the certainty of an answer may be that is not the
-// owner's own word. Zero or less is Fresh.
+// MaxAge bounds how long ago an answer may have been certain that is not the
+// owner's own word, given during the lookup. Zero or less is Fresh. It can only
+// make the bound that holds without it tighter, which is the StabilizeInterval,
+// and at most a second.
 func MaxAge(d time.Duration) LookupOption {
-	if d <= 0 {
-		return Fresh()
-	}
-	return LookupOption{func(o *routing.Options) { o.MaxAge = d }}
+	return LookupOption{fresh: d <= 0, maxAge: max(0, d)}
 }
 
 // Lookup finds the member that is responsible for key: LookupContext with a
@@ -55,8 +53,15 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	}
 	var o routing.Options
 	for _, opt := range opts {
-		if opt.apply != nil {
-			opt.apply(&o)
+		o.Fresh = o.Fresh || opt.fresh
+		if opt.maxAge > 0 && (o.MaxAge == 0 || opt.maxAge < o.MaxAge) {
+			o.MaxAge = opt.maxAge
+		}
+	}
+	id := c.space.ID(key)
+	if err := ctx.Err(); err == nil && !o.Fresh {
+		if owner, ok := n.Local(id, o.MaxAge); ok {
+			return server(owner), nil
 		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
@@ -64,7 +69,7 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 		ctx, cancel = context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
 	}
-	r, err := n.Lookup(ctx, c.space.ID(key), o)
+	r, err := n.Lookup(ctx, id, o)
 	if err != nil {
 		return Server{}, lookupError(key, err)
 	}

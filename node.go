@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
@@ -50,10 +51,11 @@ type Concord struct {
 
 	calls sync.Mutex // held during a call of OnRangeChange
 
+	live atomic.Pointer[node.Node] // node while the member runs; set under mu
+
 	mu      sync.Mutex
 	node    *node.Node // nil before Start
 	addr    string     // as advertised, once started
-	running bool
 	joining *node.Node // the one on which a Create or Join is under way
 }
 
@@ -84,7 +86,7 @@ func listenGRPC(bind string, server, client *tls.Config, cfg *Config) (transport
 func (c *Concord) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running {
+	if c.live.Load() != nil {
 		return ErrStarted
 	}
 	if err := c.cfg.validate(); err != nil {
@@ -114,8 +116,8 @@ func (c *Concord) Start() error {
 			// A call of a former life may still run.
 			c.calls.Lock()
 			defer c.calls.Unlock()
-			c.mu.Lock()
-			current := c.running && c.node == n
+			c.mu.Lock() // Start holds it until n is set
+			current := c.live.Load() == n
 			c.mu.Unlock()
 			if !current {
 				return // stopped while it waited
@@ -140,37 +142,43 @@ func (c *Concord) Start() error {
 		Former:     former,
 	}, tr)
 	c.node = n
-	c.running = true
+	c.live.Store(n)
 	return nil
 }
 
 // started returns the running node, or why there is none.
 func (c *Concord) started() (*node.Node, error) {
+	if n := c.live.Load(); n != nil {
+		return n, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.live.Load(), c.ended()
+}
+
+// ended is why no node runs, nil if one does. Callers hold mu.
+func (c *Concord) ended() error {
 	switch {
-	case c.running:
-		return c.node, nil
+	case c.live.Load() != nil:
+		return nil
 	case c.node != nil:
-		return nil, ErrStopped
+		return ErrStopped
 	}
-	return nil, ErrNotStarted
+	return ErrNotStarted
 }
 
 // beginJoin claims the running node for one Create or Join.
 func (c *Concord) beginJoin() (*node.Node, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.running && (c.joining == c.node || c.node.Snapshot().View.Phase.InRing()):
-		return nil, ErrAlreadyJoined
-	case c.running:
-		c.joining = c.node
-		return c.node, nil
-	case c.node != nil:
-		return nil, ErrStopped
+	if err := c.ended(); err != nil {
+		return nil, err
 	}
-	return nil, ErrNotStarted
+	if c.joining == c.node || c.node.Snapshot().View.Phase.InRing() {
+		return nil, ErrAlreadyJoined
+	}
+	c.joining = c.node
+	return c.node, nil
 }
 
 func (c *Concord) endJoin(n *node.Node) {
@@ -261,7 +269,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 func (c *Concord) Stop() error {
 	c.mu.Lock()
 	n := c.node
-	c.running = false
+	c.live.Store(nil)
 	c.mu.Unlock()
 	if n != nil {
 		n.Close()
@@ -280,7 +288,7 @@ func (c *Concord) Leave(ctx context.Context) error {
 	err = n.Leave(ctx)
 	c.mu.Lock()
 	if c.node == n {
-		c.running = false
+		c.live.Store(nil)
 	}
 	c.mu.Unlock()
 	return err

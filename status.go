@@ -54,7 +54,7 @@ type Counters struct {
 // Status returns the state of the member. It may be called at any time.
 func (c *Concord) Status() Status {
 	c.mu.Lock()
-	n, running := c.node, c.running
+	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
 	out := Status{Self: c.self(), Phase: "new", Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}}
 	if n == nil {

@@ -77,6 +77,18 @@ func (n *Node) outside() error {
 	return ErrNotInRing
 }
 
+// askOne asks x where an identifier belongs. Lookups that want to hear the same
+// from an owner share one request, unless the answer has to be fresh.
+func (n *Node) askOne(ctx context.Context, x ring.Member, q routing.Query, fresh bool) (routing.Answer, error) {
+	if c := n.arcs.Find(q.ID); !fresh && c != nil && c.Owner == x {
+		a, err := n.ownWord(ctx, c)
+		if err != nil || a.Verdict == routing.Mine && a.HasArc && a.Arc.Contains(q.ID) {
+			return a, err
+		}
+	}
+	return n.route(ctx, x, q)
+}
+
 // Lookup finds the owner of an identifier. It answers from memory if it can, asks
 // the owner believed in otherwise, and searches if that is not it. When nobody is
 // left to be asked it waits for the ring to mend, until ctx ends.
@@ -98,12 +110,9 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 		if owner, ok := n.Local(id, opts.MaxAge); ok {
 			return Result{Answer: routing.Answer{Verdict: routing.Owned, Owner: owner}}, nil
 		}
-		if r, ok := n.believed(ctx, id); ok {
-			n.counters.searched.add(id)
-			return r, nil
-		}
-		if opts.MaxAge == 0 {
-			opts.MaxAge, opts.TakeOlder = n.life(), true
+		opts.Lenient = opts.MaxAge == 0
+		if opts.Lenient || opts.MaxAge > n.life() {
+			opts.MaxAge = n.life()
 		}
 	}
 	n.counters.searched.add(id)
@@ -124,7 +133,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			return Result{Answer: s.Result(), Hops: hops}, nil
 		case routing.AskNext:
 			sent := time.Now()
-			a, err := n.route(ctx, x, s.Query())
+			a, err := n.askOne(ctx, x, s.Query(), opts.Fresh)
 			hops = append(hops, Hop{Member: x, Verdict: a.Verdict, Took: time.Since(sent), Err: err})
 			if err != nil {
 				if ctx.Err() != nil {

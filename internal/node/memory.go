@@ -108,7 +108,7 @@ func (n *Node) confirmArcs() {
 		due, live := n.arcs.Due(n.now(), maxConfirming)
 		for _, c := range due {
 			c.Asked()
-			n.ownWord(c)
+			n.board(c)
 		}
 		if live {
 			timer.Reset(pause)
@@ -121,55 +121,42 @@ type flight struct {
 	done   chan struct{} // closed when the rest is set
 	answer routing.Answer
 	err    error
-	took   time.Duration
 }
 
 // ownWord asks the owner of an arc about it. Those who want its word at the same
-// time share one request. It returns nil if the node is closed.
-func (n *Node) ownWord(c *routing.Confirmed) *flight {
+// time share one request.
+func (n *Node) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
+	f := n.board(c)
+	if f == nil {
+		return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
+	}
+	select {
+	case <-f.done:
+		return f.answer, f.err
+	case <-ctx.Done():
+		return routing.Answer{}, ctx.Err()
+	}
+}
+
+// board returns the flight to the owner of the arc, nil if the node is closed.
+func (n *Node) board(c *routing.Confirmed) *flight {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil
 	}
 	life := c.Owner.Life()
-	if f := n.flights[life]; f != nil {
-		return f
-	}
-	f := &flight{done: make(chan struct{})}
-	n.flights[life] = f
-	n.wg.Go(func() {
-		sent := time.Now()
-		f.answer, f.err = n.route(n.ctx, c.Owner, routing.Query{ID: c.Arc.To})
-		f.took = time.Since(sent)
-		n.mu.Lock()
-		delete(n.flights, life)
-		n.mu.Unlock()
-		close(f.done)
-	})
-	return f
-}
-
-// believed asks the owner of the arc that the identifier is on, as far as known.
-// It reports whether that one has answered that it owns it.
-func (n *Node) believed(ctx context.Context, id uint64) (Result, bool) {
-	c := n.arcs.Find(id)
-	if c == nil || n.peers.avoided(c.Owner.Life(), n.now()) {
-		return Result{}, false
-	}
-	f := n.ownWord(c)
+	f := n.flights[life]
 	if f == nil {
-		return Result{}, false
+		f = &flight{done: make(chan struct{})}
+		n.flights[life] = f
+		n.wg.Go(func() {
+			f.answer, f.err = n.route(n.ctx, c.Owner, routing.Query{ID: c.Arc.To})
+			n.mu.Lock()
+			delete(n.flights, life)
+			n.mu.Unlock()
+			close(f.done)
+		})
 	}
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return Result{}, false
-	}
-	a := f.answer
-	if f.err != nil || a.Verdict != routing.Mine || !a.HasArc || !a.Arc.Contains(id) {
-		return Result{}, false
-	}
-	a.Owner = c.Owner
-	return Result{Answer: a, Hops: []Hop{{Member: c.Owner, Verdict: routing.Mine, Took: f.took}}}, true
+	return f
 }

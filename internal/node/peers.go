@@ -170,14 +170,6 @@ func (p *peers) suspected() []suspicion {
 	return nil
 }
 
-// avoided reports whether lookups should go round the member now. It takes no
-// lock.
-func (p *peers) avoided(life ring.Life, now time.Duration) bool {
-	return slices.ContainsFunc(p.suspected(), func(s suspicion) bool {
-		return s.life == life && s.until > now && !s.rejected
-	})
-}
-
 // avoid lists the members that lookups should go round, and those of them that
 // are owners on their own word only. It takes no lock.
 func (p *peers) avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {

@@ -16,9 +16,10 @@ type Options struct {
 	Fresh bool
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
-	// TakeOlder: what an older member says counts although it cannot say how
-	// old its certainty is, and so does what is said of one.
-	TakeOlder bool
+	// Lenient: what cannot be had better counts whatever its age: the word of an
+	// older member, which has none, or on one; and the word on an owner that
+	// does not answer, and is not known to be gone.
+	Lenient bool
 	// Arcs, if set, are believed in to begin with: the owner that they name is
 	// asked first, and those before the identifier after it.
 	Arcs *Arcs
@@ -149,8 +150,14 @@ func (s *Search) take(from ring.Member, a Answer) {
 // recent reports whether the word of another is recent enough.
 func (s *Search) recent(from ring.Member, a Answer) bool {
 	switch {
-	case s.opts.MaxAge == 0, s.opts.TakeOlder && (from.Older() || a.Owner.Older()):
+	case s.opts.MaxAge == 0:
 		return true
+	case s.opts.Lenient:
+		life := a.Owner.Life()
+		silent := slices.Contains(s.avoid, life) && !slices.Contains(s.gone, life)
+		if silent || from.Older() || a.Owner.Older() {
+			return true
+		}
 	}
 	return a.HasArc && a.Age <= s.opts.MaxAge
 }
