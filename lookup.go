@@ -8,9 +8,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// lookupTimeout bounds a lookup whose context has no deadline.
-const lookupTimeout = 5 * time.Second
-
 // LookupOption says what the answer of one lookup must be worth. The zero
 // LookupOption asks for nothing.
 type LookupOption struct {
@@ -63,11 +60,6 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 		if owner, ok := n.Local(id, o.MaxAge); ok {
 			return server(owner), nil
 		}
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, lookupTimeout)
-		defer cancel()
 	}
 	r, err := n.Lookup(ctx, id, o)
 	if err != nil {

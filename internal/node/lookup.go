@@ -77,23 +77,40 @@ func (n *Node) outside() error {
 	return ErrNotInRing
 }
 
-// askOne asks x where an identifier belongs. Lookups that want to hear the same
-// from an owner share one request, unless the answer has to be fresh.
-func (n *Node) askOne(ctx context.Context, x ring.Member, q routing.Query, fresh bool) (routing.Answer, error) {
-	if c := n.arcs.Find(q.ID); !fresh && c != nil && c.Owner == x {
-		a, err := n.ownWord(ctx, c)
-		if err != nil || a.Verdict == routing.Mine && a.HasArc && a.Arc.Contains(q.ID) {
-			return a, err
-		}
-	}
-	return n.route(ctx, x, q)
-}
+// lookupTimeout bounds a lookup whose context has no deadline.
+const lookupTimeout = 5 * time.Second
 
 // Lookup finds the owner of an identifier. It answers from memory if it can, asks
 // the owner believed in otherwise, and searches if that is not it. When nobody is
-// left to be asked it waits for the ring to mend, until ctx ends.
+// left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
+// ctx has no deadline.
 func (n *Node) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
 	return n.lookup(ctx, id, opts, true)
+}
+
+// askBelieved asks the owner of the arc that the identifier is on, as far as
+// known. Lookups that want to hear the same share one request, unless the answer
+// has to be fresh. It reports whether that one owns the identifier.
+func (n *Node) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
+	c := n.arcs.Find(id)
+	if c == nil || n.peers.avoided(c.Owner, n.now()) {
+		return Result{}, false
+	}
+	sent := time.Now()
+	var a routing.Answer
+	var err error
+	if fresh {
+		a, err = n.route(ctx, c.Owner, routing.Query{ID: id})
+	} else {
+		a, err = n.ownWord(ctx, c)
+	}
+	r.Hops = []Hop{{Member: c.Owner, Verdict: a.Verdict, Took: time.Since(sent), Err: err}}
+	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) {
+		return r, false
+	}
+	a.Owner = c.Owner
+	r.Answer = a
+	return r, true
 }
 
 func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
@@ -116,12 +133,25 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 		}
 	}
 	n.counters.searched.add(id)
+	began := time.Now()
+	believed, ok := n.askBelieved(ctx, id, opts.Fresh)
+	if ok {
+		return believed, nil
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, began.Add(lookupTimeout))
+		defer cancel()
+	}
 	opts.Arcs = n.arcs
 	opts.RoundTrip = func(x ring.Member) time.Duration { return n.peers.roundTrip(x.Addr) }
 	avoid, rejected := n.peers.avoid(n.now())
 	opts.Confirm = rejected
 	s := routing.NewSearch(snap.Table, id, opts, avoid, n.now())
-	var hops []Hop
+	hops := believed.Hops
+	if len(hops) > 0 && hops[0].Err != nil {
+		s.Failed(hops[0].Member, gone(failure(hops[0].Err)))
+	}
 	failed := 0
 	fail := func(err error) (Result, error) {
 		n.counters.lookupsFailed.Add(1)
@@ -133,16 +163,15 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			return Result{Answer: s.Result(), Hops: hops}, nil
 		case routing.AskNext:
 			sent := time.Now()
-			a, err := n.askOne(ctx, x, s.Query(), opts.Fresh)
+			a, err := n.route(ctx, x, s.Query())
 			hops = append(hops, Hop{Member: x, Verdict: a.Verdict, Took: time.Since(sent), Err: err})
 			if err != nil {
 				if ctx.Err() != nil {
 					return fail(ctx.Err())
 				}
-				f := failure(err)
 				// An older member does a whole lookup when it is asked: that it
 				// did not answer in time is no reason to make it do another.
-				s.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember || x.Older())
+				s.Silent(gone(failure(err)) || x.Older())
 				continue
 			}
 			s.Answered(a)
@@ -153,7 +182,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			// since, or someone was found silent, begin again at what is known
 			// now; otherwise wait until the ring has mended here.
 			now := n.Snapshot()
-			if now == snap && failed == s.Failed() {
+			if now == snap && failed == s.Unanswered() {
 				if !wait {
 					return fail(errStuck)
 				}
@@ -170,7 +199,12 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 				return fail(n.outside())
 			}
 			s.Restart(now.Table, now != snap, n.now())
-			snap, failed = now, s.Failed()
+			snap, failed = now, s.Unanswered()
 		}
 	}
+}
+
+// gone reports whether a failure shows that the member is not there any longer.
+func gone(f *protocol.Failure) bool {
+	return f.Kind == protocol.Refused || f.Kind == protocol.WrongMember
 }

@@ -170,6 +170,17 @@ func (p *peers) suspected() []suspicion {
 	return nil
 }
 
+// avoided reports whether lookups should go round the member now, or name it on
+// its own word only. It takes no lock.
+func (p *peers) avoided(x ring.Member, now time.Duration) bool {
+	for _, s := range p.suspected() {
+		if s.until > now && (s.life == x.Life() || s.rejected && s.life.ID == x.ID && s.addr == x.Addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // avoid lists the members that lookups should go round, and those of them that
 // are owners on their own word only. It takes no lock.
 func (p *peers) avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {

@@ -248,27 +248,37 @@ func (s *Search) Answered(a Answer) {
 // says that it is known not to be there.
 func (s *Search) Silent(gone bool) {
 	s.silent++
-	if x := s.open.Life(); !slices.Contains(s.avoid, x) {
-		if len(s.avoid) >= MaxAvoid {
-			s.avoid = slices.Delete(s.avoid, 0, 1)
-		}
-		s.avoid = append(s.avoid, x)
-		if gone {
-			s.gone = append(s.gone, x)
-		}
-		s.news = true
-	}
+	s.Failed(s.open, gone)
 	if s.open == s.floor {
 		s.spent = true // it had answered and is gone now
 	}
 	s.open = ring.Member{}
 }
 
+// Failed notes that x did not answer, whoever asked it.
+func (s *Search) Failed(x ring.Member, gone bool) {
+	life := x.Life()
+	if s.owner == x {
+		s.owner = ring.Member{}
+	}
+	if gone && !slices.Contains(s.gone, life) {
+		s.gone = append(s.gone, life)
+	}
+	if slices.Contains(s.avoid, life) {
+		return
+	}
+	if len(s.avoid) >= MaxAvoid {
+		s.avoid = slices.Delete(s.avoid, 0, 1)
+	}
+	s.avoid = append(s.avoid, life)
+	s.news = true
+}
+
 // Result is the answer that ended the search, once Next said Done.
 func (s *Search) Result() Answer { return s.result }
 
-// Failed is how many of those asked did not answer.
-func (s *Search) Failed() int { return s.silent }
+// Unanswered is how many of those asked did not answer.
+func (s *Search) Unanswered() int { return s.silent }
 
 // Asked is how many members were asked.
 func (s *Search) Asked() int { return s.asked }

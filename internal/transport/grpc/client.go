@@ -37,7 +37,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	}
 	var answer routing.Answer
 	err := t.extended(ctx, env, func(l *link) error {
-		r, err := l.stub.Route(ctx, routeReq(env, q))
+		r, err := l.stub.Route(ctx, routeReq(l.request(env), q))
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 // getRing asks any peer for its ring; what kind it is, it thereby shows.
 func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (s protocol.State, d dialect, err error) {
 	err = t.call(ctx, env, func(l *link) error {
-		req := &pb.RingReq{Request: pbRequest(env)}
+		req := &pb.RingReq{Request: l.request(env)}
 		seen := l.ring.Load()
 		if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
 			req.Version = seen.Version

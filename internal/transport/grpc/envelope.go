@@ -25,6 +25,22 @@ func pbRequest(env transport.Envelope) *pb.Request {
 	return r
 }
 
+// asking is an envelope as it is sent.
+type asking struct {
+	env     transport.Envelope
+	request *pb.Request
+}
+
+// request is pbRequest of env, which on one link is nearly always the same.
+func (l *link) request(env transport.Envelope) *pb.Request {
+	if a := l.asking.Load(); a != nil && a.env == env {
+		return a.request
+	}
+	a := &asking{env: env, request: pbRequest(env)}
+	l.asking.Store(a)
+	return a.request
+}
+
 // envelope reads that part; a request without it is an older member's.
 func envelope(r *pb.Request) (transport.Envelope, error) {
 	if r == nil {
@@ -45,8 +61,8 @@ func envelope(r *pb.Request) (transport.Envelope, error) {
 	}, nil
 }
 
-func routeReq(env transport.Envelope, q routing.Query) *pb.RouteReq {
-	return &pb.RouteReq{Id: q.ID, Avoid: targets(q.Avoid), Request: pbRequest(env)}
+func routeReq(request *pb.Request, q routing.Query) *pb.RouteReq {
+	return &pb.RouteReq{Id: q.ID, Avoid: targets(q.Avoid), Request: request}
 }
 
 func query(r *pb.RouteReq) (routing.Query, error) {
@@ -61,6 +77,9 @@ func query(r *pb.RouteReq) (routing.Query, error) {
 }
 
 func targets(lives []ring.Life) []*pb.Target {
+	if len(lives) == 0 {
+		return nil
+	}
 	out := make([]*pb.Target, 0, len(lives))
 	for _, l := range lives {
 		out = append(out, &pb.Target{Id: l.ID, Incarnation: l.Incarnation})

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/stats"
 
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -48,10 +47,13 @@ type link struct {
 	raw      net.Conn
 	closing  sync.Once                // of raw; who comes second waits for the first
 	conn     atomic.Pointer[net.Conn] // nil once given to gRPC
-	up       atomic.Bool              // a request was sent on it
 	over     atomic.Bool              // it has ended, or takes no new requests
 	received atomic.Uint64            // how often something was read from it
+	shaken   atomic.Uint64            // the same when the handshake was done, and 1
 	speaks   atomic.Int32             // a dialect
+	// asking is the part of the last request that says who asks whom. It is
+	// never modified.
+	asking atomic.Pointer[asking]
 	// ring is the last answer to AskRing, which the peer need not repeat while
 	// it is unchanged.
 	ring atomic.Pointer[protocol.State]
@@ -62,7 +64,7 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 	conn = watched{conn, l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(creds),
+		grpc.WithTransportCredentials(shaken{creds, l}),
 		grpc.WithContextDialer(l.take),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
@@ -79,7 +81,6 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
-		grpc.WithStatsHandler(sent{l}),
 	)
 	if err != nil {
 		_ = conn.Close()
@@ -147,18 +148,27 @@ func (w watched) Close() error {
 	return nil
 }
 
-// sent marks its link as up when the first request is sent, which gRPC does
-// only after both sides' handshakes.
-type sent struct{ link *link }
-
-func (s sent) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-func (s sent) HandleRPC(_ context.Context, r stats.RPCStats) {
-	if _, ok := r.(*stats.OutHeader); ok {
-		s.link.up.Store(true)
-	}
+// up reports whether the connection came up: whether, after the handshake, the
+// peer said anything.
+func (l *link) up() bool {
+	at := l.shaken.Load()
+	return at > 0 && l.received.Load() >= at
 }
 
-func (s sent) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+// shaken notes on its link when the handshake is done.
+type shaken struct {
+	credentials.TransportCredentials
+	link *link
+}
 
-func (s sent) HandleConn(context.Context, stats.ConnStats) {}
+func (s shaken) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	out, info, err := s.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	if err == nil {
+		s.link.shaken.Store(s.link.received.Load() + 1)
+	}
+	return out, info, err
+}
+
+func (s shaken) Clone() credentials.TransportCredentials {
+	return shaken{s.TransportCredentials.Clone(), s.link}
+}

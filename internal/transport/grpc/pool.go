@@ -218,7 +218,7 @@ func (p *pool) ended(l *link) {
 	if p.closed {
 		return
 	}
-	broken := l.up.Load() && !l.ours
+	broken := l.up() && !l.ours
 	p.retireLocked(l)
 	if f := p.broken; broken && f != nil {
 		p.running.Go(func() { f(l.addr) })
