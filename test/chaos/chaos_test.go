@@ -106,7 +106,7 @@ func TestCutsDropWhatTheySayAndNothingElse(t *testing.T) {
 
 // fake is a ring without processes.
 func fake(names ...string) *ring {
-	r := &ring{settled: map[int]bool{}, phase: &phase{began: time.Now()}}
+	r := &ring{settled: map[int]time.Time{}, phase: &phase{began: time.Now()}}
 	for i, name := range names {
 		r.seats = append(r.seats, &seat{name: name, id: uint64(i+1) * 10, addr: name + ":1", up: true})
 	}
@@ -163,7 +163,6 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := fake("a", "b", "c")
 			r.phase.imperfect = c.hole
-			r.settled[0] = c.settled
 			q := question{seat: r.seats[0], id: 15, want: r.owner(15, 0), hole: c.hole, settled: c.settled, epoch: r.epoch}
 			if c.meanwhile != nil {
 				c.meanwhile(r)
@@ -196,6 +195,23 @@ func TestTableFitsEightyColumns(t *testing.T) {
 				t.Errorf("wider than 80 columns: %q", s.title)
 			}
 		}
+	}
+}
+
+func TestRingIsSettledWhenItHasBeenIdealForAnInterval(t *testing.T) {
+	r := fake("a", "b")
+	for since, want := range map[time.Duration]bool{0: false, settling / 4: false, settling: true, time.Hour: true} {
+		r.settled[0] = time.Now().Add(-since)
+		if q, ok := r.question(r.seats[0], 5); !ok || q.settled != want {
+			t.Errorf("ideal for %v: settled %v", since, q.settled)
+		}
+	}
+	r.change(func() {})
+	if q, _ := r.question(r.seats[0], 5); q.settled {
+		t.Error("settled after a change")
+	}
+	if q, _ := r.question(r.seats[0], 5); q.want != r.seats[0] {
+		t.Errorf("the truth is %v", q.want.name)
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	// lookEvery is how often each member looks a key up, whatever became of its
 	// earlier lookups: if the next waited for the last, slow ones would be few.
 	lookEvery = 200 * time.Millisecond
+	// settling is how long a ring must have been ideal until a wrong answer is a
+	// violation: so long, at most, a member may answer from what it was told.
+	settling = concord.DefaultStabilizeInterval
 	// A lookup without a deadline ends within 5 s. It hangs if the member has
 	// not answered this much later: it shares two CPUs with all others.
 	hangs = 5*time.Second + 2*time.Second
@@ -41,7 +44,8 @@ type phase struct {
 	counts
 	holes   counts // of keys in the hole, which do not count with the others
 	ideal   time.Duration
-	faults  []string // the first few
+	lag     time.Duration // how late this process itself was at worst
+	faults  []string      // the first few
 	nfaults int
 }
 
@@ -83,7 +87,7 @@ func (r *ring) run(ctx context.Context, p *phase, do func() error) error {
 		if p.right > 0 {
 			pause(ctx, time.Until(p.began.Add(p.right)))
 			r.mu.Lock()
-			r.settled[0] = true
+			r.settled[0] = time.Now()
 			r.mu.Unlock()
 		}
 		pause(ctx, time.Until(p.began.Add(p.hold)))
@@ -120,7 +124,8 @@ func (r *ring) look(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-again.C:
+		case tick := <-again.C:
+			r.late(time.Since(tick))
 		}
 		key := fmt.Sprintf("key-%x", rng.Uint64())
 		q, ok := r.question(r.seats[rng.IntN(len(r.seats))], concord.New(concord.Config{Name: key}).Id())
@@ -137,6 +142,14 @@ func (r *ring) look(ctx context.Context) {
 			}
 		})
 	}
+}
+
+// late notes how long this process had to wait for its turn: so long its members
+// may have, and be taken for dead.
+func (r *ring) late(lag time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.phase.lag = max(r.phase.lag, lag)
 }
 
 // question is a lookup that is being made, and the truth when it began.
@@ -159,8 +172,15 @@ func (r *ring) question(s *seat, id uint64) (question, bool) {
 	}
 	return question{
 		seat: s, process: s.process, life: s.life, id: id, want: r.owner(id, s.side),
-		hole: r.hole != nil && r.hole(id), settled: r.settled[s.side], epoch: r.epoch,
+		hole: r.hole != nil && r.hole(id), settled: r.isSettled(s.side), epoch: r.epoch,
 	}, true
+}
+
+// isSettled reports whether a side has been ideal for so long that all lookups must
+// be right. It is called under the lock.
+func (r *ring) isSettled(side int) bool {
+	at := r.settled[side]
+	return !at.IsZero() && time.Since(at) >= settling
 }
 
 // judge holds an answer against the truth. While the ring is not settled, an

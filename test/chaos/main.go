@@ -11,8 +11,8 @@
 // how many named another than the rightful owner or failed, how long the slowest
 // took, until when after the change an answer was bad, and when all pointers of
 // all members were right. A violation, and an exit status of 1, is a lookup that
-// does not end, one that is wrong or fails in a ring that has settled, or a ring
-// that is not ideal in the time allowed.
+// does not end, one that is wrong or fails in a ring that has been ideal for an
+// interval, or a ring that is not ideal in the time allowed.
 package main
 
 import (
@@ -226,6 +226,10 @@ func (p *player) scenario(ctx context.Context, s scenario) {
 	}
 }
 
+// overloaded is how late the judge may be at worst: a member that is as late is
+// taken for dead.
+const overloaded = 300 * time.Millisecond
+
 const heading = "  phase                    lookups  wrong errors slowest  until  ideal allowed\n"
 
 // text is the phase as lines of the table.
@@ -246,6 +250,9 @@ func (p *phase) text() string {
 	line(p.name, p.counts, ideal, allowed)
 	if p.holes.lookups > 0 {
 		line("  keys between the two", p.holes, "", "")
+	}
+	if p.lag > overloaded {
+		fmt.Fprintf(&b, "  NOTE this machine was overloaded: the judge itself was late by %s\n", seconds(p.lag))
 	}
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "  VIOLATION %s\n", f)

@@ -51,8 +51,8 @@ type ring struct {
 	seats        []*seat // clockwise
 
 	mu      sync.Mutex
-	epoch   uint64       // counts changes of the truth
-	settled map[int]bool // sides seen ideal since the last change
+	epoch   uint64            // counts changes of the truth
+	settled map[int]time.Time // when sides were seen ideal since the last change
 	hole    func(id uint64) bool
 	phase   *phase // which lookups count for
 
@@ -64,7 +64,7 @@ type ring struct {
 // newRing forms a ring of n members, waits until it is ideal, and begins to look
 // keys up in it.
 func newRing(ctx context.Context, b *bench, prefix string, n, successors int) (*ring, error) {
-	r := &ring{binary: b.binary, logs: b.logs, successors: successors, settled: map[int]bool{}, phase: &phase{}}
+	r := &ring{binary: b.binary, logs: b.logs, successors: successors, settled: map[int]time.Time{}, phase: &phase{}}
 	if b.lab {
 		var err error
 		if r.lab, err = newLab(ctx, n); err != nil {
@@ -334,8 +334,8 @@ func (r *ring) wrongOf(ctx context.Context, seats []*seat) string {
 	return child.NotIdeal(all, r.successors)
 }
 
-// waitIdeal waits until each side is an ideal ring, and notes that a side is
-// settled when it is. It returns when after began the last side was, or what is
+// waitIdeal waits until each side is an ideal ring, and notes when it was seen to
+// be. It returns when after began the last side was, or what is
 // still wrong when the limit is over.
 func (r *ring) waitIdeal(ctx context.Context, began time.Time, limit time.Duration) (took time.Duration, wrong string) {
 	again := time.NewTicker(poll)
@@ -345,7 +345,7 @@ func (r *ring) waitIdeal(ctx context.Context, began time.Time, limit time.Durati
 		sides := r.sides()
 		for side, seats := range sides {
 			r.mu.Lock()
-			epoch, settled := r.epoch, r.settled[side]
+			epoch, settled := r.epoch, !r.settled[side].IsZero()
 			r.mu.Unlock()
 			if settled {
 				continue
@@ -356,7 +356,9 @@ func (r *ring) waitIdeal(ctx context.Context, began time.Time, limit time.Durati
 			}
 			took = time.Since(began)
 			r.mu.Lock()
-			r.settled[side] = r.epoch == epoch
+			if r.epoch == epoch {
+				r.settled[side] = time.Now()
+			}
 			r.mu.Unlock()
 		}
 		if wrong == "" {

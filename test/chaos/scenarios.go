@@ -166,8 +166,9 @@ func rolling(n int, away time.Duration, polite bool) func(context.Context, *benc
 	})
 }
 
-// median and worst of times.
+// spread is the median and the worst of times.
 func spread(times []time.Duration) (median, worst time.Duration) {
 	times = slices.Sorted(slices.Values(times))
-	return times[len(times)/2], times[len(times)-1]
+	n := len(times)
+	return (times[(n-1)/2] + times[n/2]) / 2, times[n-1]
 }
