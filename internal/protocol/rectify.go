@@ -284,19 +284,48 @@ func (m *Machine) noticeRival(x ring.Member) {
 
 // meetRival asks a later life of this member's name whether it is one: two of
 // one name can meet after a merge, or when one that hung wakes. The earlier
-// yields.
+// yields. One that may not have heard of this life is told.
 func (m *Machine) meetRival(x ring.Member) {
-	if m.phase != Joined || !x.Supersedes(m.self) || m.round < m.rivalry || len(m.rects) >= maxRectifications {
+	later := x.Supersedes(m.self)
+	if m.phase != Joined || !later && (x.Name != m.self.Name || !m.self.Supersedes(x)) {
+		return
+	}
+	if later && x.Name == m.self.Name && x.Addr == m.self.Addr {
+		m.outgrow(x)
+		return
+	}
+	if m.round < m.rivalry || len(m.rects) >= maxRectifications {
 		return
 	}
 	m.rivalry = m.round + uint64(m.cfg.CheckEvery)
+	if !later {
+		// Its neighbours take it for the only one, and refuse this life.
+		m.tell(x, Request{Kind: Introduce, Subject: m.self})
+		return
+	}
 	r := rectification{n: x, rival: true, asked: x}
 	r.call = m.ask(x, Request{Kind: AskRing}, 0, false)
 	m.rects = append(slices.Clip(m.rects), r)
 }
 
+// outgrow makes this member a later life than its own past: one at its own
+// address, or one that is gone. The clock went back between the two, and those
+// who were asked in the join had forgotten it. Those who remember it would
+// refuse this member for ever.
+func (m *Machine) outgrow(past ring.Member) {
+	m.self.Incarnation = past.Incarnation + 1
+	m.version++
+	m.dirty = true
+	m.kick() // the neighbours do not know this life
+}
+
 func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
+	rival := m.rects[i].n
 	m.endRectification(i, Refusal{})
+	if f != nil && f.Kind == Refused && m.phase == Joined && rival.Name == m.self.Name && rival.Supersedes(m.self) {
+		m.outgrow(rival)
+		return
+	}
 	if f != nil || !st.Phase.InRing() || !m.phase.InRing() {
 		return
 	}

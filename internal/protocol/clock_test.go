@@ -1,0 +1,51 @@
+package protocol
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Found by the simulator: a member restarts with a clock that went back, and
+// those whom its join asks have forgotten its past, which others remember.
+func TestRestartWithAClockThatWentBackUnnoticedByTheJoin(t *testing.T) {
+	w := ringOf(t, 3, 3, 6)
+	old := w.order[3]
+	old.up = false
+	self := old.m.self
+	w.ideal(20*interval, 5)
+	// All but one have forgotten the past.
+	witness := w.order[5]
+	for _, h := range w.order {
+		if h != witness {
+			h.m.forget(self)
+		}
+	}
+	if witness.m.acquaintance(self) == nil {
+		t.Fatal("nobody remembers the past")
+	}
+	again := w.add(self.Name, self.ID, self.Addr, self.Incarnation-500)
+	w.rejoin(again, w.order[0].addr)
+	w.until(10*interval, "joined", func() bool { return again.joinDone != nil && again.joinDone.Causes == nil })
+	// By now the witness has heard of it, and would refuse its Notify.
+	w.step(again, Asked{From: w.order[0].m.self, Request: Request{Kind: Introduce, Subject: self}})
+	w.ideal(10*interval, 6)
+	if got := again.m.self.Incarnation; got <= self.Incarnation {
+		t.Errorf("incarnation %d after one of %d", got, self.Incarnation)
+	}
+}
+
+// Found by the simulator: a member hung, its name was started elsewhere, it
+// woke, and its neighbours took it back before they had met the later life. They
+// refused that one, and the earlier never heard of it.
+func TestLaterLifeThatIsRefusedMakesItselfKnown(t *testing.T) {
+	w := ringOf(t, 3, 3, 6)
+	past := w.order[3].m.self
+	again := w.add(past.Name, past.ID, "elsewhere:1", past.Incarnation+1)
+	at := w.order[3].m.Standing()
+	again.place(slices.Clone(at.Succ), ring.Member{})
+	w.step(again, Tick{})
+	w.until(40*interval, "superseded", func() bool { return w.order[3].m.phase == Superseded })
+	w.ideal(10*interval, 6)
+}
