@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// begin makes a fault.
+func (w *world) begin(f *fault) {
+	w.story.add(w, "fault %d: %v", f.number, f.action)
+	w.mix(uint64(f.number), uint64(f.fault))
+	f.active = true
+	switch f.fault {
+	case Loss, Duplicate, Reorder, Slow, Cut, OneWay, Links:
+		f.one = w.ringAt(f.pick, 0)
+		w.net.now = append(w.net.now, f)
+	case Pause:
+		f.who = w.some(f)
+		for _, i := range f.who {
+			w.hosts[i].wake = max(w.hosts[i].wake, w.now+f.last)
+		}
+	case Crash, Vanish, Clock:
+		for _, i := range w.some(f) {
+			h := w.hosts[i]
+			if len(w.ring) <= 1 {
+				break // somebody is left
+			}
+			old := h.m.Knows()
+			w.stop(h, f.fault == Vanish)
+			if chance(f.pick^uint64(i)) < 0.2 {
+				continue // for good
+			}
+			f.who = append(f.who, i)
+			h.join = attempts{}
+			if chance(f.shape^uint64(i)) < 0.5 {
+				// With the addresses of its former life, as if it kept them.
+				for _, x := range old[:min(len(old), 8)] {
+					h.join.via = append(h.join.via, x.Addr)
+				}
+			}
+		}
+	case Twin:
+		f.who = w.some(f)[:1]
+		h := w.hosts[f.who[0]]
+		h.wake = max(h.wake, w.now+f.last)
+		g := w.host(h.name, h.id)
+		w.queue.push(event{at: w.now + f.last/4, kind: evStart, host: g.index})
+	case Joins:
+		for range 1 + int(f.level*float64(w.cfg.Members)/4) {
+			g := w.newcomer()
+			w.queue.push(event{at: w.now, kind: evStart, host: g.index})
+		}
+	case Leaves:
+		who := w.some(f)
+		for _, i := range who[:min(len(who), 4, len(w.ring)-1)] {
+			w.leave(w.hosts[i])
+		}
+	}
+}
+
+// end ends a fault.
+func (w *world) end(f *fault) {
+	if !f.active {
+		return
+	}
+	f.active = false
+	w.net.now = slices.DeleteFunc(w.net.now, func(g *fault) bool { return g == f })
+	switch f.fault {
+	case Crash, Vanish, Clock:
+		for _, i := range f.who {
+			h := w.hosts[i]
+			if f.fault == Clock {
+				h.clock = time.Duration((2*chance(f.shape+uint64(i)) - 1) * float64(time.Hour))
+			}
+			w.queue.push(event{at: w.now, kind: evStart, host: i})
+		}
+	}
+	w.story.add(w, "fault %d: over", f.number)
+}
+
+// leave has a member leave politely.
+func (w *world) leave(h *host) {
+	if !h.inRing() || h.leaving {
+		return
+	}
+	h.leaving = true
+	w.queue.push(event{at: w.now + lookupLimit, kind: evStop, host: h.index, gen: h.life})
+	w.step(h, protocol.Depart{})
+}
+
+// ringAt is the member k places after a point of the circle, of all that live.
+func (w *world) ringAt(point uint64, k int) int32 {
+	if len(w.ring) == 0 {
+		return -1
+	}
+	return w.ring[(w.at(point)+k)%len(w.ring)]
+}
+
+// some are the members that a fault concerns: one, neighbours, or any, at most
+// a quarter of those that live; at least one while there is one.
+func (w *world) some(f *fault) []int32 {
+	n := len(w.ring)
+	k := 1
+	if f.shape%3 > 0 {
+		k = 1 + int(f.level*float64(n)/4)
+	}
+	var out []int32
+	for j := range min(k, n) {
+		i := w.ringAt(f.pick, j) // neighbours
+		if f.shape%3 == 2 {
+			i = w.ringAt(mix(f.pick+uint64(j)), 0)
+		}
+		if !slices.Contains(out, i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// Sessions.
+
+// stay draws how long a new member stays.
+func (w *world) stay() time.Duration {
+	s := w.cfg.Sessions
+	scale := float64(s.Mean) / math.Gamma(1+1/s.Shape)
+	return time.Duration(scale * math.Pow(w.sessions.ExpFloat64(), 1/s.Shape))
+}
+
+// rest draws how much longer a member stays that was found in a ring that has
+// been there for long: long stays are met more often, and at any of their
+// moments. For a Weibull stay X, (X/scale)^shape of those met is distributed as
+// Gamma(1+1/shape).
+func (w *world) rest() time.Duration {
+	s := w.cfg.Sessions
+	scale := float64(s.Mean) / math.Gamma(1+1/s.Shape)
+	return time.Duration(w.sessions.Float64() * scale * math.Pow(w.gamma(1+1/s.Shape), 1/s.Shape))
+}
+
+// gamma draws from the Gamma distribution of a shape of at least 1 (Marsaglia
+// and Tsang, "A Simple Method for Generating Gamma Variables", 2000).
+func (w *world) gamma(shape float64) float64 {
+	d := shape - 1.0/3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := w.sessions.NormFloat64()
+		v := math.Pow(1+c*x, 3)
+		if v > 0 && math.Log(1-w.sessions.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
+			return d * v
+		}
+	}
+}
+
+// sessionOver ends a member's stay and has another take its place.
+func (w *world) sessionOver(h *host) {
+	if !w.churning || len(w.ring) <= 1 {
+		return
+	}
+	if w.sessions.Float64() < w.cfg.Sessions.Polite {
+		w.leave(h)
+	} else {
+		w.stop(h, false)
+	}
+	g := w.newcomer()
+	w.queue.push(event{at: w.now, kind: evStart, host: g.index})
+	w.queue.push(event{at: w.now + w.stay(), kind: evSession, host: g.index, gen: g.life + 1})
+}
+
+// nextLookup begins a lookup of the load and sets the time of the next.
+func (w *world) nextLookup() {
+	if !w.loading {
+		return
+	}
+	if len(w.ring) > 0 {
+		h := w.hosts[w.ring[w.load.IntN(len(w.ring))]]
+		id := w.load.Uint64()
+		if w.load.IntN(8) == 0 {
+			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id // exactly on a member
+		}
+		if w.now >= h.wake {
+			w.lookUp(h, id)
+		}
+	}
+	gap := w.load.ExpFloat64() * float64(w.cfg.Interval) / w.cfg.Lookups
+	w.queue.push(event{at: w.now + time.Duration(gap), kind: evLoad, host: -1})
+}

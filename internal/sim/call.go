@@ -1,0 +1,345 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// ref names a call or a lookup: a slot, and which of those that were ever in it.
+type ref struct {
+	slot int32
+	gen  uint32
+}
+
+// call is a request under way, until its asker has an answer and nobody holds
+// it any more.
+type call struct {
+	gen     uint32
+	open    bool
+	held    bool // the other has it and has not answered yet
+	wanted  bool // the asker waits for what becomes of it
+	patient bool
+	from    int32
+	life    uint32 // the asker's
+	to      int32  // -1: no host has the address
+	toLife  uint32 // the life that holds it
+	addr    string
+	meant   ring.Member
+	sender  ring.Member
+	sent    time.Duration
+	end     time.Duration // of the time allowed
+
+	number  uint64           // the machine's, 0 for none
+	request protocol.Request // for a machine
+	reply   protocol.Reply
+
+	route  bool
+	look   ref // the lookup or finger that asks
+	query  routing.Query
+	answer routing.Answer
+
+	failure *protocol.Failure
+}
+
+var (
+	timedOut    = &protocol.Failure{Kind: protocol.TimedOut}
+	refused     = &protocol.Failure{Kind: protocol.Refused}
+	unreachable = &protocol.Failure{Kind: protocol.Unreachable}
+	tooMany     = &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many questions under way"}
+)
+
+// open takes a slot for a call.
+func (w *world) openCall() (int32, *call) {
+	var i int32
+	if n := len(w.freeCalls); n > 0 {
+		i = w.freeCalls[n-1]
+		w.freeCalls = w.freeCalls[:n-1]
+	} else {
+		i = int32(len(w.calls))
+		w.calls = append(w.calls, new(call))
+	}
+	c := w.calls[i]
+	c.open = true
+	return i, c
+}
+
+func (w *world) closeCall(i int32) {
+	*w.calls[i] = call{gen: w.calls[i].gen + 1}
+	w.freeCalls = append(w.freeCalls, i)
+}
+
+// live is the call that an event is about, nil if that is over.
+func (w *world) live(i int32, gen uint32) *call {
+	if c := w.calls[i]; c.open && c.gen == gen {
+		return c
+	}
+	return nil
+}
+
+func (w *world) token(i int32) uint64 { return uint64(w.calls[i].gen)<<32 | uint64(i) + 1 }
+
+// ask sends a machine's question.
+func (w *world) ask(h *host, e protocol.Ask) {
+	i, c := w.openCall()
+	c.number, c.wanted = e.Call, true
+	c.request, c.patient = e.Request, e.Patient
+	c.from, c.life = h.index, h.life
+	if h.asks++; h.asks > maxAsks {
+		c.to, c.failure = -1, tooMany
+		w.queue.push(event{at: w.now, kind: evReply, host: h.index, slot: i, gen: c.gen})
+		return
+	}
+	limit := timeoutSlow
+	if !e.Patient {
+		limit = h.allow(number(e.To.Addr), e.Attempt)
+	}
+	w.count.requests[e.Request.Kind]++
+	w.send(h, i, e.To, limit)
+}
+
+// tell sends a machine's message whose fate is not wanted.
+func (w *world) tell(h *host, e protocol.Tell) {
+	i, c := w.openCall()
+	c.request = e.Request
+	c.from, c.life = h.index, h.life
+	w.count.requests[e.Request.Kind]++
+	w.send(h, i, e.To, timeoutStart)
+}
+
+// route sends a step of a lookup.
+func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end time.Duration) {
+	i, c := w.openCall()
+	c.route, c.wanted = true, true
+	c.look, c.query = look, q
+	c.from, c.life = h.index, h.life
+	w.count.routes++
+	w.send(h, i, to, min(h.allowRoute(number(to.Addr)), end-w.now))
+}
+
+// send puts call i on its way. What becomes of it is decided message by
+// message; its time-out is an event only if it turns out that it will be needed.
+func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
+	c := w.calls[i]
+	c.meant, c.addr, c.sender = to, to.Addr, h.m.Self()
+	c.sent, c.end = w.now, w.now+limit
+	c.to = number(to.Addr)
+	if c.to >= int32(len(w.hosts)) {
+		c.to = -1
+	}
+	if c.to < 0 {
+		c.failure = refused
+		w.queue.push(event{at: w.now + time.Millisecond, kind: evReply, host: c.from, slot: i, gen: c.gen})
+		return
+	}
+	d, ok := w.transit(h, w.hosts[c.to])
+	p := h.peerMade(c.to)
+	if ok && !w.connected(p) {
+		// There and back again to make a connection first.
+		back, ok1 := w.transit(w.hosts[c.to], h)
+		again, ok2 := w.transit(h, w.hosts[c.to])
+		d += back + again
+		ok = ok1 && ok2
+	}
+	if ok {
+		p.open, p.last = true, w.now
+	}
+	if !ok {
+		w.expire(i)
+		return
+	}
+	if w.net.doubled() {
+		k := w.copyOf(i)
+		if d, ok := w.transit(h, w.hosts[c.to]); ok {
+			w.queue.push(event{at: w.now + d, kind: evRequest, host: c.to, slot: k, gen: w.calls[k].gen})
+		} else {
+			w.closeCall(k)
+		}
+	}
+	if w.now+d >= c.end {
+		// It will arrive when nobody waits for the answer any more.
+		k := w.copyOf(i)
+		w.expire(i)
+		i, c = k, w.calls[k]
+	}
+	w.queue.push(event{at: w.now + d, kind: evRequest, host: c.to, slot: i, gen: c.gen})
+}
+
+// copyOf is the same request, whose answer nobody wants.
+func (w *world) copyOf(i int32) int32 {
+	k, c := w.openCall()
+	gen := c.gen
+	*c = *w.calls[i]
+	c.gen, c.wanted, c.number, c.look = gen, false, 0, ref{}
+	return k
+}
+
+// expire lets call i end by its time, or at once if nobody wants to know.
+func (w *world) expire(i int32) {
+	c := w.calls[i]
+	if !c.wanted {
+		w.closeCall(i)
+		return
+	}
+	w.queue.push(event{at: max(w.now, c.end), kind: evTimeout, host: c.from, slot: i, gen: c.gen})
+}
+
+// connected reports whether there is a connection to a peer.
+func (w *world) connected(p *peer) bool {
+	return p.open && w.now-p.last <= max(10*time.Second, 8*w.cfg.Interval)
+}
+
+// arrived gives a request to the process that it is addressed to.
+func (w *world) arrived(i int32) {
+	c := w.calls[i]
+	h := w.hosts[c.to]
+	switch {
+	case !h.up && h.silent:
+		w.expire(i)
+		return
+	case !h.up:
+		w.back(i, refused)
+		return
+	}
+	self := h.m.Self()
+	if to := c.meant; (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
+		w.back(i, &protocol.Failure{Kind: protocol.WrongMember, By: self})
+		return
+	}
+	if c.route {
+		t := w.tableOf(h)
+		if t == nil {
+			w.back(i, &protocol.Failure{Kind: protocol.NotJoined, By: self, Detail: h.view.Phase.String()})
+			return
+		}
+		c.answer = t.Answer(c.query, w.now)
+		if c.answer.Verdict != routing.Mine {
+			c.answer.By = self
+		}
+		w.back(i, nil)
+		return
+	}
+	c.held, c.toLife = true, h.life
+	gen := c.gen
+	w.step(h, protocol.Asked{Token: w.token(i), From: c.sender, Request: c.request})
+	if c := w.live(i, gen); c != nil && c.held && c.wanted {
+		w.queue.push(event{at: c.end, kind: evTimeout, host: c.from, slot: i, gen: gen})
+	}
+}
+
+// respond takes a machine's answer to a request that it holds.
+func (w *world) respond(e protocol.Respond) {
+	i := int32(uint32(e.Token) - 1)
+	c := w.live(i, uint32(e.Token>>32))
+	if c == nil || !c.held {
+		return
+	}
+	c.held = false
+	c.reply = e.Reply
+	w.back(i, e.Failure)
+}
+
+// back sends the answer to call i.
+func (w *world) back(i int32, f *protocol.Failure) {
+	c := w.calls[i]
+	c.failure = f
+	if !c.wanted {
+		w.closeCall(i)
+		return
+	}
+	d, ok := w.transit(w.hosts[c.to], w.hosts[c.from])
+	if !ok || w.now+d >= c.end {
+		w.expire(i)
+		return
+	}
+	w.queue.push(event{at: w.now + d, kind: evReply, host: c.from, slot: i, gen: c.gen})
+}
+
+// answered gives the asker what became of call i. failure is nil for an answer.
+func (w *world) answered(i int32, failure *protocol.Failure) {
+	c := w.calls[i]
+	h := w.hosts[c.from]
+	if !h.up || h.life != c.life || !c.wanted {
+		w.closeCall(i)
+		return
+	}
+	done := *c
+	w.closeCall(i)
+	if done.to >= 0 {
+		p := h.peerMade(done.to)
+		switch {
+		case failure == nil:
+			p.last = w.now
+			if !done.patient {
+				p.observe(w.now - done.sent)
+			}
+		case failure.Kind == protocol.TimedOut:
+			w.count.timeouts++
+			p.open = false
+			if done.route {
+				p.late()
+			}
+		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
+			p.open = false
+		}
+	}
+	if done.route {
+		w.routed(h, &done, failure)
+		return
+	}
+	h.asks--
+	w.step(h, protocol.Answer{Call: done.number, Reply: done.reply, Failure: failure})
+	if done.meant.Name != "" {
+		w.heed(h, done.meant.Life(), failure)
+	}
+}
+
+// heed notes for lookups whether a member answers.
+func (w *world) heed(h *host, life ring.Life, f *protocol.Failure) {
+	if f == nil {
+		h.unsuspect(life)
+		return
+	}
+	switch f.Kind {
+	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
+		h.suspect(life, w.now, w.suspicion())
+	}
+}
+
+// suspicion is how long lookups go round a member that did not answer.
+func (w *world) suspicion() time.Duration { return max(time.Second, 2*w.cfg.Interval) }
+
+// routed gives a lookup the answer to a step of it.
+func (w *world) routed(h *host, c *call, f *protocol.Failure) {
+	if c.meant.Name != "" {
+		w.heed(h, c.meant.Life(), f)
+		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
+			lost := protocol.Lost{Addr: c.addr, Gone: true}
+			if f.Kind == protocol.WrongMember {
+				lost.Who = c.meant
+			}
+			w.step(h, lost)
+		}
+	}
+	l := w.lookupOf(c.look)
+	if l == nil {
+		return
+	}
+	if l.search == nil {
+		w.believed(h, c.look, &c.answer, f)
+		return
+	}
+	l.hops++
+	if f == nil {
+		l.search.Answered(c.answer)
+	} else {
+		if w.now >= l.end {
+			w.lookupOver(h, c.look, errDeadline)
+			return
+		}
+		l.search.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember)
+	}
+	w.goOn(h, c.look)
+}

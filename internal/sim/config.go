@@ -1,0 +1,114 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config says what is run. It is copied. The zero Config is 64 members that
+// stand right from the start, and no faults.
+type Config struct {
+	// Members is how many there are at the start. 0: 64.
+	Members int
+	// Successors is the length of a full successor list. 0: 3.
+	Successors int
+	// Interval is the length of a round. 0: 1 s.
+	Interval time.Duration
+	// Start is how the members stand at the start: the name of a family of
+	// States, or "ideal", which the empty string means.
+	Start string
+	// Warmup is for how long they are let alone before the faults begin. It is
+	// not part of what is measured.
+	Warmup time.Duration
+	// Duration is how long the faults last. 0: there are none.
+	Duration time.Duration
+	// Faults are the kinds of faults made, one at a time or several at once.
+	Faults Faults
+	// Actions are which of the faults are made, counted from 0 in the order of
+	// their beginning. Nil: all of them. For making a failing run smaller.
+	Actions []int
+	// Split cuts the ring into halves for so long, right after Warmup and
+	// instead of other faults. 0: it does not.
+	Split time.Duration
+	// Sessions makes members come and go during Duration.
+	Sessions Sessions
+	// Latency is how long messages take. With faults, every fourth seed takes
+	// another one if this is the zero Latency.
+	Latency Latency
+	// Lookups is how many lookups begin in each round of the faults, all
+	// members together. 0: one for four members. Below 0: none.
+	Lookups float64
+	// NoFingers leaves the fingers out: only the machine mends the ring.
+	NoFingers bool
+	// Bound is in how many rounds after the faults the ring must be ideal. 0:
+	// 120, see DefaultBound.
+	Bound int
+	// Idle is for how many rounds the ideal ring is then watched. 0: 20. Below
+	// 0: not at all.
+	Idle int
+	// Tell makes Result.Story longer: everything of the run, not only its last
+	// moments.
+	Tell bool
+}
+
+// DefaultBound is in how many rounds a ring must be ideal again. Time is
+// random, not bounded by the protocol: a member looks at one acquaintance
+// outside its pointers in about 20 rounds, and a silent one is not looked at
+// for up to 20 more. Where two parts know of each other by one record only,
+// first contact takes 20 rounds on average and 120 with a chance of 1 in 400;
+// where they know of each other by more, the chance is that to the power of
+// their number.
+const DefaultBound = 120
+
+// Sessions is churn: how long members stay. Whoever goes is replaced at once by
+// a new member that joins, so that their number stays what it was.
+type Sessions struct {
+	// Mean is how long members stay on average. 0: for ever.
+	Mean time.Duration
+	// Shape is that of the Weibull distribution of the stays: 1 is exponential,
+	// below 1 many stay briefly and few very long. 0: 0.6.
+	Shape float64
+	// Polite is the share of those who leave instead of crashing, 0 … 1.
+	Polite float64
+}
+
+// withDefaults fills in what is zero and says all that is wrong.
+func (c Config) withDefaults() (Config, error) {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&c.Members, 64)
+	def(&c.Successors, 3)
+	def(&c.Bound, DefaultBound)
+	def(&c.Idle, 20)
+	if c.Interval == 0 {
+		c.Interval = time.Second
+	}
+	if c.Start == "" {
+		c.Start = "ideal"
+	}
+	if c.Lookups == 0 {
+		c.Lookups = float64(c.Members) / 4
+	}
+	if c.Sessions.Shape == 0 {
+		c.Sessions.Shape = 0.6
+	}
+	var errs []error
+	wrong := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(c.Members < 1 || c.Members > 1<<22, "members %d: use 1 to %d", c.Members, 1<<22)
+	wrong(c.Successors < 1 || c.Successors > 64, "successors %d: use 1 to 64", c.Successors)
+	wrong(c.Interval < 10*time.Millisecond, "interval %v: use at least 10ms", c.Interval)
+	wrong(c.Bound < 1, "bound %d: use at least 1 round", c.Bound)
+	wrong(c.Warmup < 0 || c.Duration < 0 || c.Split < 0 || c.Sessions.Mean < 0, "a time below 0")
+	wrong(c.Sessions.Shape < 0.1, "shape %v: use at least 0.1", c.Sessions.Shape)
+	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
+	return c, errors.Join(errs...)
+}

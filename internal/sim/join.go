@@ -1,0 +1,129 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// Attempts to join, as in internal/node, join.go, and around them what an
+// operator does: a Join that has failed is begun again, in the end with
+// addresses of members as they are now.
+
+const (
+	joinDelayMin  = 20 * time.Millisecond
+	joinDelayBusy = 250 * time.Millisecond
+	joinDelayMax  = time.Second
+	joinLimit     = 30 * time.Second
+	joinAgain     = 2 * time.Second // between a Join that failed and the next
+)
+
+// attempts is where a host stands in joining.
+type attempts struct {
+	via   []string
+	count int // attempts of this Join
+	joins int // Joins begun
+	delay time.Duration
+	again bool // nobody reached this member at the attempt before
+}
+
+// beginJoin calls Join.
+func (w *world) beginJoin(h *host) {
+	j := &h.join
+	j.joins++
+	j.count, j.delay, j.again = 0, joinDelayMin, false
+	if j.via == nil || j.joins > 1 {
+		j.via = w.contacts(h)
+	}
+	w.regroup = true
+	w.queue.push(event{at: w.now, kind: evJoin, host: h.index, gen: h.life})
+	w.queue.push(event{at: w.now + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.life})
+}
+
+// contacts are up to three addresses of members.
+func (w *world) contacts(h *host) []string {
+	if len(w.ring) == 0 {
+		return nil
+	}
+	var out []string
+	for range 3 {
+		if g := w.hosts[w.ring[w.load.IntN(len(w.ring))]]; g != h {
+			out = append(out, g.addr)
+		}
+	}
+	return out
+}
+
+func (w *world) tryJoin(h *host) {
+	if h.view.Phase != protocol.Outside {
+		return
+	}
+	if len(h.join.via) == 0 {
+		// Nobody lives who could be joined: found a ring.
+		w.step(h, protocol.Create{})
+		return
+	}
+	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.count})
+}
+
+func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
+	j := &h.join
+	if causes == nil {
+		j.via = nil // the machine remembers them
+		w.count.joined++
+		return
+	}
+	unreached, permanent := false, true
+	self := h.m.Self()
+	hopeless := false
+	for _, c := range causes {
+		switch f := c.Failure; {
+		case f == nil && c.Refusal.Reason == protocol.NotReached:
+			unreached, permanent = true, false
+		case f == nil && c.Permanent():
+			hopeless = true
+		case f != nil && f.Kind == protocol.NotJoined && f.By == self:
+		default:
+			permanent = permanent && c.Permanent()
+		}
+	}
+	if hopeless || permanent || unreached && j.again {
+		w.story.add(w, "%s at %s: join refused: %v", h.name, h.addr, causes[len(causes)-1].Refusal.Reason)
+		if w.borne(h) {
+			// Join has said so, and the program that called it ends.
+			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.life})
+			h.leaving = true
+			return
+		}
+		w.queue.push(event{at: w.now + joinAgain, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.life})
+		return
+	}
+	j.again = unreached
+	j.count++
+	wait := j.delay/2 + time.Duration(w.load.Int64N(int64(j.delay)))
+	limit := joinDelayMax
+	if causes[len(causes)-1].Failure == nil {
+		limit = joinDelayBusy
+	}
+	j.delay = min(2*j.delay, limit)
+	w.queue.push(event{at: w.now + wait, kind: evJoin, host: h.index, gen: h.life})
+}
+
+// joinTimeUp ends a Join that is still open, and begins another.
+func (w *world) joinTimeUp(h *host, which int) {
+	if h.join.joins != which || h.view.Phase.InRing() || h.view.Phase == protocol.Superseded {
+		return
+	}
+	w.step(h, protocol.GiveUp{})
+	w.beginJoin(h)
+}
+
+// borne reports whether another process lives that bears the name of h.
+func (w *world) borne(h *host) bool {
+	for i := w.at(h.id); i < len(w.ring) && w.hosts[w.ring[i]].id == h.id; i++ {
+		if w.ring[i] != h.index {
+			return true
+		}
+	}
+	return false
+}

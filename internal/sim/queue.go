@@ -1,0 +1,92 @@
+package sim
+
+import "time"
+
+// event is something that is going to happen. What its fields mean depends on
+// the kind.
+type event struct {
+	at   time.Duration
+	seq  uint64 // of two at one time the first made comes first
+	gen  uint32 // of the call or lookup in slot, or the life of the host
+	host int32
+	slot int32
+	kind eventKind
+}
+
+type eventKind uint8
+
+const (
+	evTick      eventKind = iota + 1 // a machine's wake-up
+	evRequest                        // a call arrives
+	evReply                          // the answer to a call arrives
+	evTimeout                        // the time of a call is over
+	evBroken                         // host hears that a connection to slot broke
+	evFingers                        // a host's turn to tend its fingers
+	evJoin                           // a host tries to join
+	evJoinLimit                      // the time of its Join is over
+	evResume                         // a lookup goes on at a newer table
+	evGiveUp                         // the time of a lookup is over
+	evLoad                           // the next lookup of the load
+	evAction                         // action slot begins
+	evActionEnd                      // action slot ends
+	evStart                          // a process starts
+	evStop                           // a process that leaves has waited long enough
+	evSession                        // a member's session is over
+)
+
+func (e event) before(o event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+// queue gives events in the order of their times. It is a heap of four children
+// a node, which is shallower than one of two and keeps children in a cache line
+// or two.
+type queue struct {
+	heap []event
+	seq  uint64
+}
+
+func (q *queue) push(e event) {
+	q.seq++
+	e.seq = q.seq
+	q.heap = append(q.heap, e)
+	i := len(q.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if !e.before(q.heap[up]) {
+			break
+		}
+		q.heap[i] = q.heap[up]
+		i = up
+	}
+	q.heap[i] = e
+}
+
+// pop takes out the first event, which must be there.
+func (q *queue) pop() event {
+	first := q.heap[0]
+	n := len(q.heap) - 1
+	e := q.heap[n]
+	q.heap = q.heap[:n]
+	if n == 0 {
+		return first
+	}
+	i := 0
+	for {
+		child := 4*i + 1
+		if child >= n {
+			break
+		}
+		best := child
+		for c := child + 1; c < min(child+4, n); c++ {
+			if q.heap[c].before(q.heap[best]) {
+				best = c
+			}
+		}
+		if !q.heap[best].before(e) {
+			break
+		}
+		q.heap[i] = q.heap[best]
+		i = best
+	}
+	q.heap[i] = e
+	return first
+}

@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// at is where in w.ring an identifier belongs.
+func (w *world) at(id uint64) int {
+	i, _ := slices.BinarySearchFunc(w.ring, id, func(k int32, id uint64) int { return cmp.Compare(w.hosts[k].id, id) })
+	return i
+}
+
+// enrol notes that h is a member, if it is.
+func (w *world) enrol(h *host) {
+	if h.inRing() {
+		w.ring = slices.Insert(w.ring, w.at(h.id), h.index)
+	}
+}
+
+// strike notes that h is one no longer.
+func (w *world) strike(h *host) {
+	for i := w.at(h.id); i < len(w.ring) && w.hosts[w.ring[i]].id == h.id; i++ {
+		if w.ring[i] == h.index {
+			w.ring = slices.Delete(w.ring, i, i+1)
+			return
+		}
+	}
+}
+
+// owner is the first member that lives at or after an identifier.
+func (w *world) owner(id uint64) *host {
+	return w.hosts[w.ring[w.at(id)%len(w.ring)]]
+}
+
+// judge compares what a lookup found with the truth of this moment.
+func (w *world) judge(h *host, l *lookup, how outcome) {
+	r := w.result
+	n := &r.Lookups
+	if w.afterIdeal {
+		n = &r.After
+	}
+	n.Count++
+	n.Hops += l.hops
+	n.MostHops = max(n.MostHops, l.hops)
+	n.Slowest = max(n.Slowest, w.now-l.began)
+	w.mix(l.id, uint64(how), uint64(l.hops))
+	if w.now > max(l.end, h.wake) {
+		w.violate("lookups-end", fmt.Sprintf("a lookup at %s took %v", h.name, w.now-l.began))
+	}
+	if l.hops > 256 {
+		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, l.hops))
+	}
+	if how != found {
+		n.Errors++
+		if w.afterIdeal {
+			w.violate("ideal-lookups", fmt.Sprintf("a lookup of %d at %s failed: %s", l.id, h.name, outcomeNames[how]))
+		}
+		return
+	}
+	a := l.search.Result()
+	if !w.lived(a.Owner) {
+		w.violate("no-phantoms", fmt.Sprintf("a lookup at %s named %v, who never was", h.name, a.Owner))
+		return
+	}
+	if w.rightful(l.id, a.Owner) {
+		return
+	}
+	n.Wrong++
+	if w.afterIdeal {
+		w.violate("ideal-lookups", fmt.Sprintf("a lookup of %d at %s named %s", l.id, h.name, a.Owner.Name))
+	}
+}
+
+// rightful reports whether x may be named as the owner now.
+func (w *world) rightful(id uint64, x ring.Member) bool {
+	h := w.hosts[number(x.Addr)]
+	if w.afterIdeal {
+		g := w.groupOwner(h, id)
+		return g == h && h.view.Self == x
+	}
+	if !h.inRing() || h.view.Self != x {
+		return false
+	}
+	return w.owner(id) == h || h.view.HasArc && h.view.Arc.Contains(id)
+}
+
+// groupOwner is the owner of an identifier in the ring of h.
+func (w *world) groupOwner(h *host, id uint64) *host {
+	if h.home < 0 {
+		return nil
+	}
+	g := w.groups[h.home]
+	i, _ := slices.BinarySearchFunc(g, id, func(k int32, id uint64) int { return cmp.Compare(w.hosts[k].id, id) })
+	return w.hosts[g[i%len(g)]]
+}
+
+// group finds out which members should be one ring: those that know, or are
+// known by, each other, directly or through others. Who knows an address knows
+// whoever is there.
+func (w *world) group() {
+	w.regroup = false
+	w.groupsAt = w.now
+	leader := make([]int32, len(w.hosts))
+	for i := range leader {
+		leader[i] = int32(i)
+	}
+	find := func(i int32) int32 {
+		for leader[i] != i {
+			leader[i] = leader[leader[i]]
+			i = leader[i]
+		}
+		return i
+	}
+	knows := func(i int32, addr string) {
+		if k := number(addr); k >= 0 && int(k) < len(w.hosts) && w.hosts[k].up {
+			leader[find(i)] = find(k)
+		}
+	}
+	for _, h := range w.hosts {
+		h.home, h.right = -1, true
+		if !h.up || h.view.Phase == protocol.Superseded {
+			continue
+		}
+		for _, x := range h.m.Knows() {
+			knows(h.index, x.Addr)
+		}
+		for _, addr := range h.join.via {
+			knows(h.index, addr)
+		}
+	}
+	// Members in the order of the circle, so that groups are, too.
+	order := make([]int32, 0, len(w.ring))
+	for _, h := range w.hosts {
+		if h.up && h.view.Phase != protocol.Superseded {
+			order = append(order, h.index)
+		}
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(w.hosts[a].id, w.hosts[b].id), cmp.Compare(b, a))
+	})
+	home := make([]int32, len(w.hosts)) // of a leader, from 1
+	w.groups = nil
+	for _, i := range order {
+		l := find(i)
+		if home[l] == 0 {
+			w.groups = append(w.groups, nil)
+			home[l] = int32(len(w.groups))
+		}
+		g := &w.groups[home[l]-1]
+		h := w.hosts[i]
+		if n := len(*g); n > 0 && w.hosts[(*g)[n-1]].id == h.id {
+			// Two of one name: the later life stays, the other has to yield.
+			if last := w.hosts[(*g)[n-1]]; h.m.Self().Supersedes(last.m.Self()) {
+				last.home = -1
+				(*g)[n-1] = i
+			} else {
+				continue
+			}
+		} else {
+			*g = append(*g, i)
+		}
+		h.home, h.place = home[l]-1, int32(len(*g)-1)
+	}
+	w.off = 0
+	for _, i := range order {
+		h := w.hosts[i]
+		if h.right = w.stood(h); !h.right {
+			w.off++
+		}
+	}
+}
+
+// stands notes whether h stands as it should by now.
+func (w *world) stands(h *host) {
+	if w.regroup || h.home < 0 {
+		return
+	}
+	now := w.stood(h)
+	switch {
+	case now && !h.right:
+		w.off--
+	case !now && h.right:
+		w.off++
+	}
+	h.right = now
+}
+
+// stood reports whether every pointer of h is exactly right.
+func (w *world) stood(h *host) bool {
+	if h.home < 0 || h.view.Phase != protocol.Joined {
+		return false
+	}
+	g := w.groups[h.home]
+	n := len(g)
+	at := int(h.place)
+	v := h.view
+	if len(v.Succ) != min(w.cfg.Successors, n-1) {
+		return false
+	}
+	for i, s := range v.Succ {
+		if s != w.hosts[g[(at+1+i)%n]].view.Self {
+			return false
+		}
+	}
+	if n == 1 {
+		return v.Pred.IsZero()
+	}
+	return v.Pred == w.hosts[g[(at+n-1)%n]].view.Self
+}
+
+// isIdeal reports whether every member stands as it should.
+func (w *world) isIdeal() bool {
+	if w.regroup || w.off > 0 && len(w.groups) > 1 && w.now-w.groupsAt > 5*w.cfg.Interval {
+		w.group()
+	}
+	return w.off == 0
+}
+
+// wrong says what is not right yet, of a few members.
+func (w *world) wrong() string {
+	var out []string
+	for _, h := range w.hosts {
+		if !h.up || h.right {
+			continue
+		}
+		if len(out) == 3 {
+			out = append(out, fmt.Sprintf("and %d more", w.off-3))
+			break
+		}
+		out = append(out, fmt.Sprintf("%s (%v) %s", h.name, h.view.Phase, pointers(h.view)))
+	}
+	return strings.Join(out, "; ")
+}
+
+func pointers(v *protocol.View) string {
+	var b strings.Builder
+	b.WriteString("predecessor ")
+	if v.Pred.IsZero() {
+		b.WriteString("none")
+	} else {
+		b.WriteString(v.Pred.Name)
+	}
+	b.WriteString(", successors")
+	for _, s := range v.Succ {
+		b.WriteString(" " + s.Name)
+	}
+	if len(v.Succ) == 0 {
+		b.WriteString(" none")
+	}
+	return b.String()
+}

@@ -1,0 +1,425 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// bits is the width of the circle of every run.
+const bits = 64
+
+// epoch is the wall clock's milliseconds at the start of a run.
+const epoch = 1_700_000_000_000
+
+// world is one run. It has one goroutine and no map decides anything in it.
+type world struct {
+	cfg   Config
+	seed  uint64
+	now   time.Duration
+	queue queue
+
+	hosts []*host
+	ring  []int32 // hosts of members that live, clockwise
+	net   network
+
+	calls       []*call
+	freeCalls   []int32
+	lookups     []*lookup
+	freeLookups []int32
+
+	load     *rand.Rand // which lookups, and other choices of the program that runs
+	loading  bool
+	faults   []*fault
+	churning bool
+	sessions *rand.Rand
+
+	quiet      bool
+	quietAt    time.Duration
+	disturbed  bool // there were faults
+	off        int  // members that do not stand as they should
+	regroup    bool // who belongs where must be found out again
+	groups     [][]int32
+	groupsAt   time.Duration
+	afterIdeal bool // lookups must be right
+
+	count  counts
+	trace  uint64
+	result *Result
+	one    [1]protocol.State // for judging one member
+	story  story
+}
+
+// counts are totals of a run.
+type counts struct {
+	requests [int(protocol.Leave) + 1]int
+	routes   int
+	timeouts int
+	events   int
+	joined   int
+}
+
+func (c *counts) maintenance() int {
+	n := 0
+	for _, k := range c.requests {
+		n += k
+	}
+	return n
+}
+
+func newWorld(cfg Config, seed uint64) *world {
+	stream := func(of string) *rand.Rand {
+		return rand.New(rand.NewPCG(seed, ring.SHA256([]byte(of))))
+	}
+	w := &world{cfg: cfg, seed: seed, load: stream("load"), sessions: stream("sessions"), trace: seed, result: &Result{Seed: seed}}
+	w.net.rng = stream("network")
+	w.net.latency = cfg.Latency.orDefault()
+	if cfg.Latency == (Latency{}) && cfg.Faults&(Slow|Reorder) != 0 {
+		w.net.latency = []Latency{
+			w.net.latency,
+			{LogNormal, 20 * time.Millisecond, 60 * time.Millisecond},
+			{Pareto, 10 * time.Millisecond, 2 * time.Second},
+			{Distance, time.Millisecond, 150 * time.Millisecond},
+		}[seed%4]
+	}
+	return w
+}
+
+// host adds an address with nobody there yet.
+func (w *world) host(name string, id uint64) *host {
+	i := len(w.hosts)
+	at := mix(w.seed ^ mix(uint64(i)+1))
+	h := &host{
+		index: int32(i), name: name, addr: hostAddr(i), id: id, home: -1,
+		x: float32(at>>40) / (1 << 24), y: float32(at<<24>>40) / (1 << 24),
+	}
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+// newcomer adds an address and a name that hashes to its identifier.
+func (w *world) newcomer() *host {
+	name := hostName(len(w.hosts))
+	return w.host(name, ring.SHA256([]byte(name)))
+}
+
+// self is the member that a process started now at h is.
+func (w *world) self(h *host) ring.Member {
+	return ring.Member{ID: h.id, Name: h.name, Addr: h.addr, Incarnation: epoch + uint64((w.now+h.clock)/time.Millisecond)}
+}
+
+func (w *world) machine() protocol.Config {
+	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval}
+}
+
+// start runs a process at h: outside of every ring, or standing as told.
+func (w *world) start(h *host, at *protocol.Standing) {
+	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
+	h.life++
+	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.life)))
+	self := w.self(h)
+	if at == nil {
+		h.m = protocol.New(self, w.machine(), seed)
+	} else {
+		h.m = protocol.Restore(self, w.machine(), seed, *at)
+	}
+	s := h.m.State()
+	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Lone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
+	if at != nil {
+		h.lives = append(h.lives, self.Incarnation)
+		h.view.Known = at.Known
+		switch {
+		case !s.Pred.IsZero():
+			h.view.Arc, h.view.HasArc = ring.Arc{After: s.Pred.ID, To: h.id}, true
+		case h.view.Lone:
+			h.view.Arc, h.view.HasArc = ring.Arc{After: h.id, To: h.id}, true
+		}
+	}
+	h.table, h.stale = nil, true
+	h.asks, h.waiting, h.peers, h.suspects = 0, nil, nil, nil
+	h.fingers, h.tending = routing.NewFingers(h.id, bits), tending{}
+	h.tick = -1
+	if !w.cfg.NoFingers {
+		w.fingersLater(h)
+	}
+	w.enrol(h)
+	w.regroup = true
+}
+
+// stop ends the process at h. Connections to it break, unless nobody is there
+// to say so.
+func (w *world) stop(h *host, silent bool) {
+	if !h.up {
+		return
+	}
+	h.up, h.silent = false, silent
+	w.strike(h)
+	w.regroup = true
+	for i, c := range w.calls {
+		switch {
+		case !c.open:
+		case c.held && c.to == h.index && c.toLife == h.life:
+			c.held = false
+			if !silent {
+				w.back(int32(i), unreachable)
+			}
+		}
+	}
+	for i, l := range w.lookups {
+		if l.open && l.host == h.index {
+			w.closeLookup(ref{int32(i), l.gen})
+		}
+	}
+	h.m, h.view, h.table, h.peers, h.suspects, h.waiting, h.fingers = nil, nil, nil, nil, nil, nil, nil
+	if silent {
+		return
+	}
+	for _, g := range w.hosts {
+		if !g.up {
+			continue
+		}
+		if p := g.peer(h.index); p != nil && w.connected(p) {
+			if d, ok := w.transit(h, g); ok {
+				w.queue.push(event{at: w.now + d, kind: evBroken, host: g.index, slot: h.index, gen: g.life})
+			}
+		}
+	}
+}
+
+// broken tells the process at h that its connection to another broke.
+func (w *world) broken(h *host, to *host) {
+	if p := h.peer(to.index); p == nil || !p.open {
+		return
+	} else {
+		p.open = false
+	}
+	for _, x := range w.routes(h) {
+		if x.Addr == to.addr {
+			h.suspect(x.Life(), w.now, w.suspicion())
+			w.renewed(h)
+			break
+		}
+	}
+	w.step(h, protocol.Lost{Addr: to.addr})
+}
+
+// step gives the machine at h an event and carries out what it wants.
+func (w *world) step(h *host, ev protocol.Event) {
+	for _, e := range h.m.Step(w.now, ev) {
+		switch e := e.(type) {
+		case protocol.Ask:
+			w.ask(h, e)
+		case protocol.Tell:
+			if !e.To.Anyone() {
+				w.tell(h, e)
+			}
+		case protocol.Respond:
+			w.respond(e)
+		case protocol.WakeAt:
+			h.tick = e.At
+			w.queue.push(event{at: e.At, kind: evTick, host: h.index, gen: h.life})
+		case protocol.Publish:
+			w.published(h, e.View)
+		case protocol.JoinDone:
+			w.joinDone(h, e.Causes)
+		case protocol.DepartDone:
+			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.life})
+		}
+	}
+}
+
+// published takes what others may read of a member from now on, and judges it.
+func (w *world) published(h *host, v *protocol.View) {
+	old := h.view
+	h.view = v
+	moved := v.Version != old.Version || v.Phase != old.Phase || v.Self != old.Self
+	if !moved && !h.stale && h.table != nil && len(h.waiting) == 0 && slices.Equal(v.Known, old.Known) && v.Lone == old.Lone {
+		h.table.Certain = v.Certain // all else of the table stands
+		return
+	}
+	w.renewed(h)
+	if !moved {
+		return
+	}
+	w.mix(uint64(h.index), v.Pred.ID, v.Version)
+	for _, s := range v.Succ {
+		w.mix(s.ID, s.Incarnation)
+	}
+	if v.Phase.InRing() && (!old.Phase.InRing() || v.Self != old.Self) || v.Phase == protocol.Joining {
+		if n := len(h.lives); n == 0 || h.lives[n-1] != v.Self.Incarnation {
+			h.lives = append(h.lives, v.Self.Incarnation)
+		}
+	}
+	if v.Phase != old.Phase {
+		w.strike(h)
+		w.enrol(h)
+		w.regroup = true
+		w.story.add(w, "%s is %v", h.name, v.Phase)
+	}
+	w.judgeState(h)
+	if w.quiet {
+		w.stands(h)
+	}
+	if w.story.on {
+		w.story.add(w, "%s: %s", h.name, pointers(v))
+	}
+}
+
+// judgeState holds a member's state against the rules of every state.
+func (w *world) judgeState(h *host) {
+	v := h.view
+	w.one[0] = protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}
+	r := invariant.Ring{Members: w.one[:], Successors: w.cfg.Successors}
+	for i := range always {
+		if broken := always[i].Broken(r); broken != "" {
+			w.violate(always[i].Name, broken)
+		}
+	}
+	if v.Phase == protocol.Superseded && v.HasArc {
+		w.violate("superseded-owns-nothing", h.name+" is superseded and has a range")
+	}
+	if v.Pred != (ring.Member{}) && !w.lived(v.Pred) {
+		w.violate("no-phantoms", fmt.Sprintf("the predecessor of %s is %v, who never was", h.name, v.Pred))
+	}
+	for _, x := range v.Succ {
+		if !w.lived(x) {
+			w.violate("no-phantoms", fmt.Sprintf("%s lists %v, who never was", h.name, x))
+		}
+	}
+}
+
+var always = invariant.Always()
+
+// lived reports whether x is a life that was, or tried to be, a member.
+func (w *world) lived(x ring.Member) bool {
+	i := number(x.Addr)
+	if i < 0 || int(i) >= len(w.hosts) {
+		return false
+	}
+	h := w.hosts[i]
+	return h.id == x.ID && h.name == x.Name && slices.Contains(h.lives, x.Incarnation)
+}
+
+// mix adds what happened to the trace.
+func (w *world) mix(xs ...uint64) {
+	for _, x := range xs {
+		w.trace = mix(w.trace*0x9e3779b97f4a7c15 ^ x)
+	}
+}
+
+// run lets events happen until a time, or until done says so.
+func (w *world) run(until time.Duration, done func() bool) {
+	for len(w.queue.heap) > 0 && w.queue.heap[0].at <= until {
+		if done != nil && done() {
+			return
+		}
+		e := w.queue.pop()
+		w.now = e.at
+		w.happen(e)
+	}
+	if done == nil || !done() {
+		w.now = until
+	}
+}
+
+// postpone keeps what comes to a process that hangs until it wakes.
+func (w *world) postpone(e event, h *host) {
+	e.at = h.wake
+	if e.kind == evRequest {
+		c := w.live(e.slot, e.gen)
+		if c == nil {
+			return
+		}
+		if h.wake >= c.end {
+			// The asker does not wait so long.
+			k := w.copyOf(e.slot)
+			w.expire(e.slot)
+			e.slot, e.gen = k, w.calls[k].gen
+		}
+	}
+	w.queue.push(e)
+}
+
+// happen lets one event happen.
+func (w *world) happen(e event) {
+	w.count.events++
+	var h *host
+	if e.host >= 0 {
+		h = w.hosts[e.host]
+		if h.up && w.now < h.wake && e.kind <= evGiveUp {
+			w.postpone(e, h)
+			return
+		}
+	}
+	w.trace = mix(w.trace ^ uint64(e.at)<<8 ^ uint64(e.kind) ^ uint64(e.host)<<40)
+	alive := h != nil && h.up && h.life == e.gen
+	switch e.kind {
+	case evTick:
+		if alive && h.tick <= w.now {
+			h.tick = 1 << 62
+			w.step(h, protocol.Tick{})
+		}
+	case evRequest:
+		if w.live(e.slot, e.gen) != nil {
+			w.arrived(e.slot)
+		}
+	case evReply:
+		if c := w.live(e.slot, e.gen); c != nil {
+			w.answered(e.slot, c.failure)
+		}
+	case evTimeout:
+		if c := w.live(e.slot, e.gen); c != nil {
+			w.answered(e.slot, timedOut)
+		}
+	case evBroken:
+		if alive {
+			w.broken(h, w.hosts[e.slot])
+		}
+	case evFingers:
+		if alive {
+			w.tendFingers(h)
+		}
+	case evJoin:
+		if alive {
+			w.tryJoin(h)
+		}
+	case evJoinLimit:
+		if alive {
+			w.joinTimeUp(h, int(e.slot))
+		}
+	case evResume:
+		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
+			w.goOn(h, ref{e.slot, e.gen})
+		}
+	case evGiveUp:
+		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host && slices.Contains(h.waiting, ref{e.slot, e.gen}) {
+			h.waiting = slices.DeleteFunc(h.waiting, func(r ref) bool { return r == ref{e.slot, e.gen} })
+			w.lookupOver(h, ref{e.slot, e.gen}, errDeadline)
+		}
+	case evLoad:
+		w.nextLookup()
+	case evAction:
+		w.begin(w.faults[e.slot])
+	case evActionEnd:
+		w.end(w.faults[e.slot])
+	case evStart:
+		if !h.up {
+			w.start(h, nil)
+			w.beginJoin(h)
+		}
+	case evStop:
+		if alive && h.leaving {
+			w.stop(h, false)
+		}
+	case evSession:
+		if alive {
+			w.sessionOver(h)
+		}
+	}
+}
