@@ -37,6 +37,8 @@ const (
 	Phase_PHASE_JOINED      Phase = 3
 	Phase_PHASE_LEAVING     Phase = 4
 	Phase_PHASE_SUPERSEDED  Phase = 5
+	// It looks for a ring to join, or for others to found one with.
+	Phase_PHASE_LOOKING Phase = 6
 )
 
 // Enum value maps for Phase.
@@ -48,6 +50,7 @@ var (
 		3: "PHASE_JOINED",
 		4: "PHASE_LEAVING",
 		5: "PHASE_SUPERSEDED",
+		6: "PHASE_LOOKING",
 	}
 	Phase_value = map[string]int32{
 		"PHASE_UNSPECIFIED": 0,
@@ -56,6 +59,7 @@ var (
 		"PHASE_JOINED":      3,
 		"PHASE_LEAVING":     4,
 		"PHASE_SUPERSEDED":  5,
+		"PHASE_LOOKING":     6,
 	}
 )
 
@@ -440,7 +444,10 @@ type Ring struct {
 	// left out. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
-	Refusal       *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// While it looks for a ring: the member that it would let found one, which
+	// may be itself. Absent: it has met nobody who may.
+	Founder       *Server `protobuf:"bytes,21,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,6 +527,13 @@ func (x *Ring) GetUnchanged() bool {
 func (x *Ring) GetRefusal() *Refusal {
 	if x != nil {
 		return x.Refusal
+	}
+	return nil
+}
+
+func (x *Ring) GetFounder() *Server {
+	if x != nil {
+		return x.Founder
 	}
 	return nil
 }
@@ -769,7 +783,10 @@ type RingReq struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
 	// The version that the caller has; 0: none.
-	Version       uint64 `protobuf:"varint,17,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint64 `protobuf:"varint,17,opt,name=version,proto3" json:"version,omitempty"`
+	// The sender looks for a ring, and founder is whom it would let found one.
+	Looking       bool    `protobuf:"varint,18,opt,name=looking,proto3" json:"looking,omitempty"`
+	Founder       *Server `protobuf:"bytes,19,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -816,6 +833,20 @@ func (x *RingReq) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *RingReq) GetLooking() bool {
+	if x != nil {
+		return x.Looking
+	}
+	return false
+}
+
+func (x *RingReq) GetFounder() *Server {
+	if x != nil {
+		return x.Founder
+	}
+	return nil
 }
 
 type NotifyReq struct {
@@ -1672,6 +1703,52 @@ func (x *NotJoined) GetAnswerer() *Server {
 	return nil
 }
 
+// Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
+// ring, but knows of too few others to say who owns what.
+type Isolated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answerer      *Server                `protobuf:"bytes,1,opt,name=answerer,proto3" json:"answerer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Isolated) Reset() {
+	*x = Isolated{}
+	mi := &file_concord_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Isolated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Isolated) ProtoMessage() {}
+
+func (x *Isolated) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
+func (*Isolated) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Isolated) GetAnswerer() *Server {
+	if x != nil {
+		return x.Answerer
+	}
+	return nil
+}
+
 var File_concord_proto protoreflect.FileDescriptor
 
 const file_concord_proto_rawDesc = "" +
@@ -1687,7 +1764,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xb2\x02\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xee\x02\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -1697,8 +1774,11 @@ const file_concord_proto_rawDesc = "" +
 	"\x05phase\x18\x11 \x01(\x0e2\x0e.concord.PhaseR\x05phase\x12\x18\n" +
 	"\aversion\x18\x12 \x01(\x04R\aversion\x12\x1c\n" +
 	"\tunchanged\x18\x13 \x01(\bR\tunchanged\x12*\n" +
-	"\arefusal\x18\x14 \x01(\v2\x10.concord.RefusalR\arefusalB\x0e\n" +
-	"\f_predecessor\"\xc6\x01\n" +
+	"\arefusal\x18\x14 \x01(\v2\x10.concord.RefusalR\arefusal\x12.\n" +
+	"\afounder\x18\x15 \x01(\v2\x0f.concord.ServerH\x01R\afounder\x88\x01\x01B\x0e\n" +
+	"\f_predecessorB\n" +
+	"\n" +
+	"\b_founder\"\xc6\x01\n" +
 	"\aRequest\x12,\n" +
 	"\x06target\x18\x01 \x01(\v2\x0f.concord.TargetH\x00R\x06target\x88\x01\x01\x12,\n" +
 	"\x06sender\x18\x02 \x01(\v2\x0f.concord.ServerH\x01R\x06sender\x88\x01\x01\x12-\n" +
@@ -1716,10 +1796,14 @@ const file_concord_proto_rawDesc = "" +
 	"hash_check\x18\x03 \x01(\x04R\thashCheck\"Q\n" +
 	"\x06Answer\x12+\n" +
 	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer\x12\x1a\n" +
-	"\bfeatures\x18\x02 \x01(\x04R\bfeatures\"O\n" +
+	"\bfeatures\x18\x02 \x01(\x04R\bfeatures\"\xa5\x01\n" +
 	"\aRingReq\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12\x18\n" +
-	"\aversion\x18\x11 \x01(\x04R\aversion\"\xb1\x01\n" +
+	"\aversion\x18\x11 \x01(\x04R\aversion\x12\x18\n" +
+	"\alooking\x18\x12 \x01(\bR\alooking\x12.\n" +
+	"\afounder\x18\x13 \x01(\v2\x0f.concord.ServerH\x00R\afounder\x88\x01\x01B\n" +
+	"\n" +
+	"\b_founder\"\xb1\x01\n" +
 	"\tNotifyReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1800,14 +1884,17 @@ const file_concord_proto_rawDesc = "" +
 	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"^\n" +
 	"\tNotJoined\x12$\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x0e.concord.PhaseR\x05phase\x12+\n" +
-	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer*\x7f\n" +
+	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"7\n" +
+	"\bIsolated\x12+\n" +
+	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer*\x92\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_OUTSIDE\x10\x01\x12\x11\n" +
 	"\rPHASE_JOINING\x10\x02\x12\x10\n" +
 	"\fPHASE_JOINED\x10\x03\x12\x11\n" +
 	"\rPHASE_LEAVING\x10\x04\x12\x14\n" +
-	"\x10PHASE_SUPERSEDED\x10\x052\x99\x03\n" +
+	"\x10PHASE_SUPERSEDED\x10\x05\x12\x11\n" +
+	"\rPHASE_LOOKING\x10\x062\x99\x03\n" +
 	"\fChordService\x124\n" +
 	"\rFindSuccessor\x12\x10.concord.FindReq\x1a\x11.concord.FindResp\x12*\n" +
 	"\aGetRing\x12\x10.concord.RingReq\x1a\r.concord.Ring\x121\n" +
@@ -1831,7 +1918,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -1860,7 +1947,8 @@ var file_concord_proto_goTypes = []any{
 	(*WrongMember)(nil),    // 24: concord.WrongMember
 	(*WrongRing)(nil),      // 25: concord.WrongRing
 	(*NotJoined)(nil),      // 26: concord.NotJoined
-	(*emptypb.Empty)(nil),  // 27: google.protobuf.Empty
+	(*Isolated)(nil),       // 27: concord.Isolated
+	(*emptypb.Empty)(nil),  // 28: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	8,  // 0: concord.FindReq.request:type_name -> concord.Request
@@ -1870,59 +1958,62 @@ var file_concord_proto_depIdxs = []int32{
 	11, // 4: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 5: concord.Ring.phase:type_name -> concord.Phase
 	15, // 6: concord.Ring.refusal:type_name -> concord.Refusal
-	9,  // 7: concord.Request.target:type_name -> concord.Target
-	6,  // 8: concord.Request.sender:type_name -> concord.Server
-	10, // 9: concord.Request.settings:type_name -> concord.Settings
-	6,  // 10: concord.Answer.answerer:type_name -> concord.Server
-	8,  // 11: concord.RingReq.request:type_name -> concord.Request
-	8,  // 12: concord.NotifyReq.request:type_name -> concord.Request
-	7,  // 13: concord.NotifyResp.ring:type_name -> concord.Ring
-	1,  // 14: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	6,  // 15: concord.Refusal.other:type_name -> concord.Server
-	8,  // 16: concord.RouteReq.request:type_name -> concord.Request
-	9,  // 17: concord.RouteReq.avoid:type_name -> concord.Target
-	2,  // 18: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	6,  // 19: concord.RouteResp.owner:type_name -> concord.Server
-	18, // 20: concord.RouteResp.arc:type_name -> concord.Arc
-	6,  // 21: concord.RouteResp.closer:type_name -> concord.Server
-	11, // 22: concord.RouteResp.answer:type_name -> concord.Answer
-	6,  // 23: concord.PlaceReq.subject:type_name -> concord.Server
-	8,  // 24: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 25: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	6,  // 26: concord.PlaceResp.closer:type_name -> concord.Server
-	7,  // 27: concord.PlaceResp.ring:type_name -> concord.Ring
-	11, // 28: concord.PlaceResp.answer:type_name -> concord.Answer
-	6,  // 29: concord.IntroduceReq.subject:type_name -> concord.Server
-	8,  // 30: concord.IntroduceReq.request:type_name -> concord.Request
-	8,  // 31: concord.ChangedReq.request:type_name -> concord.Request
-	6,  // 32: concord.LeaveReq.predecessor:type_name -> concord.Server
-	6,  // 33: concord.LeaveReq.successors:type_name -> concord.Server
-	8,  // 34: concord.LeaveReq.request:type_name -> concord.Request
-	6,  // 35: concord.WrongMember.answerer:type_name -> concord.Server
-	6,  // 36: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 37: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 38: concord.NotJoined.answerer:type_name -> concord.Server
-	4,  // 39: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	12, // 40: concord.ChordService.GetRing:input_type -> concord.RingReq
-	13, // 41: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	16, // 42: concord.ChordService.Route:input_type -> concord.RouteReq
-	19, // 43: concord.ChordService.Place:input_type -> concord.PlaceReq
-	21, // 44: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	22, // 45: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	23, // 46: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	5,  // 47: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 48: concord.ChordService.GetRing:output_type -> concord.Ring
-	14, // 49: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	17, // 50: concord.ChordService.Route:output_type -> concord.RouteResp
-	20, // 51: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 52: concord.ChordService.Introduce:output_type -> concord.Ring
-	27, // 53: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 54: concord.ChordService.Leave:output_type -> concord.Ring
-	47, // [47:55] is the sub-list for method output_type
-	39, // [39:47] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	6,  // 7: concord.Ring.founder:type_name -> concord.Server
+	9,  // 8: concord.Request.target:type_name -> concord.Target
+	6,  // 9: concord.Request.sender:type_name -> concord.Server
+	10, // 10: concord.Request.settings:type_name -> concord.Settings
+	6,  // 11: concord.Answer.answerer:type_name -> concord.Server
+	8,  // 12: concord.RingReq.request:type_name -> concord.Request
+	6,  // 13: concord.RingReq.founder:type_name -> concord.Server
+	8,  // 14: concord.NotifyReq.request:type_name -> concord.Request
+	7,  // 15: concord.NotifyResp.ring:type_name -> concord.Ring
+	1,  // 16: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	6,  // 17: concord.Refusal.other:type_name -> concord.Server
+	8,  // 18: concord.RouteReq.request:type_name -> concord.Request
+	9,  // 19: concord.RouteReq.avoid:type_name -> concord.Target
+	2,  // 20: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	6,  // 21: concord.RouteResp.owner:type_name -> concord.Server
+	18, // 22: concord.RouteResp.arc:type_name -> concord.Arc
+	6,  // 23: concord.RouteResp.closer:type_name -> concord.Server
+	11, // 24: concord.RouteResp.answer:type_name -> concord.Answer
+	6,  // 25: concord.PlaceReq.subject:type_name -> concord.Server
+	8,  // 26: concord.PlaceReq.request:type_name -> concord.Request
+	3,  // 27: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	6,  // 28: concord.PlaceResp.closer:type_name -> concord.Server
+	7,  // 29: concord.PlaceResp.ring:type_name -> concord.Ring
+	11, // 30: concord.PlaceResp.answer:type_name -> concord.Answer
+	6,  // 31: concord.IntroduceReq.subject:type_name -> concord.Server
+	8,  // 32: concord.IntroduceReq.request:type_name -> concord.Request
+	8,  // 33: concord.ChangedReq.request:type_name -> concord.Request
+	6,  // 34: concord.LeaveReq.predecessor:type_name -> concord.Server
+	6,  // 35: concord.LeaveReq.successors:type_name -> concord.Server
+	8,  // 36: concord.LeaveReq.request:type_name -> concord.Request
+	6,  // 37: concord.WrongMember.answerer:type_name -> concord.Server
+	6,  // 38: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 39: concord.NotJoined.phase:type_name -> concord.Phase
+	6,  // 40: concord.NotJoined.answerer:type_name -> concord.Server
+	6,  // 41: concord.Isolated.answerer:type_name -> concord.Server
+	4,  // 42: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	12, // 43: concord.ChordService.GetRing:input_type -> concord.RingReq
+	13, // 44: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	16, // 45: concord.ChordService.Route:input_type -> concord.RouteReq
+	19, // 46: concord.ChordService.Place:input_type -> concord.PlaceReq
+	21, // 47: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	22, // 48: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	23, // 49: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	5,  // 50: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	7,  // 51: concord.ChordService.GetRing:output_type -> concord.Ring
+	14, // 52: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	17, // 53: concord.ChordService.Route:output_type -> concord.RouteResp
+	20, // 54: concord.ChordService.Place:output_type -> concord.PlaceResp
+	7,  // 55: concord.ChordService.Introduce:output_type -> concord.Ring
+	28, // 56: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	7,  // 57: concord.ChordService.Leave:output_type -> concord.Ring
+	50, // [50:58] is the sub-list for method output_type
+	42, // [42:50] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -1933,6 +2024,7 @@ func file_concord_proto_init() {
 	file_concord_proto_msgTypes[1].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[3].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[4].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[11].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[19].OneofWrappers = []any{}
@@ -1942,7 +2034,7 @@ func file_concord_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

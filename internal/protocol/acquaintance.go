@@ -292,11 +292,11 @@ func (m *Machine) silence(x ring.Member) {
 }
 
 // backoff is the number of rounds until a silent member is tried again:
-// K·2^silent/2, at most 2K, and sooner in a ring of one, which has nothing
-// else to do.
+// K·2^silent/2, at most 2K, and sooner in a ring of one and while isolated, when
+// there is nothing else to do.
 func (m *Machine) backoff(silent int) uint64 {
 	k := m.cfg.CheckEvery
-	if len(m.succ) == 0 {
+	if len(m.succ) == 0 || m.isolated() {
 		return uint64(min(1<<silent, max(1, k/2)))
 	}
 	return uint64(min(k<<silent/2, 2*k))

@@ -273,7 +273,8 @@ func (m *Machine) startRecover(all bool) {
 		return 1
 	})
 	op.rest = append(op.rest, known...)
-	if all || m.round%uint64(max(1, m.cfg.CheckEvery/2)) == 0 {
+	if all || m.round%uint64(max(1, m.cfg.CheckEvery/2)) == 0 || m.probe.due(m.round) {
+		m.probe.done(m.round, m.cfg.CheckEvery)
 		for _, addr := range m.seeds {
 			op.rest = append(op.rest, ring.Member{Addr: addr})
 		}

@@ -38,6 +38,11 @@ func (m *Machine) Role(call uint64) byte {
 			return byte(64 + i)
 		}
 	}
+	for i := range m.look.others {
+		if m.look.others[i].call == call {
+			return byte(128 + i%128)
+		}
+	}
 	return 0
 }
 
@@ -51,6 +56,10 @@ func (m *Machine) Call(role byte) uint64 {
 		return m.placing.call
 	case role == 3 && m.join.open:
 		return m.join.call
+	case role >= 128:
+		if int(role-128) < len(m.look.others) {
+			return m.look.others[role-128].call
+		}
 	case role >= 64 && int(role-64) < len(m.depart.calls):
 		return m.depart.calls[role-64].call
 	case role >= 16 && int(role-16) < len(m.rects):
@@ -143,6 +152,20 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		list(j.rest)
 		list(j.after)
 		list(j.tried)
+	}
+	if l := &m.look; m.phase == Looking {
+		b = append(b, byte(min(l.round, l.patience, 255)), byte(min(l.named, lookStalled*l.patience, 255)), byte(len(l.others)))
+		flags(l.listed)
+		for i := range l.others {
+			o := &l.others[i]
+			b = append(b, e.Member(ring.Member{Addr: o.addr}), e.Member(o.who), e.Member(o.founder),
+				byte(min(l.round-o.heard, 255)), byte(min(l.round-o.asked, 255)), byte(min(o.silent, 255)))
+			flags(o.given, o.own, o.met, o.enters, o.call != 0)
+		}
+	}
+	if p := &m.probe; p.wait > 0 {
+		ahead(p.next)
+		b = append(b, byte(min(p.wait, 255)))
 	}
 	if d := &m.depart; d.open {
 		b = append(b, byte(len(d.calls)))

@@ -21,6 +21,11 @@ type (
 		// Attempt counts earlier attempts. The time allowed for the first
 		// answer of an address grows with it.
 		Attempt int
+		// Found, if above zero: where no address leads to a ring, agree with
+		// others that look on who founds one, or found it after this time if
+		// the member's own address is among them. It goes on until it is in a
+		// ring, unless all others are of another kind of ring.
+		Found time.Duration
 	}
 	// GiveUp: the open join is wanted no longer.
 	GiveUp struct{}
@@ -123,9 +128,10 @@ const (
 	CausePredecessorLeft         // the predecessor left politely
 	CauseAlone                   // nobody else answers; a ring of one
 	CauseSuperseded              // a later life of the same name was met
+	CauseEnoughMembers           // the member is isolated no longer
 )
 
-var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded"}
+var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members"}
 
 func (c Cause) String() string {
 	if int(c) < len(causeNames) {
@@ -163,10 +169,15 @@ type View struct {
 	Known   []ring.Member // live acquaintances
 	Silent  int           // acquaintances that did not answer last
 	Pending int           // acquaintances that may be in another ring
-	Arc     ring.Arc      // the member's own, if HasArc
-	HasArc  bool
-	Lone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
-	Version uint64
+	// Arc is the member's own, if HasArc. It stands still while the member is
+	// isolated.
+	Arc    ring.Arc
+	HasArc bool
+	// Isolated: fewer members are known to live than Config.MinMembers. The
+	// member serves no key then and names no owner.
+	Isolated bool
+	Lone     bool // nobody else is known to live; false with an empty Succ: all of it was lost
+	Version  uint64
 	// Certain is when the head last answered for itself; negative: never yet.
 	Certain time.Duration
 }

@@ -43,6 +43,10 @@ func (m *Machine) startJoin(ev Join) {
 	if m.phase != Outside {
 		return
 	}
+	if ev.Found > 0 {
+		m.startLooking(ev)
+		return
+	}
 	m.phase = Joining
 	m.seeds = slices.Clone(ev.Via)
 	m.join = joining{open: true, via: m.seeds, patience: ev.Attempt}
@@ -395,7 +399,10 @@ func (m *Machine) joined() {
 }
 
 // JoinCauses lists why the open join has not succeeded yet, and whose answer it
-// waits for.
+// waits for; zero: that of nobody in particular.
 func (m *Machine) JoinCauses() (causes []JoinCause, waiting ring.Member) {
+	if m.phase == Looking {
+		return m.lookCauses(), ring.Member{}
+	}
 	return m.join.causes, m.join.asked
 }

@@ -25,6 +25,10 @@ type Config struct {
 	Acquaintances int           // how many are kept; 0: 16
 	CheckEvery    int           // rounds between checks when nothing is pending; 0: 10
 	Interval      time.Duration // length of a round
+	// MinMembers is how many members must be known to live, itself included,
+	// for the member to hold an arc; 0 and 1: it always does. With more than
+	// Successors+1 it never does, as it does not know so many.
+	MinMembers int
 	// Choose, if set, makes the machine's random choices: a number below n. The
 	// model checker enumerates them; nil: drawn from the seed.
 	Choose func(n int) int
@@ -69,6 +73,8 @@ type Machine struct {
 	placing  placement
 	toPlace  []ring.Member // members to be placed when the open placement has ended
 	join     joining
+	look     looking
+	probe    probing
 	depart   departure
 	waiters  []uint64 // tokens for the next approach
 	again    bool     // approach once more when the open one has ended
@@ -92,6 +98,7 @@ type Machine struct {
 	gone   ring.Member // known in this Step to have left or to be another by now
 	arc    ring.Arc
 	hasArc bool
+	apart  bool // isolated when last published
 }
 
 // New returns a machine that is in no ring. Seed is all its randomness.
@@ -107,7 +114,11 @@ func (m *Machine) Self() ring.Member { return m.self }
 
 // State is what the member says of itself.
 func (m *Machine) State() State {
-	return State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version}
+	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version}
+	if m.phase == Looking {
+		s.Founder = m.founder()
+	}
+	return s
 }
 
 // Step takes one event and returns what is to be done about it. The slice is
@@ -182,9 +193,13 @@ func (m *Machine) nearer(x ring.Member) bool {
 }
 
 func (m *Machine) create() {
-	if m.phase != Outside {
-		return
+	if m.phase == Outside {
+		m.begin()
 	}
+}
+
+// begin makes the member a ring of one.
+func (m *Machine) begin() {
 	m.phase = Joined
 	m.lone = true
 	m.cause = CauseCreated
@@ -193,7 +208,7 @@ func (m *Machine) create() {
 }
 
 func (m *Machine) giveUp() {
-	if m.phase == Joining {
+	if m.phase == Joining || m.phase == Looking {
 		m.outside()
 	}
 }
@@ -202,8 +217,8 @@ func (m *Machine) giveUp() {
 // founded afterwards is one of its own.
 func (m *Machine) outside() {
 	m.phase = Outside
-	m.join = joining{}
-	m.acq, m.seeds = nil, nil
+	m.join, m.look = joining{}, looking{}
+	m.acq, m.seeds, m.probe = nil, nil, probing{}
 	m.dirty = true
 }
 
@@ -222,6 +237,10 @@ func (m *Machine) tick() {
 	switch m.phase {
 	case Leaving:
 		m.continueDepart()
+	case Looking:
+		m.look.round++
+		m.look.named++
+		m.lookRound()
 	case Joined:
 		m.round++
 		m.budget = placementsPerRnd
@@ -268,6 +287,9 @@ func (m *Machine) answer(a Answer) {
 	case m.phase == Leaving:
 		m.departAnswer(a)
 		return
+	case m.phase == Looking:
+		m.lookAnswer(a)
+		return
 	}
 	for i := range m.rects {
 		if m.rects[i].call == a.Call {
@@ -305,10 +327,13 @@ func (m *Machine) notified(r Reply) {
 
 func (m *Machine) asked(a Asked) {
 	req := a.Request
-	if joiner := req.Kind == Seek || req.Joining; !joiner {
+	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {
 		m.heard(a.From)
 	}
-	if req.Kind == AskRing {
+	if req.Kind == Look {
+		m.looked(a.From, req.Subject)
+	}
+	if req.Kind == AskRing || req.Kind == Look {
 		m.respond(a.Token, Refusal{})
 		return
 	}

@@ -16,9 +16,10 @@ const (
 	Joined                      // a member
 	Leaving                     // a member that has told its neighbours to do without it
 	Superseded                  // a later life of the same name was met; out for good
+	Looking                     // looking for a ring to join, or for others to found one with
 )
 
-var phaseNames = [...]string{"unknown", "outside", "joining", "joined", "leaving", "superseded"}
+var phaseNames = [...]string{"unknown", "outside", "joining", "joined", "leaving", "superseded", "looking"}
 
 func (p Phase) String() string {
 	if int(p) < len(phaseNames) {
@@ -37,6 +38,7 @@ type State struct {
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // never longer than the successor count, never self
 	Version uint64        // changes whenever Pred or Succ do
+	Founder ring.Member   // Looking: whom it would let found a ring; zero: it has met nobody who may
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
@@ -61,12 +63,15 @@ const (
 	Introduce
 	// Changed says: my successor list has changed, ask me for it.
 	Changed
+	// Look asks for the member's State, and says: I look for a ring, and
+	// would let Subject found one; zero: I have met nobody who may.
+	Look
 	// Leave says: I am going, and these are my neighbours. Taken only from
 	// the member itself. Answered when the receiver relies on it no more.
 	Leave
 )
 
-var requestNames = [...]string{"unknown", "ring", "notify", "seek", "place", "introduce", "changed", "leave"}
+var requestNames = [...]string{"unknown", "ring", "notify", "seek", "place", "introduce", "changed", "look", "leave"}
 
 func (k RequestKind) String() string {
 	if int(k) < len(requestNames) {
@@ -78,7 +83,7 @@ func (k RequestKind) String() string {
 // Request is what one member asks or tells another.
 type Request struct {
 	Kind    RequestKind
-	Subject ring.Member   // Seek, Place, Introduce
+	Subject ring.Member   // Seek, Place, Introduce, Look
 	Joining bool          // Notify: the sender is not a member yet
 	Pred    ring.Member   // Leave: the leaver's predecessor
 	Succ    []ring.Member // Leave: the leaver's successor list
@@ -153,9 +158,11 @@ const (
 	Invalid
 	// Cancelled: the caller gave up or is stopping. Says nothing at all.
 	Cancelled
+	// Isolated: it is in a ring of fewer members than it was told to serve in.
+	Isolated
 )
 
-var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled"}
+var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated"}
 
 func (k FailureKind) String() string {
 	if int(k) < len(failureNames) {

@@ -20,6 +20,7 @@ type placement struct {
 	attempt int
 	rest    []ring.Member
 	steps   int
+	seed    bool // via answered at an address given, and nothing else is known of it
 }
 
 const maxPlaceRest = 8
@@ -80,7 +81,9 @@ func (m *Machine) closer(id uint64) []ring.Member {
 // acquaintance; when none is pending, every CheckEvery rounds in turn from the
 // own head, from an acquaintance outside the view, and of a random live
 // member from here. The first finds rings that are wound twice, the second
-// other rings, the third members that nobody knows.
+// other rings, the third members that nobody knows. A member that is isolated
+// looks for others in every round; one that has looked for a ring goes on
+// asking at its addresses, see probing.
 func (m *Machine) check() {
 	if m.placing.open || m.phase != Joined || len(m.succ) == 0 || m.cfg.Recall != nil {
 		return
@@ -88,6 +91,16 @@ func (m *Machine) check() {
 	m.placeWaiting()
 	if m.placing.open || m.checkPending() {
 		return
+	}
+	if m.probe.due(m.round) {
+		m.placeFromSeed()
+		return
+	}
+	if m.isolated() {
+		if x, ok := m.stranger(); ok {
+			m.startPlacing(m.self, x, x)
+			return
+		}
 	}
 	if m.round%uint64(m.cfg.CheckEvery) != m.self.ID%uint64(m.cfg.CheckEvery) {
 		return
@@ -209,6 +222,13 @@ func (m *Machine) placingAnswer(a Answer) {
 		return
 	}
 	st := a.Reply.State
+	if op.asked.Anyone() {
+		if st.Self.IsZero() || st.Self.ID == m.self.ID {
+			m.placeNext() // an older member that does not say who it is, or nobody else
+			return
+		}
+		op.asked, op.via, op.seed = st.Self, st.Self, true
+	}
 	m.learn(st)
 	if st.Self == op.asked {
 		m.met(op.asked)
@@ -276,6 +296,9 @@ func (m *Machine) takenBy(st State) {
 	defer m.placeWaiting()
 	if op.subject != m.self {
 		return
+	}
+	if op.seed {
+		m.rememberPending(op.via) // there are two rings, and this is the way back
 	}
 	for _, x := range []ring.Member{st.Self, st.Head()} {
 		if x.Name == "" || x.ID == m.self.ID {

@@ -158,6 +158,13 @@ func (m *Machine) ownArc() (ring.Arc, bool) {
 	return ring.Arc{}, false
 }
 
+// isolated reports whether the member is in a ring and knows of fewer members
+// that live than it is to have for holding an arc. A list that is not full names
+// all there are.
+func (m *Machine) isolated() bool {
+	return m.phase.InRing() && 1+len(m.succ) < m.cfg.MinMembers
+}
+
 // settle ends a Step: it publishes what the Step has changed.
 func (m *Machine) settle() {
 	if !m.dirty {
@@ -165,9 +172,13 @@ func (m *Machine) settle() {
 	}
 	m.dirty = false
 	arc, has := m.ownArc()
+	isolated := m.isolated()
+	if isolated {
+		arc, has = m.arc, m.hasArc
+	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Lone: m.lone, Version: m.version, Certain: m.certain,
+		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain,
 	}
 	for i := range m.acq {
 		a := &m.acq[i]
@@ -182,8 +193,16 @@ func (m *Machine) settle() {
 		}
 	}
 	m.emit(Publish{View: v})
-	if arc != m.arc || has != m.hasArc {
-		m.emit(RangeChanged{Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Cause: m.cause})
+	cause := m.cause
+	// Others may have held the arc while this member was isolated, so that it is
+	// told again even if it is the same.
+	again := m.apart && !isolated && m.phase.InRing()
+	if again {
+		cause = CauseEnoughMembers
+	}
+	m.apart = isolated
+	if arc != m.arc || has != m.hasArc || again && has {
+		m.emit(RangeChanged{Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Cause: cause})
 		m.arc, m.hasArc = arc, has
 	}
 }

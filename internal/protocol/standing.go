@@ -35,7 +35,9 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	for _, x := range at.Known {
 		m.remember(x, false)
 	}
-	m.arc, m.hasArc = m.ownArc()
+	if m.apart = m.isolated(); !m.apart {
+		m.arc, m.hasArc = m.ownArc()
+	}
 	m.dirty = false
 	m.out, m.last = m.out[:0], m.last[:0]
 	return m

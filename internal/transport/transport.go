@@ -28,7 +28,7 @@ type Envelope struct {
 
 // Handler answers requests. Its methods are called concurrently. Their error,
 // if not nil, is a *protocol.Failure of kind WrongMember, WrongRing, NotJoined,
-// Invalid or Cancelled, and arrives at the asker as such.
+// Isolated, Invalid or Cancelled, and arrives at the asker as such.
 //
 // A To is only ever compared by ID, and Incarnation if that is not zero: the
 // name and the address of a To do not travel.

@@ -59,6 +59,8 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 	switch req.Kind {
 	case protocol.AskRing:
 		reply.State, _, err = t.getRing(ctx, env)
+	case protocol.Look:
+		reply.State, _, err = t.askRing(ctx, env, &pb.RingReq{Looking: true, Founder: server(req.Subject)})
 	case protocol.Notify:
 		reply, err = t.notify(ctx, env, req)
 	case protocol.Seek, protocol.Place:
@@ -101,9 +103,15 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 }
 
 // getRing asks any peer for its ring; what kind it is, it thereby shows.
-func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (s protocol.State, d dialect, err error) {
+func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (protocol.State, dialect, error) {
+	return t.askRing(ctx, env, &pb.RingReq{})
+}
+
+// askRing does so with a request that says more; an older member does not read
+// it.
+func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb.RingReq) (s protocol.State, d dialect, err error) {
 	err = t.call(ctx, env, func(l *link) error {
-		req := &pb.RingReq{Request: l.request(env)}
+		req.Request, req.Version = l.request(env), 0
 		seen := l.ring.Load()
 		if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
 			req.Version = seen.Version

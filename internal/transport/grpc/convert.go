@@ -99,7 +99,7 @@ func detail(s string) string {
 }
 
 func phase(p pb.Phase) (protocol.Phase, error) {
-	if p < pb.Phase_PHASE_UNSPECIFIED || p > pb.Phase_PHASE_SUPERSEDED {
+	if p < pb.Phase_PHASE_UNSPECIFIED || p > pb.Phase_PHASE_LOOKING {
 		return 0, fmt.Errorf("phase %d is unknown", p)
 	}
 	return protocol.Phase(p), nil
@@ -114,6 +114,7 @@ func fullRing(s protocol.State) *pb.Ring {
 		Answer:      &pb.Answer{Answerer: server(s.Self)},
 		Phase:       pb.Phase(s.Phase),
 		Version:     s.Version,
+		Founder:     server(s.Founder),
 	}
 }
 
@@ -135,6 +136,9 @@ func state(field string, r *pb.Ring) (protocol.State, error) {
 	}
 	if s.Phase, err = phase(r.GetPhase()); err != nil {
 		return protocol.State{}, fmt.Errorf("%s: %w", field, err)
+	}
+	if s.Founder, err = optional(field+".founder", r.GetFounder()); err != nil {
+		return protocol.State{}, err
 	}
 	s.Version = r.GetVersion()
 	return s, nil

@@ -42,6 +42,8 @@ func statusOf(ctx context.Context, err error) error {
 		return explain(codes.FailedPrecondition, f, &pb.WrongRing{Differing: f.Differing, Answerer: server(f.By)})
 	case protocol.NotJoined:
 		return explain(codes.FailedPrecondition, f, &pb.NotJoined{Answerer: server(f.By)})
+	case protocol.Isolated:
+		return explain(codes.FailedPrecondition, f, &pb.Isolated{Answerer: server(f.By)})
 	case protocol.Invalid:
 		return explain(codes.InvalidArgument, f, &pb.Answer{Answerer: server(f.By)})
 	case protocol.Cancelled, protocol.TimedOut:
@@ -129,6 +131,8 @@ func explained(st *status.Status) *protocol.Failure {
 			return &protocol.Failure{Kind: protocol.WrongRing, By: answerer(d.GetAnswerer()), Differing: differing(d.GetDiffering())}
 		case *pb.NotJoined:
 			return &protocol.Failure{Kind: protocol.NotJoined, By: answerer(d.GetAnswerer())}
+		case *pb.Isolated:
+			return &protocol.Failure{Kind: protocol.Isolated, By: answerer(d.GetAnswerer())}
 		case *pb.Answer:
 			return &protocol.Failure{Kind: protocol.Invalid, By: answerer(d.GetAnswerer())}
 		}

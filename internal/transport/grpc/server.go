@@ -57,7 +57,14 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	if err != nil {
 		return nil, err
 	}
-	reply, err := s.handler.Maintain(ctx, env, protocol.Request{Kind: protocol.AskRing})
+	req := protocol.Request{Kind: protocol.AskRing}
+	if r.GetLooking() {
+		req.Kind = protocol.Look
+		if req.Subject, err = optional("founder", r.GetFounder()); err != nil {
+			return nil, malformed(err)
+		}
+	}
+	reply, err := s.handler.Maintain(ctx, env, req)
 	switch {
 	case env.Older:
 		return olderRing(ctx, reply.State, err, s.t.cfg.SuccessorCount)

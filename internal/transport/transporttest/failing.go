@@ -62,6 +62,8 @@ func testFailures(t *testing.T, r *rig) {
 		{"wrong ring, none named", protocol.Failure{Kind: protocol.WrongRing, Differing: []string{}}},
 		{"not joined", protocol.Failure{Kind: protocol.NotJoined}},
 		{"not joined, by", protocol.Failure{Kind: protocol.NotJoined, By: anna, Detail: "not yet"}},
+		{"isolated", protocol.Failure{Kind: protocol.Isolated}},
+		{"isolated, by", protocol.Failure{Kind: protocol.Isolated, By: anna, Detail: "1 of 3"}},
 		{"invalid", protocol.Failure{Kind: protocol.Invalid, Detail: "a list of 9,999 entries: at most 64"}},
 		{"invalid, by", protocol.Failure{Kind: protocol.Invalid, By: anna, Detail: "no subject"}},
 		{"cancelled", protocol.Failure{Kind: protocol.Cancelled, Detail: "stopping"}},

@@ -110,6 +110,8 @@ func testRequests(t *testing.T, r *rig) {
 		{"seek an older member", protocol.Request{Kind: protocol.Seek, Subject: older}},
 		{"place", protocol.Request{Kind: protocol.Place, Subject: bert}},
 		{"introduce", protocol.Request{Kind: protocol.Introduce, Subject: clara}},
+		{"look", protocol.Request{Kind: protocol.Look, Subject: clara}},
+		{"look and know of nobody", protocol.Request{Kind: protocol.Look}},
 		{"introduce the longest member", protocol.Request{Kind: protocol.Introduce, Subject: long}},
 		{"changed", protocol.Request{Kind: protocol.Changed}},
 		{"leave", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{bert, older, clara}}},
@@ -225,12 +227,17 @@ func testReplies(t *testing.T, r *rig) {
 		{"next, to one", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{older}}},
 		{"next, to three", place, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{clara, anna, bert}}},
 		{"next, to nobody", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{}}},
+		{"looking, and would found", protocol.Request{Kind: protocol.Look, Subject: anna},
+			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Looking, Founder: b.self, Version: 5}}},
+		{"looking, and knows of nobody", protocol.Request{Kind: protocol.Look},
+			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Looking, Version: 6}}},
+		{"looked at by one that looks", protocol.Request{Kind: protocol.Look, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to notify", notify, protocol.Reply{State: among}},
 		{"consent to introduce", protocol.Request{Kind: protocol.Introduce, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to leave", protocol.Request{Kind: protocol.Leave}, protocol.Reply{State: among}},
 		{"changed", protocol.Request{Kind: protocol.Changed}, protocol.Reply{State: among}},
 	}
-	for phase := protocol.Outside; phase <= protocol.Superseded; phase++ {
+	for phase := protocol.Outside; phase <= protocol.Looking; phase++ {
 		cases = append(cases, exchange{"phase " + phase.String(), ask,
 			protocol.Reply{State: protocol.State{Self: b.self, Phase: phase, Version: 4}}})
 	}

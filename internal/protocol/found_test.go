@@ -1,0 +1,538 @@
+package protocol
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+const foundAfter = 3 * time.Second
+
+// find lets h join or found, as the runtime does: a join that fails is begun
+// again.
+func (w *world) find(h *host, found time.Duration, via ...string) {
+	h.joinDone = nil
+	w.step(h, Join{Via: via, Found: found})
+	attempt := 0
+	var watch func()
+	watch = func() {
+		if h.joinDone != nil && h.joinDone.Causes != nil {
+			attempt++
+			h.joinDone = nil
+			w.step(h, Join{Via: via, Found: found, Attempt: attempt})
+		}
+		if h.joinDone == nil {
+			w.after(50*time.Millisecond, watch)
+		}
+	}
+	watch()
+}
+
+// group makes n members that are down and returns their addresses.
+func (w *world) group(n int) []string {
+	var via []string
+	for i := range n {
+		h := w.member(i)
+		h.up = false
+		via = append(via, h.addr)
+	}
+	return via
+}
+
+// startAt starts h after a while.
+func (w *world) startAt(d time.Duration, h *host, found time.Duration, via ...string) {
+	w.after(d, func() {
+		h.up = true
+		w.find(h, found, via...)
+	})
+}
+
+// upTo is a duration drawn from [0, d).
+func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+
+// founders are the members that founded.
+func (w *world) founders() []*host {
+	var out []*host
+	for _, h := range w.order {
+		if slices.ContainsFunc(h.ranges, func(r RangeChanged) bool { return r.Cause == CauseCreated }) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// oneRing runs until the members that are up are one ideal ring of n, and says
+// how long that took.
+func (w *world) oneRing(limit time.Duration, n int) time.Duration {
+	w.t.Helper()
+	began := w.now
+	for w.now-began < limit {
+		if w.wrong(n) == "" {
+			return w.now - began
+		}
+		w.run(50 * time.Millisecond)
+	}
+	w.t.Fatalf("not one ring after %v: %s\n%s", limit, w.wrong(n), w)
+	return 0
+}
+
+// seedsOf is how many seeds are tried: count, and a tenth of them with -short and
+// under the race detector, which has nothing to find in a single goroutine.
+func seedsOf(count int) uint64 {
+	if testing.Short() || raceEnabled {
+		count /= 10
+	}
+	return uint64(count)
+}
+
+// report says how long it took, over all seeds.
+func report(t *testing.T, took []time.Duration) {
+	slices.Sort(took)
+	t.Logf("%d seeds: one ring after %v at the median, %v at most", len(took), took[len(took)/2], took[len(took)-1])
+}
+
+func TestSixteenFoundOneRing(t *testing.T) {
+	for _, what := range []string{"at once", "one after another"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			sixteenFound(t, what == "at once")
+		})
+	}
+}
+
+func sixteenFound(t *testing.T, atOnce bool) {
+	var took []time.Duration
+	for seed := range seedsOf(500) {
+		w := newWorld(t, seed, 3)
+		w.timeout = time.Second
+		slowest := time.Millisecond + w.upTo(150*time.Millisecond)
+		w.latency = func(string, string) time.Duration { return w.upTo(slowest) }
+		via := w.group(16)
+		spread := time.Millisecond
+		if !atOnce {
+			spread += w.upTo(2 * foundAfter)
+		}
+		for _, h := range w.order {
+			w.startAt(w.upTo(spread), h, foundAfter, via...)
+		}
+		w.run(spread)
+		took = append(took, w.oneRing(20*time.Second, 16))
+		if f := w.founders(); len(f) != 1 {
+			t.Fatalf("seed %d: %d founders\n%s", seed, len(f), w)
+		}
+	}
+	report(t, took)
+}
+
+// Whoever is not in the list waits for those who are.
+func TestOnlyThoseListedFound(t *testing.T) {
+	for seed := range seedsOf(100) {
+		w := newWorld(t, seed, 3)
+		all := w.group(16)
+		listed := all[:3]
+		for _, h := range w.order[3:] {
+			w.startAt(w.upTo(time.Second), h, foundAfter, listed...)
+		}
+		w.run(10 * time.Second)
+		if f := w.founders(); len(f) > 0 {
+			t.Fatalf("seed %d: %s founded, and is in no list", seed, f[0].m.self.Name)
+		}
+		for _, h := range w.order[:3] {
+			w.startAt(w.upTo(time.Second), h, foundAfter, listed...)
+		}
+		w.run(time.Second)
+		d := w.oneRing(5*time.Second, 16)
+		if f := w.founders(); len(f) != 1 || !slices.Contains(listed, f[0].addr) {
+			t.Fatalf("seed %d: %d founders", seed, len(f))
+		}
+		if d > 4*time.Second {
+			t.Errorf("seed %d: one ring %v after the last of the list was started", seed, d)
+		}
+	}
+}
+
+func TestFoundingWithFaults(t *testing.T) {
+	smallest := func(w *world) *host {
+		return slices.MinFunc(w.order, func(a, b *host) int { return cmp.Compare(a.m.self.ID, b.m.self.ID) })
+	}
+	start := func(w *world, spread time.Duration, via []string, hosts ...*host) {
+		for _, h := range hosts {
+			w.startAt(w.upTo(spread), h, foundAfter, via...)
+		}
+	}
+	for _, tc := range []struct {
+		name     string
+		run      func(w *world, via []string)
+		members  int
+		founders int // at most
+		limit    time.Duration
+	}{
+		{"a fifth of the messages lost", func(w *world, via []string) {
+			normal := w.latency
+			w.latency = func(a, b string) time.Duration {
+				if w.now < 10*time.Second && w.rng.IntN(5) == 0 {
+					return -1
+				}
+				return normal(a, b)
+			}
+			start(w, time.Second, via, w.order...)
+		}, 16, 2, 60 * time.Second},
+		{"one is dead", func(w *world, via []string) {
+			start(w, time.Second, via, w.order[1:]...)
+		}, 15, 1, 6 * time.Second},
+		{"the smallest is dead", func(w *world, via []string) {
+			low := smallest(w)
+			start(w, time.Second, via, slices.DeleteFunc(slices.Clone(w.order), func(h *host) bool { return h == low })...)
+		}, 15, 1, 6 * time.Second},
+		{"the smallest dies when it was chosen", func(w *world, via []string) {
+			// One that never comes up keeps the others from founding at once.
+			low := smallest(w)
+			others := slices.DeleteFunc(slices.Clone(w.order), func(h *host) bool { return h == low })
+			start(w, time.Second, via, append(others[1:], low)...)
+			w.after(time.Second+w.upTo(time.Second), func() {
+				if f := others[1].m.State().Founder; f != low.m.self {
+					w.t.Errorf("%v would found, want %v", f, low.m.self)
+				}
+				low.up = false
+			})
+		}, 14, 1, 8 * time.Second},
+		{"the smallest hangs when it was chosen", func(w *world, via []string) {
+			low := smallest(w)
+			others := slices.DeleteFunc(slices.Clone(w.order), func(h *host) bool { return h == low })
+			start(w, time.Second, via, append(others[1:], low)...)
+			normal := w.latency
+			w.latency = func(a, b string) time.Duration {
+				if !low.up && (a == low.addr || b == low.addr) {
+					return -1
+				}
+				return normal(a, b)
+			}
+			w.after(1500*time.Millisecond, func() { low.up = false })
+			w.after(2*time.Minute, func() {
+				low.up = true
+				for _, o := range slices.Clone(low.m.look.others) {
+					if o.call != 0 {
+						w.step(low, Answer{Call: o.call, Failure: &Failure{Kind: TimedOut}})
+					}
+				}
+				w.step(low, Tick{})
+			})
+			w.run(time.Minute)
+			if f := w.founders(); w.wrong(14) != "" || len(f) != 1 {
+				w.t.Errorf("%d founders, without the one that hangs: %s", len(f), w.wrong(14))
+			}
+			w.run(time.Minute)
+		}, 15, 1, 10 * time.Second},
+		{"the smallest dies when it has founded", func(w *world, via []string) {
+			start(w, time.Second, via, w.order...)
+			low := smallest(w)
+			var watch func()
+			watch = func() {
+				if len(w.founders()) > 0 {
+					low.up = false
+					return
+				}
+				w.after(time.Millisecond, watch)
+			}
+			watch()
+		}, 15, 2, 30 * time.Second},
+		{"half of them come late", func(w *world, via []string) {
+			start(w, time.Second, via, w.order[:8]...)
+			w.run(10 * time.Second)
+			start(w, time.Second, via, w.order[8:]...)
+		}, 16, 1, 6 * time.Second},
+		{"two halves cut apart", func(w *world, via []string) {
+			normal, side := w.latency, map[string]bool{}
+			for i, h := range w.order {
+				side[h.addr] = i%2 == 0
+			}
+			w.latency = func(a, b string) time.Duration {
+				if w.now < 2*time.Minute && side[a] != side[b] {
+					return -1
+				}
+				return normal(a, b)
+			}
+			start(w, time.Second, via, w.order...)
+			w.run(2 * time.Minute)
+			if f := w.founders(); len(f) != 2 {
+				w.t.Errorf("%d founders, want one on either side", len(f))
+			}
+		}, 16, 2, 60 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var took []time.Duration
+			for seed := range seedsOf(50) {
+				w := newWorld(t, seed, 3)
+				via := w.group(16)
+				tc.run(w, via)
+				w.run(time.Second)
+				took = append(took, w.oneRing(tc.limit, tc.members))
+				if f := w.founders(); len(f) == 0 || len(f) > tc.founders {
+					for _, h := range f {
+						t.Logf("%s %+v", h.m.self, h.ranges)
+					}
+					t.Fatalf("seed %d: %d founders, want at most %d\n%s", seed, len(f), tc.founders, w)
+				}
+			}
+			report(t, took)
+		})
+	}
+}
+
+// Founders that did not wait long enough to hear each other become one ring.
+func TestHastyFoundersMerge(t *testing.T) {
+	var took []time.Duration
+	several := 0
+	for seed := range seedsOf(50) {
+		w := newWorld(t, seed, 3)
+		w.latency = func(string, string) time.Duration { return 50*time.Millisecond + w.upTo(100*time.Millisecond) }
+		via := w.group(16)
+		for _, h := range w.order {
+			w.startAt(w.upTo(200*time.Millisecond), h, 20*time.Millisecond, via...)
+		}
+		w.run(200 * time.Millisecond)
+		took = append(took, w.oneRing(60*time.Second, 16))
+		if len(w.founders()) > 1 {
+			several++
+		}
+	}
+	report(t, took)
+	if several < len(took)/2 {
+		t.Errorf("several founders in %d of %d seeds only: this tests nothing", several, len(took))
+	}
+}
+
+// Nobody need be listed by all: those that look tell each other of others.
+func TestFoundingWithDifferentLists(t *testing.T) {
+	var took []time.Duration
+	most := 0
+	for seed := range seedsOf(200) {
+		w := newWorld(t, seed, 3)
+		all := w.group(8)
+		for i, h := range w.order {
+			// A chain: each knows itself and the one before it.
+			w.startAt(w.upTo(time.Second), h, foundAfter, all[i], all[(i+7)%8])
+		}
+		w.run(time.Second)
+		took = append(took, w.oneRing(60*time.Second, 8))
+		most = max(most, len(w.founders()))
+	}
+	report(t, took)
+	t.Logf("at most %d founders", most)
+	if most > 3 {
+		t.Errorf("%d founders", most)
+	}
+}
+
+func TestWhoeverIsAloneInTheListFoundsAtOnce(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	h := w.member(0)
+	w.find(h, foundAfter, h.addr)
+	if h.joinDone == nil || h.joinDone.Causes != nil || h.m.phase != Joined {
+		t.Errorf("phase %v", h.m.phase)
+	}
+}
+
+func TestOwnAddressIsKnownByItsAnswer(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	a, b := w.member(0), w.member(1)
+	w.hosts["alias of a:1"], w.hosts["alias of b:1"] = a, b
+	via := []string{"alias of a:1", "alias of b:1"}
+	w.find(a, foundAfter, via...)
+	w.find(b, foundAfter, via...)
+	w.oneRing(foundAfter, 2)
+	if f := w.founders(); len(f) != 1 {
+		t.Errorf("%d founders", len(f))
+	}
+}
+
+func TestJoinedMemberWinsOverFounding(t *testing.T) {
+	for seed := range seedsOf(100) {
+		w := ringOf(t, seed, 3, 3)
+		h := w.add("zero", 0, "zero:1", 1000) // the smallest there can be
+		w.find(h, foundAfter, h.addr, "nobody:1", w.order[1].addr)
+		w.oneRing(2*time.Second, 4)
+		if f := w.founders(); len(f) != 1 || f[0] == h {
+			t.Errorf("%s founded", f[len(f)-1].m.self.Name)
+		}
+	}
+}
+
+// A member whose advertised address leads nowhere is heard and never met. It
+// must not keep the others from founding.
+func TestUnreachableMemberDoesNotHoldUpFounding(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	via := w.group(3)
+	bad := w.add("zero", 0, "nowhere:1", 1000)
+	delete(w.hosts, bad.addr)
+	for _, h := range w.order {
+		w.startAt(0, h, foundAfter, append(via, bad.addr)...)
+	}
+	w.run(foundAfter + 2*time.Second)
+	for _, h := range w.order[:3] {
+		if h.m.phase != Joined {
+			t.Errorf("%s is %v", h.m.self.Name, h.m.phase)
+		}
+	}
+}
+
+// The words that settle a case are given by hand here.
+func TestWhoFounds(t *testing.T) {
+	self, small, big := named(500, "m", 1), named(100, "s", 1), named(900, "b", 1)
+	looks := func(who, founder ring.Member) Answer {
+		return Answer{Reply: Reply{State: State{Self: who, Phase: Looking, Founder: founder}}}
+	}
+	refused := Answer{Failure: &Failure{Kind: Refused}}
+	silent := Answer{Failure: &Failure{Kind: TimedOut}}
+	otherRing := Answer{Failure: &Failure{Kind: WrongRing, Differing: []string{"Cluster"}}}
+	for _, tc := range []struct {
+		name    string
+		small   Answer
+		big     Answer
+		founder ring.Member
+		founds  bool // at once
+		later   bool // when the time is over
+	}{
+		{"everybody names it", looks(ring.Member{}, ring.Member{}), looks(big, self), self, false, true},
+		{"the other names it and one is refused", refused, looks(big, self), self, false, true},
+		{"the other names itself yet", refused, looks(big, big), self, false, false},
+		{"the other knows nobody", refused, looks(big, ring.Member{}), self, false, true},
+		{"a smaller one looks", looks(small, small), looks(big, small), small, false, false},
+		{"a smaller one may not found", looks(small, ring.Member{}), looks(big, self), self, false, true},
+		{"a smaller one names it", looks(small, self), looks(big, self), self, true, true},
+		{"the other names one that is unknown", refused, looks(big, named(300, "x", 1)), self, false, false},
+		{"nobody answers", silent, silent, self, false, true},
+		{"one is of another kind of ring", otherRing, refused, self, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+			var out []Effect
+			step := func(ev Event) { out = append(out, m.Step(0, ev)...) }
+			reply := func() {
+				for len(out) > 0 {
+					e := out[0]
+					out = out[1:]
+					q, ok := e.(Ask)
+					if !ok || m.phase != Looking {
+						continue
+					}
+					a := Answer{Failure: &Failure{Kind: Refused}}
+					switch q.To.Addr {
+					case small.Addr:
+						a = tc.small
+					case big.Addr:
+						a = tc.big
+					}
+					a.Call = q.Call
+					step(a)
+				}
+			}
+			step(Join{Via: []string{self.Addr, small.Addr, big.Addr}, Found: foundAfter})
+			reply()
+			if m.phase == Looking && m.founder() != tc.founder {
+				t.Errorf("names %v, want %v", m.founder(), tc.founder)
+			}
+			if got := m.phase == Joined; got != tc.founds {
+				t.Errorf("founds at once: %v", got)
+			}
+			for range 2 * lookRounds {
+				step(Tick{})
+				reply()
+			}
+			if got := m.phase == Joined; got != tc.later {
+				t.Errorf("founds in the end: %v", got)
+			}
+		})
+	}
+}
+
+func TestOnlyOtherKindsOfRingIsAnErrorAtOnce(t *testing.T) {
+	self := named(500, "m", 1)
+	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	var done *JoinDone
+	asks := slices.Clone(m.Step(0, Join{Via: []string{self.Addr, "a:1", "b:1"}, Found: foundAfter}))
+	for _, e := range asks {
+		if q, ok := e.(Ask); ok {
+			for _, e := range m.Step(0, Answer{Call: q.Call, Failure: &Failure{Kind: WrongRing, Differing: []string{"Cluster"}}}) {
+				if e, ok := e.(JoinDone); ok {
+					done = &e
+				}
+			}
+		}
+	}
+	if done == nil || len(done.Causes) != 2 || m.phase != Outside {
+		t.Fatalf("%+v, phase %v; want both causes, and outside", done, m.phase)
+	}
+	for _, c := range done.Causes {
+		if !c.Permanent() {
+			t.Errorf("%+v can get better", c)
+		}
+	}
+}
+
+func TestGivingUpToLook(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	a, b := w.member(0), w.member(1)
+	w.step(a, Join{Via: []string{"nobody:1", b.addr}, Found: foundAfter})
+	w.step(b, Join{Via: []string{a.addr}, Found: foundAfter})
+	w.run(time.Second)
+	causes, _ := a.m.JoinCauses()
+	got := ""
+	for _, c := range causes {
+		got += fmt.Sprintf("%s %v; ", c.At.Addr, c.Failure)
+	}
+	if want := "nobody:1 connection refused; h1:1 not joined (answered by " + b.m.self.String() + "): looking; "; got != want {
+		t.Errorf("causes %q, want %q", got, want)
+	}
+	w.step(a, GiveUp{})
+	if a.m.phase != Outside || a.m.seeds != nil {
+		t.Errorf("phase %v, seeds %v", a.m.phase, a.m.seeds)
+	}
+}
+
+// A list longer than what may be asked at once is asked all the same, and what
+// strangers name is bounded.
+func TestLookingIsBounded(t *testing.T) {
+	self := named(500, "m", 1)
+	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	var via []string
+	for i := range 200 {
+		via = append(via, fmt.Sprintf("h%d:1", i))
+	}
+	asked := map[string]bool{}
+	var open []uint64
+	take := func(out []Effect) {
+		for _, e := range out {
+			if q, ok := e.(Ask); ok {
+				asked[q.To.Addr] = true
+				open = append(open, q.Call)
+			}
+		}
+		if len(open) > maxLooks {
+			t.Fatalf("%d questions open", len(open))
+		}
+	}
+	take(m.Step(0, Join{Via: via, Found: foundAfter}))
+	for range 10 {
+		for len(open) > 0 {
+			call := open[0]
+			open = open[1:]
+			take(m.Step(0, Answer{Call: call, Failure: &Failure{Kind: TimedOut}}))
+		}
+		take(m.Step(0, Tick{}))
+	}
+	if len(asked) != len(via) {
+		t.Errorf("%d of %d addresses asked", len(asked), len(via))
+	}
+	for i := range uint64(100) {
+		x := named(i, fmt.Sprintf("x%d", i), 1)
+		take(m.Step(0, Asked{Token: i, From: x, Request: Request{Kind: Look, Subject: named(i, fmt.Sprintf("y%d", i), 1)}}))
+	}
+	if n := len(m.look.others) - len(via); n > maxLearned {
+		t.Errorf("%d others, want at most %d", n, maxLearned)
+	}
+}
