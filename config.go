@@ -20,6 +20,8 @@ const (
 	MaxSuccessorCount        = 64
 	DefaultStabilizeInterval = time.Second
 	MinStabilizeInterval     = 10 * time.Millisecond
+	DefaultFoundAfter        = 3 * time.Second
+	MinFoundAfter            = 100 * time.Millisecond
 )
 
 // Config says who a member is and how it behaves. It is copied by New and never
@@ -72,6 +74,24 @@ type Config struct {
 	// cheaper, shorter is quicker. Zero: 1 s. At least 10 ms.
 	StabilizeInterval time.Duration
 
+	// MinMembers is how many members, this one included, must be known to live
+	// for this one to serve keys. With fewer it is isolated: lookups at it give
+	// ErrIsolated, Owns is false, Range and OnRangeChange stand still, it names
+	// no owner to others, and it goes on looking for the others. With more than
+	// half of all members, at most one side of a partition serves. A member
+	// knows itself and its successors, so at most SuccessorCount+1. It should be
+	// the same on all members. Zero and one: a member serves even when it is
+	// alone, and each side of a partition owns every key.
+	MinMembers uint
+
+	// FoundAfter is for how long JoinOrCreate looks for a ring, and for others
+	// to found one with, before it founds one though not everybody has answered.
+	// It should be several times the slowest round trip, and longer than the
+	// time over which members started together come up: members that do not
+	// hear of each other for so long found one ring each, which become one when
+	// they can. Zero: 3 s. At least 100 ms.
+	FoundAfter time.Duration
+
 	// TLS, if set, encrypts and authenticates all connections between members.
 	// Nil: plaintext.
 	TLS *TLSConfig
@@ -120,6 +140,13 @@ func (c *Config) interval() time.Duration {
 	return c.StabilizeInterval
 }
 
+func (c *Config) foundAfter() time.Duration {
+	if c.FoundAfter == 0 {
+		return DefaultFoundAfter
+	}
+	return c.FoundAfter
+}
+
 // validate reports every mistake at once.
 func (c *Config) validate() error {
 	var errs []error
@@ -160,6 +187,16 @@ func (c *Config) validate() error {
 		wrong("StabilizeInterval", "is negative: %v", d)
 	case d > 0 && d < MinStabilizeInterval:
 		wrong("StabilizeInterval", "is %v, at least %v is required", d, MinStabilizeInterval)
+	}
+	if most := uint(c.successors()) + 1; c.SuccessorCount <= MaxSuccessorCount && c.MinMembers > most {
+		wrong("MinMembers", "is %d, but with SuccessorCount %d a member knows of at most %d, itself included: raise SuccessorCount to at least %d",
+			c.MinMembers, most-1, most, c.MinMembers-1)
+	}
+	switch d := c.FoundAfter; {
+	case d < 0:
+		wrong("FoundAfter", "is negative: %v", d)
+	case d > 0 && d < MinFoundAfter:
+		wrong("FoundAfter", "is %v, at least %v is required", d, MinFoundAfter)
 	}
 	errs = append(errs, c.TLS.validate()...)
 	return errors.Join(errs...)

@@ -48,6 +48,9 @@ var (
 	ErrUnavailable = errors.New("concord: member unavailable")
 	// ErrBusy: a member has too much to do at once.
 	ErrBusy = errors.New("concord: member busy")
+	// ErrIsolated: fewer members are known to live than Config.MinMembers. In a
+	// Hop: at the member that was asked.
+	ErrIsolated = errors.New("concord: isolated: fewer members are known to live than MinMembers")
 	// ErrHopLimit: a lookup asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
 )
@@ -161,6 +164,8 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 			return ErrSelf
 		}
 		return ErrNotJoined
+	case protocol.Isolated:
+		return ErrIsolated
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, f)
 }
@@ -174,7 +179,7 @@ type LookupError struct {
 	// Hops are the members asked, in order.
 	Hops []Hop
 	// Err is what ended the lookup: the error of the context, ErrHopLimit,
-	// ErrStopped or ErrSuperseded.
+	// ErrIsolated, ErrStopped or ErrSuperseded.
 	Err error
 }
 
@@ -184,8 +189,8 @@ type Hop struct {
 	Server Server
 	// Took is the time until it answered or was given up.
 	Took time.Duration
-	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined or
-	// ErrDifferentRing.
+	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined,
+	// ErrIsolated or ErrDifferentRing.
 	Err error
 }
 
@@ -235,6 +240,8 @@ func publicError(err error) error {
 		return ErrStopped
 	case errors.Is(err, node.ErrSuperseded):
 		return ErrSuperseded
+	case errors.Is(err, node.ErrIsolated):
+		return ErrIsolated
 	case errors.Is(err, node.ErrHopLimit):
 		return ErrHopLimit
 	}

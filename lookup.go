@@ -42,7 +42,8 @@ func (c *Concord) Lookup(key []byte) (Server, error) {
 // client call Reject and look up again if it refuses.
 //
 // It waits no longer than ctx allows, or 5 s if ctx has no deadline. The error
-// is ErrNotStarted, ErrNotJoined, ErrStopped, ErrSuperseded, or a *LookupError.
+// is ErrNotStarted, ErrNotJoined, ErrIsolated, ErrStopped, ErrSuperseded, or a
+// *LookupError.
 func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupOption) (Server, error) {
 	n, err := c.started()
 	if err != nil {

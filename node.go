@@ -137,6 +137,7 @@ func (c *Concord) Start() error {
 		Settings:   c.space.Settings(c.cfg.Cluster),
 		Successors: c.cfg.successors(),
 		Interval:   c.cfg.interval(),
+		MinMembers: int(c.cfg.MinMembers),
 		Log:        slog.New(handler),
 		OnRange:    onRange,
 		Former:     former,
@@ -189,7 +190,8 @@ func (c *Concord) endJoin(n *node.Node) {
 	c.mu.Unlock()
 }
 
-// Create makes the member a ring of one, which others can join.
+// Create makes the member a ring of one, which others can join. With MinMembers
+// above one it is isolated until enough of them have.
 func (c *Concord) Create() error {
 	n, err := c.beginJoin()
 	if err != nil {
@@ -220,6 +222,38 @@ func (c *Concord) Create() error {
 // a *JoinError, which matches ctx's error and the last cause of each address.
 // After an error the member is in no ring and can try again.
 func (c *Concord) Join(ctx context.Context, addrs ...string) error {
+	return c.join(ctx, addrs, 0)
+}
+
+// JoinOrCreate makes the member one of the ring that the addresses lead to, as
+// Join does, or founds one with the others that look for one. Every member of a
+// cluster can call it with the same addresses, at any time: at the first start,
+// after a restart, after a restart of all.
+//
+// If a member of a ring answers at any address, that ring is joined. Otherwise
+// those that call JoinOrCreate tell each other of it, and the one with the
+// smallest identifier whose address is among those given to it founds; the
+// others join it. It does so at once if all of the addresses lead to members that
+// look and agree, and after Config.FoundAfter in any case. A member whose own
+// address is not among the addresses never founds, but waits for those. Its own
+// address is known by its AdvAddr or, under another name, by its own answer.
+// Given no address but its own, it founds at once.
+//
+// Members that cannot reach each other for as long as FoundAfter may found
+// several rings. These become one when they can reach each other; until then
+// each owns every key, unless Config.MinMembers prevents that.
+//
+// It goes on until it has succeeded or ctx ends: for ever, if ctx does not. Only
+// what cannot get better is an error at once, as with Join. That includes that
+// every other address belongs to another kind of ring, and that none given is
+// an address at all. Nil means what it means with Join, or that the member
+// has founded.
+func (c *Concord) JoinOrCreate(ctx context.Context, addrs ...string) error {
+	return c.join(ctx, addrs, c.cfg.foundAfter())
+}
+
+// join joins a ring, or founds one after the time found if that is above zero.
+func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration) error {
 	n, err := c.beginJoin()
 	if err != nil {
 		return err
@@ -237,7 +271,7 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 		switch err := ring.CheckAddress(a); {
 		case err != nil:
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("%w: %w", ErrAddress, err)})
-		case a == c.Address():
+		case a == c.Address() && found == 0:
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Other: c.self(), Err: ErrSelf})
 		default:
 			usable = append(usable, a)
@@ -249,12 +283,12 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 		}
 		return out
 	}
-	if _, ok := ctx.Deadline(); !ok {
+	if _, ok := ctx.Deadline(); !ok && found == 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
 	}
-	if err := n.Join(ctx, usable); err != nil {
+	if err := n.JoinOrFound(ctx, usable, found); err != nil {
 		return joinError(err, n.Snapshot().View.Self, out.Attempts)
 	}
 	return nil
@@ -325,7 +359,8 @@ func (c *Concord) snapshot() (*node.Snapshot, bool) {
 	return s, s.View.Phase.InRing()
 }
 
-// Joined reports whether the member is in a ring.
+// Joined reports whether the member is in a ring. One that is isolated is; Status
+// tells.
 func (c *Concord) Joined() bool {
 	_, ok := c.snapshot()
 	return ok
@@ -334,7 +369,8 @@ func (c *Concord) Joined() bool {
 // Range returns the range of identifiers that the member is responsible for:
 // from its predecessor, excluded, to itself, included. It is the zero Range,
 // which then means nothing, before Create or Join has succeeded, until a member
-// that has joined knows its predecessor, and after Stop or Leave.
+// that has joined knows its predecessor, and after Stop or Leave. While the member
+// is isolated, see Config.MinMembers, it is what OnRangeChange was told last.
 func (c *Concord) Range() Range {
 	s, ok := c.snapshot()
 	if !ok || !s.View.HasArc {
@@ -343,10 +379,11 @@ func (c *Concord) Range() Range {
 	return Range{Start: s.View.Arc.After, End: s.View.Arc.To}
 }
 
-// Owns reports whether the key lies in Range. It is false while there is none.
+// Owns reports whether the key lies in Range. It is false while there is none, and
+// while the member is isolated.
 func (c *Concord) Owns(key []byte) bool {
 	s, ok := c.snapshot()
-	return ok && s.View.HasArc && s.View.Arc.Contains(c.space.ID(key))
+	return ok && s.View.HasArc && !s.View.Isolated && s.View.Arc.Contains(c.space.ID(key))
 }
 
 // Successors returns the next members clockwise, nearest first, at most

@@ -4,9 +4,12 @@ package concord
 type Status struct {
 	Self        Server `json:"self"`
 	Incarnation uint64 `json:"incarnation"`
-	// Phase is "new", "outside", "joining", "joined", "leaving", "superseded"
-	// or "stopped".
+	// Phase is "new", "outside", "looking", "joining", "joined", "leaving",
+	// "superseded" or "stopped".
 	Phase string `json:"phase"`
+	// Isolated: fewer members are known to live than Config.MinMembers. The
+	// member serves no key.
+	Isolated bool `json:"isolated"`
 	// Range is nil while the member has none.
 	Range *Range `json:"range,omitempty"`
 	// Predecessor is nil while it is not known, and in a ring of one.
@@ -70,6 +73,7 @@ func (c *Concord) Status() Status {
 		return out
 	}
 	out.Connections = n.Connections()
+	out.Isolated = v.Isolated
 	if v.HasArc {
 		out.Range = &Range{Start: v.Arc.After, End: v.Arc.To}
 	}
@@ -83,8 +87,11 @@ func (c *Concord) Status() Status {
 	}
 	out.Acquaintances = servers(v.Known)
 	out.Silent, out.Pending = v.Silent, v.Pending
-	if s.Table != nil {
+	switch {
+	case s.Table != nil:
 		out.Size = s.Table.Size()
+	case v.Isolated:
+		out.Size = 1 + len(v.Succ)
 	}
 	return out
 }

@@ -169,7 +169,7 @@ func (n *Node) checkFailure(f *protocol.Failure) *protocol.Failure {
 // checkReply finds what keeps a reply from being used: a member in it whose
 // identifier is not the hash of its name, say.
 func (n *Node) checkReply(r *protocol.Reply) *protocol.Failure {
-	return n.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.Refusal.Other}, r.State.Succ, r.Closer)
+	return n.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other}, r.State.Succ, r.Closer)
 }
 
 func (n *Node) checkAnswer(a *routing.Answer) *protocol.Failure {

@@ -89,7 +89,7 @@ func (h *handler) Route(_ context.Context, env transport.Envelope, q routing.Que
 	}
 	s := n.Snapshot()
 	if s.Table == nil {
-		return routing.Answer{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.View.Self, Detail: s.View.Phase.String()}
+		return routing.Answer{}, n.refusal()
 	}
 	if q.ID&^n.cfg.Space.Mask() != 0 {
 		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
@@ -119,8 +119,8 @@ func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id 
 	defer cancel()
 	r, err := n.Lookup(ctx, id, routing.Options{})
 	if err != nil {
-		if s := n.Snapshot(); s.Table == nil {
-			return ring.Member{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.View.Self, Detail: s.View.Phase.String()}
+		if n.Snapshot().Table == nil {
+			return ring.Member{}, n.refusal()
 		}
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: err.Error()}
 	}

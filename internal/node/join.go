@@ -57,12 +57,18 @@ func describe(c protocol.JoinCause) string {
 // Join makes the node a member of the ring that the addresses lead to. What can
 // get better is tried again until ctx ends.
 func (n *Node) Join(ctx context.Context, addrs []string) error {
+	return n.JoinOrFound(ctx, addrs, 0)
+}
+
+// JoinOrFound is Join, but where there is no ring, those that look for one agree
+// on who founds it, or this member does after the time found; see protocol.Join.
+func (n *Node) JoinOrFound(ctx context.Context, addrs []string, found time.Duration) error {
 	delay := joinDelayMin
 	var last []protocol.JoinCause
 	attempt := 0
 	again := false // the attempt before ended because nobody reached this member
 	for {
-		causes, err := n.joinOnce(ctx, addrs, attempt, last)
+		causes, err := n.joinOnce(ctx, protocol.Join{Via: addrs, Attempt: attempt, Found: found}, last)
 		if err != nil {
 			return &JoinError{Causes: causes, Ctx: err}
 		}
@@ -130,7 +136,7 @@ func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
 // context that ended it, and the causes are then those of the attempt before too.
-func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
+func (n *Node) joinOnce(ctx context.Context, join protocol.Join, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -138,7 +144,7 @@ func (n *Node) joinOnce(ctx context.Context, addrs []string, attempt int, last [
 		return nil, ErrClosed
 	}
 	n.joinDone = done
-	n.stepLocked(protocol.Join{Via: addrs, Attempt: attempt})
+	n.stepLocked(join)
 	n.mu.Unlock()
 	select {
 	case causes := <-done:

@@ -17,6 +17,7 @@ var (
 	ErrNotInRing  = errors.New("not in a ring")
 	ErrSuperseded = errors.New("superseded by a later life of the same name")
 	ErrClosed     = errors.New("closed")
+	ErrIsolated   = errors.New("isolated: fewer members are known to live than MinMembers")
 )
 
 // Errors of lookups that could not be brought to an end.
@@ -73,8 +74,19 @@ func (n *Node) outside() error {
 		return ErrClosed
 	case n.Snapshot().View.Phase == protocol.Superseded:
 		return ErrSuperseded
+	case n.Snapshot().View.Isolated:
+		return ErrIsolated
 	}
 	return ErrNotInRing
+}
+
+// refusal is what a node without a table answers to who asks it for an owner.
+func (n *Node) refusal() *protocol.Failure {
+	v := n.Snapshot().View
+	if v.Isolated {
+		return &protocol.Failure{Kind: protocol.Isolated, By: v.Self, Detail: ErrIsolated.Error()}
+	}
+	return &protocol.Failure{Kind: protocol.NotJoined, By: v.Self, Detail: v.Phase.String()}
 }
 
 // lookupTimeout bounds a lookup whose context has no deadline.

@@ -15,14 +15,15 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// Config is what a node is made of. All fields but Log, OnRange and Seed are
-// required.
+// Config is what a node is made of. All fields but MinMembers, Log, OnRange, Seed
+// and Former are required.
 type Config struct {
 	Self       ring.Member // complete but for the incarnation
 	Space      ring.Space
 	Settings   ring.Settings
 	Successors int
 	Interval   time.Duration
+	MinMembers int              // fewer that live: isolated; 0: never
 	Log        *slog.Logger     // nil: discard
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Seed       uint64           // of the machine's randomness; 0: drawn
@@ -73,7 +74,7 @@ type Node struct {
 // Snapshot is an immutable picture of a node.
 type Snapshot struct {
 	View    *protocol.View
-	Table   *routing.Table // nil while the node is in no ring
+	Table   *routing.Table // nil while the node is in no ring, or isolated
 	Fingers []routing.Finger
 	// Next is closed when a newer snapshot is there.
 	Next <-chan struct{}
@@ -106,7 +107,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.machine = protocol.New(cfg.Self, protocol.Config{
-		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval,
+		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
 	}, cfg.Seed)
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
@@ -201,7 +202,7 @@ func (n *Node) publish(v *protocol.View) {
 func (n *Node) rebuild() {
 	v := n.view
 	s := &Snapshot{View: v, Fingers: n.fingers.Distinct()}
-	if v.Phase.InRing() {
+	if v.Phase.InRing() && !v.Isolated {
 		s.Table = routing.NewTable(routing.Known{
 			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
 			Others: n.routes(v),

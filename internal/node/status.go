@@ -90,6 +90,12 @@ func (n *Node) logViews(old, now *protocol.View) {
 	if old.Phase == protocol.Joined && len(old.Succ) > 0 && len(now.Succ) == 0 && now.Phase == protocol.Joined {
 		n.log.Warn("alone: no other member answers")
 	}
+	switch {
+	case now.Isolated && !old.Isolated:
+		n.log.Warn("isolated: serves no key", slog.Int("known", 1+len(now.Succ)), slog.Int("required", n.cfg.MinMembers))
+	case old.Isolated && !now.Isolated && now.Phase.InRing():
+		n.log.Info("isolated no longer", slog.Int("known", 1+len(now.Succ)))
+	}
 }
 
 func (n *Node) logRange(e protocol.RangeChanged) {
