@@ -1,0 +1,566 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord/internal/sim"
+	"github.com/ollelogdahl/concord/internal/svg"
+)
+
+// shrinkRuns bounds the runs made to find a smaller one that fails.
+const shrinkRuns = 300
+
+// simFlags are those that every simulation has.
+type simFlags struct {
+	members    int
+	successors int
+	interval   time.Duration
+	latency    string
+	seeds      int
+	seed       uint64
+	bound      int
+	noFingers  bool
+	json       bool
+	svg        string
+	progress   bool
+	atOnce     int
+}
+
+func (f *simFlags) register(cmd *cobra.Command, members, seeds int) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.members, "members", members, "members at the start")
+	flags.IntVar(&f.successors, "successors", 3, "length of a full successor list")
+	flags.DurationVar(&f.interval, "interval", time.Second, "length of a round")
+	flags.StringVar(&f.latency, "latency", "", `one way, as in uniform:1ms-20ms (the default), constant:1ms,
+lognormal:20ms-60ms, pareto:10ms-2s, distance:1ms-150ms`)
+	flags.IntVar(&f.seeds, "seeds", seeds, "how many seeds are run, from --seed or 0 on")
+	flags.Uint64Var(&f.seed, "seed", 0, "the first seed; without --seeds the only one")
+	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "rounds in which a ring must be ideal again")
+	flags.BoolVar(&f.noFingers, "no-fingers", false, "leave the fingers out: only the machine mends the ring")
+	flags.BoolVar(&f.json, "json", false, "end with one line of JSON; the rest goes to standard error")
+	flags.StringVar(&f.svg, "svg", "", "draw a plot to this file")
+	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is")
+	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "seeds at once")
+}
+
+// config is what the flags say. Whether one seed is wanted depends on which
+// were given.
+func (f *simFlags) config(cmd *cobra.Command) (sim.Config, error) {
+	c := sim.Config{
+		Members: f.members, Successors: f.successors, Interval: f.interval,
+		Bound: f.bound, NoFingers: f.noFingers,
+	}
+	if cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds") {
+		f.seeds = 1
+	}
+	if f.seeds < 1 {
+		return c, fmt.Errorf("--seeds %d: use at least 1", f.seeds)
+	}
+	if f.latency != "" {
+		var err error
+		if c.Latency, err = sim.ParseLatency(f.latency); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// output is where the story goes: not where the JSON does.
+func (f *simFlags) output(cmd *cobra.Command) io.Writer {
+	if f.json {
+		return cmd.ErrOrStderr()
+	}
+	return cmd.OutOrStdout()
+}
+
+// runAll runs the seeds of one configuration. A run that fails is made smaller
+// and told.
+func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, error) {
+	sum, err := sim.Summarize(cfg)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	ctx := cmd.Context()
+	var failed *sim.Result
+	var traces []uint64
+	err = sim.RunMany(cfg, f.seed, f.seeds, f.atOnce, func(r sim.Result) bool {
+		sum.Add(r)
+		traces = append(traces, r.Trace)
+		if len(r.Violations) > 0 && failed == nil {
+			failed = &r
+		}
+		if f.progress {
+			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d seeds, %d with a violation, %v ", sum.Seeds, f.seeds, sum.Violations, time.Since(began).Round(time.Second))
+		}
+		return ctx.Err() == nil
+	})
+	if f.progress {
+		fmt.Fprintln(cmd.ErrOrStderr())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, errors.New("interrupted")
+	}
+	sum.Seconds = time.Since(began).Seconds()
+	if len(traces) == 1 {
+		sum.Trace = fmt.Sprintf("%016x", traces[0])
+	}
+	if failed != nil {
+		return sum, f.explain(ctx, f.output(cmd), cfg, failed)
+	}
+	return sum, nil
+}
+
+// explain makes a failing run smaller and tells its story.
+func (f *simFlags) explain(ctx context.Context, out io.Writer, cfg sim.Config, failed *sim.Result) error {
+	fmt.Fprintf(out, "Seed %d: %v\n", failed.Seed, failed.Violations[0])
+	if ctx.Err() != nil {
+		return nil
+	}
+	small, r, err := sim.Shrink(cfg, failed.Seed, shrinkRuns)
+	if err != nil {
+		return err
+	}
+	if len(r.Violations) == 0 {
+		return nil
+	}
+	fmt.Fprintf(out, "\nThe smallest run found that breaks the same rule: %v\nIts last moments:\n\n", r.Violations[0])
+	for _, line := range r.Story[max(0, len(r.Story)-40):] {
+		fmt.Fprintln(out, line)
+	}
+	fmt.Fprintf(out, "\nTo run it again:\n\n  concord sim %s --tell\n\n", strings.Join(f.arguments(small, failed.Seed), " "))
+	return nil
+}
+
+// arguments are the command line of one run.
+func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
+	out := []string{
+		"--seed", strconv.FormatUint(seed, 10), "--members", strconv.Itoa(c.Members), "--successors", strconv.Itoa(c.Successors),
+		"--interval", c.Interval.String(), "--start", c.Start, "--warmup", c.Warmup.String(), "--duration", c.Duration.String(),
+		"--faults", c.Faults.String(), "--lookups", strconv.FormatFloat(c.Lookups, 'g', -1, 64), "--bound", strconv.Itoa(c.Bound),
+	}
+	if len(c.Actions) > 0 || c.Actions != nil && c.Faults != 0 {
+		var list []string
+		for _, a := range c.Actions {
+			list = append(list, strconv.Itoa(a))
+		}
+		out = append(out, "--actions", `"`+strings.Join(list, ",")+`"`)
+	}
+	if c.Split > 0 {
+		out = append(out, "--split", c.Split.String())
+	}
+	if c.Sessions.Mean > 0 {
+		out = append(out, "--session", c.Sessions.Mean.String())
+	}
+	if f.latency != "" {
+		out = append(out, "--latency", f.latency)
+	}
+	if c.NoFingers {
+		out = append(out, "--no-fingers")
+	}
+	return out
+}
+
+func newSim() *cobra.Command {
+	var f simFlags
+	var faults, start, actions string
+	var warmup, duration, split, session time.Duration
+	var lookups float64
+	var tell bool
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run rings on virtual time, with faults, and see that they heal",
+		Long: `Run the protocol and the lookups that ship, over a network and a time that are
+simulated. One seed is one run, bit for bit. Each run makes faults for --duration
+while lookups run, then lets the ring alone: it must become ideal (every pointer
+exactly right) within --bound rounds and stay so, and every lookup in it must be
+right. A run that fails is made smaller and printed as a command. The exit status
+is not 0 if one did.
+
+Faults (--faults, a list with commas, all or none):
+` + faultHelp() + `
+States to begin in (--start; ideal unless given):
+` + stateHelp(),
+		Example: `  concord sim --members 64 --seeds 100 --faults all
+  concord sim --members 64 --seed 7 --faults loss,crash --duration 30s --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.config(cmd)
+			if err != nil {
+				return err
+			}
+			if c.Faults, err = sim.ParseFaults(faults); err != nil {
+				return err
+			}
+			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
+			c.Sessions.Mean = session
+			if cmd.Flags().Changed("actions") {
+				c.Actions = []int{}
+				for s := range strings.SplitSeq(actions, ",") {
+					if s = strings.TrimSpace(s); s == "" {
+						continue
+					}
+					n, err := strconv.Atoi(s)
+					if err != nil {
+						return fmt.Errorf("--actions %q: use numbers and commas", actions)
+					}
+					c.Actions = append(c.Actions, n)
+				}
+			}
+			if tell {
+				return f.tell(cmd, c)
+			}
+			sum, err := f.runAll(cmd, c)
+			if err != nil {
+				return err
+			}
+			printSummary(f.output(cmd), sum)
+			if err := f.draw(histogram(sum)); err != nil {
+				return err
+			}
+			return f.finish(cmd, sum.Violations, sum)
+		},
+	}
+	f.register(cmd, 64, 20)
+	flags := cmd.Flags()
+	flags.StringVar(&faults, "faults", "all", "which faults are made")
+	flags.StringVar(&start, "start", "ideal", "how the members stand at the start")
+	flags.DurationVar(&warmup, "warmup", 0, "how long they are let alone before the faults")
+	flags.DurationVar(&duration, "duration", time.Minute, "how long the faults last, in the run's time")
+	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for so long, at first")
+	flags.DurationVar(&session, "session", 0, "also let members come and go; how long they stay on average")
+	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together\n(default: one for four members; below 0: none)")
+	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
+	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
+	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn())
+	return cmd
+}
+
+func faultHelp() string {
+	var b strings.Builder
+	for _, k := range sim.FaultKinds {
+		fmt.Fprintf(&b, "  %-10s %s\n", k.Name, strings.ReplaceAll(wrap(k.Does, 66), "\n", "\n             "))
+	}
+	return b.String()
+}
+
+func stateHelp() string {
+	var b strings.Builder
+	for _, s := range sim.States {
+		fmt.Fprintf(&b, "  %-13s %s\n", s.Name, strings.ReplaceAll(wrap(s.Says, 63), "\n", "\n                "))
+	}
+	return b.String()
+}
+
+// wrap breaks a text into lines of at most width.
+func wrap(s string, width int) string {
+	var b strings.Builder
+	n := 0
+	for word := range strings.FieldsSeq(s) {
+		if n > 0 && n+1+len(word) > width {
+			b.WriteByte('\n')
+			n = 0
+		} else if n > 0 {
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += len(word)
+	}
+	return b.String()
+}
+
+// tell runs one seed and prints all of it.
+func (f *simFlags) tell(cmd *cobra.Command, c sim.Config) error {
+	r, err := sim.Run(c, f.seed)
+	if err != nil {
+		return err
+	}
+	out := f.output(cmd)
+	for _, line := range r.Story {
+		fmt.Fprintln(out, line)
+	}
+	fmt.Fprintf(out, "\nrounds to ideal %.2f, trace %016x\n", r.Rounds, r.Trace)
+	return f.finish(cmd, min(len(r.Violations), 1), r)
+}
+
+// finish prints the JSON and says whether anything was wrong.
+func (f *simFlags) finish(cmd *cobra.Command, violations int, result any) error {
+	if f.json {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(result); err != nil {
+			return err
+		}
+	}
+	if violations > 0 {
+		return fmt.Errorf("sim: %d of the runs failed", violations)
+	}
+	return nil
+}
+
+// draw writes a plot to the file of --svg.
+func (f *simFlags) draw(p *svg.Plot) error {
+	if f.svg == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(f.svg), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(f.svg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Write(file), file.Close())
+}
+
+// histogram plots which share of the runs was ideal by when.
+func histogram(s *sim.Summary) *svg.Plot {
+	all := s.Distribution()
+	line := svg.Series{Line: true, Points: [][2]float64{{0, 0}}}
+	for i, r := range all {
+		line.Points = append(line.Points, [2]float64{r, 100 * float64(i+1) / float64(len(all))})
+	}
+	return &svg.Plot{
+		Title:    fmt.Sprintf("Rounds until the ring was ideal, %d members", s.Members),
+		Subtitle: fmt.Sprintf("%d seeds, start %s, faults %s, %d successors", s.Seeds, s.Start, s.Faults, s.Successors),
+		X:        svg.Axis{Label: "rounds after the faults", Zero: true},
+		Y:        svg.Axis{Label: "% of the runs", Zero: true},
+		Series:   []svg.Series{line},
+	}
+}
+
+func printSummary(out io.Writer, s *sim.Summary) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(out, "%-18s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("runs", "%d of %d members, start %s, %v of virtual time", s.Seeds, s.Members, s.Start, s.Virtual.Round(time.Second))
+	line("faults made", "%d", s.FaultsMade)
+	if s.Lookups > 0 {
+		line("lookups in faults", "%d: %.2f %% failed, %.2f %% named another than the owner", s.Lookups,
+			100*float64(s.Errors)/float64(s.Lookups), 100*float64(s.Wrong)/float64(s.Lookups))
+	}
+	line("rounds to ideal", "median %.1f, 99 %% %.1f, worst %.1f (seed %d)", s.RoundsMedian, s.Rounds99, s.RoundsMax, s.WorstSeed)
+	if s.Apart > 0 {
+		line("apart", "%d runs ended in rings that know nothing of each other", s.Apart)
+	}
+	if s.After > 0 {
+		line("lookups then", "%d, all judged: %.2f members asked on average, at most %d", s.After, s.HopsTo, s.Most)
+		line("idle", "%.2f messages per member and round, and %.2f for fingers", s.Idle, s.IdleFinger)
+	}
+	if s.Trace != "" {
+		line("trace", "%s", s.Trace)
+	}
+	line("violations", "%d", s.Violations)
+	line("time", "%.1f s, %.0f events/s", s.Seconds, float64(s.Events)/max(s.Seconds, 1e-9))
+}
+
+// Healing.
+
+func newSimHeal() *cobra.Command {
+	var f simFlags
+	var only string
+	var sizes []int
+	var with string
+	cmd := &cobra.Command{
+		Use:   "heal",
+		Short: "Put members into bad states and count the rounds until the ring is ideal",
+		Long: `Put members into every bad state of concord sim --help, or those of --states, let
+them alone, and count the rounds until they are one ideal ring. With --faults,
+faults are made for 20 rounds first, while they heal.`,
+		Example: `  concord sim heal --seeds 1000 --sizes 64 --states random`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := f.config(cmd)
+			if err != nil {
+				return err
+			}
+			if base.Faults, err = sim.ParseFaults(with); err != nil {
+				return err
+			}
+			if base.Faults != 0 {
+				base.Duration = 20 * f.interval
+			}
+			var names []string
+			for _, s := range sim.States {
+				if only == "" || slices.Contains(strings.Split(only, ","), s.Name) {
+					names = append(names, s.Name)
+				}
+			}
+			if len(names) == 0 {
+				return fmt.Errorf("--states %q: there is no such state", only)
+			}
+			out := f.output(cmd)
+			fmt.Fprintf(out, "%-14s %7s %6s %8s %8s %8s %8s\n", "state", "members", "seeds", "median", "99 %", "worst", "failed")
+			began := time.Now()
+			all := struct {
+				States     []*sim.Summary `json:"states"`
+				Violations int            `json:"violations"`
+				RoundsMax  float64        `json:"rounds_max"`
+				Seconds    float64        `json:"seconds"`
+			}{}
+			plot := &svg.Plot{
+				Title: "Rounds until members in bad states are one ideal ring", Subtitle: fmt.Sprintf("median of %d seeds", f.seeds),
+				X: svg.Axis{Label: "members", Log: true}, Y: svg.Axis{Label: "rounds", Zero: true},
+			}
+			for _, name := range names {
+				line := svg.Series{Name: name, Line: true}
+				for _, n := range sizes {
+					c := base
+					c.Members, c.Start, c.Idle, c.Lookups = n, name, -1, -1
+					sum, err := f.runAll(cmd, c)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintf(out, "%-14s %7d %6d %8.1f %8.1f %8.1f %8d\n", name, n, sum.Seeds, sum.RoundsMedian, sum.Rounds99, sum.RoundsMax, sum.Violations)
+					all.States = append(all.States, sum)
+					all.Violations += sum.Violations
+					all.RoundsMax = max(all.RoundsMax, sum.RoundsMax)
+					line.Points = append(line.Points, [2]float64{float64(n), sum.RoundsMedian})
+				}
+				plot.Series = append(plot.Series, line)
+			}
+			all.Seconds = time.Since(began).Seconds()
+			if err := f.draw(plot); err != nil {
+				return err
+			}
+			return f.finish(cmd, all.Violations, all)
+		},
+	}
+	f.register(cmd, 64, 100)
+	_ = cmd.Flags().MarkHidden("members")
+	cmd.Flags().IntSliceVar(&sizes, "sizes", []int{2, 3, 5, 16, 64}, "numbers of members")
+	cmd.Flags().StringVar(&only, "states", "", "only these states, with commas")
+	cmd.Flags().StringVar(&with, "faults", "none", "faults made while they heal")
+	return cmd
+}
+
+// Merging.
+
+func newSimMerge() *cobra.Command {
+	var f simFlags
+	var sizes []int
+	var cut time.Duration
+	cmd := &cobra.Command{
+		Use:   "merge",
+		Short: "Let two rings find each other and count the rounds until they are one",
+		Long: `Put members into two ideal rings of every second member each, of which one member
+knows one of the other, and count the rounds until they are one ideal ring. With
+--cut, one ring is cut into halves for that long instead, and the rounds count
+from the cut's end.`,
+		Example: `  concord sim merge --latency constant:1ms --svg merge.svg
+  concord sim merge --cut 5m --sizes 64 --seeds 1000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			base, err := f.config(cmd)
+			if err != nil {
+				return err
+			}
+			base.Idle, base.Lookups = -1, -1
+			base.Start = "two-rings"
+			if cut > 0 {
+				base.Start, base.Warmup, base.Split = "ideal", 30*f.interval, cut
+			}
+			out := f.output(cmd)
+			fmt.Fprintf(out, "%7s %6s %8s %8s %8s %8s\n", "members", "seeds", "median", "99 %", "worst", "failed")
+			began := time.Now()
+			all := struct {
+				Sizes      []*sim.Summary `json:"sizes"`
+				Violations int            `json:"violations"`
+				RoundsMax  float64        `json:"rounds_max"`
+				Seconds    float64        `json:"seconds"`
+			}{}
+			median, worst := svg.Series{Name: "median", Line: true}, svg.Series{Name: "worst", Line: true}
+			for _, n := range sizes {
+				c := base
+				c.Members = n
+				sum, err := f.runAll(cmd, c)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "%7d %6d %8.1f %8.1f %8.1f %8d\n", n, sum.Seeds, sum.RoundsMedian, sum.Rounds99, sum.RoundsMax, sum.Violations)
+				all.Sizes = append(all.Sizes, sum)
+				all.Violations += sum.Violations
+				all.RoundsMax = max(all.RoundsMax, sum.RoundsMax)
+				median.Points = append(median.Points, [2]float64{float64(n), sum.RoundsMedian})
+				worst.Points = append(worst.Points, [2]float64{float64(n), sum.RoundsMax})
+			}
+			all.Seconds = time.Since(began).Seconds()
+			what := "two rings, one acquaintance between them"
+			if cut > 0 {
+				what = fmt.Sprintf("one ring, cut into halves for %v", cut)
+			}
+			plot := &svg.Plot{
+				Title:    "Rounds until two rings are one",
+				Subtitle: fmt.Sprintf("%s; %d seeds each", what, f.seeds),
+				X:        svg.Axis{Label: "members", Log: true}, Y: svg.Axis{Label: "rounds", Zero: true},
+				Series: []svg.Series{median, worst},
+			}
+			if err := f.draw(plot); err != nil {
+				return err
+			}
+			return f.finish(cmd, all.Violations, all)
+		},
+	}
+	f.register(cmd, 64, 20)
+	_ = cmd.Flags().MarkHidden("members")
+	cmd.Flags().IntSliceVar(&sizes, "sizes", []int{16, 32, 64, 128, 256, 512, 1024, 2048, 4096}, "numbers of members, both rings together")
+	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for so long instead")
+	return cmd
+}
+
+// Churn.
+
+func newSimChurn() *cobra.Command {
+	var f simFlags
+	var session, duration time.Duration
+	var shape, polite, lookups float64
+	cmd := &cobra.Command{
+		Use:   "churn",
+		Short: "Let members come and go and count the lookups that are right",
+		Long: `Let every member of a ring stay for a while that is drawn from a Weibull
+distribution, then crash, or leave, and a new one join in its place, while lookups
+run. In the end nobody comes or goes any more, and the ring must become ideal.`,
+		Example: `  concord sim churn --members 10000 --duration 1h --session 1h --progress`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.config(cmd)
+			if err != nil {
+				return err
+			}
+			c.Duration, c.Lookups = duration, lookups
+			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
+			sum, err := f.runAll(cmd, c)
+			if err != nil {
+				return err
+			}
+			printSummary(f.output(cmd), sum)
+			if err := f.draw(histogram(sum)); err != nil {
+				return err
+			}
+			return f.finish(cmd, sum.Violations, sum)
+		},
+	}
+	f.register(cmd, 10_000, 1)
+	flags := cmd.Flags()
+	flags.DurationVar(&session, "session", time.Hour, "how long members stay on average")
+	flags.Float64Var(&shape, "shape", 0.6, "shape of the Weibull distribution; 1 is exponential")
+	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
+	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go, in the run's time")
+	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, all members together")
+	return cmd
+}
