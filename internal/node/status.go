@@ -87,7 +87,7 @@ func (n *Node) logViews(old, now *protocol.View) {
 	if old.Pred != now.Pred {
 		n.log.Info("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
 	}
-	if old.Phase == protocol.Joined && len(old.Succ) > 0 && len(now.Succ) == 0 && now.Phase == protocol.Joined {
+	if old.Phase == protocol.Joined && !old.Lone && now.Phase == protocol.Joined && now.Lone {
 		n.log.Warn("alone: no other member answers")
 	}
 	switch {
