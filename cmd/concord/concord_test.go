@@ -232,6 +232,10 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		"port in use":       {[]string{"run", "--name", "x", "--bind", taken.Addr().String()}, []string{"--bind", "in use"}},
 		"interval":          {[]string{"run", "--name", "x", "--interval", "1ms"}, []string{"--interval", "10ms"}},
 		"no interval":       {[]string{"run", "--name", "x", "--interval", "0s"}, []string{"--interval", "10ms"}},
+		"min members":       {[]string{"run", "--name", "x", "--min-members", "5"}, []string{"--min-members", "raise --successors to at least 4"}},
+		"found nobody":      {[]string{"run", "--name", "x", "--found"}, []string{"--found", "--join"}},
+		"found after":       {[]string{"run", "--name", "x", "--found-after", "1ms"}, []string{"--found-after", "100ms"}},
+		"no found after":    {[]string{"run", "--name", "x", "--found-after", "0s"}, []string{"--found-after", "100ms"}},
 		"no successors":     {[]string{"run", "--name", "x", "--successors", "0"}, []string{"--successors"}},
 		"log level":         {[]string{"run", "--name", "x", "--log-level", "loud"}, []string{"--log-level", "debug"}},
 		"half of TLS":       {[]string{"run", "--name", "x", "--tls-cert", "c.pem"}, []string{"tls-key", "tls-ca"}},
@@ -344,6 +348,18 @@ func TestRunJoinsAnswersAndLeaves(t *testing.T) {
 	a.in.Close()
 	if err := a.Wait(); err != nil {
 		t.Errorf("after the end of the input: %v: %s", err, a.logs.String())
+	}
+}
+
+func TestRunFoundJoinsTheRingThatIsThere(t *testing.T) {
+	a, ready := runMember(t, "--name", "a", "--min-members", "2")
+	if got := a.ask(t, "status"); got.Status == nil || !got.Status.Isolated {
+		t.Errorf("alone, with --min-members 2: %+v", got.Status)
+	}
+	_, addr, _ := strings.Cut(ready, "address=")
+	b, _ := runMember(t, "--name", "b", "--min-members", "2", "--found", "--join", "127.0.0.1:1", "--join", addr)
+	if got := b.ask(t, "status"); got.Status == nil || got.Status.Isolated || len(got.Status.Successors) != 1 {
+		t.Errorf("in a ring of two, with --min-members 2: %+v", got.Status)
 	}
 }
 

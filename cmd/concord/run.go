@@ -24,8 +24,11 @@ const leaveTimeout = 5 * time.Second
 type runFlags struct {
 	name, bind, advertise  string
 	join                   []string
+	found                  bool
+	foundAfter             time.Duration
 	cluster                string
 	successors             uint
+	minMembers             uint
 	interval               time.Duration
 	tlsCert, tlsKey, tlsCA string
 	logLevel               string
@@ -39,6 +42,10 @@ func newRun() *cobra.Command {
 		Short: "Run one member until SIGINT or SIGTERM, then leave",
 		Long: `Run one member of a ring. Without --join it founds a ring.
 
+With --found all members can be started alike, in any order and at once: each is
+given the addresses of all, or of some, its own among them. They join the ring
+that is there; if there is none, one of those listed founds it.
+
 When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
@@ -47,7 +54,9 @@ A value with spaces, quotes or = in it is quoted as a Go string. Changes of
 state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
-      --join node1.example.com:7946`,
+      --join node1.example.com:7946
+  concord run --name node1 --bind :7946 --advertise node1.example.com:7946 --found \
+      --join node1.example.com:7946 --join node2.example.com:7946 --join node3.example.com:7946`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -58,8 +67,11 @@ state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
 	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
 	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound, if that is a definite host)")
 	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join; may be repeated")
+	flags.BoolVar(&f.found, "found", false, "if no ring is found at --join, found one with the others that look")
+	flags.DurationVar(&f.foundAfter, "found-after", concord.DefaultFoundAfter, "with --found: time to wait for those of --join that do not answer")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
+	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many members are known to live, itself included;\nat most one more than --successors")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds of looking after the neighbours")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the member's certificate, for both directions")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the certificate's key")
@@ -82,10 +94,13 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return advise(err)
 	}
 	defer node.Stop()
-	if len(f.join) == 0 {
-		err = node.Create()
-	} else {
+	switch {
+	case f.found:
+		err = node.JoinOrCreate(ctx, f.join...)
+	case len(f.join) > 0:
 		err = node.Join(ctx, f.join...)
+	default:
+		err = node.Create()
 	}
 	if err != nil {
 		return advise(err)
@@ -124,6 +139,12 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 	if f.successors == 0 {
 		return concord.Config{}, errors.New("--successors 0: use at least 1, or leave the flag out")
 	}
+	if f.found && len(f.join) == 0 {
+		return concord.Config{}, errors.New("--found needs --join with the addresses of those that may found, its own among them")
+	}
+	if f.foundAfter == 0 {
+		return concord.Config{}, errors.New("--found-after 0s: use at least 100ms, or leave the flag out")
+	}
 	if f.interval == 0 {
 		return concord.Config{}, errors.New("--interval 0s: use at least 10ms, or leave the flag out")
 	}
@@ -138,6 +159,8 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 		Cluster:           f.cluster,
 		SuccessorCount:    f.successors,
 		StabilizeInterval: f.interval,
+		MinMembers:        f.minMembers,
+		FoundAfter:        f.foundAfter,
 		TLS:               mutual,
 		LogHandler:        slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}),
 	}, nil
@@ -172,7 +195,7 @@ func advise(err error) error {
 	if mistakes := configErrors(err); len(mistakes) > 0 {
 		lines := make([]error, len(mistakes))
 		for i, m := range mistakes {
-			lines[i] = fmt.Errorf("%s: %s", flagOf(m.Field), strings.ReplaceAll(m.Err.Error(), "BindAddr", "--bind"))
+			lines[i] = fmt.Errorf("%s: %s", flagOf(m.Field), inFlags.Replace(m.Err.Error()))
 		}
 		return errors.Join(lines...)
 	}
@@ -193,6 +216,9 @@ func advise(err error) error {
 	}
 	return fmt.Errorf("%w\n%s", err, advice)
 }
+
+// inFlags says in the words of the flags what the library says of another field.
+var inFlags = strings.NewReplacer("BindAddr", "--bind", "SuccessorCount", "--successors")
 
 // configErrors finds all mistakes that Start has reported.
 func configErrors(err error) []*concord.ConfigError {
@@ -221,6 +247,10 @@ func flagOf(field string) string {
 		return "--successors"
 	case "StabilizeInterval":
 		return "--interval"
+	case "MinMembers":
+		return "--min-members"
+	case "FoundAfter":
+		return "--found-after"
 	}
 	if strings.HasPrefix(field, "TLS") {
 		return "--tls-cert, --tls-key, --tls-ca"
