@@ -68,11 +68,11 @@ func (e *LookupError) Error() string {
 func (e *LookupError) Unwrap() error { return e.Err }
 
 // outside is why a node without a table answers no lookups.
-func (n *Node) outside() error {
+func (fd *finder) outside() error {
 	switch {
-	case n.ctx.Err() != nil:
+	case fd.ctx.Err() != nil:
 		return ErrClosed
-	case n.Snapshot().View.Phase == protocol.Superseded:
+	case fd.snap.Load().View.Phase == protocol.Superseded:
 		return ErrSuperseded
 	case n.Snapshot().View.Isolated:
 		return ErrIsolated
@@ -96,25 +96,25 @@ const lookupTimeout = 5 * time.Second
 // the owner believed in otherwise, and searches if that is not it. When nobody is
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
-func (n *Node) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
-	return n.lookup(ctx, id, opts, true)
+func (fd *finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
+	return fd.lookup(ctx, id, opts, true)
 }
 
 // askBelieved asks the owner of the arc that the identifier is on, as far as
 // known. Lookups that want to hear the same share one request, unless the answer
 // has to be fresh. It reports whether that one owns the identifier.
-func (n *Node) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
-	c := n.arcs.Find(id)
-	if c == nil || n.peers.avoided(c.Owner, n.now()) {
+func (fd *finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
+	c := fd.arcs.Find(id)
+	if c == nil || fd.peers.avoided(c.Owner, fd.now()) {
 		return Result{}, false
 	}
 	sent := time.Now()
 	var a routing.Answer
 	var err error
 	if fresh {
-		a, err = n.route(ctx, c.Owner, routing.Query{ID: id})
+		a, err = fd.route(ctx, c.Owner, routing.Query{ID: id})
 	} else {
-		a, err = n.ownWord(ctx, c)
+		a, err = fd.ownWord(ctx, c)
 	}
 	r.Hops = []Hop{{Member: c.Owner, Verdict: a.Verdict, Took: time.Since(sent), Err: err}}
 	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) {
@@ -125,28 +125,28 @@ func (n *Node) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result
 	return r, true
 }
 
-func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
-	snap := n.Snapshot()
-	if snap.Table == nil || n.ctx.Err() != nil {
-		n.counters.lookupsFailed.Add(1)
-		return Result{}, n.outside()
+func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+	snap := fd.snap.Load()
+	if snap.Table == nil || fd.ctx.Err() != nil {
+		fd.counters.lookupsFailed.Add(1)
+		return Result{}, fd.outside()
 	}
 	if err := ctx.Err(); err != nil {
-		n.counters.lookupsFailed.Add(1)
+		fd.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
 	if !opts.Fresh {
-		if owner, ok := n.Local(id, opts.MaxAge); ok {
+		if owner, ok := fd.Local(id, opts.MaxAge); ok {
 			return Result{Answer: routing.Answer{Verdict: routing.Owned, Owner: owner}}, nil
 		}
 		opts.Lenient = opts.MaxAge == 0
-		if opts.Lenient || opts.MaxAge > n.life() {
-			opts.MaxAge = n.life()
+		if opts.Lenient || opts.MaxAge > fd.life {
+			opts.MaxAge = fd.life
 		}
 	}
-	n.counters.searched.add(id)
+	fd.counters.searched.add(id)
 	began := time.Now()
-	believed, ok := n.askBelieved(ctx, id, opts.Fresh)
+	believed, ok := fd.askBelieved(ctx, id, opts.Fresh)
 	if ok {
 		return believed, nil
 	}
@@ -155,18 +155,18 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 		ctx, cancel = context.WithDeadline(ctx, began.Add(lookupTimeout))
 		defer cancel()
 	}
-	opts.Arcs = n.arcs
-	opts.RoundTrip = func(x ring.Member) time.Duration { return n.peers.roundTrip(x.Addr) }
-	avoid, rejected := n.peers.avoid(n.now())
+	opts.Arcs = fd.arcs
+	opts.RoundTrip = func(x ring.Member) time.Duration { return fd.peers.roundTrip(x.Addr) }
+	avoid, rejected := fd.peers.avoid(fd.now())
 	opts.Confirm = rejected
-	s := routing.NewSearch(snap.Table, id, opts, avoid, n.now())
+	s := routing.NewSearch(snap.Table, id, opts, avoid, fd.now())
 	hops := believed.Hops
 	if len(hops) > 0 && hops[0].Err != nil {
 		s.Failed(hops[0].Member, gone(failure(hops[0].Err)))
 	}
 	failed := 0
 	fail := func(err error) (Result, error) {
-		n.counters.lookupsFailed.Add(1)
+		fd.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Hops: hops, Err: err}
 	}
 	for {
@@ -175,7 +175,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			return Result{Answer: s.Result(), Hops: hops}, nil
 		case routing.AskNext:
 			sent := time.Now()
-			a, err := n.route(ctx, x, s.Query())
+			a, err := fd.route(ctx, x, s.Query())
 			hops = append(hops, Hop{Member: x, Verdict: a.Verdict, Took: time.Since(sent), Err: err})
 			if err != nil {
 				if ctx.Err() != nil {
@@ -193,7 +193,7 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 			// Nobody left to ask. If the member's own picture has changed
 			// since, or someone was found silent, begin again at what is known
 			// now; otherwise wait until the ring has mended here.
-			now := n.Snapshot()
+			now := fd.snap.Load()
 			if now == snap && failed == s.Unanswered() {
 				if !wait {
 					return fail(errStuck)
@@ -202,15 +202,15 @@ func (n *Node) lookup(ctx context.Context, id uint64, opts routing.Options, wait
 				case <-snap.Next:
 				case <-ctx.Done():
 					return fail(ctx.Err())
-				case <-n.ctx.Done():
+				case <-fd.ctx.Done():
 					return fail(ErrClosed)
 				}
-				now = n.Snapshot()
+				now = fd.snap.Load()
 			}
 			if now.Table == nil {
-				return fail(n.outside())
+				return fail(fd.outside())
 			}
-			s.Restart(now.Table, now != snap, n.now())
+			s.Restart(now.Table, now != snap, fd.now())
 			snap, failed = now, s.Unanswered()
 		}
 	}

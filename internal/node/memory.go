@@ -17,23 +17,20 @@ const (
 	maxConfirming = 64
 )
 
-// life is how long a word on an arc may answer lookups here at most.
-func (n *Node) life() time.Duration { return min(n.cfg.Interval, time.Second) }
-
 // Local answers a lookup from memory: from the member's own arc, or from one whose
 // owner was confirmed of late; not longer than age ago, if that is not 0. It
 // takes no lock, allocates nothing, and reports false if somebody must be asked.
-func (n *Node) Local(id uint64, age time.Duration) (ring.Member, bool) {
-	t := n.snap.Load().Table
+func (fd *finder) Local(id uint64, age time.Duration) (ring.Member, bool) {
+	t := fd.snap.Load().Table
 	if t == nil {
 		return ring.Member{}, false
 	}
 	if t.HasArc && t.Arc.Contains(id) {
-		n.counters.owned.add(id)
+		fd.counters.owned.add(id)
 		return t.Self, true
 	}
-	if c := n.arcs.Find(id); c != nil && c.Holds(n.now(), age) {
-		n.counters.confirmed.add(id)
+	if c := fd.arcs.Find(id); c != nil && c.Holds(fd.now(), age) {
+		fd.counters.confirmed.add(id)
 		return c.Owner, true
 	}
 	return ring.Member{}, false
@@ -41,21 +38,21 @@ func (n *Node) Local(id uint64, age time.Duration) (ring.Member, bool) {
 
 // learn keeps what x answered about an identifier, asked at the time sent. What an
 // older member answers, or what is said of one, is never kept.
-func (n *Node) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
+func (fd *finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
 	owner := a.Owner
 	if a.Verdict == routing.Mine {
 		owner = x
 	}
-	if a.HasArc && !x.Older() && !owner.Older() && owner.ID != n.cfg.Self.ID {
+	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self {
 		at := sent - a.Age
-		n.arcs.Confirm(a.Arc, owner, routing.Word{By: x, At: at, Until: at + min(a.Lease, n.life())})
+		fd.arcs.Confirm(a.Arc, owner, routing.Word{By: x, At: at, Until: at + min(a.Lease, fd.life)})
 		select {
-		case n.learned <- struct{}{}:
+		case fd.learned <- struct{}{}:
 		default:
 		}
 	}
-	if c := n.arcs.Find(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
-		n.arcs.Drop(func(o ring.Member) bool { return o == x }) // it says no
+	if c := fd.arcs.Find(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
+		fd.arcs.Drop(func(o ring.Member) bool { return o == x }) // it says no
 	}
 }
 
@@ -72,7 +69,7 @@ func (n *Node) contradict(old, v *protocol.View) {
 	}
 	if h := v.Head(); !h.IsZero() && !h.Older() && v.Certain >= 0 {
 		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
-			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life()})
+			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life})
 	}
 	for _, x := range v.Succ {
 		n.arcs.Stands(x)
@@ -88,27 +85,27 @@ func (n *Node) contradict(old, v *protocol.View) {
 }
 
 // doubt ends the time of what a member is said to own.
-func (n *Node) doubt(x ring.Member) {
-	n.arcs.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
+func (fd *finder) doubt(x ring.Member) {
+	fd.arcs.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
 }
 
 // confirmArcs confirms the arcs that lookups use before their time is over.
-func (n *Node) confirmArcs() {
+func (fd *finder) confirmArcs() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	pause := max(n.life()/6, time.Millisecond)
+	pause := max(fd.life/6, time.Millisecond)
 	for {
 		select {
-		case <-n.learned:
+		case <-fd.learned:
 		case <-timer.C:
-		case <-n.ctx.Done():
+		case <-fd.ctx.Done():
 			timer.Stop()
 			return
 		}
-		due, live := n.arcs.Due(n.now(), maxConfirming)
+		due, live := fd.arcs.Due(fd.now(), maxConfirming)
 		for _, c := range due {
 			c.Asked()
-			n.board(c)
+			fd.board(c)
 		}
 		if live {
 			timer.Reset(pause)
@@ -125,8 +122,8 @@ type flight struct {
 
 // ownWord asks the owner of an arc about it. Those who want its word at the same
 // time share one request.
-func (n *Node) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
-	f := n.board(c)
+func (fd *finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
+	f := fd.board(c)
 	if f == nil {
 		return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
 	}
@@ -139,22 +136,22 @@ func (n *Node) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answe
 }
 
 // board returns the flight to the owner of the arc, nil if the node is closed.
-func (n *Node) board(c *routing.Confirmed) *flight {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
+func (fd *finder) board(c *routing.Confirmed) *flight {
+	fd.boarding.Lock()
+	defer fd.boarding.Unlock()
+	if fd.ended {
 		return nil
 	}
 	life := c.Owner.Life()
-	f := n.flights[life]
+	f := fd.flights[life]
 	if f == nil {
 		f = &flight{done: make(chan struct{})}
-		n.flights[life] = f
-		n.wg.Go(func() {
-			f.answer, f.err = n.route(n.ctx, c.Owner, routing.Query{ID: c.Arc.To})
-			n.mu.Lock()
-			delete(n.flights, life)
-			n.mu.Unlock()
+		fd.flights[life] = f
+		fd.wg.Go(func() {
+			f.answer, f.err = fd.route(fd.ctx, c.Owner, routing.Query{ID: c.Arc.To})
+			fd.boarding.Lock()
+			delete(fd.flights, life)
+			fd.boarding.Unlock()
 			close(f.done)
 		})
 	}

@@ -33,24 +33,13 @@ type Config struct {
 
 // Node is one member at run time. Its methods may be called concurrently.
 type Node struct {
-	cfg   Config
-	tr    transport.Transport
-	log   *slog.Logger
-	start time.Time // the machine's time counts from here
-	peers *peers
-
-	// ctx ends with the node's life; wg counts its goroutines.
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	finder
+	cfg     Config
+	log     *slog.Logger
 	timer   *time.Timer
 	onRange serial                   // calls of OnRange
 	journal serial                   // calls of the log handler
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
-
-	snap    atomic.Pointer[Snapshot]
-	arcs    *routing.Arcs
-	learned chan struct{} // there is news for confirmArcs
 
 	mu       sync.Mutex
 	machine  *protocol.Machine
@@ -63,12 +52,10 @@ type Node struct {
 	departed chan struct{} // closed when leftRing is set
 	leftRing bool
 	fingers  *routing.Fingers
-	flights  map[ring.Life]*flight // questions to believed owners
 	view     *protocol.View
 	changed  chan struct{} // closed when the next snapshot is there
 
-	loops    loopGuard
-	counters counters
+	loops loopGuard
 }
 
 // Snapshot is an immutable picture of a node.
@@ -92,20 +79,17 @@ func New(cfg Config, tr transport.Transport) *Node {
 	now := time.Now()
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
 	n := &Node{
-		cfg: cfg, tr: tr, start: now,
+		cfg:      cfg,
 		log:      cfg.Log.With(slog.String("member", cfg.Self.Name)),
-		peers:    newPeers(),
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
-		flights:  map[ring.Life]*flight{},
-		arcs:     routing.NewArcs(cfg.Self.ID, maxArcs),
-		learned:  make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 		onRange:  serial{most: 1},
 		journal:  serial{most: 1024, drain: true},
 	}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
+	n.lost = func(ev protocol.Lost) { n.step(ev) }
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
 	}, cfg.Seed)
@@ -126,8 +110,6 @@ func (n *Node) Snapshot() *Snapshot { return n.snap.Load() }
 
 // Addr is where the node's transport receives.
 func (n *Node) Addr() string { return n.tr.Addr() }
-
-func (n *Node) now() time.Duration { return time.Since(n.start) }
 
 // tick delivers the machine's wake-ups.
 func (n *Node) tick() {
@@ -207,7 +189,7 @@ func (n *Node) rebuild() {
 			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
 			Others: n.routes(v),
 			Bits:   n.cfg.Space.Bits, Full: n.cfg.Successors,
-			Certain: v.Certain, Lease: min(n.cfg.Interval, time.Second),
+			Certain: v.Certain, Lease: n.life,
 		})
 	}
 	next := make(chan struct{})
@@ -251,7 +233,7 @@ func (n *Node) broken(addr string) {
 	}
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.peers.suspect(x.Life(), n.now(), n.suspicion())
+			n.peers.suspect(x.Life(), n.now(), n.suspicion)
 			n.rebuild()
 			break
 		}
@@ -273,13 +255,10 @@ func (n *Node) Create() bool {
 
 // Reject notes that a member named as an owner did not serve.
 func (n *Node) Reject(x ring.Member) {
-	n.peers.reject(x.ID, x.Addr, n.now(), n.suspicion())
+	n.peers.reject(x.ID, x.Addr, n.now(), n.suspicion)
 	n.arcs.Drop(func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr })
 	n.step(protocol.Lost{Addr: x.Addr})
 }
-
-// suspicion is how long a member that did not answer is avoided by lookups.
-func (n *Node) suspicion() time.Duration { return max(time.Second, 2*n.cfg.Interval) }
 
 // Leave tells the neighbours, goes on answering until they do without this
 // member or ctx ends, and closes the node.
@@ -310,6 +289,5 @@ func (n *Node) Close() {
 	}
 	n.onRange.stop()
 	n.journal.stop()
-	n.tr.Close()
-	n.wg.Wait()
+	n.end()
 }

@@ -411,7 +411,7 @@ func TestRejectedOwnerIsNamedOnItsOwnWordOnly(t *testing.T) {
 			if err != nil || r.Owner != owner || len(r.Hops) == 0 || r.Hops[len(r.Hops)-1].Member != owner {
 				t.Fatalf("owner %v by %v, %v; want the word of %v", r.Owner, r.Hops, err, owner)
 			}
-			time.Sleep(n.suspicion() + time.Millisecond)
+			time.Sleep(n.suspicion + time.Millisecond)
 		}
 	})
 }

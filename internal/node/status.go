@@ -54,8 +54,8 @@ type Counters struct {
 }
 
 // Counters returns the totals so far.
-func (n *Node) Counters() Counters {
-	c := &n.counters
+func (fd *finder) Counters() Counters {
+	c := &fd.counters
 	out := Counters{
 		Owned: c.owned.load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
 		Served: c.served.Load() + c.servedRoutes.Load(), Timeouts: c.timeouts.Load(), Broken: c.broken.Load(),
@@ -68,8 +68,8 @@ func (n *Node) Counters() Counters {
 	return out
 }
 
-// Connections is how many outgoing connections the node's transport has.
-func (n *Node) Connections() int { return n.tr.Connections() }
+// Connections is how many outgoing connections the transport has.
+func (fd *finder) Connections() int { return fd.tr.Connections() }
 
 // logChange logs how a member's pointers changed, outside the lock.
 func (n *Node) logChange(old, now *protocol.View) {

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// finder is what finds owners: from memory, and by asking over a transport. A Node
+// is one, and so is a Client, which is no member.
+type finder struct {
+	tr       transport.Transport
+	space    ring.Space
+	settings ring.Settings
+	start    time.Time // time counts from here
+	// life is how long a word on an arc may answer lookups here at most, and
+	// suspicion how long a member that did not answer is avoided by them.
+	life, suspicion time.Duration
+
+	peers    *peers
+	arcs     *routing.Arcs
+	learned  chan struct{} // there is news for confirmArcs
+	counters counters
+	snap     atomic.Pointer[Snapshot]
+	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
+
+	// ctx ends with the finder's life; wg counts its goroutines.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	boarding sync.Mutex // guards all below
+	flights  map[ring.Life]*flight
+	ended    bool
+}
+
+// Bounds on the life and the suspicion of a finder.
+const (
+	maxLife      = time.Second
+	minSuspicion = time.Second
+)
+
+func (fd *finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
+	fd.tr, fd.space, fd.settings = tr, space, settings
+	fd.start = time.Now()
+	fd.life = min(interval, maxLife)
+	fd.suspicion = max(minSuspicion, 2*interval)
+	fd.peers = newPeers()
+	fd.arcs = routing.NewArcs(self, maxArcs)
+	fd.learned = make(chan struct{}, 1)
+	fd.flights = map[ring.Life]*flight{}
+	fd.ctx, fd.cancel = context.WithCancel(context.Background())
+}
+
+// end closes the transport and returns when every goroutine has ended.
+func (fd *finder) end() {
+	fd.boarding.Lock()
+	fd.ended = true
+	fd.boarding.Unlock()
+	fd.cancel()
+	fd.tr.Close()
+	fd.wg.Wait()
+}
+
+func (fd *finder) now() time.Duration { return time.Since(fd.start) }

@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// maintain sends one request of the ring's maintenance.
+func (fd *finder) maintain(env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
+	ctx, cancel := context.WithTimeout(fd.ctx, limit)
+	defer cancel()
+	fd.counters.asked[req.Kind].Add(1)
+	sent := time.Now()
+	reply, err := fd.tr.Maintain(ctx, env, req)
+	f := fd.checkFailure(failure(err))
+	fd.measure(env.To.Addr, time.Since(sent), f, limit == timeoutSlow)
+	return reply, f
+}
+
+// measure notes how long an answer took.
+func (fd *finder) measure(addr string, took time.Duration, f *protocol.Failure, slow bool) {
+	switch {
+	case f == nil && !slow:
+		fd.peers.observe(addr, took)
+	case f != nil && f.Kind == protocol.TimedOut:
+		fd.counters.timeouts.Add(1)
+	}
+}
+
+// heed notes for lookups whether a member answers.
+func (fd *finder) heed(life ring.Life, f *protocol.Failure) {
+	if f == nil {
+		fd.peers.clear(life)
+		return
+	}
+	switch f.Kind {
+	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
+		fd.peers.suspect(life, fd.now(), fd.suspicion)
+		fd.arcs.Doubt(func(owner ring.Member) bool { return owner.Life() == life })
+	}
+}
+
+// route asks a member for one step of a lookup.
+func (fd *finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, fd.peers.routeTimeout(to.Addr))
+	defer cancel()
+	fd.counters.routed.Add(1)
+	sent, at := time.Now(), fd.now()
+	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
+	f := fd.checkFailure(failure(err))
+	if f == nil {
+		f = fd.checkAnswer(&a)
+	}
+	fd.measure(to.Addr, time.Since(sent), f, false)
+	if f != nil && f.Kind == protocol.TimedOut {
+		fd.peers.late(to.Addr)
+	}
+	if to.Name != "" {
+		fd.heed(to.Life(), f)
+		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
+			lost := protocol.Lost{Addr: to.Addr, Gone: true}
+			if f.Kind == protocol.WrongMember {
+				lost.Who = to
+			}
+			if fd.lost != nil {
+				fd.lost(lost)
+			}
+		}
+	}
+	if f != nil {
+		return routing.Answer{}, f
+	}
+	fd.learn(at, to, q.ID, a)
+	return a, nil
+}
+
+// failure is the one error type of a transport, whatever err is.
+func failure(err error) *protocol.Failure {
+	if err == nil {
+		return nil
+	}
+	var f *protocol.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &protocol.Failure{Kind: protocol.Unreachable, Detail: err.Error()}
+}
+
+// checkFailure leaves out of a failure what cannot be: a member whose identifier
+// is not the hash of its name, and a giving up that was not on this side.
+func (fd *finder) checkFailure(f *protocol.Failure) *protocol.Failure {
+	if f == nil {
+		return nil
+	}
+	if f.Kind == protocol.Cancelled && fd.ctx.Err() == nil {
+		f = &protocol.Failure{Kind: protocol.Unreachable, Detail: f.Error()}
+	}
+	if !f.By.IsZero() && fd.space.Check(f.By) != nil {
+		c := *f
+		c.By = ring.Member{}
+		f = &c
+	}
+	return f
+}
+
+// checkReply finds what keeps a reply from being used: a member in it whose
+// identifier is not the hash of its name, say.
+func (fd *finder) checkReply(r *protocol.Reply) *protocol.Failure {
+	return fd.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other}, r.State.Succ, r.Closer)
+}
+
+func (fd *finder) checkAnswer(a *routing.Answer) *protocol.Failure {
+	return fd.check("answer", []ring.Member{a.Owner, a.By}, a.Closer)
+}
+
+// check refuses a message that names an impossible member.
+func (fd *finder) check(what string, lists ...[]ring.Member) *protocol.Failure {
+	for i, list := range lists {
+		for _, x := range list {
+			if i == 0 && x.IsZero() {
+				continue
+			}
+			if err := fd.space.Check(x); err != nil {
+				return &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
+			}
+		}
+	}
+	return nil
+}
