@@ -52,7 +52,7 @@ func (fd *finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.life = min(interval, maxLife)
 	fd.suspicion = max(minSuspicion, 2*interval)
 	fd.peers = newPeers()
-	fd.arcs = routing.NewArcs(self, maxArcs)
+	fd.arcs = routing.NewArcs(self, space.Bits, maxArcs)
 	fd.learned = make(chan struct{}, 1)
 	fd.flights = map[ring.Life]*flight{}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())

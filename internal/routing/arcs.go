@@ -2,6 +2,7 @@ package routing
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 // or its place is needed.
 type Arcs struct {
 	self  uint64
+	bits  uint
 	limit int
 
 	mu    sync.Mutex // of writers
@@ -28,6 +30,27 @@ type Arcs struct {
 type arcTable struct {
 	ends []uint64 // where the arcs end, ascending
 	arcs []*Confirmed
+	// The circle is cut into slices of 2^shift identifiers, two or more for each
+	// arc; first has the index of the first arc that ends in a slice or after it.
+	// Identifiers are hashes, so a slice holds the ends of few arcs.
+	shift uint
+	first []uint16
+}
+
+func newArcTable(arcs []*Confirmed, width uint) *arcTable {
+	slices := min(uint(bits.Len(uint(len(arcs))))+1, width)
+	t := &arcTable{arcs: arcs, ends: make([]uint64, len(arcs)), shift: width - slices, first: make([]uint16, 1<<slices+1)}
+	slice := 0
+	for i, c := range arcs {
+		t.ends[i] = c.Arc.To
+		for ; slice <= int(c.Arc.To>>t.shift); slice++ {
+			t.first[slice] = uint16(i)
+		}
+	}
+	for ; slice < len(t.first); slice++ {
+		t.first[slice] = uint16(len(arcs))
+	}
+	return t
 }
 
 // Confirmed is an arc and its owner. The arc and the owner never change.
@@ -55,9 +78,10 @@ func (c *Confirmed) Holds(now, age time.Duration) bool {
 	return now < w.Until && (age == 0 || now-w.At <= age)
 }
 
-// NewArcs returns no arcs, kept for the member at self, at most limit.
-func NewArcs(self uint64, limit int) *Arcs {
-	a := &Arcs{self: self, limit: limit}
+// NewArcs returns no arcs of a circle of 2^bits points, kept for the member at
+// self, at most limit, which is below 2^16.
+func NewArcs(self uint64, bits uint, limit int) *Arcs {
+	a := &Arcs{self: self, bits: bits, limit: limit}
 	a.table.Store(&arcTable{})
 	return a
 }
@@ -85,7 +109,8 @@ func (t *arcTable) find(id uint64) *Confirmed {
 
 // next is the index of the first arc that ends at id or clockwise after it.
 func (t *arcTable) next(id uint64) int {
-	lo, hi := 0, len(t.ends)
+	slice := id >> t.shift
+	lo, hi := int(t.first[slice]), int(t.first[slice+1])
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
 		if t.ends[mid] < id {
@@ -253,11 +278,7 @@ func (a *Arcs) store(arcs []*Confirmed) {
 		arcs = slices.Delete(arcs, i, i+1)
 	}
 	slices.SortFunc(arcs, func(x, y *Confirmed) int { return cmp.Compare(x.Arc.To, y.Arc.To) })
-	t := &arcTable{arcs: arcs, ends: make([]uint64, len(arcs))}
-	for i, c := range arcs {
-		t.ends[i] = c.Arc.To
-	}
-	a.table.Store(t)
+	a.table.Store(newArcTable(arcs, a.bits))
 }
 
 // victim chooses whose place is taken: the one confirmed longest ago of those that
@@ -265,7 +286,7 @@ func (a *Arcs) store(arcs []*Confirmed) {
 // so that what is kept for later spreads over the circle.
 func (a *Arcs) victim(arcs []*Confirmed) int {
 	var count [65]int
-	class := func(c *Confirmed) int { return ring.Space{Bits: 64}.Class(a.self, c.Owner.ID) }
+	class := func(c *Confirmed) int { return ring.Space{Bits: a.bits}.Class(a.self, c.Owner.ID) }
 	for _, c := range arcs {
 		if !c.used.Load() {
 			count[class(c)]++

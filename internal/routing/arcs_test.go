@@ -44,7 +44,7 @@ func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
 		{"the whole circle again", [][2]uint64{{50, 7}, {7, 50}, {7, 7}}, []time.Duration{1, 1, 2}, "(7 7]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a := NewArcs(0, 16)
+			a := NewArcs(0, 64, 16)
 			for i, arc := range tc.arcs {
 				a.Confirm(ring.Arc{After: arc[0], To: arc[1]}, at(arc[1]), word(tc.when[i]))
 			}
@@ -56,7 +56,7 @@ func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
 }
 
 func TestArcAnswersUntilItsTimeIsOver(t *testing.T) {
-	a := NewArcs(0, 16)
+	a := NewArcs(0, 64, 16)
 	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), Word{By: at(10), At: 5 * time.Second, Until: 6 * time.Second})
 	for _, id := range []uint64{91, 99, 0, 10} {
 		c := a.Find(id)
@@ -88,7 +88,7 @@ func TestArcAnswersUntilItsTimeIsOver(t *testing.T) {
 }
 
 func TestArcOfSomebodyElseThanItsEndIsNotKept(t *testing.T) {
-	a := NewArcs(0, 16)
+	a := NewArcs(0, 64, 16)
 	a.Confirm(ring.Arc{After: 0, To: 20}, at(10), word(1))
 	if a.Len() != 0 {
 		t.Error("kept")
@@ -96,7 +96,7 @@ func TestArcOfSomebodyElseThanItsEndIsNotKept(t *testing.T) {
 }
 
 func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
-	a := NewArcs(0, 16)
+	a := NewArcs(0, 64, 16)
 	for i := uint64(10); i <= 50; i += 10 {
 		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), word(0))
 	}
@@ -127,7 +127,7 @@ func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
 
 func TestArcsInUseAreDue(t *testing.T) {
 	const ms = time.Millisecond
-	a := NewArcs(0, 16)
+	a := NewArcs(0, 64, 16)
 	due := func(now time.Duration, wantDue int, wantLive bool) []*Confirmed {
 		t.Helper()
 		due, live := a.Due(now, 9)
@@ -154,7 +154,7 @@ func TestArcsInUseAreDue(t *testing.T) {
 	due(time.Second, 1, true) // the first is over, the second has come
 	due(2*time.Second, 0, false)
 
-	b := NewArcs(0, 16)
+	b := NewArcs(0, 64, 16)
 	b.Confirm(ring.Arc{After: 0, To: 10}, at(10), Word{By: at(0), Until: time.Second})
 	if due, live := b.Due(0, 9); len(due) != 0 || live {
 		t.Error("what the member itself vouches for needs nobody to be asked")
@@ -166,7 +166,7 @@ func TestArcsInUseAreDue(t *testing.T) {
 func TestArcsAtRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 200 {
-		a := NewArcs(rng.Uint64N(256), 1+rng.IntN(12))
+		a := NewArcs(rng.Uint64N(256), 8, 1+rng.IntN(12))
 		var now time.Duration
 		for range 60 {
 			now += time.Duration(rng.IntN(3)) * 100 * time.Millisecond
@@ -206,7 +206,7 @@ func TestArcsAtRandom(t *testing.T) {
 }
 
 func TestArcsEvictWhatNobodyWants(t *testing.T) {
-	a := NewArcs(0, 4)
+	a := NewArcs(0, 64, 4)
 	for i := uint64(10); i <= 40; i += 10 {
 		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), word(0))
 	}
@@ -221,7 +221,7 @@ func TestArcsEvictWhatNobodyWants(t *testing.T) {
 }
 
 func TestNearNamesOwnersBefore(t *testing.T) {
-	a := NewArcs(0, 16)
+	a := NewArcs(0, 64, 16)
 	if got := a.Near(5, 3); got != nil {
 		t.Errorf("%v", got)
 	}
@@ -237,7 +237,7 @@ func TestNearNamesOwnersBefore(t *testing.T) {
 }
 
 func TestArcsAreReadWhileTheyAreWritten(t *testing.T) {
-	a := NewArcs(0, 64)
+	a := NewArcs(0, 64, 64)
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
@@ -257,7 +257,7 @@ func TestArcsAreReadWhileTheyAreWritten(t *testing.T) {
 
 // BenchmarkFind is the search that a lookup from memory makes, in a table of 64.
 func BenchmarkFind(b *testing.B) {
-	a := NewArcs(0, 1024)
+	a := NewArcs(0, 64, 1024)
 	step := ^uint64(0)/64 + 1
 	for i := range uint64(64) {
 		a.Confirm(ring.Arc{After: i * step, To: (i + 1) * step}, at((i+1)*step), word(0))
