@@ -1,5 +1,7 @@
 package concord
 
+import "github.com/ollelogdahl/concord/internal/routing"
+
 // Status is the state of a member at one instant.
 type Status struct {
 	Self        Server `json:"self"`
@@ -30,12 +32,12 @@ type Status struct {
 	Counters    Counters `json:"counters"`
 }
 
-// Finger is a member and the exponents i, Low ≤ i ≤ High, for which it is
-// responsible for self + 2^i.
+// Finger is a member and the distances d, Low ≤ d ≤ High, of 2^i and of 3·2^(i−1),
+// for which it is responsible for self + d.
 type Finger struct {
 	Server Server `json:"server"`
-	Low    int    `json:"low"`
-	High   int    `json:"high"`
+	Low    uint64 `json:"low"`
+	High   uint64 `json:"high"`
 }
 
 // Counters are totals since Start.
@@ -83,7 +85,7 @@ func (c *Concord) Status() Status {
 	}
 	out.Successors = servers(v.Succ)
 	for _, f := range s.Fingers {
-		out.Fingers = append(out.Fingers, Finger{Server: server(f.Member), Low: f.Low, High: f.High})
+		out.Fingers = append(out.Fingers, Finger{Server: server(f.Member), Low: routing.Reach(f.Low), High: routing.Reach(f.High)})
 	}
 	out.Acquaintances = servers(v.Known)
 	out.Silent, out.Pending = v.Silent, v.Pending

@@ -38,10 +38,14 @@ type finder struct {
 	boarding sync.Mutex // guards all below
 	flights  map[ring.Life]*flight
 	ended    bool
+	idle     int // connections kept that nobody uses
+	owners   int // and those besides, for as many owners of arcs that hold
 }
 
-// Bounds on the life and the suspicion of a finder.
+// Bounds on the life and the suspicion of a finder, and how many connections it
+// keeps before it knows how large the ring is.
 const (
+	initialIdle  = 16
 	maxLife      = time.Second
 	minSuspicion = time.Second
 )
@@ -54,6 +58,7 @@ func (fd *finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.peers = newPeers()
 	fd.arcs = routing.NewArcs(self, space.Bits, maxArcs)
 	fd.learned = make(chan struct{}, 1)
+	fd.idle = initialIdle
 	fd.flights = map[ring.Life]*flight{}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
 }

@@ -9,48 +9,125 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// fingerRounds is in how many rounds every finger is looked up once. A member
-// that joins is a finger of all who need it after at most so many and one.
-const fingerRounds = 3
+// fingerRounds is in how many rounds one finger is looked up when nothing has
+// happened. That is only the safety net, and so costs the same in a ring of any
+// size: who joins tells those whose finger it becomes, and a finger to which the
+// connection breaks is looked up at once.
+const fingerRounds = 4
 
 // fingerPatience is for how many rounds a member that has joined waits for its
 // neighbours to settle before it looks its fingers up for the first time: while
 // many join at once, what is found is wrong a moment later.
 const fingerPatience = 3
 
+// maxFollowers bounds how many members are told of a joiner for one start.
+const maxFollowers = 4
+
 // tendFingers looks the fingers up: all of them when the member has joined and
-// its neighbours have settled, a part in every round from then on.
+// its neighbours have settled, one in every few rounds from then on, and those
+// that may be gone.
 func (n *Node) tendFingers() {
 	timer := time.NewTimer(n.cfg.Interval)
 	defer timer.Stop()
 	var version uint64
+	joined := false
 	for waited := 0; ; {
 		select {
 		case <-timer.C:
+		case <-n.strayed:
+			if joined {
+				n.tendFinger()
+			}
+			continue
 		case <-n.ctx.Done():
 			return
 		}
-		all := false
-		if snap := n.Snapshot(); waited <= fingerPatience && snap.Table != nil {
-			settled := snap.View.Version == version
-			version = snap.View.Version
-			if waited++; !settled && waited < fingerPatience {
-				timer.Reset(n.cfg.Interval)
-				continue
-			}
-			all, waited = true, fingerPatience+1
+		timer.Reset(n.cfg.Interval)
+		snap := n.Snapshot()
+		if snap.Table == nil {
+			continue
 		}
-		n.mu.Lock()
-		steps := (len(n.fingers.Distinct()) + fingerRounds) / fingerRounds
-		n.mu.Unlock()
-		for all || steps > 0 {
-			steps--
-			if !n.tendFinger() {
+		waited++
+		if joined {
+			if waited%fingerRounds == 0 {
+				n.tendFinger()
+			}
+			continue
+		}
+		settled := snap.View.Version == version
+		version = snap.View.Version
+		if !settled && waited < fingerPatience {
+			continue
+		}
+		joined = true
+		for n.tendFinger() {
+		}
+		n.announce()
+	}
+}
+
+// announce tells those members of this one whose finger it has become by joining.
+func (n *Node) announce() {
+	v := n.Snapshot().View
+	if !v.HasArc || v.Arc.Whole() {
+		return
+	}
+	for i := routing.Starts(n.cfg.Space.Bits) - 1; i >= 0; i-- {
+		if routing.Reach(i) < n.cfg.Space.Distance(v.Arc.After, v.Arc.To) {
+			return // those so near have this member in their successor lists
+		}
+		at := routing.Followers(i, v.Arc, n.cfg.Space)
+		for id, told := n.cfg.Space.Add(at.After, 1), 0; told < maxFollowers; told++ {
+			ctx, cancel := context.WithTimeout(n.ctx, timeoutCeil)
+			r, err := n.lookup(ctx, id, routing.Options{}, false)
+			cancel()
+			if err != nil || !at.Contains(r.Owner.ID) || r.Owner.ID == v.Self.ID || r.Owner.Older() {
+				break
+			}
+			n.tellOf(r.Owner)
+			id = n.cfg.Space.Add(r.Owner.ID, 1)
+			if !at.Contains(id) {
 				break
 			}
 		}
-		timer.Reset(n.cfg.Interval)
 	}
+}
+
+// tellOf tells x of this member.
+func (n *Node) tellOf(x ring.Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.tell(protocol.Tell{To: x, Request: protocol.Request{Kind: protocol.Introduce, Subject: n.machine.Self()}})
+	}
+}
+
+// offer makes a member that tells of itself a finger, if it is one.
+func (n *Node) offer(x ring.Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed && n.fingers.Offer(x) {
+		n.rebuild()
+	}
+}
+
+// stray has the finger at an address looked up again. Callers hold mu.
+func (n *Node) stray(addr string) {
+	if n.fingers.Distrust(addr) {
+		select {
+		case n.strayed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// covered is the arc that the successor list knows better than any finger.
+func (n *Node) covered(v *protocol.View) ring.Arc {
+	covered := ring.Arc{After: v.Self.ID, To: v.Self.ID}
+	if k := len(v.Succ); k == n.cfg.Successors {
+		covered.To = v.Succ[k-1].ID
+	}
+	return covered
 }
 
 // tendFinger looks up the next finger. It reports false at the end of a round
@@ -60,10 +137,7 @@ func (n *Node) tendFinger() bool {
 	if snap.Table == nil || n.ctx.Err() != nil {
 		return false
 	}
-	covered := ring.Arc{After: snap.View.Self.ID, To: snap.View.Self.ID}
-	if k := len(snap.View.Succ); k == n.cfg.Successors {
-		covered.To = snap.View.Succ[k-1].ID
-	}
+	covered := n.covered(snap.View)
 	n.mu.Lock()
 	had := len(n.fingers.Distinct())
 	i, believed, ok := n.fingers.Next(covered)
@@ -86,7 +160,7 @@ func (n *Node) tendFinger() bool {
 	}
 	n.counters.fingers.Add(1)
 	n.rebuild()
-	n.tr.Limit(n.idleConnections())
+	n.keep(n.idleConnections())
 	return true
 }
 

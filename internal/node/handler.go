@@ -54,6 +54,9 @@ func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req prot
 	if f := n.check("request", []ring.Member{env.From, req.Subject, req.Pred}, req.Succ); f != nil {
 		return protocol.Reply{}, f
 	}
+	if req.Kind == protocol.Introduce && req.Subject == env.From {
+		n.offer(env.From)
+	}
 	ch := make(chan protocol.Respond, 1)
 	n.mu.Lock()
 	if n.closed || len(n.waiting) >= maxWaiting {

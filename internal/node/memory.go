@@ -38,17 +38,28 @@ func (fd *finder) Local(id uint64, age time.Duration) (ring.Member, bool) {
 
 // learn keeps what x answered about an identifier, asked at the time sent. What an
 // older member answers, or what is said of one, is never kept.
+//
+// Only the owner's own word answers lookups from then on, since then there is a
+// connection to it: if it ends, the owner may have, and the arc is doubted at once.
+// Its predecessor's word is a hint whom to ask.
 func (fd *finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
 	owner := a.Owner
 	if a.Verdict == routing.Mine {
 		owner = x
 	}
 	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self {
-		at := sent - a.Age
-		fd.arcs.Confirm(a.Arc, owner, routing.Word{By: x, At: at, Until: at + min(a.Lease, fd.life)})
-		select {
-		case fd.learned <- struct{}{}:
-		default:
+		w := routing.Word{By: x, At: sent - a.Age}
+		w.Until = w.At
+		if x == owner {
+			w.Until += min(a.Lease, fd.life)
+		}
+		fd.arcs.Confirm(a.Arc, owner, w)
+		if x == owner {
+			fd.connect(fd.arcs.Len())
+			select {
+			case fd.learned <- struct{}{}:
+			default:
+			}
 		}
 	}
 	if c := fd.arcs.Find(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
@@ -109,7 +120,28 @@ func (fd *finder) confirmArcs() {
 		}
 		if live {
 			timer.Reset(pause)
+		} else {
+			fd.connect(0)
 		}
+	}
+}
+
+// keep sets how many connections are kept that nobody uses.
+func (fd *finder) keep(idle int) {
+	fd.boarding.Lock()
+	defer fd.boarding.Unlock()
+	fd.idle = idle
+	fd.tr.Limit(fd.idle + fd.owners)
+}
+
+// connect has one more connection kept for every owner whose word is relied on.
+// Zero: for none. Else it never makes them fewer.
+func (fd *finder) connect(owners int) {
+	fd.boarding.Lock()
+	defer fd.boarding.Unlock()
+	if owners > fd.owners || owners == 0 && fd.owners > 0 {
+		fd.owners = owners
+		fd.tr.Limit(fd.idle + fd.owners)
 	}
 }
 

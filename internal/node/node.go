@@ -52,6 +52,7 @@ type Node struct {
 	departed chan struct{} // closed when leftRing is set
 	leftRing bool
 	fingers  *routing.Fingers
+	strayed  chan struct{} // a finger may be gone
 	view     *protocol.View
 	changed  chan struct{} // closed when the next snapshot is there
 
@@ -84,12 +85,20 @@ func New(cfg Config, tr transport.Transport) *Node {
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
+		strayed:  make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 		onRange:  serial{most: 1},
 		journal:  serial{most: 1024, drain: true},
 	}
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
-	n.lost = func(ev protocol.Lost) { n.step(ev) }
+	n.lost = func(ev protocol.Lost) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !n.closed {
+			n.stray(ev.Addr)
+			n.stepLocked(ev)
+		}
+	}
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
 	}, cfg.Seed)
@@ -238,6 +247,7 @@ func (n *Node) broken(addr string) {
 			break
 		}
 	}
+	n.stray(addr)
 	n.stepLocked(protocol.Lost{Addr: addr})
 }
 

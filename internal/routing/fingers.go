@@ -6,19 +6,19 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Fingers are a member's routes for distance: the owners of self + 2^i. Most
-// of the 64 starts have the same few owners, so only the distinct ones are
-// kept, each with the exponents that it covers, and only those are asked again.
-// Not safe for concurrent use.
+// Fingers are a member's routes for distance: the owners of self + 2^i and of
+// self + 3·2^(i−1), two for each doubling of the distance (Chord has one; the
+// second saves every third hop). Most of the 128 starts have the same few owners, so
+// only the distinct ones are kept, each with the starts that it covers, and only
+// those are asked again. Not safe for concurrent use.
 type Fingers struct {
-	self uint64
-	bits int
-	list []Finger // from the farthest to the nearest
-	next int      // the exponent to be looked up next
+	self  uint64
+	space ring.Space
+	list  []Finger // from the farthest to the nearest
+	next  int      // the start to be looked up next
 }
 
-// Finger is a member and the exponents i, Low ≤ i ≤ High, for which it owns
-// self + 2^i.
+// Finger is a member and the starts i, Low ≤ i ≤ High, that it owns.
 type Finger struct {
 	Member    ring.Member
 	Low, High int
@@ -26,34 +26,50 @@ type Finger struct {
 
 // NewFingers returns the fingers of a member that knows none yet.
 func NewFingers(self uint64, bits uint) *Fingers {
-	return &Fingers{self: self, bits: int(bits), next: int(bits) - 1}
+	f := &Fingers{self: self, space: ring.Space{Bits: bits}}
+	f.next = f.last()
+	return f
 }
 
-// Start is the point that exponent i is about.
-func (f *Fingers) Start(i int) uint64 {
-	return ring.Space{Bits: uint(f.bits)}.Add(f.self, 1<<i)
+// last is the start that is farthest away.
+func (f *Fingers) last() int { return 2*int(f.space.Bits) - 1 }
+
+// Reach is how far away start i is: 2^(i/2) for an even i, and half of that more
+// for an odd one.
+func Reach(i int) uint64 {
+	d := uint64(1) << (i / 2)
+	if i%2 == 1 {
+		d += d / 2
+	}
+	return d
 }
 
-// Next says which exponent is to be looked up next and who was its owner, zero
-// if unknown. At the end of a round over all exponents outside the arc covered
-// it says false, and begins again.
-func (f *Fingers) Next(covered ring.Arc) (exponent int, believed ring.Member, ok bool) {
+// Start is the point that start i is about.
+func (f *Fingers) Start(i int) uint64 { return f.space.Add(f.self, Reach(i)) }
+
+// Next says which start is to be looked up next and who was its owner, zero if
+// unknown. At the end of a round over all starts outside the arc covered it says
+// false, and begins again.
+func (f *Fingers) Next(covered ring.Arc) (start int, believed ring.Member, ok bool) {
 	if f.next < 0 || covered.Whole() || covered.Contains(f.Start(f.next)) {
 		// The successor list knows the rest better.
-		f.list = slices.DeleteFunc(f.list, func(e Finger) bool { return e.High <= f.next })
-		f.next = f.bits - 1
+		f.put(0, f.next, ring.Member{})
+		f.next = f.last()
 		return 0, ring.Member{}, false
 	}
-	for _, e := range f.list {
-		if e.Low <= f.next && f.next <= e.High {
-			believed = e.Member
-		}
+	if i := f.covers(f.next); i >= 0 {
+		believed = f.list[i].Member
 	}
 	return f.next, believed, true
 }
 
-// Set notes the owner of exponent i and the arc that is certain to be its.
-// The zero Member notes that nobody was found.
+// covers is the index of the finger that covers a start, -1 if none does.
+func (f *Fingers) covers(start int) int {
+	return slices.IndexFunc(f.list, func(e Finger) bool { return e.Low <= start && start <= e.High })
+}
+
+// Set notes the owner of start i and the arc that is certain to be its. The zero
+// Member notes that nobody was found.
 func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
 	low := i
 	if !owner.IsZero() {
@@ -61,32 +77,73 @@ func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
 			low--
 		}
 	}
+	f.put(low, i, owner)
+	f.next = low - 1
+}
+
+// put makes owner the one of the starts from low to high.
+func (f *Fingers) put(low, high int, owner ring.Member) {
 	at := 0
-	kept := f.list[:0:0]
+	kept := make([]Finger, 0, len(f.list)+2)
 	for _, e := range f.list {
-		if e.High > i && e.Low <= i { // what lies above i stays
-			e.Low = i + 1
+		if e.High > high { // what lies above stays
+			above := e
+			above.Low = max(e.Low, high+1)
+			kept = append(kept, above)
+			at = len(kept)
 		}
-		if e.Low < low && e.High >= low { // what lies below low stays
-			e.High = low - 1
-		}
-		if e.Low > i {
-			at = len(kept) + 1
-		}
-		if e.Low > i || e.High < low {
-			kept = append(kept, e)
+		if e.Low < low { // and what lies below
+			below := e
+			below.High = min(e.High, low-1)
+			kept = append(kept, below)
 		}
 	}
 	if !owner.IsZero() && owner.ID != f.self {
 		if at > 0 && kept[at-1].Member == owner {
 			kept[at-1].Low = low
 		} else {
-			kept = slices.Insert(kept, at, Finger{Member: owner, Low: low, High: i})
+			kept = slices.Insert(kept, at, Finger{Member: owner, Low: low, High: high})
 		}
 	}
 	f.list = kept
-	f.next = low - 1
 }
+
+// Offer makes x, which has just joined, the finger of the starts that it is the
+// first member after. It reports whether there are any.
+func (f *Fingers) Offer(x ring.Member) bool {
+	d := f.space.Distance(f.self, x.ID)
+	high := f.last()
+	for high >= 0 && Reach(high) > d {
+		high--
+	}
+	i := f.covers(high)
+	if i < 0 || f.space.Distance(f.self, f.list[i].Member.ID) <= d {
+		return false
+	}
+	f.put(f.list[i].Low, high, x)
+	return true
+}
+
+// Distrust has the starts of a member that may be gone looked up next. It reports
+// whether there are any.
+func (f *Fingers) Distrust(addr string) bool {
+	i := slices.IndexFunc(f.list, func(e Finger) bool { return e.Member.Addr == addr })
+	if i < 0 {
+		return false
+	}
+	f.next = f.list[i].High
+	return true
+}
+
+// Followers is where the members stand whose start i is in the arc, which is its
+// owner's: they need to know of a member that has just come to own it.
+func Followers(i int, arc ring.Arc, space ring.Space) ring.Arc {
+	d := Reach(i)
+	return ring.Arc{After: space.Add(arc.After, -d), To: space.Add(arc.To, -d)}
+}
+
+// Starts is how many starts there are on a circle of that many bits.
+func Starts(bits uint) int { return 2 * int(bits) }
 
 // Distinct lists the fingers, the farthest first. The slice is never modified.
 func (f *Fingers) Distinct() []Finger { return f.list }

@@ -291,10 +291,10 @@ func TestFingersKeepDistinctMembersOnly(t *testing.T) {
 			if looked != len(list) {
 				t.Fatalf("round %d: looked up %d points for %d fingers", round, looked, len(list))
 			}
-			if len(list) > 10 {
+			if len(list) > 18 {
 				t.Errorf("%d fingers in a ring of 256", len(list))
 			}
-			last := 64
+			last := 128
 			for i, e := range list {
 				if e.High != last-1 || e.Low > e.High {
 					t.Fatalf("finger %d covers %d to %d after %d", i, e.Low, e.High, last)
@@ -316,10 +316,75 @@ func TestFingersKeepDistinctMembersOnly(t *testing.T) {
 func TestFingerLostIsForgotten(t *testing.T) {
 	f := NewFingers(0, 8)
 	a, b := ring.Member{ID: 130, Name: "a"}, ring.Member{ID: 70, Name: "b"}
-	f.Set(7, a, ring.Arc{After: 100, To: 130})
-	f.Set(6, b, ring.Arc{After: 60, To: 70})
-	f.Set(7, ring.Member{}, ring.Arc{})
+	f.Set(14, a, ring.Arc{After: 100, To: 130})
+	f.Set(12, b, ring.Arc{After: 60, To: 70})
+	f.Set(14, ring.Member{}, ring.Arc{})
 	if got := f.Members(); len(got) != 1 || got[0] != b {
 		t.Errorf("fingers %v, want only %v", got, b)
+	}
+}
+
+// A member that joins becomes the finger of exactly those whose starts it comes to
+// own, and those stand where Followers says.
+func TestFingersOfAJoiner(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	w := settle(rng, 200, 3, 0)
+	x := w.members[77]
+	before := &world{members: slices.Delete(slices.Clone(w.members), 77, 78)}
+	arc := ring.Arc{After: w.members[76].ID, To: x.ID}
+	offered := 0
+	for i, m := range before.members {
+		covered := ring.Arc{After: m.ID, To: before.members[(i+3)%199].ID}
+		f := NewFingers(m.ID, 64)
+		for {
+			e, _, ok := f.Next(covered)
+			if !ok {
+				break
+			}
+			o := before.owner(f.Start(e))
+			f.Set(e, o, ring.Arc{After: f.Start(e) - 1, To: o.ID})
+		}
+		follows := false
+		for _, e := range f.Distinct() {
+			for k := e.Low; k <= e.High; k++ {
+				is := Followers(k, arc, ring.Space{Bits: 64}).Contains(m.ID)
+				if is != (w.owner(f.Start(k)) == x) {
+					t.Fatalf("start %d of %v: follows %v", k, m, is)
+				}
+				follows = follows || is
+			}
+		}
+		if f.Offer(x) != follows {
+			t.Fatalf("%v: offered %v, follows %v", m, !follows, follows)
+		}
+		if follows {
+			offered++
+		}
+		for _, e := range f.Distinct() {
+			for k := e.Low; k <= e.High; k++ {
+				if want := w.owner(f.Start(k)); e.Member != want {
+					t.Fatalf("start %d of %v is %v, want %v", k, m, e.Member, want)
+				}
+			}
+		}
+	}
+	if offered == 0 {
+		t.Error("nobody's finger")
+	}
+}
+
+func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
+	f := NewFingers(0, 8)
+	a, b := ring.Member{ID: 130, Name: "a", Addr: "a:1"}, ring.Member{ID: 70, Name: "b", Addr: "b:1"}
+	f.Set(14, a, ring.Arc{After: 100, To: 130})
+	f.Set(12, b, ring.Arc{After: 60, To: 70})
+	if f.Distrust("c:1") {
+		t.Error("a member that is no finger")
+	}
+	if !f.Distrust("a:1") {
+		t.Error("not found")
+	}
+	if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != 14 || x != a || !ok {
+		t.Errorf("next is %d, %v, %v", i, x, ok)
 	}
 }
