@@ -74,7 +74,7 @@ func (fd *finder) outside() error {
 		return ErrClosed
 	case fd.snap.Load().View.Phase == protocol.Superseded:
 		return ErrSuperseded
-	case n.Snapshot().View.Isolated:
+	case fd.snap.Load().View.Isolated:
 		return ErrIsolated
 	}
 	return ErrNotInRing

@@ -321,7 +321,7 @@ func (m *Machine) notified(r Reply) {
 			m.kick()
 		}
 	case NameTaken, Outdated:
-		m.meetRival(r.Refusal.Other)
+		m.meetRival(r.Refusal.Other, true)
 	}
 }
 
@@ -378,7 +378,7 @@ func (m *Machine) introduced(y, by ring.Member, token uint64) {
 	}
 	if y.ID == m.self.ID {
 		if y != m.self {
-			m.meetRival(y)
+			m.meetRival(y, false)
 		}
 		m.respond(token, Refusal{})
 		return

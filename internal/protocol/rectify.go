@@ -19,6 +19,7 @@ type rectification struct {
 	asked   ring.Member
 	gone    ring.Member // a predecessor found dead meanwhile
 	rival   bool        // not a notification: does a later life of this member exist?
+	refused bool        // rival: others refuse this member for it
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
 	steps   int
@@ -278,14 +279,15 @@ func (m *Machine) endRectification(i int, refusal Refusal) {
 // later.
 func (m *Machine) noticeRival(x ring.Member) {
 	if x.Supersedes(m.self) {
-		m.meetRival(x)
+		m.meetRival(x, false)
 	}
 }
 
 // meetRival asks a later life of this member's name whether it is one: two of
 // one name can meet after a merge, or when one that hung wakes. The earlier
-// yields. One that may not have heard of this life is told.
-func (m *Machine) meetRival(x ring.Member) {
+// yields. One that may not have heard of this life is told. Refused says that a
+// member refuses this one for the other.
+func (m *Machine) meetRival(x ring.Member, refused bool) {
 	later := x.Supersedes(m.self)
 	if m.phase != Joined || !later && (x.Name != m.self.Name || !m.self.Supersedes(x)) {
 		return
@@ -303,15 +305,14 @@ func (m *Machine) meetRival(x ring.Member) {
 		m.tell(x, Request{Kind: Introduce, Subject: m.self})
 		return
 	}
-	r := rectification{n: x, rival: true, asked: x}
+	r := rectification{n: x, rival: true, refused: refused, asked: x}
 	r.call = m.ask(x, Request{Kind: AskRing}, 0, false)
 	m.rects = append(slices.Clip(m.rects), r)
 }
 
 // outgrow makes this member a later life than its own past: one at its own
-// address, or one that is gone. The clock went back between the two, and those
-// who were asked in the join had forgotten it. Those who remember it would
-// refuse this member for ever.
+// address, or one that is gone and that others still refuse it for. The clock went
+// back between the two, and those who were asked in the join had forgotten it.
 func (m *Machine) outgrow(past ring.Member) {
 	m.self.Incarnation = past.Incarnation + 1
 	m.version++
@@ -320,9 +321,9 @@ func (m *Machine) outgrow(past ring.Member) {
 }
 
 func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
-	rival := m.rects[i].n
+	rival, refused := m.rects[i].n, m.rects[i].refused
 	m.endRectification(i, Refusal{})
-	if f != nil && f.Kind == Refused && m.phase == Joined && rival.Name == m.self.Name && rival.Supersedes(m.self) {
+	if f != nil && f.Kind == Refused && refused && m.phase == Joined && rival.Name == m.self.Name && rival.Supersedes(m.self) {
 		m.outgrow(rival)
 		return
 	}
