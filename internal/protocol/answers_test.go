@@ -112,3 +112,45 @@ func TestTheDeadAreNotVouchedForByOthers(t *testing.T) {
 		t.Errorf("%+v: a third member's placement counts as a sign of life", a)
 	}
 }
+
+// A joiner's successor dies before it could be notified. What the member before
+// has said of the members behind it is old by then: it is asked again, or the
+// joiner would skip whoever has joined there since. (The model checker's trace
+// of five members: two join into one gap, the successor of both fails, and the
+// second skips the first, so that two principals are left of three.)
+func TestJoinerWhoseSuccessorDiedLooksAgain(t *testing.T) {
+	before, self := named(100, "c", 1), named(200, "d", 1)
+	between, dead, far := named(300, "e", 1), named(400, "a", 1), named(500, "b", 1)
+	m := New(self, Config{Bits: 64, Successors: 2, Interval: time.Second}, 1)
+	var open Ask
+	step := func(ev Event) {
+		open = Ask{}
+		for _, e := range m.Step(0, ev) {
+			if q, ok := e.(Ask); ok {
+				open = q
+			}
+		}
+	}
+	expect := func(kind RequestKind, to ring.Member) {
+		t.Helper()
+		if open.Request.Kind != kind || open.To.Addr != to.Addr {
+			t.Fatalf("asks %s for %s, want %s of %s", open.To.Addr, open.Request.Kind, kind, to.Name)
+		}
+	}
+	listing := func(list ...ring.Member) Answer {
+		return Answer{Call: open.Call, Reply: Reply{Verdict: Taken, State: State{Self: before, Phase: Joined, Succ: list}}}
+	}
+
+	step(Join{Via: []string{before.Addr}})
+	expect(Seek, before)
+	step(listing(dead, far))
+	expect(Notify, dead)
+	step(Answer{Call: open.Call, Failure: &Failure{Kind: Refused}})
+	expect(Seek, before)
+	step(listing(between, dead))
+	expect(Notify, between)
+	step(Answer{Call: open.Call, Failure: &Failure{Kind: Refused}})
+	expect(Seek, before)
+	step(listing(between, dead, far)) // it has not noticed yet
+	expect(Notify, far)
+}

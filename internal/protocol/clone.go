@@ -1,6 +1,10 @@
 package protocol
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
 
 // Clone returns a machine that goes on as m would and shares nothing with it
 // that either changes.
@@ -8,7 +12,7 @@ func (m *Machine) Clone() *Machine {
 	c := *m
 	c.acq = slices.Clone(m.acq)
 	c.rects = slices.Clone(m.rects)
-	c.join.after = slices.Clone(m.join.after)
+	c.join.after = slices.Clone(m.join.after) // changed in place, as the causes
 	c.join.causes = slices.Clone(m.join.causes)
 	c.look.others = slices.Clone(m.look.others)
 	c.out, c.last = nil, nil
@@ -17,12 +21,22 @@ func (m *Machine) Clone() *Machine {
 }
 
 // CloneForgetful returns a machine that goes on as m would with another
-// configuration and a memory in which there is nothing yet: no acquaintance, no
-// address. The model checker gives a memory so to a machine that had none.
+// configuration and the least memory: no address, and no acquaintance but those
+// that open operations name, whom a machine with a memory would have there. The
+// model checker gives a memory so to a machine that had none.
 func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	c := m.Clone()
 	c.cfg = cfg.withDefaults()
-	c.acq, c.seeds = nil, nil
+	c.acq, c.seeds, c.probe = nil, nil, probing{}
 	c.round, c.checks, c.budget, c.rivalry, c.nudged = 0, 0, 0, 0, 0
+	dirty := c.dirty
+	for _, r := range c.rects {
+		c.hearsay(r.n)
+		c.hearsay(r.asked)
+	}
+	for _, x := range slices.Concat([]ring.Member{c.approach.asked, c.join.asked, c.join.before}, c.approach.rest, c.join.rest, c.join.after) {
+		c.hearsay(x)
+	}
+	c.dirty = dirty
 	return c
 }

@@ -136,7 +136,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	for i := range m.rects {
 		r := &m.rects[i]
 		b = append(b, e.Member(r.n), e.Token(r.token), byte(r.attempt), e.Member(r.asked), e.Member(r.gone))
-		flags(r.joining, r.rival, r.left, r.met, r.call == 0)
+		flags(r.joining, r.rival, r.left, r.met, r.call == 0, r.refused)
 	}
 	if op := &m.placing; op.open {
 		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked), byte(op.attempt))
@@ -152,6 +152,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		list(j.rest)
 		list(j.after)
 		list(j.tried)
+		list(j.failed)
 	}
 	if l := &m.look; m.phase == Looking {
 		b = append(b, byte(min(l.round, l.patience, 255)), byte(min(l.named, lookStalled*l.patience, 255)), byte(len(l.others)))
@@ -163,7 +164,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 			flags(o.given, o.own, o.met, o.enters, o.call != 0)
 		}
 	}
-	if p := &m.probe; p.wait > 0 {
+	if p := &m.probe; p.wait > 0 && m.cfg.Recall == nil {
 		ahead(p.next)
 		b = append(b, byte(min(p.wait, 255)))
 	}

@@ -24,6 +24,7 @@ type joining struct {
 	before   ring.Member   // the member before, which knows of us no more than that
 	after    []ring.Member // candidates for the successor, nearest first
 	tried    []ring.Member // successors that named a nearer predecessor, or failed
+	failed   []ring.Member // those that could not be notified
 	nearer   ring.Member   // the one named last
 	rival    ring.Member   // the member that has our identifier
 	causes   []JoinCause
@@ -50,6 +51,7 @@ func (m *Machine) startJoin(ev Join) {
 	m.phase = Joining
 	m.seeds = slices.Clone(ev.Via)
 	m.join = joining{open: true, via: m.seeds, patience: ev.Attempt}
+	m.probeSeldom()
 	m.dirty = true
 	m.joinVia()
 }
@@ -259,7 +261,9 @@ func (m *Machine) outlive(past ring.Member) {
 // joinAfter turns to the nearest candidate for the successor.
 func (m *Machine) joinAfter() {
 	j := &m.join
-	j.after = slices.DeleteFunc(j.after, func(x ring.Member) bool { return x.ID == m.self.ID })
+	j.after = slices.DeleteFunc(j.after, func(x ring.Member) bool {
+		return x.ID == m.self.ID || slices.Contains(j.failed, x)
+	})
 	if len(j.after) == 0 {
 		m.joinVia()
 		return
@@ -318,7 +322,7 @@ func (m *Machine) joinNotified(a Answer) {
 			m.joinFailed() // it is on its way in: come back when it is there
 			return
 		}
-		m.joinAfter()
+		m.seekAgain(s)
 		return
 	}
 	st, refusal := a.Reply.State, a.Reply.Refusal
@@ -342,11 +346,21 @@ func (m *Machine) joinNotified(a Answer) {
 		m.joinAfter()
 	case NotInRing:
 		m.joinCause(JoinCause{At: s, Refusal: refusal})
-		m.joinAfter()
+		m.seekAgain(s)
 	default:
 		m.joinCause(JoinCause{At: s, Refusal: refusal})
 		m.joinFailed()
 	}
+}
+
+// seekAgain asks the member before once more after s could not be notified. What
+// it has said is as old as the search: whoever joined behind s since then is
+// not in its list of that time, and the next entry of that would be skipped to.
+func (m *Machine) seekAgain(s ring.Member) {
+	j := &m.join
+	j.failed = append(slices.Clip(j.failed), s)
+	j.nearer = ring.Member{}
+	m.seek(j.before)
 }
 
 // enter makes this member one of the ring, with s for its successor.
