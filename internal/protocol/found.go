@@ -313,8 +313,7 @@ func (m *Machine) joinFrom(addr string) {
 	m.phase = Joining
 	m.dirty = true
 	m.join = joining{open: true, via: []string{addr}}
-	pace := uint64(probePace * m.cfg.CheckEvery)
-	m.probe = probing{next: m.round + m.rng.Uint64()%pace, wait: pace}
+	m.probeSeldom()
 	m.joinVia()
 }
 
@@ -339,9 +338,10 @@ func (m *Machine) lookCauses() []JoinCause {
 	return out
 }
 
-// probing is how rings meet that were founded because neither founder heard of
-// the other. Whoever has looked for a ring goes on asking at its addresses: a
-// founder soon at first, then less and less, the others as rarely at once.
+// probing is how rings meet of which nobody remembers a member of the other: two
+// founders have not heard of each other, or whoever was at an address has
+// founded a ring anew. Members go on asking at their addresses: a founder soon
+// at first, then less and less, the others as rarely at once.
 type probing struct {
 	next uint64 // the round in which an address is to be asked
 	wait uint64 // rounds to the one after it; 0: nobody is asked
@@ -350,6 +350,14 @@ type probing struct {
 // probePace is how many times CheckEvery rounds are between two probes in the
 // end: one check in four goes to another ring anyway.
 const probePace = 4
+
+// probeSeldom has an address asked from time to time.
+func (m *Machine) probeSeldom() {
+	if m.cfg.Recall == nil {
+		pace := uint64(probePace * m.cfg.CheckEvery)
+		m.probe = probing{next: m.round + m.rng.Uint64()%pace, wait: pace}
+	}
+}
 
 func (p *probing) due(round uint64) bool { return p.wait > 0 && round >= p.next }
 

@@ -29,6 +29,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	m.lone = len(m.succ) == 0 && m.pred.IsZero()
 	m.certain = -1
 	m.seeds = slices.Clone(at.Seeds)
+	m.probeSeldom()
 	for _, x := range at.Pending {
 		m.rememberPending(x)
 	}

@@ -49,3 +49,23 @@ func TestLaterLifeThatIsRefusedMakesItselfKnown(t *testing.T) {
 	w.until(40*interval, "superseded", func() bool { return w.order[3].m.phase == Superseded })
 	w.ideal(10*interval, 6)
 }
+
+// Found by the simulator: the first member crashes and is created anew, as its
+// script does. The others remember it by its past only, or not at all, but they
+// were given its address when they joined.
+func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
+	w := ringOf(t, 3, 3, 6)
+	first := w.order[0]
+	for _, h := range w.order[1:] {
+		h.m.seeds = []string{first.addr}
+	}
+	first.up = false
+	self := first.m.self
+	w.ideal(20*interval, 5)
+	for _, h := range w.order[1:] {
+		h.m.forget(self)
+	}
+	again := w.add(self.Name, self.ID, self.Addr, self.Incarnation+1)
+	w.step(again, Create{})
+	w.ideal(probePace*10*interval+10*interval, 6)
+}
