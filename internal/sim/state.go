@@ -195,12 +195,10 @@ var States = []State{
 					at.Succ[k].Incarnation--
 				}
 			}
-			if p.rng.IntN(2) == 0 {
+			if !at.Pred.IsZero() && p.rng.IntN(2) == 0 {
 				at.Pred.Incarnation--
 			}
-			if len(at.Succ) > 0 && p.n() > 2 {
-				p.hears(i, (i+1)%p.n()) // so that they are connected as they are
-			}
+			p.hears(i, (i+1)%p.n()) // so that they are connected by lives that are
 		}
 	}},
 	{"dead-half", "an ideal ring of which every second member on average is dead", nil},

@@ -133,6 +133,9 @@ func (w *world) start(h *host, at *protocol.Standing) {
 	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Lone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
 	if at != nil {
 		h.lives = append(h.lives, self.Incarnation)
+		if w.cfg.Start == "former-lives" {
+			h.lives = append(h.lives, self.Incarnation-1)
+		}
 		h.view.Known = at.Known
 		switch {
 		case !s.Pred.IsZero():
