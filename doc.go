@@ -23,7 +23,8 @@
 //	if err := node.Start(); err != nil { ... }
 //	defer node.Stop()
 //
-// The first member calls Create, every other Join with the address of any.
+// The first member calls Create, every other Join with the address of any. Or all
+// call JoinOrCreate with the same addresses, in any order.
 //
 // # Looking up
 //
@@ -35,5 +36,6 @@
 //
 // A member that stops answering is noticed by the member before it, which goes
 // round it; the one after it takes over its keys. A member that was taken for
-// dead and lives takes its place again by itself.
+// dead and lives takes its place again by itself. In a partition each side owns
+// every key, unless Config.MinMembers says how many members it takes.
 package concord
