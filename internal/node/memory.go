@@ -62,7 +62,8 @@ func (fd *finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.
 			}
 		}
 	}
-	if c := fd.arcs.Find(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
+	// Not Find: an arc that is confirmed would count as wanted, and be so for ever.
+	if c := fd.arcs.Known(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
 		fd.arcs.Drop(func(o ring.Member) bool { return o == x }) // it says no
 	}
 }

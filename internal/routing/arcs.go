@@ -87,7 +87,8 @@ func NewArcs(self uint64, bits uint, limit int) *Arcs {
 }
 
 // Find returns the arc that the identifier lies on, nil if none is known. Whether
-// it holds still, its word says.
+// it holds still, its word says. It is for lookups: what they find is kept
+// confirmed. Who only wants to know what is known calls Known.
 func (a *Arcs) Find(id uint64) *Confirmed {
 	c := a.table.Load().find(id)
 	if c != nil && !c.used.Load() { // a write only when it tells something
@@ -95,6 +96,9 @@ func (a *Arcs) Find(id uint64) *Confirmed {
 	}
 	return c
 }
+
+// Known is Find for others than lookups.
+func (a *Arcs) Known(id uint64) *Confirmed { return a.table.Load().find(id) }
 
 // find is the arc that id lies on, nil if none is known.
 func (t *arcTable) find(id uint64) *Confirmed {
