@@ -40,6 +40,7 @@ type Node struct {
 	onRange serial                   // calls of OnRange
 	journal serial                   // calls of the log handler
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
+	holding atomic.Pointer[Holding]  // what is watched
 
 	mu       sync.Mutex
 	machine  *protocol.Machine
@@ -102,6 +103,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
 	}, cfg.Seed)
+	n.holding.Store(&Holding{next: make(chan struct{})})
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)
@@ -164,6 +166,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 		case protocol.RangeChanged:
 			n.counters.ranges.Add(1)
 			n.logRange(e)
+			n.hold(e)
 			if e.HasNew {
 				n.tellRange(e.New)
 			}

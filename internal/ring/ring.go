@@ -51,6 +51,35 @@ func (a Arc) Contains(id uint64) bool {
 // Whole reports whether the arc is the whole circle.
 func (a Arc) Whole() bool { return a.After == a.To }
 
+// Minus is what a has and b has not: no arc, one or two, clockwise from the start
+// of a.
+func (a Arc) Minus(b Arc) []Arc {
+	switch {
+	case b.Whole():
+		return nil
+	case a.Whole():
+		return []Arc{{After: b.To, To: b.After}}
+	}
+	// Both ends of b as steps from the start of a, and how many steps a is long.
+	length := a.To - a.After
+	from, to := b.After-a.After, b.To-a.After
+	var out []Arc
+	add := func(x, y uint64) { // the points after step x up to step y
+		if x < y {
+			out = append(out, Arc{After: a.After + x, To: a.After + y})
+		}
+	}
+	if from < to || to == 0 { // b does not reach over the start of a
+		add(0, min(from, length))
+		if to != 0 {
+			add(min(to, length), length)
+		}
+	} else {
+		add(min(to, length), min(from, length))
+	}
+	return out
+}
+
 func (a Arc) String() string { return fmt.Sprintf("(%d, %d]", a.After, a.To) }
 
 // Member is one life of one process, as others know it.

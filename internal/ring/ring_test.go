@@ -452,3 +452,35 @@ func TestDiffering(t *testing.T) {
 		}
 	}
 }
+
+func TestMinusIsWhatOneHasAndTheOtherHasNot(t *testing.T) {
+	const n = 6 // identifiers of a small circle, on the edge of the large one
+	at := func(i int) uint64 { return uint64(i) - n/2 }
+	for a := range n {
+		for b := range n {
+			for c := range n {
+				for d := range n {
+					x, y := Arc{After: at(a), To: at(b)}, Arc{After: at(c), To: at(d)}
+					got := x.Minus(y)
+					if len(got) > 2 {
+						t.Fatalf("%v without %v: %v", x, y, got)
+					}
+					for i := range n {
+						in := 0
+						for _, g := range got {
+							if g.Whole() {
+								t.Fatalf("%v without %v: %v", x, y, got)
+							}
+							if g.Contains(at(i)) {
+								in++
+							}
+						}
+						if want := x.Contains(at(i)) && !y.Contains(at(i)); (in == 1) != want || in > 1 {
+							t.Fatalf("%v without %v: %v, %d", x, y, got, at(i))
+						}
+					}
+				}
+			}
+		}
+	}
+}
