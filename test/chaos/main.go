@@ -54,7 +54,7 @@ func main() {
 	var o options
 	flag.BoolVar(&o.ci, "ci", false, "shorter cuts, and several scenarios at once")
 	flag.StringVar(&o.only, "only", "", "run only the scenarios whose names are given, separated by commas")
-	flag.IntVar(&o.runs, "runs", 0, "how often each scenario is run, with members of other names\n(default: halves 5 times, others 3; with -ci once)")
+	flag.IntVar(&o.runs, "runs", 0, "how often each scenario is run, with members of other names (default 3, with -ci 1)")
 	flag.IntVar(&o.parallel, "parallel", 0, "scenarios at once (default 2, with -ci 4)")
 	flag.StringVar(&o.logs, "logs", "", "directory for the logs of all members")
 	flag.StringVar(&o.binary, "binary", "", "command concord to be run (default: built from here)")
@@ -180,9 +180,12 @@ func note(line string) error {
 func (p *player) scenario(ctx context.Context, s scenario) {
 	times := map[string][]time.Duration{}
 	var names []string
-	runs := s.runs
-	if p.runs > 0 {
-		runs = p.runs
+	runs := p.runs
+	if runs == 0 {
+		runs = 3
+		if p.ci {
+			runs = 1
+		}
 	}
 	for i := range runs {
 		if ctx.Err() != nil {

@@ -34,9 +34,9 @@ type seat struct {
 	name string
 	id   uint64
 	host int
-	addr string // known when it was first in the ring
 
 	// Guarded by ring.mu.
+	addr    string // known when it was first in the ring
 	process *child.Child
 	up      bool // its process runs and is in the ring, so the truth counts it
 	life    int  // counts changes of the two above
@@ -78,7 +78,7 @@ func newRing(ctx context.Context, b *bench, prefix string, n, successors int) (*
 	slices.SortFunc(r.seats, func(a, b *seat) int { return cmp.Compare(a.id, b.id) })
 	err := r.start(ctx, nil, r.seats[0])
 	if err == nil {
-		err = r.startAll(ctx, r.seats[1:], func(*seat) []string { return []string{r.seats[0].addr} })
+		err = each(r.seats[1:], starters, func(s *seat) error { return r.start(ctx, []string{r.seats[0].addr}, s) })
 	}
 	if err == nil {
 		err = r.form(ctx)
@@ -158,14 +158,8 @@ func (r *ring) start(ctx context.Context, join []string, s *seat, args ...string
 		p.Kill()
 		return err
 	}
-	s.addr = p.Self.Address
-	r.change(func() { s.process, s.up, s.life = p, true, s.life+1 })
+	r.change(func() { s.process, s.addr, s.up, s.life = p, p.Self.Address, true, s.life+1 })
 	return nil
-}
-
-// startAll starts a process for each seat, a few at a time.
-func (r *ring) startAll(ctx context.Context, seats []*seat, join func(*seat) []string, args ...string) error {
-	return each(seats, starters, func(s *seat) error { return r.start(ctx, join(s), s, args...) })
 }
 
 // each calls f for each seat, at most so many at a time.

@@ -14,7 +14,6 @@ type scenario struct {
 	name  string
 	title string
 	lab   bool // cannot be without a network of its own
-	runs  int
 	run   func(ctx context.Context, b *bench, prefix string) (*report, error)
 }
 
@@ -43,16 +42,17 @@ func scenarios(ci bool) []scenario {
 	roll, away := pick(8, 16), time.Duration(pick(1, 3))*time.Second
 	silent := time.Duration(pick(15, 30)) * time.Second
 	return []scenario{
-		{"halves", fmt.Sprintf("Two halves of %d cut apart for %v", 32, cut), true, pick(1, 5), halves(32, cut, false)},
-		{"kill2", "kill -9 of 2 adjacent members of 16, SuccessorCount 3", false, pick(1, 3), killed(16, 3, 2)},
-		{"kill4", "kill -9 of 4 adjacent members of 16, SuccessorCount 5", false, pick(1, 3), killed(16, 5, 4)},
-		{"stop1", fmt.Sprintf("SIGSTOP of 1 member of 16 for %v, SIGCONT", silent), false, pick(1, 3), stopped(16, 1, silent)},
-		{"stop2", fmt.Sprintf("SIGSTOP of 2 adjacent members of 16 for %v, SIGCONT", silent), false, pick(1, 3), stopped(16, 2, silent)},
-		{"single", fmt.Sprintf("One member of 16 cut off for %v", silent), true, pick(1, 3), single(16, silent)},
-		{"oneway", fmt.Sprintf("Two halves of %d, one cannot send to the other for %v", pick(8, 32), 2*silent), true, pick(1, 3), halves(pick(8, 32), 2*silent, true)},
-		{"pair", fmt.Sprintf("Two neighbours of 16 cannot reach each other for %v", 2*silent), true, pick(1, 3), pair(16, 2*silent)},
-		{"polite", fmt.Sprintf("Rolling restart of %d members, each leaves and is away for %v", roll, away), false, pick(1, 3), rolling(roll, away, true)},
-		{"rude", fmt.Sprintf("Rolling restart of %d members, each kill -9 and away for %v", roll, away), false, pick(1, 3), rolling(roll, away, false)},
+		{"halves", fmt.Sprintf("Two halves of %d cut apart for %v", 32, cut), true, halves(32, cut, false)},
+		{"kill2", "kill -9 of 2 adjacent members of 16, SuccessorCount 3", false, killed(16, 3, 2)},
+		{"kill4", "kill -9 of 4 adjacent members of 16, SuccessorCount 5", false, killed(16, 5, 4)},
+		{"stop1", fmt.Sprintf("SIGSTOP of 1 member of 16 for %v, SIGCONT", silent), false, stopped(16, 1, silent)},
+		{"stop2", fmt.Sprintf("SIGSTOP of 2 adjacent members of 16 for %v, SIGCONT", silent), false, stopped(16, 2, silent)},
+		{"single", fmt.Sprintf("One member of 16 cut off for %v", silent), true, single(16, silent)},
+		{"oneway", fmt.Sprintf("Two halves of %d, one cannot send to the other for %v", pick(8, 32), 2*silent), true, halves(pick(8, 32), 2*silent, true)},
+		{"pair", fmt.Sprintf("Two neighbours of 16 cannot reach each other for %v", 2*silent), true, pair(16, 2*silent)},
+		{"restart", "kill -9 of all 16 members, all started with their old addresses", false, restartAll(16)},
+		{"polite", fmt.Sprintf("Rolling restart of %d members, each leaves and is away for %v", roll, away), false, rolling(roll, away, true)},
+		{"rude", fmt.Sprintf("Rolling restart of %d members, each kill -9 and away for %v", roll, away), false, rolling(roll, away, false)},
 	}
 }
 
@@ -134,6 +134,23 @@ func pair(n int, cut time.Duration) func(context.Context, *bench, string) (*repo
 			return err
 		}
 		return add(&phase{name: fmt.Sprintf("mended, %d", n), allowed: healed}, func() error { return r.mend(ctx) })
+	})
+}
+
+// restartAll kills all members at once and starts them again, with nothing but the
+// addresses that they had.
+func restartAll(n int) func(context.Context, *bench, string) (*report, error) {
+	return scene(n, r3, func(ctx context.Context, r *ring, add add) error {
+		var addrs []string
+		for _, s := range r.seats {
+			addrs = append(addrs, s.addr)
+		}
+		return add(&phase{name: "killed and started again", allowed: healed}, func() error {
+			if err := r.kill(r.seats...); err != nil {
+				return err
+			}
+			return each(r.seats, n, func(s *seat) error { return r.start(ctx, addrs, s, "--found") })
+		})
 	})
 }
 
