@@ -3,7 +3,7 @@
 // the time and are held against the truth. The members of a ring are hosts of a
 // network of their own, made of network namespaces, with real addresses.
 //
-//	go run ./test/chaos                   # everything at full size: half an hour
+//	go run ./test/chaos                   # everything at full size: 25 minutes
 //	go run ./test/chaos -ci               # what CI runs: a minute and a half
 //	go run ./test/chaos -only halves,pair -runs 3
 //

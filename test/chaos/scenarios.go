@@ -25,6 +25,10 @@ const r3 = concord.DefaultSuccessorCount
 // healed is the time allowed for rings that can reach each other again to be one.
 const healed = 15 * time.Second
 
+// met is that time for rings of 8: the fewer members look for others, the longer it
+// takes until one finds one.
+const met = 30 * time.Second
+
 // parted is the time allowed for each side of a cut to be a ring of its own. A
 // member none of whose successors is on its side asks whom it knows, one after
 // another, and waits for each up to 3 s.
@@ -109,7 +113,11 @@ func halves(half int, cut time.Duration, oneWay bool) func(context.Context, *ben
 			func() error { return r.part(ctx, side, oneWay) }); err != nil {
 			return err
 		}
-		return add(&phase{name: fmt.Sprintf("mended, %d", 2*half), allowed: healed}, func() error { return r.mend(ctx) })
+		allowed := healed
+		if half <= 8 {
+			allowed = met
+		}
+		return add(&phase{name: fmt.Sprintf("mended, %d", 2*half), allowed: allowed}, func() error { return r.mend(ctx) })
 	})
 }
 
