@@ -239,7 +239,8 @@ func (m *Member) drop(head server) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.succ = slices.DeleteFunc(m.succ, func(s server) bool { return s == head })
+	// A lookup may be reading the list as it was.
+	m.succ = slices.DeleteFunc(slices.Clone(m.succ), func(s server) bool { return s == head })
 }
 
 func (m *Member) checkPredecessor() {
