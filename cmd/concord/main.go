@@ -38,6 +38,6 @@ Run one:    concord run --name node1 --bind :7946 --advertise node1.example.com:
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newDemo(), newSim())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newSim())
 	return root
 }

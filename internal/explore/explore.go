@@ -1,14 +1,65 @@
 // Package explore is an explicit-state model checker of ring maintenance. It
 // drives the machines of package protocol themselves, not a model of them: it
-// takes the place of the runtime, decides when a question is answered, when an
-// answer is used, when a round begins and who fails, and tries every order.
+// takes the place of the runtime, decides when a question arrives, when an
+// answer is used, when a round begins and who fails, and tries every order,
+// breadth first, so that the story of a violation is a shortest one.
+//
+// # What makes it quick
+//
+// A machine is deterministic, and few of its states differ. Each local state is
+// kept once and known by a number (local.go), and so is all that is said; what a
+// local state does on an event is worked out once and looked up from then on. A
+// world (world.go) is some numbers, and the rules are asked once for each vector
+// of pointers. Turns of the circle are one state: a machine is written as it
+// sees the circle from where it stands.
+//
+// # Any memory
+//
+// With Config.Memory Abstract the machines remember nobody. Whenever one begins
+// to look for a nearer successor, or for anyone after the loss of its list, the
+// checker says whom it remembers: in turn every member that lives, and nobody.
+// That covers what any memory can do to pointers, because a memory has no other
+// way to them: acquaintances, introductions, placements and hearsay only ever
+// name a member to be asked, and every condition is tested on its answer. So a
+// rule that holds of every state here holds with any acquaintances, of any age.
+// Four things follow that keep the states few:
+//
+//   - one recollection for each approach is enough: whom a machine would ask
+//     next it can ask in the approach after, which can begin at once;
+//   - the dead are not remembered: asking them changes nothing;
+//   - messages that only tell of members, or to look again, are left out: they
+//     do what a round that remembers the member does. So is a joiner's
+//     introduction, whose answer does what the other's notification does;
+//   - whether a member has answered before (and so need not be asked before it
+//     is taken for the predecessor) is a choice of its own.
+//
+// What any memory may do says nothing about what the real one must: that a
+// member is found again. So from every state quiet rounds are tried in which the
+// machines remember for real (Config.Quiet), beginning with the least memory
+// that they can have there. Config.Memory 0 explores with real memories.
+//
+// # What is one step
+//
+// At the grain Instant the steps are Zave's: a round or a notification, with the
+// first question that it leads to; each further question, with the use of its
+// answer; a join, with its search and the consent of the successor (unless
+// Config.JoinsApart). At the grain Apart asking, answering and using are steps of
+// their own, at the grain Messages a message may also be lost or doubled.
+//
+// A member that is dead and named nowhere is forgotten, and another may join in
+// its place: so joins and failures without number have finitely many states.
+//
+// # What is left out
+//
+// Times, and so which of two things is likelier. Of equal notifications by one
+// member to another only one is under way or looked into at a time. At the grain
+// Instant a member that fails takes with it what it has sent and nobody has
+// received. Runs of more than 28 messages at once end as not exhausted.
 package explore
 
 import (
-	"fmt"
-	"hash/maphash"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -23,40 +74,87 @@ const (
 	Instant Grain = 1
 	// Apart: asking, answering and using are three steps.
 	Apart Grain = 2
+	// Messages: as Apart, and a message may be lost or doubled; an asker whose
+	// question or answer was lost runs out of patience at some time.
+	Messages Grain = 3
 )
+
+// Start is the state, or the states, that an exploration begins with.
+type Start int
+
+const (
+	// Ring is every ideal ring of Successors+1 of the identifiers.
+	Ring Start = iota
+	// Founder is one member that has founded a ring.
+	Founder
+)
+
+// Unlimited is a budget that never ends.
+const Unlimited = -1
+
+// Assumption says when a member may fail, or leave.
+type Assumption int
+
+const (
+	// Zave lets a member fail if every other keeps a live successor, in its list
+	// and in every answer under way, and Successors+1 principals remain; none
+	// before there has been a ring of so many with full lists.
+	Zave Assumption = iota
+	// LiveSuccessor asks for the first only.
+	LiveSuccessor
+	// Nothing lets any member fail at any time.
+	Nothing
+)
+
+// Abstract is the memory that can hold anything.
+const Abstract = -1
 
 // Config bounds an exploration.
 type Config struct {
-	Identifiers int // members that there can be, at most 8
-	Successors  int
-	Founded     int // members of the ideal ring at the start; 1: a founder
-	Grain       Grain
-	Joins       int // members that may join
-	Fails       int // members that may fail
-	Suspicions  int // live members that may be taken for dead, for one question
-	// Assume lets a member fail only if every other keeps a live successor, in
-	// its list and in every answer under way.
-	Assume bool
-	// Acquaintances that each machine keeps; 0: the default.
-	Acquaintances int
-	// MaxStates ends the exploration; 0: no bound.
+	Members    int // identifiers, so members that there can be at once: 2…8
+	Successors int // length of a full successor list, at least 1
+	Start      Start
+	Grain      Grain
+	// Memory is the number of acquaintances that each machine keeps, 0 for the
+	// default of package protocol, or Abstract.
+	Memory int
+	Assume Assumption // when a member may fail or leave
+	// JoinsApart makes the search, the notification and the entry of a joiner
+	// steps of their own at the grain Instant too. Zave's join is one step.
+	JoinsApart bool
+	// How often each may happen, or Unlimited.
+	Joins, Fails, Restarts, Leaves, Suspicions, Losses, Doubles int
+	// InFlight bounds how many questions and answers are under way at once; 0:
+	// not bounded.
+	InFlight int
+	// MaxStates and Time end the exploration; 0: not bounded.
 	MaxStates int
-	// Rules must hold in every state.
+	Time      time.Duration
+	// Rules must hold in every state; that of the principals from the state on
+	// that first has enough of them.
 	Rules []invariant.Rule
 	// Quiet: from every state, fair rounds without faults must lead to one ideal
 	// ring of each component, within so many rounds; 0: not checked.
 	Quiet int
-	// Progress, if set, is called now and then.
+	// Progress, if set, is called about once a second.
 	Progress func(Result)
+	// Stop, if set, is asked now and then whether to end.
+	Stop func() bool
+
+	fixed bool // do not take turns of the circle for one
 }
 
 // Result is what an exploration has found.
 type Result struct {
 	States      int
 	Transitions int
-	Frontier    int
+	Frontier    int // states not expanded yet
+	Depth       int // steps to the latest state expanded
 	Exhausted   bool
 	QuietRounds int // the most that were needed
+	Locals      int // different local states
+	Computed    int // steps that a machine has really taken
+	Seconds     float64
 	Violation   *Violation
 }
 
@@ -64,226 +162,199 @@ type Result struct {
 type Violation struct {
 	Rule  string
 	How   string
-	Trace []string
-	State string
+	Trace string // for Replay
+	Story string
 }
 
-func (v *Violation) Error() string {
-	return fmt.Sprintf("%s: %s\n%s\n%s", v.Rule, v.How, strings.Join(v.Trace, "\n"), v.State)
-}
-
-type key [16]byte
+func (v *Violation) Error() string { return v.Rule + ": " + v.How + "\n" + v.Story }
 
 type checker struct {
-	cfg     Config
-	members []ring.Member
-	seeds   [2]maphash.Seed
-	seen    map[key]int32 // index into how
-	how     []origin
-	good    map[key]bool // states from which quiet rounds are known to lead to an ideal ring
-	result  Result
+	cfg    Config
+	budget budget
+	*locals
+	stack []world
+	next  []transition
+	words []uint64
 
-	// The choices of the step under way: script is followed, the rest are 0.
-	script []int
-	made   []choice
-	buf    []byte
-	parts  [][]byte
-	next   []transition
+	seen       set
+	queue      queue
+	parents    []uint32
+	ordinals   []uint16
+	verdicts   table
+	principals bool // whether their number is a rule
+	judged     []verdict
+	healing    healing
+	result     Result
+
+	// Of the state being expanded.
+	parent  uint32
+	ordinal int
+	emit    func(*world)
+
+	overflowed                     bool
+	refused, timedOut, unreachable uint32
+	wrongMember                    [maxLives + 1]uint32
+	story                          *story
 }
 
-type choice struct{ took, of int }
-
-// origin is how a state came about: by which transition, with which choices,
-// from which other.
-type origin struct {
-	parent  int32
-	t       transition
-	choices string
+func newChecker(cfg Config) *checker {
+	c := &checker{cfg: cfg, locals: newLocals(&cfg), stack: make([]world, 16)}
+	limit := func(n int) uint8 {
+		if n < 0 {
+			return unlimited
+		}
+		return uint8(min(n, unlimited-1))
+	}
+	c.principals = slices.ContainsFunc(cfg.Rules, func(r invariant.Rule) bool { return r.Name == invariant.SufficientPrincipals.Name })
+	c.budget = budget{
+		joins: limit(cfg.Joins), fails: limit(cfg.Fails), restarts: limit(cfg.Restarts), leaves: limit(cfg.Leaves),
+		suspicions: limit(cfg.Suspicions), losses: limit(cfg.Losses), doubles: limit(cfg.Doubles),
+	}
+	failure := func(k protocol.FailureKind, by ring.Member) uint32 {
+		return c.keepSaid(said{failure: &protocol.Failure{Kind: k, By: by}})
+	}
+	c.refused = failure(protocol.Refused, ring.Member{})
+	c.timedOut = failure(protocol.TimedOut, ring.Member{})
+	c.unreachable = failure(protocol.Unreachable, ring.Member{})
+	for life := range c.wrongMember {
+		c.wrongMember[life] = failure(protocol.WrongMember, c.names[life][0])
+	}
+	return c
 }
 
 // Run explores until everything is seen, a rule is broken, or a bound is met.
 func Run(cfg Config) Result {
-	c := &checker{cfg: cfg, seen: map[key]int32{}, good: map[key]bool{}}
-	c.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-	for i := range cfg.Identifiers {
-		name := string(rune('A' + i))
-		c.members = append(c.members, ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: name + ":1", Incarnation: 1})
+	c := newChecker(cfg)
+	began := time.Now()
+	c.emit = c.visit
+	c.parent = none
+	for _, w := range c.starts() {
+		c.visit(&w)
 	}
-	start := c.start()
-	type item struct {
-		w  *world
-		at int32
-	}
-	var queue []item
-	visit := func(w *world, parent int32, t transition) bool {
-		k := c.key(w)
-		if _, ok := c.seen[k]; ok {
-			return true
-		}
-		at := int32(len(c.how))
-		c.seen[k] = at
-		o := origin{parent: parent, t: t}
-		for _, m := range c.made {
-			o.choices += string(rune('0' + m.took))
-		}
-		c.how = append(c.how, o)
-		if v := c.judge(w); v != nil {
-			v.Trace = c.trace(at)
-			c.result.Violation = v
-			return false
-		}
-		queue = append(queue, item{w, at})
-		return true
-	}
-	c.made = c.made[:0]
-	visit(start, -1, transition{})
-	for len(queue) > 0 && c.result.Violation == nil {
-		if cfg.MaxStates > 0 && len(c.how) >= cfg.MaxStates {
+	lastReport := began
+	var w world
+	for c.queue.len > 0 && c.result.Violation == nil {
+		if cfg.MaxStates > 0 && c.seen.len >= cfg.MaxStates {
 			break
 		}
-		it := queue[0]
-		queue[0] = item{}
-		queue = queue[1:]
-		for _, t := range slices.Clone(c.transitions(it.w)) {
-			if !c.branches(it.w, t, func(w *world) bool {
-				c.result.Transitions++
-				return visit(w, it.at, t)
-			}) {
+		c.expand(&w)
+		if c.parent&0xfff == 0 {
+			now := time.Now()
+			if cfg.Time > 0 && now.Sub(began) > cfg.Time || cfg.Stop != nil && cfg.Stop() {
 				break
 			}
-		}
-		if cfg.Progress != nil && len(c.how)%100000 < 8 {
-			c.result.States, c.result.Frontier = len(c.how), len(queue)
-			cfg.Progress(c.result)
-		}
-	}
-	c.result.States, c.result.Frontier = len(c.how), len(queue)
-	c.result.Exhausted = len(queue) == 0 && c.result.Violation == nil
-	return c.result
-}
-
-// choose is the machines' source of choices.
-func (c *checker) choose(n int) int {
-	took := 0
-	if i := len(c.made); i < len(c.script) {
-		took = min(c.script[i], n-1)
-	}
-	c.made = append(c.made, choice{took, n})
-	return took
-}
-
-// branches takes a transition once for every sequence of choices that it makes.
-func (c *checker) branches(w *world, t transition, f func(*world) bool) bool {
-	c.script = c.script[:0]
-	var made []choice
-	for {
-		c.made = c.made[:0]
-		next := w.clone()
-		c.take(next, t)
-		made = append(made[:0], c.made...)
-		if !f(next) {
-			return false
-		}
-		// The next sequence: the last choice that can be another.
-		i := len(made) - 1
-		for i >= 0 && made[i].took+1 >= made[i].of {
-			i--
-		}
-		if i < 0 {
-			return true
-		}
-		c.script = c.script[:0]
-		for _, m := range made[:i] {
-			c.script = append(c.script, m.took)
-		}
-		c.script = append(c.script, made[i].took+1)
-	}
-}
-
-// trace tells how a state came about, by doing it again.
-func (c *checker) trace(at int32) []string {
-	var path []origin
-	for ; at > 0; at = c.how[at].parent {
-		path = append(path, c.how[at])
-	}
-	slices.Reverse(path)
-	w := c.start()
-	out := []string{"start\n" + w.describe(c)}
-	for _, o := range path {
-		c.script, c.made = c.script[:0], c.made[:0]
-		for _, r := range o.choices {
-			c.script = append(c.script, int(r-'0'))
-		}
-		what := c.say(w, o.t)
-		w = w.clone()
-		c.take(w, o.t)
-		out = append(out, what+"\n"+w.describe(c))
-	}
-	return out
-}
-
-// judge tests a state by all rules.
-func (c *checker) judge(w *world) *Violation {
-	r := w.ring(c)
-	for _, rule := range c.cfg.Rules {
-		if how := rule.Broken(r); how != "" {
-			return &Violation{Rule: rule.Name, How: how, State: w.describe(c)}
-		}
-	}
-	if c.cfg.Quiet > 0 {
-		if how := c.quiet(w); how != "" {
-			return &Violation{Rule: "heals", How: how, State: w.describe(c)}
-		}
-	}
-	return nil
-}
-
-// quiet lets fair rounds pass without faults and says what is not ideal after
-// as many as allowed.
-func (c *checker) quiet(w *world) string {
-	w = w.clone()
-	c.script = nil
-	var path []key
-	c.drain(w)
-	for round := range c.cfg.Quiet + 1 {
-		k := c.key(w)
-		how := w.components(c)
-		if c.good[k] {
-			how = ""
-		}
-		path = append(path, k)
-		if how == "" {
-			for _, k := range path {
-				c.good[k] = true
-			}
-			c.result.QuietRounds = max(c.result.QuietRounds, round)
-			return ""
-		}
-		if round == c.cfg.Quiet {
-			return fmt.Sprintf("after %d quiet rounds: %s\n%s", round, how, w.describe(c))
-		}
-		for i := range w.slots {
-			if w.slots[i].live() {
-				// Choices go round, so that in time each is made.
-				c.script = []int{round, round / 2, round / 3}
-				c.made = c.made[:0]
-				w.step(c, i, protocol.Tick{})
+			if cfg.Progress != nil && now.Sub(lastReport) > time.Second {
+				lastReport = now
+				cfg.Progress(c.report(began))
 			}
 		}
-		c.drain(w)
 	}
-	return ""
+	c.result.Exhausted = c.queue.len == 0 && c.result.Violation == nil && !c.overflowed
+	return c.report(began)
 }
 
-// drain carries every message to its end, first come first served.
-func (c *checker) drain(w *world) {
-	for n := 0; n < 10000; n++ {
-		i := slices.IndexFunc(w.asks, func(a ask) bool { return a.stage != waiting })
-		if i < 0 {
+const none = ^uint32(0)
+
+func (c *checker) report(began time.Time) Result {
+	r := c.result
+	r.States, r.Frontier = c.seen.len, c.queue.len
+	r.Locals, r.Computed = len(c.all), c.computed
+	r.Seconds = time.Since(began).Seconds()
+	for at := c.parent; at != none && at < uint32(len(c.parents)); at = c.parents[at] {
+		r.Depth++
+	}
+	return r
+}
+
+// expand takes the first state that waits through all that can happen in it.
+func (c *checker) expand(w *world) {
+	c.parent++
+	c.ordinal = 0
+	w.read(c.queue.pop(), (c.cfg.Members+1)&^1)
+	for _, t := range c.transitions(w) {
+		c.take(w, t)
+		if c.result.Violation != nil {
 			return
 		}
-		c.made = c.made[:0]
-		w.advance(c, i)
 	}
-	panic("explore: messages without end:\n" + w.describe(c))
+}
+
+// visit counts a transition to w, and if w is new judges and keeps it.
+func (c *checker) visit(w *world) {
+	if c.result.Violation != nil {
+		return
+	}
+	if c.cfg.InFlight > 0 && w.flying() > c.cfg.InFlight {
+		return
+	}
+	c.ordinal++
+	c.result.Transitions++
+	c.finish(w)
+	c.wordsOf(w)
+	if !c.seen.add(key{}.of(c.words)) {
+		return
+	}
+	c.parents = append(c.parents, c.parent)
+	c.ordinals = append(c.ordinals, uint16(c.ordinal))
+	c.queue.push(c.words)
+	if v := c.judge(w); v != nil {
+		v.Trace, v.Story = c.retell()
+		c.result.Violation = v
+	}
+}
+
+// finish brings a new state into its canonical form and notes what it has
+// reached. It returns by how many places it has turned it.
+func (c *checker) finish(w *world) int {
+	by := c.canonical(w)
+	if v := c.verdict(w); v.full && v.principals > c.cfg.Successors {
+		w.grown = true
+	}
+	return by
+}
+
+func (c *checker) wordsOf(w *world) { c.words = w.words(c.words[:0], (c.cfg.Members+1)&^1) }
+
+// flying counts the questions and answers under way.
+func (w *world) flying() int {
+	n := 0
+	for _, m := range w.messages[:w.n] {
+		if m.stage() == asked || m.stage() == answered {
+			n++
+		}
+	}
+	return n
+}
+
+// starts are the states that the exploration begins with.
+func (c *checker) starts() []world {
+	n, memory := c.cfg.Members, c.cfg.Memory >= 0
+	if c.cfg.Start == Founder {
+		w := world{budget: c.budget}
+		w.slots[0], w.lives[0] = c.locals.step(c.fresh(0, 1, memory), event{kind: evCreate})[0].next, 1
+		return []world{w}
+	}
+	var out []world
+	for members := range 1 << n {
+		var at []int
+		for i := range n {
+			if members&(1<<i) != 0 {
+				at = append(at, i)
+			}
+		}
+		if len(at) != min(c.cfg.Successors+1, n) {
+			continue
+		}
+		w := world{budget: c.budget}
+		for k, i := range at {
+			name := func(x int) ring.Member { return c.names[1][c.number(i, x)] }
+			s := protocol.Standing{Pred: name(at[(k+len(at)-1)%len(at)])}
+			for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
+				s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
+			}
+			w.slots[i], w.lives[i] = c.restored(i, 1, s, memory), 1
+		}
+		out = append(out, w)
+	}
+	return out
 }

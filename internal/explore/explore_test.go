@@ -1,36 +1,200 @@
 package explore
 
 import (
+	"strings"
 	"testing"
-	"time"
-
-	"github.com/ollelogdahl/concord/internal/invariant"
 )
 
-func run(t *testing.T, cfg Config) {
+// explored runs cfg with the rules that hold, and fails on a violation.
+func explored(t *testing.T, cfg Config) Result {
 	t.Helper()
-	began := time.Now()
+	if cfg.Rules == nil {
+		cfg.Rules = Holding(cfg)
+	}
 	r := Run(cfg)
-	took := time.Since(began)
-	t.Logf("%d states, %d transitions, %v, %.0f transitions/s, exhausted %v, quiet rounds at most %d",
-		r.States, r.Transitions, took.Round(time.Millisecond), float64(r.Transitions)/took.Seconds(), r.Exhausted, r.QuietRounds)
+	t.Logf("%d states, %d transitions, %d local states, %.2f s, exhausted %t, quiet rounds at most %d",
+		r.States, r.Transitions, r.Locals, r.Seconds, r.Exhausted, r.QuietRounds)
 	if r.Violation != nil {
 		t.Fatal(r.Violation)
 	}
+	return r
 }
 
-func TestThreeMembersFromOneFounder(t *testing.T) {
-	run(t, Config{Identifiers: 3, Successors: 2, Founded: 1, Grain: Instant, Joins: 2, Fails: 0, Rules: invariant.Always(), Quiet: 20, MaxStates: 20000})
+// any is a ring in which anyone may join and, as far as assumed, fail.
+func any(members int, start Start, grain Grain) Config {
+	return Config{
+		Members: members, Successors: 2, Start: start, Grain: grain, Memory: Abstract,
+		Joins: Unlimited, Fails: Unlimited, Quiet: 30,
+	}
 }
 
-func TestThreeMembersFail(t *testing.T) {
-	run(t, Config{Identifiers: 3, Successors: 2, Founded: 3, Grain: Instant, Fails: 1, Rules: invariant.Always(), Quiet: 20, MaxStates: 20000})
+func TestZavesInvariantHoldsStepByStep(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"from a ring": any(4, Ring, Instant), "from a founder": any(4, Founder, Instant), "three successors": {
+			Members: 5, Successors: 3, Memory: Abstract, Grain: Instant, Joins: Unlimited, Fails: Unlimited, Quiet: 30,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r := explored(t, cfg); !r.Exhausted {
+				t.Error("not exhausted")
+			}
+		})
+	}
 }
 
-func TestThreeMembersSuspect(t *testing.T) {
-	run(t, Config{Identifiers: 3, Successors: 2, Founded: 3, Grain: Instant, Suspicions: 2, Rules: invariant.Always(), Quiet: 20, MaxStates: 20000})
+func TestJoinsInSeveralSteps(t *testing.T) {
+	cfg := any(4, Ring, Instant)
+	cfg.JoinsApart = true
+	if r := explored(t, cfg); !r.Exhausted {
+		t.Error("not exhausted")
+	}
 }
 
-func TestThreeMembersApart(t *testing.T) {
-	run(t, Config{Identifiers: 3, Successors: 2, Founded: 3, Grain: Apart, Fails: 1, Rules: invariant.Always(), Quiet: 20, MaxStates: 20000})
+// Question, answer and use apart, and single messages: what of it is quick.
+func TestMessagesInEveryOrder(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"apart": any(4, Ring, Apart),
+		"lost and doubled": {
+			Members: 4, Successors: 2, Memory: Abstract, Grain: Messages, Joins: 1, Fails: 1, Losses: 1, Doubles: 1, InFlight: 4, Quiet: 30,
+		},
+		"leaves":   {Members: 4, Successors: 2, Memory: Abstract, Grain: Apart, Joins: 1, Leaves: 1, Quiet: 30},
+		"restarts": {Members: 4, Successors: 2, Memory: Abstract, Grain: Apart, Joins: 1, Fails: 1, Restarts: 1, Quiet: 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.MaxStates = 20000
+			explored(t, cfg)
+		})
+	}
+}
+
+// Whatever the assumption is broken by, quiet rounds bring back one ring.
+func TestBrokenAssumptionHeals(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"too many failures": {Members: 4, Successors: 2, Memory: Abstract, Grain: Instant, Assume: Nothing, Joins: 1, Fails: 2, Quiet: 30},
+		"suspicions":        {Members: 4, Successors: 2, Memory: Abstract, Grain: Instant, Assume: Nothing, Joins: 1, Suspicions: 2, Quiet: 30},
+		"real memories":     {Members: 4, Successors: 2, Memory: 0, Grain: Instant, Assume: Nothing, Joins: 1, Fails: 1, Suspicions: 1, Quiet: 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.MaxStates = 20000
+			explored(t, cfg)
+		})
+	}
+}
+
+// broken is a configuration that breaks a rule: with fewer principals than Zave
+// asks for, a ring can come to be wound twice round the circle.
+func broken() Config {
+	cfg := any(4, Ring, Instant)
+	cfg.Assume, cfg.Quiet = LiveSuccessor, 0
+	cfg.Rules, _ = Named([]string{"ordered-ring"})
+	return cfg
+}
+
+func TestTraceLeadsToTheSameState(t *testing.T) {
+	cfg := broken()
+	r := Run(cfg)
+	if r.Violation == nil {
+		t.Fatal("not found")
+	}
+	told, v, err := Replay(cfg, r.Violation.Trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v == nil || v.Rule != r.Violation.Rule || v.How != r.Violation.How || told != r.Violation.Story {
+		t.Errorf("%v\n%s\nwant %s: %s\n%s", v, told, r.Violation.Rule, r.Violation.How, r.Violation.Story)
+	}
+	for _, line := range strings.Split(told, "\n") {
+		if len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	steps := strings.Split(r.Violation.Trace, ".")
+	if _, v, err := Replay(cfg, strings.Join(steps[:len(steps)-1], ".")); err != nil || v != nil {
+		t.Errorf("the state before the last: %v, %v; want one that keeps the rule", v, err)
+	}
+	for _, wrong := range []string{"", "x", "9", "0.fZ", r.Violation.Trace + ".fA.fB.fC.fD.fA"} {
+		if _, _, err := Replay(cfg, wrong); err == nil {
+			t.Errorf("the trace %q can be replayed", wrong)
+		}
+	}
+}
+
+func TestRunsAreAlike(t *testing.T) {
+	cfg := broken()
+	a, b := Run(cfg), Run(cfg)
+	if a.States != b.States || a.Transitions != b.Transitions || a.Violation.Trace != b.Violation.Trace {
+		t.Errorf("%d states, %d transitions, %s\n%d states, %d transitions, %s",
+			a.States, a.Transitions, a.Violation.Trace, b.States, b.Transitions, b.Violation.Trace)
+	}
+}
+
+// A state stands for all its turns: without that there are more states, at most
+// as many times as there are identifiers, and as many depths.
+func TestTurnsOfTheCircleAreOneState(t *testing.T) {
+	for _, start := range []Start{Ring, Founder} {
+		cfg := any(4, start, Instant)
+		cfg.Quiet = 0
+		turned := explored(t, cfg)
+		cfg.fixed = true
+		fixed := explored(t, cfg)
+		if fixed.States < turned.States || fixed.States > 4*turned.States || !fixed.Exhausted {
+			t.Errorf("%d states with turns taken for one, %d without", turned.States, fixed.States)
+		}
+	}
+}
+
+func TestCanonicalFormIsTheSameForAllTurns(t *testing.T) {
+	c := newChecker(any(5, Ring, Apart))
+	var w world
+	w.slots = [maxMembers]uint32{7, 0, 7, 9, 7}
+	w.lives = [maxMembers]uint8{1, 0, 1, 1, 1}
+	c.all = make([]local, 10)
+	w.messages[0], w.n = 0, 1
+	w.messages[0].set(fromAt, 3, 2)
+	w.messages[0].set(toAt, 3, 4)
+	want := w
+	c.canonical(&want)
+	for by := 1; by < 5; by++ {
+		var turned world
+		turned.turn(&w, by, 5)
+		c.canonical(&turned)
+		if turned != want {
+			t.Errorf("turned by %d: %v, want %v", by, turned, want)
+		}
+	}
+	words := want.words(nil, 6)
+	var read world
+	read.read(words, 6)
+	if read != want {
+		t.Errorf("read %v, want %v", read, want)
+	}
+}
+
+func TestTablesAndQueue(t *testing.T) {
+	var s set
+	var m table
+	var q queue
+	const n = 100000
+	for i := range uint64(n) {
+		k := key{i / 7, i % 7}
+		k[1]++
+		if !s.add(k) || s.add(k) {
+			t.Fatalf("%v is not added once", k)
+		}
+		m.put(k, uint32(i))
+		q.push([]uint64{i, i + 1, i + 2}[:1+i%3])
+	}
+	for i := range uint64(n) {
+		k := key{i / 7, i%7 + 1}
+		if v, ok := m.get(k); !ok || v != uint32(i) {
+			t.Fatalf("%v is %d, %t", k, v, ok)
+		}
+		words := q.pop()
+		if len(words) != int(1+i%3) || words[0] != i || words[len(words)-1] != i+i%3 {
+			t.Fatalf("state %d is %v", i, words)
+		}
+	}
+	if _, ok := m.get(key{n, 1}); ok || s.len != n || m.len != n || q.len != 0 {
+		t.Errorf("%d, %d, %d left", s.len, m.len, q.len)
+	}
 }

@@ -1,38 +1,50 @@
 package explore
 
 import (
-	"bytes"
-	"fmt"
-	"hash/maphash"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
-	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// world is one state: the machines, and the questions under way.
+// world is one state: the local states, by place, and what is under way. It is
+// copied by assignment.
 type world struct {
-	slots      []slot
-	asks       []ask
-	tokens     uint64
-	joins      int
-	fails      int
-	suspicions int
+	slots [maxMembers]uint32 // local states
+	lives [maxMembers]uint8  // the latest life at each place, 0: none that anyone knows of
+	budget
+	grown    bool // there has been a ring of Successors+1 principals with full lists
+	n        int
+	messages [maxMessages]message
 }
 
-// slot is one identifier. A machine is never stepped in two worlds: it is
-// cloned before its first step in a new one.
-type slot struct {
-	m     *protocol.Machine // nil: not yet there
-	dead  bool
-	owned bool // cloned in this world already
-	via   uint8
+const (
+	empty = 0 // nobody is there
+	dead  = 1 // somebody was, and is still named somewhere
+)
+
+const maxMessages = 28
+
+// budget is how often each thing may yet happen; unlimited: any number of times.
+type budget struct {
+	joins, fails, restarts, leaves, suspicions, losses, doubles uint8
 }
 
-func (s slot) live() bool { return s.m != nil && !s.dead }
+const unlimited = 255
+
+func spend(n *uint8) bool {
+	switch *n {
+	case 0:
+		return false
+	case unlimited:
+		return true
+	}
+	*n--
+	return true
+}
+
+// message is one question from asking to the use of its answer, in one number,
+// so that worlds are quickly compared.
+type message uint64
 
 type stage uint8
 
@@ -40,432 +52,206 @@ const (
 	asked    stage = iota // on its way
 	waiting               // arrived, not answered yet
 	answered              // the answer is on its way
+	lost                  // it or its answer was lost: the asker will run out of patience
 )
 
-// ask is one question from asking to the use of its answer.
-type ask struct {
-	from    int
-	call    uint64 // 0: told, the answer is not wanted
-	to      ring.Member
-	req     protocol.Request
-	stage   stage
-	token   uint64
-	reply   protocol.Reply
-	failure *protocol.Failure
-}
-
-func (w *world) clone() *world {
-	n := *w
-	n.slots = slices.Clone(w.slots)
-	for i := range n.slots {
-		n.slots[i].owned = false
-	}
-	n.asks = slices.Clone(w.asks)
-	return &n
-}
-
-// start is the first state: an ideal ring, or one founder.
-func (c *checker) start() *world {
-	w := &world{slots: make([]slot, c.cfg.Identifiers), joins: c.cfg.Joins, fails: c.cfg.Fails, suspicions: c.cfg.Suspicions}
-	for i := range c.cfg.Founded {
-		w.slots[i] = slot{m: c.machine(i), owned: true}
-		if i == 0 {
-			w.step(c, 0, protocol.Create{})
-		} else {
-			w.step(c, i, protocol.Join{Via: []string{c.members[0].Addr}})
-			c.drain(w)
-		}
-	}
-	for range 8 * c.cfg.Founded {
-		for i := range c.cfg.Founded {
-			c.made = c.made[:0]
-			w.step(c, i, protocol.Tick{})
-			c.drain(w)
-		}
-	}
-	return w
-}
-
-func (c *checker) machine(i int) *protocol.Machine {
-	return protocol.New(c.members[i], protocol.Config{
-		Bits: 64, Successors: c.cfg.Successors, Acquaintances: c.cfg.Acquaintances,
-		CheckEvery: 1, Interval: time.Second, Choose: c.choose,
-	}, 1)
-}
-
-// step gives a machine an event and takes up what it wants.
-func (w *world) step(c *checker, i int, ev protocol.Event) {
-	s := &w.slots[i]
-	if !s.owned {
-		s.m = s.m.Clone()
-		s.owned = true
-	}
-	for _, e := range s.m.Step(0, ev) {
-		switch e := e.(type) {
-		case protocol.Ask:
-			w.asks = append(w.asks, ask{from: i, call: e.Call, to: e.To, req: e.Request})
-		case protocol.Tell:
-			w.asks = append(w.asks, ask{from: i, to: e.To, req: e.Request})
-		case protocol.Respond:
-			for k := range w.asks {
-				if a := &w.asks[k]; a.stage == waiting && a.token == e.Token {
-					a.stage, a.reply, a.failure = answered, e.Reply, e.Failure
-				}
-			}
-		}
-	}
-}
-
-// advance takes the next step of ask k: it arrives, or its answer does.
-func (w *world) advance(c *checker, k int) {
-	a := &w.asks[k]
-	if a.stage == answered {
-		got := *a
-		w.asks = slices.Delete(w.asks, k, k+1)
-		if got.call != 0 && w.slots[got.from].live() {
-			w.step(c, got.from, protocol.Answer{Call: got.call, Reply: got.reply, Failure: got.failure})
-		}
-		return
-	}
-	to := c.index(a.to.Addr)
-	if !w.slots[to].live() {
-		a.stage, a.failure = answered, &protocol.Failure{Kind: protocol.Refused}
-		return
-	}
-	w.tokens++
-	a.stage, a.token = waiting, w.tokens
-	w.step(c, to, protocol.Asked{Token: a.token, From: w.slots[a.from].m.Self(), Request: a.req})
-}
-
-func (c *checker) index(addr string) int { return int(addr[0] - 'A') }
-
-// kind of a transition.
-type kind uint8
+// Where each part of a message stands.
+const (
+	fromAt, toAt, stageAt, roleAt, tokenAt, lifeAt, byAt, flagsAt, saidAt = 0, 3, 6, 8, 16, 24, 27, 30, 32
+)
 
 const (
-	begins  kind = iota // a founder, or the ideal ring
-	round               // a begins a round
-	joins               // a joins through b
-	rejoins             // a tries to join again
-	fails               // a fails
-	asks                // the question is answered and the answer used
-	arrives             // the question arrives
-	uses                // the answer arrives and is used
-	silent              // the asker hears nothing
+	nowFlag  = 1 << flagsAt       // goes on in the same step
+	tellFlag = 1 << (flagsAt + 1) // no answer is wanted
 )
 
-// transition is one thing that can happen: to members a and b, or to ask a.
-type transition struct {
-	kind kind
-	a, b int
+func (m message) from() int    { return int(m>>fromAt) & 7 }
+func (m message) to() int      { return int(m>>toAt) & 7 }
+func (m message) stage() stage { return stage(m>>stageAt) & 3 }
+func (m message) role() byte   { return byte(m >> roleAt) }
+func (m message) token() byte  { return byte(m >> tokenAt) }
+func (m message) life() uint8  { return uint8(m>>lifeAt) & 7 } // of the member asked
+func (m message) by() uint8    { return uint8(m>>byAt) & 7 }   // life of the asker
+func (m message) now() bool    { return m&nowFlag != 0 }
+func (m message) tell() bool   { return m&tellFlag != 0 }
+func (m message) said() uint32 { return uint32(m >> saidAt) }
+
+func (m *message) set(at, bits uint, v uint64) {
+	mask := uint64(1)<<bits - 1
+	*m = message(uint64(*m)&^(mask<<at) | (v&mask)<<at)
+}
+func (m *message) setStage(s stage)  { m.set(stageAt, 2, uint64(s)) }
+func (m *message) setRole(r byte)    { m.set(roleAt, 8, uint64(r)) }
+func (m *message) setToken(t byte)   { m.set(tokenAt, 8, uint64(t)) }
+func (m *message) setSaid(id uint32) { m.set(saidAt, 32, uint64(id)) }
+func (m *message) setNow(on bool) {
+	if on {
+		*m |= nowFlag
+	} else {
+		*m &^= nowFlag
+	}
 }
 
-// say tells a transition in words, given the state that it happened in.
-func (c *checker) say(w *world, t transition) string {
-	name := func(i int) string { return c.members[i].Name }
-	if t.kind >= asks {
-		q := w.asks[t.a]
-		from, to, what := name(q.from), q.to.Addr[:1], q.req.Kind.String()
-		if s := q.req.Subject; !s.IsZero() {
-			what += " " + s.Name
-		}
-		switch t.kind {
-		case asks:
-			return fmt.Sprintf("%s asks %s: %s, and uses the answer", from, to, what)
-		case arrives:
-			return fmt.Sprintf("%s is asked by %s: %s", to, from, what)
-		case uses:
-			return fmt.Sprintf("%s uses the answer of %s: %s", from, to, what)
-		}
-		return fmt.Sprintf("%s hears nothing from %s: %s", from, to, what)
-	}
-	switch t.kind {
-	case round:
-		return name(t.a) + " begins a round"
-	case joins:
-		return name(t.a) + " joins through " + name(t.b)
-	case rejoins:
-		return name(t.a) + " tries to join again"
-	case fails:
-		return name(t.a) + " fails"
-	}
-	return "start"
+func (w *world) live(i int) bool { return w.slots[i] > dead }
+
+func (w *world) remove(k int) {
+	copy(w.messages[k:w.n], w.messages[k+1:w.n])
+	w.n--
+	w.messages[w.n] = 0
 }
 
-// transitions lists all that can happen in w.
-func (c *checker) transitions(w *world) []transition {
-	out := c.next[:0]
-	var busy [8]bool
-	for k := range w.asks {
-		a := &w.asks[k]
-		if a.call != 0 && w.slots[a.from].live() && w.slots[a.from].m.Role(a.call) != 0 {
-			busy[a.from] = true
-		}
-		switch {
-		case a.stage == waiting:
-			continue
-		case a.stage == answered:
-			out = append(out, transition{uses, k, 0})
-		case c.cfg.Grain == Instant:
-			out = append(out, transition{asks, k, 0})
-		default:
-			out = append(out, transition{arrives, k, 0})
-		}
-		if a.stage == asked && a.call != 0 && w.suspicions > 0 && w.slots[c.index(a.to.Addr)].live() {
-			out = append(out, transition{silent, k, 0})
+// words appends the canonical form of w, less the budgets that it never spends.
+func (w *world) words(b []uint64, members int) []uint64 {
+	for i := 0; i < members; i += 2 {
+		b = append(b, uint64(w.slots[i])|uint64(w.slots[i+1])<<32)
+	}
+	var lives, grown uint64
+	if w.grown {
+		grown = 1
+	}
+	for i := range members {
+		lives |= uint64(w.lives[i]) << (8 * i)
+	}
+	u := &w.budget
+	b = append(b, lives, uint64(u.joins)|uint64(u.fails)<<8|uint64(u.restarts)<<16|uint64(u.leaves)<<24|
+		uint64(u.suspicions)<<32|uint64(u.losses)<<40|uint64(u.doubles)<<48|grown<<56)
+	for _, m := range w.messages[:w.n] {
+		b = append(b, uint64(m))
+	}
+	return b
+}
+
+// read is the inverse of words.
+func (w *world) read(b []uint64, members int) {
+	*w = world{}
+	for i := 0; i < members; i += 2 {
+		w.slots[i], w.slots[i+1] = uint32(b[0]), uint32(b[0]>>32)
+		b = b[1:]
+	}
+	for i := range members {
+		w.lives[i] = uint8(b[0] >> (8 * i))
+	}
+	u := b[1]
+	w.budget = budget{uint8(u), uint8(u >> 8), uint8(u >> 16), uint8(u >> 24), uint8(u >> 32), uint8(u >> 40), uint8(u >> 48)}
+	w.grown = u>>56 != 0
+	for _, m := range b[2:] {
+		w.messages[w.n] = message(m)
+		w.n++
+	}
+}
+
+func (k key) of(words []uint64) key {
+	h := newHasher()
+	for _, w := range words {
+		h.add(w)
+	}
+	return h.sum()
+}
+
+// mentioned are the places that anybody alive, or anything under way, names.
+func (c *checker) mentioned(w *world) uint8 {
+	var out uint8
+	for i := range c.cfg.Members {
+		if w.live(i) {
+			out |= c.turned(c.all[w.slots[i]].mentions, i)
 		}
 	}
-	for i, s := range w.slots {
-		switch {
-		case s.live() && !busy[i] && s.m.State().Phase == protocol.Joined:
-			out = append(out, transition{round, i, 0})
-		case s.m == nil && w.joins > 0:
-			for j, o := range w.slots {
-				if o.live() && o.m.State().Phase == protocol.Joined {
-					out = append(out, transition{joins, i, j})
-				}
-			}
-		case s.live() && s.m.State().Phase == protocol.Outside && w.slots[s.via].live():
-			out = append(out, transition{rejoins, i, 0}) // as the runtime would
+	for _, m := range w.messages[:w.n] {
+		out |= 1<<m.from() | 1<<m.to()
+		by := m.from()
+		if m.stage() == answered {
+			by = m.to()
 		}
-		if s.live() && w.fails > 0 && (!c.cfg.Assume || w.mayFail(c, i)) {
-			out = append(out, transition{fails, i, 0})
-		}
+		out |= c.turned(c.saids[m.said()].mentions, by)
 	}
-	c.next = out
 	return out
 }
 
-// take makes a transition happen in w.
-func (c *checker) take(w *world, t transition) {
-	switch t.kind {
-	case round:
-		w.step(c, t.a, protocol.Tick{})
-	case joins:
-		w.joins--
-		w.slots[t.a] = slot{m: c.machine(t.a), owned: true, via: uint8(t.b)}
-		w.step(c, t.a, protocol.Join{Via: []string{c.members[t.b].Addr}})
-	case rejoins:
-		w.step(c, t.a, protocol.Join{Via: []string{c.members[w.slots[t.a].via].Addr}})
-	case fails:
-		w.fails--
-		w.slots[t.a].dead = true
-		w.asks = slices.DeleteFunc(w.asks, func(a ask) bool { return a.from == t.a })
-		for k := range w.asks {
-			if a := &w.asks[k]; a.stage == waiting && c.index(a.to.Addr) == t.a {
-				a.stage, a.failure = answered, &protocol.Failure{Kind: protocol.Unreachable}
-			}
-		}
-	case silent:
-		w.suspicions--
-		w.asks[t.a].stage = answered
-		w.asks[t.a].failure = &protocol.Failure{Kind: protocol.Refused}
-	default:
-		w.advance(c, t.a)
+// turned makes a set of members as the one at place i numbers them one of places.
+func (l *locals) turned(set uint8, i int) uint8 {
+	if !l.turn || i == 0 {
+		return set
 	}
-	if c.cfg.Grain == Instant {
-		w.settle(c)
-	}
+	wide := uint16(set) << i
+	return uint8(wide&(1<<l.members-1)) | uint8(wide>>l.members)
 }
 
-// settle uses the answers that there are: at the instant grain no answer is
-// ever under way.
-func (w *world) settle(c *checker) {
-	for {
-		k := slices.IndexFunc(w.asks, func(a ask) bool { return a.stage == answered })
-		if k < 0 {
-			return
-		}
-		w.advance(c, k)
+// canonical brings w into the form in which equal states are equal: those dead
+// whom nobody names are gone, messages are sorted, and of all turns of the
+// circle the least is taken. It returns by how many places it has turned w.
+func (c *checker) canonical(w *world) int {
+	n := c.cfg.Members
+	gone := false
+	for i := range n {
+		gone = gone || w.slots[i] == dead
 	}
-}
-
-// mayFail reports whether the failure of member i leaves every other member,
-// and every answer under way, a live successor.
-func (w *world) mayFail(c *checker, i int) bool {
-	lives := func(x ring.Member) bool {
-		k := c.index(x.Addr)
-		return k != i && w.slots[k].live() && w.slots[k].m.State().Phase.InRing()
-	}
-	others := 0
-	for k, s := range w.slots {
-		if k == i || !s.live() {
-			continue
-		}
-		st := s.m.State()
-		if !st.Phase.InRing() {
-			continue
-		}
-		others++
-		if len(st.Succ) > 0 && !slices.ContainsFunc(st.Succ, lives) {
-			return false
-		}
-	}
-	for _, a := range w.asks {
-		if a.stage == answered && len(a.reply.State.Succ) > 0 && !lives(a.to) && !slices.ContainsFunc(a.reply.State.Succ, lives) {
-			return false
-		}
-	}
-	return others > 0
-}
-
-// ring is the state as the rules see it.
-func (w *world) ring(c *checker) invariant.Ring {
-	var states []protocol.State
-	for _, s := range w.slots {
-		if s.live() {
-			states = append(states, s.m.State())
-		}
-	}
-	return invariant.NewRing(c.cfg.Successors, states)
-}
-
-// components says what keeps the live members from being one ideal ring in each
-// component of who knows whom.
-func (w *world) components(c *checker) string {
-	comp := make([]int, len(w.slots))
-	for i := range comp {
-		comp[i] = i
-	}
-	root := func(i int) int {
-		for comp[i] != i {
-			i = comp[i]
-		}
-		return i
-	}
-	for i, s := range w.slots {
-		if !s.live() || !s.m.State().Phase.InRing() {
-			continue
-		}
-		for _, x := range s.m.Knows() {
-			if k := c.index(x.Addr); w.slots[k].live() && w.slots[k].m.State().Phase.InRing() {
-				comp[root(i)] = root(k)
+	if gone {
+		named := c.mentioned(w)
+		for i := range n {
+			if w.slots[i] == dead && named&(1<<i) == 0 {
+				w.slots[i], w.lives[i] = empty, 0
 			}
 		}
 	}
-	groups := map[int][]protocol.State{}
-	for i, s := range w.slots {
-		if s.live() {
-			groups[root(i)] = append(groups[root(i)], s.m.State())
-		}
+	sortMessages(w.messages[:w.n])
+	if !c.turn {
+		return 0
 	}
-	for i := range w.slots {
-		if g := groups[i]; g != nil {
-			if how := invariant.Ideal.Broken(invariant.NewRing(c.cfg.Successors, g)); how != "" {
-				return how
-			}
+	best := 0
+	var least, other world
+	for by := 1; by < n; by++ {
+		d := 0
+		for i := 0; i < n && d == 0; i++ {
+			d = int(int64(w.slots[(i+by)%n]) - int64(w.slots[(i+best)%n]))
 		}
-	}
-	return ""
-}
-
-// key is the canonical form of a state, hashed to 128 bits.
-func (c *checker) key(w *world) key {
-	enc := protocol.Encoder{
-		Member: func(x ring.Member) byte {
-			switch {
-			case x.IsZero():
-				return 0
-			case x.Name == "":
-				return byte(c.index(x.Addr)) + 64
-			}
-			return byte(c.index(x.Addr)) + 1
-		},
-	}
-	enc.Token = func(t uint64) byte {
-		if t == 0 {
-			return 0
-		}
-		for _, a := range w.asks {
-			if a.stage == waiting && a.token == t {
-				return w.name(a)
-			}
-		}
-		return 1 // the asker is gone
-	}
-	b := c.buf[:0]
-	b = append(b, byte(w.joins), byte(w.fails), byte(w.suspicions))
-	for _, s := range w.slots {
 		switch {
-		case s.m == nil:
-			b = append(b, 0)
-		case s.dead:
-			b = append(b, 1)
-		default:
-			b = append(b, 2, s.via)
-			b = s.m.Encode(b, &enc)
-		}
-	}
-	c.buf = b
-	c.parts = c.parts[:0]
-	for _, a := range w.asks {
-		p := []byte{w.name(a), byte(a.stage), byte(a.req.Kind), enc.Member(a.to), enc.Member(a.req.Subject)}
-		if a.req.Joining {
-			p = append(p, 1)
-		}
-		if a.stage == answered {
-			if a.failure != nil {
-				p = append(p, 0xff, byte(a.failure.Kind))
-			} else {
-				r := a.reply
-				p = append(p, byte(r.State.Phase), enc.Member(r.State.Self), enc.Member(r.State.Pred), byte(r.Verdict), byte(r.Refusal.Reason), enc.Member(r.Refusal.Other), byte(len(r.State.Succ)))
-				for _, x := range r.State.Succ {
-					p = append(p, enc.Member(x))
-				}
-				for _, x := range r.Closer {
-					p = append(p, enc.Member(x))
-				}
-			}
-		}
-		c.parts = append(c.parts, p)
-	}
-	slices.SortFunc(c.parts, bytes.Compare)
-	for _, p := range c.parts {
-		b = append(b, byte(len(p)))
-		b = append(b, p...)
-	}
-	c.buf = b
-	var k key
-	for i, seed := range c.seeds {
-		h := maphash.Bytes(seed, b)
-		for j := range 8 {
-			k[8*i+j] = byte(h >> (8 * j))
-		}
-	}
-	return k
-}
-
-// name tells questions of one asker apart, whatever their call numbers.
-func (w *world) name(a ask) byte {
-	role := byte(24 + a.req.Kind)
-	if a.call != 0 {
-		if r := w.slots[a.from].m.Role(a.call); r != 0 {
-			role = r & 31
-		}
-	}
-	return byte(a.from)<<5 | role
-}
-
-// describe draws a state.
-func (w *world) describe(c *checker) string {
-	var b strings.Builder
-	for i, s := range w.slots {
-		switch {
-		case s.m == nil:
+		case d > 0:
 			continue
-		case s.dead:
-			fmt.Fprintf(&b, "  %s dead\n", c.members[i].Name)
-		default:
-			st := s.m.State()
-			fmt.Fprintf(&b, "  %s %s pred %s list", c.members[i].Name, st.Phase, st.Pred.Name)
-			for _, x := range st.Succ {
-				b.WriteString(" " + x.Name)
-			}
-			fmt.Fprintf(&b, "; %s\n", s.m.Describe())
+		case d < 0:
+			best = by
+			continue
+		}
+		// The same local states from here as from there: the messages decide.
+		least.turn(w, best, n)
+		other.turn(w, by, n)
+		if slices.Compare(other.lives[:n], least.lives[:n]) < 0 ||
+			slices.Equal(other.lives[:n], least.lives[:n]) && slices.Compare(other.messages[:w.n], least.messages[:w.n]) < 0 {
+			best = by
 		}
 	}
-	for _, a := range w.asks {
-		fmt.Fprintf(&b, "  %s -> %s %s %s stage %d\n", c.members[a.from].Name, a.to.Addr[:1], a.req.Kind, a.req.Subject.Name, a.stage)
+	if best != 0 {
+		least.turn(w, best, n)
+		*w = least
 	}
-	return b.String()
+	return best
 }
+
+// turn makes w what o is seen from the place by.
+func (w *world) turn(o *world, by, n int) {
+	*w = *o
+	for i := range n {
+		w.slots[i], w.lives[i] = o.slots[(i+by)%n], o.lives[(i+by)%n]
+	}
+	for k := range w.messages[:w.n] {
+		m := &w.messages[k]
+		m.set(fromAt, 3, uint64((m.from()+n-by)%n))
+		m.set(toAt, 3, uint64((m.to()+n-by)%n))
+	}
+	sortMessages(w.messages[:w.n])
+}
+
+// sortMessages sorts, by insertion: they are few.
+func sortMessages(ms []message) {
+	for i := 1; i < len(ms); i++ {
+		for j := i; j > 0 && ms[j] < ms[j-1]; j-- {
+			ms[j], ms[j-1] = ms[j-1], ms[j]
+		}
+	}
+}
+
+// phase of the member at place i, 0 if nobody is there.
+func (c *checker) phase(w *world, i int) protocol.Phase { return c.all[w.slots[i]].phase }
+
+func (c *checker) joined(w *world, i int) bool { return c.phase(w, i) == protocol.Joined }
+
+func (c *checker) inRing(w *world, i int) bool { return c.phase(w, i).InRing() }

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord/internal/explore"
+)
+
+type checkFlags struct {
+	cfg                   explore.Config
+	grain                 int
+	start                 string
+	assume                string
+	memory                string
+	joins, fails          string
+	rules                 []string
+	every                 bool
+	json, progress        bool
+	replay                string
+	lost, doubled, flying bool // whether the flag was given
+}
+
+// errBroken ends the command after a violation has been told of.
+var errBroken = errors.New("a rule is broken")
+
+func newCheck() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Try every order of events in a small ring",
+		Long: `Explore all that can happen in a ring of a few members: joins, rounds,
+failures, and every order of the questions and answers between them. What is
+run is the machine that ships. Every state must keep the rules, and from every
+state quiet rounds must lead to one ideal ring.
+
+At grain 1 a question is answered and the answer used in one step, at grain 2
+these are three steps, at grain 3 a message may also be lost or doubled.
+
+A violation is told as a story, with a command that tells it again. The exit
+status is then 1.`,
+		Example: `  concord check --members 5
+  concord check --members 4 --grain 2 --start ring
+  concord check --members 4 --assume nothing --joins 2 --fails 2
+  concord check --members 4 --every`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set := cmd.Flags().Changed
+			f.lost, f.doubled, f.flying = set("losses"), set("doubles"), set("in-flight")
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&f.cfg.Members, "members", 4, "identifiers, so members that there can be at once; 2 to 8")
+	flags.IntVar(&f.cfg.Successors, "successors", 2, "length of a full successor list")
+	flags.StringVar(&f.start, "start", "both", "ring (ideal, of successors+1), founder, or both")
+	flags.IntVar(&f.grain, "grain", 1, "what is one step: 1, 2 or 3")
+	flags.StringVar(&f.assume, "assume", "zave", "when a member may fail: zave (all others keep a live\nsuccessor, successors+1 principals remain), successor\n(the first only), or nothing")
+	flags.StringVar(&f.memory, "memory", "abstract", "acquaintances of a member, or abstract: any")
+	flags.StringVar(&f.joins, "joins", "any", "how many may join")
+	flags.StringVar(&f.fails, "fails", "any", "how many may fail")
+	flags.IntVar(&f.cfg.Restarts, "restarts", 0, "how many may come back under the same name; 0 to 3")
+	flags.IntVar(&f.cfg.Leaves, "leaves", 0, "how many may leave")
+	flags.IntVar(&f.cfg.Suspicions, "suspicions", 0, "how often a live member may be taken for dead")
+	flags.IntVar(&f.cfg.Losses, "losses", 0, "messages that may be lost (at grain 3: 1)")
+	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "messages that may be doubled (at grain 3: 1)")
+	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "messages under way at once, 0: any (at grain 3: 4)")
+	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, make a join several steps")
+	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "quiet rounds within which every state must become\nideal; 0: not tried")
+	flags.StringSliceVar(&f.rules, "rules", nil, "rules to keep (default: those that hold)")
+	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and\nlet only quiet rounds pass")
+	flags.IntVar(&f.cfg.MaxStates, "max-states", 0, "end after so many states; 0: when all are seen")
+	flags.DurationVar(&f.cfg.Time, "time", 0, "end after so long; 0: when all are seen")
+	flags.StringVar(&f.replay, "replay", "", "tell the story of a trace again")
+	flags.BoolVar(&f.json, "json", false, "end with one line of JSON")
+	flags.BoolVar(&f.progress, "progress", false, "report progress even if standard error is no terminal")
+	return cmd
+}
+
+func (f *checkFlags) run(ctx context.Context, out, logs io.Writer) error {
+	starts, err := f.parse()
+	if err != nil {
+		return err
+	}
+	if f.replay != "" {
+		return f.retell(starts, out)
+	}
+	// The tables hold few pointers: collecting them often gains nothing.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	total := checkReport{Exhausted: true, Runs: []checkRun{}}
+	var broken *explore.Violation
+	for _, start := range starts {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		cfg := f.cfg
+		cfg.Start = start
+		if cfg.Rules == nil {
+			cfg.Rules = explore.Holding(cfg)
+		}
+		if file, ok := logs.(*os.File); f.progress || ok && terminal(file) {
+			began := time.Now()
+			cfg.Progress = func(r explore.Result) {
+				if time.Since(began) > 2*time.Second {
+					fmt.Fprintf(logs, "%s states, %s waiting, %s transitions/s\n",
+						grouped(r.States), grouped(r.Frontier), grouped(rate(r.Transitions, time.Since(began).Seconds())))
+				}
+			}
+		}
+		cfg.Stop = func() bool { return ctx.Err() != nil }
+		var r explore.Result
+		if f.every {
+			r = explore.Every(cfg, 0, 1)
+		} else {
+			r = explore.Run(cfg)
+		}
+		run := total.add(f.name(start), r)
+		if !f.json {
+			fmt.Fprintln(out, run.String(f.every))
+		}
+		if v := r.Violation; v != nil {
+			broken = v
+			fmt.Fprintf(out, "\nBroken: %s: %s\n\n%s", v.Rule, v.How, v.Story)
+			if v.Trace != "" {
+				fmt.Fprintf(out, "\nAgain:\n%s", f.command(start, v.Trace))
+			}
+		}
+	}
+	if f.json {
+		line, err := json.Marshal(total)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\n", line)
+	}
+	switch {
+	case broken != nil:
+		return fmt.Errorf("%w: %s", errBroken, broken.Rule)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return nil
+}
+
+// parse makes the flags a configuration, and says with what to start.
+func (f *checkFlags) parse() ([]explore.Start, error) {
+	cfg := &f.cfg
+	cfg.Grain = explore.Grain(f.grain)
+	var err error
+	number := func(flag, s, word string, other int) int {
+		if s == word {
+			return other
+		}
+		n, e := strconv.Atoi(s)
+		if e != nil || n < 0 || n > 254 {
+			err = errors.Join(err, fmt.Errorf("--%s %s: use a number from 0 to 254, or %s", flag, s, word))
+		}
+		return n
+	}
+	cfg.Joins = number("joins", f.joins, "any", explore.Unlimited)
+	cfg.Fails = number("fails", f.fails, "any", explore.Unlimited)
+	cfg.Memory = number("memory", f.memory, "abstract", explore.Abstract)
+	for flag, n := range map[string]int{"leaves": cfg.Leaves, "suspicions": cfg.Suspicions, "losses": cfg.Losses, "doubles": cfg.Doubles, "in-flight": cfg.InFlight, "max-states": cfg.MaxStates} {
+		if n < 0 || n > 254 && flag != "max-states" {
+			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", flag, n))
+		}
+	}
+	if cfg.Grain == explore.Messages {
+		if !f.lost {
+			cfg.Losses = 1
+		}
+		if !f.doubled {
+			cfg.Doubles = 1
+		}
+		if !f.flying {
+			cfg.InFlight = 4
+		}
+	}
+	starts := map[string][]explore.Start{"ring": {explore.Ring}, "founder": {explore.Founder}, "both": {explore.Ring, explore.Founder}}[f.start]
+	if starts == nil {
+		err = errors.Join(err, fmt.Errorf("--start %s: use ring, founder or both", f.start))
+	}
+	switch f.assume {
+	case "zave":
+		cfg.Assume = explore.Zave
+	case "successor":
+		cfg.Assume = explore.LiveSuccessor
+	case "nothing":
+		cfg.Assume = explore.Nothing
+	default:
+		err = errors.Join(err, fmt.Errorf("--assume %s: use zave, successor or nothing", f.assume))
+	}
+	if len(f.rules) > 0 {
+		rules, e := explore.Named(f.rules)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("--rules: %w", e))
+		}
+		cfg.Rules = rules
+	}
+	if e := cfg.Validate(); e != nil {
+		err = errors.Join(err, fmt.Errorf("--%w", e))
+	}
+	if f.every {
+		starts = starts[:min(1, len(starts))]
+	}
+	if f.replay != "" && len(starts) > 1 {
+		err = errors.Join(err, errors.New("--replay needs --start ring or --start founder"))
+	}
+	return starts, err
+}
+
+func (f *checkFlags) retell(starts []explore.Start, out io.Writer) error {
+	f.cfg.Start = starts[0]
+	if f.cfg.Rules == nil {
+		f.cfg.Rules = explore.Holding(f.cfg)
+	}
+	told, broken, err := explore.Replay(f.cfg, f.replay)
+	fmt.Fprint(out, told)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--replay: %w", err)
+	case broken != nil:
+		fmt.Fprintf(out, "\nBroken: %s: %s\n", broken.Rule, broken.How)
+		return fmt.Errorf("%w: %s", errBroken, broken.Rule)
+	}
+	return nil
+}
+
+func (f *checkFlags) name(s explore.Start) string {
+	switch {
+	case f.every:
+		return "every"
+	case s == explore.Founder:
+		return "founder"
+	}
+	return "ring"
+}
+
+// command is what tells a story again, in lines that fit.
+func (f *checkFlags) command(start explore.Start, trace string) string {
+	c := &f.cfg
+	args := []string{
+		fmt.Sprintf("--members %d", c.Members), fmt.Sprintf("--successors %d", c.Successors), "--start " + f.name(start),
+		fmt.Sprintf("--grain %d", c.Grain), "--assume " + f.assume, "--memory " + f.memory,
+		"--joins " + f.joins, "--fails " + f.fails,
+	}
+	for _, o := range []struct {
+		flag string
+		n    int
+	}{
+		{"restarts", c.Restarts}, {"leaves", c.Leaves}, {"suspicions", c.Suspicions},
+		{"losses", c.Losses}, {"doubles", c.Doubles}, {"in-flight", c.InFlight}, {"quiet", c.Quiet},
+	} {
+		args = append(args, fmt.Sprintf("--%s %d", o.flag, o.n))
+	}
+	if c.JoinsApart {
+		args = append(args, "--joins-apart")
+	}
+	if len(f.rules) > 0 {
+		args = append(args, "--rules "+strings.Join(f.rules, ","))
+	}
+	var b strings.Builder
+	line := "  concord check"
+	for _, a := range args {
+		if len(line)+len(a)+3 > 78 {
+			b.WriteString(line + " \\\n")
+			line = "     "
+		}
+		line += " " + a
+	}
+	b.WriteString(line + " \\\n      --replay '")
+	for i, step := range strings.SplitAfter(trace, ".") {
+		if i > 0 && i%8 == 0 {
+			b.WriteString("'\\\n'")
+		}
+		b.WriteString(step)
+	}
+	b.WriteString("'\n")
+	return b.String()
+}
+
+// checkReport is the last line of --json.
+type checkReport struct {
+	States      int        `json:"states"`
+	Transitions int        `json:"transitions"`
+	Violations  int        `json:"violations"`
+	Exhausted   bool       `json:"exhausted"`
+	Seconds     float64    `json:"seconds"`
+	Rate        int        `json:"rate"` // transitions a second
+	QuietRounds int        `json:"quiet_rounds_max"`
+	Runs        []checkRun `json:"runs"`
+}
+
+type checkRun struct {
+	Start       string  `json:"start"`
+	States      int     `json:"states"`
+	Transitions int     `json:"transitions"`
+	Exhausted   bool    `json:"exhausted"`
+	Seconds     float64 `json:"seconds"`
+	Rate        int     `json:"rate"`
+	QuietRounds int     `json:"quiet_rounds_max"`
+	Depth       int     `json:"depth"`
+	Violation   string  `json:"violation,omitempty"`
+	Trace       string  `json:"trace,omitempty"`
+}
+
+func (t *checkReport) add(start string, r explore.Result) checkRun {
+	run := checkRun{
+		Start: start, States: r.States, Transitions: r.Transitions, Exhausted: r.Exhausted,
+		Seconds: math.Round(1000*r.Seconds) / 1000, Rate: rate(r.Transitions, r.Seconds), QuietRounds: r.QuietRounds, Depth: r.Depth,
+	}
+	if v := r.Violation; v != nil {
+		run.Violation, run.Trace = v.Rule, v.Trace
+		t.Violations++
+	}
+	t.States += r.States
+	t.Transitions += r.Transitions
+	t.Exhausted = t.Exhausted && r.Exhausted
+	t.Seconds += run.Seconds
+	t.Rate = rate(t.Transitions, t.Seconds)
+	t.QuietRounds = max(t.QuietRounds, r.QuietRounds)
+	t.Runs = append(t.Runs, run)
+	return run
+}
+
+func (r checkRun) String(every bool) string {
+	end := "not exhausted"
+	if r.Exhausted {
+		end = "exhausted"
+	}
+	if r.Violation != "" {
+		end = "broken"
+	}
+	if every {
+		return fmt.Sprintf("every state: %s states, %s tried, %s\n  in %.1f s; quiet rounds: at most %d",
+			grouped(r.States), grouped(r.Transitions), end, r.Seconds, r.QuietRounds)
+	}
+	return fmt.Sprintf("from a %s: %s states, %s transitions, %s\n  in %.1f s, %s transitions/s; quiet rounds: at most %d",
+		r.Start, grouped(r.States), grouped(r.Transitions), end, r.Seconds, grouped(r.Rate), r.QuietRounds)
+}
+
+func rate(n int, seconds float64) int { return int(float64(n) / max(seconds, 0.001)) }
+
+// grouped writes a number with a comma between thousands.
+func grouped(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,166 @@
+package explore
+
+import (
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// verdict is what is to be said of the pointers of all members, which many
+// states share.
+type verdict struct {
+	rule, how  string
+	principals int
+	full       bool  // every list is full
+	may        uint8 // members that may fail, by what the pointers say
+}
+
+// judge tests a state by all rules.
+func (c *checker) judge(w *world) *Violation {
+	v := c.verdict(w)
+	if v.rule != "" {
+		return &Violation{Rule: v.rule, How: v.how}
+	}
+	if c.principals && w.grown && v.principals <= c.cfg.Successors {
+		return &Violation{Rule: invariant.SufficientPrincipals.Name, How: invariant.SufficientPrincipals.Broken(c.ring(w, nil))}
+	}
+	if c.cfg.Quiet > 0 {
+		if how := c.heals(w); how != "" {
+			return &Violation{Rule: "heals", How: how}
+		}
+	}
+	return nil
+}
+
+func (c *checker) verdict(w *world) *verdict {
+	h := newHasher()
+	for i := range c.cfg.Members {
+		h.add(uint64(c.all[w.slots[i]].pointers))
+	}
+	k := h.sum()
+	n, ok := c.verdicts.get(k)
+	if !ok {
+		n = uint32(len(c.judged))
+		c.judged = append(c.judged, c.newVerdict(w))
+		c.verdicts.put(k, n)
+	}
+	return &c.judged[n]
+}
+
+func (c *checker) newVerdict(w *world) verdict {
+	v := verdict{}
+	r := c.ring(w, nil)
+	v.principals, v.full = len(r.Principals()), true
+	for _, m := range r.Members {
+		v.full = v.full && len(m.Succ) == c.cfg.Successors
+	}
+	for _, rule := range c.cfg.Rules {
+		if rule.Name == invariant.SufficientPrincipals.Name {
+			continue // not for rings that have never been so large
+		}
+		if how := rule.Broken(r); how != "" {
+			v.rule, v.how = rule.Name, how
+			break
+		}
+	}
+	for i := range c.cfg.Members {
+		if !w.live(i) || c.cfg.Assume != Nothing && c.joined(w, i) && !c.sparable(w, i) {
+			continue
+		}
+		v.may |= 1 << i
+	}
+	return v
+}
+
+// sparable reports whether the failure of the member at place i leaves every
+// other a live entry in its list, and enough principals.
+func (c *checker) sparable(w *world, i int) bool {
+	others := 0
+	for k := range c.cfg.Members {
+		if k == i || !c.joined(w, k) {
+			continue
+		}
+		others++
+		p := &c.pointers[c.all[w.slots[k]].pointers]
+		if len(p.succ) > 0 && !c.alive(w, i, k, p.state.Succ) {
+			return false
+		}
+	}
+	if others == 0 {
+		return false
+	}
+	if c.cfg.Assume == LiveSuccessor {
+		return true
+	}
+	return len(c.ring(w, func(k int) bool { return k != i }).Principals()) > c.cfg.Successors
+}
+
+// alive reports whether one of the members that the one at place by names lives
+// and is not the one at place i.
+func (c *checker) alive(w *world, i, by int, named []ring.Member) bool {
+	for _, x := range named {
+		k := c.place(by, index(x))
+		if k != i && c.phase(w, k) == protocol.Joined && c.all[w.slots[k]].life == uint8(x.Incarnation) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayFail are the members whose failure the assumption allows.
+func (c *checker) mayFail(w *world) uint8 {
+	may := c.verdict(w).may
+	if c.cfg.Assume == Zave && !w.grown {
+		return 0
+	}
+	if c.cfg.Assume == Nothing {
+		return may
+	}
+	// Answers under way count as the list that they may become.
+	for _, m := range w.messages[:w.n] {
+		if m.stage() != answered || m.role() == 0 {
+			continue
+		}
+		st := c.saids[m.said()].reply.State
+		if len(st.Succ) == 0 {
+			continue
+		}
+		for i := range c.cfg.Members {
+			if may&(1<<i) != 0 && m.from() != i && (m.to() == i || !c.joined(w, m.to())) && !c.alive(w, i, m.to(), st.Succ) {
+				may &^= 1 << i
+			}
+		}
+	}
+	return may
+}
+
+// ring is the state as the rules see it: all members, or those that are asked
+// for. A member that leaves counts as gone from then on.
+func (c *checker) ring(w *world, of func(i int) bool) invariant.Ring {
+	var states []protocol.State
+	for i := range c.cfg.Members {
+		if c.joined(w, i) && (of == nil || of(i)) {
+			states = append(states, c.stateOf(w, i))
+		}
+	}
+	return invariant.NewRing(c.cfg.Successors, states)
+}
+
+// stateOf is what the member at place i says of itself, with members by their
+// places.
+func (c *checker) stateOf(w *world, i int) protocol.State {
+	st := c.all[w.slots[i]].machine.State()
+	st.Self = c.seenFrom(c.places(i), st.Self)
+	st.Pred = c.seenFrom(c.places(i), st.Pred)
+	st.Succ = c.allSeenFrom(c.places(i), st.Succ)
+	return st
+}
+
+// places is the number by which what the member at place i names is turned into
+// places.
+func (l *locals) places(i int) int {
+	if l.turn {
+		return i
+	}
+	return 0
+}

@@ -1,0 +1,201 @@
+package explore
+
+import (
+	"fmt"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// maxQuiet bounds the quiet rounds that can be asked for.
+const maxQuiet = 255
+
+// healing is what is known of the way back to an ideal ring.
+type healing struct {
+	stack  []world // of its own: a state is judged while others are being made
+	rounds table   // states after a quiet round: how many more they need, plus one
+	ideals table   // pointers and components: 2 if ideal, else 1
+	now    world
+	groups groups
+}
+
+// groups says which members have to end in one ring: those of one group, by the
+// place of one of them.
+type groups [maxMembers]uint8
+
+func (g *groups) root(i int) uint8 {
+	for int(g[i]) != i {
+		i = int(g[i])
+	}
+	return uint8(i)
+}
+
+// join makes one group of the members at places i and k; the least is its root.
+func (g *groups) join(i, k int) {
+	a, b := g.root(i), g.root(k)
+	g[max(a, b)] = min(a, b)
+}
+
+// heals lets fair rounds pass without faults, from w on, with machines that
+// remember no more than their pointers and open questions name, and says what is
+// not ideal after as many as allowed.
+func (c *checker) heals(w *world) string {
+	h := &c.healing
+	if h.stack == nil {
+		h.stack = make([]world, 16)
+	}
+	emit := c.emit
+	c.stack, h.stack = h.stack, c.stack
+	c.emit = func(o *world) { h.now = *o }
+	c.quiet, c.round = true, 0
+	defer func() {
+		c.stack, h.stack = h.stack, c.stack
+		c.emit = emit
+		c.quiet = false
+	}()
+
+	h.now = *w
+	for i := range c.cfg.Members {
+		h.groups[i] = uint8(i)
+		h.now.slots[i] = c.remembering(w.slots[i])
+	}
+	c.acquaint()
+	if !c.drain() {
+		return "messages without end"
+	}
+	var path [maxQuiet + 1]key
+	for round := 0; ; round++ {
+		c.round = round % 8
+		k := c.quietKey()
+		path[round] = k
+		left, known := h.rounds.get(k)
+		if !known && c.ideal() == "" {
+			// Ideal is to stay ideal.
+			now, g := h.now, h.groups
+			if !c.quietRound() {
+				return "messages without end"
+			}
+			known = c.ideal() == ""
+			h.now, h.groups = now, g
+		}
+		if known {
+			for i := range round + 1 {
+				h.rounds.put(path[i], left+uint32(round-i))
+			}
+			c.result.QuietRounds = max(c.result.QuietRounds, round+int(left))
+			return ""
+		}
+		if round == c.cfg.Quiet {
+			how := c.ideal()
+			return fmt.Sprintf("after %d quiet rounds: %s\n%s%v", round, how, c.picture(&h.now), h.groups)
+		}
+		if !c.quietRound() {
+			return "messages without end"
+		}
+	}
+}
+
+// quietKey brings the state after a round into its canonical form.
+func (c *checker) quietKey() key {
+	h := &c.healing
+	by := c.canonical(&h.now)
+	n := c.cfg.Members
+	if by != 0 {
+		var g groups
+		for i := range n {
+			g[i] = uint8(i)
+		}
+		for i := range n {
+			g.join(i, (int(h.groups.root((i+by)%n))-by+n)%n)
+		}
+		h.groups = g
+	}
+	var set uint64
+	for i := range n {
+		set |= uint64(h.groups.root(i)) << (4 * i)
+	}
+	c.wordsOf(&h.now)
+	return key{}.of(append(c.words, set, uint64(c.round)))
+}
+
+// quietRound lets every member begin a round, and carries all that follows to
+// its end.
+func (c *checker) quietRound() bool {
+	for i := range c.cfg.Members {
+		if c.healing.now.live(i) {
+			c.quietly(func() { c.step(0, i, event{kind: evTick}) })
+		}
+	}
+	return c.drain()
+}
+
+// quietly does something that has one outcome.
+func (c *checker) quietly(do func()) {
+	c.stack[0] = c.healing.now
+	do()
+}
+
+// drain carries every message to its end, first come first served.
+func (c *checker) drain() bool {
+	h := &c.healing
+	for range 10000 {
+		k := 0
+		for k < h.now.n && h.now.messages[k].stage() == waiting {
+			k++
+		}
+		if k == h.now.n {
+			return true
+		}
+		switch h.now.messages[k].stage() {
+		case asked:
+			c.quietly(func() { c.arrive(0, k) })
+		case answered:
+			c.quietly(func() { c.use(0, k) })
+		case lost:
+			c.quietly(func() { c.unanswered(0, k, c.timedOut) })
+		}
+	}
+	return false
+}
+
+// acquaint makes one group of every member and those that it knows.
+func (c *checker) acquaint() {
+	h := &c.healing
+	for i := range c.cfg.Members {
+		if !c.inRing(&h.now, i) {
+			continue
+		}
+		known := c.turned(c.all[h.now.slots[i]].mentions, i)
+		for k := range c.cfg.Members {
+			if known&(1<<k) != 0 && c.inRing(&h.now, k) {
+				h.groups.join(i, k)
+			}
+		}
+	}
+}
+
+// ideal says what keeps the members from being one ideal ring for each component
+// of who knows, or knew, whom.
+func (c *checker) ideal() string {
+	h := &c.healing
+	c.acquaint()
+	sum := newHasher()
+	for i := range c.cfg.Members {
+		sum.add(uint64(c.all[h.now.slots[i]].pointers)<<8 | uint64(h.groups.root(i)))
+	}
+	k := sum.sum()
+	if v, ok := h.ideals.get(k); ok && v == 2 {
+		return ""
+	}
+	for root := range c.cfg.Members {
+		r := c.ring(&h.now, func(i int) bool {
+			return c.phase(&h.now, i) == protocol.Joined && int(h.groups.root(i)) == root
+		})
+		if how := invariant.Ideal.Broken(r); how != "" {
+			h.ideals.put(k, 1)
+			return how
+		}
+	}
+	h.ideals.put(k, 2)
+	return ""
+}

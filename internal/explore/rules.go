@@ -1,0 +1,65 @@
+package explore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+)
+
+// Holding are the rules that hold in every state of cfg. Not all of Zave's
+// invariant does at every grain: with question and use apart an answer may be
+// old when it is used, and then the principals can become fewer by one until the
+// next introductions, though the ring stays one. So they can with restarts, as
+// long as an earlier life is listed at the identifier of a later one.
+func Holding(cfg Config) []invariant.Rule {
+	rules := invariant.Always()
+	if cfg.Assume != Zave || cfg.Suspicions != 0 {
+		return rules
+	}
+	for _, r := range invariant.Zave() {
+		if r.Name == invariant.SufficientPrincipals.Name && (cfg.JoinsApart || cfg.Grain != Instant || cfg.Restarts > 0) {
+			continue
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// Named are the rules of these names.
+func Named(names []string) ([]invariant.Rule, error) {
+	all := append(invariant.Always(), invariant.Zave()...)
+	var rules []invariant.Rule
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(r invariant.Rule) bool { return r.Name == name })
+		if i < 0 {
+			var known []string
+			for _, r := range all {
+				known = append(known, r.Name)
+			}
+			return nil, fmt.Errorf("no rule is called %q; there are %s", name, strings.Join(known, ", "))
+		}
+		rules = append(rules, all[i])
+	}
+	return rules, nil
+}
+
+// Validate says what is wrong with cfg, nil if nothing is.
+func (cfg *Config) Validate() error {
+	switch {
+	case cfg.Members < 2 || cfg.Members > maxMembers:
+		return fmt.Errorf("members: %d; 2 to %d can be explored", cfg.Members, maxMembers)
+	case cfg.Successors < 1 || cfg.Successors >= maxMembers:
+		return fmt.Errorf("successors: %d; 1 to %d can be explored", cfg.Successors, maxMembers-1)
+	case cfg.Grain < Instant || cfg.Grain > Messages:
+		return fmt.Errorf("grain: %d; there are 1, 2 and 3", cfg.Grain)
+	case cfg.Restarts < 0 || cfg.Restarts >= maxLives:
+		return fmt.Errorf("restarts: %d; 0 to %d", cfg.Restarts, maxLives-1)
+	case cfg.Memory < Abstract || cfg.Memory > 64:
+		return fmt.Errorf("memory: %d acquaintances; 0 to 64, or abstract", cfg.Memory)
+	case cfg.Quiet < 0 || cfg.Quiet > maxQuiet:
+		return fmt.Errorf("quiet: %d rounds; 0 to %d", cfg.Quiet, maxQuiet)
+	}
+	return nil
+}

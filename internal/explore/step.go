@@ -1,0 +1,444 @@
+package explore
+
+import (
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// kind of a transition: one thing that can happen.
+type kind uint8
+
+const (
+	tick    kind = iota // the member at a begins a round
+	join                // the member at a joins through b, for the first time
+	restart             // the one that was at a comes back as a later life of its name, through b
+	rejoin              // the member at a, whose join has failed, tries again through b
+	depart              // the member at a leaves
+	fail                // the member at a falls silent
+	arrive              // message a arrives at whom it asks
+	use                 // the answer that message a has become arrives and is used
+	suspect             // whoever asked message a takes the one it asked for dead
+	lose                // message a is lost
+	double              // message a is doubled
+	timeout             // whoever asked message a, which was lost, has waited long enough
+)
+
+type transition struct {
+	kind kind
+	a, b int
+}
+
+// transitions lists all that can happen in w, in an order that depends on
+// nothing else.
+func (c *checker) transitions(w *world) []transition {
+	out := c.next[:0]
+	n := c.cfg.Members
+	for k, m := range w.messages[:w.n] {
+		switch m.stage() {
+		case asked:
+			out = append(out, transition{arrive, k, 0})
+			if w.suspicions > 0 && m.role() != 0 && w.live(m.to()) {
+				out = append(out, transition{suspect, k, 0})
+			}
+		case answered:
+			out = append(out, transition{use, k, 0})
+		case lost:
+			out = append(out, transition{timeout, k, 0})
+		}
+		if m.stage() == asked || m.stage() == answered {
+			if w.losses > 0 {
+				out = append(out, transition{lose, k, 0})
+			}
+			if w.doubles > 0 && !c.readOnly(m) {
+				out = append(out, transition{double, k, 0})
+			}
+		}
+	}
+	var may uint8
+	if w.fails > 0 || w.leaves > 0 {
+		may = c.mayFail(w)
+	}
+	for i := range n {
+		if !w.live(i) {
+			k := join
+			switch {
+			case w.slots[i] == dead && w.restarts > 0 && w.lives[i] <= uint8(c.cfg.Restarts) && w.lives[i] < maxLives:
+				k = restart
+			case w.slots[i] == dead || w.joins == 0:
+				continue
+			}
+			for j := range n {
+				if c.phase(w, j) == protocol.Joined {
+					out = append(out, transition{k, i, j})
+				}
+			}
+			continue
+		}
+		x := &c.all[w.slots[i]]
+		switch {
+		case x.phase == protocol.Joined:
+			// A round that begins while an approach is open only makes another
+			// follow it, which may as well begin when the first has ended.
+			if !x.approach && (!x.memory || x.machine.Call(rolePlacing) == 0) {
+				out = append(out, transition{tick, i, 0})
+			}
+			if w.leaves > 0 && may&(1<<i) != 0 {
+				out = append(out, transition{depart, i, 0})
+			}
+		case x.phase == protocol.Leaving:
+			out = append(out, transition{tick, i, 0})
+		case x.phase == protocol.Outside:
+			for j := range n {
+				if c.phase(w, j) == protocol.Joined {
+					out = append(out, transition{rejoin, i, j})
+				}
+			}
+		}
+		if w.fails > 0 && may&(1<<i) != 0 {
+			out = append(out, transition{fail, i, 0})
+		}
+	}
+	c.next = out
+	return out
+}
+
+// take makes t happen in w, and emits every world that it may lead to.
+func (c *checker) take(w *world, t transition) {
+	c.stack[0] = *w
+	w = &c.stack[0]
+	switch t.kind {
+	case tick:
+		c.step(0, t.a, event{kind: evTick})
+	case join, restart:
+		life := w.lives[t.a] + 1
+		if t.kind == join {
+			spend(&w.joins)
+		} else {
+			spend(&w.restarts)
+		}
+		w.lives[t.a] = life
+		w.slots[t.a] = c.fresh(t.a, life, c.cfg.Memory >= 0)
+		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
+	case rejoin:
+		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
+	case depart:
+		spend(&w.leaves)
+		c.step(0, t.a, event{kind: evDepart})
+	case fail:
+		spend(&w.fails)
+		c.die(w, t.a)
+		c.run(0)
+	case arrive:
+		c.arrive(0, t.a)
+	case use:
+		c.use(0, t.a)
+	case suspect:
+		spend(&w.suspicions)
+		c.unanswered(0, t.a, c.refused)
+	case timeout:
+		c.unanswered(0, t.a, c.timedOut)
+	case lose:
+		spend(&w.losses)
+		if m := &w.messages[t.a]; m.role() == 0 {
+			w.remove(t.a)
+		} else {
+			m.setStage(lost)
+		}
+		c.run(0)
+	case double:
+		spend(&w.doubles)
+		c.add(w, w.messages[t.a])
+		c.run(0)
+	}
+}
+
+// run carries what goes on in the same step to its end, and emits the world.
+func (c *checker) run(d int) {
+	w := &c.stack[d]
+	for k, m := range w.messages[:w.n] {
+		if m.now() {
+			c.tellMore(d, w, m)
+			if m.stage() == answered {
+				c.use(d, k)
+			} else {
+				c.arrive(d, k)
+			}
+			return
+		}
+	}
+	c.emit(w)
+}
+
+// arrive brings a question to whom it asks.
+func (c *checker) arrive(d, k int) {
+	w := &c.stack[d]
+	m := &w.messages[k]
+	m.setNow(false)
+	to := m.to()
+	x := &c.all[w.slots[to]]
+	var failure uint32
+	switch {
+	case !w.live(to):
+		failure = c.refused
+	case m.life() != 0 && m.life() != x.life:
+		failure = c.wrongMember[x.life]
+		if !c.turn {
+			failure = c.keepSaid(said{failure: &protocol.Failure{Kind: protocol.WrongMember, By: c.names[x.life][to]}})
+		}
+	}
+	if failure != 0 {
+		if m.role() == 0 {
+			w.remove(k)
+		} else {
+			// Nobody there, now or later: the asker learns of it at once, or
+			// the question might as well have been longer under way.
+			m.setStage(answered)
+			m.setSaid(failure)
+			m.setNow(true)
+		}
+		c.run(d)
+		return
+	}
+	ev := event{kind: evAsked, from: c.number(to, m.from()), life: m.by(), said: m.said()}
+	if m.tell() {
+		w.remove(k)
+	} else {
+		m.setToken(c.token(w, to, m.from(), ev.from))
+		m.setStage(waiting)
+		ev.token = m.token()
+	}
+	c.step(d, to, ev)
+}
+
+// token names a question at the member that it has arrived at: by its asker,
+// and by how many others of the same asker wait there.
+func (c *checker) token(w *world, to, from, number int) byte {
+	var taken [256]bool
+	for _, o := range w.messages[:w.n] {
+		if o.stage() == waiting && o.to() == to && o.from() == from {
+			taken[o.token()] = true
+		}
+	}
+	t := byte(1 + number)
+	for taken[t] {
+		t += maxMembers
+	}
+	return t
+}
+
+// use hands an answer to the asker.
+func (c *checker) use(d, k int) {
+	w := &c.stack[d]
+	m := w.messages[k]
+	w.remove(k)
+	c.unwanted(w, m)
+	c.step(d, m.from(), event{kind: evAnswer, role: m.role(), from: c.number(m.from(), m.to()), said: m.said()})
+}
+
+// unanswered tells the asker that no answer came.
+func (c *checker) unanswered(d, k int, failure uint32) {
+	w := &c.stack[d]
+	m := w.messages[k]
+	if m.stage() == lost || c.readOnly(m) {
+		w.remove(k)
+	}
+	c.unwanted(w, m)
+	c.step(d, m.from(), event{kind: evAnswer, role: m.role(), from: c.number(m.from(), m.to()), said: failure})
+}
+
+// unwanted notes that the question m and its doubles wait for no answer.
+func (c *checker) unwanted(w *world, m message) {
+	if m.role() == 0 {
+		return
+	}
+	for k := w.n - 1; k >= 0; k-- {
+		if o := &w.messages[k]; o.from() == m.from() && o.role() == m.role() {
+			c.abandon(w, k)
+		}
+	}
+}
+
+// abandon turns a question whose answer nobody waits for into one that is only
+// told, if it is under way or at work, and drops it otherwise.
+func (c *checker) abandon(w *world, k int) {
+	m := &w.messages[k]
+	if m.stage() == answered || m.stage() == lost || m.stage() == asked && c.readOnly(*m) {
+		w.remove(k)
+		return
+	}
+	m.setRole(0)
+}
+
+// readOnly reports whether nothing changes at the member asked.
+func (c *checker) readOnly(m message) bool {
+	switch c.saids[m.said()].request.Kind {
+	case protocol.AskRing, protocol.Seek:
+		return true
+	}
+	return false
+}
+
+// step lets the machine at place i take an event, in every way that it can.
+func (c *checker) step(d, i int, ev event) {
+	branches := c.locals.step(c.stack[d].slots[i], ev)
+	if d+2 > len(c.stack) {
+		c.stack = append(c.stack, make([]world, len(c.stack))...)
+	}
+	for n := range branches {
+		b := &branches[n]
+		if len(b.needs) > 0 && !c.known(&c.stack[d], i, b.needs) {
+			continue
+		}
+		w := &c.stack[d+1]
+		*w = c.stack[d]
+		c.change(w, i, b, ev)
+		c.tellStep(d, i, b)
+		c.run(d + 1)
+	}
+}
+
+// known reports whether the members that a machine is said to remember live.
+// To remember others leads nowhere: they do not answer.
+func (c *checker) known(w *world, i int, needs []byte) bool {
+	for _, b := range needs {
+		x, life := decode(b)
+		at := c.place(i, x)
+		if !w.live(at) || c.all[w.slots[at]].life != life {
+			return false
+		}
+	}
+	return true
+}
+
+// change takes up what a step of the machine at place i has led to.
+func (c *checker) change(w *world, i int, b *branch, ev event) {
+	w.slots[i] = b.next
+	w.lives[i] = c.all[b.next].life
+	if len(b.renamed) > 0 {
+		for k := w.n - 1; k >= 0; k-- {
+			m := &w.messages[k]
+			if m.from() != i || m.role() == 0 {
+				continue
+			}
+			for _, r := range b.renamed {
+				if r.old == m.role() {
+					if r.new == 0 {
+						c.abandon(w, k)
+					} else {
+						m.setRole(r.new)
+					}
+					break
+				}
+			}
+		}
+	}
+	for _, r := range b.replies {
+		for k := range w.messages[:w.n] {
+			m := &w.messages[k]
+			if m.stage() != waiting || m.to() != i || m.token() != r.token {
+				continue
+			}
+			if m.role() == 0 && !(c.all[b.next].memory && w.live(m.from())) {
+				w.remove(k)
+				break
+			}
+			m.setStage(answered)
+			m.setToken(0)
+			m.setSaid(r.said)
+			m.setNow(c.cfg.Grain == Instant || c.quiet)
+			break
+		}
+	}
+	for k := range b.sends {
+		s := &b.sends[k]
+		to := c.place(i, s.to)
+		m := message(0)
+		m.set(fromAt, 3, uint64(i))
+		m.set(toAt, 3, uint64(to))
+		m.set(lifeAt, 3, uint64(s.life))
+		m.set(byAt, 3, uint64(w.lives[i]))
+		m.setRole(s.role)
+		m.setSaid(s.said)
+		if s.tell {
+			m |= tellFlag
+		}
+		switch c.saids[s.said].request.Kind {
+		case protocol.AskRing:
+			// The first question of an operation is of one step with what
+			// begins the operation.
+			m.setNow(c.cfg.Grain == Instant && !c.quiet &&
+				(!(ev.kind == evAnswer && ev.role == s.role) || !c.cfg.JoinsApart && c.joinerWaits(w, i)))
+		case protocol.Seek:
+			m.setNow(c.cfg.Grain == Instant && !c.quiet)
+		case protocol.Introduce:
+			// Whoever is told may remember the joiner at any time, and may be
+			// said to; the answer would bring only what its own notification does.
+			if !c.all[b.next].memory {
+				m.setStage(answered)
+				m.setSaid(c.refused)
+				m.setNow(true)
+			}
+		case protocol.Notify:
+			m.setNow(c.cfg.Grain == Instant && !c.quiet && !c.cfg.JoinsApart && s.role == roleJoin)
+		}
+		c.add(w, m)
+	}
+	if b.departed {
+		c.die(w, i)
+	}
+}
+
+// joinerWaits reports whether a joiner waits for the answer of the member at
+// place i.
+func (c *checker) joinerWaits(w *world, i int) bool {
+	for _, m := range w.messages[:w.n] {
+		if m.stage() == waiting && m.to() == i && m.role() == roleJoin && c.kind(m) == protocol.Notify {
+			return true
+		}
+	}
+	return false
+}
+
+// add puts a message under way. Of equal ones that nobody waits for one is
+// enough, and a member that has notified another and has no answer yet does not
+// do so again.
+func (c *checker) add(w *world, m message) {
+	if m.role() == 0 {
+		if !w.live(m.to()) {
+			return
+		}
+		for _, o := range w.messages[:w.n] {
+			if o == m && w.doubles == c.budget.doubles || o.stage() == waiting && o.role() == 0 && o.from() == m.from() && o.to() == m.to() && c.kind(m) == protocol.Notify && !m.tell() {
+				return
+			}
+		}
+	}
+	if w.n == maxMessages {
+		c.overflowed = true
+		return
+	}
+	w.messages[w.n] = m
+	w.n++
+}
+
+func (c *checker) kind(m message) protocol.RequestKind { return c.saids[m.said()].request.Kind }
+
+// die ends the life of the member at place i.
+func (c *checker) die(w *world, i int) {
+	w.slots[i] = dead
+	for k := w.n - 1; k >= 0; k-- {
+		m := &w.messages[k]
+		switch {
+		case m.from() == i && m.stage() == asked && c.cfg.Grain == Instant:
+			w.remove(k)
+		case m.from() == i:
+			c.abandon(w, k)
+		case m.to() == i && m.role() == 0 && m.stage() != answered:
+			w.remove(k)
+		case m.to() == i && m.stage() == waiting:
+			m.setStage(answered)
+			m.setToken(0)
+			m.setSaid(c.unreachable)
+			m.setNow(c.cfg.Grain == Instant || c.quiet)
+		}
+	}
+}
