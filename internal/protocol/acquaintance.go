@@ -76,41 +76,53 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 // one of the distance class that has the most, so that the acquaintances
 // spread over the circle; for a pending newcomer anyone that is not pending.
 func (m *Machine) victim(x ring.Member, pending bool) int {
-	var silent, settled []int
-	var classes [65][]int
+	var silent, settled int
+	var classes [65]int
 	for i := range m.acq {
 		a := &m.acq[i]
-		if a.pending {
+		switch {
+		case a.pending:
 			continue
-		}
-		if m.inView(a.Member) {
+		case m.inView(a.Member):
 			return i
+		case a.silent > 0:
+			silent++
+		default:
+			classes[m.class(a.ID)]++
 		}
-		settled = append(settled, i)
-		if a.silent > 0 {
-			silent = append(silent, i)
-		} else {
-			c := m.class(a.ID)
-			classes[c] = append(classes[c], i)
-		}
+		settled++
 	}
-	if 2*len(silent) > len(m.acq) {
-		return m.pick(silent)
+	if 2*silent > len(m.acq) {
+		return m.nth(m.choose(silent), func(a *acquaintance) bool { return a.silent > 0 })
 	}
 	if own := m.class(x.ID); !pending {
-		classes[own] = append(classes[own], -1) // the newcomer competes too
+		classes[own]++ // the newcomer competes too
 	}
-	var fullest []int
-	for _, c := range classes {
-		if len(c) > len(fullest) {
+	fullest := 0
+	for c, n := range classes {
+		if n > classes[fullest] {
 			fullest = c
 		}
 	}
-	if len(fullest) > 0 {
-		return m.pick(fullest)
+	if n := classes[fullest]; n > 0 {
+		return m.nth(m.choose(n), func(a *acquaintance) bool { return a.silent == 0 && m.class(a.ID) == fullest })
 	}
-	if pending && len(settled) > 0 {
-		return m.pick(settled)
+	if pending && settled > 0 {
+		return m.nth(m.choose(settled), func(*acquaintance) bool { return true })
+	}
+	return -1
+}
+
+// nth is the acquaintance of number n, from 0, of those that are not pending
+// and fit; -1 if there are fewer.
+func (m *Machine) nth(n int, fits func(*acquaintance) bool) int {
+	for i := range m.acq {
+		if a := &m.acq[i]; !a.pending && fits(a) {
+			if n == 0 {
+				return i
+			}
+			n--
+		}
 	}
 	return -1
 }

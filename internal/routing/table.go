@@ -37,24 +37,36 @@ type Table struct {
 // afterwards.
 func NewTable(k Known) *Table {
 	t := &Table{Known: k}
-	t.near = make([]ring.Member, 0, len(k.Succ)+len(k.Others)+1)
-	add := func(x ring.Member) {
+	// Pointers to members are sorted, not the members, which are long. Of two
+	// records of one identifier a pointer's, which comes first, counts.
+	type key struct {
+		distance uint64
+		order    int
+		member   *ring.Member
+	}
+	var few [64]key
+	keys := few[:0]
+	add := func(x *ring.Member) {
 		if x.Name != "" && x.ID != k.Self.ID {
-			t.near = append(t.near, x)
+			keys = append(keys, key{x.ID - k.Self.ID, len(keys), x})
 		}
 	}
-	for _, x := range k.Succ {
-		add(x)
+	for i := range k.Succ {
+		add(&k.Succ[i])
 	}
-	add(k.Pred)
-	for _, x := range k.Others {
-		add(x)
+	add(&t.Pred)
+	for i := range k.Others {
+		add(&k.Others[i])
 	}
-	// Stable, so that of two records of one identifier a pointer's is the first.
-	slices.SortStableFunc(t.near, func(x, y ring.Member) int {
-		return cmp.Compare(x.ID-k.Self.ID, y.ID-k.Self.ID)
+	slices.SortFunc(keys, func(x, y key) int {
+		return cmp.Or(cmp.Compare(x.distance, y.distance), cmp.Compare(x.order, y.order))
 	})
-	t.near = slices.CompactFunc(t.near, func(x, y ring.Member) bool { return x.ID == y.ID })
+	t.near = make([]ring.Member, 0, len(keys))
+	for i, x := range keys {
+		if i == 0 || x.distance != keys[i-1].distance {
+			t.near = append(t.near, *x.member)
+		}
+	}
 	return t
 }
 
