@@ -66,8 +66,13 @@ func (w *world) openCall() (int32, *call) {
 	return i, c
 }
 
+// closeCall gives a slot back. What was said stays in it until it is used
+// again: to clear all of it costs more than to keep it.
 func (w *world) closeCall(i int32) {
-	*w.calls[i] = call{gen: w.calls[i].gen + 1}
+	c := w.calls[i]
+	c.gen++
+	c.open, c.held, c.wanted, c.patient, c.route = false, false, false, false, false
+	c.number, c.look, c.failure = 0, ref{}, nil
 	w.freeCalls = append(w.freeCalls, i)
 }
 
@@ -265,34 +270,41 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		w.closeCall(i)
 		return
 	}
-	done := *c
-	w.closeCall(i)
-	if done.to >= 0 {
-		p := h.peerMade(done.to)
+	c.wanted = false // nothing else becomes of it
+	if c.to >= 0 {
+		p := h.peerMade(c.to)
 		switch {
 		case failure == nil:
 			p.last = w.now
-			if !done.patient {
-				p.observe(w.now - done.sent)
+			if !c.patient {
+				p.observe(w.now - c.sent)
 			}
 		case failure.Kind == protocol.TimedOut:
 			w.count.timeouts++
 			p.open = false
-			if done.route {
+			if c.route {
 				p.late()
 			}
 		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
 			p.open = false
 		}
 	}
-	if done.route {
-		w.routed(h, &done, failure)
+	if c.route {
+		w.routed(h, c, failure)
+		w.closeCall(i)
 		return
 	}
 	h.asks--
-	w.step(h, protocol.Answer{Call: done.number, Reply: done.reply, Failure: failure})
-	if done.meant.Name != "" {
-		w.heed(h, done.meant.Life(), failure)
+	a := protocol.Answer{Call: c.number, Failure: failure}
+	if failure == nil {
+		a.Reply = c.reply
+	}
+	life := c.meant.Life()
+	named := c.meant.Name != ""
+	w.closeCall(i)
+	w.step(h, a)
+	if named {
+		w.heed(h, life, failure)
 	}
 }
 
