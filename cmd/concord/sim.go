@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +93,11 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 	sum, err := sim.Summarize(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if os.Getenv("GOGC") == "" {
+		// Much is made and dropped, and a small ring is little to keep.
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(8 << 30) // from here on, care
 	}
 	began := time.Now()
 	ctx := cmd.Context()

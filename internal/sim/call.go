@@ -226,6 +226,9 @@ func (w *world) arrived(i int32) {
 		w.back(i, nil)
 		return
 	}
+	if c.request.Kind == protocol.Introduce && c.request.Subject == c.sender {
+		w.offer(h, c.sender)
+	}
 	c.held, c.toLife = true, h.life
 	gen := c.gen
 	w.step(h, protocol.Asked{Token: w.token(i), From: c.sender, Request: c.request})
@@ -332,6 +335,7 @@ func (w *world) routed(h *host, c *call, f *protocol.Failure) {
 			if f.Kind == protocol.WrongMember {
 				lost.Who = c.meant
 			}
+			w.stray(h, c.addr)
 			w.step(h, lost)
 		}
 	}

@@ -3,7 +3,6 @@ package sim
 import (
 	"time"
 
-	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
@@ -21,10 +20,21 @@ type lookup struct {
 	hops   int
 	began  time.Duration
 	end    time.Duration
-	finger bool
-	exp    int         // of the finger
+	what   purpose
+	start  int         // of the finger, or of those who are told
 	owner  ring.Member // of the finger, as believed
+	follow ring.Arc    // where those stand who are told
+	told   int
 }
+
+// purpose is what a lookup is for.
+type purpose uint8
+
+const (
+	forProgram purpose = iota
+	forFinger
+	forFollower // somebody to be told of a joiner
+)
 
 // outcome is how a lookup ended.
 type outcome uint8
@@ -69,8 +79,13 @@ func (w *world) closeLookup(r ref) {
 // lookUp begins a lookup of the load, as a program does with Lookup.
 func (w *world) lookUp(h *host, id uint64) {
 	r, l := w.openLookup(h, id, lookupLimit)
-	w.search(h, l, routing.Options{Lenient: true, MaxAge: min(w.cfg.Interval, time.Second)})
+	w.search(h, l, w.lenient())
 	w.goOn(h, r)
+}
+
+// lenient is what a lookup wants that asks for nothing in particular.
+func (w *world) lenient() routing.Options {
+	return routing.Options{Lenient: true, MaxAge: min(w.cfg.Interval, time.Second)}
 }
 
 // search begins at what the host knows now.
@@ -106,7 +121,7 @@ func (w *world) goOn(h *host, r ref) {
 		case routing.Stuck:
 			now := w.tableOf(h)
 			if now == l.table && l.failed == l.search.Unanswered() {
-				if l.finger {
+				if l.what != forProgram {
 					w.lookupOver(h, r, errStuck)
 					return
 				}
@@ -126,112 +141,12 @@ func (w *world) goOn(h *host, r ref) {
 func (w *world) lookupOver(h *host, r ref, how outcome) {
 	l := *w.lookups[r.slot]
 	w.closeLookup(r)
-	if l.finger {
+	switch l.what {
+	case forFinger:
 		w.fingerFound(h, &l, how)
-		return
+	case forFollower:
+		w.followerFound(h, &l, how)
+	default:
+		w.judge(h, &l, how)
 	}
-	w.judge(h, &l, how)
-}
-
-// Fingers, as in internal/node, fingers.go.
-
-const (
-	fingerRounds   = 3
-	fingerPatience = 3
-)
-
-// tending is where a host stands in looking its fingers up.
-type tending struct {
-	version uint64
-	waited  int
-	all     bool
-	steps   int
-}
-
-// tendFingers takes a host's turn.
-func (w *world) tendFingers(h *host) {
-	t := &h.tending
-	t.all = false
-	if t.waited <= fingerPatience && h.view.Phase.InRing() {
-		settled := h.view.Version == t.version
-		t.version = h.view.Version
-		if t.waited++; !settled && t.waited < fingerPatience {
-			w.fingersLater(h)
-			return
-		}
-		t.all, t.waited = true, fingerPatience+1
-	}
-	t.steps = (len(h.fingers.Distinct()) + fingerRounds) / fingerRounds
-	w.tendFinger(h)
-}
-
-func (w *world) fingersLater(h *host) {
-	w.queue.push(event{at: w.now + w.cfg.Interval, kind: evFingers, host: h.index, gen: h.life})
-}
-
-// tendFinger looks the next finger up, or ends the turn.
-func (w *world) tendFinger(h *host) {
-	t := &h.tending
-	table := w.tableOf(h)
-	if !t.all && t.steps <= 0 || table == nil {
-		w.fingersLater(h)
-		return
-	}
-	t.steps--
-	covered := ring.Arc{After: h.id, To: h.id}
-	if k := len(h.view.Succ); k == w.cfg.Successors {
-		covered.To = h.view.Succ[k-1].ID
-	}
-	had := len(h.fingers.Distinct())
-	exp, believed, ok := h.fingers.Next(covered)
-	if !ok {
-		if had != len(h.fingers.Distinct()) {
-			w.renewed(h)
-		}
-		w.fingersLater(h)
-		return
-	}
-	r, l := w.openLookup(h, h.fingers.Start(exp), timeoutCeil)
-	l.finger, l.exp, l.owner = true, exp, believed
-	if believed.Name != "" {
-		w.route(h, r, believed, routing.Query{ID: l.id}, l.end)
-		return
-	}
-	w.search(h, l, routing.Options{Fresh: true})
-	w.goOn(h, r)
-}
-
-// believed goes on after the owner believed in was asked whether it is so still.
-func (w *world) believed(h *host, r ref, a *routing.Answer, f *protocol.Failure) {
-	l := w.lookups[r.slot]
-	if f == nil && (a.Verdict == routing.Mine || a.Owner == l.owner) {
-		done := *l
-		w.closeLookup(r)
-		w.fingerIs(h, &done, l.owner, a.Arc)
-		return
-	}
-	w.search(h, l, routing.Options{Fresh: true})
-	w.goOn(h, r)
-}
-
-func (w *world) fingerFound(h *host, l *lookup, how outcome) {
-	if how == found {
-		if a := l.search.Result(); a.HasArc {
-			w.fingerIs(h, l, a.Owner, a.Arc)
-			return
-		}
-	}
-	w.fingerIs(h, l, ring.Member{}, ring.Arc{})
-}
-
-// fingerIs notes the owner of a finger and goes on with the next.
-func (w *world) fingerIs(h *host, l *lookup, owner ring.Member, arc ring.Arc) {
-	h.fingers.Set(l.exp, owner, arc)
-	if owner.Name != "" && owner != l.owner {
-		w.step(h, protocol.Learned{Members: []ring.Member{owner}}) // to find the ring by, if all else is lost
-	}
-	if owner != l.owner || len(h.waiting) > 0 {
-		w.renewed(h)
-	}
-	w.tendFinger(h)
 }

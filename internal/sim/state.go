@@ -262,7 +262,8 @@ func (w *world) settle() {
 		w.start(h, &p.at[i])
 		if fingers {
 			h.fingers = f
-			h.tending.waited = fingerPatience + 1 // it has been there for long
+			h.tending.joined = true // it has been there for long
+			h.tending.waited = rng.IntN(fingerRounds)
 		}
 		w.firstTick(h, rng)
 	}

@@ -209,6 +209,7 @@ func (w *world) broken(h *host, to *host) {
 			break
 		}
 	}
+	w.stray(h, to.addr)
 	w.step(h, protocol.Lost{Addr: to.addr})
 }
 
