@@ -101,22 +101,35 @@ type Config struct {
 	Cluster string
 }
 
-// ConfigError is one mistake in a Config. Start reports all of them, joined.
+// ConfigError is one mistake in a Config, or in a ClientConfig. Start and Dial
+// report all of them, joined.
 type ConfigError struct {
 	// Field is the name of the field, as "TLS.Server".
 	Field string
 	// Err says what is wrong with it.
 	Err error
+
+	client bool // it is a field of a ClientConfig
 }
 
-func (e *ConfigError) Error() string { return "concord: Config." + e.Field + ": " + e.Err.Error() }
+func (e *ConfigError) Error() string {
+	in := "Config."
+	if e.client {
+		in = "ClientConfig."
+	}
+	return "concord: " + in + e.Field + ": " + e.Err.Error()
+}
 
 // Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 // space is the circle that the configuration describes.
-func (c *Config) space() ring.Space {
-	s := ring.Space{Bits: c.HashBits, Hash: c.HashFunc}
+func (c *Config) space() ring.Space { return space(c.HashBits, c.HashFunc) }
+
+// space is the circle of so many bits, 0 for the default, on which hash, nil for
+// the default, puts names and keys.
+func space(bits uint, hash func([]byte) uint64) ring.Space {
+	s := ring.Space{Bits: bits, Hash: hash}
 	if s.Bits == 0 || s.Bits > 64 {
 		s.Bits = DefaultHashBits
 	}

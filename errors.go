@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -19,7 +18,7 @@ var (
 	ErrNotStarted = errors.New("concord: not started")
 	// ErrStarted: Start was called before.
 	ErrStarted = errors.New("concord: already started")
-	// ErrStopped: Stop or Leave was called.
+	// ErrStopped: Stop, Leave, or Close of a Client, was called.
 	ErrStopped = errors.New("concord: stopped")
 	// ErrNotJoined: the member is in no ring. In a JoinError: the member at the
 	// address given is not.
@@ -31,7 +30,8 @@ var (
 	// has yielded to it.
 	ErrSuperseded = errors.New("concord: superseded by a later member of the same name")
 
-	// ErrAddress: what was given to Join is not host:port, or nothing was given.
+	// ErrAddress: what was given to Join or Dial is not host:port, or nothing was
+	// given.
 	ErrAddress = errors.New("concord: not an address")
 	// ErrSelf: an address given to Join is this member's own.
 	ErrSelf = errors.New("concord: the address is this member's own")
@@ -53,6 +53,9 @@ var (
 	ErrIsolated = errors.New("concord: isolated: fewer members are known to live than MinMembers")
 	// ErrHopLimit: a lookup asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
+	// ErrCount: LookupN was asked for less than one server, or more than
+	// MaxLookupN.
+	ErrCount = errors.New("concord: number of servers out of bounds")
 )
 
 // JoinError is why a join did not succeed.
@@ -99,6 +102,49 @@ func (e *JoinError) Error() string {
 
 // Unwrap returns the context's error and those of the attempts.
 func (e *JoinError) Unwrap() []error {
+	var errs []error
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	for _, a := range e.Attempts {
+		errs = append(errs, a.Err)
+	}
+	return errs
+}
+
+// DialError is why Dial found no member of a ring.
+type DialError struct {
+	// Attempts says what became of the last attempt, address by address.
+	Attempts []DialAttempt
+	// Err is the error of the context if that ended Dial, nil if trying again
+	// would not have helped.
+	Err error
+}
+
+// DialAttempt is what one address asked had to say.
+type DialAttempt struct {
+	// Address is where it was asked.
+	Address string
+	// Other is the member that answered, if it said who it is.
+	Other Server
+	// Err matches ErrUnavailable, ErrNotJoined, ErrDifferentRing or ErrAddress.
+	Err error
+}
+
+func (e *DialError) Error() string {
+	var b strings.Builder
+	b.WriteString("concord: dial failed")
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	for i, a := range e.Attempts {
+		fmt.Fprintf(&b, "%s%s: %s", []string{": ", "; "}[min(i, 1)], a.Address, strings.TrimPrefix(a.Err.Error(), "concord: "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the context's error and those of the attempts.
+func (e *DialError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
 		errs = append(errs, e.Err)
@@ -183,17 +229,6 @@ type LookupError struct {
 	Err error
 }
 
-// Hop is one member asked during a lookup; the member that looks up does not
-// count.
-type Hop struct {
-	Server Server
-	// Took is the time until it answered or was given up.
-	Took time.Duration
-	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined,
-	// ErrIsolated or ErrDifferentRing.
-	Err error
-}
-
 func (e *LookupError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "concord: lookup of identifier %d: %s", e.Id, strings.TrimPrefix(e.Err.Error(), "concord: "))
@@ -202,11 +237,7 @@ func (e *LookupError) Error() string {
 			fmt.Fprintf(&b, "; %d more asked", len(e.Hops)-i)
 			break
 		}
-		outcome := "knew others"
-		if h.Err != nil {
-			outcome = h.Err.Error()
-		}
-		fmt.Fprintf(&b, "; asked %s at %s: %s", h.Server.Name, h.Server.Address, outcome)
+		fmt.Fprintf(&b, "; asked %s at %s: %s", h.Server.Name, h.Server.Address, h.outcome())
 	}
 	return b.String()
 }
@@ -220,16 +251,7 @@ func lookupError(key []byte, err error) error {
 	if !errors.As(err, &le) {
 		return publicError(err)
 	}
-	out := &LookupError{Key: slices.Clone(key), Id: le.ID, Err: publicError(le.Err)}
-	for _, h := range le.Hops {
-		hop := Hop{Server: server(h.Member), Took: h.Took}
-		var f *protocol.Failure
-		if errors.As(h.Err, &f) {
-			hop.Err = failureError(f, ring.Member{})
-		}
-		out.Hops = append(out.Hops, hop)
-	}
-	return out
+	return &LookupError{Key: slices.Clone(key), Id: le.ID, Hops: hops(le.Hops), Err: publicError(le.Err)}
 }
 
 func publicError(err error) error {

@@ -43,14 +43,19 @@ func (c *TLSConfig) validate() []error {
 	if k := c.Client; k == nil {
 		wrong("TLS.Client", "is missing: every member is server and client at once")
 	} else {
-		if len(k.Certificates) == 0 && k.GetClientCertificate == nil {
-			wrong("TLS.Client", "has no certificate: set Certificates or GetClientCertificate")
-		}
-		if k.InsecureSkipVerify && k.VerifyConnection == nil {
-			wrong("TLS.Client", "InsecureSkipVerify without VerifyConnection would accept anybody")
-		}
+		checkClient(k, func(msg string) { wrong("TLS.Client", msg) })
 	}
 	return errs
+}
+
+// checkClient reports what keeps c from being the client's half of mutual TLS.
+func checkClient(c *tls.Config, wrong func(msg string)) {
+	if len(c.Certificates) == 0 && c.GetClientCertificate == nil {
+		wrong("has no certificate: set Certificates or GetClientCertificate")
+	}
+	if c.InsecureSkipVerify && c.VerifyConnection == nil {
+		wrong("InsecureSkipVerify without VerifyConnection would accept anybody")
+	}
 }
 
 // clone copies both halves, so that what the caller does to its own later

@@ -28,7 +28,7 @@ func (n *Node) ask(e protocol.Ask) {
 		if !e.Patient {
 			limit = n.peers.timeout(e.To.Addr, e.Attempt)
 		}
-		reply, f := n.maintain(env, e.Request, limit)
+		reply, f := n.maintain(n.ctx, env, e.Request, limit)
 		if f == nil {
 			f = n.checkReply(&reply)
 		}
@@ -54,7 +54,7 @@ func (n *Node) tell(e protocol.Tell) {
 	n.tells++
 	env := n.envelope(e.To)
 	n.wg.Go(func() {
-		_, _ = n.maintain(env, e.Request, timeoutStart)
+		_, _ = n.maintain(n.ctx, env, e.Request, timeoutStart)
 		n.mu.Lock()
 		n.tells--
 		n.mu.Unlock()

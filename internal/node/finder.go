@@ -12,9 +12,10 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// finder is what finds owners: from memory, and by asking over a transport. A Node
-// is one, and so is a Client, which is no member.
-type finder struct {
+// Finder is what finds owners: from memory, and by asking over a transport. A Node
+// is one, and so is a Client, which is no member. Its methods may be called
+// concurrently.
+type Finder struct {
 	tr       transport.Transport
 	space    ring.Space
 	settings ring.Settings
@@ -29,8 +30,12 @@ type finder struct {
 	counters counters
 	snap     atomic.Pointer[Snapshot]
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
+	// waits counts the lookups that have nobody left to ask and wait for a newer
+	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
+	waits atomic.Int64
+	stuck func()
 
-	// ctx ends with the finder's life; wg counts its goroutines.
+	// ctx ends with the Finder's life; wg counts its goroutines.
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -42,7 +47,7 @@ type finder struct {
 	owners   int // and those besides, for as many owners of arcs that hold
 }
 
-// Bounds on the life and the suspicion of a finder, and how many connections it
+// Bounds on the life and the suspicion of a Finder, and how many connections it
 // keeps before it knows how large the ring is.
 const (
 	initialIdle  = 16
@@ -50,7 +55,7 @@ const (
 	minSuspicion = time.Second
 )
 
-func (fd *finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
+func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
 	fd.life = min(interval, maxLife)
@@ -64,7 +69,7 @@ func (fd *finder) begin(tr transport.Transport, space ring.Space, settings ring.
 }
 
 // end closes the transport and returns when every goroutine has ended.
-func (fd *finder) end() {
+func (fd *Finder) end() {
 	fd.boarding.Lock()
 	fd.ended = true
 	fd.boarding.Unlock()
@@ -73,4 +78,4 @@ func (fd *finder) end() {
 	fd.wg.Wait()
 }
 
-func (fd *finder) now() time.Duration { return time.Since(fd.start) }
+func (fd *Finder) now() time.Duration { return time.Since(fd.start) }

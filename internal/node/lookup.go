@@ -28,16 +28,29 @@ var (
 
 // Hop is one member asked during a lookup.
 type Hop struct {
-	Member  ring.Member
-	Verdict routing.Verdict // 0 if it did not answer
-	Took    time.Duration
-	Err     error
+	Member ring.Member
+	Why    routing.Why    // it was asked
+	Answer routing.Answer // Verdict is 0 if it did not answer
+	Took   time.Duration
+	Err    error
 }
 
-// Result is the answer of a lookup.
+// Source is where the owner that a lookup names comes from.
+type Source uint8
+
+const (
+	OwnRange      Source = iota + 1 // the member's own arc
+	ConfirmedArc                    // an arc confirmed of late
+	SuccessorList                   // the member's own list, whose word suffices
+	Asked                           // another member, asked during the lookup
+)
+
+// Result is the answer of a lookup. Its Age, if it has an arc, counts from the
+// instant that the certainty is of.
 type Result struct {
 	routing.Answer
-	Hops []Hop
+	Source Source
+	Hops   []Hop
 }
 
 // LookupError says who was asked in a lookup that failed, and what each said.
@@ -59,7 +72,7 @@ func (e *LookupError) Error() string {
 		if h.Err != nil {
 			fmt.Fprintf(&b, "failed: %v", h.Err)
 		} else {
-			fmt.Fprintf(&b, "said %s", h.Verdict)
+			fmt.Fprintf(&b, "said %s", h.Answer.Verdict)
 		}
 	}
 	return b.String()
@@ -68,7 +81,7 @@ func (e *LookupError) Error() string {
 func (e *LookupError) Unwrap() error { return e.Err }
 
 // outside is why a node without a table answers no lookups.
-func (fd *finder) outside() error {
+func (fd *Finder) outside() error {
 	switch {
 	case fd.ctx.Err() != nil:
 		return ErrClosed
@@ -96,14 +109,14 @@ const lookupTimeout = 5 * time.Second
 // the owner believed in otherwise, and searches if that is not it. When nobody is
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
-func (fd *finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
+func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
 	return fd.lookup(ctx, id, opts, true)
 }
 
 // askBelieved asks the owner of the arc that the identifier is on, as far as
 // known. Lookups that want to hear the same share one request, unless the answer
 // has to be fresh. It reports whether that one owns the identifier.
-func (fd *finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
+func (fd *Finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
 	c := fd.arcs.Find(id)
 	if c == nil || fd.peers.avoided(c.Owner, fd.now()) {
 		return Result{}, false
@@ -116,16 +129,18 @@ func (fd *finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Res
 	} else {
 		a, err = fd.ownWord(ctx, c)
 	}
-	r.Hops = []Hop{{Member: c.Owner, Verdict: a.Verdict, Took: time.Since(sent), Err: err}}
+	took := time.Since(sent)
+	r.Hops = []Hop{{Member: c.Owner, Why: routing.Remembered, Answer: a, Took: took, Err: err}}
 	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) {
 		return r, false
 	}
-	a.Owner = c.Owner
-	r.Answer = a
+	r.Answer, r.Source = a, Asked
+	r.Owner, r.By = c.Owner, c.Owner
+	r.Age += took
 	return r, true
 }
 
-func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
 	snap := fd.snap.Load()
 	if snap.Table == nil || fd.ctx.Err() != nil {
 		fd.counters.lookupsFailed.Add(1)
@@ -136,8 +151,10 @@ func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
 	if !opts.Fresh {
-		if owner, ok := fd.Local(id, opts.MaxAge); ok {
-			return Result{Answer: routing.Answer{Verdict: routing.Owned, Owner: owner}}, nil
+		if !opts.Cold {
+			if r, ok := fd.remembered(id, opts.MaxAge); ok {
+				return r, nil
+			}
 		}
 		opts.Lenient = opts.MaxAge == 0
 		if opts.Lenient || opts.MaxAge > fd.life {
@@ -146,9 +163,12 @@ func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 	}
 	fd.counters.searched.add(id)
 	began := time.Now()
-	believed, ok := fd.askBelieved(ctx, id, opts.Fresh)
-	if ok {
-		return believed, nil
+	var believed Result
+	if !opts.Cold {
+		var ok bool
+		if believed, ok = fd.askBelieved(ctx, id, opts.Fresh); ok {
+			return believed, nil
+		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -169,14 +189,20 @@ func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 		fd.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Hops: hops, Err: err}
 	}
+	source := ownSource(s)
 	for {
 		switch step, x := s.Next(); step {
 		case routing.Done:
-			return Result{Answer: s.Result(), Hops: hops}, nil
+			r := Result{Answer: s.Result(), Source: source, Hops: hops}
+			if source == Asked {
+				r.Age += hops[len(hops)-1].Took
+			}
+			return r, nil
 		case routing.AskNext:
 			sent := time.Now()
 			a, err := fd.route(ctx, x, s.Query())
-			hops = append(hops, Hop{Member: x, Verdict: a.Verdict, Took: time.Since(sent), Err: err})
+			hops = append(hops, Hop{Member: x, Why: s.Why(), Answer: a, Took: time.Since(sent), Err: err})
+			source = Asked
 			if err != nil {
 				if ctx.Err() != nil {
 					return fail(ctx.Err())
@@ -198,12 +224,8 @@ func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 				if !wait {
 					return fail(errStuck)
 				}
-				select {
-				case <-snap.Next:
-				case <-ctx.Done():
-					return fail(ctx.Err())
-				case <-fd.ctx.Done():
-					return fail(ErrClosed)
+				if err := fd.awaitNews(ctx, snap); err != nil {
+					return fail(err)
 				}
 				now = fd.snap.Load()
 			}
@@ -211,8 +233,44 @@ func (fd *finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 				return fail(fd.outside())
 			}
 			s.Restart(now.Table, now != snap, fd.now())
+			source = ownSource(s)
 			snap, failed = now, s.Unanswered()
 		}
+	}
+}
+
+// ownSource is the source of an answer that a search which has just begun has at
+// once.
+func ownSource(s *routing.Search) Source {
+	if s.Result().Verdict == routing.Mine {
+		return OwnRange
+	}
+	return SuccessorList
+}
+
+// awaitNews waits until there is a newer snapshot than snap.
+func (fd *Finder) awaitNews(ctx context.Context, snap *Snapshot) error {
+	fd.waits.Add(1)
+	defer fd.waits.Add(-1)
+	if fd.stuck != nil {
+		fd.stuck()
+	}
+	select {
+	case <-snap.Next:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-fd.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// Reject notes that a member named as an owner did not serve.
+func (fd *Finder) Reject(x ring.Member) {
+	fd.peers.reject(x.ID, x.Addr, fd.now(), fd.suspicion)
+	fd.arcs.Drop(func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr })
+	if fd.lost != nil {
+		fd.lost(protocol.Lost{Addr: x.Addr})
 	}
 }
 

@@ -20,34 +20,63 @@ const (
 // Local answers a lookup from memory: from the member's own arc, or from one whose
 // owner was confirmed of late; not longer than age ago, if that is not 0. It
 // takes no lock, allocates nothing, and reports false if somebody must be asked.
-func (fd *finder) Local(id uint64, age time.Duration) (ring.Member, bool) {
-	t := fd.snap.Load().Table
-	if t == nil {
-		return ring.Member{}, false
-	}
-	if t.HasArc && t.Arc.Contains(id) {
-		fd.counters.owned.add(id)
+func (fd *Finder) Local(id uint64, age time.Duration) (ring.Member, bool) {
+	switch t, c := fd.recall(id, age); {
+	case t != nil:
 		return t.Self, true
-	}
-	if c := fd.arcs.Find(id); c != nil && c.Holds(fd.now(), age) {
-		fd.counters.confirmed.add(id)
+	case c != nil:
 		return c.Owner, true
 	}
 	return ring.Member{}, false
 }
 
+// remembered is Local with all that is known besides.
+func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
+	switch t, c := fd.recall(id, age); {
+	case t != nil:
+		r.Answer = t.Answer(routing.Query{ID: id}, fd.now())
+		r.Source = OwnRange
+	case c != nil:
+		w := c.Word()
+		r.Answer = routing.Answer{Verdict: routing.Owned, By: w.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Age: fd.now() - w.At}
+		r.Source = ConfirmedArc
+	default:
+		return Result{}, false
+	}
+	return r, true
+}
+
+// recall is the newest table if the identifier is on the member's own arc, or the
+// confirmed arc that it is on, if that holds.
+func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing.Confirmed) {
+	t := fd.snap.Load().Table
+	if t == nil {
+		return nil, nil
+	}
+	if t.HasArc && t.Arc.Contains(id) {
+		fd.counters.owned.add(id)
+		return t, nil
+	}
+	if c := fd.arcs.Find(id); c != nil && c.Holds(fd.now(), age) {
+		fd.counters.confirmed.add(id)
+		return nil, c
+	}
+	return nil, nil
+}
+
 // learn keeps what x answered about an identifier, asked at the time sent. What an
-// older member answers, or what is said of one, is never kept.
+// older member answers, or what is said of one, is never kept, nor what is said of
+// one that was rejected: it is an owner on its own word only, in each lookup.
 //
 // Only the owner's own word answers lookups from then on, since then there is a
 // connection to it: if it ends, the owner may have, and the arc is doubted at once.
 // Its predecessor's word is a hint whom to ask.
-func (fd *finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
+func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
 	owner := a.Owner
 	if a.Verdict == routing.Mine {
 		owner = x
 	}
-	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self {
+	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self && !fd.peers.rejected(owner, fd.now()) {
 		w := routing.Word{By: x, At: sent - a.Age}
 		w.Until = w.At
 		if x == owner {
@@ -79,7 +108,7 @@ func (n *Node) contradict(old, v *protocol.View) {
 			n.arcs.Contradict(v.Arc)
 		}
 	}
-	if h := v.Head(); !h.IsZero() && !h.Older() && v.Certain >= 0 {
+	if h := v.Head(); !h.IsZero() && !h.Older() && v.Certain >= 0 && !n.peers.rejected(h, n.now()) {
 		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
 			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life})
 	}
@@ -97,12 +126,12 @@ func (n *Node) contradict(old, v *protocol.View) {
 }
 
 // doubt ends the time of what a member is said to own.
-func (fd *finder) doubt(x ring.Member) {
+func (fd *Finder) doubt(x ring.Member) {
 	fd.arcs.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
 }
 
 // confirmArcs confirms the arcs that lookups use before their time is over.
-func (fd *finder) confirmArcs() {
+func (fd *Finder) confirmArcs() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	pause := max(fd.life/6, time.Millisecond)
@@ -128,7 +157,7 @@ func (fd *finder) confirmArcs() {
 }
 
 // keep sets how many connections are kept that nobody uses.
-func (fd *finder) keep(idle int) {
+func (fd *Finder) keep(idle int) {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
 	fd.idle = idle
@@ -137,7 +166,7 @@ func (fd *finder) keep(idle int) {
 
 // connect has one more connection kept for every owner whose word is relied on.
 // Zero: for none. Else it never makes them fewer.
-func (fd *finder) connect(owners int) {
+func (fd *Finder) connect(owners int) {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
 	if owners > fd.owners || owners == 0 && fd.owners > 0 {
@@ -155,7 +184,7 @@ type flight struct {
 
 // ownWord asks the owner of an arc about it. Those who want its word at the same
 // time share one request.
-func (fd *finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
+func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
 	f := fd.board(c)
 	if f == nil {
 		return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
@@ -169,7 +198,7 @@ func (fd *finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.An
 }
 
 // board returns the flight to the owner of the arc, nil if the node is closed.
-func (fd *finder) board(c *routing.Confirmed) *flight {
+func (fd *Finder) board(c *routing.Confirmed) *flight {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
 	if fd.ended {

@@ -33,7 +33,7 @@ type Config struct {
 
 // Node is one member at run time. Its methods may be called concurrently.
 type Node struct {
-	finder
+	Finder
 	cfg     Config
 	log     *slog.Logger
 	timer   *time.Timer
@@ -264,13 +264,6 @@ func (n *Node) Create() bool {
 	}
 	n.stepLocked(protocol.Create{})
 	return true
-}
-
-// Reject notes that a member named as an owner did not serve.
-func (n *Node) Reject(x ring.Member) {
-	n.peers.reject(x.ID, x.Addr, n.now(), n.suspicion)
-	n.arcs.Drop(func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr })
-	n.step(protocol.Lost{Addr: x.Addr})
 }
 
 // Leave tells the neighbours, goes on answering until they do without this

@@ -181,6 +181,17 @@ func (p *peers) avoided(x ring.Member, now time.Duration) bool {
 	return false
 }
 
+// rejected reports whether the member is an owner on its own word only. It takes
+// no lock.
+func (p *peers) rejected(x ring.Member, now time.Duration) bool {
+	for _, s := range p.suspected() {
+		if s.until > now && s.rejected && s.life.ID == x.ID && s.addr == x.Addr {
+			return true
+		}
+	}
+	return false
+}
+
 // avoid lists the members that lookups should go round, and those of them that
 // are owners on their own word only. It takes no lock.
 func (p *peers) avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {

@@ -12,19 +12,19 @@ import (
 )
 
 // maintain sends one request of the ring's maintenance.
-func (fd *finder) maintain(env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
-	ctx, cancel := context.WithTimeout(fd.ctx, limit)
+func (fd *Finder) maintain(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.asked[req.Kind].Add(1)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
-	f := fd.checkFailure(failure(err))
+	f := fd.checkFailure(ctx, failure(err))
 	fd.measure(env.To.Addr, time.Since(sent), f, limit == timeoutSlow)
 	return reply, f
 }
 
 // measure notes how long an answer took.
-func (fd *finder) measure(addr string, took time.Duration, f *protocol.Failure, slow bool) {
+func (fd *Finder) measure(addr string, took time.Duration, f *protocol.Failure, slow bool) {
 	switch {
 	case f == nil && !slow:
 		fd.peers.observe(addr, took)
@@ -34,7 +34,7 @@ func (fd *finder) measure(addr string, took time.Duration, f *protocol.Failure, 
 }
 
 // heed notes for lookups whether a member answers.
-func (fd *finder) heed(life ring.Life, f *protocol.Failure) {
+func (fd *Finder) heed(life ring.Life, f *protocol.Failure) {
 	if f == nil {
 		fd.peers.clear(life)
 		return
@@ -47,13 +47,13 @@ func (fd *finder) heed(life ring.Life, f *protocol.Failure) {
 }
 
 // route asks a member for one step of a lookup.
-func (fd *finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
+func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, fd.peers.routeTimeout(to.Addr))
 	defer cancel()
 	fd.counters.routed.Add(1)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
-	f := fd.checkFailure(failure(err))
+	f := fd.checkFailure(ctx, failure(err))
 	if f == nil {
 		f = fd.checkAnswer(&a)
 	}
@@ -93,12 +93,13 @@ func failure(err error) *protocol.Failure {
 }
 
 // checkFailure leaves out of a failure what cannot be: a member whose identifier
-// is not the hash of its name, and a giving up that was not on this side.
-func (fd *finder) checkFailure(f *protocol.Failure) *protocol.Failure {
+// is not the hash of its name, and a giving up that was not on this side: neither
+// that of who asked, whose context is ctx, nor the end of the finder.
+func (fd *Finder) checkFailure(ctx context.Context, f *protocol.Failure) *protocol.Failure {
 	if f == nil {
 		return nil
 	}
-	if f.Kind == protocol.Cancelled && fd.ctx.Err() == nil {
+	if f.Kind == protocol.Cancelled && fd.ctx.Err() == nil && ctx.Err() == nil {
 		f = &protocol.Failure{Kind: protocol.Unreachable, Detail: f.Error()}
 	}
 	if !f.By.IsZero() && fd.space.Check(f.By) != nil {
@@ -111,16 +112,16 @@ func (fd *finder) checkFailure(f *protocol.Failure) *protocol.Failure {
 
 // checkReply finds what keeps a reply from being used: a member in it whose
 // identifier is not the hash of its name, say.
-func (fd *finder) checkReply(r *protocol.Reply) *protocol.Failure {
+func (fd *Finder) checkReply(r *protocol.Reply) *protocol.Failure {
 	return fd.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other}, r.State.Succ, r.Closer)
 }
 
-func (fd *finder) checkAnswer(a *routing.Answer) *protocol.Failure {
+func (fd *Finder) checkAnswer(a *routing.Answer) *protocol.Failure {
 	return fd.check("answer", []ring.Member{a.Owner, a.By}, a.Closer)
 }
 
 // check refuses a message that names an impossible member.
-func (fd *finder) check(what string, lists ...[]ring.Member) *protocol.Failure {
+func (fd *Finder) check(what string, lists ...[]ring.Member) *protocol.Failure {
 	for i, list := range lists {
 		for _, x := range list {
 			if i == 0 && x.IsZero() {

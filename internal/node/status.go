@@ -54,7 +54,7 @@ type Counters struct {
 }
 
 // Counters returns the totals so far.
-func (fd *finder) Counters() Counters {
+func (fd *Finder) Counters() Counters {
 	c := &fd.counters
 	out := Counters{
 		Owned: c.owned.load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
@@ -69,7 +69,7 @@ func (fd *finder) Counters() Counters {
 }
 
 // Connections is how many outgoing connections the transport has.
-func (fd *finder) Connections() int { return fd.tr.Connections() }
+func (fd *Finder) Connections() int { return fd.tr.Connections() }
 
 // logChange logs how a member's pointers changed, outside the lock.
 func (n *Node) logChange(old, now *protocol.View) {

@@ -26,6 +26,8 @@ type Options struct {
 	// RoundTrip, if set, tells how long a member takes to answer; 0: not known.
 	// Among members that bring one equally close a much quicker one is asked.
 	RoundTrip func(ring.Member) time.Duration
+	// Cold: no arcs are believed in; the way is by pointers and fingers alone.
+	Cold bool
 	// Confirm are members, by identifier and address, that are owners on their
 	// own word only.
 	Confirm []ring.Member
@@ -49,6 +51,8 @@ type Search struct {
 	gone   []ring.Life   // those of avoid that are known not to be there
 	queue  []ring.Member // nearest before the identifier first
 	owner  ring.Member   // believed, to be asked itself
+	named  bool          // owner was named by another, not by the arcs
+	why    Why           // of the member asked last
 	floor  ring.Member   // the closest that has answered
 	news   bool          // someone was found silent since floor was asked
 	spent  bool          // floor is not to be asked again
@@ -71,6 +75,27 @@ const (
 	// Exceeded: the hop limit is reached.
 	Exceeded
 )
+
+// Why is why a member was asked.
+type Why uint8
+
+const (
+	Remembered Why = iota + 1 // the arcs have it as the owner
+	Named                     // another has named it as the owner
+	Nearest                   // of those known it is the nearest before the identifier
+	Quicker                   // it is about as near as the nearest, and answers much sooner
+	Again                     // those that it had named do not answer: does it know others?
+)
+
+var whyNames = [...]string{"unknown", "remembered as the owner", "named as the owner", "nearest before the key",
+	"about as near and quicker", "asked again for others"}
+
+func (w Why) String() string {
+	if int(w) < len(whyNames) {
+		return whyNames[w]
+	}
+	return whyNames[0]
+}
 
 // NewSearch begins at what t itself knows. Members in avoid are known not to
 // answer; they are named to those asked, and asked themselves only as owners.
@@ -112,11 +137,11 @@ func (s *Search) begin(t *Table, now time.Duration) {
 
 // believe begins with the owner that the arcs name, and with those before it.
 func (s *Search) believe(self ring.Member) {
-	if s.opts.Arcs == nil {
+	if s.opts.Arcs == nil || s.opts.Cold {
 		return
 	}
-	if c := s.opts.Arcs.Find(s.id); c != nil && c.Owner.ID != self.ID && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Life()) {
-		s.owner = c.Owner
+	if c := s.opts.Arcs.Find(s.id); c != nil && (self.IsZero() || c.Owner.ID != self.ID) && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Life()) {
+		s.owner, s.named = c.Owner, false
 	}
 	for _, x := range s.opts.Arcs.Near(s.id, MaxCloser) {
 		s.add(x)
@@ -138,7 +163,7 @@ func (s *Search) take(from ring.Member, a Answer) {
 			return
 		}
 		if s.again || !slices.Contains(s.avoid, a.Owner.Life()) {
-			s.owner, s.again = a.Owner, false
+			s.owner, s.named, s.again = a.Owner, true, false
 		}
 	case Closer:
 		for _, x := range a.Closer {
@@ -195,13 +220,19 @@ func (s *Search) Next() (Step, ring.Member) {
 		return Exceeded, ring.Member{}
 	case !s.owner.IsZero():
 		s.open, s.owner = s.owner, ring.Member{}
+		if s.why = Remembered; s.named {
+			s.why = Named
+		}
 	case len(s.queue) > 0:
 		i := s.quickest()
+		if s.why = Nearest; i > 0 {
+			s.why = Quicker
+		}
 		s.open = s.queue[i]
 		s.queue = slices.Delete(s.queue, i, i+1)
 	case !s.floor.IsZero() && s.news && !s.spent:
 		// Everybody that the closest one named is silent: it may know others.
-		s.open = s.floor
+		s.open, s.why = s.floor, Again
 	default:
 		return Stuck, ring.Member{}
 	}
@@ -227,6 +258,9 @@ func (s *Search) quickest() int {
 	}
 	return best
 }
+
+// Why says why the member that Next named is to be asked.
+func (s *Search) Why() Why { return s.why }
 
 // Query is the question to be put to the member that Next named.
 func (s *Search) Query() Query { return Query{ID: s.id, Avoid: s.avoid} }

@@ -73,7 +73,8 @@ func NewTable(k Known) *Table {
 // Near lists everybody known but the member itself, by clockwise distance.
 func (t *Table) Near() []ring.Member { return t.near }
 
-// Size estimates the number of members from the density of the successor list.
+// Size estimates the number of members from the density of the successor list. A
+// client, which has none, cannot tell.
 func (t *Table) Size() int {
 	n := len(t.Succ)
 	if n < t.Full {
@@ -85,8 +86,17 @@ func (t *Table) Size() int {
 	return max(n+1, int(min(est, 1<<30)))
 }
 
-// HopLimit bounds how many members one lookup may ask: 32 + N/r, at most 256.
-func (t *Table) HopLimit() int { return min(256, 32+t.Size()/max(1, t.Full)) }
+// maxHops bounds how many members one lookup may ask in a ring of any size.
+const maxHops = 256
+
+// HopLimit bounds how many members one lookup may ask: 32 + N/r, at most 256. A
+// client cannot tell N.
+func (t *Table) HopLimit() int {
+	if t.Self.IsZero() {
+		return maxHops
+	}
+	return min(maxHops, 32+t.Size()/max(1, t.Full))
+}
 
 // Answer says what the table knows of q, at the time now.
 func (t *Table) Answer(q Query, now time.Duration) Answer {

@@ -48,9 +48,11 @@ type Handler interface {
 // a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
 // that is cancelled gives Cancelled, and a transport that was closed Cancelled.
 type Transport interface {
-	// Addr is where the transport receives: host and port as bound.
+	// Addr is where the transport receives: host and port as bound; empty for one
+	// that only asks, as clients do.
 	Addr() string
-	// Serve starts to receive. It is called once and does not block.
+	// Serve starts to receive. It is called once and does not block. One that
+	// only asks need not be served.
 	Serve(h Handler)
 	// Maintain asks the member env.To at env.To.Addr and waits for the reply.
 	// A member that speaks the base contract only is asked in its terms.

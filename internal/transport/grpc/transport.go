@@ -33,7 +33,8 @@ const (
 	defaultIdleTimeout = 30 * time.Second
 )
 
-// Config says how a Transport reaches and is reached. It is copied by Listen.
+// Config says how a Transport reaches and is reached. It is copied by Listen and
+// NewClient.
 type Config struct {
 	// Bind is the host and port to receive at. Port 0 picks a free one. Unused
 	// if Listener is set.
@@ -59,7 +60,7 @@ type Config struct {
 // Transport is a transport.Transport over gRPC.
 type Transport struct {
 	cfg  Config
-	lis  *listener
+	lis  *listener // nil for one that only asks, as srv is
 	srv  *grpc.Server
 	pool *pool
 	// known remembers members that were seen with an incarnation.
@@ -81,6 +82,14 @@ func Listen(cfg Config) (*Transport, error) {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
 	}
+	t := NewClient(cfg)
+	t.lis, t.srv = newListener(lis), newServer(cfg.Server)
+	return t, nil
+}
+
+// NewClient makes a transport that only asks: its Addr is empty and its Serve does
+// nothing. Of cfg it uses Client, IdleTimeout and Dial. The caller closes it.
+func NewClient(cfg Config) *Transport {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = defaultIdleTimeout
 	}
@@ -89,12 +98,7 @@ func Listen(cfg Config) (*Transport, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
 	}
-	return &Transport{
-		cfg:  cfg,
-		lis:  newListener(lis),
-		srv:  newServer(cfg.Server),
-		pool: newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout),
-	}, nil
+	return &Transport{cfg: cfg, pool: newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout)}
 }
 
 // credentialsOf copies c, so that what the user does with it afterwards does
@@ -126,11 +130,20 @@ func newServer(c *tls.Config) *grpc.Server {
 	)
 }
 
-// Addr is where the transport receives: host and port as bound.
-func (t *Transport) Addr() string { return t.lis.Addr().String() }
+// Addr is where the transport receives: host and port as bound, empty if it only
+// asks.
+func (t *Transport) Addr() string {
+	if t.lis == nil {
+		return ""
+	}
+	return t.lis.Addr().String()
+}
 
 // Serve starts to receive. It is called once and does not block.
 func (t *Transport) Serve(h transport.Handler) {
+	if t.srv == nil {
+		return
+	}
 	t.srv.RegisterService(description(), &service{t: t, handler: h})
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;
@@ -153,9 +166,11 @@ func (t *Transport) Connections() int { return t.pool.count() }
 func (t *Transport) Close() error {
 	t.closing.Do(func() {
 		t.pool.close()
-		t.lis.end()
-		t.srv.Stop()
-		t.serving.Wait()
+		if t.srv != nil {
+			t.lis.end()
+			t.srv.Stop()
+			t.serving.Wait()
+		}
 	})
 	return nil
 }

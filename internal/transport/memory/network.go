@@ -32,9 +32,10 @@ type Network struct {
 	mu        sync.Mutex // guards all below and the state of every transport; held only briefly
 	rng       *rand.Rand
 	listeners map[string]*Transport
-	fresh     int    // the last port given to an empty address
-	uses      uint64 // orders the uses of connections
-	trips     int    // round trips before the first request of a connection
+	askers    map[string]*Transport // the listeners, and the clients
+	fresh     int                   // the last port given to an empty address
+	uses      uint64                // orders the uses of connections
+	trips     int                   // round trips before the first request of a connection
 
 	delay    span
 	delays   map[pair]span
@@ -56,6 +57,7 @@ func NewNetwork(seed uint64) *Network {
 	return &Network{
 		rng:       rand.New(rand.NewPCG(seed, 0)),
 		listeners: make(map[string]*Transport),
+		askers:    make(map[string]*Transport),
 		delays:    make(map[pair]span),
 		cuts:      make(map[pair]bool),
 		paused:    make(map[string]chan struct{}),
@@ -69,17 +71,40 @@ func NewNetwork(seed uint64) *Network {
 func (n *Network) Listen(addr string) (*Transport, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	t, err := n.open(addr)
+	if err != nil {
+		return nil, fmt.Errorf("memory: listen: %w", err)
+	}
+	n.listeners[t.addr] = t
+	return t, nil
+}
+
+// Client makes a transport that only asks. The network knows it by from, host:port,
+// as far as delays and faults go; nobody can reach it there. The caller closes it.
+func (n *Network) Client(from string) (*Transport, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t, err := n.open(from)
+	if err != nil {
+		return nil, fmt.Errorf("memory: client: %w", err)
+	}
+	t.asksOnly = true
+	return t, nil
+}
+
+// open makes a transport at addr. Callers hold mu.
+func (n *Network) open(addr string) (*Transport, error) {
 	for addr == "" {
 		n.fresh++
-		if a := fmt.Sprintf("mem:%d", n.fresh); n.listeners[a] == nil {
+		if a := fmt.Sprintf("mem:%d", n.fresh); n.askers[a] == nil {
 			addr = a
 		}
 	}
 	if err := ring.CheckAddress(addr); err != nil {
-		return nil, fmt.Errorf("memory: listen: %w", err)
+		return nil, err
 	}
-	if n.listeners[addr] != nil {
-		return nil, fmt.Errorf("memory: listen: address %q is in use", addr)
+	if n.askers[addr] != nil {
+		return nil, fmt.Errorf("address %q is in use", addr)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
@@ -92,7 +117,7 @@ func (n *Network) Listen(addr string) (*Transport, error) {
 		conns:   make(map[string]*conn),
 		sent:    Requests{Maintain: make(map[protocol.RequestKind]uint64)},
 	}
-	n.listeners[addr] = t
+	n.askers[addr] = t
 	return t, nil
 }
 
@@ -107,8 +132,8 @@ func (n *Network) listener(addr string) *Transport {
 // reset breaks every connection to t: requests on them fail, and their askers
 // are told. Callers hold mu.
 func (n *Network) reset(t *Transport) {
-	for _, addr := range slices.Sorted(maps.Keys(n.listeners)) {
-		asker := n.listeners[addr]
+	for _, addr := range slices.Sorted(maps.Keys(n.askers)) {
+		asker := n.askers[addr]
 		c := asker.conns[t.addr]
 		if c == nil || c.peer != t || c.over {
 			continue

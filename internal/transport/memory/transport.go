@@ -13,14 +13,15 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// Transport is one place on a Network. Network.Listen makes one; the zero
-// Transport is of no use. Its methods may be called concurrently.
+// Transport is one place on a Network. Network.Listen makes one, and Network.Client
+// one that only asks; the zero Transport is of no use. Its methods may be called concurrently.
 //
 // It is never Older and never meets an older member. A request that arrives
 // before Serve waits for it.
 type Transport struct {
-	net  *Network
-	addr string
+	net      *Network
+	addr     string
+	asksOnly bool
 
 	life    context.Context // ends at Close
 	end     context.CancelFunc
@@ -55,7 +56,12 @@ func (r Requests) Total() uint64 {
 }
 
 // Addr implements transport.Transport.
-func (t *Transport) Addr() string { return t.addr }
+func (t *Transport) Addr() string {
+	if t.asksOnly {
+		return ""
+	}
+	return t.addr
+}
 
 // Serve implements transport.Transport.
 func (t *Transport) Serve(h transport.Handler) {
@@ -102,6 +108,7 @@ func (t *Transport) Close() error {
 	if !t.closed {
 		t.closed = true
 		delete(t.net.listeners, t.addr)
+		delete(t.net.askers, t.addr)
 		t.net.reset(t)
 		clear(t.conns)
 		t.end()

@@ -1,0 +1,261 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Bounds on a client.
+const (
+	// maxContacts is how many members it knows besides the owners of its arcs.
+	maxContacts = 16
+	// maxNamed is how many of the members that one contact names are kept.
+	maxNamed = 3
+	// maxAtOnce is how many are asked at once for a way into the ring.
+	maxAtOnce = 16
+)
+
+// ClientConfig is what a client is made of. All fields are required.
+type ClientConfig struct {
+	Space    ring.Space
+	Settings ring.Settings
+	// Addrs is where members are found: to begin with, and again when none of
+	// those met since answers.
+	Addrs []string
+}
+
+// Client finds owners in a ring without being a member. It has no rounds: it asks
+// when somebody wants to know.
+type Client struct {
+	Finder
+	cfg ClientConfig
+
+	mu       sync.Mutex // guards all below, and who writes snap
+	contacts []ring.Member
+	changed  chan struct{} // closed when the next snapshot is there
+	looking  bool          // for the ring, since lookups are stuck
+}
+
+// NewClient makes a client that knows nobody yet; Dial is next. It asks over tr
+// and closes it when it is closed itself.
+func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
+	c := &Client{cfg: cfg, changed: make(chan struct{})}
+	c.begin(tr, cfg.Space, cfg.Settings, 0, maxLife)
+	c.stuck, c.lost = c.look, c.forget
+	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
+	tr.Broken(func(addr string) {
+		c.counters.broken.Add(1)
+		c.arcs.Doubt(func(owner ring.Member) bool { return owner.Addr == addr })
+	})
+	c.wg.Go(c.confirmArcs)
+	return c
+}
+
+// Close ends the client: every lookup and every goroutine. Calls after the first
+// wait as well.
+func (c *Client) Close() { c.end() }
+
+// Dial asks the addresses until a member answers from within the ring. What can
+// get better is tried again until ctx ends. The error is ErrClosed or a *JoinError.
+func (c *Client) Dial(ctx context.Context) error {
+	delay := joinDelayMin
+	var last []protocol.JoinCause
+	for attempt := 0; ; attempt++ {
+		causes := c.ask(ctx, anyone(c.cfg.Addrs), attempt, true)
+		switch {
+		case causes == nil:
+			return nil
+		case c.ctx.Err() != nil:
+			return ErrClosed
+		case ctx.Err() != nil:
+			if last != nil {
+				// What it was told says more than that this attempt was cut short.
+				causes = last
+			}
+			return &JoinError{Causes: causes, Ctx: ctx.Err()}
+		case !slices.ContainsFunc(causes, func(x protocol.JoinCause) bool { return !x.Permanent() }):
+			return &JoinError{Causes: causes}
+		}
+		last = causes
+		if !pause(ctx, c.ctx, delay) && c.ctx.Err() == nil {
+			return &JoinError{Causes: last, Ctx: ctx.Err()}
+		}
+		delay = min(2*delay, joinDelayMax)
+	}
+}
+
+// pause waits for d, a half more or less, and reports whether both lives lasted
+// that long.
+func pause(ctx, life context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-life.Done():
+	}
+	return false
+}
+
+func anyone(addrs []string) []ring.Member {
+	out := make([]ring.Member, len(addrs))
+	for i, a := range addrs {
+		out[i] = ring.Member{Addr: a}
+	}
+	return out
+}
+
+// ask asks members for their ring, many at once, and takes those that answer from
+// within one as contacts. It returns nil when one has: the first, if that
+// suffices, else when all have answered or will not; or why none has.
+func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int, first bool) []protocol.JoinCause {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	causes := make([]protocol.JoinCause, len(whom))
+	room := make(chan struct{}, maxAtOnce)
+	var asking sync.WaitGroup
+	for i, x := range whom {
+		room <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-room }()
+			f := c.askOne(ctx, x, attempt)
+			causes[i] = protocol.JoinCause{At: x, Failure: f}
+			if f == nil && first {
+				cancel()
+			}
+		})
+	}
+	asking.Wait()
+	if slices.ContainsFunc(causes, func(x protocol.JoinCause) bool { return x.Failure == nil }) {
+		return nil
+	}
+	return causes
+}
+
+// askOne asks one member for its ring.
+func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protocol.Failure {
+	reply, f := c.maintain(ctx, transport.Envelope{To: x, Settings: c.settings},
+		protocol.Request{Kind: protocol.AskRing}, c.peers.timeout(x.Addr, attempt))
+	if f == nil {
+		f = c.checkReply(&reply)
+	}
+	if x.Name != "" {
+		c.heed(x.Life(), f)
+	}
+	st := reply.State
+	switch {
+	case f != nil:
+		return f
+	case !st.Phase.InRing():
+		return &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
+	case !c.meet(st):
+		return &protocol.Failure{Kind: protocol.Invalid, Detail: "an answer that names no member"}
+	}
+	return nil
+}
+
+// meet makes a member that has answered a contact, and some of those that it
+// names. An older member does not say who it is itself. It reports false if
+// nobody was named.
+func (c *Client) meet(st protocol.State) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := append([]ring.Member{st.Self}, st.Succ[:min(len(st.Succ), maxNamed)]...)
+	if st.Self.IsZero() {
+		news = append(news, st.Pred)
+	}
+	c.publish(append(news, slices.DeleteFunc(slices.Clone(c.contacts), func(x ring.Member) bool {
+		return c.peers.avoided(x, c.now())
+	})...))
+	return len(c.contacts) > 0
+}
+
+// forget makes one that is gone a contact no longer.
+func (c *Client) forget(l protocol.Lost) {
+	if !l.Gone {
+		return
+	}
+	gone := func(x ring.Member) bool { return x.Addr == l.Addr && (l.Who.IsZero() || x == l.Who) }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.ContainsFunc(c.contacts, gone) {
+		c.publish(slices.DeleteFunc(slices.Clone(c.contacts), gone))
+	}
+}
+
+// publish makes the first of these members, each once, the contacts. Callers hold
+// mu.
+func (c *Client) publish(members []ring.Member) {
+	var kept []ring.Member
+	for _, x := range members {
+		same := func(y ring.Member) bool { return y.ID == x.ID }
+		if x.Name != "" && len(kept) < maxContacts && !slices.ContainsFunc(kept, same) {
+			kept = append(kept, x)
+		}
+	}
+	c.contacts = kept
+	next := make(chan struct{})
+	c.snap.Store(&Snapshot{
+		View:  &protocol.View{Phase: protocol.Outside},
+		Table: routing.NewTable(routing.Known{Others: kept, Bits: c.space.Bits, Certain: -1}),
+		Next:  next,
+	})
+	close(c.changed)
+	c.changed = next
+}
+
+// look begins to look for the ring, unless that is being done.
+func (c *Client) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boarding.Lock()
+	defer c.boarding.Unlock()
+	if c.looking || c.ended {
+		return
+	}
+	c.looking = true
+	c.wg.Go(c.lookForRing)
+}
+
+// lookForRing asks everybody known for a way into the ring, as long as lookups
+// wait for one.
+func (c *Client) lookForRing() {
+	delay := joinDelayMin
+	for attempt := 0; ; attempt++ {
+		c.ask(c.ctx, c.everybody(), attempt, false)
+		more := pause(c.ctx, c.ctx, delay)
+		delay = min(2*delay, joinDelayMax)
+		c.mu.Lock()
+		if !more || c.waits.Load() == 0 {
+			c.looking = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+	}
+}
+
+// everybody lists whom to ask for the ring: the contacts, owners of arcs from all
+// round the circle, and whoever is at the addresses.
+func (c *Client) everybody() []ring.Member {
+	c.mu.Lock()
+	out := slices.Clone(c.contacts)
+	c.mu.Unlock()
+	arcs := c.arcs.All()
+	for i := range min(len(arcs), maxContacts) {
+		x := arcs[i*len(arcs)/min(len(arcs), maxContacts)].Owner
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return append(out, anyone(c.cfg.Addrs)...)
+}

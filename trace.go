@@ -1,0 +1,165 @@
+package concord
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// Source is where the answer of a lookup came from.
+type Source string
+
+const (
+	// SourceOwnRange: the key lies in the range of the member that looked it up.
+	SourceOwnRange Source = "own range"
+	// SourceConfirmedArc: memory; the owner, or its predecessor, has said of late
+	// that it owns the arc that the key lies on. Nobody was asked.
+	SourceConfirmedArc Source = "confirmed arc"
+	// SourceSuccessorList: the member's own list names it. Nobody was asked.
+	SourceSuccessorList Source = "successor list"
+	// SourceAsked: a member asked during the lookup.
+	SourceAsked Source = "asked"
+)
+
+// Trace is what one lookup did and why.
+type Trace struct {
+	Key []byte `json:"key"`
+	Id  uint64 `json:"id"`
+	// Owner is zero if the lookup failed, and Source empty.
+	Owner  Server `json:"owner"`
+	Source Source `json:"source"`
+	// Range is the range that the answer said is Owner's, nil if it said none:
+	// members of the existing library say none.
+	Range *Range `json:"range,omitempty"`
+	// Age is how long ago that was certain, at most, when the lookup ended. It is
+	// zero for the member's own range.
+	Age time.Duration `json:"age_ns"`
+	// Took is the time of the whole lookup.
+	Took time.Duration `json:"took_ns"`
+	// Hops are the members asked, in order. None are if memory answered.
+	Hops []Hop `json:"hops"`
+}
+
+// Hop is one member asked during a lookup; the member that looks up does not
+// count.
+type Hop struct {
+	Server Server `json:"server"`
+	// Why says in words why it was asked: "remembered as the owner", "named as
+	// the owner", "nearest before the key", "about as near and quicker", or
+	// "asked again for others".
+	Why string `json:"why"`
+	// Said is what it answered: "mine", "owned" by another, or "closer": others
+	// know better. Empty if it did not answer.
+	Said string `json:"said,omitempty"`
+	// Named are those that it named: the owner, or those that are closer.
+	Named []Server `json:"named,omitempty"`
+	// Took is the time until it answered or was given up.
+	Took time.Duration `json:"took_ns"`
+	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined,
+	// ErrIsolated or ErrDifferentRing. JSON has its text as "error".
+	Err error `json:"-"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (h Hop) MarshalJSON() ([]byte, error) {
+	type fields Hop
+	out := struct {
+		fields
+		Error string `json:"error,omitempty"`
+	}{fields: fields(h)}
+	if h.Err != nil {
+		out.Error = h.Err.Error()
+	}
+	return json.Marshal(out)
+}
+
+// outcome is what came of it, in words.
+func (h *Hop) outcome() string {
+	var names []string
+	for _, s := range h.Named {
+		names = append(names, s.Name)
+	}
+	switch {
+	case h.Err != nil:
+		return h.Err.Error()
+	case h.Said == routing.Owned.String():
+		return "named " + names[0] + " as the owner"
+	case h.Said == routing.Closer.String() && len(names) > 0:
+		return "named " + strings.Join(names, ", ") + " as closer"
+	case h.Said == routing.Closer.String():
+		return "knew nobody closer"
+	}
+	return "said " + h.Said
+}
+
+// Trace looks key up as LookupContext does and says what was done for it. If the
+// lookup fails, the Trace has the hops until then, and the error is that of
+// LookupContext.
+func (c *Concord) Trace(ctx context.Context, key []byte, opts ...LookupOption) (Trace, error) {
+	n, err := c.started()
+	if err != nil {
+		return Trace{Key: slices.Clone(key), Id: c.space.ID(key), Hops: []Hop{}}, err
+	}
+	return finding{&n.Finder, c.space}.trace(ctx, key, opts)
+}
+
+func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Trace, error) {
+	began := time.Now()
+	out := Trace{Key: slices.Clone(key), Id: f.space.ID(key)}
+	r, err := f.finder.Lookup(ctx, out.Id, options(opts))
+	out.Took = time.Since(began)
+	out.Hops = hops(r.Hops)
+	if err != nil {
+		var le *node.LookupError
+		if errors.As(err, &le) {
+			out.Hops = hops(le.Hops)
+		}
+		return out, lookupError(key, err)
+	}
+	out.Owner = server(r.Owner)
+	switch r.Source {
+	case node.OwnRange:
+		out.Source = SourceOwnRange
+	case node.ConfirmedArc:
+		out.Source = SourceConfirmedArc
+	case node.SuccessorList:
+		out.Source = SourceSuccessorList
+	case node.Asked:
+		out.Source = SourceAsked
+	}
+	if r.HasArc {
+		out.Range, out.Age = &Range{Start: r.Arc.After, End: r.Arc.To}, r.Age
+	}
+	return out, nil
+}
+
+// hops says in public terms who was asked.
+func hops(in []node.Hop) []Hop {
+	out := make([]Hop, len(in))
+	for i, h := range in {
+		out[i] = Hop{Server: server(h.Member), Why: h.Why.String(), Took: h.Took}
+		var f *protocol.Failure
+		switch {
+		case errors.As(h.Err, &f):
+			out[i].Err = failureError(f, ring.Member{})
+		case h.Err != nil:
+			out[i].Err = h.Err
+		default:
+			out[i].Said = h.Answer.Verdict.String()
+			if h.Answer.Verdict == routing.Owned {
+				out[i].Named = []Server{server(h.Answer.Owner)}
+			} else {
+				out[i].Named = servers(h.Answer.Closer)
+			}
+		}
+	}
+	return out
+}
