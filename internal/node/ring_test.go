@@ -23,6 +23,7 @@ type rig struct {
 	r        int
 	interval time.Duration
 	nodes    []*Node // in order of making; closed ones stay
+	clients  []*Client
 }
 
 func newRig(t *testing.T, seed uint64) *rig {
@@ -51,6 +52,9 @@ func (g *rig) addAt(name, addr string) *Node {
 }
 
 func (g *rig) close() {
+	for _, c := range g.clients {
+		c.Close()
+	}
 	for _, n := range g.nodes {
 		n.Close()
 	}
