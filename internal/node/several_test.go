@@ -373,7 +373,7 @@ func TestRejectedOwnerIsNotNamedFromMemory(t *testing.T) {
 				time.Sleep(g.interval)
 			}
 			time.Sleep(n.suspicion)
-			if r, err := n.Lookup(t.Context(), owner.ID, routing.Options{}); err != nil || r.Owner != owner {
+			if r, err := n.Lookup(t.Context(), owner.ID, routing.Options{Fresh: true}); err != nil || r.Owner != owner {
 				t.Fatalf("%v, %v", r.Owner, err)
 			}
 			if _, ok := n.Local(owner.ID, 0); !ok {
