@@ -61,7 +61,13 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 
 // Close ends the client: every lookup and every goroutine. Calls after the first
 // wait as well.
-func (c *Client) Close() { c.end() }
+func (c *Client) Close() {
+	c.cancel()
+	c.mu.Lock()
+	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed}) // nothing is remembered
+	c.mu.Unlock()
+	c.end()
+}
 
 // Dial asks the addresses until a member answers from within the ring. What can
 // get better is tried again until ctx ends. The error is ErrClosed or a *JoinError.
@@ -192,9 +198,12 @@ func (c *Client) forget(l protocol.Lost) {
 	}
 }
 
-// publish makes the first of these members, each once, the contacts. Callers hold
-// mu.
+// publish makes the first of these members, each once, the contacts, unless the
+// client is closed. Callers hold mu.
 func (c *Client) publish(members []ring.Member) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	var kept []ring.Member
 	for _, x := range members {
 		same := func(y ring.Member) bool { return y.ID == x.ID }

@@ -201,6 +201,10 @@ func TestLookupAllAsksEachOwnerOnce(t *testing.T) {
 		for i := range ids {
 			ids[i] = g.space.ID(fmt.Appendf(nil, "key %d", i))
 		}
+		want := make([]ring.Member, len(ids))
+		for i, id := range ids {
+			want[i] = g.owner(id)
+		}
 		n, c := g.nodes[5], g.dial()
 		for _, x := range []struct {
 			what string
@@ -224,8 +228,8 @@ func TestLookupAllAsksEachOwnerOnce(t *testing.T) {
 				t.Errorf("%s: %d requests for %d owners, %v", x.what, asked, members, errs)
 			}
 			for i, id := range ids {
-				if got[i] != g.owner(id) {
-					t.Fatalf("%s: owner of %d is %v, want %v", x.what, id, got[i], g.owner(id))
+				if got[i] != want[i] {
+					t.Fatalf("%s: owner of %d is %v, want %v", x.what, id, got[i], want[i])
 				}
 			}
 		}
