@@ -388,3 +388,10 @@ func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
 		t.Errorf("next is %d, %v, %v", i, x, ok)
 	}
 }
+
+// A client cannot tell how large the ring is.
+func TestClientMayAskAsManyAsAnybody(t *testing.T) {
+	if got := NewTable(Known{Bits: 64}).HopLimit(); got != maxHops {
+		t.Errorf("at most %d, want %d", got, maxHops)
+	}
+}

@@ -491,3 +491,46 @@ func TestFaultsUnderLoad(t *testing.T) {
 		}
 	})
 }
+
+// A client is known to the network, for faults and broken connections, but not
+// reached.
+func TestClientOnlyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNetwork(1)
+		b, err := n.Listen("b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Serve(&transporttest.Handler{})
+		c, err := n.Client("c:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Listen("c:1"); err == nil {
+			t.Error("two at one address")
+		}
+		if c.Addr() != "" {
+			t.Errorf("receives at %q", c.Addr())
+		}
+		n.DelayBetween("c:1", "b:1", time.Second, time.Second)
+		broken := make(chan string, 1)
+		c.Broken(func(addr string) { broken <- addr })
+		route := func(to string) error {
+			_, err := c.Route(t.Context(), transport.Envelope{To: ring.Member{Addr: to}}, routing.Query{})
+			return err
+		}
+		began := time.Now()
+		if err := route("b:1"); err != nil || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		var f *protocol.Failure
+		if err := route("c:1"); !errors.As(err, &f) || f.Kind != protocol.Refused {
+			t.Errorf("asked itself: %v", err)
+		}
+		b.Close()
+		if addr := <-broken; addr != "b:1" {
+			t.Errorf("connection to %q broke", addr)
+		}
+		c.Close()
+	})
+}
