@@ -30,7 +30,9 @@
 //
 // Lookup names the server of a key. Owns says whether that is this member, and
 // OnRangeChange tells when the range of keys that it is responsible for has
-// changed.
+// changed. LookupN names several servers for a key, LookupAll the servers of many
+// keys, and Trace says how one was found. A program that only looks up need not be a
+// member: Dial gives it a Client.
 //
 // # Failures
 //
