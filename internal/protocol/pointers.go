@@ -179,6 +179,7 @@ func (m *Machine) settle() {
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
 		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain,
+		Known: make([]ring.Member, 0, len(m.acq)),
 	}
 	for i := range m.acq {
 		a := &m.acq[i]

@@ -28,7 +28,7 @@ type tending struct {
 func (w *world) tendFingers(h *host) {
 	t := &h.tending
 	w.fingersLater(h)
-	if t.busy || w.tableOf(h) == nil {
+	if t.busy || !h.view.Phase.InRing() {
 		return
 	}
 	t.waited++
