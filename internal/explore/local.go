@@ -532,3 +532,41 @@ func (l *locals) remembering(id uint32) uint32 {
 	}
 	return x.turned
 }
+
+// useful is what the asker can use of a reply to a question in that role, as a
+// machine without a memory: of members that are only named nothing is kept, so
+// that answers which differ in no more are one. The asker is given as the one
+// that answers numbers it.
+func (l *locals) useful(id uint32, role byte, asker int) uint32 {
+	s := &l.saids[id]
+	if s.failure != nil || role == roleJoin {
+		return id
+	}
+	k := key{1<<63 | uint64(id), 1<<61 | uint64(role)<<8 | uint64(asker)}
+	if n, ok := l.steps.get(k); ok {
+		return n
+	}
+	r := s.reply
+	st := &r.State
+	pred, succ := st.Pred, st.Succ
+	st.Pred, st.Succ, r.Closer = ring.Member{}, nil, nil
+	if role == roleApproach {
+		// It adopts the list as far as its own would go, and goes on with the
+		// predecessor if that is between it and the one that answers.
+		self := l.names[1][asker]
+		if !pred.IsZero() && (pred.ID == self.ID || ring.Between(self.ID, pred.ID, st.Self.ID)) {
+			st.Pred = pred
+		}
+		last := st.Self
+		for _, x := range succ {
+			if len(st.Succ) == l.successors-1 || !ring.Between(last.ID, x.ID, self.ID) {
+				break
+			}
+			st.Succ = append(st.Succ, x)
+			last = x
+		}
+	}
+	n := l.keepSaid(said{reply: r})
+	l.steps.put(k, n)
+	return n
+}

@@ -344,7 +344,10 @@ func (c *checker) change(w *world, i int, b *branch, ev event) {
 			m.setStage(answered)
 			m.setToken(0)
 			m.setSaid(r.said)
-			m.setNow(c.cfg.Grain == Instant || c.quiet)
+			if !c.all[b.next].memory {
+				m.setSaid(c.useful(r.said, m.role(), c.number(i, m.from())))
+			}
+			m.setNow(c.cfg.Grain == Instant || c.quiet || c.saids[r.said].reply.Verdict == protocol.Next)
 			break
 		}
 	}
@@ -363,12 +366,16 @@ func (c *checker) change(w *world, i int, b *branch, ev event) {
 		}
 		switch c.saids[s.said].request.Kind {
 		case protocol.AskRing:
-			// The first question of an operation is of one step with what
-			// begins the operation.
-			m.setNow(c.cfg.Grain == Instant && !c.quiet &&
-				(!(ev.kind == evAnswer && ev.role == s.role) || !c.cfg.JoinsApart && c.joinerWaits(w, i)))
+			// The first question of an operation is read in one step with what
+			// begins the operation, which might as well have begun later.
+			m.setNow(!c.quiet && !(ev.kind == evAnswer && ev.role == s.role) ||
+				c.wholeJoins() && c.joinerWaits(w, i))
 		case protocol.Seek:
-			m.setNow(c.cfg.Grain == Instant && !c.quiet)
+			// So is a search, which changes nothing and can begin anywhere: only
+			// its last answer counts.
+			m.setNow(!c.quiet)
+		case protocol.Notify:
+			m.setNow(c.wholeJoins() && s.role == roleJoin)
 		case protocol.Introduce:
 			// Whoever is told may remember the joiner at any time, and may be
 			// said to; the answer would bring only what its own notification does.
@@ -377,14 +384,18 @@ func (c *checker) change(w *world, i int, b *branch, ev event) {
 				m.setSaid(c.refused)
 				m.setNow(true)
 			}
-		case protocol.Notify:
-			m.setNow(c.cfg.Grain == Instant && !c.quiet && !c.cfg.JoinsApart && s.role == roleJoin)
 		}
 		c.add(w, m)
 	}
 	if b.departed {
 		c.die(w, i)
 	}
+}
+
+// wholeJoins reports whether the search, the notification and the entry of a
+// joiner are one step.
+func (c *checker) wholeJoins() bool {
+	return c.cfg.Grain == Instant && !c.quiet && !c.cfg.JoinsApart
 }
 
 // joinerWaits reports whether a joiner waits for the answer of the member at
