@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
@@ -320,4 +321,12 @@ func (w *world) rejoin(h *host, via string) {
 		w.after(100*time.Millisecond, watch)
 	}
 	w.after(100*time.Millisecond, watch)
+}
+
+// place puts a member into the ring with the given pointers, as it might stand
+// after any history.
+func (h *host) place(succ []ring.Member, pred ring.Member, known ...ring.Member) {
+	self := h.m.self
+	slices.SortFunc(succ, func(a, b ring.Member) int { return cmp.Compare(a.ID-self.ID, b.ID-self.ID) })
+	h.m = Restore(self, h.m.cfg, self.ID, Standing{Pred: pred, Succ: succ, Pending: known})
 }

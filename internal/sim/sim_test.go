@@ -1,23 +1,314 @@
 package sim
 
 import (
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
+func run(t *testing.T, cfg Config, seed uint64) Result {
+	t.Helper()
+	r, err := Run(cfg, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestOneSeedIsOneRun(t *testing.T) {
-	cfg := Config{Members: 32, Duration: 20 * time.Second, Faults: All}
-	for seed := range uint64(4) {
-		a, err := Run(cfg, seed)
+	for name, cfg := range map[string]Config{
+		"faults":   {Members: 24, Duration: 20 * time.Second, Faults: All},
+		"sessions": {Members: 24, Duration: 20 * time.Second, Sessions: Sessions{Mean: 20 * time.Second, Polite: 0.5}},
+		"split":    {Members: 16, Split: 20 * time.Second},
+		"joiners":  {Members: 16, Start: "joiners"},
+	} {
+		traces := map[uint64]bool{}
+		for seed := range uint64(3) {
+			a, b := run(t, cfg, seed), run(t, cfg, seed)
+			if !reflect.DeepEqual(a, b) {
+				t.Errorf("%s: seed %d gave\n%+v, and then\n%+v", name, seed, a, b)
+			}
+			if len(a.Violations) > 0 {
+				t.Errorf("%s: seed %d: %v", name, seed, a.Violations[0])
+			}
+			traces[a.Trace] = true
+		}
+		if len(traces) != 3 {
+			t.Errorf("%s: three seeds have %d traces", name, len(traces))
+		}
+	}
+}
+
+// Telling of a run, or running others at once, must not change it.
+func TestWatchingChangesNothing(t *testing.T) {
+	cfg := Config{Members: 16, Duration: 10 * time.Second, Faults: All}
+	told := cfg
+	told.Tell = true
+	var many []uint64
+	if err := RunMany(cfg, 5, 4, 2, func(r Result) bool { many = append(many, r.Trace); return true }); err != nil {
+		t.Fatal(err)
+	}
+	for i, trace := range many {
+		r := run(t, told, 5+uint64(i))
+		if r.Trace != trace {
+			t.Errorf("seed %d: trace %x alone and told, %x among others", r.Seed, r.Trace, trace)
+		}
+		if len(r.Story) == 0 {
+			t.Error("nothing is told")
+		}
+	}
+	if len(many) != 4 {
+		t.Errorf("%d of 4 seeds", len(many))
+	}
+}
+
+func TestRingsHealFromEachFault(t *testing.T) {
+	for _, k := range FaultKinds {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(2) {
+				r := run(t, Config{Members: 16, Duration: 20 * time.Second, Faults: k.Fault}, seed)
+				if len(r.Violations) > 0 {
+					t.Errorf("seed %d: %v", seed, r.Violations[0])
+				}
+				if r.Faults == 0 || r.Lookups.Count == 0 || r.After.Count == 0 {
+					t.Errorf("seed %d: %d faults, %d and %d lookups", seed, r.Faults, r.Lookups.Count, r.After.Count)
+				}
+			}
+		})
+	}
+}
+
+func TestBadStatesHeal(t *testing.T) {
+	for _, s := range States {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, n := range []int{2, 3, 5, 16, 64} {
+				for seed := range uint64(3) {
+					cfg := Config{Members: n, Successors: 2 + int(seed%3), Start: s.Name, NoFingers: true, Lookups: -1, Idle: 10}
+					if n == 64 && seed > 0 {
+						continue
+					}
+					r := run(t, cfg, seed)
+					if len(r.Violations) > 0 {
+						t.Errorf("%d members, seed %d: %v", n, seed, r.Violations[0])
+					}
+					if r.Rings != 1 {
+						t.Errorf("%d members, seed %d: %d rings: the state is not connected", n, seed, r.Rings)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestBadStatesHealDuringFaults(t *testing.T) {
+	for _, s := range States {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, Config{Members: 16, Start: s.Name, Faults: All, Duration: 20 * time.Second}, 1)
+			if len(r.Violations) > 0 {
+				t.Error(r.Violations[0])
+			}
+		})
+	}
+}
+
+// A ring at rest sends little, and lookups in it are short.
+func TestIdleRing(t *testing.T) {
+	r := run(t, Config{Members: 256}, 1)
+	if len(r.Violations) > 0 || r.Rounds != 0 {
+		t.Errorf("ideal after %v rounds, %v", r.Rounds, r.Violations)
+	}
+	if r.Maintenance <= 0.9 || r.Maintenance > 2.5 {
+		t.Errorf("%.2f messages per member and round", r.Maintenance)
+	}
+	if hops := float64(r.After.Hops) / float64(r.After.Count); hops > math.Log2(256)/2+1 {
+		t.Errorf("%.2f members asked on average", hops)
+	}
+}
+
+// What the judge is for: a ring that does not heal in time is a violation, and
+// the run is made smaller as long as it is one.
+func TestViolationsAreFoundAndMadeSmaller(t *testing.T) {
+	cfg := Config{Members: 24, Start: "chain", Bound: 1, Duration: 5 * time.Second, Faults: All}
+	var seed uint64
+	for ; ; seed++ {
+		if seed == 20 {
+			t.Fatal("everything heals in one round")
+		}
+		if r := run(t, cfg, seed); len(r.Violations) > 0 {
+			if got := r.Violations[0].Rule; got != "ideal" {
+				t.Fatalf("seed %d broke %s", seed, got)
+			}
+			break
+		}
+	}
+	small, r, err := Shrink(cfg, seed, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Violations) == 0 || r.Violations[0].Rule != "ideal" {
+		t.Fatalf("the smaller run broke %v", r.Violations)
+	}
+	if small.Members >= cfg.Members && len(small.Actions) >= len(plan(&small, seed)) {
+		t.Errorf("%d members and the faults %v: nothing is smaller", small.Members, small.Actions)
+	}
+	if again := run(t, small, seed); again.Trace != r.Trace {
+		t.Errorf("the smaller run has trace %x and then %x", r.Trace, again.Trace)
+	}
+}
+
+func TestAStateThatBreaksARuleIsSeen(t *testing.T) {
+	cfg, err := Config{Members: 8}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	h := w.hosts[0]
+	v := *h.view
+	v.Succ = []ring.Member{v.Self, v.Succ[0], v.Succ[0]}
+	h.view = &v
+	w.judgeState(h)
+	var rules []string
+	for _, x := range w.result.Violations {
+		rules = append(rules, x.Rule)
+	}
+	for _, want := range []string{"no-self", "no-duplicates", "ordered-lists"} {
+		if !slices.Contains(rules, want) {
+			t.Errorf("%s is broken and not seen: %v", want, rules)
+		}
+	}
+	phantom := v.Self
+	phantom.Incarnation += 7
+	v.Pred, v.Succ = phantom, nil
+	w.judgeState(h)
+	if last := w.result.Violations[len(w.result.Violations)-1]; last.Rule != "no-phantoms" {
+		t.Errorf("a life that never was is not seen: %v", last)
+	}
+}
+
+func TestThePlanOfASeedIsThatOfAShorterRunAndMore(t *testing.T) {
+	short, long := Config{Duration: 20 * time.Second, Faults: All, Interval: time.Second}, Config{Duration: time.Minute, Faults: All, Interval: time.Second}
+	for seed := range uint64(20) {
+		a, b := plan(&short, seed), plan(&long, seed)
+		for i := range a {
+			a[i].last, b[i].last = 0, 0 // cut at the end
+			if a[i] != b[i] {
+				t.Fatalf("seed %d: fault %d is %v, and %v in a longer run", seed, i, a[i], b[i])
+			}
+		}
+		for _, x := range b[len(a):] {
+			if x.at < short.Duration {
+				t.Errorf("seed %d: the shorter run lacks %v at %v", seed, x, x.at)
+			}
+		}
+	}
+}
+
+func TestQueueGivesEventsInTheirOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var q queue
+	var last event
+	for i := range 20_000 {
+		if rng.IntN(3) > 0 || len(q.heap) == 0 {
+			q.push(event{at: last.at + time.Duration(rng.IntN(50))})
+			continue
+		}
+		e := q.pop()
+		if i > 0 && e.before(last) {
+			t.Fatalf("%v after %v", e, last)
+		}
+		last = e
+	}
+	for len(q.heap) > 0 {
+		e := q.pop()
+		if e.before(last) {
+			t.Fatalf("%v after %v", e, last)
+		}
+		last = e
+	}
+}
+
+func TestStaysHaveTheMeanThatIsWanted(t *testing.T) {
+	for _, shape := range []float64{0.6, 1, 2} {
+		cfg, err := Config{Sessions: Sessions{Mean: time.Hour, Shape: shape}}.withDefaults()
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _ := Run(cfg, seed)
-		if a.Trace != b.Trace || a.Events != b.Events {
-			t.Errorf("seed %d: trace %x after %d events, and then %x after %d", seed, a.Trace, a.Events, b.Trace, b.Events)
+		w := newWorld(cfg, 1)
+		const n = 200_000
+		var stay, square, rest float64
+		for range n {
+			x := w.stay().Hours()
+			stay += x / n
+			square += x * x / n
+			rest += w.rest().Hours() / n
 		}
-		if len(a.Violations) > 0 {
-			t.Errorf("seed %d: %v", seed, a.Violations)
+		if math.Abs(stay-1) > 0.02 {
+			t.Errorf("shape %v: stays of %.3f h on average, want 1", shape, stay)
 		}
+		// The rest of a stay met at a random moment: E[X²] / 2E[X].
+		if want := square / 2 / stay; math.Abs(rest/want-1) > 0.06 {
+			t.Errorf("shape %v: %.3f h are left on average, want %.3f", shape, rest, want)
+		}
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	a, b := &host{x: 0.1, y: 0.2}, &host{x: 0.9, y: 0.4}
+	for _, s := range []string{"uniform:1ms-20ms", "constant:3ms", "lognormal:20ms-60ms", "pareto:10ms-2s", "distance:1ms-150ms"} {
+		l, err := ParseLatency(s)
+		if err != nil || l.String() != s {
+			t.Errorf("%s is read as %v, %v", s, l, err)
+		}
+		var sum time.Duration
+		const n = 20_000
+		for range n {
+			d := l.draw(rng, a, b)
+			if d <= 0 || l.Kind != LogNormal && d < l.Low {
+				t.Fatalf("%s gave %v", s, d)
+			}
+			sum += d
+		}
+		if mean := sum / n; mean < l.Low || mean > max(2*l.High, l.Low) {
+			t.Errorf("%s has a mean of %v", s, mean)
+		}
+	}
+	for _, s := range []string{"", "uniform", "uniform:1ms", "uniform:2ms-1ms", "constant:1ms-2ms", "constant:0s", "other:1ms"} {
+		if l, err := ParseLatency(s); err == nil {
+			t.Errorf("%q is read as %v", s, l)
+		}
+	}
+}
+
+func TestFaultNames(t *testing.T) {
+	for _, f := range []Faults{0, All, Loss, Loss | Crash | Twin} {
+		if got, err := ParseFaults(f.String()); err != nil || got != f {
+			t.Errorf("%v is read as %v, %v", f, got, err)
+		}
+	}
+	if _, err := ParseFaults("loss,fire"); err == nil {
+		t.Error("an unknown fault is read")
+	}
+	if n := len(FaultKinds); All != 1<<n-1 {
+		t.Errorf("%d kinds are listed, all is %b", n, All)
+	}
+}
+
+func TestConfigSaysAllThatIsWrong(t *testing.T) {
+	_, err := Run(Config{Members: -1, Successors: 100, Interval: time.Millisecond, Start: "nowhere"}, 1)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if l, ok := err.(interface{ Unwrap() []error }); !ok || len(l.Unwrap()) != 4 {
+		t.Errorf("%v, want four mistakes", err)
 	}
 }

@@ -201,7 +201,7 @@ var States = []State{
 			p.hears(i, (i+1)%p.n()) // so that they are connected by lives that are
 		}
 	}},
-	{"dead-half", "an ideal ring of which every second member on average is dead", nil},
+	{"dead-half", "an ideal ring, sixteen acquaintances each, and every second member on average is dead", nil},
 	{"joiners", "one member, whom all others join at once", nil},
 	{"uneven", "as random, and the identifiers crowd: half of them within a thousandth of the circle", nil},
 }
@@ -230,8 +230,17 @@ func (w *world) settle() {
 		p.ringOf(all)
 	}
 	switch w.cfg.Start {
-	case "ideal", "dead-half":
+	case "ideal":
 		ideal()
+	case "dead-half":
+		ideal()
+		for i := range p.at {
+			for range 16 {
+				if k := rng.IntN(n); k != i {
+					p.at[i].Known = append(p.at[i].Known, p.ms[k])
+				}
+			}
+		}
 	case "joiners":
 		w.start(w.hosts[0], &protocol.Standing{})
 		w.firstTick(w.hosts[0], rng)
