@@ -158,7 +158,7 @@ var rules = []rule{
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/explore", "./internal/child",
+			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
 			"github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
