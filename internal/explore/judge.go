@@ -143,8 +143,25 @@ func (c *checker) ring(w *world, of func(i int) bool) invariant.Ring {
 			states = append(states, c.stateOf(w, i))
 		}
 	}
-	return invariant.NewRing(c.cfg.Successors, states)
+	r := invariant.NewRing(c.cfg.Successors, states)
+	for i := range c.cfg.Members {
+		if !c.joined(w, i) || of != nil && !of(i) {
+			continue
+		}
+		if p := &c.pointers[c.all[w.slots[i]].pointers]; p.hasArc {
+			after := c.place(i, placeOf(p.arc.After))
+			by := c.place(i, placeOf(p.arc.To))
+			r.Claims = append(r.Claims, invariant.Claim{
+				By:  c.names[c.all[w.slots[i]].life][by],
+				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID},
+			})
+		}
+	}
+	return r
 }
+
+// placeOf is where the identifier id stands in the list of names.
+func placeOf(id uint64) int { return int(id>>56) - 1 }
 
 // stateOf is what the member at place i says of itself, with members by their
 // places.

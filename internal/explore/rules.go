@@ -14,7 +14,7 @@ import (
 // next introductions, though the ring stays one. So they can with restarts, as
 // long as an earlier life is listed at the identifier of a later one.
 func Holding(cfg Config) []invariant.Rule {
-	rules := invariant.Always()
+	rules := append(invariant.Always(), invariant.WholeCircle)
 	if cfg.Assume != Zave || cfg.Suspicions != 0 {
 		return rules
 	}
@@ -29,7 +29,7 @@ func Holding(cfg Config) []invariant.Rule {
 
 // Named are the rules of these names.
 func Named(names []string) ([]invariant.Rule, error) {
-	all := append(invariant.Always(), invariant.Zave()...)
+	all := slices.Concat(invariant.Always(), invariant.Zave(), invariant.Owning())
 	var rules []invariant.Rule
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(r invariant.Rule) bool { return r.Name == name })

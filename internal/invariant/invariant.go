@@ -15,6 +15,14 @@ import (
 type Ring struct {
 	Members    []protocol.State
 	Successors int
+	// Claims are the arcs that members answer for, for the rules about them.
+	Claims []Claim
+}
+
+// Claim is what a member answers for.
+type Claim struct {
+	By  ring.Member
+	Arc ring.Arc
 }
 
 // NewRing sorts the members clockwise. Those that are in no ring are left out.
@@ -143,6 +151,30 @@ var (
 	}}
 )
 
+// Rules of what members answer for. A lookup ends with what some member claims, so
+// what holds of the claims holds of its answer at that moment.
+var (
+	WholeCircle = Rule{"whole-circle", "Who answers for the whole circle has neither predecessor nor successor.", "docs/PROTOCOL.md, Recover", func(r Ring) string {
+		for _, c := range r.Claims {
+			if i := r.index(c.By); c.Arc.Whole() && i >= 0 && (!r.Members[i].Pred.IsZero() || len(r.Members[i].Succ) > 0) {
+				return c.By.Name + " answers for the whole circle, and knows of others"
+			}
+		}
+		return ""
+	}}
+	OneOwner = Rule{"one-owner", "No two members answer for one identifier.", "the definition of an owner", func(r Ring) string {
+		for i, a := range r.Claims {
+			for _, b := range r.Claims[:i] {
+				// Two arcs meet if one holds the end of the other.
+				if a.Arc.Contains(b.Arc.To) || b.Arc.Contains(a.Arc.To) {
+					return fmt.Sprintf("%s and %s both answer for an identifier", a.By.Name, b.By.Name)
+				}
+			}
+		}
+		return ""
+	}}
+)
+
 // Ideal: every pointer is exactly right for the live membership.
 var Ideal = Rule{"ideal", "Every pointer of every member is exactly right.", "Zave 2017, Ideal", func(r Ring) string {
 	n := len(r.Members)
@@ -173,6 +205,10 @@ func Zave() []Rule {
 	return []Rule{OneLiveSuccessor, SufficientPrincipals, AtLeastOneRing, AtMostOneRing, OrderedRing, ConnectedAppendages}
 }
 
+// Owning lists the rules of what members answer for. The first holds always. The
+// second does not where two that have joined into one gap have not met yet.
+func Owning() []Rule { return []Rule{WholeCircle, OneOwner} }
+
 // broken makes a rule of one member into one of the ring.
 func broken(f func(Ring, protocol.State) string) func(Ring) string {
 	return func(r Ring) string {
@@ -183,6 +219,23 @@ func broken(f func(Ring, protocol.State) string) func(Ring) string {
 		}
 		return ""
 	}
+}
+
+// Holds reports whether owner holds id rightfully: it is a member, and stands next
+// clockwise from id, or answers for it by its own claim. That is what a lookup's
+// answer is judged by, at the moment it ends.
+func (r Ring) Holds(owner ring.Member, id uint64) bool {
+	if r.index(owner) < 0 {
+		return false
+	}
+	for _, c := range r.Claims {
+		if c.By == owner && c.Arc.Contains(id) {
+			return true
+		}
+	}
+	return !slices.ContainsFunc(r.Members, func(s protocol.State) bool {
+		return s.Self.ID != owner.ID && !(ring.Arc{After: s.Self.ID, To: owner.ID}).Contains(id)
+	})
 }
 
 // index is where m stands among the live members, -1 if it does not live.
