@@ -45,13 +45,14 @@ func (f *simFlags) register(cmd *cobra.Command, members, seeds int) {
 	flags.IntVar(&f.members, "members", members, "members at the start")
 	flags.IntVar(&f.successors, "successors", 3, "length of a full successor list")
 	flags.DurationVar(&f.interval, "interval", time.Second, "length of a round")
-	flags.StringVar(&f.latency, "latency", "", `one way, as in uniform:1ms-20ms (the default), constant:1ms,
-lognormal:20ms-60ms, pareto:10ms-2s, distance:1ms-150ms`)
-	flags.IntVar(&f.seeds, "seeds", seeds, "how many seeds are run, from --seed or 0 on")
+	flags.StringVar(&f.latency, "latency", "", `one way: uniform:1ms-20ms (the default),
+constant:1ms, lognormal:20ms-60ms,
+pareto:10ms-2s, distance:1ms-150ms`)
+	flags.IntVar(&f.seeds, "seeds", seeds, "how many seeds, from --seed or 0 on")
 	flags.Uint64Var(&f.seed, "seed", 0, "the first seed; without --seeds the only one")
-	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "rounds in which a ring must be ideal again")
-	flags.BoolVar(&f.noFingers, "no-fingers", false, "leave the fingers out: only the machine mends the ring")
-	flags.BoolVar(&f.json, "json", false, "end with one line of JSON; the rest goes to standard error")
+	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "rounds in which a ring must be ideal")
+	flags.BoolVar(&f.noFingers, "no-fingers", false, "leave the fingers out")
+	flags.BoolVar(&f.json, "json", false, "end with a line of JSON; tell on standard error")
 	flags.StringVar(&f.svg, "svg", "", "draw a plot to this file")
 	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is")
 	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "seeds at once")
@@ -193,11 +194,11 @@ func newSim() *cobra.Command {
 		Use:   "sim",
 		Short: "Run rings on virtual time, with faults, and see that they heal",
 		Long: `Run the protocol and the lookups that ship, over a network and a time that are
-simulated. One seed is one run, bit for bit. Each run makes faults for --duration
-while lookups run, then lets the ring alone: it must become ideal (every pointer
-exactly right) within --bound rounds and stay so, and every lookup in it must be
-right. A run that fails is made smaller and printed as a command. The exit status
-is not 0 if one did.
+simulated. One seed is one run, bit for bit. Each run makes faults for
+--duration while lookups run, then lets the ring alone: it must become ideal
+(every pointer exactly right) within --bound rounds and stay so, and every
+lookup in it must be right. A run that fails is made smaller and printed as a
+command. The exit status is not 0 if one did. All times are those of the run.
 
 Faults (--faults, a list with commas, all or none):
 ` + faultHelp() + `
@@ -248,9 +249,9 @@ States to begin in (--start; ideal unless given):
 	flags.StringVar(&faults, "faults", "all", "which faults are made")
 	flags.StringVar(&start, "start", "ideal", "how the members stand at the start")
 	flags.DurationVar(&warmup, "warmup", 0, "how long they are let alone before the faults")
-	flags.DurationVar(&duration, "duration", time.Minute, "how long the faults last, in the run's time")
+	flags.DurationVar(&duration, "duration", time.Minute, "how long the faults last")
 	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for so long, at first")
-	flags.DurationVar(&session, "session", 0, "also let members come and go; how long they stay on average")
+	flags.DurationVar(&session, "session", 0, "also let members come and go: mean stay")
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together\n(default: one for four members; below 0: none)")
 	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
@@ -384,10 +385,10 @@ func newSimHeal() *cobra.Command {
 	var with string
 	cmd := &cobra.Command{
 		Use:   "heal",
-		Short: "Put members into bad states and count the rounds until the ring is ideal",
-		Long: `Put members into every bad state of concord sim --help, or those of --states, let
-them alone, and count the rounds until they are one ideal ring. With --faults,
-faults are made for 20 rounds first, while they heal.`,
+		Short: "Let members in bad states heal, and count the rounds",
+		Long: `Put members into every bad state of concord sim --help, or those of --states,
+let them alone, and count the rounds until they are one ideal ring. With
+--faults, faults are made for 20 rounds first, while they heal.`,
 		Example: `  concord sim heal --seeds 1000 --sizes 64 --states random`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -457,17 +458,19 @@ faults are made for 20 rounds first, while they heal.`,
 
 // Merging.
 
+var mergeSizes = []int{16, 32, 64, 128, 256, 512, 1024, 2048, 4096}
+
 func newSimMerge() *cobra.Command {
 	var f simFlags
 	var sizes []int
 	var cut time.Duration
 	cmd := &cobra.Command{
 		Use:   "merge",
-		Short: "Let two rings find each other and count the rounds until they are one",
-		Long: `Put members into two ideal rings of every second member each, of which one member
-knows one of the other, and count the rounds until they are one ideal ring. With
---cut, one ring is cut into halves for that long instead, and the rounds count
-from the cut's end.`,
+		Short: "Let two rings become one, and count the rounds",
+		Long: `Put members into two ideal rings of every second member each, of which one
+member knows one of the other, and count the rounds until they are one ideal
+ring. With --cut, one ring is cut into halves for that long instead, and the
+rounds count from the cut's end.`,
 		Example: `  concord sim merge --latency constant:1ms --svg merge.svg
   concord sim merge --cut 5m --sizes 64 --seeds 1000`,
 		Args: cobra.NoArgs,
@@ -524,7 +527,7 @@ from the cut's end.`,
 	}
 	f.register(cmd, 64, 20)
 	_ = cmd.Flags().MarkHidden("members")
-	cmd.Flags().IntSliceVar(&sizes, "sizes", []int{16, 32, 64, 128, 256, 512, 1024, 2048, 4096}, "numbers of members, both rings together")
+	cmd.Flags().IntSliceVar(&sizes, "sizes", mergeSizes, "numbers of members, both rings together\n")
 	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for so long instead")
 	return cmd
 }
@@ -539,8 +542,9 @@ func newSimChurn() *cobra.Command {
 		Use:   "churn",
 		Short: "Let members come and go and count the lookups that are right",
 		Long: `Let every member of a ring stay for a while that is drawn from a Weibull
-distribution, then crash, or leave, and a new one join in its place, while lookups
-run. In the end nobody comes or goes any more, and the ring must become ideal.`,
+distribution, then crash, or leave, and a new one join in its place, while
+lookups run. In the end nobody comes or goes any more, and the ring must become
+ideal.`,
 		Example: `  concord sim churn --members 10000 --duration 1h --session 1h --progress`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -564,9 +568,9 @@ run. In the end nobody comes or goes any more, and the ring must become ideal.`,
 	f.register(cmd, 10_000, 1)
 	flags := cmd.Flags()
 	flags.DurationVar(&session, "session", time.Hour, "how long members stay on average")
-	flags.Float64Var(&shape, "shape", 0.6, "shape of the Weibull distribution; 1 is exponential")
+	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
 	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
-	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go, in the run's time")
-	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, all members together")
+	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go")
+	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, of all members")
 	return cmd
 }
