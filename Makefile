@@ -21,10 +21,10 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet fmt tidy check-generated lint unit nested processes
+SECTIONS := setup vet fmt tidy check-generated lint unit nested simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) generate lint-all bench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) verify verify-long generate lint-all bench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -96,6 +96,19 @@ processes: ## the part of chaos that CI runs
 
 figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 	$(GO) run ./test/figures $(FIGUREFLAGS)
+
+simulate: build ## seeded rings on virtual time, with every fault: the part that CI runs
+	.build/bin/concord sim --members 64 --seeds 100 --faults all
+
+verify: simulate ## what CI verifies of the protocol
+
+verify-long: build ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
+	.build/bin/concord sim --members 64 --seeds 1000 --faults all
+	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg
+	.build/bin/concord sim heal --seeds 100 --sizes 3,16,64 --faults all
+	.build/bin/concord sim merge --latency constant:1ms --svg .build/merge.svg
+	.build/bin/concord sim merge --cut 5m --sizes 64 --seeds 1000 --svg .build/cut.svg
+	.build/bin/concord sim churn --members 10000
 
 clean: ## remove what was built
 	rm -rf .build
