@@ -74,8 +74,8 @@ const (
 	Instant Grain = 1
 	// Apart: asking, answering and using are three steps.
 	Apart Grain = 2
-	// Messages: as Apart, and a message may be lost or doubled; an asker whose
-	// question or answer was lost runs out of patience at some time.
+	// Messages: as Apart, and a message may be lost or doubled. What was lost is
+	// under way until the asker runs out of patience, at any time.
 	Messages Grain = 3
 )
 

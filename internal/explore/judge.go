@@ -118,12 +118,13 @@ func (c *checker) mayFail(w *world) uint8 {
 	}
 	// Answers under way count as the list that they may become.
 	for _, m := range w.messages[:w.n] {
-		if m.stage() != answered || m.role() == 0 {
+		if m.stage() != answered || m.role() != roleApproach && m.role() != roleJoin {
 			continue
 		}
-		st := c.saids[m.said()].reply.State
-		if len(st.Succ) == 0 {
-			continue
+		r := &c.saids[m.said()].reply
+		st := &r.State
+		if st.Phase != protocol.Joined || r.Verdict != 0 {
+			continue // no list is made of it
 		}
 		for i := range c.cfg.Members {
 			if may&(1<<i) != 0 && m.from() != i && (m.to() == i || !c.joined(w, m.to())) && !c.alive(w, i, m.to(), st.Succ) {

@@ -151,8 +151,6 @@ func (c *checker) drain() bool {
 			c.quietly(func() { c.arrive(0, k) })
 		case answered:
 			c.quietly(func() { c.use(0, k) })
-		case lost:
-			c.quietly(func() { c.unanswered(0, k, c.timedOut) })
 		}
 	}
 	return false

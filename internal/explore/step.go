@@ -17,9 +17,8 @@ const (
 	arrive              // message a arrives at whom it asks
 	use                 // the answer that message a has become arrives and is used
 	suspect             // whoever asked message a takes the one it asked for dead
-	lose                // message a is lost
+	lose                // message a is lost, and whoever asked has waited long enough
 	double              // message a is doubled
-	timeout             // whoever asked message a, which was lost, has waited long enough
 )
 
 type transition struct {
@@ -41,8 +40,6 @@ func (c *checker) transitions(w *world) []transition {
 			}
 		case answered:
 			out = append(out, transition{use, k, 0})
-		case lost:
-			out = append(out, transition{timeout, k, 0})
 		}
 		if m.stage() == asked || m.stage() == answered {
 			if w.losses > 0 {
@@ -132,21 +129,26 @@ func (c *checker) take(w *world, t transition) {
 	case use:
 		c.use(0, t.a)
 	case suspect:
+		// The question may arrive all the same.
 		spend(&w.suspicions)
-		c.unanswered(0, t.a, c.refused)
-	case timeout:
-		c.unanswered(0, t.a, c.timedOut)
-	case lose:
-		spend(&w.losses)
-		if m := &w.messages[t.a]; m.role() == 0 {
+		m := w.messages[t.a]
+		if c.readOnly(m) {
 			w.remove(t.a)
-		} else {
-			m.setStage(lost)
 		}
-		c.run(0)
+		c.unanswered(0, m, c.refused)
+	case lose:
+		// Until the asker gives up, what was lost might as well be under way.
+		spend(&w.losses)
+		m := w.messages[t.a]
+		w.remove(t.a)
+		if m.role() == 0 || w.doubled(m) {
+			c.run(0)
+		} else {
+			c.unanswered(0, m, c.timedOut)
+		}
 	case double:
 		spend(&w.doubles)
-		c.add(w, w.messages[t.a])
+		c.put(w, w.messages[t.a])
 		c.run(0)
 	}
 }
@@ -234,14 +236,9 @@ func (c *checker) use(d, k int) {
 	c.step(d, m.from(), event{kind: evAnswer, role: m.role(), from: c.number(m.from(), m.to()), said: m.said()})
 }
 
-// unanswered tells the asker that no answer came.
-func (c *checker) unanswered(d, k int, failure uint32) {
-	w := &c.stack[d]
-	m := w.messages[k]
-	if m.stage() == lost || c.readOnly(m) {
-		w.remove(k)
-	}
-	c.unwanted(w, m)
+// unanswered tells the asker of m that no answer came.
+func (c *checker) unanswered(d int, m message, failure uint32) {
+	c.unwanted(&c.stack[d], m)
 	c.step(d, m.from(), event{kind: evAnswer, role: m.role(), from: c.number(m.from(), m.to()), said: failure})
 }
 
@@ -261,7 +258,7 @@ func (c *checker) unwanted(w *world, m message) {
 // told, if it is under way or at work, and drops it otherwise.
 func (c *checker) abandon(w *world, k int) {
 	m := &w.messages[k]
-	if m.stage() == answered || m.stage() == lost || m.stage() == asked && c.readOnly(*m) {
+	if m.stage() == answered || m.stage() == asked && c.readOnly(*m) {
 		w.remove(k)
 		return
 	}
@@ -418,11 +415,15 @@ func (c *checker) add(w *world, m message) {
 			return
 		}
 		for _, o := range w.messages[:w.n] {
-			if o == m && w.doubles == c.budget.doubles || o.stage() == waiting && o.role() == 0 && o.from() == m.from() && o.to() == m.to() && c.kind(m) == protocol.Notify && !m.tell() {
+			if o == m || o.stage() == waiting && o.role() == 0 && o.from() == m.from() && o.to() == m.to() && c.kind(m) == protocol.Notify && !m.tell() {
 				return
 			}
 		}
 	}
+	c.put(w, m)
+}
+
+func (c *checker) put(w *world, m message) {
 	if w.n == maxMessages {
 		c.overflowed = true
 		return

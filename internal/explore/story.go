@@ -100,10 +100,8 @@ func (c *checker) say(w *world, t transition) string {
 			return fmt.Sprintf("the answer of %s to %s is lost", to, from)
 		}
 		return question + " is lost"
-	case double:
-		return question + " is doubled"
 	}
-	return fmt.Sprintf("%s has waited long enough for %s", from, to)
+	return question + " is doubled"
 }
 
 func (c *checker) tellMore(d int, w *world, m message) {
@@ -140,7 +138,7 @@ func (c *checker) tellStep(d, i int, b *branch) {
 
 // label is t in a few letters, the same however the world is turned.
 func (c *checker) label(w *world, t transition) string {
-	letter := string("tjcrdfausxwo"[t.kind])
+	letter := string("tjcrdfausxw"[t.kind])
 	switch {
 	case t.kind < arrive && (t.kind == join || t.kind == restart || t.kind == rejoin):
 		return letter + c.name(t.a) + c.name(t.b)
@@ -331,8 +329,6 @@ func (c *checker) picture(w *world) string {
 			lines = append(lines, fmt.Sprintf("%s has asked %s %s", c.name(m.from()), c.name(m.to()), c.what(m)))
 		case answered:
 			lines = append(lines, fmt.Sprintf("on its way: the answer of %s to %s%s", c.name(m.to()), c.name(m.from()), c.answer(m)))
-		case lost:
-			lines = append(lines, fmt.Sprintf("lost: a question of %s to %s, or the answer", c.name(m.from()), c.name(m.to())))
 		}
 	}
 	slices.Sort(lines[members:])

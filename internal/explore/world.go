@@ -52,7 +52,6 @@ const (
 	asked    stage = iota // on its way
 	waiting               // arrived, not answered yet
 	answered              // the answer is on its way
-	lost                  // it or its answer was lost: the asker will run out of patience
 )
 
 // Where each part of a message stands.
@@ -98,6 +97,11 @@ func (w *world) remove(k int) {
 	copy(w.messages[k:w.n], w.messages[k+1:w.n])
 	w.n--
 	w.messages[w.n] = 0
+}
+
+// doubled reports whether another message puts the question of m.
+func (w *world) doubled(m message) bool {
+	return slices.ContainsFunc(w.messages[:w.n], func(o message) bool { return o.from() == m.from() && o.role() == m.role() })
 }
 
 // words appends the canonical form of w, less the budgets that it never spends.
