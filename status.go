@@ -54,6 +54,7 @@ type Counters struct {
 	JoinRetries   uint64 `json:"join_retries"`
 	FingerLookups uint64 `json:"finger_lookups"`
 	RangeChanges  uint64 `json:"range_changes"`
+	BytesWritten  uint64 `json:"bytes_written"` // to TCP connections of either direction, without TCP's headers
 }
 
 // Status returns the state of the member. It may be called at any time.

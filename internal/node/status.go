@@ -51,6 +51,7 @@ type Counters struct {
 	JoinRetries   uint64
 	FingerLookups uint64
 	RangeChanges  uint64
+	BytesWritten  uint64 // to connections of either direction
 }
 
 // Counters returns the totals so far.
@@ -62,6 +63,7 @@ func (fd *Finder) Counters() Counters {
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
+	out.BytesWritten = fd.tr.Written()
 	for i := range c.asked {
 		out.RingRequests += c.asked[i].Load()
 	}

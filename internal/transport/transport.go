@@ -69,6 +69,10 @@ type Transport interface {
 	Limit(idle int)
 	// Connections is how many outgoing connections are open or being opened.
 	Connections() int
+	// Written is how many bytes were written to connections, in both directions
+	// of asking, as handed to the network: the network's own headers do not
+	// count. A transport that carries no bytes says 0.
+	Written() uint64
 	// Close ends every connection in both directions, in-flight requests with
 	// them, and returns when no goroutine of the transport is left. Calls
 	// after the first do nothing.

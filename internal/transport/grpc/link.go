@@ -142,6 +142,12 @@ func (w watched) Read(b []byte) (int, error) {
 	return n, err
 }
 
+func (w watched) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	w.link.pool.written.Add(uint64(n))
+	return n, err
+}
+
 func (w watched) Close() error {
 	w.link.end()
 	w.link.shut()

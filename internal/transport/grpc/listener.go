@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // maxInbound bounds the connections that others may have to this side. Those
@@ -14,6 +15,7 @@ const maxInbound = 4096
 // waits for them.
 type listener struct {
 	net.Listener
+	written *atomic.Uint64 // bytes
 
 	mu     sync.Mutex
 	conns  map[*inbound]struct{}
@@ -25,8 +27,8 @@ type inbound struct {
 	lis *listener
 }
 
-func newListener(lis net.Listener) *listener {
-	return &listener{Listener: lis, conns: make(map[*inbound]struct{})}
+func newListener(lis net.Listener, written *atomic.Uint64) *listener {
+	return &listener{Listener: lis, written: written, conns: make(map[*inbound]struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -47,6 +49,12 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close()
 	}
+}
+
+func (c *inbound) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.lis.written.Add(uint64(n))
+	return n, err
 }
 
 func (c *inbound) Close() error {

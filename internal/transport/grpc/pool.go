@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -20,6 +21,7 @@ type pool struct {
 	dial    func(ctx context.Context, addr string) (net.Conn, error)
 	creds   credentials.TransportCredentials
 	timeout time.Duration
+	written *atomic.Uint64 // bytes, to all links
 
 	mu       sync.Mutex // guards all below; held briefly, and never while calling out
 	byAddr   map[string]*link
@@ -43,11 +45,12 @@ type attempt struct {
 	err     error
 }
 
-func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout time.Duration) *pool {
+func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout time.Duration, written *atomic.Uint64) *pool {
 	return &pool{
 		dial:     dial,
 		creds:    creds,
 		timeout:  timeout,
+		written:  written,
 		byAddr:   make(map[string]*link),
 		attempts: make(map[string]*attempt),
 		links:    make(map[*link]struct{}),

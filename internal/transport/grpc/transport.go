@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -64,7 +65,8 @@ type Transport struct {
 	srv  *grpc.Server
 	pool *pool
 	// known remembers members that were seen with an incarnation.
-	known known
+	known   known
+	written atomic.Uint64 // bytes, to all connections
 
 	closing sync.Once
 	serving sync.WaitGroup
@@ -83,7 +85,7 @@ func Listen(cfg Config) (*Transport, error) {
 		}
 	}
 	t := NewClient(cfg)
-	t.lis, t.srv = newListener(lis), newServer(cfg.Server)
+	t.lis, t.srv = newListener(lis, &t.written), newServer(cfg.Server)
 	return t, nil
 }
 
@@ -98,7 +100,9 @@ func NewClient(cfg Config) *Transport {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
 	}
-	return &Transport{cfg: cfg, pool: newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout)}
+	t := &Transport{cfg: cfg}
+	t.pool = newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout, &t.written)
+	return t
 }
 
 // credentialsOf copies c, so that what the user does with it afterwards does
@@ -160,6 +164,10 @@ func (t *Transport) Limit(idle int) { t.pool.limit(idle) }
 
 // Connections is how many outgoing connections are open or being opened.
 func (t *Transport) Connections() int { return t.pool.count() }
+
+// Written is how many bytes were written to connections of either direction;
+// with TLS, as encrypted.
+func (t *Transport) Written() uint64 { return t.written.Load() }
 
 // Close ends everything; see transport.Transport. It waits for handlers, whose
 // contexts it cancels.
