@@ -77,7 +77,7 @@ bench: ## benchmarks
 cover: ## coverage of the library by all tests, to .build/cover.html
 	@mkdir -p .build
 	$(GO) test -covermode=atomic -coverprofile=.build/cover.out $(TESTFLAGS) \
-		-coverpkg="$$($(GO) list . ./internal/... | grep -v -e /pb$$ -e test$$ -e /cluster$$ | paste -sd, -)" ./...
+		-coverpkg="$$($(GO) list . ./internal/... | grep -v -e /pb$$ -e test$$ -e /cluster$$ -e /bench$$ | paste -sd, -)" ./...
 	$(GO) tool cover -html=.build/cover.out -o .build/cover.html
 	@$(GO) tool cover -func=.build/cover.out | tail -n 1
 

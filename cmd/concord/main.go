@@ -33,11 +33,12 @@ func newRoot() *cobra.Command {
 responsible for a key, while members join, leave and crash.
 
 See it:     concord demo
+Measure it: concord bench
 Run one:    concord run --name node1 --bind :7946 --advertise node1.example.com:7946`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newDemo(), newCheck(), newSim())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newSim(), newBench())
 	return root
 }

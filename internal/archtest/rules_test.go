@@ -23,9 +23,11 @@ type rule struct {
 // library is what a user links; the rest of the module is programs and tests.
 var library = []string{".", "./internal/..."}
 
-// testSupport are packages that tests and measurements import, and no program
-// that ships.
-var testSupport = []string{"./.../*test", "./internal/cluster"}
+// testSupport are packages that tests import, and no program that ships.
+var testSupport = []string{"./.../*test"}
+
+// aboveFace are the rooms that see of a ring what a user does.
+var aboveFace = []string{"./internal/web", "./internal/child", "./internal/cluster", "./internal/bench"}
 
 var rules = []rule{
 	{
@@ -92,16 +94,18 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./..."},
-		except:   []string{"./internal/transport/grpc", "./internal/transport/.../*test"},
-		never:    []string{"./internal/pb"},
+		// bench makes messages to know how large they are, and reads none.
+		except: []string{"./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench"},
+		never:  []string{"./internal/pb"},
 		reason: "the types of the wire stay where they are converted and their bounds are checked; " +
 			"elsewhere a message could be used unchecked",
 	},
 	{
 		packages: library,
-		except:   []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test"},
-		never:    []string{"google.golang.org/..."},
-		reason:   "gRPC is one transport's business: another must be able to take its place",
+		// bench holds lookups against bare gRPC calls.
+		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench"},
+		never:  []string{"google.golang.org/..."},
+		reason: "gRPC is one transport's business: another must be able to take its place",
 	},
 	{
 		packages: []string{"./internal/transport/oldertest"},
@@ -133,7 +137,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/..."},
-		except:   append([]string{"./internal/web", "./internal/child"}, testSupport...),
+		except:   append(aboveFace, testSupport...),
 		never:    []string{"."},
 		through:  true,
 		reason:   "the face is built on the rooms, not they on it",
@@ -144,6 +148,19 @@ var rules = []rule{
 		reason:   "who runs a member as another process sees of it what a user does",
 	},
 	{
+		packages: []string{"./internal/cluster"},
+		only:     []string{".", "./internal/ring"},
+		reason:   "the truth about a ring is worked out from what its members show to anybody",
+	},
+	{
+		packages: []string{"./internal/bench"},
+		only: []string{
+			".", "./internal/cluster", "./internal/ring", "./internal/pb",
+			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
+		},
+		reason: "what is measured is what a user of the face gets, in a ring whose truth is known, beside gRPC",
+	},
+	{
 		packages: []string{"./examples/..."},
 		except:   []string{"./examples/.../internal/..."},
 		never:    []string{"./internal/..."},
@@ -152,14 +169,14 @@ var rules = []rule{
 	{
 		packages: []string{"./test/..."},
 		never:    []string{"./internal/..."},
-		unless:   append([]string{"./internal/invariant", "./internal/child"}, testSupport...),
+		unless:   append([]string{"./internal/invariant", "./internal/child", "./internal/cluster", "./internal/bench"}, testSupport...),
 		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
 	},
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
 			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
-			"github.com/spf13/cobra", "github.com/spf13/pflag",
+			"./internal/bench", "github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
 			"is in the go.sum of everyone who uses the library",

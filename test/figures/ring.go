@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/bench"
 	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
@@ -294,65 +295,15 @@ func lookupRequests(ctx context.Context) (result, error) {
 
 func churn(ctx context.Context) (result, error) {
 	r := result{asked: "no join fails, no lookup errs or hangs, ideal within 5 intervals after"}
-	c, err := settled(ctx, 32, interval)
+	c, err := bench.Churn{Members: 32, Interval: interval, Every: 500 * time.Millisecond, Time: time.Minute, Rate: 50}.Run(ctx)
 	if err != nil {
 		return r, err
 	}
-	defer c.Close()
-	l := startLoad(c, 4, func(rng *rand.Rand) *concord.Concord {
-		ms := c.Members()
-		return ms[rng.IntN(len(ms))]
-	}, func() bool { return true })
-	rng := rand.New(rand.NewPCG(1, 1))
-	joins, failed := 0, 0
-	var firstFailure error
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	for range 120 {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return r, ctx.Err()
-		}
-		ms := c.Members()
-		i := rng.IntN(len(ms))
-		gone, via := ms[i], ms[(i+1+rng.IntN(len(ms)-1))%len(ms)]
-		c.Kill(gone)
-		fresh, err := c.Start(1)
-		if err != nil {
-			return r, err
-		}
-		joins++
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-			defer cancel()
-			if err := c.Join(ctx, fresh, via); err != nil && c.Alive(via) {
-				mu.Lock()
-				failed++
-				firstFailure = err
-				mu.Unlock()
-			}
-		})
+	r.measured = fmt.Sprintf("%d joins, %d failed; %d lookups, %d errors, slowest %v, %.2f %% named a wrong owner, at most %v after it had been one; ideal %s after",
+		c.Joins, c.JoinsFailed, c.Lookups, c.Failed, c.Max.Round(time.Millisecond), 100*c.WrongShare, c.LateMax.Round(time.Millisecond), intervals(c.Ideal))
+	if c.FirstError != "" {
+		r.measured += "; " + c.FirstError
 	}
-	wg.Wait()
-	began := time.Now()
-	err = idealWithin(ctx, c, 30*interval)
-	took := time.Since(began)
-	l.end()
-	if err != nil {
-		return r, err
-	}
-	r.measured = fmt.Sprintf("%d joins, %d failed; %d lookups, %d errors, slowest %v, %.2f %% not yet right; ideal %s after", joins, failed,
-		l.lookups.Load(), l.errs.Load(), time.Duration(l.slowest.Load()).Round(time.Millisecond),
-		100*float64(l.wrong.Load())/float64(l.lookups.Load()), intervals(took))
-	if firstFailure != nil {
-		r.measured += "; " + firstFailure.Error()
-	}
-	if e := l.firstE.Load(); e != nil {
-		r.measured += "; " + *e
-	}
-	r.reached = failed == 0 && l.errs.Load() == 0 && took <= 5*interval && time.Duration(l.slowest.Load()) < 5*time.Second
+	r.reached = c.JoinsFailed == 0 && c.Failed == 0 && c.Ideal <= 5*interval && c.Max < 5*time.Second
 	return r, nil
 }

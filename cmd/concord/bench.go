@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/bench"
+)
+
+// Bounds of what bench is asked to do.
+const (
+	benchMaxMembers = 512
+	benchMaxCallers = 1024
+	benchMaxRounds  = 99
+)
+
+type benchFlags struct {
+	members   int
+	callers   []int
+	rounds    int
+	interval  time.Duration
+	only      []string
+	churnTime time.Duration
+	quick     bool
+	json      bool
+}
+
+func newBench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a ring on this machine",
+		Long: `Measure, in one process and over loopback, four parts of what a ring costs:
+
+  idle      what a member costs while nothing happens
+  lookups   lookups, beside a bare gRPC call and a bare hash and search
+  changes   how long a ring takes to form, to be joined, and to heal
+  churn     how often a lookup is wrong while members come and go
+
+It takes about four minutes, with --quick, which leaves churn out, less than 50
+seconds. Lookups and what they are held against are measured in turns, and every
+figure is the median of several rounds. Allocations and CPU are the whole
+process's, both ends of each request, less what the ring's upkeep takes. What
+takes about a microsecond or less is timed in batches of 1,000, and the quantiles
+are those of the batches' means.`,
+		Example: `  concord bench --quick
+  concord bench --members 256 --only idle,changes --json
+  concord bench --only churn --churn-time 5m`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, err := f.plan(cmd.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), plan, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&f.members, "members", 64, "members of the ring (churn: 32 unless given)")
+	flags.IntSliceVar(&f.callers, "callers", []int{1, 16, 64}, "numbers of callers that look up at once")
+	flags.IntVar(&f.rounds, "rounds", 7, "rounds of lookups, of which the median is taken")
+	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "the members' StabilizeInterval (churn: 200ms unless given)")
+	flags.StringSliceVar(&f.only, "only", nil, "measure only these parts, separated by commas")
+	flags.DurationVar(&f.churnTime, "churn-time", time.Minute, "how long members come and go")
+	flags.BoolVar(&f.quick, "quick", false, "fewer rounds, 1 and 16 callers, and no churn, unless asked for")
+	flags.BoolVar(&f.json, "json", false, "print one JSON object a line; times are in nanoseconds")
+	return cmd
+}
+
+// plan checks the flags and says what they mean. set tells which were given.
+func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if f.members < 3 || f.members > benchMaxMembers {
+		wrong("--members %d: use 3 to %d", f.members, benchMaxMembers)
+	}
+	if len(f.callers) == 0 {
+		wrong("--callers: name at least one number")
+	}
+	for _, n := range f.callers {
+		if n < 1 || n > benchMaxCallers {
+			wrong("--callers %d: use 1 to %d", n, benchMaxCallers)
+		}
+	}
+	if f.rounds < 1 || f.rounds > benchMaxRounds {
+		wrong("--rounds %d: use 1 to %d", f.rounds, benchMaxRounds)
+	}
+	if f.interval < concord.MinStabilizeInterval {
+		wrong("--interval %v: use at least %v", f.interval, concord.MinStabilizeInterval)
+	}
+	for _, part := range f.only {
+		if !slices.Contains(bench.Parts, part) {
+			wrong("--only %q: use %s", part, strings.Join(bench.Parts, ", "))
+		}
+	}
+	if f.churnTime < time.Second || f.churnTime > time.Hour {
+		wrong("--churn-time %v: use 1s to 1h", f.churnTime)
+	}
+	p := bench.Plan{
+		Members: f.members, Interval: f.interval, Parts: bench.Parts,
+		// The joins' connections are given up after the longer of 10 s and 8
+		// intervals; acquaintances are looked at every tenth round.
+		Settle: max(15*time.Second, 45*f.interval), Watch: 30 * time.Second,
+		Callers: f.callers, Rounds: f.rounds, Window: 500 * time.Millisecond,
+		Changes: 20, ChangeTime: time.Minute, Builds: 3,
+		Churn: bench.Churn{Members: 32, Interval: 200 * time.Millisecond, Every: 500 * time.Millisecond, Time: f.churnTime, Rate: 50},
+	}
+	if f.quick {
+		p.Parts = []string{bench.PartIdle, bench.PartLookups, bench.PartChanges}
+		p.Settle, p.Watch = max(10*time.Second, 8*f.interval)+2*f.interval, 8*time.Second
+		p.Window = 250 * time.Millisecond
+		p.Changes, p.ChangeTime, p.Builds = 5, 5*time.Second, 1
+		if !set("callers") {
+			p.Callers = []int{1, 16}
+		}
+		if !set("rounds") {
+			p.Rounds = 3
+		}
+	}
+	if len(f.only) > 0 {
+		p.Parts = f.only
+	}
+	if set("members") {
+		p.Churn.Members = f.members
+	}
+	if set("interval") {
+		p.Churn.Interval = f.interval
+	}
+	return p, errors.Join(errs...)
+}
+
+func (f *benchFlags) run(ctx context.Context, plan bench.Plan, out, errs io.Writer) error {
+	show := (&benchText{out: out}).show
+	if f.json {
+		lines := json.NewEncoder(out)
+		show = lines.Encode
+	}
+	var progress func(float64, string)
+	if file, ok := errs.(*os.File); ok && terminal(file) {
+		p := newBenchProgress(errs)
+		defer p.end()
+		progress = p.set
+		under := show
+		show = func(result any) error {
+			p.clear()
+			return under(result)
+		}
+	}
+	err := bench.Run(ctx, plan, show, progress)
+	if ctx.Err() != nil {
+		return errors.New("bench: interrupted")
+	}
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	return nil
+}
+
+// benchText writes results for people, at most 80 columns wide.
+type benchText struct {
+	out    io.Writer
+	headed bool // the table of timings has its head
+}
+
+func (t *benchText) show(result any) error {
+	var text string
+	switch r := result.(type) {
+	case bench.Machine:
+		text = fmt.Sprintf("%s %s/%s, gRPC %s, %d CPUs", r.Go, r.OS, r.Arch, r.GRPC, r.CPUs)
+		if r.CPU != "" {
+			text += "\n" + r.CPU
+		}
+		if r.Load != nil {
+			text += fmt.Sprintf("\nload %.1f: that many threads wanted a CPU in the last minute", *r.Load)
+		}
+		text += "\n"
+	case bench.Idle:
+		text = fmt.Sprintf(`
+idle       %d members, interval %v, watched for %v; each:
+           %.0f B/s written, %.2f requests/s, %s of CPU a second
+           heap %s (in spans of %s), stacks %s
+           %.1f goroutines, %.1f outgoing connections
+`, r.Members, r.Interval, r.Watched, r.Bytes, r.Calls, brief(r.CPU),
+			kibi(r.Heap), kibi(r.Spans), kibi(r.Stacks), r.Goroutines, r.Connections)
+		if !r.Ideal {
+			text += "           the ring was not ideal in the end: this was no rest\n"
+		}
+	case bench.BareIdle:
+		text = fmt.Sprintf(`
+idle-grpc  %d bare gRPC servers, as many connections; each:
+           heap %s (in spans of %s), stacks %s
+           %.1f goroutines, %.1f outgoing connections
+`, r.Members, kibi(r.Heap), kibi(r.Spans), kibi(r.Stacks), r.Goroutines, r.Connections)
+	case bench.Timing:
+		const row = "%-17s %7v %9s %9s %10s %6s %9s %5s\n"
+		if !t.headed {
+			t.headed = true
+			text = "\n" + fmt.Sprintf(row, fmt.Sprintf("%d members", r.Members), "callers", "p50", "p99", "per second", "allocs", "CPU", "RPCs")
+		}
+		text += fmt.Sprintf(row, r.Name, r.Callers, brief(r.P50), brief(r.P99), fmt.Sprintf("%.0f", r.PerS),
+			fmt.Sprintf("%.1f", r.Allocs), brief(r.CPU), fmt.Sprintf("%.2f", r.RPCs))
+	case bench.Span:
+		did := map[string]string{
+			"build": "%d members join at once, until ideal",
+			"join":  "one member joins %d others",
+			"heal":  "one of %d is killed, until ideal",
+		}[r.Name]
+		n := r.Members
+		if r.Name == "heal" {
+			n++
+		}
+		if r.Name == "build" {
+			text = "\n"
+		}
+		text += fmt.Sprintf("%-10s %s: %s\n           (median of %d, slowest %s, interval %v)\n", r.Name,
+			fmt.Sprintf(did, n), brief(float64(r.P50)), r.Times, brief(float64(r.Max)), r.Interval)
+	case bench.Churned:
+		text = fmt.Sprintf(`
+churn      %d members, interval %v, for %v
+           one killed and one joining each %v: %d joins, %d failed
+           %d lookups, %d failed, median %s, slowest %s
+           %.1f %% of them answered without a request
+           %d named a wrong owner: %.4f %%
+           at most %s after it had ceased to be one (median %s);
+           %d named one that never was
+           ideal %s after the last change
+`, r.Members, r.Interval, r.Time, r.Every, r.Joins, r.JoinsFailed, r.Lookups, r.Failed, brief(float64(r.P50)), brief(float64(r.Max)),
+			100*r.Memory, r.Wrong, 100*r.WrongShare, brief(float64(r.LateMax)), brief(float64(r.LateP50)), r.Strangers, brief(float64(r.Ideal)))
+		if r.FirstError != "" {
+			text += "           the first error: " + r.FirstError + "\n"
+		}
+	default:
+		return fmt.Errorf("a result of type %T", result)
+	}
+	_, err := io.WriteString(t.out, text)
+	return err
+}
+
+// brief words nanoseconds with three digits.
+func brief(ns float64) string {
+	for _, u := range []struct {
+		name string
+		is   float64
+	}{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} {
+		if x := ns / u.is; x >= 0.9995 {
+			return digits(x) + " " + u.name
+		}
+	}
+	return fmt.Sprintf("%.0f ns", ns)
+}
+
+func digits(x float64) string {
+	switch {
+	case x < 9.995:
+		return fmt.Sprintf("%.2f", x)
+	case x < 99.95:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
+
+func kibi(bytes uint64) string { return fmt.Sprintf("%d KiB", (bytes+512)/1024) }
+
+// Progress is shown once this much time has passed, and then anew this often.
+const (
+	benchPatience = 2 * time.Second
+	benchRefresh  = 500 * time.Millisecond
+)
+
+// benchProgress is a line at the bottom of the terminal.
+type benchProgress struct {
+	out   io.Writer
+	began time.Time
+	stop  chan struct{}
+	gone  sync.WaitGroup
+
+	mu    sync.Mutex
+	share float64
+	doing string
+	shown bool
+}
+
+func newBenchProgress(out io.Writer) *benchProgress {
+	p := &benchProgress{out: out, began: time.Now(), stop: make(chan struct{})}
+	p.gone.Go(func() {
+		again := time.NewTicker(benchRefresh)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				p.draw()
+			case <-p.stop:
+				p.clear()
+				return
+			}
+		}
+	})
+	return p
+}
+
+func (p *benchProgress) set(share float64, doing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.share, p.doing = share, doing
+}
+
+func (p *benchProgress) draw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	took := time.Since(p.began)
+	if took < benchPatience {
+		return
+	}
+	p.shown = true
+	fmt.Fprintf(p.out, "\r\x1b[K%4.0f s  about %2.0f %%  %s", took.Seconds(), 100*p.share, p.doing)
+}
+
+func (p *benchProgress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.shown = false
+	}
+}
+
+func (p *benchProgress) end() {
+	close(p.stop)
+	p.gone.Wait()
+}
