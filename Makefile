@@ -6,11 +6,13 @@ GO      ?= go
 #   make test TESTFLAGS=-v      make demo DEMOFLAGS=--help
 #   make fuzz FUZZFLAGS='-fuzztime=2m -seed=7'
 #   make chaos CHAOSFLAGS='-only halves -runs 1'
+#   make bench BENCHFLAGS='-sizes 8,64,256 -systems concord,memberlist-lan'
 TESTFLAGS   ?=
 DEMOFLAGS   ?=
 FUZZFLAGS   ?=
 FIGUREFLAGS ?=
 CHAOSFLAGS  ?=
+BENCHFLAGS  ?=
 BENCH       ?= .
 COUNT       ?= 20
 # A package that takes longer hangs: its goroutines are printed.
@@ -24,7 +26,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet fmt tidy check-generated lint unit nested simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) verify verify-long generate lint-all bench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) verify verify-long generate lint-all bench microbench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,7 +73,10 @@ unit: ## go test -race, seeds of the fuzz tests included
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
 
-bench: ## benchmarks
+bench: ## measure docs/PERFORMANCE.md's tables and plots, beside peers: 45 minutes on a quiet machine
+	cd bench && GOWORK=off $(GO) run . -docs ../docs -json ../docs/plots/bench.json $(BENCHFLAGS)
+
+microbench: ## the benchmarks of the packages
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem $(TESTFLAGS) ./...
 
 cover: ## coverage of the library by all tests, to .build/cover.html
