@@ -27,15 +27,16 @@ type line struct {
 type picture struct {
 	file, title, y string
 	lines          func(r results) []line
+	linear         bool // the y axis, from 0
 }
 
 var pictures = []picture{
-	{"lookup.svg", "One lookup from memory, one caller, median", "ns", lookupLines},
-	{"join.svg", "Until all know of a member that joined, median", "ms", groupLines(func(g groupResult) float64 { return ms(bench.Median(g.Join)) })},
-	{"fail.svg", "Until all know of a member that was killed, median", "ms", groupLines(func(g groupResult) float64 { return ms(bench.Median(g.Fail)) })},
-	{"bytes.svg", "Written by each member while nothing happens", "bytes/s", groupLines(func(g groupResult) float64 { return g.Bytes })},
-	{"cpu.svg", "Processor time of each member while nothing happens", "ms/s", groupLines(func(g groupResult) float64 { return g.CPU / 1e6 })},
-	{"heap.svg", "Heap and stacks of each member", "KiB", groupLines(func(g groupResult) float64 { return float64(g.Heap+g.Stacks) / 1024 })},
+	{"lookup.svg", "One lookup from memory, one caller, median", "ns", lookupLines, true},
+	{"join.svg", "Until all know of a member that joined, median", "ms", groupLines(func(g groupResult) float64 { return ms(bench.Median(g.Join)) }), false},
+	{"fail.svg", "Until all know of a member that was killed, median", "ms", groupLines(func(g groupResult) float64 { return ms(bench.Median(g.Fail)) }), false},
+	{"bytes.svg", "Written by each member while nothing happens", "bytes/s", groupLines(func(g groupResult) float64 { return g.Bytes }), false},
+	{"cpu.svg", "Processor time of each member while nothing happens", "ms/s", groupLines(func(g groupResult) float64 { return g.CPU / 1e6 }), false},
+	{"heap.svg", "Heap and stacks of each member", "KiB", groupLines(func(g groupResult) float64 { return float64(g.Heap+g.Stacks) / 1024 }), false},
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -86,8 +87,9 @@ func drawAll(r results, dir string) error {
 	return nil
 }
 
-// draw makes both axes logarithmic: what grows with the number of members, with its
-// logarithm and not at all is told apart, and so are milliseconds and seconds.
+// draw makes the axes logarithmic, unless the picture says otherwise: what grows
+// with the number of members and what does not is told apart, and so are
+// milliseconds and seconds.
 func (p picture) draw(r results, file string) error {
 	lines := slices.DeleteFunc(p.lines(r), func(l line) bool { return len(l.points) == 0 })
 	if len(lines) == 0 {
@@ -97,8 +99,12 @@ func (p picture) draw(r results, file string) error {
 	c.Title.Text = p.title
 	c.X.Label.Text = "members"
 	c.Y.Label.Text = p.y
-	c.X.Scale, c.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	c.Y.Tick.Marker = plot.LogTicks{Prec: -1}
+	c.Title.Padding = vg.Points(6)
+	c.X.Scale = plot.LogScale{}
+	if !p.linear {
+		c.Y.Scale = plot.LogScale{}
+		c.Y.Tick.Marker = plot.LogTicks{Prec: -1}
+	}
 	c.Legend.Top, c.Legend.Left = true, true
 	c.Legend.Padding = vg.Points(2)
 	c.Add(plotter.NewGrid())
@@ -126,6 +132,9 @@ func (p picture) draw(r results, file string) error {
 	}
 	c.X.Min, c.X.Max = low.X/1.2, high.X*1.2
 	c.Y.Min, c.Y.Max = low.Y/1.5, high.Y*15 // room for the legend
+	if p.linear {
+		c.Y.Min, c.Y.Max = 0, high.Y*1.8
+	}
 	return c.Save(18*vg.Centimeter, 11*vg.Centimeter, file)
 }
 

@@ -118,8 +118,8 @@ func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
 	}
 	if f.quick {
 		p.Parts = []string{bench.PartIdle, bench.PartLookups, bench.PartChanges}
-		p.Settle, p.Watch = max(10*time.Second, 8*f.interval)+2*f.interval, 8*time.Second
-		p.Window = 250 * time.Millisecond
+		p.Settle, p.Watch = max(10*time.Second, 8*f.interval)+2*f.interval, 6*time.Second
+		p.Window = 200 * time.Millisecond
 		p.Changes, p.ChangeTime, p.Builds = 5, 5*time.Second, 1
 		if !set("callers") {
 			p.Callers = []int{1, 16}

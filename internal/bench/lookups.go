@@ -69,24 +69,37 @@ func NewLookups(ctx context.Context, c *cluster.Cluster) (*Lookups, error) {
 	if l.Own, err = Keys(keyCount, 2, l.Asker.Owns); err != nil {
 		return nil, err
 	}
+	first := make(map[int][]byte) // a key of each owner
+	for _, k := range l.Others {
+		at := search(l.ids, ring.SHA256(k))
+		l.owners = append(l.owners, at)
+		if first[at] == nil {
+			first[at] = k
+		}
+	}
+	right := func(key []byte, opts ...concord.LookupOption) error {
+		s, err := l.Asker.LookupContext(ctx, key, opts...)
+		if err != nil {
+			return err
+		}
+		if want := c.Truth(key); s != want {
+			return fmt.Errorf("lookup of %x gives %s, not %s", key, s.Name, want.Name)
+		}
+		return nil
+	}
 	// The owners' own words are heard first: what was confirmed before may be
 	// older than the ring is ideal.
-	for _, each := range []struct {
-		keys [][]byte
-		opts []concord.LookupOption
-	}{{l.Others, []concord.LookupOption{concord.Fresh()}}, {l.Others, nil}, {l.Own, nil}} {
-		for _, k := range each.keys {
-			s, err := l.Asker.LookupContext(ctx, k, each.opts...)
-			if err != nil {
+	for at := range l.ids {
+		if k := first[at]; k != nil {
+			if err := right(k, concord.Fresh()); err != nil {
 				return nil, err
-			}
-			if want := c.Truth(k); s != want {
-				return nil, fmt.Errorf("lookup of %x gives %s, not %s", k, s.Name, want.Name)
 			}
 		}
 	}
-	for _, k := range l.Others {
-		l.owners = append(l.owners, search(l.ids, ring.SHA256(k)))
+	for _, k := range slices.Concat(l.Others, l.Own) {
+		if err := right(k); err != nil {
+			return nil, err
+		}
 	}
 	l.bare, err = NewBare(len(members), routeSizes(l.Asker.Status(), members[l.owners[0]].Status()))
 	if err != nil {
