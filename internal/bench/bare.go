@@ -24,7 +24,7 @@ import (
 // connections to them.
 //
 // The same as between members: the process, loopback, a server and a listener
-// each, gRPC's options, the sizes of question and answer, and which server is
+// each, gRPC's options (which make a call quicker than the defaults do), the sizes of question and answer, and which server is
 // asked for which key. Not the same: the messages are one string of bytes, which
 // is encoded and decoded quicker than a question and an answer with seven messages
 // in them; the question is not even made anew for each call; the server looks
