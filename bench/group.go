@@ -86,8 +86,10 @@ func (p groupPlan) measure(ctx context.Context, s system, n int) (groupResult, e
 	if err := g.add(ctx, names[0]); err != nil {
 		return r, err
 	}
+	joining, cancel := context.WithTimeout(ctx, p.Limit)
+	defer cancel()
 	began := time.Now()
-	if err := g.add(ctx, names[1:]...); err != nil {
+	if err := g.add(joining, names[1:]...); err != nil {
 		return r, err
 	}
 	if err := p.until(ctx, g.wrong); err != nil {

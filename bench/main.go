@@ -130,6 +130,10 @@ func quick() plans {
 // minutes.
 const limit = 15 * time.Minute
 
+// maxSaid is how much is repeated of what a process had to say before it failed:
+// each of 256 members may have failed with words of its own.
+const maxSaid = 2000
+
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
@@ -258,7 +262,11 @@ func inProcess(ctx context.Context, thing string, isQuick bool) (results, error)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		return results{}, fmt.Errorf("%w: %s", errors.Join(err, ctx.Err()), strings.TrimSpace(errs.String()))
+		said := strings.TrimSpace(errs.String())
+		if len(said) > maxSaid {
+			said = said[:maxSaid] + " …"
+		}
+		return results{}, fmt.Errorf("%w: %s", errors.Join(err, ctx.Err()), said)
 	}
 	var r results
 	return r, json.Unmarshal(out, &r)

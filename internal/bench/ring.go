@@ -12,9 +12,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
-// patience is how long a ring may take to become ideal before measuring is given
-// up.
-const patience = time.Minute
+// patience is how long members may take to join, and a ring to become ideal, before
+// measuring is given up.
+const patience = 3 * time.Minute
 
 // Span is how long something took that was done several times.
 type Span struct {
@@ -51,6 +51,8 @@ func build(ctx context.Context, c *cluster.Cluster, n int) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	began := time.Now()
 	if err := c.Join(ctx, rest); err != nil {
 		return 0, err
