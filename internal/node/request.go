@@ -48,7 +48,12 @@ func (fd *Finder) heed(life ring.Life, f *protocol.Failure) {
 
 // route asks a member for one step of a lookup.
 func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, fd.peers.routeTimeout(to.Addr))
+	limit := fd.peers.routeTimeout(to.Addr)
+	if end, ok := ctx.Deadline(); ok {
+		// One that is silent, and was slow before that, leaves time for others.
+		limit = min(limit, max(timeoutFloor, time.Until(end)/2))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.routed.Add(1)
 	sent, at := time.Now(), fd.now()

@@ -121,7 +121,8 @@ func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end ti
 	c.look, c.query = look, q
 	c.from, c.life = h.index, h.life
 	w.count.routes++
-	w.send(h, i, to, min(h.allowRoute(number(to.Addr)), end-w.now))
+	left := end - w.now
+	w.send(h, i, to, min(h.allowRoute(number(to.Addr)), max(timeoutFloor, left/2), left))
 }
 
 // send puts call i on its way. What becomes of it is decided message by

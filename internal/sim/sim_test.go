@@ -312,3 +312,42 @@ func TestConfigSaysAllThatIsWrong(t *testing.T) {
 		t.Errorf("%v, want four mistakes", err)
 	}
 }
+
+// Found by seed 359: two members had been slow and then fell silent, and a lookup
+// that met both waited for them until its time was over.
+func TestSilentMembersThatWereSlowLeaveTimeForOthers(t *testing.T) {
+	cfg, err := Config{Members: 64, Idle: -1}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	w.run(5*time.Second, nil)
+	silent := slices.Clone(w.hosts[:16])
+	for _, h := range silent {
+		w.stop(h, true)
+	}
+	w.heal()
+	if len(w.result.Violations) > 0 {
+		t.Fatal(w.result.Violations)
+	}
+	for _, h := range w.hosts {
+		for _, s := range silent {
+			if h.up {
+				p := h.peerMade(s.index)
+				p.mean, p.dev, p.used = 2_000_000, 500_000, 1
+			}
+		}
+		h.suspects = nil
+	}
+	w.afterIdeal = true
+	for _, i := range w.ring {
+		for range 20 {
+			w.lookUp(w.hosts[i], w.load.Uint64())
+		}
+	}
+	w.run(w.now+lookupLimit, nil)
+	if r := w.result; len(r.Violations) > 0 || r.After.Count < 20*48 {
+		t.Errorf("%d lookups, %v", r.After.Count, r.Violations)
+	}
+}
