@@ -12,12 +12,15 @@ type Event interface{ event() }
 type (
 	// Tick: the time of the latest WakeAt has come.
 	Tick struct{}
-	// Create: become a ring of one.
-	Create struct{}
+	// Create: become a ring of one. The addresses are kept, as those of a Join.
+	Create struct{ Seeds []string }
 	// Join: become a member of the ring that one of the addresses leads to.
-	// The addresses are kept, to find the ring again when all else is lost.
 	Join struct {
 		Via []string
+		// Seeds are kept, to find the ring again when all else is lost. They may
+		// be names of which the runtime makes an address when one is asked. Nil:
+		// Via.
+		Seeds []string
 		// Attempt counts earlier attempts. The time allowed for the first
 		// answer of an address grows with it.
 		Attempt int
@@ -26,6 +29,20 @@ type (
 		// the member's own address is among them. It goes on until it is in a
 		// ring, unless all others are of another kind of ring.
 		Found time.Duration
+		// Open, with Found: there may be others besides those in Via, so it does
+		// not found before Found is over.
+		Open bool
+		// Recalled, with Found, are addresses of members of the ring that an
+		// earlier life of this one was in, perhaps its own among them. They are
+		// asked like those in Via, but are no reason to wait once they have
+		// failed to answer.
+		Recalled []string
+	}
+	// Redirect: the names given to the open Join with Found stand for these
+	// addresses now; see Join.
+	Redirect struct {
+		Via  []string
+		Open bool
 	}
 	// GiveUp: the open join is wanted no longer.
 	GiveUp struct{}
@@ -55,15 +72,16 @@ type (
 	Learned struct{ Members []ring.Member }
 )
 
-func (Tick) event()    {}
-func (Create) event()  {}
-func (Join) event()    {}
-func (GiveUp) event()  {}
-func (Depart) event()  {}
-func (Answer) event()  {}
-func (Asked) event()   {}
-func (Lost) event()    {}
-func (Learned) event() {}
+func (Tick) event()     {}
+func (Create) event()   {}
+func (Join) event()     {}
+func (Redirect) event() {}
+func (GiveUp) event()   {}
+func (Depart) event()   {}
+func (Answer) event()   {}
+func (Asked) event()    {}
+func (Lost) event()     {}
+func (Learned) event()  {}
 
 // Effect is something to be done for a member.
 type Effect interface{ effect() }

@@ -17,7 +17,8 @@ import (
 // themselves. It joins the first member of a ring that answers. It founds one
 // when it names itself and
 //
-//   - everybody at its addresses looks too, and names it; or
+//   - everybody at its addresses looks too, and names it, and there can be no
+//     others; or
 //   - it has looked for the time given, and nobody who was heard of late names
 //     another.
 //
@@ -33,6 +34,7 @@ type looking struct {
 	patience int           // rounds until it founds though not everybody has answered
 	round    int           // rounds so far
 	named    int           // rounds in which it has named itself, without a break
+	open     bool          // there may be others than those at the addresses
 	listed   bool          // one of the addresses is its own
 	others   []looker
 }
@@ -40,7 +42,8 @@ type looking struct {
 // looker is an address that is asked, and who looks there.
 type looker struct {
 	addr    string
-	given   bool        // to JoinOrCreate; otherwise heard of from one that looks
+	given   bool        // to JoinOrCreate
+	recall  bool        // of a member of the ring of an earlier life; otherwise heard of from one that looks
 	own     bool        // this member itself is there
 	who     ring.Member // who looks there; zero: nobody, as far as known
 	met     bool        // who has answered there itself
@@ -67,30 +70,57 @@ const (
 // startLooking begins to look for a ring, or for others to found one with.
 func (m *Machine) startLooking(ev Join) {
 	every := max(time.Millisecond, min(lookEvery, ev.Found/lookRounds))
-	l := looking{every: every, patience: int((ev.Found + every - 1) / every)}
-	for _, addr := range ev.Via {
-		if slices.ContainsFunc(l.others, func(o looker) bool { return o.addr == addr }) {
-			continue
-		}
-		own := addr == m.self.Addr
-		if own {
-			l.listed = true
-		} else {
-			m.seeds = append(slices.Clip(m.seeds), addr)
-		}
-		l.others = append(l.others, looker{addr: addr, given: true, own: own, silent: ev.Attempt})
+	l := looking{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open}
+	for i, addr := range slices.Concat(ev.Via, ev.Recalled) {
+		l.add(addr, addr == m.self.Addr, i >= len(ev.Via), ev.Attempt)
 	}
+	l.list()
 	m.phase = Looking
 	m.look = l
+	m.seeds = m.seedsOf(ev)
 	m.dirty = true
 	m.lookRound()
+}
+
+// add has an address asked, unless it is asked already.
+func (l *looking) add(addr string, own, recall bool, silent int) {
+	for i := range l.others {
+		if o := &l.others[i]; o.addr == addr {
+			o.given = o.given || !recall
+			o.recall = o.recall || recall
+			return
+		}
+	}
+	l.others = append(l.others, looker{addr: addr, given: !recall, recall: recall, own: own, silent: silent})
+}
+
+// list notes whether one of the addresses is the member's own.
+func (l *looking) list() {
+	l.listed = slices.ContainsFunc(l.others, func(o looker) bool { return o.own && (o.given || o.recall) })
+}
+
+// redirect goes on with other addresses. Those that are not among the given any
+// more are treated as heard of.
+func (m *Machine) redirect(ev Redirect) {
+	if m.phase != Looking {
+		return
+	}
+	l := &m.look
+	l.open = ev.Open
+	for i := range l.others {
+		l.others[i].given = false
+	}
+	for _, addr := range ev.Via {
+		l.add(addr, addr == m.self.Addr, false, 0)
+	}
+	l.list()
 }
 
 // lookRound makes one round of looking.
 func (m *Machine) lookRound() {
 	l := &m.look
 	l.others = slices.DeleteFunc(l.others, func(o looker) bool {
-		return !o.given && o.call == 0 && o.silent > 0 && !l.hears(&o)
+		return !o.given && !o.recall && !o.own && o.call == 0 && o.silent > 0 && !l.hears(&o)
 	})
 	if m.decide() {
 		return
@@ -177,7 +207,7 @@ func (m *Machine) decide() bool {
 		l.named = 0
 		return false
 	}
-	all, disputed := true, false
+	all, disputed := !l.open, false
 	for i := range l.others {
 		o := &l.others[i]
 		if o.own {
@@ -191,7 +221,7 @@ func (m *Machine) decide() bool {
 		case o.silent < lookDoubt && o.founder == o.who && sooner(o.who, m.self):
 			disputed = true // it asks, and has not been met yet
 		}
-		if o.given && !(hears && o.met && o.founder == m.self) {
+		if agrees := hears && o.met && o.founder == m.self; !agrees && (o.given || o.recall && o.failure == nil) {
 			all = false
 		}
 	}
@@ -200,7 +230,7 @@ func (m *Machine) decide() bool {
 	}
 	m.look = looking{}
 	m.begin()
-	m.probe = probing{next: m.round + 1, wait: 1}
+	m.probeSoon()
 	m.late(JoinDone{})
 	return true
 }
@@ -239,7 +269,7 @@ func (m *Machine) learnLooker(addr string) {
 		if o.addr == addr || o.who.Addr == addr {
 			return
 		}
-		if !o.given {
+		if !o.given && !o.recall {
 			learned++
 		}
 	}
@@ -275,7 +305,7 @@ func (m *Machine) lookAnswer(a Answer) {
 	switch st := a.Reply.State; {
 	case st.Self == m.self:
 		o.own = true
-		l.listed = l.listed || o.given
+		l.list()
 	case st.Phase == Joined:
 		m.joinFrom(o.addr)
 		return
@@ -297,7 +327,7 @@ func (m *Machine) hopeless() bool {
 	others := 0
 	for i := range m.look.others {
 		switch o := &m.look.others[i]; {
-		case o.own:
+		case o.own, o.recall && !o.given:
 		case o.failure == nil || o.failure.Kind != WrongRing:
 			return false
 		default:
@@ -324,7 +354,7 @@ func (m *Machine) lookCauses() []JoinCause {
 		o := &m.look.others[i]
 		c := JoinCause{At: ring.Member{Addr: o.addr}, Failure: o.failure}
 		switch {
-		case !o.given || o.own:
+		case !o.given && !o.recall || o.own:
 			continue
 		case o.failure == nil && m.look.hears(o):
 			c.Failure = &Failure{Kind: NotJoined, By: o.who, Detail: Looking.String()}
@@ -350,6 +380,9 @@ type probing struct {
 // probePace is how many times CheckEvery rounds are between two probes in the
 // end: one check in four goes to another ring anyway.
 const probePace = 4
+
+// probeSoon has an address asked in the next round, and then less and less often.
+func (m *Machine) probeSoon() { m.probe = probing{next: m.round + 1, wait: 1} }
 
 // probeSeldom has an address asked from time to time.
 func (m *Machine) probeSeldom() {

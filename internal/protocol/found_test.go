@@ -15,15 +15,18 @@ const foundAfter = 3 * time.Second
 // find lets h join or found, as the runtime does: a join that fails is begun
 // again.
 func (w *world) find(h *host, found time.Duration, via ...string) {
+	w.findBy(h, Join{Via: via, Found: found})
+}
+
+func (w *world) findBy(h *host, join Join) {
 	h.joinDone = nil
-	w.step(h, Join{Via: via, Found: found})
-	attempt := 0
+	w.step(h, join)
 	var watch func()
 	watch = func() {
 		if h.joinDone != nil && h.joinDone.Causes != nil {
-			attempt++
+			join.Attempt++
 			h.joinDone = nil
-			w.step(h, Join{Via: via, Found: found, Attempt: attempt})
+			w.step(h, join)
 		}
 		if h.joinDone == nil {
 			w.after(50*time.Millisecond, watch)

@@ -49,11 +49,26 @@ func (m *Machine) startJoin(ev Join) {
 		return
 	}
 	m.phase = Joining
-	m.seeds = slices.Clone(ev.Via)
-	m.join = joining{open: true, via: m.seeds, patience: ev.Attempt}
+	m.seeds = m.seedsOf(ev)
+	m.join = joining{open: true, via: slices.Clone(ev.Via), patience: ev.Attempt}
 	m.probeSeldom()
 	m.dirty = true
 	m.joinVia()
+}
+
+// seedsOf are the addresses that are kept of a join.
+func (m *Machine) seedsOf(ev Join) []string {
+	seeds := ev.Seeds
+	if seeds == nil {
+		seeds = ev.Via
+	}
+	var out []string
+	for _, addr := range seeds {
+		if addr != m.self.Addr && !slices.Contains(out, addr) {
+			out = append(out, addr)
+		}
+	}
+	return out
 }
 
 // joinVia begins at the next address given.

@@ -132,9 +132,11 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	case Tick:
 		m.tick()
 	case Create:
-		m.create()
+		m.create(ev.Seeds)
 	case Join:
 		m.startJoin(ev)
+	case Redirect:
+		m.redirect(ev)
 	case GiveUp:
 		m.giveUp()
 	case Depart:
@@ -192,9 +194,14 @@ func (m *Machine) nearer(x ring.Member) bool {
 	return len(m.succ) == 0 || ring.Between(m.self.ID, x.ID, m.succ[0].ID)
 }
 
-func (m *Machine) create() {
-	if m.phase == Outside {
-		m.begin()
+func (m *Machine) create(seeds []string) {
+	if m.phase != Outside {
+		return
+	}
+	m.begin()
+	if len(seeds) > 0 {
+		m.seeds = slices.Clone(seeds)
+		m.probeSoon()
 	}
 }
 
