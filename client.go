@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
@@ -53,9 +55,10 @@ type Client struct {
 	node  *node.Client
 }
 
-// Dial makes a Client of the ring that the addresses, host:port, lead to. It asks
-// all of them at once and returns when a member has answered; one suffices. Later,
-// when none of the members met since answers, the Client asks the addresses again.
+// Dial makes a Client of the ring that the addresses lead to: host:port or names of
+// SRV records, as with [Concord.Join]. It asks all of them at once and returns when a
+// member has answered; one suffices. Later, when none of the members met since
+// answers, the Client asks the addresses again, and resolves names anew.
 //
 // Mistakes in cfg are *ConfigErrors, joined. Otherwise the error is a *DialError,
 // which matches ctx's error and the last cause of each address. What can get
@@ -64,20 +67,20 @@ type Client struct {
 // (every address leads to another kind of ring, or none is one) is an error at
 // once. ctx bounds Dial only; Close ends the Client.
 func Dial(ctx context.Context, cfg ClientConfig, addrs ...string) (*Client, error) {
-	return dial(ctx, cfg, addrs, func() (transport.Transport, error) {
+	return dial(ctx, cfg, addrs, net.DefaultResolver, func() (transport.Transport, error) {
 		return grpctransport.NewClient(grpctransport.Config{Client: cfg.TLS}), nil
 	})
 }
 
 // dial is Dial over the transport that open opens.
-func dial(ctx context.Context, cfg ClientConfig, addrs []string, open func() (transport.Transport, error)) (*Client, error) {
+func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.DNS, open func() (transport.Transport, error)) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	out := &DialError{Err: ctx.Err()}
 	var usable []string
 	for _, a := range addrs {
-		if err := ring.CheckAddress(a); err != nil {
+		if err := bootstrap.Check(a); err != nil {
 			out.Attempts = append(out.Attempts, DialAttempt{Address: a, Err: fmt.Errorf("%w: %w", ErrAddress, err)})
 		} else {
 			usable = append(usable, a)
@@ -99,7 +102,8 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, open func() (tr
 		return nil, err
 	}
 	c := &Client{space: space(cfg.HashBits, cfg.HashFunc)}
-	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable}, tr)
+	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
+		Resolver: &bootstrap.Resolver{DNS: dns}}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {
 		return c, nil

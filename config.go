@@ -92,6 +92,18 @@ type Config struct {
 	// they can. Zero: 3 s. At least 100 ms.
 	FoundAfter time.Duration
 
+	// StateDir, if set, is a directory in which the member remembers its
+	// incarnation and up to 32 members of its ring, so that after a restart it finds
+	// the ring though every address given to Join is gone. It is made if need be;
+	// each member needs one of its own. The file in it, ring.json, is replaced when
+	// the neighbours have changed, at most every three seconds, when only others
+	// have, every minute, and at the end. What keeps it from being used is logged,
+	// and the member does without: a file that is damaged, or that of another Name
+	// or Cluster, is set aside as ring.json.damaged-<time>. Only a directory that
+	// another running member uses is an error of Start, where files can be locked
+	// (Unix). Empty: nothing is remembered.
+	StateDir string
+
 	// TLS, if set, encrypts and authenticates all connections between members.
 	// Nil: plaintext.
 	TLS *TLSConfig

@@ -30,7 +30,7 @@ var (
 	// has yielded to it.
 	ErrSuperseded = errors.New("concord: superseded by a later member of the same name")
 
-	// ErrAddress: what was given to Join or Dial is not host:port, or nothing was
+	// ErrAddress: what was given to Join or Dial is neither host:port nor the name of SRV records, or nothing was
 	// given.
 	ErrAddress = errors.New("concord: not an address")
 	// ErrSelf: an address given to Join is this member's own.
@@ -71,7 +71,10 @@ type JoinError struct {
 type JoinAttempt struct {
 	// Address is where it was asked.
 	Address string
-	// Name is its name, empty for an address given to Join.
+	// Given is the name given to Join that Address was resolved from, empty for
+	// an address that was given itself, or is that of a member.
+	Given string
+	// Name is its name, empty for an address given to Join or remembered.
 	Name string
 	// Other is the member that the error speaks of, if there is one: the one
 	// that has the name or the identifier, or that answered instead.
@@ -94,6 +97,8 @@ func (e *JoinError) Error() string {
 		}
 		if a.Name != "" {
 			fmt.Fprintf(&b, "%s at ", a.Name)
+		} else if a.Given != "" {
+			fmt.Fprintf(&b, "%s, ", a.Given)
 		}
 		fmt.Fprintf(&b, "%s: %s", a.Address, strings.TrimPrefix(a.Err.Error(), "concord: "))
 	}
@@ -167,7 +172,11 @@ func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
 	}
 	out := &JoinError{Err: je.Ctx, Attempts: attempts}
 	for _, c := range je.Causes {
-		out.Attempts = append(out.Attempts, joinAttempt(c, self))
+		a := joinAttempt(c, self)
+		if a.Name == "" {
+			a.Given = je.Given[a.Address]
+		}
+		out.Attempts = append(out.Attempts, a)
 	}
 	return out
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -48,6 +50,7 @@ type Concord struct {
 	id    uint64
 	// listen opens the transport; tests put another in its place.
 	listen func(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error)
+	dns    bootstrap.DNS // nil: host names are left to the transport
 
 	calls sync.Mutex // held during a call of OnRangeChange
 
@@ -55,6 +58,7 @@ type Concord struct {
 
 	mu      sync.Mutex
 	node    *node.Node // nil before Start
+	kept    *keeper    // nil without StateDir
 	addr    string     // as advertised, once started
 	joining *node.Node // the one on which a Create or Join is under way
 }
@@ -64,7 +68,7 @@ type Concord struct {
 // on.
 func New(cfg Config) *Concord {
 	cfg.TLS = cfg.TLS.clone()
-	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC}
+	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC, dns: net.DefaultResolver}
 	c.id = c.space.ID([]byte(cfg.Name))
 	return c
 }
@@ -92,6 +96,16 @@ func (c *Concord) Start() error {
 	if err := c.cfg.validate(); err != nil {
 		return err
 	}
+	kept, notes, err := openKeeper(&c.cfg)
+	if err != nil {
+		return err
+	}
+	started := false
+	defer func() {
+		if !started {
+			kept.end()
+		}
+	}()
 	var server, client *tls.Config
 	if c.cfg.TLS != nil {
 		server, client = c.cfg.TLS.Server, c.cfg.TLS.Client
@@ -125,12 +139,11 @@ func (c *Concord) Start() error {
 			f(Range{Start: a.After, End: a.To})
 		}
 	}
-	var former uint64
+	former := kept.incarnation()
 	if c.node != nil {
-		former = c.node.Snapshot().View.Self.Incarnation
+		former = max(former, c.node.Snapshot().View.Self.Incarnation)
 	}
-	c.addr = addr
-	c.addr = addr
+	c.addr, c.kept, started = addr, kept, true
 	n = node.New(node.Config{
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
 		Space:      c.space,
@@ -141,7 +154,13 @@ func (c *Concord) Start() error {
 		Log:        slog.New(handler),
 		OnRange:    onRange,
 		Former:     former,
+		Resolver:   &bootstrap.Resolver{DNS: c.dns},
+		Remember:   kept.remember(),
+		Ended:      kept.end,
 	}, tr)
+	for _, err := range notes {
+		n.Note(slog.LevelError, "state not used", slog.Any("error", err))
+	}
 	c.node = n
 	c.live.Store(n)
 	return nil
@@ -191,7 +210,8 @@ func (c *Concord) endJoin(n *node.Node) {
 }
 
 // Create makes the member a ring of one, which others can join. With MinMembers
-// above one it is isolated until enough of them have.
+// above one it is isolated until enough of them have. If Config.StateDir remembers
+// members of a ring that lives, the two rings become one.
 func (c *Concord) Create() error {
 	n, err := c.beginJoin()
 	if err != nil {
@@ -201,7 +221,7 @@ func (c *Concord) Create() error {
 	if n.Snapshot().View.Phase == protocol.Superseded {
 		return ErrSuperseded
 	}
-	if !n.Create() {
+	if !n.Create(slices.DeleteFunc(c.recalled(), func(addr string) bool { return addr == c.Address() })...) {
 		if _, err := c.started(); err != nil {
 			return err
 		}
@@ -214,6 +234,14 @@ func (c *Concord) Create() error {
 // tried in order, and one that answers suffices. It returns nil when the
 // member's successor has accepted it, and its predecessor points at it if that
 // can be told.
+//
+// An address is host:port, or the name of SRV records without a port, as
+// "_concord._tcp.example.com". A name is resolved anew at each try; a host with
+// several IPv4 or IPv6 addresses, and SRV records, stand for as many addresses. A
+// name that cannot be resolved is like an address that is silent. A certificate must
+// be good for the host as it was given, with SRV records for their target. After
+// the addresses come those that Config.StateDir remembers; with these, none need
+// be given. All are kept, to find the ring again when everybody known is lost.
 //
 // What can get better (an address that refuses or is silent, a member that has
 // not joined itself) is tried again until ctx ends, or for 30 s if ctx has no
@@ -237,7 +265,14 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 // look and agree, and after Config.FoundAfter in any case. A member whose own
 // address is not among the addresses never founds, but waits for those. Its own
 // address is known by its AdvAddr or, under another name, by its own answer.
-// Given no address but its own, it founds at once.
+// Given no address but its AdvAddr, it founds at once.
+//
+// Addresses are as with Join. Names are resolved again every second. If one stands
+// for several members, or only one name was given, there may be others that the DNS
+// does not list yet: then it founds after Config.FoundAfter, not before. What
+// Config.StateDir remembers counts as given, so that a ring whose members all
+// restart is found again though every address given is gone; but those that do not
+// answer are no reason to wait.
 //
 // Members that cannot reach each other for as long as FoundAfter may found
 // several rings. These become one when they can reach each other; until then
@@ -268,7 +303,7 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 	out := &JoinError{}
 	var usable []string
 	for _, a := range addrs {
-		switch err := ring.CheckAddress(a); {
+		switch err := bootstrap.Check(a); {
 		case err != nil:
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("%w: %w", ErrAddress, err)})
 		case a == c.Address() && found == 0:
@@ -277,7 +312,11 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 			usable = append(usable, a)
 		}
 	}
-	if len(usable) == 0 {
+	recalled := c.recalled()
+	if found == 0 {
+		recalled = slices.DeleteFunc(recalled, func(addr string) bool { return addr == c.Address() })
+	}
+	if len(usable)+len(recalled) == 0 {
 		if len(addrs) == 0 {
 			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("%w: no address given", ErrAddress)}}
 		}
@@ -288,7 +327,7 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
 	}
-	if err := n.JoinOrFound(ctx, usable, found); err != nil {
+	if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
 		return joinError(err, n.Snapshot().View.Self, out.Attempts)
 	}
 	return nil

@@ -66,10 +66,16 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
+	},
+	{
+		packages: []string{"./internal/bootstrap"},
+		only:     []string{"./internal/ring"},
+		through:  true,
+		reason:   "names and files lead to addresses; what is asked there, and by whom, is no business of theirs",
 	},
 	{
 		packages: []string{"./internal/transport"},
@@ -103,7 +109,7 @@ var rules = []rule{
 	{
 		packages: library,
 		// bench holds lookups against bare gRPC calls.
-		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench"},
+		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/health", "./internal/admin"},
 		never:  []string{"google.golang.org/..."},
 		reason: "gRPC is one transport's business: another must be able to take its place",
 	},
@@ -173,9 +179,25 @@ var rules = []rule{
 		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
 	},
 	{
+		packages: []string{"./internal/health"},
+		only:     []string{"google.golang.org/grpc/..."},
+		reason:   "who watches over a process asks two questions, and what answers them is handed in",
+	},
+	{
+		packages: []string{"./internal/admin"},
+		only:     []string{"./internal/health", "google.golang.org/grpc/..."},
+		reason:   "what the listener serves of a member is handed in, so that it can be served of a fake one",
+	},
+	{
+		packages: []string{".", "./internal/..."},
+		except:   []string{"./internal/admin", "./internal/web"},
+		never:    []string{"./internal/admin", "./internal/health"},
+		reason:   "listeners for people and orchestrators are the command's; who uses the library has its own",
+	},
+	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
+			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
 			"./internal/bench", "github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
@@ -196,7 +218,7 @@ var rules = []rule{
 	{
 		packages: library,
 		never:    []string{"flag", "log", "expvar", "net/http/pprof"},
-		except:   []string{"./internal/web"},
+		except:   []string{"./internal/web", "./internal/admin"},
 		reason:   "a library does not touch the flags, the log or the HTTP handlers of the program that it is in",
 	},
 }

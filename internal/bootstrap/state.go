@@ -68,25 +68,32 @@ type file struct {
 type State struct {
 	dir  string
 	who  Identity
-	lock io.Closer
+	lock io.Closer // nil if the directory could not be locked
 }
 
 // Open makes the directory if need be, and keeps others from using it until
-// Close. The error matches ErrInUse if another does.
+// Close. The error matches ErrInUse if another does; after any other, say that the
+// directory is read-only, what is in it can be loaded all the same.
 func Open(dir string, who Identity) (*State, error) {
+	who.Cluster = string([]rune(who.Cluster)) // as JSON gives it back: it need not be UTF-8
+	s := &State{dir: dir, who: who}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return s, err
 	}
 	lock, err := acquire(filepath.Join(dir, lockFile))
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.lock = lock
 	}
-	who.Cluster = string([]rune(who.Cluster)) // as JSON gives it back: it need not be UTF-8
-	return &State{dir: dir, who: who, lock: lock}, nil
+	return s, err
 }
 
 // Close lets others use the directory.
-func (s *State) Close() error { return s.lock.Close() }
+func (s *State) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
 
 // Damage is why a file could not be used, and where it was put.
 type Damage struct {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -23,13 +24,15 @@ const (
 	maxAtOnce = 16
 )
 
-// ClientConfig is what a client is made of. All fields are required.
+// ClientConfig is what a client is made of. All fields but Resolver are required.
 type ClientConfig struct {
 	Space    ring.Space
 	Settings ring.Settings
 	// Addrs is where members are found: to begin with, and again when none of
 	// those met since answers.
 	Addrs []string
+	// Resolver makes addresses of names among Addrs; nil: there are none.
+	Resolver *bootstrap.Resolver
 }
 
 // Client finds owners in a ring without being a member. It has no rounds: it asks
@@ -49,6 +52,7 @@ type Client struct {
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{})}
 	c.begin(tr, cfg.Space, cfg.Settings, 0, maxLife)
+	c.resolver = cfg.Resolver
 	c.stuck, c.lost = c.look, c.forget
 	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
 	tr.Broken(func(addr string) {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -19,6 +20,8 @@ type Finder struct {
 	tr       transport.Transport
 	space    ring.Space
 	settings ring.Settings
+	resolver *bootstrap.Resolver // of what members are found by; nil: addresses only
+	origins  atomic.Pointer[map[string]origin]
 	start    time.Time // time counts from here
 	// life is how long a word on an arc may answer lookups here at most, and
 	// suspicion how long a member that did not answer is avoided by them.

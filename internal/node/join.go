@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
@@ -23,6 +24,8 @@ const (
 type JoinError struct {
 	Causes []protocol.JoinCause
 	Ctx    error // nil: trying again cannot help
+	// Given says of addresses which name given they were resolved from.
+	Given map[string]string
 }
 
 func (e *JoinError) Error() string {
@@ -57,18 +60,39 @@ func describe(c protocol.JoinCause) string {
 // Join makes the node a member of the ring that the addresses lead to. What can
 // get better is tried again until ctx ends.
 func (n *Node) Join(ctx context.Context, addrs []string) error {
-	return n.JoinOrFound(ctx, addrs, 0)
+	return n.JoinOrFound(ctx, addrs, nil, 0)
 }
 
-// JoinOrFound is Join, but where there is no ring, those that look for one agree
-// on who founds it, or this member does after the time found; see protocol.Join.
-func (n *Node) JoinOrFound(ctx context.Context, addrs []string, found time.Duration) error {
+// JoinOrFound is Join by the addresses or names given, resolved anew for each
+// attempt, and by addresses recalled from an earlier life. With found above zero,
+// where there is no ring, those that look for one agree on who founds it, or this
+// member does after that time; see protocol.Join.
+func (n *Node) JoinOrFound(ctx context.Context, given, recalled []string, found time.Duration) error {
+	err := n.joinOrFound(ctx, given, recalled, found)
+	if je, ok := err.(*JoinError); ok && n.origins.Load() != nil {
+		je.Given = map[string]string{}
+		for addr, from := range *n.origins.Load() {
+			je.Given[addr] = from.given
+		}
+	}
+	return err
+}
+
+func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found time.Duration) error {
+	join := protocol.Join{Found: found, Seeds: slices.Concat(given, recalled)}
+	if found > 0 {
+		join.Recalled = recalled
+	}
 	delay := joinDelayMin
 	var last []protocol.JoinCause
-	attempt := 0
 	again := false // the attempt before ended because nobody reached this member
 	for {
-		causes, err := n.joinOnce(ctx, protocol.Join{Via: addrs, Attempt: attempt, Found: found}, last)
+		via, open := n.places(ctx, given)
+		join.Via, join.Open = via, open || n.mayBeMore(given)
+		if found == 0 {
+			join.Via = slices.Concat(via, recalled)
+		}
+		causes, err := n.joinOnce(ctx, join, given, last)
 		if err != nil {
 			return &JoinError{Causes: causes, Ctx: err}
 		}
@@ -80,7 +104,7 @@ func (n *Node) JoinOrFound(ctx context.Context, addrs []string, found time.Durat
 			return &JoinError{Causes: causes}
 		}
 		again = unreached
-		attempt++
+		join.Attempt++
 		last = causes
 		n.counters.joinRetries.Add(1)
 		select {
@@ -115,6 +139,9 @@ func (n *Node) hopeless(causes []protocol.JoinCause, unreached bool) bool {
 		case f == nil && c.Permanent():
 			return true
 		case f != nil && f.Kind == protocol.NotJoined && f.By == self:
+			if _, ok := n.origin(c.At.Addr); ok {
+				all = false // the name may come to stand for others
+			}
 		default:
 			all = all && c.Permanent()
 		}
@@ -136,7 +163,7 @@ func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
 // context that ended it, and the causes are then those of the attempt before too.
-func (n *Node) joinOnce(ctx context.Context, join protocol.Join, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
+func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -145,6 +172,11 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, last []protocol
 	}
 	n.joinDone = done
 	n.stepLocked(join)
+	if join.Found > 0 && n.resolver != nil && slices.ContainsFunc(given, bootstrap.IsName) {
+		looking, found := context.WithCancel(n.ctx)
+		defer found()
+		n.wg.Go(func() { n.redirect(looking, given) })
+	}
 	n.mu.Unlock()
 	select {
 	case causes := <-done:

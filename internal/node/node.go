@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// Config is what a node is made of. All fields but MinMembers, Log, OnRange, Seed
-// and Former are required.
+// Config is what a node is made of. All fields from MinMembers on are optional.
 type Config struct {
 	Self       ring.Member // complete but for the incarnation
 	Space      ring.Space
@@ -27,8 +27,16 @@ type Config struct {
 	Log        *slog.Logger     // nil: discard
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Seed       uint64           // of the machine's randomness; 0: drawn
-	// Former is the incarnation of an earlier life in this process, 0 for none.
+	// Former is the highest incarnation of an earlier life, 0 for none known.
 	Former uint64
+	// Resolver makes addresses of names given to Join; nil: there are none.
+	Resolver *bootstrap.Resolver
+	// Remember is told, on one goroutine, of the incarnation and the members
+	// known, none while it is in no ring: at the start, when they have changed,
+	// and at the end. Nil: nothing is remembered.
+	Remember func(incarnation uint64, members []ring.Member) error
+	// Ended is called once, when the node has ended.
+	Ended func()
 }
 
 // Node is one member at run time. Its methods may be called concurrently.
@@ -52,6 +60,9 @@ type Node struct {
 	joinDone chan []protocol.JoinCause
 	departed chan struct{} // closed when leftRing is set
 	leftRing bool
+	stepped  atomic.Int64 // when the machine took its last step, by now
+	assured  atomic.Int64 // when the head last answered for itself, by now; 0: never yet
+	ended    sync.Once
 	fingers  *routing.Fingers
 	strayed  chan struct{} // a finger may be gone
 	view     *protocol.View
@@ -92,6 +103,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		journal:  serial{most: 1024, drain: true},
 	}
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
+	n.resolver = cfg.Resolver
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -113,6 +125,9 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.wg.Go(n.tick)
 	n.wg.Go(n.tendFingers)
 	n.wg.Go(n.confirmArcs)
+	if cfg.Remember != nil {
+		n.wg.Go(n.remember)
+	}
 	return n
 }
 
@@ -121,6 +136,14 @@ func (n *Node) Snapshot() *Snapshot { return n.snap.Load() }
 
 // Addr is where the node's transport receives.
 func (n *Node) Addr() string { return n.tr.Addr() }
+
+// Ages are how long ago the machine took its last step, and how long ago the head
+// last answered for itself; if it never has, since the node was made. They take no
+// lock, so that they tell of a node that hangs.
+func (n *Node) Ages() (step, head time.Duration) {
+	now := n.now()
+	return now - time.Duration(n.stepped.Load()), now - time.Duration(n.assured.Load())
+}
 
 // tick delivers the machine's wake-ups.
 func (n *Node) tick() {
@@ -148,6 +171,7 @@ func (n *Node) step(ev protocol.Event) bool {
 }
 
 func (n *Node) stepLocked(ev protocol.Event) {
+	n.stepped.Store(int64(n.now()))
 	for _, e := range n.machine.Step(n.now(), ev) {
 		switch e := e.(type) {
 		case protocol.Ask:
@@ -186,6 +210,9 @@ func (n *Node) stepLocked(ev protocol.Event) {
 
 // publish makes the machine's view the one that others read.
 func (n *Node) publish(v *protocol.View) {
+	if v.Certain > 0 {
+		n.assured.Store(int64(v.Certain))
+	}
 	n.logChange(n.view, v)
 	n.contradict(n.view, v)
 	n.view = v
@@ -254,15 +281,15 @@ func (n *Node) broken(addr string) {
 	n.stepLocked(protocol.Lost{Addr: addr})
 }
 
-// Create makes the node a ring of one. It reports false if the node is in a
-// ring, joining one, or closed.
-func (n *Node) Create() bool {
+// Create makes the node a ring of one, which looks for others at the addresses.
+// It reports false if the node is in a ring, joining one, or closed.
+func (n *Node) Create(seeds ...string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || n.view.Phase != protocol.Outside || n.joinDone != nil {
 		return false
 	}
-	n.stepLocked(protocol.Create{})
+	n.stepLocked(protocol.Create{Seeds: seeds})
 	return true
 }
 
@@ -296,4 +323,9 @@ func (n *Node) Close() {
 	n.onRange.stop()
 	n.journal.stop()
 	n.end()
+	n.ended.Do(func() {
+		if n.cfg.Ended != nil {
+			n.cfg.Ended()
+		}
+	})
 }

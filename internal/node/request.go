@@ -11,8 +11,16 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// maintain sends one request of the ring's maintenance.
+// maintain sends one request of the ring's maintenance. The time allowed does not
+// count what it takes to resolve a name.
 func (fd *Finder) maintain(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
+	if env.To.Anyone() {
+		return fd.inquire(ctx, env, req, limit)
+	}
+	return fd.send(ctx, env, req, limit)
+}
+
+func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.asked[req.Kind].Add(1)

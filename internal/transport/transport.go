@@ -19,6 +19,10 @@ type Envelope struct {
 	// To is whom the request is meant for. A To that is Anyone is meant for
 	// whoever answers at the address. Addr is set on the asking side only.
 	To ring.Member
+	// Host, on the asking side, is the name that To.Addr was resolved from and
+	// that the certificate of whoever answers there must be good for. Empty: the
+	// host of To.Addr.
+	Host string
 	// Settings are the asker's.
 	Settings ring.Settings
 	// Older is set on the answering side when the request speaks the base

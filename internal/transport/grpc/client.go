@@ -216,8 +216,12 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 	if err := ring.CheckAddress(addr); err != nil {
 		return failure(protocol.Invalid, "%v", err)
 	}
+	to := endpoint{addr: addr}
+	if c := t.cfg.Client; c != nil && c.ServerName == "" {
+		to.host = env.Host
+	}
 	for again := false; ; again = true {
-		l, reused, err := t.pool.acquire(ctx, addr)
+		l, reused, err := t.pool.acquire(ctx, to)
 		if err != nil {
 			return dialFailure(ctx, addr, err)
 		}

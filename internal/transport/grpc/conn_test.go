@@ -137,7 +137,7 @@ func TestRefusalIsOfAnAttemptBegunAfterTheRequest(t *testing.T) {
 	go func() { second <- ask(ctx, a, at("m", b)) }()
 	for { // until the second waits for the first one's attempt
 		a.pool.mu.Lock()
-		n := a.pool.attempts[b.Addr()].waiters
+		n := a.pool.attempts[endpoint{addr: b.Addr()}].waiters
 		a.pool.mu.Unlock()
 		if n == 2 {
 			break

@@ -33,7 +33,7 @@ var errSpent = errors.New("the connection has ended")
 // gRPC client connection around it never makes another.
 type link struct {
 	pool *pool
-	addr string
+	endpoint
 	cc   *grpc.ClientConn
 	stub pb.ChordServiceClient
 
@@ -59,11 +59,11 @@ type link struct {
 	ring atomic.Pointer[protocol.State]
 }
 
-func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
-	l := &link{pool: p, addr: addr, raw: conn}
+func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
+	l := &link{pool: p, endpoint: to, raw: conn}
 	conn = watched{conn, l}
 	l.conn.Store(&conn)
-	cc, err := grpc.NewClient("passthrough:///"+addr,
+	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(to.options(),
 		grpc.WithTransportCredentials(shaken{creds, l}),
 		grpc.WithContextDialer(l.take),
 		grpc.WithNoProxy(),
@@ -81,7 +81,7 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
-	)
+	)...)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -90,6 +90,14 @@ func newLink(p *pool, addr string, conn net.Conn, creds credentials.TransportCre
 	// Shake hands now, even if no request follows: a peer waits for it.
 	cc.Connect()
 	return l, nil
+}
+
+// options has gRPC verify the certificate for the host name, if there is one.
+func (e endpoint) options() []grpc.DialOption {
+	if e.host == "" {
+		return nil
+	}
+	return []grpc.DialOption{grpc.WithAuthority(e.host)}
 }
 
 // take is gRPC's dialer: it hands out the connection, once.

@@ -15,23 +15,27 @@ import (
 // errClosed is the error of requests after close.
 var errClosed = errors.New("the transport is closed")
 
+// endpoint is an address to be reached, and the host name that its certificate must
+// be good for; empty: the host of the address.
+type endpoint struct{ addr, host string }
+
 // pool is the outgoing connections: at most one link and one attempt to make
-// one for each address.
+// one for each endpoint.
 type pool struct {
 	dial    func(ctx context.Context, addr string) (net.Conn, error)
 	creds   credentials.TransportCredentials
 	timeout time.Duration
 	written *atomic.Uint64 // bytes, to all links
 
-	mu       sync.Mutex // guards all below; held briefly, and never while calling out
-	byAddr   map[string]*link
-	attempts map[string]*attempt
-	links    map[*link]struct{} // all that are open, retired ones too
-	idle     list.List          // of *link, most recently used first
-	max      int                // of idle
-	sweeper  *time.Timer        // nil unless armed
-	broken   func(addr string)
-	closed   bool
+	mu         sync.Mutex // guards all below; held briefly, and never while calling out
+	byEndpoint map[endpoint]*link
+	attempts   map[endpoint]*attempt
+	links      map[*link]struct{} // all that are open, retired ones too
+	idle       list.List          // of *link, most recently used first
+	max        int                // of idle
+	sweeper    *time.Timer        // nil unless armed
+	broken     func(addr string)
+	closed     bool
 
 	running sync.WaitGroup // every goroutine, and the sweeper while armed
 }
@@ -47,21 +51,21 @@ type attempt struct {
 
 func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout time.Duration, written *atomic.Uint64) *pool {
 	return &pool{
-		dial:     dial,
-		creds:    creds,
-		timeout:  timeout,
-		written:  written,
-		byAddr:   make(map[string]*link),
-		attempts: make(map[string]*attempt),
-		links:    make(map[*link]struct{}),
-		max:      defaultIdleLimit,
+		dial:       dial,
+		creds:      creds,
+		timeout:    timeout,
+		written:    written,
+		byEndpoint: make(map[endpoint]*link),
+		attempts:   make(map[endpoint]*attempt),
+		links:      make(map[*link]struct{}),
+		max:        defaultIdleLimit,
 	}
 }
 
-// acquire is the link to addr, to be given back by release, and whether it was
+// acquire is the link to an endpoint, to be given back by release, and whether it was
 // there already. Any error but those of ctx and errClosed is that of an attempt
 // begun after the call.
-func (p *pool) acquire(ctx context.Context, addr string) (l *link, reused bool, err error) {
+func (p *pool) acquire(ctx context.Context, to endpoint) (l *link, reused bool, err error) {
 	for fresh := false; ; fresh = true {
 		p.mu.Lock()
 		if p.closed {
@@ -72,14 +76,14 @@ func (p *pool) acquire(ctx context.Context, addr string) (l *link, reused bool, 
 			p.mu.Unlock()
 			return nil, false, err
 		}
-		if l := p.byAddr[addr]; l != nil {
+		if l := p.byEndpoint[to]; l != nil {
 			p.use(l)
 			p.mu.Unlock()
 			return l, !fresh, nil
 		}
-		a := p.attempts[addr]
+		a := p.attempts[to]
 		if a == nil {
-			a, fresh = p.begin(addr), true
+			a, fresh = p.begin(to), true
 		}
 		a.waiters++
 		p.mu.Unlock()
@@ -99,29 +103,29 @@ func (p *pool) acquire(ctx context.Context, addr string) (l *link, reused bool, 
 	}
 }
 
-// begin starts an attempt to reach addr. Callers hold mu.
-func (p *pool) begin(addr string) *attempt {
+// begin starts an attempt to reach an endpoint. Callers hold mu.
+func (p *pool) begin(to endpoint) *attempt {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	a := &attempt{cancel: cancel, done: make(chan struct{})}
-	p.attempts[addr] = a
+	p.attempts[to] = a
 	p.running.Go(func() {
 		defer cancel()
 		var l *link
-		conn, err := p.dial(ctx, addr)
+		conn, err := p.dial(ctx, to.addr)
 		if err == nil {
-			l, err = newLink(p, addr, conn, p.creds)
+			l, err = newLink(p, to, conn, p.creds)
 		}
-		p.finish(addr, a, l, err)
+		p.finish(to, a, l, err)
 	})
 	return a
 }
 
 // finish hands what became of an attempt to those who wait for it.
-func (p *pool) finish(addr string, a *attempt, l *link, err error) {
+func (p *pool) finish(to endpoint, a *attempt, l *link, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer close(a.done)
-	delete(p.attempts, addr)
+	delete(p.attempts, to)
 	if err == nil && (p.closed || a.waiters == 0) {
 		err = errClosed
 		p.running.Go(l.close)
@@ -135,7 +139,7 @@ func (p *pool) finish(addr string, a *attempt, l *link, err error) {
 	l.uses = a.waiters
 	p.links[l] = struct{}{}
 	if !l.retired { // else its handshake has failed already
-		p.byAddr[addr] = l
+		p.byEndpoint[to] = l
 	}
 }
 
@@ -194,8 +198,8 @@ func (p *pool) retireLocked(l *link) {
 		return
 	}
 	l.retired = true
-	if p.byAddr[l.addr] == l {
-		delete(p.byAddr, l.addr)
+	if p.byEndpoint[l.endpoint] == l {
+		delete(p.byEndpoint, l.endpoint)
 	}
 	if l.idle != nil {
 		p.idle.Remove(l.idle)
@@ -294,7 +298,7 @@ func (p *pool) close() {
 		open = append(open, l)
 	}
 	clear(p.links)
-	clear(p.byAddr)
+	clear(p.byEndpoint)
 	if p.sweeper != nil && p.sweeper.Stop() {
 		p.running.Done()
 	}

@@ -1,0 +1,140 @@
+// Package admin is the listener for whoever operates a member. On one port, which
+// is not the members', it serves gRPC (health, reflection, and what is registered
+// besides) and HTTP (/healthz, /readyz, and /debug/pprof/). It authenticates nobody,
+// and so listens on loopback unless it is told otherwise.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/ollelogdahl/concord/internal/health"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 2 * time.Minute
+	closeTimeout  = time.Second // for requests under way to end by themselves
+	maxHeaders    = 16 << 10    // bytes
+	maxStreams    = 64          // requests of one connection at once
+	maxMessage    = 64 << 10    // bytes received in one gRPC message
+)
+
+// Config says what a Server serves. It is copied by Listen.
+type Config struct {
+	// Addr is the host and port to listen at. An empty host is loopback, port 0
+	// a free one.
+	Addr string
+	// Probes are those of the member. Required.
+	Probes health.Probes
+	// Services registers further gRPC services. Nil: none. Their streams must end
+	// when the context does.
+	Services func(context.Context, grpc.ServiceRegistrar)
+	// Log is told if the listener is open to other machines. Required.
+	Log *slog.Logger
+}
+
+// Server is a listener and what it serves.
+type Server struct {
+	lis  net.Listener
+	grpc *grpc.Server
+	http *http.Server
+	end  context.CancelFunc
+
+	serving sync.WaitGroup
+	closing sync.Once
+}
+
+// Listen begins to serve. The caller closes the Server.
+func Listen(cfg Config) (*Server, error) {
+	host, port, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not host:port", cfg.Addr)
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	lis, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, err
+	}
+	if addr, err := netip.ParseAddrPort(lis.Addr().String()); err != nil || !addr.Addr().Unmap().IsLoopback() {
+		cfg.Log.Warn("the admin listener is open to other machines and authenticates nobody", slog.String("address", lis.Addr().String()))
+	}
+	ctx, end := context.WithCancel(context.Background())
+	s := &Server{lis: lis, end: end, grpc: grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage))}
+	cfg.Probes.Register(ctx, s.grpc)
+	if cfg.Services != nil {
+		cfg.Services(ctx, s.grpc)
+	}
+	reflection.Register(s.grpc)
+
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:           s.handler(cfg.Probes),
+		Protocols:         &protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaders,
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	s.serving.Go(func() {
+		if err := s.http.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+			cfg.Log.Error("the admin listener has failed", slog.Any("error", err))
+		}
+	})
+	return s, nil
+}
+
+// handler tells gRPC from the rest by its content type.
+func (s *Server) handler(probes health.Probes) http.Handler {
+	mux := http.NewServeMux()
+	healthy := probes.Handler()
+	mux.Handle("/healthz", healthy)
+	mux.Handle("/readyz", healthy)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			s.grpc.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// Addr is where the Server listens: host and port as bound.
+func (s *Server) Addr() string { return s.lis.Addr().String() }
+
+// Close ends the listener, gives requests under way a second, and returns when
+// nothing is served any more. Calls after the first wait as well.
+func (s *Server) Close() {
+	s.closing.Do(func() {
+		s.end()
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+		}
+		s.grpc.Stop()
+		s.serving.Wait()
+	})
+}

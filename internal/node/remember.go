@@ -1,0 +1,114 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// What a member knows is remembered at most so often: soon when its neighbours
+// have changed, late when only others have, which in a large ring they always do.
+const (
+	rememberSoon = 3 * time.Second
+	rememberLate = time.Minute
+)
+
+// knowledge is what is worth remembering of a snapshot.
+type knowledge struct {
+	incarnation uint64
+	near        []ring.Member // itself, its predecessor, its successors; none while it is in no ring
+	far         []ring.Member // others that live
+}
+
+func knowledgeOf(s *Snapshot) knowledge {
+	v := s.View
+	k := knowledge{incarnation: v.Self.Incarnation}
+	if !v.Phase.InRing() {
+		return k
+	}
+	k.near = append(k.near, v.Self)
+	if !v.Pred.IsZero() {
+		k.near = append(k.near, v.Pred)
+	}
+	k.near = append(k.near, v.Succ...)
+	for _, f := range s.Fingers {
+		k.far = append(k.far, f.Member)
+	}
+	k.far = append(k.far, v.Known...)
+	return k
+}
+
+// after is how long after k has been remembered next is to be, and whether there
+// is anything new in it.
+func (k knowledge) after(next knowledge) (time.Duration, bool) {
+	switch {
+	case next.incarnation != k.incarnation:
+		return 0, true
+	case len(next.near) == 0: // what was remembered of the ring stays
+		return 0, false
+	case !sameMembers(k.near, next.near):
+		return rememberSoon, true
+	case !sameMembers(k.far, next.far):
+		return rememberLate, true
+	}
+	return 0, false
+}
+
+func sameMembers(a, b []ring.Member) bool {
+	in := func(list []ring.Member) func(ring.Member) bool {
+		return func(x ring.Member) bool { return !slices.Contains(list, x) }
+	}
+	return !slices.ContainsFunc(a, in(b)) && !slices.ContainsFunc(b, in(a))
+}
+
+// remember hands what is known to cfg.Remember: at once, when it has changed, and
+// at the end.
+func (n *Node) remember() {
+	var last knowledge
+	var at time.Time
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	failed := ""
+	tell := func(k knowledge) {
+		last, at = k, time.Now()
+		err := n.cfg.Remember(k.incarnation, slices.Concat(k.near, k.far))
+		switch {
+		case err == nil:
+			failed = ""
+		case err.Error() != failed: // once, not at every change
+			failed = err.Error()
+			n.Note(slog.LevelError, "state not saved", slog.Any("error", err))
+		}
+	}
+	for {
+		s := n.Snapshot()
+		now := knowledgeOf(s)
+		wait, news := last.after(now)
+		if wait -= time.Since(at); news && wait <= 0 {
+			tell(now)
+			continue
+		}
+		if !news {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.Next:
+		case <-timer.C:
+		case <-n.ctx.Done():
+			now = knowledgeOf(n.Snapshot())
+			if _, news := last.after(now); news {
+				tell(now)
+			}
+			return
+		}
+	}
+}
+
+// Note logs what happened around the node, in order with its own records.
+func (n *Node) Note(level slog.Level, msg string, attrs ...slog.Attr) {
+	n.journal.put(func() { n.log.LogAttrs(context.Background(), level, msg, attrs...) })
+}

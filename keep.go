@@ -1,0 +1,97 @@
+package concord
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/bootstrap"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// keeper keeps what a member knows of its ring in Config.StateDir, for one life. A
+// nil keeper keeps nothing.
+type keeper struct {
+	state *bootstrap.State
+
+	mu     sync.Mutex
+	memory bootstrap.Memory
+}
+
+// openKeeper opens the directory, if one is configured, and reads what is
+// remembered. What keeps that from being used is returned as notes.
+func openKeeper(cfg *Config) (k *keeper, notes []error, err error) {
+	if cfg.StateDir == "" {
+		return nil, nil, nil
+	}
+	state, err := bootstrap.Open(cfg.StateDir, bootstrap.Identity{Name: cfg.Name, Cluster: cfg.Cluster})
+	if errors.Is(err, bootstrap.ErrInUse) {
+		return nil, nil, &ConfigError{Field: "StateDir", Err: err}
+	}
+	if err != nil {
+		notes = append(notes, err)
+	}
+	k = &keeper{state: state}
+	if k.memory, err = state.Load(time.Now()); err != nil {
+		notes = append(notes, err)
+	}
+	return k, notes, nil
+}
+
+// incarnation is the highest of earlier lives, 0 if none is known.
+func (k *keeper) incarnation() uint64 {
+	if k == nil {
+		return 0
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.memory.Incarnation
+}
+
+// remember is what takes note of the members known, nil if nothing does.
+func (k *keeper) remember() func(incarnation uint64, members []ring.Member) error {
+	if k == nil {
+		return nil
+	}
+	return func(incarnation uint64, members []ring.Member) error {
+		var now []bootstrap.Recalled
+		for _, m := range members {
+			now = append(now, bootstrap.Recalled{Name: m.Name, Address: m.Addr})
+		}
+		k.mu.Lock()
+		k.memory.Incarnation = max(incarnation, k.memory.Incarnation)
+		k.memory.Members = bootstrap.Merge(now, k.memory.Members)
+		memory := k.memory
+		k.mu.Unlock()
+		return k.state.Save(memory, time.Now())
+	}
+}
+
+// end lets others use the directory.
+func (k *keeper) end() {
+	if k != nil {
+		_ = k.state.Close() // the lock ends with the file, whatever Close says
+	}
+}
+
+// recalled are the addresses of the members remembered, the member's own among
+// them if it was in the ring.
+func (c *Concord) recalled() []string {
+	c.mu.Lock()
+	k, own := c.kept, c.addr
+	c.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []string
+	for _, m := range k.memory.Members {
+		if m.Name == c.cfg.Name {
+			out = append(out, own) // it may have moved
+		} else if m.Address != own {
+			out = append(out, m.Address)
+		}
+	}
+	return out
+}
