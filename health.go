@@ -28,7 +28,13 @@ func (c *Concord) Ready() error {
 	if err != nil {
 		return err
 	}
-	v := n.Snapshot().View
+	_, head := n.Ages()
+	return c.readiness(n.Snapshot().View, head)
+}
+
+// readiness is Ready of a member of which this is known, head being how long ago its
+// successor last answered.
+func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	switch {
 	case v.Phase == protocol.Superseded:
 		return ErrSuperseded
@@ -38,11 +44,8 @@ func (c *Concord) Ready() error {
 		return fmt.Errorf("%w: %s", ErrNotJoined, v.Phase)
 	case v.Isolated:
 		return fmt.Errorf("%w: %d, of which it takes %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
-	case v.Lone:
-		return nil
-	}
-	if _, age := n.Ages(); age > c.patience() {
-		return fmt.Errorf("%w: %v", ErrUnconfirmed, age.Round(time.Millisecond))
+	case !v.Lone && head > c.patience():
+		return fmt.Errorf("%w: %v", ErrUnconfirmed, head.Round(time.Millisecond))
 	}
 	return nil
 }
@@ -60,8 +63,13 @@ func (c *Concord) Alive() error {
 	if err != nil {
 		return err
 	}
-	phase := n.Snapshot().View.Phase
-	if idle, _ := n.Ages(); (phase.InRing() || phase == protocol.Looking) && idle > c.patience() {
+	idle, _ := n.Ages()
+	return c.liveness(n.Snapshot().View.Phase, idle)
+}
+
+// liveness is Alive of a member in this phase that has done nothing for so long.
+func (c *Concord) liveness(phase protocol.Phase, idle time.Duration) error {
+	if (phase.InRing() || phase == protocol.Looking) && idle > c.patience() {
 		return fmt.Errorf("concord: the member has done nothing for %v", idle.Round(time.Millisecond))
 	}
 	return nil

@@ -235,3 +235,39 @@ func TestCertificatesByCallbackSuffice(t *testing.T) {
 	}
 	awaitIdeal(t, members)
 }
+
+// A certificate is good for a name, and the name stands for several addresses.
+func TestCertificateIsVerifiedForTheNameThatWasGiven(t *testing.T) {
+	dns := &fakeDNS{}
+	_, addrs := loopbacks(t, 1)
+	dir := newAuthority(t).files(t, "localhost", "ring.example")
+	advertised := func(name string) concord.Config {
+		cfg := mtls(t, dir, name)
+		cfg.AdvAddr = "localhost:0"
+		return cfg
+	}
+	a := run(t, advertised("a"))
+	if err := a.Create(); err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(a.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ring.example", "other.example"} {
+		dns.set(name, "127.0.0.1", addrs[0])
+	}
+	b := concord.New(advertised("b"))
+	concord.UseDNS(b, dns)
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Stop() })
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err = b.Join(ctx, "other.example:"+port)
+	wantErr(t, "a name that the certificate is not good for", err, concord.ErrUnavailable)
+	mentions(t, err, "other.example")
+	join(t, b, "ring.example:"+port)
+	awaitIdeal(t, []*concord.Concord{a, b})
+}
