@@ -3,7 +3,7 @@
 // each process (serialx/hashring, groupcache's consistenthash). It writes what it
 // measured as JSON, as SVG plots, and as the generated part of docs/PERFORMANCE.md.
 //
-//	go run . -docs ../docs          measure all, some 40 minutes: make bench
+//	go run . -docs ../docs          measure all, an hour or more: make bench
 //	go run . -quick                 the same with little time, to see that it works
 //	go run . -from FILE -docs DIR   only write the page and the plots again
 //

@@ -183,9 +183,11 @@ func (c *counted) DialAddressTimeout(addr memberlist.Address, timeout time.Durat
 func (c *counted) StreamCh() <-chan net.Conn { return c.streams }
 
 func (c *counted) Shutdown() error {
+	// It waits until the streams it has accepted are taken off it.
+	err := c.NetTransport.Shutdown()
 	c.over.Do(func() { close(c.done) })
 	c.passing.Wait()
-	return c.NetTransport.Shutdown()
+	return err
 }
 
 type countedConn struct {

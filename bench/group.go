@@ -52,6 +52,7 @@ var systems = []system{
 type groupPlan struct {
 	Settle, Watch time.Duration // waited after the members know each other; watched
 	Changes       int           // joins and kills
+	ChangeTime    time.Duration // none is begun after so long, but the first
 	Limit         time.Duration // for all to know of one
 }
 
@@ -114,7 +115,11 @@ func (p groupPlan) measure(ctx context.Context, s system, n int) (groupResult, e
 	r.Goroutines = float64(runtime.NumGoroutine()-goroutines) / float64(n)
 
 	rng := rand.New(rand.NewPCG(1, uint64(n)))
+	changing := time.Now()
 	for i := range p.Changes {
+		if i > 0 && time.Since(changing) > p.ChangeTime {
+			break
+		}
 		fresh := memberName(n + i)
 		took, err := p.change(ctx, g, names, fresh, false)
 		if err != nil {

@@ -102,7 +102,7 @@ func thorough() plans {
 	return plans{
 		sizes: []int{8, 32, 64, 128, 256},
 		// The connections of the joins are given up after 10 s.
-		group:  groupPlan{Settle: 20 * time.Second, Watch: 30 * time.Second, Changes: 3, Limit: 3 * time.Minute},
+		group:  groupPlan{Settle: 15 * time.Second, Watch: 30 * time.Second, Changes: 5, ChangeTime: 90 * time.Second, Limit: 3 * time.Minute},
 		lookup: lookupPlan{Callers: []int{1, 16, 64}, Rounds: 7, Window: 400 * time.Millisecond},
 		ring: bench.Plan{
 			Interval: concord.DefaultStabilizeInterval, Settle: 45 * time.Second, Watch: 30 * time.Second,
@@ -116,7 +116,7 @@ func thorough() plans {
 func quick() plans {
 	return plans{
 		sizes:  []int{4, 8},
-		group:  groupPlan{Settle: time.Second, Watch: time.Second, Changes: 1, Limit: time.Minute},
+		group:  groupPlan{Settle: time.Second, Watch: time.Second, Changes: 1, ChangeTime: time.Minute, Limit: time.Minute},
 		lookup: lookupPlan{Callers: []int{1, 16}, Rounds: 1, Window: 20 * time.Millisecond},
 		ring: bench.Plan{
 			Interval: 100 * time.Millisecond, Settle: time.Second, Watch: time.Second,
@@ -126,8 +126,9 @@ func quick() plans {
 	}
 }
 
-// limit bounds one process; the longest, 256 members that gossip, takes some two
-// minutes.
+// limit bounds one process. The longest are many members that gossip: whoever
+// misses the news waits for the next exchange of all that is known, which with 256
+// members comes every two minutes.
 const limit = 15 * time.Minute
 
 // maxSaid is how much is repeated of what a process had to say before it failed:

@@ -63,7 +63,7 @@ func TestGroupsCountWhatTheyWrite(t *testing.T) {
 }
 
 func TestChangesOfARingAreTimed(t *testing.T) {
-	p := groupPlan{Changes: 2, Limit: time.Minute}
+	p := groupPlan{Changes: 2, ChangeTime: time.Minute, Limit: time.Minute}
 	r, err := p.measure(bounded(t), systems[0], 3)
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestPageHoldsWhatWasMeasured(t *testing.T) {
 		"| idle, 64 members, each | at most 450 B/s | 400 B/s | yes |",
 		"| idle, bytes at 256 members / at 64 | 0.7 to 1.3 | 1.50 | **no** |",
 		"| one joins | 64 | 0 ns | 20 | 4.00 ms | 9.00 ms |",
-		"- `serf-lan`: ", "| 8 | serf-local | 0 ns | 2.00 ms (3.00 ms) | 1.00 s (1.00 s) | 100 | 1.00 ms | 1024 KiB |",
+		"- `serf-lan`: ", "| 8 | serf-local | 0 ns | 2.00 ms (3.00 ms; 2) | 1.00 s (1.00 s; 1) | 100 | 1.00 ms | 1024 KiB |",
 		"](plots/fail.svg)",
 	} {
 		if !strings.Contains(got, want) {

@@ -291,15 +291,16 @@ Bytes are the payloads of TCP and UDP, CPU is processor time a second.
 		rows = append(rows, []string{fmt.Sprint(g.Members), g.System, brief(g.Build), several(g.Join), several(g.Fail), fmt.Sprintf("%.0f", g.Bytes),
 			ns(g.CPU), kibi(g.Heap), kibi(g.Stacks), fmt.Sprintf("%.0f", g.Goroutines)})
 	}
+	fmt.Fprint(w, "Median, and in brackets the slowest and how many there were.\n\n")
 	table(w, []string{"members", "system", "all built", "all know of a join", "all know of a failure", "bytes/s", "CPU", "heap", "stacks", "goroutines"}, rows)
 }
 
-// several words the median of several and the slowest.
+// several words the median of several, the slowest, and how many there were.
 func several(all []time.Duration) string {
 	if len(all) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%s (%s)", brief(bench.Median(all)), brief(slices.Max(all)))
+	return fmt.Sprintf("%s (%s; %d)", brief(bench.Median(all)), brief(slices.Max(all)), len(all))
 }
 
 func table(w *strings.Builder, head []string, rows [][]string) {
