@@ -45,7 +45,14 @@ type results struct {
 	IdleGRPC  []bench.BareIdle `json:"idle_grpc"`
 	Spans     []bench.Span     `json:"spans"`
 	Churned   []bench.Churned  `json:"churn"`
+	Failures  []failure        `json:"failures,omitempty"`
 	TookTotal time.Duration    `json:"took_ns"`
+}
+
+// failure is what could not be measured, and why.
+type failure struct {
+	Thing string `json:"thing"`
+	Error string `json:"error"`
 }
 
 type version struct {
@@ -207,6 +214,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		_, err := io.WriteString(out, page(r))
 		return err
 	}
+	if *from == "" && len(r.Failures) > 0 {
+		defer fmt.Fprintf(progress, "%d things could not be measured; the page says which\n", len(r.Failures))
+	}
 	if err := drawAll(r, filepath.Join(*docs, "plots")); err != nil {
 		return err
 	}
@@ -237,8 +247,12 @@ func (p plans) all(ctx context.Context, chosen []system, isQuick bool, progress 
 	for i, thing := range things {
 		fmt.Fprintf(progress, "%5.0f s  %d of %d: %s\n", time.Since(began).Seconds(), i+1, len(things), thing)
 		o, err := inProcess(ctx, thing, isQuick)
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", thing, err)
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		if err != nil { // an hour's figures are not thrown away for it
+			fmt.Fprintf(progress, "         %v\n", err)
+			r.Failures = append(r.Failures, failure{thing, err.Error()})
 		}
 		r.merge(o)
 	}

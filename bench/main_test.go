@@ -229,6 +229,11 @@ func TestPageHoldsWhatWasMeasured(t *testing.T) {
 	if strings.Contains(got, "%!") || strings.Contains(got, "mean nothing") {
 		t.Error(got)
 	}
+	lacking := sample()
+	lacking.Failures = []failure{{"serf-lan:256", "member-0 knows 202 of 256\nand more"}}
+	if got := page(lacking); !strings.Contains(got, "- `serf-lan:256`: member-0 knows 202 of 256\n") || strings.Contains(got, "and more") {
+		t.Errorf("what could not be measured is not named:\n%s", got)
+	}
 	hasty := sample()
 	hasty.Quick = true
 	if !strings.Contains(page(hasty), "mean nothing") {

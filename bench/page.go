@@ -42,6 +42,7 @@ func page(r results) string {
 	r.writeLocal(w)
 	r.writeRing(w)
 	r.writeGroups(w)
+	r.writeFailures(w)
 	return w.String()
 }
 
@@ -293,6 +294,19 @@ Bytes are the payloads of TCP and UDP, CPU is processor time a second.
 	}
 	fmt.Fprint(w, "Median, and in brackets the slowest and how many there were.\n\n")
 	table(w, []string{"members", "system", "all built", "all know of a join", "all know of a failure", "bytes/s", "CPU", "heap", "stacks", "goroutines"}, rows)
+}
+
+// writeFailures says what is missing.
+func (r results) writeFailures(w *strings.Builder) {
+	if len(r.Failures) == 0 {
+		return
+	}
+	fmt.Fprint(w, "Could not be measured:\n\n")
+	for _, f := range r.Failures {
+		first, _, _ := strings.Cut(f.Error, "\n")
+		fmt.Fprintf(w, "- `%s`: %s\n", f.Thing, first)
+	}
+	fmt.Fprintln(w)
 }
 
 // several words the median of several, the slowest, and how many there were.
