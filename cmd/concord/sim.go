@@ -255,7 +255,7 @@ States to begin in (--start; ideal unless given):
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together\n(default: one for four members; below 0: none)")
 	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
-	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn())
+	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
 	return cmd
 }
 

@@ -216,6 +216,12 @@ func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 		case routing.Exceeded:
 			return fail(ErrHopLimit)
 		case routing.Stuck:
+			if d, ok := s.Retry(); ok && wait {
+				if err := fd.pause(ctx, d); err != nil {
+					return fail(err)
+				}
+				continue
+			}
 			// Nobody left to ask. If the member's own picture has changed
 			// since, or someone was found silent, begin again at what is known
 			// now; otherwise wait until the ring has mended here.
@@ -227,9 +233,8 @@ func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 				if err := fd.awaitNews(ctx, snap); err != nil {
 					return fail(err)
 				}
-				now = fd.snap.Load()
 			}
-			if now.Table == nil {
+			if now = fd.snap.Load(); now.Table == nil {
 				return fail(fd.outside())
 			}
 			s.Restart(now.Table, now != snap, fd.now())
@@ -246,6 +251,20 @@ func ownSource(s *routing.Search) Source {
 		return OwnRange
 	}
 	return SuccessorList
+}
+
+// pause waits for so long.
+func (fd *Finder) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-fd.ctx.Done():
+		return ErrClosed
+	}
 }
 
 // awaitNews waits until there is a newer snapshot than snap.

@@ -57,9 +57,11 @@ type Search struct {
 	news   bool          // someone was found silent since floor was asked
 	spent  bool          // floor is not to be asked again
 	again  bool          // an owner found silent may be asked once more
-	open   ring.Member   // asked, not answered yet
-	result Answer
-	done   bool
+	// retries is how often floor was asked again because the search was stuck.
+	retries int
+	open    ring.Member // asked, not answered yet
+	result  Answer
+	done    bool
 }
 
 // Step is what a search wants.
@@ -103,6 +105,22 @@ func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Life, now time.Du
 	s := &Search{id: id, circle: ring.Space{Bits: t.Bits}, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
 	s.begin(t, now)
 	return s
+}
+
+// maxRetries is how often the closest member that has answered is asked again.
+const maxRetries = 6
+
+// Retry is for a search that is stuck. It reports whether the closest member that
+// has answered is to be asked once more, and after which pause: what it named does
+// not answer, and it will have found that out too. Longer each time; while many
+// members fail at once it takes a moment.
+func (s *Search) Retry() (pause time.Duration, ok bool) {
+	if s.floor.IsZero() || s.spent || s.retries >= maxRetries {
+		return 0, false
+	}
+	s.retries++
+	s.news = true
+	return 25 * time.Millisecond << s.retries, true
 }
 
 // Restart begins again at t. What was asked stays counted. What was found silent
@@ -270,7 +288,9 @@ func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
 	if s.floor.IsZero() || x == s.floor || ring.Between(s.floor.ID, x.ID, s.id) {
-		s.floor = x
+		if x != s.floor {
+			s.floor, s.retries = x, 0
+		}
 		s.news, s.spent = false, false
 		// What is no longer strictly closer is a way back, not forward.
 		s.queue = slices.DeleteFunc(s.queue, func(y ring.Member) bool { return !ring.Between(x.ID, y.ID, s.id) })

@@ -395,3 +395,76 @@ func TestClientMayAskAsManyAsAnybody(t *testing.T) {
 		t.Errorf("at most %d, want %d", got, maxHops)
 	}
 }
+
+// The closest member that has answered names an owner that is gone, and finds
+// that out a moment later.
+func TestStuckSearchAsksTheClosestAgain(t *testing.T) {
+	self := ring.Member{ID: 0, Name: "self", Addr: "self:1", Incarnation: 1}
+	a, dead, next := at(10), at(20), at(30)
+	table := NewTable(Known{Self: self, Bits: 64, Full: 1, Succ: []ring.Member{a}})
+	s := NewSearch(table, 15, Options{Lenient: true, MaxAge: time.Second}, nil, 0)
+	ask := func(want ring.Member) {
+		t.Helper()
+		if step, x := s.Next(); step != AskNext || x != want {
+			t.Fatalf("step %v, %v; want to ask %v", step, x, want)
+		}
+	}
+	stuck := func() {
+		t.Helper()
+		if step, _ := s.Next(); step != Stuck {
+			t.Fatalf("step %v, want to be stuck", step)
+		}
+	}
+	ask(a)
+	s.Answered(Answer{Verdict: Owned, Owner: dead})
+	ask(dead)
+	s.Silent(true)
+	ask(a)
+	s.Answered(Answer{Verdict: Owned, Owner: dead})
+	stuck()
+	var last time.Duration
+	for range 2 {
+		d, ok := s.Retry()
+		if !ok || d <= last {
+			t.Fatalf("pause %v after %v, %v", d, last, ok)
+		}
+		last = d
+		ask(a)
+		s.Answered(Answer{Verdict: Owned, Owner: dead})
+		stuck()
+	}
+	if _, ok := s.Retry(); !ok {
+		t.Fatal("gives up too soon")
+	}
+	ask(a)
+	s.Answered(Answer{Verdict: Owned, Owner: next, HasArc: true, Arc: ring.Arc{After: 10, To: 30}})
+	if step, x := s.Next(); step != Done || x != next {
+		t.Errorf("step %v, %v", step, x)
+	}
+}
+
+func TestStuckSearchGivesUpOnTheClosestInTheEnd(t *testing.T) {
+	self := ring.Member{ID: 0, Name: "self", Addr: "self:1", Incarnation: 1}
+	s := NewSearch(NewTable(Known{Self: self, Bits: 64, Full: 1, Succ: []ring.Member{at(10)}}), 15, Options{Fresh: true}, nil, 0)
+	if _, ok := s.Retry(); ok {
+		t.Error("asks the member itself again")
+	}
+	for retries := 0; ; {
+		switch step, _ := s.Next(); step {
+		case AskNext:
+			s.Answered(Answer{Verdict: Closer})
+		case Stuck:
+			if _, ok := s.Retry(); !ok {
+				if retries != maxRetries {
+					t.Errorf("%d retries", retries)
+				}
+				return
+			}
+			if retries++; retries > maxRetries {
+				t.Fatal("without end")
+			}
+		default:
+			t.Fatalf("step %v", step)
+		}
+	}
+}

@@ -119,6 +119,12 @@ func (w *world) goOn(h *host, r ref) {
 			w.lookupOver(h, r, errHops)
 			return
 		case routing.Stuck:
+			if l.what == forProgram {
+				if d, ok := l.search.Retry(); ok {
+					w.queue.push(event{at: min(l.end, w.now+d), kind: evResume, host: h.index, slot: r.slot, gen: r.gen})
+					return
+				}
+			}
 			now := w.tableOf(h)
 			if now == l.table && l.failed == l.search.Unanswered() {
 				if l.what != forProgram {

@@ -57,6 +57,7 @@ type LookupCount struct {
 	Errors   int           `json:"errors"` // gave no owner
 	Wrong    int           `json:"wrong"`  // named another than the owner
 	Hops     int           `json:"hops"`   // members asked, all lookups together
+	Silent   int           `json:"silent"` // of those, who did not answer
 	MostHops int           `json:"most_hops"`
 	Slowest  time.Duration `json:"slowest_ns"`
 }

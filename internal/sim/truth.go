@@ -47,6 +47,9 @@ func (w *world) judge(h *host, l *lookup, how outcome) {
 	}
 	n.Count++
 	n.Hops += l.hops
+	if l.search != nil {
+		n.Silent += l.search.Unanswered()
+	}
 	n.MostHops = max(n.MostHops, l.hops)
 	n.Slowest = max(n.Slowest, w.now-l.began)
 	w.mix(l.id, uint64(how), uint64(l.hops))
@@ -62,6 +65,9 @@ func (w *world) judge(h *host, l *lookup, how outcome) {
 			w.violate("ideal-lookups", fmt.Sprintf("a lookup of %d at %s failed: %s", l.id, h.name, outcomeNames[how]))
 		}
 		return
+	}
+	if w.asked != nil {
+		w.asked = append(w.asked, l.search.Asked()-l.search.Unanswered())
 	}
 	a := l.search.Result()
 	if !w.lived(a.Owner) {

@@ -47,7 +47,8 @@ type world struct {
 	regroup    bool // who belongs where must be found out again
 	groups     [][]int32
 	groupsAt   time.Duration
-	afterIdeal bool // lookups must be right
+	afterIdeal bool  // lookups must be right
+	asked      []int // how many members answered in each lookup of the load; nil: not kept
 
 	count  counts
 	trace  uint64
