@@ -23,10 +23,10 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet fmt tidy check-generated lint unit nested simulate processes
+SECTIONS := setup vet fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) verify verify-long generate lint-all bench microbench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long verify verify-long generate lint-all bench microbench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -105,9 +105,35 @@ figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 simulate: build ## seeded rings on virtual time, with every fault: the part that CI runs
 	.build/bin/concord sim --members 64 --seeds 100 --faults all
 
-verify: simulate ## what CI verifies of the protocol
+CHECK := .build/bin/concord check
 
-verify-long: build ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
+explore: build ## every order of events in small rings: the part that CI runs
+	$(CHECK) --members 4
+	$(CHECK) --members 4 --joins-apart
+	$(CHECK) --members 5 --start ring
+	$(CHECK) --members 5 --successors 3 --start ring
+	$(CHECK) --members 4 --grain 2 --start ring
+	$(CHECK) --members 3 --grain 2 --start founder
+	$(CHECK) --members 4 --grain 3 --start ring --joins 1 --fails 1 --quiet 0
+	$(CHECK) --members 4 --start ring --assume nothing --joins 1 --fails 2 --suspicions 1
+	$(CHECK) --members 4 --start ring --assume nothing --joins 1 --fails 1 --restarts 1 --suspicions 1
+	$(CHECK) --members 4 --start ring --assume nothing --fails 1 --joins 0 --memory 0
+	$(CHECK) --members 4 --every
+
+explore-long: build ## the checker's runs that take minutes
+	$(CHECK) --members 5 --start founder
+	$(CHECK) --members 5 --start ring --joins-apart
+	$(CHECK) --members 3 --grain 3 --quiet 0
+	$(CHECK) --members 4 --grain 2 --start ring --leaves 2 --joins 1
+	$(CHECK) --members 4 --assume successor --start ring
+	$(CHECK) --members 4 --assume nothing --start founder --joins 3 --fails 1 --suspicions 1
+	$(CHECK) --members 4 --grain 2 --start founder --quiet 0 --time 10m
+	$(CHECK) --members 6 --successors 3 --start ring --quiet 0 --time 10m
+	$(CHECK) --members 4 --assume nothing --start ring --fails 2 --joins 1 --memory 0 --time 10m
+
+verify: explore simulate ## what CI verifies of the protocol
+
+verify-long: explore explore-long ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
 	.build/bin/concord sim --members 64 --seeds 1000 --faults all
 	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg
 	.build/bin/concord sim heal --seeds 100 --sizes 3,16,64 --faults all

@@ -172,9 +172,18 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 	cfg.Joins = number("joins", f.joins, "any", explore.Unlimited)
 	cfg.Fails = number("fails", f.fails, "any", explore.Unlimited)
 	cfg.Memory = number("memory", f.memory, "abstract", explore.Abstract)
-	for flag, n := range map[string]int{"leaves": cfg.Leaves, "suspicions": cfg.Suspicions, "losses": cfg.Losses, "doubles": cfg.Doubles, "in-flight": cfg.InFlight, "max-states": cfg.MaxStates} {
-		if n < 0 || n > 254 && flag != "max-states" {
-			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", flag, n))
+	for _, o := range []struct {
+		flag string
+		n    int
+	}{
+		{"leaves", cfg.Leaves}, {"suspicions", cfg.Suspicions}, {"losses", cfg.Losses}, {"doubles", cfg.Doubles},
+		{"in-flight", cfg.InFlight}, {"max-states", cfg.MaxStates},
+	} {
+		switch {
+		case o.flag == "max-states" && o.n < 0:
+			err = errors.Join(err, fmt.Errorf("--max-states %d: use 0 or more", o.n))
+		case o.flag != "max-states" && (o.n < 0 || o.n > 254):
+			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", o.flag, o.n))
 		}
 	}
 	if cfg.Grain == explore.Messages {
