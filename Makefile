@@ -73,7 +73,7 @@ unit: ## go test -race, seeds of the fuzz tests included
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
 
-bench: ## measure docs/PERFORMANCE.md's tables and plots, beside peers: 45 minutes on a quiet machine
+bench: ## measure docs/PERFORMANCE.md's tables and plots, beside peers: an hour or more, on a quiet machine
 	cd bench && GOWORK=off $(GO) run . -docs ../docs -json ../docs/plots/bench.json $(BENCHFLAGS)
 
 microbench: ## the benchmarks of the packages
