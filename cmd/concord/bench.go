@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -238,13 +239,41 @@ churn      %d members, interval %v, for %v
 `, r.Members, r.Interval, r.Time, r.Every, r.Joins, r.JoinsFailed, r.Lookups, r.Failed, brief(float64(r.P50)), brief(float64(r.Max)),
 			100*r.Memory, r.Wrong, 100*r.WrongShare, brief(float64(r.LateMax)), brief(float64(r.LateP50)), r.Strangers, brief(float64(r.Ideal)))
 		if r.FirstError != "" {
-			text += "           the first error: " + r.FirstError + "\n"
+			text += wrapped("the first error: "+r.FirstError, "           ", 80, 5)
 		}
 	default:
 		return fmt.Errorf("a result of type %T", result)
 	}
 	_, err := io.WriteString(t.out, text)
 	return err
+}
+
+// wrapped breaks text between words into at most so many lines of a width, each
+// indented. A word that is too long for a line is cut.
+func wrapped(text, indent string, width, lines int) string {
+	var b strings.Builder
+	line := ""
+	room := width - utf8.RuneCountInString(indent)
+	for word := range strings.FieldsSeq(text) {
+		if r := []rune(word); len(r) > room {
+			word = string(r[:room-1]) + "…"
+		}
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > room {
+			b.WriteString(indent + line + "\n")
+			if lines--; lines == 0 {
+				return b.String()
+			}
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		b.WriteString(indent + line + "\n")
+	}
+	return b.String()
 }
 
 // brief words nanoseconds with three digits.

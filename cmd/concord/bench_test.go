@@ -79,7 +79,8 @@ func TestBenchTextFitsTheTerminal(t *testing.T) {
 		bench.Span{Name: "heal", Members: 512, Times: 100, P50: 99 * time.Second, Max: 99 * time.Second, Interval: 1500 * time.Millisecond},
 		bench.Churned{Members: 512, Interval: 200 * time.Millisecond, Every: 500 * time.Millisecond, Time: time.Hour, Joins: 7200, JoinsFailed: 7200,
 			Lookups: 1e8, Failed: 1e8, Wrong: 1e8, WrongShare: 1, LateP50: 999 * time.Millisecond, LateMax: 999 * time.Millisecond, Strangers: 1e8,
-			Memory: 1, P50: 999 * time.Millisecond, Max: 999 * time.Millisecond, Ideal: 999 * time.Millisecond},
+			Memory: 1, P50: 999 * time.Millisecond, Max: 999 * time.Millisecond, Ideal: 999 * time.Millisecond,
+			FirstError: strings.Repeat("asked member-29 at 127.0.0.1:36295: no answer; ", 9) + strings.Repeat("x", 200)},
 	} {
 		var out bytes.Buffer
 		if err := (&benchText{out: &out}).show(r); err != nil {
@@ -96,6 +97,20 @@ func TestBenchTextFitsTheTerminal(t *testing.T) {
 	}
 	if err := (&benchText{out: new(bytes.Buffer)}).show(7); err == nil {
 		t.Error("a result that it does not know is no error")
+	}
+}
+
+func TestTextIsWrappedBetweenWords(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", ""},
+		{"one two three", "  one two\n  three\n"},
+		{"sixteen or so characters long", "  sixteen\n  or so\n"},
+		{"éééééééé é", "  éééééééé\n  é\n"},
+		{"0123456789abc d", "  0123456…\n  d\n"},
+	} {
+		if got := wrapped(c.text, "  ", 10, 2); got != c.want {
+			t.Errorf("%q becomes %q, not %q", c.text, got, c.want)
+		}
 	}
 }
 
