@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/admin"
+	"github.com/ollelogdahl/concord/internal/health"
+)
+
+// listeners are those of a member besides the members' own.
+type listeners struct {
+	mu   sync.Mutex
+	ends []func()
+}
+
+func (l *listeners) add(end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends = append(l.ends, end)
+}
+
+// close ends them, the last first.
+func (l *listeners) close() {
+	l.mu.Lock()
+	ends := l.ends
+	l.ends = nil
+	l.mu.Unlock()
+	for i := range ends {
+		ends[len(ends)-1-i]()
+	}
+}
+
+// serve opens the listeners that the flags ask for. They answer from before the
+// member joins until it has left.
+func (f *runFlags) serve(node *concord.Concord, log *slog.Logger) (*listeners, error) {
+	l := new(listeners)
+	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
+	if f.http != "" {
+		end, err := serveHTTP(f.http, probes.Handler(), log)
+		if err != nil {
+			return nil, fmt.Errorf("--http: %w", err)
+		}
+		l.add(end)
+	}
+	if f.admin != "" {
+		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log})
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("--admin: %w", err)
+		}
+		log.Info("admin listener", slog.String("address", s.Addr()))
+		l.add(s.Close)
+	}
+	return l, nil
+}
+
+// serveHTTP serves h at addr until end is called.
+func serveHTTP(addr string, h http.Handler, log *slog.Logger) (end func(), err error) {
+	lis, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("http listener", slog.String("address", lis.Addr().String()))
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := srv.Serve(lis); err != http.ErrServerClosed {
+			log.Error("the http listener has failed", slog.Any("error", err))
+		}
+	})
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close()
+		}
+		serving.Wait()
+	}, nil
+}
