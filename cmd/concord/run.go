@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
-// leaveTimeout bounds the good-bye to the neighbours.
+// leaveTimeout bounds the good-bye to the neighbours, unless --leave-timeout does.
 const leaveTimeout = 5 * time.Second
 
 type runFlags struct {
@@ -31,6 +32,9 @@ type runFlags struct {
 	minMembers             uint
 	interval               time.Duration
 	tlsCert, tlsKey, tlsCA string
+	stateDir               string
+	http, admin            string
+	leaveTimeout           time.Duration
 	logLevel               string
 	control                bool
 }
@@ -46,12 +50,22 @@ With --found all members can be started alike, in any order and at once: each is
 given the addresses of all, or of some, its own among them. They join the ring
 that is there; if there is none, one of those listed founds it.
 
+--join takes host:port, where the host may be a name of several addresses, or
+the name of SRV records without a port, as _concord._tcp.example.com. Names are
+resolved anew at each try.
+
+With --state-dir it remembers members of its ring, and after a restart finds
+the ring by these too; without --join by these alone, and it founds a ring only
+if none of them answers.
+
 When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
 A value with spaces, quotes or = in it is quoted as a Go string. Changes of
-state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
+state are logged to standard error. SIGINT and SIGTERM let it leave politely,
+for at most --leave-timeout; a second one ends it at once. systemd is told when
+it is ready and when it stops (Type=notify), and its watchdog while it lives.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
       --join node1.example.com:7946
@@ -66,7 +80,7 @@ state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
 	flags.StringVar(&f.name, "name", "", "name of the member, unique in the ring (required)")
 	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
 	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound, if that is a definite host)")
-	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join; may be repeated")
+	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join, or name of SRV records;\nmay be repeated")
 	flags.BoolVar(&f.found, "found", false, "if no ring is found at --join, found one with the others that look")
 	flags.DurationVar(&f.foundAfter, "found-after", concord.DefaultFoundAfter, "with --found: time to wait for those of --join that do not answer")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
@@ -76,6 +90,10 @@ state are logged to standard error. SIGINT and SIGTERM let it leave politely.`,
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the member's certificate, for both directions")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the certificate's key")
 	flags.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the CA that the others' certificates are of")
+	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
+	flags.StringVar(&f.http, "http", "", "host:port at which to serve /healthz and /readyz")
+	flags.StringVar(&f.admin, "admin", "", "host:port for operators: gRPC health and reflection,\n/healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
+	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.control, "control", false, "answer commands on standard input, see control.go; its end is a SIGTERM")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
@@ -89,22 +107,35 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	if err != nil {
 		return err
 	}
+	log := slog.New(cfg.LogHandler)
 	node := concord.New(cfg)
 	if err := node.Start(); err != nil {
 		return advise(err)
 	}
 	defer node.Stop()
-	switch {
-	case f.found:
-		err = node.JoinOrCreate(ctx, f.join...)
-	case len(f.join) > 0:
-		err = node.Join(ctx, f.join...)
-	default:
-		err = node.Create()
-	}
+	others, err := f.serve(node, log)
 	if err != nil {
+		return err
+	}
+	defer others.close()
+
+	boss := newSupervisor(os.Getenv)
+	tell := func(assignments ...string) {
+		if err := boss.tell(assignments...); err != nil {
+			log.Warn("the supervisor cannot be told", slog.Any("error", err))
+		}
+	}
+	var watching sync.WaitGroup
+	ended := make(chan struct{})
+	defer watching.Wait()
+	defer close(ended)
+	watching.Go(func() { boss.watch(ended, node.Alive) })
+	tell("STATUS=joining")
+
+	if err := f.enter(ctx, node); err != nil {
 		return advise(err)
 	}
+	tell("READY=1", "STATUS=in the ring as "+quoted(node.Name())+" at "+node.Address())
 	fmt.Fprintf(out, "ready name=%s id=%d address=%s\n", quoted(node.Name()), node.Id(), quoted(node.Address()))
 
 	if f.control {
@@ -120,12 +151,26 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	}
 	<-ctx.Done()
 
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	tell("STOPPING=1", "STATUS=leaving")
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.leaveTimeout)
 	defer cancel()
 	if err := node.Leave(leaving); err != nil && !errors.Is(err, concord.ErrStopped) {
 		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
 	}
 	return nil
+}
+
+// enter makes the member one of a ring.
+func (f *runFlags) enter(ctx context.Context, node *concord.Concord) error {
+	switch {
+	case f.found:
+		return node.JoinOrCreate(ctx, f.join...)
+	case len(f.join) > 0:
+		return node.Join(ctx, f.join...)
+	case f.stateDir != "":
+		return node.JoinOrCreate(ctx, node.Address())
+	}
+	return node.Create()
 }
 
 func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
@@ -148,6 +193,9 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 	if f.interval == 0 {
 		return concord.Config{}, errors.New("--interval 0s: use at least 10ms, or leave the flag out")
 	}
+	if f.leaveTimeout <= 0 {
+		return concord.Config{}, errors.New("--leave-timeout: use a time above 0s, or leave the flag out")
+	}
 	mutual, err := f.tls()
 	if err != nil {
 		return concord.Config{}, err
@@ -161,6 +209,7 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 		StabilizeInterval: f.interval,
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
+		StateDir:          f.stateDir,
 		TLS:               mutual,
 		LogHandler:        slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}),
 	}, nil
@@ -251,6 +300,8 @@ func flagOf(field string) string {
 		return "--min-members"
 	case "FoundAfter":
 		return "--found-after"
+	case "StateDir":
+		return "--state-dir"
 	}
 	if strings.HasPrefix(field, "TLS") {
 		return "--tls-cert, --tls-key, --tls-ca"

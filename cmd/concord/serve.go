@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,40 +15,26 @@ import (
 	"github.com/ollelogdahl/concord/internal/health"
 )
 
-// listeners are those of a member besides the members' own.
-type listeners struct {
-	mu   sync.Mutex
-	ends []func()
-}
-
-func (l *listeners) add(end func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ends = append(l.ends, end)
-}
+// listeners are those of a member besides the members' own, each by what ends it.
+type listeners []func()
 
 // close ends them, the last first.
-func (l *listeners) close() {
-	l.mu.Lock()
-	ends := l.ends
-	l.ends = nil
-	l.mu.Unlock()
-	for i := range ends {
-		ends[len(ends)-1-i]()
+func (l listeners) close() {
+	for _, end := range slices.Backward(l) {
+		end()
 	}
 }
 
 // serve opens the listeners that the flags ask for. They answer from before the
 // member joins until it has left.
-func (f *runFlags) serve(node *concord.Concord, log *slog.Logger) (*listeners, error) {
-	l := new(listeners)
+func (f *runFlags) serve(node *concord.Concord, log *slog.Logger) (l listeners, err error) {
 	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
 	if f.http != "" {
 		end, err := serveHTTP(f.http, probes.Handler(), log)
 		if err != nil {
 			return nil, fmt.Errorf("--http: %w", err)
 		}
-		l.add(end)
+		l = append(l, end)
 	}
 	if f.admin != "" {
 		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log})
@@ -56,7 +43,7 @@ func (f *runFlags) serve(node *concord.Concord, log *slog.Logger) (*listeners, e
 			return nil, fmt.Errorf("--admin: %w", err)
 		}
 		log.Info("admin listener", slog.String("address", s.Addr()))
-		l.add(s.Close)
+		l = append(l, s.Close)
 	}
 	return l, nil
 }
