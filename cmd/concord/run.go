@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -132,7 +134,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	watching.Go(func() { boss.watch(ended, node.Alive) })
 	tell("STATUS=joining")
 
-	if err := f.enter(ctx, node); err != nil {
+	if err := f.enter(ctx, node, log); err != nil {
 		return advise(err)
 	}
 	tell("READY=1", "STATUS=in the ring as "+quoted(node.Name())+" at "+node.Address())
@@ -160,8 +162,34 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	return nil
 }
 
-// enter makes the member one of a ring.
-func (f *runFlags) enter(ctx context.Context, node *concord.Concord) error {
+// namesLag is how long the others may see an old address behind the name that the
+// member advertises, or none: names take a while to follow a member that moves.
+const namesLag = 30 * time.Second
+
+// enter makes the member one of a ring. That the others do not reach it is final
+// only when its name has had the time to be known.
+func (f *runFlags) enter(ctx context.Context, node *concord.Concord, log *slog.Logger) error {
+	host, _, err := net.SplitHostPort(node.Address())
+	if err != nil {
+		return err
+	}
+	_, err = netip.ParseAddr(host)
+	named := err != nil
+	for began := time.Now(); ; {
+		err := f.enterOnce(ctx, node)
+		if !errors.Is(err, concord.ErrNotReachable) || !named || time.Since(began) > namesLag {
+			return err
+		}
+		log.Warn("not reachable by the advertised name yet", slog.Any("error", err))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (f *runFlags) enterOnce(ctx context.Context, node *concord.Concord) error {
 	switch {
 	case f.found:
 		return node.JoinOrCreate(ctx, f.join...)
