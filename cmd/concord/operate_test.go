@@ -281,3 +281,44 @@ func TestRunWithStateDirComesBack(t *testing.T) {
 	}
 	b.in.Close()
 }
+
+// A name takes a while to follow a member that has moved. An address does not.
+func TestRunWaitsForItsNameToBeKnown(t *testing.T) {
+	founder, ready := runMember(t, "--name", "founder")
+	defer founder.in.Close()
+	_, addr, _ := strings.Cut(ready, "address=")
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(dead.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	out, err := command(t, "run", "--name", "a", "--bind", "127.0.0.1:0", "--join", addr, "--advertise", "127.0.0.1:"+port).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--advertise must be") || strings.Contains(string(out), "yet") {
+		t.Errorf("an address that leads nowhere: %v: %s", err, out)
+	}
+
+	logPath := filepath.Join(t.TempDir(), "log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	m := &member{Cmd: command(t, "run", "--name", "b", "--bind", "127.0.0.1:0", "--join", addr, "--advertise", "localhost:"+port)}
+	m.Stderr = log
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Process.Kill()
+		m.Wait()
+	})
+	m.logged(t, logPath, `(not reachable by the advertised name yet)`)
+	m.Process.Signal(syscall.SIGTERM)
+	if err := m.Wait(); err == nil {
+		t.Error("it was never in the ring, and ends as if it had been")
+	}
+}
