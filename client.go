@@ -113,12 +113,15 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 	if !errors.As(err, &je) {
 		return nil, publicError(err)
 	}
-	out.Err = je.Ctx
-	for _, cause := range je.Causes {
-		a := joinAttempt(cause, ring.Member{})
-		out.Attempts = append(out.Attempts, DialAttempt{Address: a.Address, Other: a.Other, Err: a.Err})
+	return nil, dialError(je, out.Attempts)
+}
+
+// checkAddress reports that s is not host:port.
+func checkAddress(s string) error {
+	if err := ring.CheckAddress(s); err != nil {
+		return fmt.Errorf("%w: %w", ErrAddress, err)
 	}
-	return nil, out
+	return nil
 }
 
 // Lookup finds the member that is responsible for key; see [Concord.Lookup].

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Defaults and bounds of Config.
@@ -22,6 +23,7 @@ const (
 	MinStabilizeInterval     = 10 * time.Millisecond
 	DefaultFoundAfter        = 3 * time.Second
 	MinFoundAfter            = 100 * time.Millisecond
+	MaxMeta                  = transport.MaxMeta // bytes
 )
 
 // Config says who a member is and how it behaves. It is copied by New and never
@@ -103,6 +105,11 @@ type Config struct {
 	// another running member uses is an error of Start, where files can be locked
 	// (Unix). Empty: nothing is remembered.
 	StateDir string
+
+	// Meta is what the application says of the member to whoever asks for it by
+	// [Concord.Meta], its own address say. It does not change while the member
+	// runs. Nil and empty: nothing. At most 256 bytes.
+	Meta []byte
 
 	// TLS, if set, encrypts and authenticates all connections between members.
 	// Nil: plaintext.
@@ -222,6 +229,9 @@ func (c *Config) validate() error {
 		wrong("FoundAfter", "is negative: %v", d)
 	case d > 0 && d < MinFoundAfter:
 		wrong("FoundAfter", "is %v, at least %v is required", d, MinFoundAfter)
+	}
+	if n := len(c.Meta); n > MaxMeta {
+		wrong("Meta", "has %d bytes, at most %d are allowed", n, MaxMeta)
 	}
 	errs = append(errs, c.TLS.validate()...)
 	return errors.Join(errs...)

@@ -51,7 +51,8 @@ var (
 	// ErrIsolated: fewer members are known to live than Config.MinMembers. In a
 	// Hop: at the member that was asked.
 	ErrIsolated = errors.New("concord: isolated: fewer members are known to live than MinMembers")
-	// ErrHopLimit: a lookup asked as many members as it may.
+	// ErrHopLimit: a lookup, or the loop over Members, asked as many members as it
+	// may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
 	// ErrCount: LookupN was asked for less than one server, or more than
 	// MaxLookupN.
@@ -158,6 +159,17 @@ func (e *DialError) Unwrap() []error {
 		errs = append(errs, a.Err)
 	}
 	return errs
+}
+
+// dialError says in public terms why no member of a ring was found. The attempts
+// are those that could not even be made.
+func dialError(je *node.JoinError, attempts []DialAttempt) *DialError {
+	out := &DialError{Err: je.Ctx, Attempts: attempts}
+	for _, c := range je.Causes {
+		a := joinAttempt(c, ring.Member{})
+		out.Attempts = append(out.Attempts, DialAttempt{Address: a.Address, Other: a.Other, Err: a.Err})
+	}
+	return out
 }
 
 // joinError says in public terms why a join did not succeed. The attempts are

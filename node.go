@@ -68,6 +68,7 @@ type Concord struct {
 // on.
 func New(cfg Config) *Concord {
 	cfg.TLS = cfg.TLS.clone()
+	cfg.Meta = slices.Clone(cfg.Meta)
 	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC, dns: net.DefaultResolver}
 	c.id = c.space.ID([]byte(cfg.Name))
 	return c
@@ -153,6 +154,7 @@ func (c *Concord) Start() error {
 		MinMembers: int(c.cfg.MinMembers),
 		Log:        slog.New(handler),
 		OnRange:    onRange,
+		Meta:       c.cfg.Meta,
 		Former:     former,
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},
 		Remember:   kept.remember(),

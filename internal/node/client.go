@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -171,6 +172,35 @@ func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protoc
 		return &protocol.Failure{Kind: protocol.Invalid, Detail: "an answer that names no member"}
 	}
 	return nil
+}
+
+// Walk asks every member of the ring for its place, beginning at a contact that
+// answers; see Finder.walk. The last error, which ends it, is that of ctx, ErrClosed
+// or a *JoinError: nobody answers.
+func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
+	return func(yield func(Met, error) bool) {
+		everybody := c.everybody()
+		var causes []protocol.JoinCause
+		for _, some := range [][]ring.Member{everybody[:1], everybody} {
+			if causes = c.ask(ctx, some, 0, true); causes == nil {
+				break
+			}
+		}
+		c.mu.Lock()
+		contacts := slices.Clone(c.contacts)
+		c.mu.Unlock()
+		switch {
+		case c.ctx.Err() != nil:
+			yield(Met{}, ErrClosed)
+		case ctx.Err() != nil:
+			yield(Met{}, ctx.Err())
+		case causes != nil || len(contacts) == 0:
+			yield(Met{}, &JoinError{Causes: causes})
+		default:
+			// The first has just answered; the others are only known.
+			c.walk(ctx, contacts[0].ID, nil, contacts, maxWalked, yield)
+		}
+	}
 }
 
 // meet makes a member that has answered a contact, and some of those that it

@@ -130,6 +130,16 @@ func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id 
 	return r.Owner, nil
 }
 
+// Meta answers what the application says of this member.
+func (h *handler) Meta(_ context.Context, env transport.Envelope) ([]byte, error) {
+	n := (*Node)(h)
+	n.counters.served.Add(1)
+	if f := h.admit(env); f != nil {
+		return nil, f
+	}
+	return n.cfg.Meta, nil
+}
+
 // loopGuard bounds the lookups done for older members.
 type loopGuard struct {
 	mu    sync.Mutex

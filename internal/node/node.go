@@ -26,6 +26,7 @@ type Config struct {
 	MinMembers int              // fewer that live: isolated; 0: never
 	Log        *slog.Logger     // nil: discard
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
+	Meta       []byte           // what the application says of the member; not modified
 	Seed       uint64           // of the machine's randomness; 0: drawn
 	// Former is the highest incarnation of an earlier life, 0 for none known.
 	Former uint64

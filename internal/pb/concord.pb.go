@@ -1548,6 +1548,103 @@ func (x *LeaveReq) GetRequest() *Request {
 	return nil
 }
 
+type MetaReq struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaReq) Reset() {
+	*x = MetaReq{}
+	mi := &file_concord_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaReq) ProtoMessage() {}
+
+func (x *MetaReq) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
+func (*MetaReq) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *MetaReq) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+type MetaResp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 256 bytes.
+	Meta          []byte  `protobuf:"bytes,1,opt,name=meta,proto3" json:"meta,omitempty"`
+	Answer        *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaResp) Reset() {
+	*x = MetaResp{}
+	mi := &file_concord_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaResp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaResp) ProtoMessage() {}
+
+func (x *MetaResp) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
+func (*MetaResp) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *MetaResp) GetMeta() []byte {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *MetaResp) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 // WrongMember is the detail of a FAILED_PRECONDITION status: the member that
 // answers is not the one that was meant.
 type WrongMember struct {
@@ -1559,7 +1656,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1668,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1681,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -1607,7 +1704,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1716,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1729,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -1661,7 +1758,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1770,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1783,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -1714,7 +1811,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1823,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1836,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -1876,7 +1973,12 @@ const file_concord_proto_rawDesc = "" +
 	"successors\x18\x02 \x03(\v2\x0f.concord.ServerR\n" +
 	"successors\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequestB\x0e\n" +
-	"\f_predecessor\":\n" +
+	"\f_predecessor\"5\n" +
+	"\aMetaReq\x12*\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"G\n" +
+	"\bMetaResp\x12\x12\n" +
+	"\x04meta\x18\x01 \x01(\fR\x04meta\x12'\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\":\n" +
 	"\vWrongMember\x12+\n" +
 	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer\"V\n" +
 	"\tWrongRing\x12\x1c\n" +
@@ -1894,7 +1996,7 @@ const file_concord_proto_rawDesc = "" +
 	"\fPHASE_JOINED\x10\x03\x12\x11\n" +
 	"\rPHASE_LEAVING\x10\x04\x12\x14\n" +
 	"\x10PHASE_SUPERSEDED\x10\x05\x12\x11\n" +
-	"\rPHASE_LOOKING\x10\x062\x99\x03\n" +
+	"\rPHASE_LOOKING\x10\x062\xc6\x03\n" +
 	"\fChordService\x124\n" +
 	"\rFindSuccessor\x12\x10.concord.FindReq\x1a\x11.concord.FindResp\x12*\n" +
 	"\aGetRing\x12\x10.concord.RingReq\x1a\r.concord.Ring\x121\n" +
@@ -1903,7 +2005,8 @@ const file_concord_proto_rawDesc = "" +
 	"\x05Place\x12\x11.concord.PlaceReq\x1a\x12.concord.PlaceResp\x121\n" +
 	"\tIntroduce\x12\x15.concord.IntroduceReq\x1a\r.concord.Ring\x126\n" +
 	"\aChanged\x12\x13.concord.ChangedReq\x1a\x16.google.protobuf.Empty\x12)\n" +
-	"\x05Leave\x12\x11.concord.LeaveReq\x1a\r.concord.RingB,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
+	"\x05Leave\x12\x11.concord.LeaveReq\x1a\r.concord.Ring\x12+\n" +
+	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaRespB,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
 
 var (
 	file_concord_proto_rawDescOnce sync.Once
@@ -1918,7 +2021,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -1944,11 +2047,13 @@ var file_concord_proto_goTypes = []any{
 	(*IntroduceReq)(nil),   // 21: concord.IntroduceReq
 	(*ChangedReq)(nil),     // 22: concord.ChangedReq
 	(*LeaveReq)(nil),       // 23: concord.LeaveReq
-	(*WrongMember)(nil),    // 24: concord.WrongMember
-	(*WrongRing)(nil),      // 25: concord.WrongRing
-	(*NotJoined)(nil),      // 26: concord.NotJoined
-	(*Isolated)(nil),       // 27: concord.Isolated
-	(*emptypb.Empty)(nil),  // 28: google.protobuf.Empty
+	(*MetaReq)(nil),        // 24: concord.MetaReq
+	(*MetaResp)(nil),       // 25: concord.MetaResp
+	(*WrongMember)(nil),    // 26: concord.WrongMember
+	(*WrongRing)(nil),      // 27: concord.WrongRing
+	(*NotJoined)(nil),      // 28: concord.NotJoined
+	(*Isolated)(nil),       // 29: concord.Isolated
+	(*emptypb.Empty)(nil),  // 30: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	8,  // 0: concord.FindReq.request:type_name -> concord.Request
@@ -1988,32 +2093,36 @@ var file_concord_proto_depIdxs = []int32{
 	6,  // 34: concord.LeaveReq.predecessor:type_name -> concord.Server
 	6,  // 35: concord.LeaveReq.successors:type_name -> concord.Server
 	8,  // 36: concord.LeaveReq.request:type_name -> concord.Request
-	6,  // 37: concord.WrongMember.answerer:type_name -> concord.Server
-	6,  // 38: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 39: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 40: concord.NotJoined.answerer:type_name -> concord.Server
-	6,  // 41: concord.Isolated.answerer:type_name -> concord.Server
-	4,  // 42: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	12, // 43: concord.ChordService.GetRing:input_type -> concord.RingReq
-	13, // 44: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	16, // 45: concord.ChordService.Route:input_type -> concord.RouteReq
-	19, // 46: concord.ChordService.Place:input_type -> concord.PlaceReq
-	21, // 47: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	22, // 48: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	23, // 49: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	5,  // 50: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 51: concord.ChordService.GetRing:output_type -> concord.Ring
-	14, // 52: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	17, // 53: concord.ChordService.Route:output_type -> concord.RouteResp
-	20, // 54: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 55: concord.ChordService.Introduce:output_type -> concord.Ring
-	28, // 56: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 57: concord.ChordService.Leave:output_type -> concord.Ring
-	50, // [50:58] is the sub-list for method output_type
-	42, // [42:50] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	8,  // 37: concord.MetaReq.request:type_name -> concord.Request
+	11, // 38: concord.MetaResp.answer:type_name -> concord.Answer
+	6,  // 39: concord.WrongMember.answerer:type_name -> concord.Server
+	6,  // 40: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 41: concord.NotJoined.phase:type_name -> concord.Phase
+	6,  // 42: concord.NotJoined.answerer:type_name -> concord.Server
+	6,  // 43: concord.Isolated.answerer:type_name -> concord.Server
+	4,  // 44: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	12, // 45: concord.ChordService.GetRing:input_type -> concord.RingReq
+	13, // 46: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	16, // 47: concord.ChordService.Route:input_type -> concord.RouteReq
+	19, // 48: concord.ChordService.Place:input_type -> concord.PlaceReq
+	21, // 49: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	22, // 50: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	23, // 51: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	24, // 52: concord.ChordService.Meta:input_type -> concord.MetaReq
+	5,  // 53: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	7,  // 54: concord.ChordService.GetRing:output_type -> concord.Ring
+	14, // 55: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	17, // 56: concord.ChordService.Route:output_type -> concord.RouteResp
+	20, // 57: concord.ChordService.Place:output_type -> concord.PlaceResp
+	7,  // 58: concord.ChordService.Introduce:output_type -> concord.Ring
+	30, // 59: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	7,  // 60: concord.ChordService.Leave:output_type -> concord.Ring
+	25, // 61: concord.ChordService.Meta:output_type -> concord.MetaResp
+	53, // [53:62] is the sub-list for method output_type
+	44, // [44:53] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -2034,7 +2143,7 @@ func file_concord_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,7 @@ const (
 	ChordService_Introduce_FullMethodName     = "/concord.ChordService/Introduce"
 	ChordService_Changed_FullMethodName       = "/concord.ChordService/Changed"
 	ChordService_Leave_FullMethodName         = "/concord.ChordService/Leave"
+	ChordService_Meta_FullMethodName          = "/concord.ChordService/Meta"
 )
 
 // ChordServiceClient is the client API for ChordService service.
@@ -58,6 +59,8 @@ type ChordServiceClient interface {
 	Changed(ctx context.Context, in *ChangedReq, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Tells a neighbour that the sender is leaving.
 	Leave(ctx context.Context, in *LeaveReq, opts ...grpc.CallOption) (*Ring, error)
+	// What the member's application says of it.
+	Meta(ctx context.Context, in *MetaReq, opts ...grpc.CallOption) (*MetaResp, error)
 }
 
 type chordServiceClient struct {
@@ -148,6 +151,16 @@ func (c *chordServiceClient) Leave(ctx context.Context, in *LeaveReq, opts ...gr
 	return out, nil
 }
 
+func (c *chordServiceClient) Meta(ctx context.Context, in *MetaReq, opts ...grpc.CallOption) (*MetaResp, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MetaResp)
+	err := c.cc.Invoke(ctx, ChordService_Meta_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ChordServiceServer is the server API for ChordService service.
 // All implementations must embed UnimplementedChordServiceServer
 // for forward compatibility.
@@ -170,6 +183,8 @@ type ChordServiceServer interface {
 	Changed(context.Context, *ChangedReq) (*emptypb.Empty, error)
 	// Tells a neighbour that the sender is leaving.
 	Leave(context.Context, *LeaveReq) (*Ring, error)
+	// What the member's application says of it.
+	Meta(context.Context, *MetaReq) (*MetaResp, error)
 	mustEmbedUnimplementedChordServiceServer()
 }
 
@@ -203,6 +218,9 @@ func (UnimplementedChordServiceServer) Changed(context.Context, *ChangedReq) (*e
 }
 func (UnimplementedChordServiceServer) Leave(context.Context, *LeaveReq) (*Ring, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
+}
+func (UnimplementedChordServiceServer) Meta(context.Context, *MetaReq) (*MetaResp, error) {
+	return nil, status.Error(codes.Unimplemented, "method Meta not implemented")
 }
 func (UnimplementedChordServiceServer) mustEmbedUnimplementedChordServiceServer() {}
 func (UnimplementedChordServiceServer) testEmbeddedByValue()                      {}
@@ -369,6 +387,24 @@ func _ChordService_Leave_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChordService_Meta_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MetaReq)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChordServiceServer).Meta(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChordService_Meta_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChordServiceServer).Meta(ctx, req.(*MetaReq))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ChordService_ServiceDesc is the grpc.ServiceDesc for ChordService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -407,6 +443,10 @@ var ChordService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Leave",
 			Handler:    _ChordService_Leave_Handler,
+		},
+		{
+			MethodName: "Meta",
+			Handler:    _ChordService_Meta_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -44,12 +44,17 @@ type Handler interface {
 	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
 	// FindSuccessor does a whole lookup for an older member.
 	FindSuccessor(ctx context.Context, env Envelope, id uint64) (ring.Member, error)
+	// Meta answers what the application says of the member; it returns at once.
+	Meta(ctx context.Context, env Envelope) ([]byte, error)
 }
+
+// MaxMeta bounds what an application says of a member, in bytes.
+const MaxMeta = 256
 
 // Transport reaches other members and receives from them.
 //
-// The methods may be called concurrently. Every error of Maintain and Route is
-// a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
+// The methods may be called concurrently. Every error of Maintain, Route and
+// Meta is a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
 // that is cancelled gives Cancelled, and a transport that was closed Cancelled.
 type Transport interface {
 	// Addr is where the transport receives: host and port as bound; empty for one
@@ -64,6 +69,9 @@ type Transport interface {
 	// Route asks for one step of a lookup. An older member answers Owned
 	// without an arc.
 	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
+	// Meta asks what the application says of a member. Of an older member that
+	// is nothing.
+	Meta(ctx context.Context, env Envelope) ([]byte, error)
 	// Broken registers f, called with an address when a connection to it that
 	// had been up has ended and it was not this side that ended it. It must be
 	// called before the first request and f must not block.

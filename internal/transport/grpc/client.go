@@ -53,6 +53,31 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	return answer, nil
 }
 
+// Meta asks env.To what its application says of it; see transport.Transport.
+// Users name members without incarnations, so a peer counts as older only once it
+// has shown that it is.
+func (t *Transport) Meta(ctx context.Context, env transport.Envelope) (meta []byte, err error) {
+	err = t.call(ctx, env, func(l *link) error {
+		r, err := l.stub.Meta(ctx, &pb.MetaReq{Request: l.request(env)})
+		switch status.Code(err) {
+		case codes.OK:
+			l.speaks.Store(int32(extended))
+			meta, err = metaOf(r)
+			return unusable(env, err)
+		case codes.Unimplemented:
+			if err := t.takeForOlder(l, env); err != nil {
+				return err
+			}
+			return errBase
+		}
+		return err
+	})
+	if errors.Is(err, errBase) {
+		return nil, nil
+	}
+	return meta, err
+}
+
 // maintain makes a request in our own terms; it fails with errBase if the peer
 // does not know them.
 func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Bounds on what is received. A message beyond them is refused whole.
@@ -242,6 +243,16 @@ func placeReply(r *pb.PlaceResp) (protocol.Reply, error) {
 	}
 	reply.Closer, err = members("closer", r.GetCloser(), routing.MaxCloser)
 	return reply, err
+}
+
+// metaOf reads what the application of a member says of it; empty is nil.
+func metaOf(r *pb.MetaResp) ([]byte, error) {
+	if n := len(r.GetMeta()); n > transport.MaxMeta {
+		return nil, fmt.Errorf("meta of %d bytes (at most %d)", n, transport.MaxMeta)
+	} else if n == 0 {
+		return nil, nil
+	}
+	return r.GetMeta(), nil
 }
 
 // routeResp has the verdicts of routing.Verdict under the same numbers.

@@ -145,6 +145,7 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		{"verdict", "verdict 0", routeErr(&pb.RouteResp{})},
 		{"no owner", "owner is missing", routeErr(&pb.RouteResp{Verdict: 1})},
 		{"too many closer", "closer has 4 entries", routeErr(&pb.RouteResp{Verdict: 3, Closer: many(4)})},
+		{"meta too long", "meta of 257 bytes", func() error { _, err := metaOf(&pb.MetaResp{Meta: make([]byte, 257)}); return err }()},
 		{"age", "out of range", routeErr(&pb.RouteResp{Verdict: 2, Owner: ok, AgeNs: 1 << 63})},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {

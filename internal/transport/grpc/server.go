@@ -183,6 +183,18 @@ func (s *service) Leave(ctx context.Context, r *pb.LeaveReq) (*pb.Ring, error) {
 	return refusingRing(reply), nil
 }
 
+func (s *service) Meta(ctx context.Context, r *pb.MetaReq) (*pb.MetaResp, error) {
+	env, err := s.meet(r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	meta, err := s.handler.Meta(ctx, env)
+	if err != nil {
+		return nil, statusOf(ctx, err)
+	}
+	return &pb.MetaResp{Meta: meta, Answer: &pb.Answer{}}, nil
+}
+
 // refusingRing is the answer to Introduce and Leave.
 func refusingRing(r protocol.Reply) *pb.Ring {
 	out := fullRing(r.State)

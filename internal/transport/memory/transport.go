@@ -44,11 +44,12 @@ var _ transport.Transport = (*Transport)(nil)
 type Requests struct {
 	Maintain map[protocol.RequestKind]uint64
 	Route    uint64
+	Meta     uint64
 }
 
 // Total is the number of requests of every kind.
 func (r Requests) Total() uint64 {
-	sum := r.Route
+	sum := r.Route + r.Meta
 	for _, n := range r.Maintain {
 		sum += n
 	}
@@ -74,7 +75,7 @@ func (t *Transport) Serve(h transport.Handler) {
 func (t *Transport) Requests() Requests {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route}
+	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route, Meta: t.sent.Meta}
 }
 
 // Broken implements transport.Transport. A connection counts as having been up
@@ -158,10 +159,27 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	return o.answer, nil
 }
 
+// Meta implements transport.Transport.
+func (t *Transport) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
+	o := t.ask(ctx, env, func() { t.sent.Meta++ },
+		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
+			meta, err := h.Meta(ctx, env)
+			if err != nil {
+				return outcome{failure: failureOf(err)}
+			}
+			return outcome{meta: cloned(meta)}
+		})
+	if o.failure != nil {
+		return nil, o.failure
+	}
+	return o.meta, nil
+}
+
 // outcome is what became of a request: a failure or one of the others.
 type outcome struct {
 	reply   protocol.Reply
 	answer  routing.Answer
+	meta    []byte
 	failure *protocol.Failure
 }
 

@@ -36,6 +36,7 @@ func newWaiting() *waiting {
 	w.OnRoute = func(ctx context.Context, _ transport.Envelope, _ routing.Query) (routing.Answer, error) {
 		return routing.Answer{}, wait(ctx)
 	}
+	w.OnMeta = func(ctx context.Context, _ transport.Envelope) ([]byte, error) { return nil, wait(ctx) }
 	return w
 }
 
@@ -48,6 +49,7 @@ func testFailures(t *testing.T, r *rig) {
 		OnRoute: func(context.Context, transport.Envelope, routing.Query) (routing.Answer, error) {
 			return routing.Answer{}, <-next
 		},
+		OnMeta: func(context.Context, transport.Envelope) ([]byte, error) { return nil, <-next },
 	})
 	a := r.start("a", nil)
 	for _, c := range []struct {
@@ -108,6 +110,10 @@ func testTimedOut(t *testing.T, r *rig) {
 		OnRoute: func(context.Context, transport.Envelope, routing.Query) (routing.Answer, error) {
 			<-release
 			return routing.Answer{}, nil
+		},
+		OnMeta: func(context.Context, transport.Envelope) ([]byte, error) {
+			<-release
+			return nil, nil
 		},
 	})
 	defer close(release)

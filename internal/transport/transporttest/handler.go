@@ -31,6 +31,7 @@ type Handler struct {
 	OnMaintain      func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error)
 	OnRoute         func(context.Context, transport.Envelope, routing.Query) (routing.Answer, error)
 	OnFindSuccessor func(context.Context, transport.Envelope, uint64) (ring.Member, error)
+	OnMeta          func(context.Context, transport.Envelope) ([]byte, error)
 }
 
 var _ transport.Handler = (*Handler)(nil)
@@ -62,4 +63,12 @@ func (h *Handler) FindSuccessor(ctx context.Context, env transport.Envelope, id 
 		return h.OnFindSuccessor(ctx, env, id)
 	}
 	return h.Self, nil
+}
+
+// Meta implements transport.Handler.
+func (h *Handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
+	if h.OnMeta != nil {
+		return h.OnMeta(ctx, env)
+	}
+	return nil, nil
 }

@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"reflect"
@@ -146,6 +147,10 @@ func testEnvelopes(t *testing.T, r *rig) {
 			got <- env
 			return routing.Answer{Verdict: routing.Mine, Owner: anna, HasArc: true}, nil
 		},
+		OnMeta: func(_ context.Context, env transport.Envelope) ([]byte, error) {
+			got <- env
+			return nil, nil
+		},
 	})
 	a := r.start("a", nil)
 
@@ -193,6 +198,10 @@ func testEnvelopes(t *testing.T, r *rig) {
 				t.Fatalf("Route: %v", err)
 			}
 			same(t, await(t, got, "Route arrives"), c.got)
+			if _, err := a.Meta(r.context(), c.sent); err != nil {
+				t.Fatalf("Meta: %v", err)
+			}
+			same(t, await(t, got, "Meta arrives"), c.got)
 		})
 	}
 }
@@ -318,6 +327,32 @@ func testAnswers(t *testing.T, r *rig) {
 			}
 			same(t, got, c.answer)
 		})
+	}
+}
+
+func testMeta(t *testing.T, r *rig) {
+	next := make(chan []byte, 1)
+	b := r.start("b", &Handler{OnMeta: func(context.Context, transport.Envelope) ([]byte, error) { return <-next, nil }})
+	a := r.start("a", nil)
+	for _, want := range [][]byte{nil, {}, {0}, []byte("10.0.0.1:8080"), bytes.Repeat([]byte{0xff}, transport.MaxMeta)} {
+		next <- want
+		got, err := a.Meta(r.context(), a.envelope(b))
+		if err != nil {
+			t.Fatalf("%d bytes: %v", len(want), err)
+		}
+		if !bytes.Equal(got, want) || (got == nil) != (len(want) == 0) {
+			t.Errorf("%q arrives as %q", want, got)
+		}
+	}
+	kept := []byte("kept")
+	next <- kept
+	got, err := a.Meta(r.context(), a.envelope(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(got)
+	if string(kept) != "kept" {
+		t.Errorf("the asker changed the answerer's to %q", kept)
 	}
 }
 

@@ -43,6 +43,7 @@ func Run(t *testing.T, mk Maker) {
 		{"every reply arrives as it was given", testReplies},
 		{"every query arrives as it was sent", testQueries},
 		{"every answer arrives as it was given", testAnswers},
+		{"what an application says arrives as it was given", testMeta},
 		{"the sides share no memory", testNoSharedMemory},
 		{"a transport that does not serve asks", testAskWithoutServing},
 		{"a transport asks itself", testAskItself},
@@ -142,13 +143,20 @@ func (p *peer) route(ctx context.Context, to *peer) error {
 	return err
 }
 
-// calls are the two ways to ask, for what must hold of both.
+// meta has p ask what to's application says of it.
+func (p *peer) meta(ctx context.Context, to *peer) error {
+	_, err := p.Meta(ctx, p.envelope(to))
+	return err
+}
+
+// calls are the ways to ask, for what must hold of all.
 var calls = []struct {
 	name string
 	call func(p *peer, ctx context.Context, to *peer) error
 }{
 	{"Maintain", (*peer).ask},
 	{"Route", (*peer).route},
+	{"Meta", (*peer).meta},
 }
 
 // exchange has p ask to and fails the case if that fails.

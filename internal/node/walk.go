@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Bounds on a walk.
+const (
+	// maxWalked is how many members are asked: lists could name new ones for ever.
+	maxWalked = 1 << 20
+	// maxAhead is how many are asked at once.
+	maxAhead = 16
+	// walkAttempts is how often a member that does not answer in time is asked.
+	walkAttempts = 2
+)
+
+// Met is what a walk has found out about one member.
+type Met struct {
+	Who ring.Member // as it calls itself, or as it was named if it has not answered
+	By  ring.Member // who named it first; zero: the walk began with it
+	// State is what it answered, if Failure is nil or NotJoined.
+	State   protocol.State
+	Failure *protocol.Failure
+}
+
+// Walk yields this member and asks every other that it or they name for its place;
+// see Finder.walk. The last error, which ends it, says why the node is in no ring,
+// or is that of ctx, or ErrClosed.
+func (n *Node) Walk(ctx context.Context) iter.Seq2[Met, error] {
+	return func(yield func(Met, error) bool) {
+		v := n.Snapshot().View
+		if n.ctx.Err() != nil {
+			yield(Met{}, ErrClosed)
+			return
+		}
+		if !v.Phase.InRing() {
+			yield(Met{}, n.outside())
+			return
+		}
+		self := Met{Who: v.Self, State: protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}}
+		n.walk(ctx, v.Self.ID, &self, nil, maxWalked, yield)
+	}
+}
+
+// Meta asks a member what its application says of it. Its incarnation need not be
+// known, nor, with an address alone, who it is. The error is that of ctx, ErrClosed
+// or a *protocol.Failure.
+func (fd *Finder) Meta(ctx context.Context, x ring.Member) ([]byte, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var meta []byte
+	f := fd.again(ctx, x, func(ctx context.Context, env transport.Envelope) (err error) {
+		meta, err = fd.tr.Meta(ctx, env)
+		return err
+	})
+	if err := fd.ending(ctx, f); err != nil {
+		return nil, err
+	}
+	return meta, nil
+}
+
+// ending is the error of an undertaking that failed with f: that of ctx, if that
+// ended it, or ErrClosed, or f.
+func (fd *Finder) ending(ctx context.Context, f *protocol.Failure) error {
+	switch {
+	case f == nil:
+		return nil
+	case fd.ctx.Err() != nil:
+		return ErrClosed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return f
+}
+
+// again asks a member, and once more if it does not answer in time: one time-out
+// says little.
+func (fd *Finder) again(ctx context.Context, x ring.Member, ask func(context.Context, transport.Envelope) error) (f *protocol.Failure) {
+	env := transport.Envelope{From: fd.snap.Load().View.Self, To: x, Settings: fd.settings}
+	for attempt := range walkAttempts {
+		limited, cancel := context.WithTimeout(ctx, fd.peers.timeout(x.Addr, attempt))
+		sent := time.Now()
+		f = fd.checkFailure(ctx, failure(ask(limited, env)))
+		cancel()
+		fd.measure(x.Addr, time.Since(sent), f, false)
+		if f == nil || f.Kind != protocol.TimedOut || ctx.Err() != nil {
+			break
+		}
+	}
+	return f
+}
+
+// walk goes round the circle once, clockwise from the identifier from, and asks
+// everyone who is named by somebody for its place: those in from's list, those in
+// their lists, all predecessors. So it finds whoever a member of the ring knows as
+// a neighbour, in the ring or beside it. It yields them clockwise; one that is
+// named only after its place was passed comes at the end. Each is asked once, up to
+// maxAhead at a time. It begins with what first said, and asks others besides.
+//
+// The error that ends it is that of ctx, ErrClosed, or ErrHopLimit when more than
+// most are named.
+func (fd *Finder) walk(ctx context.Context, from uint64, first *Met, others []ring.Member, most int, yield func(Met, error) bool) {
+	asking, cancel := context.WithCancel(ctx)
+	w := &walk{fd: fd, ctx: asking, at: from, seen: map[place]bool{}, most: most}
+	defer w.asks.Wait()
+	defer cancel()
+	if first != nil {
+		w.seen[placeOf(first.Who)] = true
+		if !yield(*first, nil) {
+			return
+		}
+		w.heed(*first)
+	}
+	for _, x := range others {
+		w.add(x, ring.Member{})
+	}
+	for {
+		m, ok := w.next()
+		switch {
+		case fd.ctx.Err() != nil:
+			yield(Met{}, ErrClosed)
+			return
+		case ctx.Err() != nil:
+			yield(Met{}, ctx.Err())
+			return
+		case !ok && w.full:
+			yield(Met{}, ErrHopLimit)
+			return
+		case !ok || !yield(m, nil):
+			return
+		}
+	}
+}
+
+// place is where a member is asked for: one that has moved is named at two.
+type place struct {
+	id   uint64
+	addr string
+}
+
+func placeOf(x ring.Member) place { return place{x.ID, x.Addr} }
+
+// stop is a member that a walk has yet to yield.
+type stop struct {
+	who      ring.Member // as named
+	met      Met
+	asked    bool
+	answered chan struct{} // closed when met is complete
+	heeded   bool          // whom it named is on the way
+}
+
+type walk struct {
+	fd   *Finder
+	ctx  context.Context
+	asks sync.WaitGroup
+
+	at    uint64  // the last that was yielded
+	ahead []*stop // by their distance from at
+	seen  map[place]bool
+	most  int // of seen
+	full  bool
+}
+
+// add puts a member on the way, unless it has been.
+func (w *walk) add(x, by ring.Member) {
+	if x.IsZero() || w.seen[placeOf(x)] {
+		return
+	}
+	if len(w.seen) >= w.most {
+		w.full = true
+		return
+	}
+	w.seen[placeOf(x)] = true
+	distance := func(s *stop) uint64 { return w.fd.space.Distance(w.at, s.who.ID) }
+	s := &stop{who: x, met: Met{Who: x, By: by}, answered: make(chan struct{})}
+	i := len(w.ahead)
+	for i > 0 && distance(w.ahead[i-1]) > distance(s) {
+		i--
+	}
+	w.ahead = slices.Insert(w.ahead, i, s)
+}
+
+// heed adds whom a member has named.
+func (w *walk) heed(m Met) {
+	if m.Failure != nil {
+		return
+	}
+	w.add(m.State.Pred, m.Who)
+	for _, x := range m.State.Succ {
+		w.add(x, m.Who)
+	}
+}
+
+// next is the next member on the way, when it has answered and named nobody who
+// comes before it. It reports false at the end, and when ctx is over.
+func (w *walk) next() (Met, bool) {
+	for len(w.ahead) > 0 {
+		for _, s := range w.ahead[:min(len(w.ahead), maxAhead)] {
+			if !s.asked {
+				s.asked = true
+				w.asks.Go(func() {
+					defer close(s.answered)
+					w.ask(&s.met)
+				})
+			}
+		}
+		s := w.ahead[0]
+		if s.heeded {
+			w.ahead = w.ahead[1:]
+			w.at = s.who.ID
+			return s.met, true
+		}
+		<-s.answered // which it soon is when ctx is over
+		if w.ctx.Err() != nil {
+			return Met{}, false
+		}
+		s.heeded = true
+		w.heed(s.met)
+	}
+	return Met{}, false
+}
+
+// ask asks a member, in whichever life, for its place.
+func (w *walk) ask(m *Met) {
+	anyLife := m.Who
+	anyLife.Incarnation = 0
+	var reply protocol.Reply
+	f := w.fd.again(w.ctx, anyLife, func(ctx context.Context, env transport.Envelope) (err error) {
+		w.fd.counters.asked[protocol.AskRing].Add(1)
+		reply, err = w.fd.tr.Maintain(ctx, env, protocol.Request{Kind: protocol.AskRing})
+		return err
+	})
+	if f == nil {
+		f = w.fd.checkReply(&reply)
+	}
+	switch st := reply.State; {
+	case w.ctx.Err() != nil:
+	case f != nil:
+		w.fd.heed(m.Who.Life(), f)
+	default:
+		m.State = st
+		if !st.Self.IsZero() {
+			m.Who = st.Self
+		}
+		w.fd.heed(m.Who.Life(), nil)
+		if !st.Phase.InRing() {
+			f = &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
+		}
+	}
+	m.Failure = f
+}

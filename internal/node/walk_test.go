@@ -1,0 +1,31 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+)
+
+// A walk that has met as many as it may says so, having yielded them.
+func TestWalkIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(12)
+		self := g.nodes[0].Snapshot().View
+		first := Met{Who: self.Self}
+		first.State.Pred, first.State.Succ = self.Pred, self.Succ
+		var yielded int
+		var last error
+		g.nodes[0].walk(t.Context(), self.Self.ID, &first, nil, 7, func(m Met, err error) bool {
+			if err == nil {
+				yielded++
+			}
+			last = err
+			return true
+		})
+		if yielded != 7 || !errors.Is(last, ErrHopLimit) {
+			t.Errorf("%d, then %v", yielded, last)
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package interop_test
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"testing"
+
+	"github.com/ollelogdahl/concord"
+)
+
+// Both kinds are met on the way round, and an older member has nothing to say of
+// itself.
+func TestMembersOfAMixedRing(t *testing.T) {
+	seats := newRing(t, "+-+--+")
+	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, seats[1].Address) // an older one
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for what, asked := range map[string]interface {
+		Members(context.Context) iter.Seq2[concord.Member, error]
+		Meta(context.Context, concord.Server) ([]byte, error)
+	}{"a member": seats[0].ours, "a client": client} {
+		var met []concord.Server
+		for m, err := range asked.Members(t.Context()) {
+			if err != nil {
+				t.Fatalf("%s: %v: %v", what, m.Server.Name, err)
+			}
+			met = append(met, m.Server)
+			s := seats[slices.IndexFunc(seats, func(s seat) bool { return s.Server == m.Server })]
+			if older := m.Incarnation == 0; older != (s.older != nil) {
+				t.Errorf("%s: incarnation of %s is %d", what, s.Name, m.Incarnation)
+			}
+			if _, err := asked.Meta(t.Context(), m.Server); err != nil {
+				t.Errorf("%s: meta of %s: %v", what, s.Name, err)
+			}
+		}
+		if len(met) != len(seats) {
+			t.Errorf("%s met %v", what, met)
+		}
+	}
+}
