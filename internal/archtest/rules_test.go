@@ -27,7 +27,7 @@ var library = []string{".", "./internal/..."}
 var testSupport = []string{"./.../*test"}
 
 // aboveFace are the rooms that see of a ring what a user does.
-var aboveFace = []string{"./internal/web", "./internal/child", "./internal/cluster", "./internal/bench"}
+var aboveFace = []string{"./internal/web", "./internal/child", "./internal/cluster", "./internal/bench", "./internal/remote", "./internal/survey"}
 
 var rules = []rule{
 	{
@@ -109,7 +109,7 @@ var rules = []rule{
 	{
 		packages: library,
 		// bench holds lookups against bare gRPC calls.
-		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/health", "./internal/admin"},
+		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/health", "./internal/admin", "./internal/remote/..."},
 		never:  []string{"google.golang.org/..."},
 		reason: "gRPC is one transport's business: another must be able to take its place",
 	},
@@ -167,6 +167,21 @@ var rules = []rule{
 		reason: "what is measured is what a user of the face gets, in a ring whose truth is known, beside gRPC",
 	},
 	{
+		packages: []string{"./internal/remote"},
+		only:     []string{".", "./internal/remote/adminpb", "google.golang.org/grpc/..."},
+		reason:   "who operates a member from another process can do there what the face can, and no more",
+	},
+	{
+		packages: []string{"./internal/remote/adminpb"},
+		only:     []string{"google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+		reason:   "generated from the service, which knows no room of this house",
+	},
+	{
+		packages: []string{"./internal/survey"},
+		only:     []string{".", "./internal/invariant", "./internal/protocol", "./internal/ring"},
+		reason:   "a ring is judged from outside by what its members say through the face, and by the one list of rules",
+	},
+	{
 		packages: []string{"./examples/..."},
 		except:   []string{"./examples/.../internal/..."},
 		never:    []string{"./internal/..."},
@@ -198,7 +213,7 @@ var rules = []rule{
 		packages: []string{"./cmd/..."},
 		only: []string{
 			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
-			"./internal/bench", "github.com/spf13/cobra", "github.com/spf13/pflag",
+			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
 			"is in the go.sum of everyone who uses the library",

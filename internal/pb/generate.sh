@@ -1,5 +1,6 @@
 #!/bin/sh
-# Generates internal/pb from proto/concord.proto. The plugins are those that
+# Generates internal/pb from proto/concord.proto, and internal/remote/adminpb from
+# proto/admin.proto. The plugins are those that
 # tools/go.mod pins, built here and not taken from PATH, so that everyone's
 # output is the same.
 set -eu
@@ -23,11 +24,11 @@ protoc \
 	--plugin="$bin/protoc-gen-go-grpc" \
 	--go_out=. --go_opt=module=github.com/ollelogdahl/concord \
 	--go-grpc_out=. --go-grpc_opt=module=github.com/ollelogdahl/concord \
-	concord.proto
+	concord.proto admin.proto
 
 # The version of protoc is written into the files and says nothing about
 # them: without it, two releases of protoc give the same bytes.
-for file in internal/pb/concord.pb.go internal/pb/concord_grpc.pb.go; do
+for file in internal/pb/*.pb.go internal/remote/adminpb/*.pb.go; do
 	grep -v '^//.*[[:space:]]protoc[[:space:]][[:space:]]*(*v*[0-9(]' "$file" >"$file.tmp"
 	mv "$file.tmp" "$file"
 done

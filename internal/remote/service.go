@@ -1,0 +1,58 @@
+package remote
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/remote/adminpb"
+)
+
+// Register makes s serve the admin service of a member. Who watches it is let go
+// when ctx ends, or the member is stopped. leave is called when the member is to
+// leave: it returns when the member has left, with an error if not all neighbours
+// have acknowledged. It goes on if who asked for it gives up.
+func Register(ctx context.Context, s grpc.ServiceRegistrar, node *concord.Concord, leave func() error) {
+	adminpb.RegisterAdminServer(s, &service{ctx: ctx, node: node, leave: leave})
+}
+
+type service struct {
+	adminpb.UnimplementedAdminServer
+	ctx   context.Context // of the listener
+	node  *concord.Concord
+	leave func() error
+}
+
+func (s *service) Status(context.Context, *adminpb.StatusReq) (*adminpb.StatusResp, error) {
+	out, err := pbStatus(s.node.Status())
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return out, nil
+}
+
+func (s *service) Watch(_ *adminpb.WatchReq, to grpc.ServerStreamingServer[adminpb.Event]) error {
+	ctx, cancel := context.WithCancel(to.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	for e := range s.node.Watch(ctx) {
+		if err := to.Send(pbEvent(e)); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil && s.node.Status().Phase != "stopped" {
+		return status.Error(codes.Unavailable, "the admin listener is closed")
+	}
+	return nil
+}
+
+func (s *service) Leave(context.Context, *adminpb.LeaveReq) (*adminpb.LeaveResp, error) {
+	out := &adminpb.LeaveResp{}
+	if err := s.leave(); err != nil {
+		out.Unacknowledged = err.Error()
+	}
+	return out, nil
+}
