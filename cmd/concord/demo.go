@@ -43,7 +43,7 @@ func newDemo() *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch processes form a ring, lose one to kill -9, and be right again",
+		Short: "Watch processes form a ring, lose one to kill -9, and heal",
 		Long: `Start members as processes of their own on 127.0.0.1 and tell what they do:
 they join, answer lookups, lose a member to kill -9, heal, and let one leave.
 At a terminal the ring then stays for keys to be typed. The exit status is not 0

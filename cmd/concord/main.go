@@ -34,11 +34,20 @@ responsible for a key, while members join, leave and crash.
 
 See it:     concord demo
 Measure it: concord bench
-Run one:    concord run --name node1 --bind :7946 --advertise node1.example.com:7946`,
+Run one:    concord run --name node1 --bind 127.0.0.1:7946
+Ask it:     concord lookup KEY, concord ring
+
+Every flag can also be given by a variable of the environment, CONCORD_ and the
+flag's name: CONCORD_ADDR for --addr, CONCORD_TLS_CERT for --tls-cert. A flag
+comes before its variable, which comes before the default. Several values of a
+flag that may be repeated are separated by commas.`,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return setFromEnvironment(cmd, os.LookupEnv)
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newDemo(), newCheck(), newSim(), newBench())
+	root.AddCommand(newRun(), newDemo(), newLookup(), newTrace(), newRing(), newStatus(), newWatch(), newLeave(), newCerts(),
+		newCheck(), newSim(), newBench(), newReference())
 	return root
 }

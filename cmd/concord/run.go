@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,20 +23,21 @@ import (
 const leaveTimeout = 5 * time.Second
 
 type runFlags struct {
-	name, bind, advertise  string
-	join                   []string
-	found                  bool
-	foundAfter             time.Duration
-	cluster                string
-	successors             uint
-	minMembers             uint
-	interval               time.Duration
-	tlsCert, tlsKey, tlsCA string
-	stateDir               string
-	http, admin            string
-	leaveTimeout           time.Duration
-	logLevel               string
-	control                bool
+	name, bind, advertise string
+	join                  []string
+	found                 bool
+	foundAfter            time.Duration
+	cluster               string
+	successors            uint
+	minMembers            uint
+	interval              time.Duration
+	tls                   tlsFlags
+	meta                  string
+	stateDir              string
+	http, admin           string
+	leaveTimeout          time.Duration
+	logLevel              string
+	control               bool
 }
 
 func newRun() *cobra.Command {
@@ -64,10 +63,11 @@ When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-A value with spaces, quotes or = in it is quoted as a Go string. Changes of
-state are logged to standard error. SIGINT and SIGTERM let it leave politely,
-for at most --leave-timeout; a second one ends it at once. systemd is told when
-it is ready and when it stops (Type=notify), and its watchdog while it lives.`,
+With --admin it ends in admin=host:port. A value with spaces, quotes or = in it
+is quoted as a Go string. Changes of state are logged to standard error. SIGINT
+and SIGTERM let it leave politely, for at most --leave-timeout; a second one ends
+it at once. systemd is told when it is ready and when it stops (Type=notify), and
+its watchdog while it lives.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
       --join node1.example.com:7946
@@ -89,16 +89,14 @@ it is ready and when it stops (Type=notify), and its watchdog while it lives.`,
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
 	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many members are known to live, itself included;\nat most one more than --successors")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds of looking after the neighbours")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the member's certificate, for both directions")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "PEM file with the certificate's key")
-	flags.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the CA that the others' certificates are of")
+	f.tls.register(cmd, "the member's certificate, for both directions")
+	flags.StringVar(&f.meta, "meta", "", "what others are told who ask for it: the application's address, say")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
 	flags.StringVar(&f.http, "http", "", "host:port at which to serve /healthz and /readyz")
-	flags.StringVar(&f.admin, "admin", "", "host:port for operators: gRPC health and reflection,\n/healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
+	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.control, "control", false, "answer commands on standard input, see control.go; its end is a SIGTERM")
-	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
 	_ = flags.MarkHidden("control") // fails only for a flag that does not exist
 	return cmd
 }
@@ -115,7 +113,18 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return advise(err)
 	}
 	defer node.Stop()
-	others, err := f.serve(node, log)
+
+	ctx, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	leave := func() error {
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.leaveTimeout)
+		defer cancel()
+		return node.Leave(leaving)
+	}
+	others, where, err := f.serve(node, log, func() error {
+		defer hangUp() // which lets the process end
+		return leave()
+	})
 	if err != nil {
 		return err
 	}
@@ -138,14 +147,11 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return advise(err)
 	}
 	tell("READY=1", "STATUS=in the ring as "+quoted(node.Name())+" at "+node.Address())
-	fmt.Fprintf(out, "ready name=%s id=%d address=%s\n", quoted(node.Name()), node.Id(), quoted(node.Address()))
+	fmt.Fprintf(out, "ready name=%s id=%d address=%s%s\n", quoted(node.Name()), node.Id(), quoted(node.Address()), where)
 
 	if f.control {
-		var hungUp context.CancelFunc
-		ctx, hungUp = context.WithCancel(ctx)
-		defer hungUp()
 		go func() { // not waited for: nothing ends a read of standard input
-			defer hungUp()
+			defer hangUp()
 			if err := serveControl(node, in, out); err != nil {
 				fmt.Fprintln(logs, "concord: control:", err)
 			}
@@ -154,9 +160,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	<-ctx.Done()
 
 	tell("STOPPING=1", "STATUS=leaving")
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.leaveTimeout)
-	defer cancel()
-	if err := node.Leave(leaving); err != nil && !errors.Is(err, concord.ErrStopped) {
+	if err := leave(); err != nil && !errors.Is(err, concord.ErrStopped) {
 		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
 	}
 	return nil
@@ -224,7 +228,7 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time above 0s, or leave the flag out")
 	}
-	mutual, err := f.tls()
+	mutual, err := f.tls.load()
 	if err != nil {
 		return concord.Config{}, err
 	}
@@ -235,35 +239,12 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 		Cluster:           f.cluster,
 		SuccessorCount:    f.successors,
 		StabilizeInterval: f.interval,
+		Meta:              []byte(f.meta),
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,
 		TLS:               mutual,
 		LogHandler:        slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}),
-	}, nil
-}
-
-// tls makes both halves of mutual TLS of one certificate and one CA.
-func (f *runFlags) tls() (*concord.TLSConfig, error) {
-	if f.tlsCert == "" && f.tlsKey == "" && f.tlsCA == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
-	pem, err := os.ReadFile(f.tlsCA)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-ca: %w", err)
-	}
-	ca := x509.NewCertPool()
-	if !ca.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", f.tlsCA)
-	}
-	certs := []tls.Certificate{cert}
-	return &concord.TLSConfig{
-		Server: &tls.Config{Certificates: certs, ClientCAs: ca, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13},
-		Client: &tls.Config{Certificates: certs, RootCAs: ca, MinVersion: tls.VersionTLS13},
 	}, nil
 }
 
@@ -328,6 +309,8 @@ func flagOf(field string) string {
 		return "--min-members"
 	case "FoundAfter":
 		return "--found-after"
+	case "Meta":
+		return "--meta"
 	case "StateDir":
 		return "--state-dir"
 	}

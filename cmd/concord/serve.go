@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
 	"github.com/ollelogdahl/concord/internal/health"
+	"github.com/ollelogdahl/concord/internal/remote"
 )
 
 // listeners are those of a member besides the members' own, each by what ends it.
@@ -25,27 +26,30 @@ func (l listeners) close() {
 	}
 }
 
-// serve opens the listeners that the flags ask for. They answer from before the
-// member joins until it has left.
-func (f *runFlags) serve(node *concord.Concord, log *slog.Logger) (l listeners, err error) {
+// serve opens the listeners that the flags ask for, and says in where, for the
+// ready line, at which address the admin listener is. They answer from before the
+// member joins until it has left; leave is what whoever operates it may ask for.
+func (f *runFlags) serve(node *concord.Concord, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
 	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
 	if f.http != "" {
 		end, err := serveHTTP(f.http, probes.Handler(), log)
 		if err != nil {
-			return nil, fmt.Errorf("--http: %w", err)
+			return nil, "", fmt.Errorf("--http: %w", err)
 		}
 		l = append(l, end)
 	}
 	if f.admin != "" {
-		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log})
+		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log,
+			Services: remote.Services(node, leave)})
 		if err != nil {
 			l.close()
-			return nil, fmt.Errorf("--admin: %w", err)
+			return nil, "", fmt.Errorf("--admin: %w", err)
 		}
 		log.Info("admin listener", slog.String("address", s.Addr()))
 		l = append(l, s.Close)
+		where = " admin=" + s.Addr()
 	}
-	return l, nil
+	return l, where, nil
 }
 
 // serveHTTP serves h at addr until end is called.

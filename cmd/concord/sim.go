@@ -56,6 +56,7 @@ pareto:10ms-2s, distance:1ms-150ms`)
 	flags.StringVar(&f.svg, "svg", "", "draw a plot to this file")
 	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is")
 	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "seeds at once")
+	flags.Lookup("parallel").DefValue = "one a processor"
 }
 
 // config is what the flags say. Whether one seed is wanted depends on which

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,6 +109,8 @@ func Launch(o Options) (*Child, error) {
 		open:  map[uint64]chan Answer{},
 	}
 	c.cmd.SysProcAttr = attr()
+	// What is set there for this process is not meant for its members.
+	c.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONCORD_") })
 	c.cmd.Stderr = c.logs
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
@@ -11,9 +12,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/admin"
+	"github.com/ollelogdahl/concord/internal/health"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +76,7 @@ func TestNothingIsLostOnTheWay(t *testing.T) {
 }
 
 // member is a ring of one, served.
-func member(t *testing.T, name string, leave func(*concord.Concord) error) (node *concord.Concord, closed context.CancelFunc, c *Client) {
+func member(t *testing.T, name string, leave func(*concord.Concord) error) (node *concord.Concord, s *admin.Server, c *Client) {
 	t.Helper()
 	node = concord.New(concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: 50 * time.Millisecond})
 	if err := node.Start(); err != nil {
@@ -83,26 +85,22 @@ func member(t *testing.T, name string, leave func(*concord.Concord) error) (node
 	if err := node.Create(); err != nil {
 		t.Fatal(err)
 	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	s, err := admin.Listen(admin.Config{
+		Addr: ":0", Probes: health.Probes{Alive: node.Alive, Ready: node.Ready}, Log: slog.New(slog.DiscardHandler),
+		Services: Services(node, func() error { return leave(node) }),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, closed := context.WithCancel(t.Context())
-	s := grpc.NewServer(grpc.WaitForHandlers(true))
-	Register(ctx, s, node, func() error { return leave(node) })
-	done := make(chan error)
-	go func() { done <- s.Serve(lis) }()
-	if c, err = Dial(lis.Addr().String()); err != nil {
+	if c, err = Dial(s.Addr()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		c.Close()
+		s.Close()
 		node.Stop()
-		closed()
-		s.Stop()
-		<-done
 	})
-	return node, closed, c
+	return node, s, c
 }
 
 func TestStatusWatchAndLeave(t *testing.T) {
@@ -159,7 +157,7 @@ func TestLeaveThatNobodyAcknowledges(t *testing.T) {
 }
 
 func TestBreakingOffAWatch(t *testing.T) {
-	_, closed, c := member(t, "a", nil)
+	_, s, c := member(t, "a", nil)
 	count := 0
 	for range c.Watch(t.Context()) {
 		count++
@@ -176,10 +174,16 @@ func TestBreakingOffAWatch(t *testing.T) {
 		t.Errorf("%d, %v", count, last)
 	}
 	last = nil
+	closed := make(chan struct{})
 	for _, err := range c.Watch(t.Context()) {
-		closed()
-		last = err
+		if last = err; err == nil {
+			go func() { // Close waits for the watch, and so for this loop
+				defer close(closed)
+				s.Close()
+			}()
+		}
 	}
+	<-closed
 	if !errors.Is(last, ErrUnavailable) {
 		t.Errorf("the listener is closed: %v", last)
 	}

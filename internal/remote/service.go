@@ -11,12 +11,14 @@ import (
 	"github.com/ollelogdahl/concord/internal/remote/adminpb"
 )
 
-// Register makes s serve the admin service of a member. Who watches it is let go
-// when ctx ends, or the member is stopped. leave is called when the member is to
-// leave: it returns when the member has left, with an error if not all neighbours
-// have acknowledged. It goes on if who asked for it gives up.
-func Register(ctx context.Context, s grpc.ServiceRegistrar, node *concord.Concord, leave func() error) {
-	adminpb.RegisterAdminServer(s, &service{ctx: ctx, node: node, leave: leave})
+// Services makes a gRPC server serve the admin service of a member. Who watches the
+// member is let go when the context ends, or the member is stopped. leave is called
+// when the member is to leave: it returns when the member has left, with an error if
+// not all neighbours have acknowledged. It goes on if who asked for it gives up.
+func Services(node *concord.Concord, leave func() error) func(context.Context, grpc.ServiceRegistrar) {
+	return func(ctx context.Context, s grpc.ServiceRegistrar) {
+		adminpb.RegisterAdminServer(s, &service{ctx: ctx, node: node, leave: leave})
+	}
 }
 
 type service struct {

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// The files of the test CA.
+const (
+	caFile    = "ca.pem"
+	caKeyFile = "ca-key.pem"
+	caYears   = 10
+)
+
+type certsFlags struct {
+	dir  string
+	host []string
+	days int
+	json bool
+}
+
+func newCerts() *cobra.Command {
+	var f certsFlags
+	cmd := &cobra.Command{
+		Use:   "certs NAME...",
+		Short: "Make certificates of a test CA, for TLS between members",
+		Long: `Make for each name NAME.pem and NAME-key.pem, good as server and as client, signed
+by the CA in ca.pem and ca-key.pem, which is made first if it is not there. A
+certificate is good for the hosts of --host, which must have the host of the
+member's --advertise; and for localhost. No file is overwritten.
+
+It is for tests: the CA's key lies unencrypted beside the certificates, and
+whoever has it can make more. Any certificate of the CA may claim any member name.`,
+		Example: `  concord certs node1 --dir certs --host node1.example.com
+  concord certs node1 node2 node3 --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3
+  concord run --name node1 --bind 127.0.0.1:7946 --tls-cert certs/node1.pem \
+      --tls-key certs/node1-key.pem --tls-ca certs/ca.pem`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("for whom? concord certs node1 node2")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(args, cmd.OutOrStdout(), time.Now())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.dir, "dir", "certs", "where the files are, and are made")
+	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are good for;\nmay be repeated")
+	flags.IntVar(&f.days, "days", 365, "how long the certificates are good for")
+	flags.BoolVar(&f.json, "json", false, "print a line of JSON for each certificate")
+	return cmd
+}
+
+// issued is one certificate that was made.
+type issued struct {
+	Name  string    `json:"name"`
+	Cert  string    `json:"cert"`
+	Key   string    `json:"key"`
+	CA    string    `json:"ca"`
+	Until time.Time `json:"until"`
+}
+
+// fileName is a name that is that of a file.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
+	if f.days < 1 || f.days > 365*caYears {
+		return fmt.Errorf("--days %d: use 1 to %d", f.days, 365*caYears)
+	}
+	for _, name := range names {
+		if !fileName.MatchString(name) || name == "ca" {
+			return fmt.Errorf("%q is no name for a certificate: use letters, digits, and . _ - within", name)
+		}
+		for _, file := range []string{f.path(name + ".pem"), f.path(name + "-key.pem")} {
+			if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s is there already: remove it first, or choose another --dir", file)
+			}
+		}
+	}
+	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+		return fmt.Errorf("--dir: %w", err)
+	}
+	ca, caKey, err := f.authority(now)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		until := now.AddDate(0, 0, f.days)
+		template := &x509.Certificate{
+			Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
+			DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+			KeyUsage:    x509.KeyUsageDigitalSignature,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		}
+		for _, h := range f.host {
+			if ip := net.ParseIP(h); ip != nil {
+				template.IPAddresses = append(template.IPAddresses, ip)
+			} else {
+				template.DNSNames = append(template.DNSNames, h)
+			}
+		}
+		made := issued{Name: name, Cert: f.path(name + ".pem"), Key: f.path(name + "-key.pem"), CA: f.path(caFile), Until: until}
+		if _, _, err := issue(template, ca, caKey, made.Cert, made.Key); err != nil {
+			return err
+		}
+		if f.json {
+			err = printLine(out, made)
+		} else {
+			_, err = fmt.Fprintf(out, "%s, %s: good until %s\n", made.Cert, made.Key, until.Format(time.DateOnly))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *certsFlags) path(name string) string { return filepath.Join(f.dir, name) }
+
+// authority reads the CA, or makes one.
+func (f *certsFlags) authority(now time.Time) (*x509.Certificate, crypto.Signer, error) {
+	certFile, keyFile := f.path(caFile), f.path(caKeyFile)
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err == nil {
+		signer, ok := pair.PrivateKey.(crypto.Signer)
+		if !pair.Leaf.IsCA || !ok {
+			return nil, nil, fmt.Errorf("%s is not the certificate of a CA", certFile)
+		}
+		return pair.Leaf, signer, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("the CA in %s: %w", f.dir, err)
+	}
+	return issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "Concord test CA"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(caYears, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil, nil, certFile, keyFile)
+}
+
+// issue makes a key and a certificate signed by parent, or by itself if that is
+// nil, and writes them to files that must not be there.
+func issue(template, parent *x509.Certificate, signer crypto.Signer, certFile, keyFile string) (*x509.Certificate, crypto.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
+		return nil, nil, err
+	}
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := writeNew(keyFile, 0o600, "PRIVATE KEY", keyDER); err != nil {
+		return nil, nil, err
+	}
+	return cert, key, writeNew(certFile, 0o644, "CERTIFICATE", der)
+}
+
+// writeNew writes a PEM file that must not be there yet.
+func writeNew(name string, mode fs.FileMode, kind string, der []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pem.Encode(file, &pem.Block{Type: kind, Bytes: der}), file.Close())
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+)
+
+type lookupFlags struct {
+	dialFlags
+	n     int
+	fresh bool
+	json  bool
+}
+
+func newLookup() *cobra.Command {
+	var f lookupFlags
+	cmd := &cobra.Command{
+		Use:   "lookup KEY...",
+		Short: "Tell which member is responsible for a key",
+		Long: `Ask the ring which member is responsible for each of the keys, without joining.
+With --n also tell the members after it, where copies are kept. The keys are
+hashed by the default function; a ring with another one refuses.
+
+With --json each key gives one line: key, id, servers, or error. The exit status
+is not 0 if a lookup failed.`,
+		Example: `  concord lookup apple pear --addr node1.example.com:7946
+  concord lookup apple --n 3 --json`,
+		Args: keys(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.n < 1 || f.n > concord.MaxLookupN {
+				return fmt.Errorf("--n %d: use 1 to %d", f.n, concord.MaxLookupN)
+			}
+			return f.with(cmd.Context(), func(ctx context.Context, c *concord.Client) error {
+				return f.run(ctx, c, args, cmd.OutOrStdout())
+			})
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().IntVar(&f.n, "n", 1, "how many members: the owner and those after it")
+	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "count only the owner's own word")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print a line of JSON for each key")
+	return cmd
+}
+
+// keys checks that there are so many keys; most < 0: any number.
+func keys(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch n := len(args); {
+		case n < least:
+			return fmt.Errorf("which key? concord %s KEY", cmd.Name())
+		case most >= 0 && n > most:
+			return fmt.Errorf("%d keys: concord %s takes one (quote a key with spaces)", n, cmd.Name())
+		}
+		return nil
+	}
+}
+
+// found is what a lookup of one key gives.
+type found struct {
+	Key     string           `json:"key"`
+	Id      uint64           `json:"id"`
+	Servers []concord.Server `json:"servers,omitempty"`
+	Error   string           `json:"error,omitempty"`
+}
+
+func (f *lookupFlags) run(ctx context.Context, c *concord.Client, keys []string, out io.Writer) error {
+	var opts []concord.LookupOption
+	if f.fresh {
+		opts = append(opts, concord.Fresh())
+	}
+	failed := 0
+	var last error
+	for _, key := range keys {
+		servers, err := c.LookupN(ctx, []byte(key), f.n, opts...)
+		r := found{Key: key, Id: concord.New(concord.Config{Name: key, HashBits: f.hashBits}).Id(), Servers: servers}
+		if err != nil {
+			r.Error = err.Error()
+			last = err
+			failed++
+		}
+		if f.json {
+			if err := printLine(out, r); err != nil {
+				return err
+			}
+			continue
+		}
+		for i, s := range servers {
+			if i == 0 {
+				fmt.Fprintf(out, "%s -> %s\n", cell(key, 255), person(s))
+			} else {
+				fmt.Fprintf(out, "%*s    %s\n", len([]rune(cell(key, 255))), "", person(s))
+			}
+		}
+		if err != nil {
+			fmt.Fprintf(out, "%s: %v\n", cell(key, 255), err)
+		}
+	}
+	switch {
+	case failed == 1 && len(keys) == 1:
+		return f.advise(last)
+	case failed > 0:
+		return errors.New(plural(failed, "lookup") + " failed")
+	}
+	return nil
+}
+
+// plural is n things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%s %ss", grouped(n), thing)
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/survey"
+)
+
+// ringAgain is the time between two walks while waiting for an ideal ring.
+const ringAgain = 100 * time.Millisecond
+
+// errNotIdeal ends the command after the findings have been told.
+var errNotIdeal = errors.New("the ring is not ideal")
+
+type ringFlags struct {
+	dialFlags
+	successors int
+	wait       time.Duration
+	json       bool
+}
+
+func newRing() *cobra.Command {
+	var f ringFlags
+	cmd := &cobra.Command{
+		Use:   "ring",
+		Short: "Walk the ring and tell what is wrong with it",
+		Long: `Ask every member for its neighbours, beginning at --addr, and judge what they
+say. With several --addr that lead to different rings, all are walked: two rings
+that know nothing of each other are found only so.
+
+Members are shown with their share of the circle; ! marks those with a finding.
+Findings:
+
+  unreachable         a member is named, and does not answer
+  not-joined          a member is named, and is in no ring
+  wrong-predecessor   is not the member before, of those that answered
+  wrong-successor     an entry of the list is not the member it should be
+  short-list          the list is shorter than --successors says
+  at-most-one-ring    there are two rings or more
+  ordered-ring        the ring winds round the circle more than once
+
+and the other rules of a ring by their names (docs/VERIFICATION.md). While
+members join or leave, findings that are gone a moment later are no fault: --wait
+walks again until there are none.
+
+The exit status is not 0 if there is a finding, or nobody answers.`,
+		Example: `  concord ring --addr node1.example.com:7946
+  concord ring --wait 30s --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().Lookup("timeout").Usage = "time for one walk"
+	cmd.Flags().IntVar(&f.successors, "successors", 0, "length of a full successor list; 0: of the longest")
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "walk again until nothing is wrong, for so long")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the members and findings as JSON")
+	return cmd
+}
+
+func (f *ringFlags) run(ctx context.Context, out, logs io.Writer) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.successors < 0 || f.successors > concord.MaxSuccessorCount {
+		return fmt.Errorf("--successors %d: use 1 to %d, or 0", f.successors, concord.MaxSuccessorCount)
+	}
+	if f.wait < 0 {
+		return fmt.Errorf("--wait %v: use a time above zero", f.wait)
+	}
+	p := newProgress(logs)
+	end := time.Now().Add(f.wait)
+	var r survey.Report
+	var took time.Duration
+	for {
+		began := time.Now()
+		var err error
+		r, err = f.walk(ctx, p)
+		took = time.Since(began)
+		left := time.Until(end)
+		if left <= 0 || err == nil && r.Ideal || err != nil && !errors.Is(err, concord.ErrUnavailable) && !errors.Is(err, concord.ErrNotJoined) {
+			p.done()
+			if err != nil {
+				return err
+			}
+			break
+		}
+		p.tell("waiting for an ideal ring, for %s more", short(left))
+		again := time.NewTimer(min(ringAgain, left))
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return ctx.Err()
+		}
+	}
+	if f.json {
+		if err := printJSON(out, r); err != nil {
+			return err
+		}
+	} else {
+		printRing(out, r, took)
+	}
+	if !r.Ideal {
+		return fmt.Errorf("%w: %s", errNotIdeal, plural(len(r.Findings), "finding"))
+	}
+	return nil
+}
+
+// walk walks the rings that the addresses lead to, and judges them as one.
+func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	var members []concord.Member
+	var absent []survey.Absent
+	for _, addr := range f.addr {
+		if slices.ContainsFunc(members, func(m concord.Member) bool { return m.Server.Address == addr }) {
+			continue
+		}
+		client, err := f.dial(ctx, addr)
+		if err != nil {
+			return survey.Report{}, err
+		}
+		for m, err := range client.Members(ctx) {
+			known := func(o concord.Member) bool { return o.Server == m.Server }
+			switch {
+			case err != nil && m.Server == (concord.Server{}):
+				client.Close()
+				if errors.Is(err, context.DeadlineExceeded) {
+					return survey.Report{}, fmt.Errorf("after %s: the walk is not at its end within %v; give it a longer --timeout", plural(len(members), "member"), f.timeout)
+				}
+				return survey.Report{}, err
+			case err == nil && !slices.ContainsFunc(members, known):
+				members = append(members, m)
+			case err != nil && !slices.ContainsFunc(absent, func(a survey.Absent) bool { return a.Server == m.Server }):
+				a := survey.Absent{Server: m.Server, Error: strings.TrimPrefix(err.Error(), "concord: "), Name: survey.Unreachable}
+				if m.NamedBy != nil {
+					a.NamedBy = m.NamedBy.Name
+				}
+				if errors.Is(err, concord.ErrNotJoined) {
+					a.Name = survey.NotJoined
+				}
+				absent = append(absent, a)
+			}
+			p.tell("%s met", plural(len(members), "member"))
+		}
+		client.Close()
+	}
+	return survey.Of(members, absent, f.successors, f.hashBits), nil
+}
+
+func printRing(out io.Writer, r survey.Report, took time.Duration) {
+	for _, m := range r.Members {
+		mark := " "
+		if m.Wrong {
+			mark = "!"
+		}
+		fmt.Fprintf(out, "%s %20d %-18s %-26s %6.2f %%\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share)
+	}
+	for _, find := range r.Findings {
+		says := find.Says
+		if find.Member != "" {
+			says = cell(find.Member, 40) + " " + says
+		}
+		fmt.Fprintf(out, "%s: %s\n", find.Name, cell(says, 1<<12))
+	}
+	verdict := "the ring is ideal"
+	if !r.Ideal {
+		verdict = plural(len(r.Findings), "finding")
+	}
+	fmt.Fprintf(out, "%s in %s: %s\n", plural(len(r.Members), "member"), short(took), verdict)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/remote"
+)
+
+func newStatus() *cobra.Command {
+	var f adminFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the state of one member",
+		Long: `Ask a member at its admin listener for its state: its range, its neighbours, the
+members it keeps as routes and acquaintances, and its counters since it started.
+What can be seen of it over the members' port, "concord ring" shows.`,
+		Example: `  concord status --admin 127.0.0.1:7947
+  concord status --admin 127.0.0.1:7947 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.with(func(c *remote.Client) error {
+				ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+				defer cancel()
+				s, err := c.Status(ctx)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), s)
+				}
+				printStatus(cmd.OutOrStdout(), s)
+				return nil
+			})
+		},
+	}
+	f.register(cmd, askTimeout)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the state as JSON")
+	return cmd
+}
+
+func printStatus(out io.Writer, s concord.Status) {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(out, "%-14s "+format+"\n", append([]any{name}, args...)...)
+	}
+	people := func(name string, list []concord.Server) {
+		if len(list) == 0 {
+			row(name, "none")
+		}
+		for _, s := range list {
+			row(name, "%s", person(s))
+			name = ""
+		}
+	}
+	row("member", "%s", person(s.Self))
+	row("incarnation", "%d", s.Incarnation)
+	phase := s.Phase
+	if s.Isolated {
+		phase += ", isolated: serves no key"
+	}
+	row("phase", "%s", phase)
+	if s.Range != nil {
+		row("range", "(%d, %d]", s.Range.Start, s.Range.End)
+	} else {
+		row("range", "none")
+	}
+	var pred []concord.Server
+	if s.Predecessor != nil {
+		pred = append(pred, *s.Predecessor)
+	}
+	people("predecessor", pred)
+	people("successors", s.Successors)
+	fingers := make([]concord.Server, len(s.Fingers))
+	for i, f := range s.Fingers {
+		fingers[i] = f.Server
+	}
+	people("fingers", fingers)
+	people("acquaintances", s.Acquaintances)
+	row("", "%d silent, %d pending", s.Silent, s.Pending)
+	row("members", "%d, as estimated", s.Size)
+	row("connections", "%d", s.Connections)
+	fmt.Fprintln(out, "counters")
+	counters := reflect.ValueOf(s.Counters)
+	for i := range counters.NumField() {
+		fmt.Fprintf(out, "  %-28s %12d\n", counters.Type().Field(i).Tag.Get("json"), counters.Field(i).Uint())
+	}
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/remote"
+)
+
+func newWatch() *cobra.Command {
+	var f adminFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Show the changes of a member's range as they come",
+		Long: `Show the range that a member is responsible for, and every change of it: what it
+was and is, what was gained and lost, from and to whom, and why. It ends when the
+member is stopped, or at Ctrl-C.`,
+		Example: `  concord watch --admin 127.0.0.1:7947
+  concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.with(func(c *remote.Client) error {
+				for e, err := range c.Watch(cmd.Context()) {
+					switch {
+					case err != nil && cmd.Context().Err() != nil:
+						return nil // Ctrl-C is how one ends it
+					case err != nil:
+						return err
+					case asJSON:
+						err = printLine(cmd.OutOrStdout(), e)
+					default:
+						err = printEvent(cmd.OutOrStdout(), time.Now(), e)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				fmt.Fprintln(cmd.ErrOrStderr(), "the member has stopped")
+				return nil
+			})
+		},
+	}
+	f.register(cmd, 0)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each change")
+	return cmd
+}
+
+func printEvent(out io.Writer, at time.Time, e concord.Event) error {
+	now := "none"
+	if e.Has {
+		now = fmt.Sprintf("(%d, %d]", e.New.Start, e.New.End)
+	}
+	_, err := fmt.Fprintf(out, "%s %s %s\n", at.Format("15:04:05.000"), e.Cause, now)
+	tell := func(what string, ranges []concord.Range, whom string, s concord.Server) {
+		for _, r := range ranges {
+			fmt.Fprintf(out, "%12s %s (%d, %d]\n", "", what, r.Start, r.End)
+		}
+		if len(ranges) > 0 && s != (concord.Server{}) {
+			fmt.Fprintf(out, "%12s %s %s at %s\n", "", whom, cell(s.Name, 30), s.Address)
+		}
+	}
+	tell("gained", e.Gained, "from", e.From)
+	tell("lost", e.Lost, "to", e.To)
+	return err
+}
