@@ -1,0 +1,50 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/cluster"
+	"github.com/ollelogdahl/concord/internal/survey"
+)
+
+// How long the process takes is logged: what that says depends on what else the
+// machine does.
+func TestRingOfSixtyFour(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := cluster.New(func(i int) concord.Config {
+		return concord.Config{Name: fmt.Sprint("node", i), BindAddr: "127.0.0.1:0"}
+	})
+	defer c.Close()
+	first, err := c.AddMany(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AddMany(ctx, 63, first...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WaitIdeal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	cmd := command(t, "ring", "--addr", c.Members()[40].Address(), "--successors", "3", "--json")
+	out, err := cmd.Output()
+	t.Logf("the process took %v, %v of a processor", time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var r survey.Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Ideal || len(r.Members) != 64 || len(r.Rings) != 1 || len(r.Rings[0]) != 64 {
+		t.Errorf("ideal %t, %d members, rings %v", r.Ideal, len(r.Members), r.Rings)
+	}
+}
