@@ -54,10 +54,10 @@ fmt: ## fail if a file is not formatted
 tidy: ## fail if go.mod or go.sum say more or less than is used
 	$(GO) mod tidy -diff
 
-generate: ## generate internal/pb from proto/
+generate: ## generate code from proto/, and docs/CLI.md
 	$(GO) generate ./...
 
-check-generated: ## fail if internal/pb is not what proto/ gives
+check-generated: ## fail if generated code is not what proto/ gives
 	@tools/check-generated.sh
 
 lint: $(STATICCHECK) ## staticcheck

@@ -48,9 +48,10 @@ Findings:
   at-most-one-ring    there are two rings or more
   ordered-ring        the ring winds round the circle more than once
 
-and the other rules of a ring by their names (docs/VERIFICATION.md). While
-members join or leave, findings that are gone a moment later are no fault: --wait
-walks again until there are none.
+and no-self, no-duplicates, ordered-lists, bounded-lists, one-live-successor,
+sufficient-principals, at-least-one-ring and connected-appendages, which are rules
+of Zave's proof. While members join or leave, findings that are gone a moment
+later are no fault: --wait walks again until there are none.
 
 The exit status is not 0 if there is a finding, or nobody answers.`,
 		Example: `  concord ring --addr node1.example.com:7946

@@ -17,7 +17,7 @@ import (
 // How long the process takes is logged: what that says depends on what else the
 // machine does.
 func TestRingOfSixtyFour(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	c := cluster.New(func(i int) concord.Config {
 		return concord.Config{Name: fmt.Sprint("node", i), BindAddr: "127.0.0.1:0"}
