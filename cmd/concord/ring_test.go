@@ -34,7 +34,8 @@ func TestRingOfSixtyFour(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	cmd := command(t, "ring", "--addr", c.Members()[40].Address(), "--successors", "3", "--json")
+	cmd := command(t, "ring", "--addr", c.Members()[40].Address(), "--successors", "3", "--json",
+		"--timeout", "25s", "--wait", "25s") // of which a busy machine may need some
 	out, err := cmd.Output()
 	t.Logf("the process took %v, %v of a processor", time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	if err != nil {
