@@ -14,27 +14,28 @@ import (
 	"github.com/ollelogdahl/concord/internal/survey"
 )
 
-// How long the process takes is logged: what that says depends on what else the
-// machine does.
-func TestRingOfSixtyFour(t *testing.T) {
+// Every member of a ring is met, whoever is asked first. How long that takes is
+// logged: what it says depends on what else the machine does.
+func TestRingOfMany(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	c := cluster.New(func(i int) concord.Config {
 		return concord.Config{Name: fmt.Sprint("node", i), BindAddr: "127.0.0.1:0"}
 	})
 	defer c.Close()
+	const size = 16
 	first, err := c.AddMany(ctx, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.AddMany(ctx, 63, first...); err != nil {
+	if _, err := c.AddMany(ctx, size-1, first...); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.WaitIdeal(ctx); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	cmd := command(t, "ring", "--addr", c.Members()[40].Address(), "--successors", "3", "--json",
+	cmd := command(t, "ring", "--addr", c.Members()[size/2].Address(), "--successors", "3", "--json",
 		"--timeout", "25s", "--wait", "25s") // of which a busy machine may need some
 	out, err := cmd.Output()
 	t.Logf("the process took %v, %v of a processor", time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
@@ -45,7 +46,7 @@ func TestRingOfSixtyFour(t *testing.T) {
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.Ideal || len(r.Members) != 64 || len(r.Rings) != 1 || len(r.Rings[0]) != 64 {
+	if !r.Ideal || len(r.Members) != size || len(r.Rings) != 1 || len(r.Rings[0]) != size {
 		t.Errorf("ideal %t, %d members, rings %v", r.Ideal, len(r.Members), r.Rings)
 	}
 }
