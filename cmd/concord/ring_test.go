@@ -34,9 +34,9 @@ func TestRingOfMany(t *testing.T) {
 	if _, err := c.WaitIdeal(ctx); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	cmd := command(t, "ring", "--addr", c.Members()[size/2].Address(), "--successors", "3", "--json",
 		"--timeout", "25s", "--wait", "25s") // of which a busy machine may need some
+	began := time.Now()
 	out, err := cmd.Output()
 	t.Logf("the process took %v, %v of a processor", time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	if err != nil {
