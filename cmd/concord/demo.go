@@ -37,6 +37,7 @@ type demoFlags struct {
 	members  int
 	interval time.Duration
 	json     bool
+	stay     bool
 }
 
 func newDemo() *cobra.Command {
@@ -46,8 +47,9 @@ func newDemo() *cobra.Command {
 		Short: "Watch processes form a ring, lose one to kill -9, and heal",
 		Long: `Start members as processes of their own on 127.0.0.1 and tell what they do:
 they join, answer lookups, lose a member to kill -9, heal, and let one leave.
-At a terminal the ring then stays for keys to be typed. The exit status is not 0
-if anything was wrong: a lookup that failed, or was not right in time.`,
+The first one's page, whose address is printed, shows it live. At a terminal the
+ring then stays for keys to be typed, and with --stay in any case until SIGINT. The
+exit status is not 0 if anything was wrong: a lookup that failed, or was not right in time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.members < 3 || f.members > maxMembers {
@@ -62,6 +64,7 @@ if anything was wrong: a lookup that failed, or was not right in time.`,
 	cmd.Flags().IntVar(&f.members, "members", 5, "number of processes")
 	cmd.Flags().DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "the members' --interval")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a summary as JSON; the story goes to standard error")
+	cmd.Flags().BoolVar(&f.stay, "stay", false, "let the ring stay until SIGINT or SIGTERM, also without a terminal")
 	return cmd
 }
 
@@ -77,8 +80,12 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	began := time.Now()
 	err = d.tell(cmd.Context())
 	d.sum.Took = time.Since(began)
-	if in, ok := cmd.InOrStdin().(*os.File); ok && err == nil && len(d.sum.Wrong) == 0 && !f.json && terminal(in) {
+	if in, ok := cmd.InOrStdin().(*os.File); ok && err == nil && len(d.sum.Wrong) == 0 && !f.json && terminal(in) && !f.stay {
 		d.stay(cmd.Context(), in)
+	}
+	if err == nil && f.stay {
+		d.say("\nThe ring stays, and its page at %s, until SIGINT or SIGTERM.", d.page)
+		<-cmd.Context().Done()
 	}
 	d.end()
 	if err != nil {
@@ -122,6 +129,7 @@ type demo struct {
 	out     io.Writer
 	members []*child.Child // alive, clockwise
 	gone    []*child.Child
+	page    string // of the first
 	sum     summary
 }
 
@@ -166,7 +174,7 @@ func (d *demo) form(ctx context.Context) error {
 		name := fmt.Sprintf("node%d", i+1)
 		began := time.Now()
 		starting, cancel := context.WithTimeout(ctx, demoJoin)
-		c, err := child.Start(starting, child.Options{Binary: d.exe, Name: name, Join: join, Interval: d.flags.interval})
+		c, err := child.Start(starting, child.Options{Binary: d.exe, Name: name, Join: join, Interval: d.flags.interval, Args: []string{"--http", "127.0.0.1:0"}})
 		cancel()
 		if err != nil {
 			return err
@@ -178,6 +186,10 @@ func (d *demo) form(ctx context.Context) error {
 			how = "joins through " + d.members[0].Name
 		}
 		d.say("   %-7s %-21s process %-7d at %-15s %6s", name, how, c.Pid(), c.Self.Address, ms(took))
+		if i == 0 {
+			d.page = c.Page
+			d.say("           A browser on this machine sees the ring live at %s", d.page)
+		}
 		join = []string{c.Self.Address}
 		d.members = append([]*child.Child{c}, d.members...) // the newest first, to be joined through
 	}
@@ -262,9 +274,13 @@ func (d *demo) lose(ctx context.Context) error {
 
 // part lets a member leave politely.
 func (d *demo) part(ctx context.Context) error {
-	leaver := d.members[len(d.members)-1]
+	last := len(d.members) - 1
+	if d.members[last].Page == d.page {
+		last-- // somebody may be looking
+	}
+	leaver := d.members[last]
 	d.say("\n4. %s leaves politely", leaver.Name)
-	d.members = slices.Clone(d.members[:len(d.members)-1])
+	d.members = slices.Delete(slices.Clone(d.members), last, last+1)
 	d.gone = append(d.gone, leaver)
 	d.sum.Left = leaver.Name
 	began := time.Now()
@@ -295,7 +311,8 @@ func (d *demo) part(ctx context.Context) error {
 
 // stay answers keys typed at the terminal.
 func (d *demo) stay(ctx context.Context, in io.Reader) {
-	d.say("\nType keys, one a line; Ctrl-D or Ctrl-C ends the demo.")
+	d.say("\nThe ring is to be seen at %s", d.page)
+	d.say("Type keys, one a line; Ctrl-D or Ctrl-C ends the demo.")
 	keys := make(chan string)
 	go func() { // not waited for: nothing ends a read from a terminal
 		defer close(keys)

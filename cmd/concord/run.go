@@ -34,7 +34,9 @@ type runFlags struct {
 	tls                   tlsFlags
 	meta                  string
 	stateDir              string
-	http, admin           string
+	http                  string
+	httpHosts             []string
+	admin                 string
 	leaveTimeout          time.Duration
 	logLevel              string
 	control               bool
@@ -63,7 +65,7 @@ When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-With --admin it ends in admin=host:port. A value with spaces, quotes or = in it
+With --http it ends in page=URL, with --admin in admin=host:port. A value with spaces, quotes or = in it
 is quoted as a Go string. Changes of state are logged to standard error. SIGINT
 and SIGTERM let it leave politely, for at most --leave-timeout; a second one ends
 it at once. systemd is told when it is ready and when it stops (Type=notify), and
@@ -92,7 +94,8 @@ its watchdog while it lives.`,
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringVar(&f.meta, "meta", "", "what others are told who ask for it: the application's address, say")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
-	flags.StringVar(&f.http, "http", "", "host:port at which to serve /healthz and /readyz")
+	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz;\nwithout a host: loopback; it authenticates nobody")
+	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost and\naddresses; may be repeated")
 	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -108,6 +111,16 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return err
 	}
 	log := slog.New(cfg.LogHandler)
+	var page net.Listener
+	if f.http != "" {
+		if page, err = listenPage(f.http); err != nil {
+			return err
+		}
+		defer page.Close()
+		if f.meta == "" {
+			cfg.Meta = []byte(pageURL(page)) // so that the others' pages lead to it
+		}
+	}
 	node := concord.New(cfg)
 	if err := node.Start(); err != nil {
 		return advise(err)
@@ -121,7 +134,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		defer cancel()
 		return node.Leave(leaving)
 	}
-	others, where, err := f.serve(node, log, func() error {
+	others, where, err := f.serve(node, page, log, func() error {
 		defer hangUp() // which lets the process end
 		return leave()
 	})

@@ -26,17 +26,15 @@ func (l listeners) close() {
 	}
 }
 
-// serve opens the listeners that the flags ask for, and says in where, for the
-// ready line, at which address the admin listener is. They answer from before the
-// member joins until it has left; leave is what whoever operates it may ask for.
-func (f *runFlags) serve(node *concord.Concord, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
+// serve opens the listeners that the flags ask for, and serves the page at the one
+// that is open, if it is not nil. For the ready line it says in where, at which
+// addresses they are. They answer from before the member joins until it has left;
+// leave is what whoever operates it may ask for.
+func (f *runFlags) serve(node *concord.Concord, page net.Listener, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
 	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
-	if f.http != "" {
-		end, err := serveHTTP(f.http, probes.Handler(), log)
-		if err != nil {
-			return nil, "", fmt.Errorf("--http: %w", err)
-		}
-		l = append(l, end)
+	if page != nil {
+		l = append(l, f.servePage(page, node, probes, log))
+		where = " page=" + pageURL(page)
 	}
 	if f.admin != "" {
 		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log,
@@ -47,17 +45,13 @@ func (f *runFlags) serve(node *concord.Concord, log *slog.Logger, leave func() e
 		}
 		log.Info("admin listener", slog.String("address", s.Addr()))
 		l = append(l, s.Close)
-		where = " admin=" + s.Addr()
+		where += " admin=" + s.Addr()
 	}
 	return l, where, nil
 }
 
-// serveHTTP serves h at addr until end is called.
-func serveHTTP(addr string, h http.Handler, log *slog.Logger) (end func(), err error) {
-	lis, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
+// serveHTTP serves h at lis until end is called.
+func serveHTTP(lis net.Listener, h http.Handler, log *slog.Logger) (end func()) {
 	log.Info("http listener", slog.String("address", lis.Addr().String()))
 	srv := &http.Server{
 		Handler:           h,
@@ -79,5 +73,5 @@ func serveHTTP(addr string, h http.Handler, log *slog.Logger) (end func(), err e
 			_ = srv.Close()
 		}
 		serving.Wait()
-	}, nil
+	}
 }

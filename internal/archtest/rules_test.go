@@ -182,6 +182,11 @@ var rules = []rule{
 		reason:   "a ring is judged from outside by what its members say through the face, and by the one list of rules",
 	},
 	{
+		packages: []string{"./internal/web"},
+		only:     []string{".", "./internal/survey"},
+		reason:   "the page shows what the face gives to anybody, judged as the command judges it: what it cannot see there, no user can",
+	},
+	{
 		packages: []string{"./examples/..."},
 		except:   []string{"./examples/.../internal/..."},
 		never:    []string{"./internal/..."},

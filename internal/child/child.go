@@ -57,6 +57,7 @@ type Options struct {
 type Child struct {
 	Name string
 	Self concord.Server // from when it is ready on
+	Page string         // the address of its page, likewise, if it has one
 
 	cmd   *exec.Cmd
 	ready chan string // its first line
@@ -146,6 +147,8 @@ func (c *Child) Ready(ctx context.Context) error {
 	if err == nil && !strings.HasPrefix(line, "ready ") {
 		err = fmt.Errorf("said %q instead of being ready", line)
 	}
+	_, rest, _ := strings.Cut(line, " page=")
+	c.Page, _, _ = strings.Cut(rest, " ")
 	if err == nil {
 		var s concord.Status
 		if s, err = c.Status(ctx); err == nil {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/health"
+	"github.com/ollelogdahl/concord/internal/web"
+)
+
+// listenPage listens where --http says. Whoever means all interfaces says so:
+// 0.0.0.0 or [::].
+func listenPage(addr string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("--http %q: use host:port", addr)
+	}
+	if host == "" {
+		addr = net.JoinHostPort("127.0.0.1", port)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--http: %w", err)
+	}
+	return l, nil
+}
+
+// pageURL is where a browser on this machine finds what listens there.
+func pageURL(l net.Listener) string {
+	at := l.Addr().(*net.TCPAddr)
+	host := at.IP.String()
+	if at.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)) + "/"
+}
+
+// servePage serves the page of a member, and beside it whether the member is well,
+// until end is called.
+func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes health.Probes, log *slog.Logger) (end func()) {
+	if at := l.Addr().(*net.TCPAddr); !at.IP.IsLoopback() {
+		log.Warn("the page is open to other machines: whoever can connect can see the ring and look keys up",
+			slog.String("address", at.String()))
+	}
+	hosts := f.httpHosts
+	if host, _, err := net.SplitHostPort(f.http); err == nil {
+		hosts = append([]string{host}, hosts...)
+	}
+	page := web.New(web.Config{Member: node, Interval: max(f.interval, web.DefaultInterval), Hosts: hosts})
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", probes.Handler())
+	mux.Handle("/readyz", probes.Handler())
+	mux.Handle("/", page)
+	closeHTTP := serveHTTP(l, mux, log)
+	return func() {
+		page.Close() // which ends the streams
+		closeHTTP()
+	}
+}
