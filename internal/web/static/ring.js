@@ -2,7 +2,7 @@
 import { cut, duration, keyOf, percent, plural, svg, turn, wrongs } from './dom.js';
 
 const LABEL = 16; // height of a line of text
-const MOST_LABELS = 40; // with more members, only some are named
+const MOST_LABELS = 48; // with more members, only some are named
 
 /** A point so far from the middle, at a place 0 … 1. */
 const at = (place, radius) => {
@@ -316,7 +316,11 @@ export class Ring {
       if (this.#lookup.owner) matter.add(keyOf(this.#lookup.owner));
     }
     let shown = [...this.#members.values()];
-    if (shown.length > room) shown = shown.filter(({ node }) => matter.has(node.dataset.key)).slice(0, room);
+    if (shown.length > room) {
+      const first = shown.filter(({ node }) => matter.has(node.dataset.key));
+      const next = shown.filter(({ node, member }) => !matter.has(node.dataset.key) && (member.state !== 'here' || member.wrong.length > 0));
+      shown = [...first, ...next].slice(0, room);
+    }
     const sides = [[], []];
     for (const m of shown) sides[m.point.x >= 0 ? 0 : 1].push(m);
     const limit = this.#height / 2 - LABEL / 2 - 1;
@@ -358,7 +362,7 @@ export class Ring {
     let best = null;
     let least = near;
     for (const [key, { point }] of this.#members) {
-      const d = Math.hypot(point.x - p.x, point.y - p.y);
+      const d = Math.hypot(point.x - p.x, point.y - p.y) - (key === this.#self ? 3 : 0); // it is drawn larger
       if (d < least) [best, least] = [key, d];
     }
     return best;
