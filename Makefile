@@ -26,7 +26,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long verify verify-long generate lint-all bench microbench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -95,7 +95,7 @@ func New(cfg Config) *Handler {
 		wanted:  make(chan struct{}, 1),
 		page: Page{
 			Bits: cfg.Bits, Self: self(cfg.Member.Status()),
-			Ring: Ring{Members: []Member{}, Wrong: []string{}}, Events: []Event{},
+			Ring: Ring{Members: []Member{}, Wrong: []Finding{}}, Events: []Event{},
 		},
 		changed: make(chan struct{}),
 	}

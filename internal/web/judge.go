@@ -1,107 +1,103 @@
 package web
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/survey"
 )
 
-// place says what belongs to each of the members that are here, which are in the
-// order of their identifiers.
-func place(members []Member, bits uint) {
-	var before *Member
-	for i := range members {
-		if members[i].State == Here {
-			before = &members[i] // in the end the last, which is before the first
-		}
-	}
-	for i := range members {
-		m := &members[i]
-		m.Share, m.Range = 0, nil
-		if m.State != Here {
-			continue
-		}
-		m.Range = &Range{Start: before.ID, End: m.ID}
-		m.Share = share(before.ID, m.ID, bits)
-		before = m
-	}
+// met is whom walks have met: those that answered, and those that were named and
+// did not.
+type met struct {
+	members []concord.Member
+	absent  []survey.Absent
 }
 
-// judge adds to each member what is wrong with it, and returns what is wrong with
-// the ring that own is in. A ring is ideal if every pointer of every member is
-// exactly right. While members join and leave it is not, for a moment.
-func judge(members []Member, own Server) []string {
-	var here []*Member
-	most := 0
-	for i := range members {
-		if m := &members[i]; m.State == Here && m.Asked {
-			here = append(here, m)
-			most = max(most, len(m.Successors))
-		}
+func (m met) size() int { return len(m.members) + len(m.absent) }
+
+// add adds what a walk says of a member.
+func (m *met) add(x concord.Member, err error) {
+	if err == nil {
+		m.members = append(m.members, x)
+		return
 	}
-	wrong := apart(here, own)
-	for i, m := range here {
-		say := func(format string, args ...any) { m.Wrong = append(m.Wrong, fmt.Sprintf(format, args...)) }
-		if i > 0 && here[i-1].ID == m.ID {
-			say("it has the identifier of %s", here[i-1].Name)
-		}
-		before := here[(i+len(here)-1)%len(here)]
-		switch {
-		case len(here) == 1 && m.Predecessor == nil:
-		case m.Predecessor == nil:
-			say("it knows no predecessor, and should know %s", before.Name)
-		case *m.Predecessor != before.Server:
-			say("its predecessor is %s, and should be %s", m.Predecessor.Name, before.Name)
-		}
-		var want []Server
-		for k := 1; k < len(here) && k <= most; k++ {
-			want = append(want, here[(i+k)%len(here)].Server)
-		}
-		switch {
-		case slices.Equal(m.Successors, want):
-		case len(m.Successors) == 0:
-			say("it knows no successor, and should know %s", names(want))
-		case len(want) == 0:
-			say("its successor is %s, which is not in the ring", m.Successors[0].Name)
-		case m.Successors[0] != want[0]:
-			say("its successor is %s, and should be %s", m.Successors[0].Name, want[0].Name)
-		case len(m.Successors) < len(want) && slices.Equal(m.Successors, want[:len(m.Successors)]):
-			say("it knows %s, others know %d", plural(len(m.Successors), "successor"), most)
-		default:
-			say("its successors are %s, and should be %s", names(m.Successors), names(want))
-		}
+	a := survey.Absent{Server: x.Server, Name: survey.Unreachable, Error: strings.TrimPrefix(err.Error(), "concord: ")}
+	if x.NamedBy != nil {
+		a.NamedBy = x.NamedBy.Name
 	}
-	return wrong
+	if errors.Is(err, concord.ErrNotJoined) {
+		a.Name = survey.NotJoined
+	}
+	m.absent = append(m.absent, a)
 }
 
-// apart names those that are here and that following successors from own does
-// not lead to, each the first that is here: they are beside the ring, or in
-// another.
-func apart(here []*Member, own Server) []string {
-	is := make(map[Server]bool, len(here))
-	for _, m := range here {
-		is[m.Server] = true
-	}
-	next := make(map[Server]Server, len(here))
-	for _, m := range here {
-		if i := slices.IndexFunc(m.Successors, func(s Server) bool { return is[s] }); i >= 0 {
-			next[m.Server] = m.Successors[i]
+// has reports whether a server was met.
+func (m met) has(s concord.Server) bool {
+	return slices.ContainsFunc(m.members, func(x concord.Member) bool { return x.Server == s }) ||
+		slices.ContainsFunc(m.absent, func(x survey.Absent) bool { return x.Server == s })
+}
+
+// with is m, and those of before whom it has not met.
+func (m met) with(before met) met {
+	for _, x := range before.members {
+		if !m.has(x.Server) {
+			m.members = append(m.members, x)
 		}
 	}
-	met := make(map[Server]bool, len(here))
-	for at, ok := own, true; ok && !met[at]; at, ok = next[at] {
-		met[at] = true
-	}
-	var rest []Server
-	for _, m := range here {
-		if !met[m.Server] {
-			rest = append(rest, m.Server)
+	for _, x := range before.absent {
+		if !m.has(x.Server) {
+			m.absent = append(m.absent, x)
 		}
 	}
-	if len(rest) == 0 {
-		return []string{}
+	return m
+}
+
+// judge makes of them what the page shows: who is where, and what is wrong. While
+// members join and leave, something is, for a moment.
+func (m met) judge(bits uint) Ring {
+	out := Ring{Members: []Member{}, Wrong: []Finding{}}
+	if m.size() == 0 {
+		return out
 	}
-	return []string{fmt.Sprintf("from %s, successors do not lead to %s", own.Name, names(rest))}
+	report := survey.Of(m.members, m.absent, 0, bits)
+	for i, x := range report.Members {
+		before := report.Members[(i+len(report.Members)-1)%len(report.Members)].Server
+		member := Member{
+			Server: server(x.Server), State: Here, Share: x.Share, Range: &Range{Start: ID(before.Id), End: ID(x.Server.Id)},
+			Asked: true, Successors: servers(x.Successors), Wrong: []Finding{},
+		}
+		if x.Predecessor != nil {
+			p := server(*x.Predecessor)
+			member.Predecessor = &p
+		}
+		out.Members = append(out.Members, member)
+	}
+	for _, x := range report.Absent {
+		out.Members = append(out.Members, Member{Server: server(x.Server), State: Silent, Successors: []Server{}, Wrong: []Finding{}})
+	}
+	slices.SortStableFunc(out.Members, clockwise)
+	for _, f := range report.Findings {
+		found := Finding{Name: f.Name, Says: f.Says}
+		if f.Member == "" {
+			out.Wrong = append(out.Wrong, found)
+		}
+		for i := range out.Members {
+			if x := &out.Members[i]; x.Name == f.Member && (x.State == Silent) == (f.Name == survey.Unreachable || f.Name == survey.NotJoined) {
+				x.Wrong = append(x.Wrong, found)
+			}
+		}
+	}
+	return out
+}
+
+func clockwise(a, b Member) int {
+	return cmp.Or(cmp.Compare(a.ID, b.ID), strings.Compare(a.Name, b.Name), strings.Compare(a.Address, b.Address))
 }
 
 // count is how many things are wrong.
@@ -116,32 +112,30 @@ func count(r Ring) int {
 }
 
 // what says in a sentence what is wrong.
-func what(members []Member, wrong []string) string {
-	n, first := len(wrong), ""
-	if n > 0 {
-		first = wrong[0]
+func what(r Ring) string {
+	first := ""
+	for _, f := range r.Wrong {
+		first = cmp.Or(first, "the ring: "+f.Says)
 	}
-	for _, m := range members {
-		if len(m.Wrong) > 0 && first == "" {
-			first = m.Name + ": " + m.Wrong[0]
+	for _, m := range r.Members {
+		for _, f := range m.Wrong {
+			first = cmp.Or(first, m.Name+" "+f.Says)
 		}
-		n += len(m.Wrong)
 	}
-	if n == 1 {
-		return "something is wrong: " + first
+	if n := count(r); n > 1 {
+		return fmt.Sprintf("%d things are wrong, the first: %s", n, first)
 	}
-	return fmt.Sprintf("%d things are wrong, the first: %s", n, first)
+	return "something is wrong: " + first
 }
 
-// names lists the names, of many the first.
-func names(list []Server) string {
-	const most = 8
-	var out []string
-	for _, s := range list[:min(len(list), most)] {
-		out = append(out, s.Name)
+// part is how much of the circle of 2^bits identifiers the ranges are.
+func part(ranges []concord.Range, bits uint) (sum float64) {
+	mask := ^uint64(0) >> (64 - bits)
+	for _, r := range ranges {
+		if r.Start == r.End {
+			return 1
+		}
+		sum += float64((r.End-r.Start)&mask) / math.Ldexp(1, int(bits))
 	}
-	if more := len(list) - most; more > 0 {
-		out = append(out, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(out, ", ")
+	return sum
 }

@@ -1,104 +1,131 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 	"testing"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/survey"
 )
 
-// ideal is an ideal ring of n members with lists of three.
-func ideal(n int) []Member {
-	all := make([]Member, n)
+// ideal is what an ideal ring of n members with lists of three says.
+func ideal(n int) (m met) {
+	all := make([]concord.Server, n)
 	for i := range all {
-		all[i] = Member{Server: Server{Name: fmt.Sprint("n", i), ID: ID(10 * (i + 1)), Address: fmt.Sprint("h:", i+1)}, State: Here, Asked: true, Wrong: []string{}}
+		all[i] = concord.Server{Name: fmt.Sprint("n", i), Id: uint64(10 * (i + 1)), Address: fmt.Sprint("h:", i+1)}
 	}
-	for i := range all {
+	for i, s := range all {
+		x := concord.Member{Server: s, Incarnation: 1, Phase: "joined"}
 		if n > 1 {
-			p := all[(i+n-1)%n].Server
-			all[i].Predecessor = &p
+			x.Predecessor = &all[(i+n-1)%n]
 		}
 		for k := 1; k < n && k <= 3; k++ {
-			all[i].Successors = append(all[i].Successors, all[(i+k)%n].Server)
+			x.Successors = append(x.Successors, all[(i+k)%n])
 		}
+		m.add(x, nil)
 	}
-	return all
+	return m
 }
 
 func TestNothingIsWrongWithAnIdealRing(t *testing.T) {
-	for n := 1; n <= 6; n++ {
-		all := ideal(n)
-		if wrong := judge(all, all[0].Server); count(Ring{all, wrong}) != 0 {
-			t.Errorf("of %d: %v, %+v", n, wrong, all)
+	for n := range 7 {
+		if r := ideal(n).judge(64); count(r) != 0 || len(r.Members) != n {
+			t.Errorf("of %d: %+v", n, r)
 		}
 	}
 }
 
-func TestEveryWrongPointerIsNamed(t *testing.T) {
-	for name, c := range map[string]struct {
-		spoil func(all []Member)
-		who   int // -1: the ring
-		says  string
-	}{
-		"no predecessor":      {func(all []Member) { all[2].Predecessor = nil }, 2, "it knows no predecessor, and should know n1"},
-		"another predecessor": {func(all []Member) { all[2].Predecessor = &all[0].Server }, 2, "its predecessor is n0, and should be n1"},
-		"no successor":        {func(all []Member) { all[2].Successors = nil }, 2, "it knows no successor, and should know n3, n4, n0"},
-		"another successor":   {func(all []Member) { all[2].Successors = all[3].Successors }, 2, "its successor is n4, and should be n3"},
-		"short list":          {func(all []Member) { all[2].Successors = all[2].Successors[:2] }, 2, "it knows 2 successors, others know 3"},
-		"another list": {func(all []Member) {
-			all[2].Successors = []Server{all[3].Server, all[0].Server, all[1].Server}
-		}, 2, "its successors are n3, n0, n1, and should be n3, n4, n0"},
-		"one identifier twice": {func(all []Member) { all[2].ID = all[1].ID }, 2, "it has the identifier of n1"},
-		"another ring": {func(all []Member) {
-			all[1].Successors, all[4].Successors = []Server{all[4].Server}, []Server{all[1].Server}
-			all[0].Successors, all[3].Successors = []Server{all[2].Server}, []Server{all[0].Server}
-		}, -1, "from n0, successors do not lead to n1, n4"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			all := ideal(5)
-			c.spoil(all)
-			said := judge(all, all[0].Server)
-			if c.who >= 0 {
-				said = all[c.who].Wrong
-			}
-			if !slices.Contains(said, c.says) {
-				t.Errorf("says %q, want %q", said, c.says)
-			}
-		})
+// What is wrong is said where it is: with the member, or with the ring.
+func TestFindingsAreWithWhomTheyConcern(t *testing.T) {
+	m := ideal(5)
+	m.members[2].Predecessor = &m.members[0].Server
+	r := m.judge(64)
+	if len(r.Members[2].Wrong) != 1 || r.Members[2].Wrong[0] != (Finding{survey.WrongPredecessor, "has predecessor n0, not n1"}) {
+		t.Errorf("%+v", r.Members[2])
+	}
+	for i, x := range r.Members {
+		if x.Wrong == nil || i != 2 && len(x.Wrong) > 0 {
+			t.Errorf("%+v", x)
+		}
+	}
+
+	// Two rings, of n0, n2, n3 and of n1, n4.
+	m = ideal(5)
+	for i, next := range []int{2, 4, 3, 0, 1} {
+		m.members[i].Successors = []concord.Server{m.members[next].Server}
+	}
+	if r := m.judge(64); len(r.Wrong) == 0 {
+		t.Errorf("nothing is wrong with two rings: %+v", r)
 	}
 }
 
-// A member that is silent is passed over where others know whom they have after it.
-func TestSilentMemberDoesNotPartTheRing(t *testing.T) {
-	all := ideal(5)
-	all[1].State, all[1].Asked = Silent, false
-	if wrong := judge(all, all[0].Server); len(wrong) > 0 {
-		t.Error(wrong)
+func TestSilentMemberIsShownAsSuch(t *testing.T) {
+	m := ideal(5)
+	gone := m.members[1]
+	gone.NamedBy = &m.members[0].Server
+	m.members = append(m.members[:1], m.members[2:]...)
+	m.add(gone, fmt.Errorf("%w: connection refused", concord.ErrUnavailable))
+	r := m.judge(64)
+	x := r.Members[1]
+	if x.Name != "n1" || x.State != Silent || x.Range != nil || x.Asked || len(x.Wrong) != 1 || x.Wrong[0].Name != survey.Unreachable {
+		t.Errorf("%+v", x)
 	}
-	if got := all[0].Wrong; !slices.Contains(got, "its successor is n1, and should be n2") {
-		t.Error(got)
+	if before := r.Members[2]; before.Range.Start != 10 {
+		t.Errorf("what belonged to the silent one is not said to be n2's: %+v", before)
+	}
+	m.absent = nil
+	m.add(gone, concord.ErrNotJoined)
+	if x := m.judge(64).Members[1]; len(x.Wrong) != 1 || x.Wrong[0].Name != survey.NotJoined {
+		t.Errorf("%+v", x)
 	}
 }
 
 func TestSharesAddUp(t *testing.T) {
-	all := ideal(5)
-	all[2].State = Silent
-	place(all, 6)
 	sum := 0.0
-	for _, m := range all {
+	r := ideal(5).judge(6)
+	for _, m := range r.Members {
 		sum += m.Share
 	}
-	if math.Abs(sum-1) > 1e-12 || all[2].Range != nil || all[2].Share != 0 {
-		t.Errorf("%v in all; %+v", sum, all)
+	if math.Abs(sum-1) > 1e-12 {
+		t.Errorf("%v in all; %+v", sum, r)
 	}
-	if want := (Range{50, 10}); *all[0].Range != want || math.Abs(all[0].Share-24.0/64) > 1e-12 {
-		t.Errorf("the first, whose range crosses 0, has %v, %v", *all[0].Range, all[0].Share)
+	if want := (Range{50, 10}); *r.Members[0].Range != want || math.Abs(r.Members[0].Share-24.0/64) > 1e-12 {
+		t.Errorf("the first, whose range crosses 0, has %v, %v", *r.Members[0].Range, r.Members[0].Share)
 	}
-	alone := ideal(1)
-	place(alone, 64)
-	if alone[0].Share != 1 {
-		t.Errorf("a ring of one has %v", alone[0].Share)
+}
+
+func TestPartsOfTheCircle(t *testing.T) {
+	for _, c := range []struct {
+		ranges []concord.Range
+		bits   uint
+		want   float64
+	}{
+		{nil, 64, 0},
+		{[]concord.Range{{Start: 7, End: 7}}, 64, 1},
+		{[]concord.Range{{Start: 250, End: 10}}, 8, 16.0 / 256},
+		{[]concord.Range{{Start: 1 << 63, End: 0}}, 64, 0.5},
+		{[]concord.Range{{Start: 0, End: 64}, {Start: 128, End: 192}}, 8, 0.5},
+	} {
+		if got := part(c.ranges, c.bits); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v of %d bits: %v, want %v", c.ranges, c.bits, got, c.want)
+		}
+	}
+}
+
+// A walk that broke off says nothing of those whom it has not met.
+func TestHalfAWalkIsCompletedByTheLast(t *testing.T) {
+	before := ideal(6)
+	before.add(concord.Member{Server: concord.Server{Name: "silent", Id: 35, Address: "h:9"}}, errors.New("no answer"))
+	var half met
+	for _, x := range before.members[:3] {
+		x.Incarnation = 2
+		half.add(x, nil)
+	}
+	whole := half.with(before)
+	if len(whole.members) != 6 || len(whole.absent) != 1 || whole.members[0].Incarnation != 2 {
+		t.Errorf("%+v", whole)
 	}
 }
 
@@ -107,15 +134,5 @@ func TestPercentages(t *testing.T) {
 		if got := percent(share); got != want {
 			t.Errorf("%v: %q, want %q", share, got, want)
 		}
-	}
-}
-
-func TestManyNamesAreCut(t *testing.T) {
-	var many []Server
-	for _, m := range ideal(20) {
-		many = append(many, m.Server)
-	}
-	if got := names(many); !strings.HasSuffix(got, "n7, 12 more") {
-		t.Error(got)
 	}
 }

@@ -1,9 +1,7 @@
 package web
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -15,17 +13,17 @@ import (
 
 // walked is what one walk has found.
 type walked struct {
-	members []Member // here or silent, by their identifiers
-	took    time.Duration
-	err     error // it did not come round
+	met  met
+	took time.Duration
+	err  error // it did not come round
 }
 
 // history is what only the observer knows.
 type history struct {
 	began time.Time // of the last walk
-	known []Member  // what the last walk has found
+	met   met       // whom the last walk has met
+	ring  Ring      // what was made of that
 	gone  []parting
-	wrong []string // with the ring, by the last walk
 }
 
 // parting is a member that is gone, and when that was noticed.
@@ -109,70 +107,39 @@ func (h *Handler) walk() walked {
 	ctx, cancel := context.WithTimeout(h.ctx, walkTimeout)
 	defer cancel()
 	began := time.Now()
-	w := walked{members: []Member{}}
+	var w walked
 	for m, err := range h.cfg.Member.Members(ctx) {
 		if m.Server == (concord.Server{}) {
 			w.err = err // the walk's own
 			break
 		}
-		if len(w.members) == maxMembers {
+		if w.met.size() == maxMembers {
 			w.err = fmt.Errorf("the ring has more than %d members, and these are the first", maxMembers)
 			break
 		}
-		out := Member{Server: server(m.Server), State: Here, Asked: true, Successors: servers(m.Successors), Wrong: []string{}}
-		if m.Predecessor != nil {
-			p := server(*m.Predecessor)
-			out.Predecessor = &p
-		}
-		switch {
-		case errors.Is(err, concord.ErrNotJoined):
-			out.State, out.Asked, out.Wrong = Silent, false, []string{"it is named, and says that it is not in the ring"}
-		case err != nil:
-			out.State, out.Asked, out.Wrong = Silent, false, []string{"it does not answer: " + strings.TrimPrefix(err.Error(), "concord: ")}
-		case m.Phase != "joined":
-			out.Wrong = append(out.Wrong, "it is "+m.Phase)
-		}
-		if m.NamedBy != nil && out.State == Silent {
-			out.Wrong[0] += " (named by " + m.NamedBy.Name + ")"
-		}
-		w.members = append(w.members, out)
+		w.met.add(m, err)
 	}
 	w.took = time.Since(began)
-	slices.SortStableFunc(w.members, clockwise)
 	return w
-}
-
-func clockwise(a, b Member) int {
-	return cmp.Or(cmp.Compare(a.ID, b.ID), strings.Compare(a.Name, b.Name), strings.Compare(a.Address, b.Address))
 }
 
 // arrive takes what a walk has found.
 func (h *Handler) arrive(past *history, w walked) {
 	now := time.Now()
-	if w.err != nil {
-		// Who was not met may be there all the same.
-		for _, m := range past.known {
-			if !slices.ContainsFunc(w.members, func(x Member) bool { return x.Server == m.Server }) {
-				w.members = append(w.members, m)
-			}
-		}
-		slices.SortStableFunc(w.members, clockwise)
-		w.members = w.members[:min(len(w.members), maxMembers)]
+	if w.err != nil && w.met.size() < maxMembers {
+		w.met = w.met.with(past.met) // who was not met may be there all the same
 	}
-	place(w.members, h.cfg.Bits)
-	wrong := judge(w.members, server(h.cfg.Member.Status().Self))
-
+	ring := w.met.judge(h.cfg.Bits)
 	h.change(func(p *Page, v *version) {
 		h.walking = false
-		h.compare(past, w.members, now, p, v)
-		before, after := count(p.Ring), count(Ring{Members: w.members, Wrong: wrong})
-		first := p.Walk.At.IsZero()
+		h.compare(past, ring.Members, now, p, v)
+		before, after, first := count(past.ring), count(ring), p.Walk.At.IsZero()
 		if after > 0 && (before == 0 || first) {
-			happen(p, v, Event{At: now, After: p.Walk.At, Kind: Broken, Text: what(w.members, wrong)})
+			happen(p, v, Event{At: now, After: p.Walk.At, Kind: Broken, Text: what(ring)})
 		} else if after == 0 && before > 0 && !first {
 			happen(p, v, Event{At: now, After: p.Walk.At, Kind: Healed, Text: "nothing is wrong with the ring any more"})
 		}
-		past.known, past.wrong = w.members, wrong
+		past.met, past.ring = w.met, ring
 		p.Walk = Walk{At: now, Took: w.took}
 		if w.err != nil {
 			p.Walk.Error = strings.TrimPrefix(w.err.Error(), "concord: ")
@@ -189,8 +156,8 @@ func (h *Handler) compare(past *history, members []Member, now time.Time, p *Pag
 		happen(p, v, Event{At: now, Kind: Found, Text: fmt.Sprintf("%s found in the ring", plural(len(members), "member"))})
 		return
 	}
-	before := make(map[Server]State, len(past.known))
-	for _, m := range past.known {
+	before := make(map[Server]State, len(past.ring.Members))
+	for _, m := range past.ring.Members {
 		before[m.Server] = m.State
 	}
 	for _, m := range members {
@@ -210,12 +177,12 @@ func (h *Handler) compare(past *history, members []Member, now time.Time, p *Pag
 		}
 		happen(p, v, Event{At: now, After: last, Kind: kind, Member: &m.Server, Text: text})
 	}
-	for _, m := range past.known {
+	for _, m := range past.ring.Members {
 		if _, ok := before[m.Server]; !ok {
 			continue
 		}
 		happen(p, v, Event{At: now, After: last, Kind: Left, Member: &m.Server, Text: m.Name + " is gone: it left, or failed"})
-		m.State, m.Wrong, m.Range, m.Share = Gone, []string{}, nil, 0
+		m.State, m.Wrong, m.Range, m.Share = Gone, []Finding{}, nil, 0
 		past.gone = append(past.gone, parting{m, now})
 	}
 	if extra := len(past.gone) - maxMembers; extra > 0 {
@@ -234,12 +201,12 @@ func (h *Handler) forget(past *history) {
 
 // draw puts the members onto the page, if that changes it.
 func (h *Handler) draw(past *history, p *Page, v *version) {
-	members := slices.Clone(past.known)
+	members := slices.Clone(past.ring.Members)
 	for _, x := range past.gone {
 		members = append(members, x.member)
 	}
 	slices.SortStableFunc(members, clockwise)
-	if now := (Ring{Members: members, Wrong: past.wrong}); !reflect.DeepEqual(p.Ring, now) {
+	if now := (Ring{Members: members, Wrong: past.ring.Wrong}); !reflect.DeepEqual(p.Ring, now) {
 		p.Ring = now
 		v.ring++
 	}
@@ -249,21 +216,15 @@ func (h *Handler) draw(past *history, p *Page, v *version) {
 func (h *Handler) moved(e concord.Event) {
 	h.change(func(p *Page, v *version) {
 		own := server(h.cfg.Member.Status().Self)
-		parts := func(ranges []concord.Range) (sum float64) {
-			for _, r := range ranges {
-				sum += share(ID(r.Start), ID(r.End), h.cfg.Bits)
-			}
-			return sum
-		}
 		if !e.Had && e.Has {
-			happen(p, v, Event{Kind: Moved, Member: &own, Text: fmt.Sprintf("%s is responsible for %s of the keys (%s)", own.Name, percent(parts(e.Gained)), e.Cause)})
+			happen(p, v, Event{Kind: Moved, Member: &own, Text: fmt.Sprintf("%s is responsible for %s of the keys (%s)", own.Name, percent(part(e.Gained, h.cfg.Bits)), e.Cause)})
 			return
 		}
 		var said []string
-		if gained := parts(e.Gained); gained > 0 {
+		if gained := part(e.Gained, h.cfg.Bits); gained > 0 {
 			said = append(said, "gained "+percent(gained)+" of the keys"+of(" from ", e.From))
 		}
-		if lost := parts(e.Lost); lost > 0 {
+		if lost := part(e.Lost, h.cfg.Bits); lost > 0 {
 			said = append(said, "gave up "+percent(lost)+" of the keys"+of(" to ", e.To))
 		}
 		if len(said) == 0 {

@@ -37,9 +37,17 @@ type Page struct {
 type Ring struct {
 	// Members are in the order of their identifiers.
 	Members []Member `json:"members"`
-	// Wrong says what is wrong with the ring as a whole. What is wrong with one
+	// Wrong is what is wrong with the ring as a whole. What is wrong with one
 	// member is said there.
-	Wrong []string `json:"wrong"`
+	Wrong []Finding `json:"wrong"`
+}
+
+// Finding is one thing that is wrong, as "concord ring" finds it.
+type Finding struct {
+	// Name is that of the rule which is broken.
+	Name string `json:"name"`
+	// Says is what is wrong, in words that follow the member's name.
+	Says string `json:"says"`
 }
 
 // Walk is how the members were found.
@@ -87,8 +95,8 @@ type Member struct {
 	Asked       bool     `json:"asked"`
 	Predecessor *Server  `json:"predecessor,omitempty"`
 	Successors  []Server `json:"successors"`
-	// Wrong says what is wrong with it.
-	Wrong []string `json:"wrong"`
+	// Wrong is what is wrong with it.
+	Wrong []Finding `json:"wrong"`
 }
 
 // Finger is one of the fingers of the page's own member.
@@ -222,20 +230,4 @@ func lookup(t concord.Trace, err error) Lookup {
 		out.Hops = append(out.Hops, hop)
 	}
 	return out
-}
-
-// share is the part of a circle of so many bits that an arc (start, end] is.
-func share(start, end ID, bits uint) float64 {
-	width := uint64(end - start)
-	if bits < 64 {
-		width &= 1<<bits - 1
-	}
-	if width == 0 {
-		return 1 // all of it
-	}
-	whole := 18446744073709551616.0
-	if bits < 64 {
-		whole = float64(uint64(1) << bits)
-	}
-	return float64(width) / whole
 }

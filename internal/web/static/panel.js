@@ -62,7 +62,7 @@ export class Panel {
   }
 
   #wrong(list) {
-    return list.length > 0 && el('ul', { class: 'wrong', 'aria-label': 'What is wrong' }, ...list.map((w) => el('li', {}, w)));
+    return list.length > 0 && el('ul', { class: 'wrong', 'aria-label': 'What is wrong' }, ...list.map((w) => el('li', { title: w.name }, w.says)));
   }
 
   #ring(page) {
@@ -86,7 +86,7 @@ export class Panel {
       el('h3', {}, 'What is wrong'),
       wrongs(page.ring) === 0 ? el('p', { class: 'right' }, 'Nothing: every pointer of every member is right.') : null,
       this.#wrong(page.ring.wrong),
-      troubled.length > 0 && el('ul', { class: 'wrong' }, ...troubled.map((m) => el('li', {}, this.#link(m, 'wrong'), `: ${m.wrong.join('; ')}`))));
+      troubled.length > 0 && el('ul', { class: 'wrong' }, ...troubled.map((m) => el('li', {}, this.#link(m, 'wrong'), ` ${m.wrong.map((w) => w.says).join('; ')}`))));
   }
 
   #member(page, m) {
@@ -183,5 +183,5 @@ function answer(h) {
 export function rows(page) {
   return page.ring.members.map((m) => el('tr', { 'data-state': m.state },
     el('th', { scope: 'row' }, m.name), el('td', {}, m.id), el('td', {}, m.address), el('td', {}, percent(m.share)),
-    el('td', {}, m.state), el('td', {}, m.wrong.join('. '))));
+    el('td', {}, m.state), el('td', {}, m.wrong.map((w) => w.says).join('. '))));
 }

@@ -181,7 +181,7 @@ export class Ring {
       node.classList.toggle('own', own);
       node.classList.toggle('troubled', m.wrong.length > 0);
       const words = [m.name, own ? 'this member' : null, { here: null, silent: 'silent', gone: 'gone' }[m.state],
-        m.state === 'here' ? `${percent(m.share)} of the keys` : null, ...m.wrong].filter(Boolean).join(', ');
+        m.state === 'here' ? `${percent(m.share)} of the keys` : null, ...m.wrong.map((w) => w.says)].filter(Boolean).join(', ');
       node.setAttribute('aria-label', words);
       node.setAttribute('aria-selected', String(key === this.#selected));
       node.children[0].setAttribute('r', size + (own ? 5 : 4));
