@@ -73,6 +73,13 @@ unit: ## go test -race, seeds of the fuzz tests included
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
 
+browser: ## the page in a real browser; part of nested
+	cd test/browser && GOWORK=off $(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) ./...
+
+screenshots: ## the page's pictures in docs/img, made anew
+	@mkdir -p docs/img
+	cd test/browser && GOWORK=off $(GO) test -run=TestScreenshots -count=1 . -screenshots='$(CURDIR)/docs/img'
+
 bench: ## measure docs/PERFORMANCE.md's tables and plots, beside peers: an hour or more, on a quiet machine
 	cd bench && GOWORK=off $(GO) run . -docs ../docs -json ../docs/plots/bench.json $(BENCHFLAGS)
 
