@@ -188,7 +188,7 @@ func (d *demo) form(ctx context.Context) error {
 		d.say("   %-7s %-21s process %-7d at %-15s %6s", name, how, c.Pid(), c.Self.Address, ms(took))
 		if i == 0 {
 			d.page = c.Page
-			d.say("           A browser on this machine sees the ring live at %s", d.page)
+			d.say("           the ring as a page, live: %s", d.page)
 		}
 		join = []string{c.Self.Address}
 		d.members = append([]*child.Child{c}, d.members...) // the newest first, to be joined through

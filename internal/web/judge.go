@@ -114,6 +114,11 @@ func count(r Ring) int {
 // what says in a sentence what is wrong.
 func what(r Ring) string {
 	first := ""
+	for _, m := range r.Members {
+		if m.State == Silent && len(m.Wrong) > 0 { // which may be why the others are wrong
+			first = cmp.Or(first, m.Name+" "+m.Wrong[0].Says)
+		}
+	}
 	for _, f := range r.Wrong {
 		first = cmp.Or(first, "the ring: "+f.Says)
 	}

@@ -237,9 +237,11 @@ func TestNamesAreText(t *testing.T) {
 	const name = `<img src=x onerror="console.error('ran')"><b>`
 	r.Join(name)
 	p := open(t, desktop, serve(t, r), "/")
-	eval[chromedp.Void](p, fmt.Sprintf(`document.querySelector('[data-key*="onerror"]').dispatchEvent(new MouseEvent('click', { bubbles: true,
-		clientX: document.querySelector('[data-key*="onerror"]').getBoundingClientRect().x + 4,
-		clientY: document.querySelector('[data-key*="onerror"]').getBoundingClientRect().y + 4 }))`))
+	eval[chromedp.Void](p, `(() => {
+		const dot = document.querySelector('[data-key*="onerror"]');
+		const { x, y } = dot.getBoundingClientRect();
+		dot.dispatchEvent(new MouseEvent('click', { bubbles: true, clientX: x + 4, clientY: y + 4 }));
+	})()`)
 	p.wait("its details", `document.querySelector('#panel .one')`)
 	p.do(chromedp.Click(chromedp.CSS("#list summary")))
 	p.wait("its row", fmt.Sprintf(`[...document.querySelectorAll('#rows th')].some((th) => th.textContent === %q)`, name))
