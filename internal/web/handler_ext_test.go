@@ -113,7 +113,7 @@ func (s *stream) take(t *testing.T) (names []string, last map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last = map[string]string{}
-	for _, part := range strings.Split(strings.TrimSuffix(s.body.String(), "\n\n"), "\n\n") {
+	for part := range strings.SplitSeq(strings.TrimSuffix(s.body.String(), "\n\n"), "\n\n") {
 		name, data, ok := strings.Cut(part, "\ndata: ")
 		if part == "" || part == ":" {
 			continue

@@ -19,7 +19,7 @@ type met struct {
 	absent  []survey.Absent
 }
 
-func (m met) size() int { return len(m.members) + len(m.absent) }
+func (m *met) size() int { return len(m.members) + len(m.absent) }
 
 // add adds what a walk says of a member.
 func (m *met) add(x concord.Member, err error) {
@@ -38,13 +38,13 @@ func (m *met) add(x concord.Member, err error) {
 }
 
 // has reports whether a server was met.
-func (m met) has(s concord.Server) bool {
+func (m *met) has(s concord.Server) bool {
 	return slices.ContainsFunc(m.members, func(x concord.Member) bool { return x.Server == s }) ||
 		slices.ContainsFunc(m.absent, func(x survey.Absent) bool { return x.Server == s })
 }
 
-// with is m, and those of before whom it has not met.
-func (m met) with(before met) met {
+// fill adds those of before whom it has not met.
+func (m *met) fill(before met) {
 	for _, x := range before.members {
 		if !m.has(x.Server) {
 			m.members = append(m.members, x)
@@ -55,12 +55,11 @@ func (m met) with(before met) met {
 			m.absent = append(m.absent, x)
 		}
 	}
-	return m
 }
 
 // judge makes of them what the page shows: who is where, and what is wrong. While
 // members join and leave, something is, for a moment.
-func (m met) judge(bits uint) Ring {
+func (m *met) judge(bits uint) Ring {
 	out := Ring{Members: []Member{}, Wrong: []Finding{}}
 	if m.size() == 0 {
 		return out

@@ -31,7 +31,8 @@ func ideal(n int) (m met) {
 
 func TestNothingIsWrongWithAnIdealRing(t *testing.T) {
 	for n := range 7 {
-		if r := ideal(n).judge(64); count(r) != 0 || len(r.Members) != n {
+		m := ideal(n)
+		if r := m.judge(64); count(r) != 0 || len(r.Members) != n {
 			t.Errorf("of %d: %+v", n, r)
 		}
 	}
@@ -84,7 +85,8 @@ func TestSilentMemberIsShownAsSuch(t *testing.T) {
 
 func TestSharesAddUp(t *testing.T) {
 	sum := 0.0
-	r := ideal(5).judge(6)
+	m := ideal(5)
+	r := m.judge(6)
 	for _, m := range r.Members {
 		sum += m.Share
 	}
@@ -123,9 +125,9 @@ func TestHalfAWalkIsCompletedByTheLast(t *testing.T) {
 		x.Incarnation = 2
 		half.add(x, nil)
 	}
-	whole := half.with(before)
-	if len(whole.members) != 6 || len(whole.absent) != 1 || whole.members[0].Incarnation != 2 {
-		t.Errorf("%+v", whole)
+	half.fill(before)
+	if len(half.members) != 6 || len(half.absent) != 1 || half.members[0].Incarnation != 2 {
+		t.Errorf("%+v", half)
 	}
 }
 

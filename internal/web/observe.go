@@ -127,7 +127,7 @@ func (h *Handler) walk() walked {
 func (h *Handler) arrive(past *history, w walked) {
 	now := time.Now()
 	if w.err != nil && w.met.size() < maxMembers {
-		w.met = w.met.with(past.met) // who was not met may be there all the same
+		w.met.fill(past.met) // who was not met may be there all the same
 	}
 	ring := w.met.judge(h.cfg.Bits)
 	h.change(func(p *Page, v *version) {
@@ -164,12 +164,13 @@ func (h *Handler) compare(past *history, members []Member, now time.Time, p *Pag
 		was, known := before[m.Server]
 		delete(before, m.Server)
 		past.gone = slices.DeleteFunc(past.gone, func(x parting) bool { return x.member.Server == m.Server })
-		kind, text := Joined, ""
+		var kind Kind
+		var text string
 		switch {
 		case m.State == Here && !known:
-			text = m.Name + " has joined"
+			kind, text = Joined, m.Name+" has joined"
 		case m.State == Here && was == Silent:
-			text = m.Name + " answers again"
+			kind, text = Joined, m.Name+" answers again"
 		case m.State == Silent && was != Silent:
 			kind, text = Hushed, m.Name+" does not answer"
 		default:

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +29,8 @@ var document = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"percent": percent, "plural": plural, "clock": func(t time.Time) string { return t.Format("15:04:05") },
 	"wrong": func(p Page) int { return count(p.Ring) },
 	"newest": func(events []Event) []Event {
-		out := make([]Event, 0, len(events))
-		for i := len(events) - 1; i >= 0; i-- {
-			out = append(out, events[i])
-		}
+		out := slices.Clone(events)
+		slices.Reverse(out)
 		return out
 	},
 }).ParseFS(files, "page.html"))
@@ -89,7 +88,7 @@ func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 // prefersJSON reports whether Accept asks for JSON rather than for HTML.
 func prefersJSON(accept []string) bool {
 	quality := map[string]float64{}
-	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		kind, params, _ := strings.Cut(part, ";")
 		q := 1.0
 		if _, v, ok := strings.Cut(params, "q="); ok {
@@ -138,21 +137,20 @@ func (h *Handler) serveMeta(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page, _, _ := h.snapshot()
-	for _, m := range page.Ring.Members {
-		if m.ID != id || m.State == Gone {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
-		defer cancel()
-		said, err := h.cfg.Member.Meta(ctx, concord.Server{Name: m.Name, Id: uint64(m.ID), Address: m.Address})
-		if err != nil {
-			refuseJSON(w, http.StatusServiceUnavailable, err.Error())
-			return
-		}
-		writeJSON(w, http.StatusOK, meta(said))
+	i := slices.IndexFunc(page.Ring.Members, func(m Member) bool { return m.ID == id && m.State != Gone })
+	if i < 0 {
+		refuseJSON(w, http.StatusNotFound, "no member on the page has this identifier")
 		return
 	}
-	refuseJSON(w, http.StatusNotFound, "no member on the page has this identifier")
+	m := page.Ring.Members[i]
+	ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
+	defer cancel()
+	said, err := h.cfg.Member.Meta(ctx, concord.Server{Name: m.Name, Id: uint64(m.ID), Address: m.Address})
+	if err != nil {
+		refuseJSON(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	writeJSON(w, http.StatusOK, meta(said))
 }
 
 func meta(said []byte) (m Meta) {
@@ -285,5 +283,5 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(why + "\n")) // whoever asked may have gone
+	_, _ = w.Write([]byte(why + "\n")) //nolint:gosec // it is plain text, and may not be sniffed for markup
 }
