@@ -254,7 +254,7 @@ func TestManifestsFitTogether(t *testing.T) {
 		"advertise": "$(POD_NAME)." + svc.Name + domain + ":" + port,
 		"join":      "_" + svc.Spec.Ports[0].Name + "._tcp." + svc.Name + domain,
 		"found":     "true",
-		"http":      fmt.Sprintf(":%d", ports["http"]),
+		"http":      fmt.Sprintf("0.0.0.0:%d", ports["http"]),
 	} {
 		if flags[flag] != want {
 			t.Errorf("--%s is %q, want %q", flag, flags[flag], want)

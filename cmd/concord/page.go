@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 
 	"github.com/ollelogdahl/concord"
@@ -30,13 +32,38 @@ func listenPage(addr string) (net.Listener, error) {
 }
 
 // pageURL is where a browser on this machine finds what listens there.
-func pageURL(l net.Listener) string {
+func pageURL(l net.Listener) string { return urlOf(l, "localhost") }
+
+// urlOf is the address of what listens there; everywhere gives host its name.
+func urlOf(l net.Listener, everywhere string) string {
 	at := l.Addr().(*net.TCPAddr)
 	host := at.IP.String()
 	if at.IP.IsUnspecified() {
-		host = "localhost"
+		host = everywhere
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)) + "/"
+}
+
+// pageMeta is what the member says of itself when it has a page: the page's
+// address, so that the others' pages lead to it. Nothing, if they are on other
+// machines and the page is for this one only.
+func (f *runFlags) pageMeta(l net.Listener) []byte {
+	host := hostOf(cmp.Or(f.advertise, f.bind))
+	ip, err := netip.ParseAddr(host)
+	here := host == "localhost" || err == nil && ip.IsLoopback()
+	if l.Addr().(*net.TCPAddr).IP.IsLoopback() && !here {
+		return nil
+	}
+	return []byte(urlOf(l, cmp.Or(host, "localhost")))
+}
+
+// hostOf is the host of host:port.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // servePage serves the page of a member, and beside it whether the member is well,
@@ -46,10 +73,7 @@ func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes healt
 		log.Warn("the page is open to other machines: whoever can connect can see the ring and look keys up",
 			slog.String("address", at.String()))
 	}
-	hosts := f.httpHosts
-	if host, _, err := net.SplitHostPort(f.http); err == nil {
-		hosts = append([]string{host}, hosts...)
-	}
+	hosts := append([]string{hostOf(f.http), hostOf(f.advertise)}, f.httpHosts...)
 	page := web.New(web.Config{Member: node, Interval: max(f.interval, web.DefaultInterval), Hosts: hosts})
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", probes.Handler())

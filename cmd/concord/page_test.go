@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,5 +56,27 @@ func TestRunServesThePage(t *testing.T) {
 		if answer.StatusCode != want {
 			t.Errorf("asked as %s: %d", host, answer.StatusCode)
 		}
+	}
+}
+
+func TestOthersAreToldOfAPageTheyCanReach(t *testing.T) {
+	for _, c := range []struct{ listen, bind, advertise, want string }{
+		{"127.0.0.1:0", "127.0.0.1:7946", "", "http://127.0.0.1:PORT/"},
+		{"127.0.0.1:0", ":7946", "localhost:7946", "http://127.0.0.1:PORT/"},
+		{"127.0.0.1:0", ":7946", "node1.example.com:7946", ""},
+		{"127.0.0.1:0", "10.0.0.7:7946", "", ""},
+		{"0.0.0.0:0", ":7946", "node1.example.com:7946", "http://node1.example.com:PORT/"},
+		{"0.0.0.0:0", "10.0.0.7:7946", "", "http://10.0.0.7:PORT/"},
+	} {
+		l, err := listenPage(c.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		f := runFlags{bind: c.bind, advertise: c.advertise}
+		if got := string(f.pageMeta(l)); got != strings.ReplaceAll(c.want, "PORT", port) {
+			t.Errorf("%+v: %q", c, got)
+		}
+		l.Close()
 	}
 }

@@ -95,7 +95,7 @@ its watchdog while it lives.`,
 	flags.StringVar(&f.meta, "meta", "", "what others are told who ask for it: the application's address, say")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
 	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz;\nwithout a host: loopback; it authenticates nobody")
-	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost and\naddresses; may be repeated")
+	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost,\naddresses, and the hosts of --http and --advertise; may be repeated")
 	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -118,7 +118,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		}
 		defer page.Close()
 		if f.meta == "" {
-			cfg.Meta = []byte(pageURL(page)) // so that the others' pages lead to it
+			cfg.Meta = f.pageMeta(page)
 		}
 	}
 	node := concord.New(cfg)
