@@ -108,7 +108,7 @@ func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Life, now time.Du
 }
 
 // maxRetries is how often the closest member that has answered is asked again.
-const maxRetries = 6
+const maxRetries = 4
 
 // Retry is for a search that is stuck. It reports whether the closest member that
 // has answered is to be asked once more, and after which pause: what it named does
