@@ -137,9 +137,11 @@ func TestEventSaysFromWhomAndToWhom(t *testing.T) {
 		b := memoryMember(t, network, "b")
 		join(t, b, a.Address())
 		awaitIdeal(t, []*concord.Concord{a, b})
+		time.Sleep(5 * time.Second)
 		if err := b.Leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		whole := concord.Range{Start: a.Id(), End: a.Id()}
 		theirs, ours := concord.Range{Start: a.Id(), End: b.Id()}, concord.Range{Start: b.Id(), End: a.Id()}
