@@ -43,7 +43,7 @@ func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 		m.respond(token, Refusal{})
 		return
 	}
-	if later := m.laterLife(n); !later.IsZero() {
+	if later := m.laterLife(n); !later.IsZero() && later != m.pred {
 		m.respond(token, Refusal{Reason: Outdated, Other: later})
 		return
 	}
@@ -68,13 +68,14 @@ func (m *Machine) taken(n, other ring.Member) Refusal {
 	return Refusal{Reason: IdentifierTaken, Other: other}
 }
 
-// laterLife is a life of n's name that began after n did, as far as known.
+// laterLife is a life of n's name that began after n did, as far as known. One
+// that is silent may be gone, as n is not.
 func (m *Machine) laterLife(n ring.Member) ring.Member {
 	if m.pred.Supersedes(n) && !n.Older() {
 		return m.pred
 	}
 	for i := range m.acq {
-		if a := &m.acq[i]; a.Supersedes(n) && !n.Older() {
+		if a := &m.acq[i]; a.silent == 0 && a.Supersedes(n) && !n.Older() {
 			return a.Member
 		}
 	}
@@ -202,7 +203,9 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 		m.met(p)
 		m.learn(st)
 		if p == m.pred {
-			if p.ID == r.n.ID {
+			if p.ID == r.n.ID && p.Supersedes(r.n) && !r.n.Older() {
+				m.endRectification(i, Refusal{Reason: Outdated, Other: p})
+			} else if p.ID == r.n.ID {
 				m.endRectification(i, m.taken(r.n, p))
 			} else {
 				m.endRectification(i, Refusal{Reason: Nearer})

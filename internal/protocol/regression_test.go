@@ -69,3 +69,21 @@ func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
 	w.step(again, Create{})
 	w.ideal(probePace*10*interval+10*interval, 6)
 }
+
+// Found by the simulator: a name is started a second time elsewhere, its
+// successor takes it for its predecessor, as a joiner, and it ends. The first
+// life, which is alive, was refused as outdated without a look at the second.
+func TestLaterLifeThatIsGoneDoesNotStandInTheWay(t *testing.T) {
+	w := ringOf(t, 3, 3, 6)
+	ms := w.live()
+	first, next := ms[2], ms[3]
+	second := first.m.self
+	second.Addr, second.Incarnation = "elsewhere:1", second.Incarnation+1
+	at := next.m.Standing()
+	next.place(slices.Clone(at.Succ), second)
+	w.step(next, Tick{})
+	w.ideal(10*interval, 6)
+	if next.m.pred != first.m.self {
+		t.Errorf("the predecessor is %v", next.m.pred)
+	}
+}
