@@ -143,7 +143,6 @@ verify: explore simulate ## what CI verifies of the protocol
 verify-long: explore explore-long ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
 	.build/bin/concord sim --members 64 --seeds 1000 --faults all
 	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg
-	.build/bin/concord sim heal --seeds 100 --sizes 3,16,64 --faults all --bound 1000
 	.build/bin/concord sim merge --latency constant:1ms --svg .build/merge.svg
 	.build/bin/concord sim merge --cut 5m --sizes 64 --seeds 1000 --svg .build/cut.svg
 	.build/bin/concord sim churn --members 10000
