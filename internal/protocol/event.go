@@ -124,6 +124,10 @@ type (
 	JoinDone struct{ Causes []JoinCause }
 	// DepartDone: the neighbours do without the member, or cannot be told.
 	DepartDone struct{}
+	// RingMet: By is in another ring than this member, and can be reached: the
+	// two rings are about to become one. It is news for people: nothing is to be
+	// done about it, and not every member that could tell does.
+	RingMet struct{ By ring.Member }
 )
 
 func (Ask) effect()          {}
@@ -134,6 +138,7 @@ func (Publish) effect()      {}
 func (RangeChanged) effect() {}
 func (JoinDone) effect()     {}
 func (DepartDone) effect()   {}
+func (RingMet) effect()      {}
 
 // Cause is why a member's range changed.
 type Cause uint8

@@ -39,6 +39,7 @@ type host struct {
 	joinDone *JoinDone
 	departed bool
 	ranges   []RangeChanged
+	met      []RingMet
 	view     *View
 }
 
@@ -132,6 +133,8 @@ func (w *world) effect(h *host, e Effect) {
 		h.view = e.View
 	case RangeChanged:
 		h.ranges = append(h.ranges, e)
+	case RingMet:
+		h.met = append(h.met, e)
 	case JoinDone:
 		h.joinDone = &e
 	case DepartDone:

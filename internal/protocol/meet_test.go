@@ -1,0 +1,116 @@
+package protocol
+
+import (
+	"cmp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// met counts how often members have met another ring.
+func (w *world) met() (times int) {
+	for _, h := range w.order {
+		times += len(h.met)
+	}
+	return times
+}
+
+// twoRings makes rings of every second of n members, of whom one knows one of the
+// other ring.
+func twoRings(t *testing.T, seed uint64, n int) *world {
+	w := newWorld(t, seed, 3)
+	for i := range n {
+		w.member(i)
+	}
+	ms := slices.Clone(w.order)
+	slices.SortFunc(ms, func(a, b *host) int { return cmp.Compare(a.m.self.ID, b.m.self.ID) })
+	link := w.rng.IntN(n)
+	for i, h := range ms {
+		at := Standing{}
+		if n > 2 {
+			at.Pred = ms[(i+n-2)%n].m.self
+			for k := 2; k < n && len(at.Succ) < 3; k += 2 {
+				at.Succ = append(at.Succ, ms[(i+k)%n].m.self)
+			}
+		}
+		if i == link {
+			at.Pending = []ring.Member{ms[(i+1+2*w.rng.IntN(n/2))%n].m.self}
+		}
+		h.m = Restore(h.m.self, h.m.cfg, h.m.self.ID, at)
+		w.after(w.upTo(interval), func() { w.step(h, Tick{}) })
+	}
+	return w
+}
+
+// When two rings become one some member notices, unless they had a single link and
+// one member adopted another over it before it was placed; this is that case.
+func TestRingsThatMeetAreNoticed(t *testing.T) {
+	const seeds = 20
+	for _, tc := range []struct{ members, noticed int }{{2, seeds}, {4, 5}, {16, 12}, {64, 16}} {
+		n, noticed := tc.members, 0
+		for seed := range uint64(seeds) {
+			w := twoRings(t, seed, n)
+			w.ideal(100*interval, n)
+			if w.met() > 0 {
+				noticed++
+			}
+		}
+		if noticed < tc.noticed {
+			t.Errorf("%d members: noticed in %d of %d seeds, want %d", n, noticed, seeds, tc.noticed)
+		}
+	}
+}
+
+// Halves of a ring that were cut apart meet when they reach each other again.
+func TestHalvesThatMeetAreNoticed(t *testing.T) {
+	for seed := range uint64(5) {
+		w := ringOf(t, seed, 3, 16)
+		half := func(addr string) bool { return w.hosts[addr].m.self.ID < 1<<63 }
+		through := w.latency
+		w.latency = func(from, to string) time.Duration {
+			if half(from) != half(to) {
+				return -1
+			}
+			return through(from, to)
+		}
+		w.run(time.Minute)
+		if n := w.met(); n != 0 {
+			t.Errorf("seed %d: %d meetings while they are apart", seed, n)
+		}
+		w.latency = through
+		w.ideal(2*time.Minute, 16)
+		w.run(time.Minute)
+		n := w.met()
+		if n == 0 {
+			t.Errorf("seed %d: nobody has noticed", seed)
+		}
+		w.run(time.Minute)
+		if again := w.met(); again != n {
+			t.Errorf("seed %d: %d meetings after they have become one", seed, again-n)
+		}
+	}
+}
+
+// In one ring nobody meets another, whatever joins and fails.
+func TestOneRingMeetsNoOther(t *testing.T) {
+	for seed := range uint64(20) {
+		w := newWorld(t, seed, 3)
+		first := w.member(0)
+		w.step(first, Create{})
+		for i := 1; i < 32; i++ {
+			w.rejoin(w.member(i), first.addr)
+		}
+		w.ideal(20*time.Second, 32)
+		for i := range 8 {
+			w.order[4*i+1].up = false
+			w.run(w.upTo(interval))
+		}
+		w.ideal(30*time.Second, 24)
+		w.run(time.Minute)
+		if n := w.met(); n != 0 {
+			t.Errorf("seed %d: %d meetings", seed, n)
+		}
+	}
+}
