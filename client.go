@@ -29,6 +29,11 @@ type ClientConfig struct {
 	// TLS, if set, encrypts and authenticates all connections: the Client half of
 	// a member's TLSConfig, with the same requirements. Nil: plaintext.
 	TLS *tls.Config
+
+	// Observer, if set, is told what the client does; its functions Serve, Extract,
+	// Range, Successor, Predecessor and RingMet are never called. What it points to
+	// is copied. Nil: nobody, which costs nothing.
+	Observer *Observer
 }
 
 // validate reports every mistake at once.
@@ -68,7 +73,7 @@ type Client struct {
 // once. ctx bounds Dial only; Close ends the Client.
 func Dial(ctx context.Context, cfg ClientConfig, addrs ...string) (*Client, error) {
 	return dial(ctx, cfg, addrs, net.DefaultResolver, func() (transport.Transport, error) {
-		return grpctransport.NewClient(grpctransport.Config{Client: cfg.TLS}), nil
+		return grpctransport.NewClient(grpctransport.Config{Client: cfg.TLS, Inject: cfg.Observer.copied().Inject}), nil
 	})
 }
 
@@ -103,7 +108,7 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 	}
 	c := &Client{space: space(cfg.HashBits, cfg.HashFunc)}
 	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
-		Resolver: &bootstrap.Resolver{DNS: dns}}, tr)
+		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside()}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {
 		return c, nil

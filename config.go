@@ -118,6 +118,10 @@ type Config struct {
 	// Cluster names the ring. Members of another name are refused. Empty: no
 	// name; only then can members of the existing Concord library take part.
 	Cluster string
+
+	// Observer, if set, is told what the member does, for metrics and traces. What
+	// it points to is copied. Nil: nobody, which costs nothing.
+	Observer *Observer
 }
 
 // ConfigError is one mistake in a Config, or in a ClientConfig. Start and Dial

@@ -69,6 +69,7 @@ type Concord struct {
 func New(cfg Config) *Concord {
 	cfg.TLS = cfg.TLS.clone()
 	cfg.Meta = slices.Clone(cfg.Meta)
+	cfg.Observer = cfg.Observer.copied()
 	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC, dns: net.DefaultResolver}
 	c.id = c.space.ID([]byte(cfg.Name))
 	return c
@@ -79,6 +80,8 @@ func listenGRPC(bind string, server, client *tls.Config, cfg *Config) (transport
 		Bind: bind, Server: server, Client: client,
 		SuccessorCount: cfg.successors(),
 		IdleTimeout:    max(10*time.Second, 8*cfg.interval()),
+		Inject:         cfg.Observer.Inject,
+		Extract:        cfg.Observer.Extract,
 	})
 }
 
@@ -159,6 +162,7 @@ func (c *Concord) Start() error {
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},
 		Remember:   kept.remember(),
 		Ended:      kept.end,
+		Observer:   c.cfg.Observer.inside(),
 	}, tr)
 	for _, err := range notes {
 		n.Note(slog.LevelError, "state not used", slog.Any("error", err))

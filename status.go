@@ -1,6 +1,10 @@
 package concord
 
-import "github.com/ollelogdahl/concord/internal/routing"
+import (
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/routing"
+)
 
 // Status is the state of a member at one instant.
 type Status struct {
@@ -14,6 +18,9 @@ type Status struct {
 	Isolated bool `json:"isolated"`
 	// Range is nil while the member has none.
 	Range *Range `json:"range,omitempty"`
+	// Share is how much of the circle the member serves, from 0 to 1: its Range, or
+	// nothing while it is isolated. Those of an ideal ring come to 1.
+	Share float64 `json:"share"`
 	// Predecessor is nil while it is not known, and in a ring of one.
 	Predecessor *Server  `json:"predecessor,omitempty"`
 	Successors  []Server `json:"successors"`
@@ -26,6 +33,12 @@ type Status struct {
 	// that may be in another ring.
 	Silent  int `json:"silent"`
 	Pending int `json:"pending"`
+	// Arcs is how many arcs are remembered with their owners, by which lookups are
+	// answered from memory.
+	Arcs int `json:"arcs"`
+	// SuccessorAge is how long ago the nearest successor last answered for itself.
+	// It is nil while there is none, or it has not answered yet.
+	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
 	// Size is an estimate of the number of members.
 	Size        int      `json:"size_estimate"`
 	Connections int      `json:"connections"`
@@ -55,6 +68,13 @@ type Counters struct {
 	FingerLookups uint64 `json:"finger_lookups"`
 	RangeChanges  uint64 `json:"range_changes"`
 	BytesWritten  uint64 `json:"bytes_written"` // to TCP connections of either direction, without TCP's headers
+	// SuccessorChanges and PredecessorChanges count how often the nearest member
+	// clockwise, and counter-clockwise, was replaced.
+	SuccessorChanges   uint64 `json:"successor_changes"`
+	PredecessorChanges uint64 `json:"predecessor_changes"`
+	Rounds             uint64 `json:"rounds"`     // of looking after the neighbours, one each StabilizeInterval
+	Suspicions         uint64 `json:"suspicions"` // members that lookups began to go round
+	RingsMet           uint64 `json:"rings_met"`  // members of other rings met, see Observer.RingMet
 }
 
 // Status returns the state of the member. It may be called at any time.
@@ -79,6 +99,9 @@ func (c *Concord) Status() Status {
 	out.Isolated = v.Isolated
 	if v.HasArc {
 		out.Range = &Range{Start: v.Arc.After, End: v.Arc.To}
+		if !v.Isolated {
+			out.Share = c.space.Share(v.Arc)
+		}
 	}
 	if !v.Pred.IsZero() {
 		p := server(v.Pred)
@@ -90,11 +113,40 @@ func (c *Concord) Status() Status {
 	}
 	out.Acquaintances = servers(v.Known)
 	out.Silent, out.Pending = v.Silent, v.Pending
+	out.Arcs = n.Arcs()
+	if age, ok := n.HeadAge(s); ok {
+		out.SuccessorAge = &age
+	}
 	switch {
 	case s.Table != nil:
 		out.Size = s.Table.Size()
 	case v.Isolated:
 		out.Size = 1 + len(v.Succ)
 	}
+	return out
+}
+
+// ClientStatus is the state of a Client at one instant.
+type ClientStatus struct {
+	// Contacts are the members that its searches begin at.
+	Contacts []Server `json:"contacts"`
+	// Arcs is how many arcs are remembered with their owners, by which lookups are
+	// answered from memory.
+	Arcs        int `json:"arcs"`
+	Connections int `json:"connections"`
+	// Counters are totals since Dial. Those of what only members do are zero.
+	Counters Counters `json:"counters"`
+}
+
+// Status returns the state of the client. It may be called at any time; after Close
+// only the counters are left.
+func (c *Client) Status() ClientStatus {
+	out := ClientStatus{Contacts: []Server{}, Counters: Counters(c.node.Counters())}
+	table := c.node.Snapshot().Table
+	if table == nil {
+		return out
+	}
+	out.Contacts = servers(table.Near())
+	out.Arcs, out.Connections = c.node.Arcs(), c.node.Connections()
 	return out
 }

@@ -29,6 +29,13 @@ const (
 	SourceAsked Source = "asked"
 )
 
+var sources = map[node.Source]Source{
+	node.OwnRange:      SourceOwnRange,
+	node.ConfirmedArc:  SourceConfirmedArc,
+	node.SuccessorList: SourceSuccessorList,
+	node.Asked:         SourceAsked,
+}
+
 // Trace is what one lookup did and why.
 type Trace struct {
 	Key []byte `json:"key"`
@@ -125,16 +132,7 @@ func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Tr
 		return out, lookupError(key, err)
 	}
 	out.Owner = server(r.Owner)
-	switch r.Source {
-	case node.OwnRange:
-		out.Source = SourceOwnRange
-	case node.ConfirmedArc:
-		out.Source = SourceConfirmedArc
-	case node.SuccessorList:
-		out.Source = SourceSuccessorList
-	case node.Asked:
-		out.Source = SourceAsked
-	}
+	out.Source = sources[r.Source]
 	if r.HasArc {
 		out.Range, out.Age = &Range{Start: r.Arc.After, End: r.Arc.To}, r.Age
 	}

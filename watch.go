@@ -29,6 +29,8 @@ const (
 	CauseAlone Cause = "alone"
 	// CauseSuperseded: a later life of the same name was met.
 	CauseSuperseded Cause = "superseded"
+	// CauseEnoughMembers: the member is isolated no longer, see Config.MinMembers.
+	CauseEnoughMembers Cause = "enough members"
 )
 
 // Event is one change of the range that a member is responsible for, or several
@@ -121,4 +123,5 @@ var causes = map[protocol.Cause]Cause{
 	protocol.CausePredecessorLeft:   CausePredecessorLeft,
 	protocol.CauseAlone:             CauseAlone,
 	protocol.CauseSuperseded:        CauseSuperseded,
+	protocol.CauseEnoughMembers:     CauseEnoughMembers,
 }

@@ -29,9 +29,6 @@ func (n *Node) ask(e protocol.Ask) {
 			limit = n.peers.timeout(e.To.Addr, e.Attempt)
 		}
 		reply, f := n.maintain(n.ctx, env, e.Request, limit)
-		if f == nil {
-			f = n.checkReply(&reply)
-		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.inflight--
@@ -40,7 +37,7 @@ func (n *Node) ask(e protocol.Ask) {
 		}
 		n.stepLocked(protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {
-			n.heed(e.To.Life(), f)
+			n.heed(e.To, f)
 		}
 	})
 }

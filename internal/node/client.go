@@ -25,7 +25,8 @@ const (
 	maxAtOnce = 16
 )
 
-// ClientConfig is what a client is made of. All fields but Resolver are required.
+// ClientConfig is what a client is made of. All fields but Resolver and
+// Observer are required.
 type ClientConfig struct {
 	Space    ring.Space
 	Settings ring.Settings
@@ -34,6 +35,8 @@ type ClientConfig struct {
 	Addrs []string
 	// Resolver makes addresses of names among Addrs; nil: there are none.
 	Resolver *bootstrap.Resolver
+	// Observer is told of lookups, requests and suspicions.
+	Observer Observer
 }
 
 // Client finds owners in a ring without being a member. It has no rounds: it asks
@@ -54,7 +57,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{})}
 	c.begin(tr, cfg.Space, cfg.Settings, 0, maxLife)
 	c.resolver = cfg.Resolver
-	c.stuck, c.lost = c.look, c.forget
+	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
 	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
@@ -156,11 +159,8 @@ func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int, first
 func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protocol.Failure {
 	reply, f := c.maintain(ctx, transport.Envelope{To: x, Settings: c.settings},
 		protocol.Request{Kind: protocol.AskRing}, c.peers.timeout(x.Addr, attempt))
-	if f == nil {
-		f = c.checkReply(&reply)
-	}
 	if x.Name != "" {
-		c.heed(x.Life(), f)
+		c.heed(x, f)
 	}
 	st := reply.State
 	switch {

@@ -32,6 +32,8 @@ type Finder struct {
 	learned  chan struct{} // there is news for confirmArcs
 	counters counters
 	snap     atomic.Pointer[Snapshot]
+	observer Observer            // told of what happens; nothing in it changes
+	news     serial              // calls of its functions that take no context
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
 	// waits counts the lookups that have nobody left to ask and wait for a newer
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
@@ -68,6 +70,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.learned = make(chan struct{}, 1)
 	fd.idle = initialIdle
 	fd.flights = map[ring.Life]*flight{}
+	fd.news = serial{most: maxNews, drain: true}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
 }
 
@@ -79,6 +82,10 @@ func (fd *Finder) end() {
 	fd.cancel()
 	fd.tr.Close()
 	fd.wg.Wait()
+	fd.news.stop()
 }
 
 func (fd *Finder) now() time.Duration { return time.Since(fd.start) }
+
+// Snapshot returns the newest picture of the finder.
+func (fd *Finder) Snapshot() *Snapshot { return fd.snap.Load() }

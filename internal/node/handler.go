@@ -46,8 +46,15 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 
 // Maintain gives the machine a request and waits until it answers.
 func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	h.counters.served.Add(1)
+	ctx, done := observed(h.observer.Serve, ctx, req.Kind.String(), env.From)
+	reply, err := h.maintained(ctx, env, req)
+	done(failure(err))
+	return reply, err
+}
+
+func (h *handler) maintained(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	n := (*Node)(h)
-	n.counters.served.Add(1)
 	if f := h.admit(env); f != nil {
 		return protocol.Reply{}, f
 	}
@@ -84,9 +91,16 @@ func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req prot
 }
 
 // Route answers one step of a lookup from the snapshot.
-func (h *handler) Route(_ context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+func (h *handler) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+	h.counters.servedRoutes.Add(1)
+	_, done := observed(h.observer.Serve, ctx, kindRoute, env.From)
+	answer, err := h.routed(env, q)
+	done(failure(err))
+	return answer, err
+}
+
+func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	n := (*Node)(h)
-	n.counters.servedRoutes.Add(1)
 	if f := h.admit(env); f != nil {
 		return routing.Answer{}, f
 	}
@@ -106,8 +120,15 @@ func (h *handler) Route(_ context.Context, env transport.Envelope, q routing.Que
 
 // FindSuccessor does a whole lookup for an older member.
 func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
+	h.counters.served.Add(1)
+	ctx, done := observed(h.observer.Serve, ctx, kindFindSuccessor, env.From)
+	owner, err := h.found(ctx, env, id)
+	done(failure(err))
+	return owner, err
+}
+
+func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
 	n := (*Node)(h)
-	n.counters.served.Add(1)
 	if f := h.admit(env); f != nil {
 		return ring.Member{}, f
 	}

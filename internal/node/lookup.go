@@ -140,7 +140,22 @@ func (fd *Finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Res
 	return r, true
 }
 
+// lookup is Lookup, but without wait, as the member's own lookups are, it ends when
+// nobody is left to be asked.
 func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+	if !opts.Fresh && !opts.Cold && fd.ctx.Err() == nil && ctx.Err() == nil {
+		if r, ok := fd.remembered(id, opts.MaxAge); ok {
+			return r, nil
+		}
+	}
+	ctx, done := fd.observeLookup(ctx, id, !wait)
+	r, err := fd.search(ctx, id, opts, wait)
+	done(r, err)
+	return r, err
+}
+
+// search is a lookup that memory does not answer.
+func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
 	snap := fd.snap.Load()
 	if snap.Table == nil || fd.ctx.Err() != nil {
 		fd.counters.lookupsFailed.Add(1)
@@ -151,11 +166,6 @@ func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, w
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
 	if !opts.Fresh {
-		if !opts.Cold {
-			if r, ok := fd.remembered(id, opts.MaxAge); ok {
-				return r, nil
-			}
-		}
 		opts.Lenient = opts.MaxAge == 0
 		if opts.Lenient || opts.MaxAge > fd.life {
 			opts.MaxAge = fd.life

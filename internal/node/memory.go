@@ -146,7 +146,7 @@ func (fd *Finder) confirmArcs() {
 		due, live := fd.arcs.Due(fd.now(), maxConfirming)
 		for _, c := range due {
 			c.Asked()
-			fd.board(c)
+			fd.board(fd.ctx, c)
 		}
 		if live {
 			timer.Reset(pause)
@@ -185,7 +185,7 @@ type flight struct {
 // ownWord asks the owner of an arc about it. Those who want its word at the same
 // time share one request.
 func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
-	f := fd.board(c)
+	f := fd.board(ctx, c)
 	if f == nil {
 		return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
 	}
@@ -197,8 +197,9 @@ func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.An
 	}
 }
 
-// board returns the flight to the owner of the arc, nil if the node is closed.
-func (fd *Finder) board(c *routing.Confirmed) *flight {
+// board returns the flight to the owner of the arc, nil if the node is closed. If
+// it is the first there, an Observer is told of it with the values of ctx.
+func (fd *Finder) board(ctx context.Context, c *routing.Confirmed) *flight {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
 	if fd.ended {
@@ -210,7 +211,11 @@ func (fd *Finder) board(c *routing.Confirmed) *flight {
 		f = &flight{done: make(chan struct{})}
 		fd.flights[life] = f
 		fd.wg.Go(func() {
-			f.answer, f.err = fd.route(fd.ctx, c.Owner, routing.Query{ID: c.Arc.To})
+			bound := fd.ctx
+			if fd.observer.Request != nil {
+				bound = asking{fd.ctx, ctx}
+			}
+			f.answer, f.err = fd.route(bound, c.Owner, routing.Query{ID: c.Arc.To})
 			fd.boarding.Lock()
 			delete(fd.flights, life)
 			fd.boarding.Unlock()

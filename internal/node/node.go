@@ -38,6 +38,8 @@ type Config struct {
 	Remember func(incarnation uint64, members []ring.Member) error
 	// Ended is called once, when the node has ended.
 	Ended func()
+	// Observer is told what the node does.
+	Observer Observer
 }
 
 // Node is one member at run time. Its methods may be called concurrently.
@@ -105,6 +107,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
 	n.resolver = cfg.Resolver
+	n.observer = cfg.Observer
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -132,9 +135,6 @@ func New(cfg Config, tr transport.Transport) *Node {
 	return n
 }
 
-// Snapshot returns the newest picture of the node.
-func (n *Node) Snapshot() *Snapshot { return n.snap.Load() }
-
 // Addr is where the node's transport receives.
 func (n *Node) Addr() string { return n.tr.Addr() }
 
@@ -151,12 +151,20 @@ func (n *Node) tick() {
 	for {
 		select {
 		case <-n.timer.C:
-			n.step(protocol.Tick{})
+			n.round()
 		case <-n.ctx.Done():
 			n.timer.Stop()
 			return
 		}
 	}
+}
+
+// round delivers a wake-up, which begins a round in a member that has joined.
+func (n *Node) round() {
+	if n.snap.Load().View.Phase == protocol.Joined {
+		n.counters.rounds.Add(1)
+	}
+	n.step(protocol.Tick{})
 }
 
 // step gives the machine one event and carries out what it wants. It reports
@@ -205,6 +213,9 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				n.leftRing = true
 				close(n.departed)
 			}
+		case protocol.RingMet:
+			n.logMeeting(e.By)
+			n.observeMeeting(e.By)
 		}
 	}
 }
@@ -215,6 +226,7 @@ func (n *Node) publish(v *protocol.View) {
 		n.assured.Store(int64(v.Certain))
 	}
 	n.logChange(n.view, v)
+	n.observeView(n.view, v)
 	n.contradict(n.view, v)
 	n.view = v
 	n.rebuild()
@@ -273,7 +285,7 @@ func (n *Node) broken(addr string) {
 	}
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.peers.suspect(x.Life(), n.now(), n.suspicion)
+			n.suspect(x)
 			n.rebuild()
 			break
 		}

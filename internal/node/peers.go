@@ -127,9 +127,10 @@ func (p *peers) evict() {
 	}
 }
 
-// suspect notes that lookups should go round a life of a member for a while.
-func (p *peers) suspect(life ring.Life, now, while time.Duration) {
-	p.add(suspicion{life: life, until: now + while}, now)
+// suspect notes that lookups should go round a life of a member for a while, and
+// reports whether that is news.
+func (p *peers) suspect(life ring.Life, now, while time.Duration) bool {
+	return p.add(suspicion{life: life, until: now + while}, now)
 }
 
 // reject notes that for a while a member is an owner on its own word only. Who
@@ -138,17 +139,23 @@ func (p *peers) reject(id uint64, addr string, now, while time.Duration) {
 	p.add(suspicion{life: ring.Life{ID: id}, addr: addr, until: now + while, rejected: true}, now)
 }
 
-func (p *peers) add(s suspicion, now time.Duration) {
+func (p *peers) add(s suspicion, now time.Duration) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	news = true
 	var kept []suspicion
 	for _, o := range p.suspected() {
-		if o.until > now && (o.life != s.life || o.rejected != s.rejected) {
+		switch same := o.life == s.life && o.rejected == s.rejected; {
+		case o.until <= now:
+		case same:
+			news = false
+		default:
 			kept = append(kept, o)
 		}
 	}
 	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], s)
 	p.suspects.Store(&kept)
+	return news
 }
 
 // clear notes that a member answered. That does not say that it serves: what

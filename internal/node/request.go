@@ -24,9 +24,14 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.asked[req.Kind].Add(1)
+	ctx, done := observed(fd.observer.Request, ctx, req.Kind.String(), env.To)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
 	f := fd.checkFailure(ctx, failure(err))
+	if f == nil {
+		f = fd.checkReply(&reply)
+	}
+	done(f)
 	fd.measure(env.To.Addr, time.Since(sent), f, limit == timeoutSlow)
 	return reply, f
 }
@@ -42,15 +47,15 @@ func (fd *Finder) measure(addr string, took time.Duration, f *protocol.Failure, 
 }
 
 // heed notes for lookups whether a member answers.
-func (fd *Finder) heed(life ring.Life, f *protocol.Failure) {
+func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		fd.peers.clear(life)
+		fd.peers.clear(x.Life())
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		fd.peers.suspect(life, fd.now(), fd.suspicion)
-		fd.arcs.Doubt(func(owner ring.Member) bool { return owner.Life() == life })
+		fd.suspect(x)
+		fd.doubt(x)
 	}
 }
 
@@ -64,18 +69,20 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.routed.Add(1)
+	ctx, done := observed(fd.observer.Request, ctx, kindRoute, to)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
 	f := fd.checkFailure(ctx, failure(err))
 	if f == nil {
 		f = fd.checkAnswer(&a)
 	}
+	done(f)
 	fd.measure(to.Addr, time.Since(sent), f, false)
 	if f != nil && f.Kind == protocol.TimedOut {
 		fd.peers.late(to.Addr)
 	}
 	if to.Name != "" {
-		fd.heed(to.Life(), f)
+		fd.heed(to, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: to.Addr, Gone: true}
 			if f.Kind == protocol.WrongMember {

@@ -99,11 +99,8 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 	}
 	reply, f := fd.maintain(ctx, transport.Envelope{From: self.Self, To: x, Settings: fd.settings},
 		protocol.Request{Kind: protocol.AskRing}, fd.peers.timeout(x.Addr, 0))
-	if f == nil {
-		f = fd.checkReply(&reply)
-	}
 	if f == nil || ctx.Err() == nil {
-		fd.heed(x.Life(), f)
+		fd.heed(x, f)
 	}
 	if f != nil || !reply.State.Phase.InRing() {
 		return nil

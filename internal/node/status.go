@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -19,6 +20,9 @@ type counters struct {
 	joinRetries                atomic.Uint64
 	fingers                    atomic.Uint64
 	ranges                     atomic.Uint64
+	successors, predecessors   atomic.Uint64
+	rounds                     atomic.Uint64
+	suspicions, ringsMet       atomic.Uint64
 }
 
 // spread is a counter that is added to from many goroutines at once: by what they
@@ -52,6 +56,12 @@ type Counters struct {
 	FingerLookups uint64
 	RangeChanges  uint64
 	BytesWritten  uint64 // to connections of either direction
+
+	SuccessorChanges   uint64 // of the nearest
+	PredecessorChanges uint64
+	Rounds             uint64
+	Suspicions         uint64 // members that lookups began to go round
+	RingsMet           uint64 // meetings with other rings, as far as noticed
 }
 
 // Counters returns the totals so far.
@@ -61,6 +71,8 @@ func (fd *Finder) Counters() Counters {
 		Owned: c.owned.load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
 		Served: c.served.Load() + c.servedRoutes.Load(), Timeouts: c.timeouts.Load(), Broken: c.broken.Load(),
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
+		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
+		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
@@ -68,6 +80,18 @@ func (fd *Finder) Counters() Counters {
 		out.RingRequests += c.asked[i].Load()
 	}
 	return out
+}
+
+// Arcs is how many arcs are remembered with their owners, certain or not.
+func (fd *Finder) Arcs() int { return fd.arcs.Len() }
+
+// HeadAge is how long ago the head of the successor list last answered for itself,
+// in the picture s; false if there is none, or it has not yet.
+func (n *Node) HeadAge(s *Snapshot) (time.Duration, bool) {
+	if len(s.View.Succ) == 0 || s.View.Certain < 0 || !s.View.Phase.InRing() {
+		return 0, false
+	}
+	return max(0, n.now()-s.View.Certain), true
 }
 
 // Connections is how many outgoing connections the transport has.
@@ -109,6 +133,10 @@ func (n *Node) logArcs(e protocol.RangeChanged) {
 		slog.Group("old", slog.Uint64("start", e.Old.After), slog.Uint64("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", slog.Uint64("start", e.New.After), slog.Uint64("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()))
+}
+
+func (n *Node) logMeeting(by ring.Member) {
+	n.journal.put(func() { n.log.Info("another ring met", attr("by", by)) })
 }
 
 func attr(key string, m ring.Member) slog.Attr {

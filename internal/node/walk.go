@@ -244,13 +244,13 @@ func (w *walk) ask(m *Met) {
 	switch st := reply.State; {
 	case w.ctx.Err() != nil:
 	case f != nil:
-		w.fd.heed(m.Who.Life(), f)
+		w.fd.heed(m.Who, f)
 	default:
 		m.State = st
 		if !st.Self.IsZero() {
 			m.Who = st.Self
 		}
-		w.fd.heed(m.Who.Life(), nil)
+		w.fd.heed(m.Who, nil)
 		if !st.Phase.InRing() {
 			f = &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
 		}

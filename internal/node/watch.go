@@ -20,7 +20,11 @@ type Holding struct {
 // hold notes what the member answers for from now on. Callers hold mu.
 func (n *Node) hold(e protocol.RangeChanged) {
 	h := &Holding{Arc: e.New, Has: e.HasNew, Pred: n.view.Pred, Cause: e.Cause, next: make(chan struct{})}
-	close(n.holding.Swap(h).next)
+	old := n.holding.Swap(h)
+	close(old.next)
+	if f := n.observer.Range; f != nil {
+		n.news.put(func() { f(*old, *h) })
+	}
 }
 
 // Watch yields what the member answers for, and then each change of it, until ctx

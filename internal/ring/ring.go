@@ -152,6 +152,14 @@ func (s Space) Distance(a, b uint64) uint64 { return (b - a) & s.Mask() }
 // Add is the point d steps clockwise from a.
 func (s Space) Add(a, d uint64) uint64 { return (a + d) & s.Mask() }
 
+// Share is how much of the circle lies on the arc, from 0 to 1.
+func (s Space) Share(a Arc) float64 {
+	if a.Whole() {
+		return 1
+	}
+	return float64(s.Distance(a.After, a.To)) / (float64(s.Mask()) + 1)
+}
+
 // Class is the distance class of b seen from a: the position of the highest
 // bit of the clockwise distance, 0 for a itself.
 func (s Space) Class(a, b uint64) int { return bits.Len64(s.Distance(a, b)) }

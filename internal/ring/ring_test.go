@@ -484,3 +484,23 @@ func TestMinusIsWhatOneHasAndTheOtherHasNot(t *testing.T) {
 		}
 	}
 }
+
+func TestShare(t *testing.T) {
+	narrow, wide := Space{Bits: 3}, Space{Bits: 64}
+	for _, tc := range []struct {
+		space Space
+		arc   Arc
+		want  float64
+	}{
+		{narrow, Arc{After: 2, To: 2}, 1},
+		{narrow, Arc{After: 2, To: 4}, 0.25},
+		{narrow, Arc{After: 7, To: 0}, 0.125},
+		{narrow, Arc{After: 0, To: 7}, 0.875},
+		{wide, Arc{After: 1 << 63, To: 0}, 0.5},
+		{wide, Arc{After: 5, To: 5}, 1},
+	} {
+		if got := tc.space.Share(tc.arc); got != tc.want {
+			t.Errorf("of %v in %d bits: %v, want %v", tc.arc, tc.space.Bits, got, tc.want)
+		}
+	}
+}

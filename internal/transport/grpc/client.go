@@ -37,7 +37,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	}
 	var answer routing.Answer
 	err := t.extended(ctx, env, func(l *link) error {
-		r, err := l.stub.Route(ctx, routeReq(l.request(env), q))
+		r, err := l.stub.Route(t.injected(ctx), routeReq(l.request(env), q))
 		if err != nil {
 			return err
 		}

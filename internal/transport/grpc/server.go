@@ -111,7 +111,7 @@ func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, err
 	if err != nil {
 		return nil, malformed(err)
 	}
-	answer, err := s.handler.Route(ctx, env, q)
+	answer, err := s.handler.Route(s.t.extracted(ctx), env, q)
 	if err != nil {
 		return nil, statusOf(ctx, err)
 	}

@@ -56,6 +56,12 @@ type Config struct {
 	// Dial, if set, opens connections in place of TCP. Its error counts as a
 	// refusal if it wraps syscall.ECONNREFUSED.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Inject, if set, names what travels in the headers of a Route beside the
+	// message. What headers cannot carry, and what is beyond 8 KiB, is left out.
+	Inject func(ctx context.Context, set func(key, value string))
+	// Extract, if set, makes the context in which a Route is handled of what has
+	// travelled so; get gives "" for what has not.
+	Extract func(ctx context.Context, get func(key string) string) context.Context
 }
 
 // Transport is a transport.Transport over gRPC.
