@@ -27,7 +27,7 @@ var library = []string{".", "./internal/..."}
 var testSupport = []string{"./.../*test"}
 
 // aboveFace are the rooms that see of a ring what a user does.
-var aboveFace = []string{"./internal/web", "./internal/child", "./internal/cluster", "./internal/bench", "./internal/remote", "./internal/survey"}
+var aboveFace = []string{"./internal/web", "./internal/child", "./internal/metrics", "./internal/cluster", "./internal/bench", "./internal/remote", "./internal/survey"}
 
 var rules = []rule{
 	{
@@ -187,6 +187,33 @@ var rules = []rule{
 		reason:   "the page shows what the face gives to anybody, judged as the command judges it: what it cannot see there, no user can",
 	},
 	{
+		packages: []string{"./internal/metrics"},
+		only:     []string{"."},
+		reason:   "what is measured is one list, read through the face, so that no adapter knows more than another",
+	},
+	{
+		packages: []string{"./concordprom"},
+		only:     []string{".", "./internal/metrics", "github.com/prometheus/client_golang/..."},
+		reason:   "who measures with Prometheus links that and nothing else",
+	},
+	{
+		packages: []string{"./concordotel"},
+		only:     []string{".", "./internal/metrics", "go.opentelemetry.io/otel/..."},
+		reason:   "who measures with OpenTelemetry links its interfaces, and chooses the exporter",
+	},
+	{
+		packages: []string{"./..."},
+		except:   []string{"./concordprom", "./concordotel", "./cmd/...", "./test/..."},
+		never:    []string{"./concordprom", "./concordotel"},
+		through:  true,
+		reason:   "who does not import an adapter must not link it",
+	},
+	{
+		packages: library,
+		never:    []string{"github.com/prometheus/...", "go.opentelemetry.io/..."},
+		reason:   "the library tells an Observer; which metrics system hears of it is the application's choice",
+	},
+	{
 		packages: []string{"./examples/..."},
 		except:   []string{"./examples/.../internal/..."},
 		never:    []string{"./internal/..."},
@@ -217,7 +244,7 @@ var rules = []rule{
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
+			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
 			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 		},
 		reason: "the command is thin: what it needs of a ring, the face must give; and a dependency of the command " +
