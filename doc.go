@@ -34,6 +34,12 @@
 // keys, and Trace says how one was found. A program that only looks up need not be a
 // member: Dial gives it a Client.
 //
+// # Observing
+//
+// Status is the state of a member, Watch the changes of its range, and an Observer is
+// told of lookups, requests and changes as they happen. Packages concordprom and
+// concordotel make metrics and traces of that; docs/METRICS.md lists them, with alerts.
+//
 // # Failures
 //
 // A member that stops answering is noticed by the member before it, which goes

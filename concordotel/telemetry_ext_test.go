@@ -65,7 +65,7 @@ func tracing(t *testing.T, recorder *tracetest.SpanRecorder) *concordotel.Teleme
 func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes() {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }

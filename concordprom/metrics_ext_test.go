@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 20 * time.Second
 
 // newRing makes an ideal ring of n, of which the first is observed.
-func newRing(t *testing.T, n int, o *concord.Observer) []*concord.Concord {
+func newRing(t testing.TB, n int, o *concord.Observer) []*concord.Concord {
 	t.Helper()
 	c := cluster.New(func(i int) concord.Config {
 		cfg := concord.Config{Name: fmt.Sprintf("member%d", i), StabilizeInterval: 50 * time.Millisecond}

@@ -104,6 +104,8 @@ var (
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
 		Help: "Outgoing connections open or being opened."}
+	WrittenBytes = &Metric{Base: "written_bytes", Kind: Counter, Client: true,
+		Help: "Bytes written to connections of either direction, without the headers of TCP and IP."}
 	Arcs = &Metric{Base: "arcs", Kind: Gauge, Client: true,
 		Help: "Arcs remembered with their owners, by which lookups are answered from memory. At most 1024."}
 
@@ -149,6 +151,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, BrokenConnections, Connections,
+	Requests, RequestDuration, Served, BrokenConnections, Connections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

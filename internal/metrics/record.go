@@ -119,6 +119,7 @@ func (r *Record) common(c concord.Counters, arcs, connections int, put Put) {
 	put(Suspicions, float64(c.Suspicions))
 	put(BrokenConnections, float64(c.Broken))
 	put(Connections, float64(connections))
+	put(WrittenBytes, float64(c.BytesWritten))
 	put(Arcs, float64(arcs))
 }
 
