@@ -19,6 +19,9 @@ type acquaintance struct {
 	outside bool
 	// silent counts how often in a row it did not answer.
 	silent uint8
+	// returned: it had been silent and was heard again, out of view. Nothing is
+	// decided by it: it is for telling that rings have met.
+	returned bool
 	// next is the round before which it is not asked on our own account.
 	next uint64
 }
@@ -226,6 +229,7 @@ func (m *Machine) rememberPending(x ring.Member) {
 // x may be in another ring.
 func (m *Machine) vouched(x ring.Member) {
 	if a := m.acquaintance(x); a != nil {
+		a.returned = a.returned || a.silent > 0 && !m.inView(x)
 		a.silent, a.next = 0, 0
 		m.dirty = true
 	}
@@ -251,6 +255,7 @@ func (m *Machine) heard(x ring.Member) {
 	if a.silent > 0 {
 		a.silent = 0
 		a.pending = !m.inView(x)
+		a.returned = a.pending
 		m.dirty = true
 	}
 	if m.phase == Joined {

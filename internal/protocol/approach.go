@@ -147,17 +147,15 @@ func (m *Machine) approachAnswer(a Answer) {
 func (m *Machine) adopt(x ring.Member, st State) {
 	op := &m.approach
 	head := m.head()
-	// Nobody has joined it, so that whoever it finds is in another ring.
-	alone := m.lone && m.pred.IsZero()
 	switch {
 	case x == head:
 		m.setSucc(m.cut(x, st.Succ))
 	case m.nearer(x):
+		if m.foreign(x, st) {
+			m.emit(RingMet{By: x})
+		}
 		m.setSucc(m.cut(x, st.Succ))
 		if head.IsZero() {
-			if alone {
-				m.emit(RingMet{By: x})
-			}
 			// The way out of a ring of one. Whether all that x knows is one
 			// ring with us, a placement from there will show.
 			m.rememberPending(x)

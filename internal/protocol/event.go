@@ -125,8 +125,8 @@ type (
 	// DepartDone: the neighbours do without the member, or cannot be told.
 	DepartDone struct{}
 	// RingMet: By is in another ring than this member, and can be reached: the
-	// two rings are about to become one. It is news for people: nothing is to be
-	// done about it, and not every member that could tell does.
+	// two are about to become one. It is news for people, and nothing is to be done
+	// about it; see meet.go for when it is told.
 	RingMet struct{ By ring.Member }
 )
 

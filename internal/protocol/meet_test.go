@@ -63,32 +63,44 @@ func TestRingsThatMeetAreNoticed(t *testing.T) {
 	}
 }
 
-// Halves of a ring that were cut apart meet when they reach each other again.
-func TestHalvesThatMeetAreNoticed(t *testing.T) {
-	for seed := range uint64(5) {
-		w := ringOf(t, seed, 3, 16)
-		half := func(addr string) bool { return w.hosts[addr].m.self.ID < 1<<63 }
-		through := w.latency
-		w.latency = func(from, to string) time.Duration {
-			if half(from) != half(to) {
-				return -1
+// Parts of a ring that were cut apart meet when they reach each other again. One
+// member that was alone always notices.
+func TestPartsThatMeetAreNoticed(t *testing.T) {
+	const seeds = 20
+	for _, tc := range []struct{ members, alone, noticed int }{{6, 1, seeds}, {6, 3, 15}, {16, 8, 15}} {
+		noticed := 0
+		for seed := range uint64(seeds) {
+			w := ringOf(t, seed, 3, tc.members)
+			apart := map[string]bool{}
+			for _, h := range w.order[:tc.alone] {
+				apart[h.addr] = true
 			}
-			return through(from, to)
+			through := w.latency
+			w.latency = func(from, to string) time.Duration {
+				if apart[from] != apart[to] {
+					return -1
+				}
+				return through(from, to)
+			}
+			w.run(time.Minute)
+			// A cut through every successor list leaves several rings on one side,
+			// which meet at once.
+			before := w.met()
+			w.latency = through
+			w.ideal(2*time.Minute, tc.members)
+			w.run(time.Minute)
+			n := w.met()
+			if n > before {
+				noticed++
+			}
+			w.run(time.Minute)
+			if again := w.met(); again != n {
+				t.Errorf("%d of %d, seed %d: %d meetings after they have become one", tc.alone, tc.members, seed, again-n)
+			}
 		}
-		w.run(time.Minute)
-		if n := w.met(); n != 0 {
-			t.Errorf("seed %d: %d meetings while they are apart", seed, n)
-		}
-		w.latency = through
-		w.ideal(2*time.Minute, 16)
-		w.run(time.Minute)
-		n := w.met()
-		if n == 0 {
-			t.Errorf("seed %d: nobody has noticed", seed)
-		}
-		w.run(time.Minute)
-		if again := w.met(); again != n {
-			t.Errorf("seed %d: %d meetings after they have become one", seed, again-n)
+		t.Logf("%d of %d: noticed in %d of %d seeds", tc.alone, tc.members, noticed, seeds)
+		if noticed < tc.noticed {
+			t.Errorf("%d of %d: noticed in %d of %d seeds, want %d", tc.alone, tc.members, noticed, seeds, tc.noticed)
 		}
 	}
 }

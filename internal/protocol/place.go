@@ -280,7 +280,7 @@ func (m *Machine) placed(st State) {
 	m.placing = placement{}
 	if op.subject == m.self && (st.Self == m.self || st.Head() == m.self) {
 		if a := m.acquaintance(op.via); a != nil && a.pending {
-			a.pending = false
+			a.pending, a.returned = false, false
 			m.dirty = true
 		}
 	}
@@ -297,7 +297,7 @@ func (m *Machine) takenBy(st State) {
 	if op.subject != m.self {
 		return
 	}
-	if !op.via.IsZero() && m.foreign(op.via, st) {
+	if m.taker(op.via, st) {
 		m.emit(RingMet{By: st.Self})
 	}
 	if op.seed {
@@ -320,15 +320,4 @@ func (m *Machine) checkMore() {
 	if !m.placing.open && m.phase == Joined && len(m.succ) > 0 {
 		m.checkPending()
 	}
-}
-
-// foreign reports whether via, at which a placement of this member began, is in
-// another ring: the placement was taken at st, by one that does not know this member.
-// While one ring settles, members are not known yet to those before them, either; but
-// then the taker or its head is a neighbour of this one, and here neither is. Two
-// rings can also become one without a placement, and then nobody notices: that is
-// rare, and likely only where they have a single link and few members.
-func (m *Machine) foreign(via ring.Member, st State) bool {
-	stranger := func(x ring.Member) bool { return x.ID != m.self.ID && !m.inView(x) }
-	return !via.IsZero() && !m.pred.IsZero() && stranger(st.Self) && stranger(st.Head())
 }

@@ -244,6 +244,9 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 func (m *Machine) acceptPred(i int) {
 	r := m.rects[i]
 	old := m.pred
+	if m.unjoined() && !r.joining && !r.n.Older() {
+		m.emit(RingMet{By: r.n})
+	}
 	cause := CausePredecessorJoined
 	switch {
 	case old.IsZero() && !m.hasArc:
