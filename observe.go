@@ -92,8 +92,8 @@ type LookupEnd struct {
 // RequestInfo is one member, or a client, asking a member.
 type RequestInfo struct {
 	// Kind is what is asked: "route" (a step of a lookup), "find_successor" (a
-	// whole lookup for a member of the existing library; only served), or, for the
-	// maintenance of the ring, "ring", "notify", "seek", "place", "introduce",
+	// whole lookup for a member of the existing library; only served), "meta" (see
+	// Config.Meta), or, for the maintenance of the ring, "ring", "notify", "seek", "place", "introduce",
 	// "changed", "look" or "leave".
 	Kind string
 	// Server is the other side. It is zero where a client asks, or a member of

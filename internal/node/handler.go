@@ -152,13 +152,15 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 }
 
 // Meta answers what the application says of this member.
-func (h *handler) Meta(_ context.Context, env transport.Envelope) ([]byte, error) {
-	n := (*Node)(h)
-	n.counters.served.Add(1)
-	if f := h.admit(env); f != nil {
+func (h *handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
+	h.counters.served.Add(1)
+	_, done := observed(h.observer.Serve, ctx, kindMeta, env.From)
+	f := h.admit(env)
+	done(f)
+	if f != nil {
 		return nil, f
 	}
-	return n.cfg.Meta, nil
+	return h.cfg.Meta, nil
 }
 
 // loopGuard bounds the lookups done for older members.

@@ -51,6 +51,7 @@ type Ended struct {
 const (
 	kindRoute         = "route"
 	kindFindSuccessor = "find_successor"
+	kindMeta          = "meta"
 )
 
 // Request is one member asking another. Member is the other side: zero where an

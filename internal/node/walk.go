@@ -57,7 +57,7 @@ func (fd *Finder) Meta(ctx context.Context, x ring.Member) ([]byte, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	var meta []byte
-	f := fd.again(ctx, x, func(ctx context.Context, env transport.Envelope) (err error) {
+	f := fd.again(ctx, kindMeta, x, func(ctx context.Context, env transport.Envelope) (err error) {
 		meta, err = fd.tr.Meta(ctx, env)
 		return err
 	})
@@ -83,13 +83,15 @@ func (fd *Finder) ending(ctx context.Context, f *protocol.Failure) error {
 
 // again asks a member, and once more if it does not answer in time: one time-out
 // says little.
-func (fd *Finder) again(ctx context.Context, x ring.Member, ask func(context.Context, transport.Envelope) error) (f *protocol.Failure) {
+func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask func(context.Context, transport.Envelope) error) (f *protocol.Failure) {
 	env := transport.Envelope{From: fd.snap.Load().View.Self, To: x, Settings: fd.settings}
 	for attempt := range walkAttempts {
 		limited, cancel := context.WithTimeout(ctx, fd.peers.timeout(x.Addr, attempt))
+		limited, done := observed(fd.observer.Request, limited, kind, x)
 		sent := time.Now()
 		f = fd.checkFailure(ctx, failure(ask(limited, env)))
 		cancel()
+		done(f)
 		fd.measure(x.Addr, time.Since(sent), f, false)
 		if f == nil || f.Kind != protocol.TimedOut || ctx.Err() != nil {
 			break
@@ -233,7 +235,7 @@ func (w *walk) ask(m *Met) {
 	anyLife := m.Who
 	anyLife.Incarnation = 0
 	var reply protocol.Reply
-	f := w.fd.again(w.ctx, anyLife, func(ctx context.Context, env transport.Envelope) (err error) {
+	f := w.fd.again(w.ctx, protocol.AskRing.String(), anyLife, func(ctx context.Context, env transport.Envelope) (err error) {
 		w.fd.counters.asked[protocol.AskRing].Add(1)
 		reply, err = w.fd.tr.Maintain(ctx, env, protocol.Request{Kind: protocol.AskRing})
 		return err
