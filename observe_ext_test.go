@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -228,29 +229,13 @@ func TestObserverIsToldWhenRingsMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		network.Delay(time.Millisecond, 2*time.Millisecond)
-		all := make([]*notes, 6)
-		var left, right []string
-		var members []*concord.Concord
-		for i := range all {
-			all[i] = &notes{}
-			c := memoryMember(t, network, fmt.Sprintf("member%d", i+1), func(c *concord.Config) { c.Observer = all[i].observer() })
-			if i == 0 {
-				if err := c.Create(); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				join(t, c, members[0].Address())
-			}
-			members = append(members, c)
-			if i < 3 {
-				left = append(left, c.Address())
-			} else {
-				right = append(right, c.Address())
-			}
-		}
-		awaitIdeal(t, members)
+		all := map[string]*notes{}
+		members := newMemoryRing(t, network, 4, func(c *concord.Config) {
+			all[c.Name] = &notes{}
+			c.Observer = all[c.Name].observer()
+		})
 		time.Sleep(time.Minute)
-		network.Partition(left, right)
+		network.Partition([]string{members[0].Address()}, []string{members[1].Address(), members[2].Address(), members[3].Address()})
 		time.Sleep(time.Minute)
 		met := func() (times uint64) {
 			for _, c := range members {
@@ -269,12 +254,12 @@ func TestObserverIsToldWhenRingsMeet(t *testing.T) {
 			t.Errorf("both sides together own %v of the circle", share)
 		}
 		network.HealAll()
+		time.Sleep(2 * time.Minute)
 		awaitIdeal(t, members)
-		time.Sleep(time.Second)
 		told := uint64(0)
 		for _, n := range all {
 			for _, c := range n.take() {
-				if len(c) > 8 && c[:8] == "ring met" {
+				if strings.HasPrefix(c, "ring met") {
 					told++
 				}
 			}

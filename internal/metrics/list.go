@@ -59,7 +59,7 @@ var (
 	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
-	requestKinds    = []string{"route", "ring", "notify", "seek", "place", "introduce", "changed", "look", "leave"}
+	requestKinds    = []string{"route", "meta", "ring", "notify", "seek", "place", "introduce", "changed", "look", "leave"}
 	servedKinds     = append([]string{"find_successor"}, requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members"}
 )
@@ -90,7 +90,7 @@ var (
 	LookupHops = &Metric{Base: "lookup_hops", Kind: Histogram, Client: true, Buckets: hops,
 		Help: "Members asked in the application's lookups that memory did not answer and that found the owner."}
 	Requests = &Metric{Base: "requests", Kind: Counter, Client: true,
-		Help:   "Requests to members, by what was asked (route: a step of a lookup; else maintenance of the ring) and what became of them.",
+		Help:   "Requests to members, by what was asked (route: a step of a lookup; meta: what a member's application says of it; else maintenance of the ring) and what became of them.",
 		Labels: []Label{{"kind", requestKinds}, {"outcome", requestOutcomes}}}
 	RequestDuration = &Metric{Base: "request_duration", Kind: Histogram, Unit: "s", Client: true, Buckets: durations,
 		Help:   "Time until a request was answered or given up. notify, introduce and leave are answered when the other has asked third members.",
@@ -119,7 +119,7 @@ var (
 	Rounds = &Metric{Base: "rounds", Kind: Counter,
 		Help: "Rounds of looking after the neighbours (stabilize), one each StabilizeInterval while the member is in a ring."}
 	RingsMet = &Metric{Base: "rings_met", Kind: Counter,
-		Help: "Members of other rings met, which become one with this member's ring. Counted where a member is not known where it belongs, or a ring of one finds another member; several members of both rings may each count one merge, and rarely none does."}
+		Help: "Members of other rings met, which become one with this member's ring: after a partition, or when several were founded. Advice: several members may each count one merge, and now and then none does."}
 	JoinRetries = &Metric{Base: "join_retries", Kind: Counter,
 		Help: "Attempts to join that did not succeed and were followed by another."}
 	FingerLookups = &Metric{Base: "finger_lookups", Kind: Counter,
