@@ -242,6 +242,12 @@ func TestProbesOfAProcess(t *testing.T) {
 			<-again.C
 		}
 	}
+	if code, body := httpGet(t, urls[1]+"/metrics"); code != 200 || !strings.Contains(body, "\nconcord_joined 1\n") || !strings.Contains(body, `concord_requests_total{kind="notify",outcome="ok"} 1`) {
+		t.Errorf("metrics: %d %q", code, body)
+	}
+	if code, _ := httpGet(t, urls[0]+"/metrics"); code != 404 {
+		t.Errorf("metrics where anybody may look: %d", code)
+	}
 	if code, body := httpGet(t, urls[1]+"/debug/pprof/cmdline"); code != 200 || !strings.Contains(body, "--admin") {
 		t.Errorf("pprof: %d %q", code, body)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/concordprom"
 )
 
 // leaveTimeout bounds the good-bye to the neighbours, unless --leave-timeout does.
@@ -96,7 +97,7 @@ its watchdog while it lives.`,
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
 	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz;\nwithout a host: loopback; it authenticates nobody")
 	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost,\naddresses, and the hosts of --http and --advertise; may be repeated")
-	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
+	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /metrics for\nPrometheus, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.control, "control", false, "answer commands on standard input, see control.go; its end is a SIGTERM")
@@ -121,6 +122,10 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 			cfg.Meta = f.pageMeta(page)
 		}
 	}
+	measured := concordprom.New()
+	if f.admin != "" {
+		cfg.Observer = measured.Observer()
+	}
 	node := concord.New(cfg)
 	if err := node.Start(); err != nil {
 		return advise(err)
@@ -134,7 +139,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		defer cancel()
 		return node.Leave(leaving)
 	}
-	others, where, err := f.serve(node, page, log, func() error {
+	others, where, err := f.serve(node, measured.Handler(node), page, log, func() error {
 		defer hangUp() // which lets the process end
 		return leave()
 	})

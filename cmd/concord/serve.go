@@ -30,7 +30,7 @@ func (l listeners) close() {
 // that is open, if it is not nil. For the ready line it says in where, at which
 // addresses they are. They answer from before the member joins until it has left;
 // leave is what whoever operates it may ask for.
-func (f *runFlags) serve(node *concord.Concord, page net.Listener, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
+func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.Listener, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
 	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
 	if page != nil {
 		l = append(l, f.servePage(page, node, probes, log))
@@ -38,7 +38,7 @@ func (f *runFlags) serve(node *concord.Concord, page net.Listener, log *slog.Log
 	}
 	if f.admin != "" {
 		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log,
-			Services: remote.Services(node, leave)})
+			Services: remote.Services(node, leave), Metrics: metrics})
 		if err != nil {
 			l.close()
 			return nil, "", fmt.Errorf("--admin: %w", err)

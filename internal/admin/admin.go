@@ -1,6 +1,6 @@
 // Package admin is the listener for whoever operates a member. On one port, which
 // is not the members', it serves gRPC (health, reflection, and what is registered
-// besides) and HTTP (/healthz, /readyz, and /debug/pprof/). It authenticates nobody,
+// besides) and HTTP (/healthz, /readyz, /metrics, and /debug/pprof/). It authenticates nobody,
 // and so listens on loopback unless it is told otherwise.
 package admin
 
@@ -42,6 +42,8 @@ type Config struct {
 	// Services registers further gRPC services. Nil: none. Their streams must end
 	// when the context does.
 	Services func(context.Context, grpc.ServiceRegistrar)
+	// Metrics is served at /metrics. Nil: nothing is there.
+	Metrics http.Handler
 	// Log is told if the listener is open to other machines. Required.
 	Log *slog.Logger
 }
@@ -85,7 +87,7 @@ func Listen(cfg Config) (*Server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:           s.handler(cfg.Probes),
+		Handler:           s.handler(cfg.Probes, cfg.Metrics),
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: headerTimeout,
@@ -102,11 +104,14 @@ func Listen(cfg Config) (*Server, error) {
 }
 
 // handler tells gRPC from the rest by its content type.
-func (s *Server) handler(probes health.Probes) http.Handler {
+func (s *Server) handler(probes health.Probes, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	healthy := probes.Handler()
 	mux.Handle("/healthz", healthy)
 	mux.Handle("/readyz", healthy)
+	if metrics != nil {
+		mux.Handle("/metrics", metrics)
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -197,11 +198,19 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	operations, err := os.ReadFile("../../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range alerts(t) {
+		row := fmt.Sprintf("| [%s](METRICS.md#%s) | %s | ", r.Alert, strings.ToLower(r.Alert), r.Labels["severity"])
+		if !bytes.Contains(operations, []byte(row)) {
+			t.Errorf("docs/OPERATIONS.md has no %q", row)
+		}
 		if s := r.Labels["severity"]; s != "critical" && s != "warning" && s != "info" {
 			t.Errorf("%s: severity %q", r.Alert, s)
 		}
-		row := fmt.Sprintf("### %s\n\n%s, ", r.Alert, r.Labels["severity"])
+		row = fmt.Sprintf("### %s\n\n%s, ", r.Alert, r.Labels["severity"])
 		if !bytes.Contains(page, []byte(row)) {
 			t.Errorf("docs/METRICS.md has no %q", row)
 		}
