@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,7 @@ func printStatus(out io.Writer, s concord.Status) {
 	row("phase", "%s", phase)
 	if s.Range != nil {
 		row("range", "(%d, %d]", s.Range.Start, s.Range.End)
+		row("", "%.1f %% of the keys", 100*s.Share)
 	} else {
 		row("range", "none")
 	}
@@ -76,6 +78,9 @@ func printStatus(out io.Writer, s concord.Status) {
 	}
 	people("predecessor", pred)
 	people("successors", s.Successors)
+	if s.SuccessorAge != nil {
+		row("", "the first answered %v ago", s.SuccessorAge.Round(time.Millisecond))
+	}
 	fingers := make([]concord.Server, len(s.Fingers))
 	for i, f := range s.Fingers {
 		fingers[i] = f.Server
@@ -85,6 +90,7 @@ func printStatus(out io.Writer, s concord.Status) {
 	row("", "%d silent, %d pending", s.Silent, s.Pending)
 	row("members", "%d, as estimated", s.Size)
 	row("connections", "%d", s.Connections)
+	row("arcs", "%d remembered", s.Arcs)
 	fmt.Fprintln(out, "counters")
 	counters := reflect.ValueOf(s.Counters)
 	for i := range counters.NumField() {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/remote/adminpb"
@@ -47,6 +48,12 @@ func pbStatus(s concord.Status) (*adminpb.StatusResp, error) {
 		Pending:      int64(s.Pending),
 		SizeEstimate: int64(s.Size),
 		Connections:  int64(s.Connections),
+		Share:        s.Share,
+		Arcs:         int64(s.Arcs),
+	}
+	if s.SuccessorAge != nil {
+		ns := s.SuccessorAge.Nanoseconds()
+		out.SuccessorAge = &ns
 	}
 	if s.Range != nil {
 		out.Range = pbRange(*s.Range)
@@ -72,6 +79,12 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 		Pending:     int(r.GetPending()),
 		Size:        int(r.GetSizeEstimate()),
 		Connections: int(r.GetConnections()),
+		Share:       r.GetShare(),
+		Arcs:        int(r.GetArcs()),
+	}
+	if r.SuccessorAge != nil {
+		age := time.Duration(r.GetSuccessorAge())
+		out.SuccessorAge = &age
 	}
 	if r.Range != nil {
 		x := readRange(r.GetRange())

@@ -45,8 +45,10 @@ func fill(v reflect.Value, n *int) {
 		v.SetBool(true)
 	case reflect.Uint64:
 		v.SetUint(1<<63 + uint64(*n)) // more digits than a float has
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
+	case reflect.Float64:
+		v.SetFloat(float64(*n) + 1.0/3)
 	default:
 		panic("a field of kind " + v.Kind().String() + ": say here and in convert.go what becomes of it")
 	}

@@ -366,7 +366,11 @@ type StatusResp struct {
 	SizeEstimate  int64                  `protobuf:"varint,12,opt,name=size_estimate,json=sizeEstimate,proto3" json:"size_estimate,omitempty"`
 	Connections   int64                  `protobuf:"varint,13,opt,name=connections,proto3" json:"connections,omitempty"`
 	// By the names that they have in JSON, so that new ones need no new field.
-	Counters      map[string]uint64 `protobuf:"bytes,14,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Counters map[string]uint64 `protobuf:"bytes,14,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Share    float64           `protobuf:"fixed64,15,opt,name=share,proto3" json:"share,omitempty"`
+	Arcs     int64             `protobuf:"varint,16,opt,name=arcs,proto3" json:"arcs,omitempty"`
+	// Nanoseconds; absent: there is no successor, or it has not answered yet.
+	SuccessorAge  *int64 `protobuf:"varint,17,opt,name=successor_age,json=successorAge,proto3,oneof" json:"successor_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +503,27 @@ func (x *StatusResp) GetCounters() map[string]uint64 {
 	return nil
 }
 
+func (x *StatusResp) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *StatusResp) GetArcs() int64 {
+	if x != nil {
+		return x.Arcs
+	}
+	return 0
+}
+
+func (x *StatusResp) GetSuccessorAge() int64 {
+	if x != nil && x.SuccessorAge != nil {
+		return *x.SuccessorAge
+	}
+	return 0
+}
+
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent: it had, or has, no range.
@@ -614,7 +639,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\xb4\x05\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\x9a\x06\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -633,12 +658,16 @@ const file_admin_proto_rawDesc = "" +
 	"\apending\x18\v \x01(\x03R\apending\x12#\n" +
 	"\rsize_estimate\x18\f \x01(\x03R\fsizeEstimate\x12 \n" +
 	"\vconnections\x18\r \x01(\x03R\vconnections\x12C\n" +
-	"\bcounters\x18\x0e \x03(\v2'.concord.admin.StatusResp.CountersEntryR\bcounters\x1a;\n" +
+	"\bcounters\x18\x0e \x03(\v2'.concord.admin.StatusResp.CountersEntryR\bcounters\x12\x14\n" +
+	"\x05share\x18\x0f \x01(\x01R\x05share\x12\x12\n" +
+	"\x04arcs\x18\x10 \x01(\x03R\x04arcs\x12(\n" +
+	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
 	"\x06_rangeB\x0e\n" +
-	"\f_predecessor\"\xcb\x02\n" +
+	"\f_predecessorB\x10\n" +
+	"\x0e_successor_age\"\xcb\x02\n" +
 	"\x05Event\x12+\n" +
 	"\x03old\x18\x01 \x01(\v2\x14.concord.admin.RangeH\x00R\x03old\x88\x01\x01\x12+\n" +
 	"\x03new\x18\x02 \x01(\v2\x14.concord.admin.RangeH\x01R\x03new\x88\x01\x01\x12,\n" +
