@@ -108,7 +108,7 @@ func (f *checkFlags) run(ctx context.Context, out, logs io.Writer) error {
 		cfg := f.cfg
 		cfg.Start = start
 		if cfg.Rules == nil {
-			cfg.Rules = explore.Holding(cfg)
+			cfg.Rules, cfg.Steps = explore.Holding(cfg), explore.HoldingSteps(cfg)
 		}
 		if file, ok := logs.(*os.File); f.progress || ok && terminal(file) {
 			began := time.Now()
@@ -233,7 +233,7 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 func (f *checkFlags) retell(starts []explore.Start, out io.Writer) error {
 	f.cfg.Start = starts[0]
 	if f.cfg.Rules == nil {
-		f.cfg.Rules = explore.Holding(f.cfg)
+		f.cfg.Rules, f.cfg.Steps = explore.Holding(f.cfg), explore.HoldingSteps(f.cfg)
 	}
 	told, broken, err := explore.Replay(f.cfg, f.replay)
 	fmt.Fprint(out, told)

@@ -125,13 +125,13 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/invariant"},
-		only:     []string{"./internal/ring", "./internal/protocol"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing"},
 		through:  true,
 		reason:   "what must hold of a ring is one list for the checker, the simulator and the tests",
 	},
 	{
 		packages: []string{"./internal/explore"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/invariant"},
 		through:  true,
 		reason:   "the model checker exhausts the machine; a runtime or a wire under it has no end of states",
 	},

@@ -133,6 +133,8 @@ type Config struct {
 	// Rules must hold in every state; that of the principals from the state on
 	// that first has enough of them.
 	Rules []invariant.Rule
+	// Steps must hold of every step of a member.
+	Steps []invariant.ChangeRule
 	// Quiet: from every state, fair rounds without faults must lead to one ideal
 	// ring of each component, within so many rounds; 0: not checked.
 	Quiet int
@@ -183,6 +185,7 @@ type checker struct {
 	verdicts   table
 	principals bool // whether their number is a rule
 	judged     []verdict
+	wrongs     []Violation // steps that broke a rule
 	healing    healing
 	result     Result
 
@@ -291,7 +294,7 @@ func (c *checker) visit(w *world) {
 	c.result.Transitions++
 	c.finish(w)
 	c.wordsOf(w)
-	if !c.seen.add(key{}.of(c.words)) {
+	if !c.seen.add(key{}.of(c.words)) && w.wrong == 0 {
 		return
 	}
 	c.parents = append(c.parents, c.parent)
@@ -330,7 +333,7 @@ func (w *world) flying() int {
 func (c *checker) starts() []world {
 	n, memory := c.cfg.Members, c.cfg.Memory >= 0
 	if c.cfg.Start == Founder {
-		w := world{budget: c.budget}
+		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
 		w.slots[0], w.lives[0] = c.locals.step(c.fresh(0, 1, memory), event{kind: evCreate})[0].next, 1
 		return []world{w}
 	}
@@ -345,7 +348,7 @@ func (c *checker) starts() []world {
 		if len(at) != min(c.cfg.Successors+1, n) {
 			continue
 		}
-		w := world{budget: c.budget}
+		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
 		for k, i := range at {
 			name := func(x int) ring.Member { return c.names[1][c.number(i, x)] }
 			s := protocol.Standing{Pred: name(at[(k+len(at)-1)%len(at)])}

@@ -11,6 +11,7 @@ func explored(t *testing.T, cfg Config) Result {
 	if cfg.Rules == nil {
 		cfg.Rules = Holding(cfg)
 	}
+	cfg.Steps = HoldingSteps(cfg)
 	r := Run(cfg)
 	t.Logf("%d states, %d transitions, %d local states, %.2f s, exhausted %t, quiet rounds at most %d",
 		r.States, r.Transitions, r.Locals, r.Seconds, r.Exhausted, r.QuietRounds)

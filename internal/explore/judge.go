@@ -17,6 +17,10 @@ type verdict struct {
 
 // judge tests a state by all rules.
 func (c *checker) judge(w *world) *Violation {
+	if w.wrong != 0 {
+		v := c.wrongs[w.wrong-1]
+		return &v
+	}
 	v := c.verdict(w)
 	if v.rule != "" {
 		return &Violation{Rule: v.rule, How: v.how}
@@ -154,7 +158,7 @@ func (c *checker) ring(w *world, of func(i int) bool) invariant.Ring {
 			by := c.place(i, placeOf(p.arc.To))
 			r.Claims = append(r.Claims, invariant.Claim{
 				By:  c.names[c.all[w.slots[i]].life][by],
-				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID},
+				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID}, Lone: p.lone,
 			})
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // next introductions, though the ring stays one. So they can with restarts, as
 // long as an earlier life is listed at the identifier of a later one.
 func Holding(cfg Config) []invariant.Rule {
-	rules := append(invariant.Always(), invariant.WholeCircle)
+	rules := append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor, invariant.AnswersForItsArc, invariant.IdealLookups)
 	if cfg.Assume != Zave || cfg.Suspicions != 0 {
 		return rules
 	}
@@ -27,9 +27,20 @@ func Holding(cfg Config) []invariant.Rule {
 	return rules
 }
 
+// HoldingSteps are the rules that hold of every step of cfg. Whoever may be taken
+// for dead by mistake may have its arc taken over. So may the predecessor of one
+// without a list that has any memory: it may not remember that it was answered.
+func HoldingSteps(cfg Config) []invariant.ChangeRule {
+	rules := []invariant.ChangeRule{invariant.AskedFirst}
+	if cfg.Suspicions == 0 && cfg.Losses == 0 && (cfg.Memory >= 0 || cfg.Assume != Nothing && cfg.Start == Ring) {
+		rules = append(rules, invariant.NoTakeover)
+	}
+	return rules
+}
+
 // Named are the rules of these names.
 func Named(names []string) ([]invariant.Rule, error) {
-	all := slices.Concat(invariant.Always(), invariant.Zave(), invariant.Owning())
+	all := slices.Concat(invariant.Always(), invariant.Zave(), invariant.Owning(), []invariant.Rule{invariant.AnswersForItsArc, invariant.IdealLookups})
 	var rules []invariant.Rule
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(r invariant.Rule) bool { return r.Name == name })

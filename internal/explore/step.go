@@ -113,6 +113,7 @@ func (c *checker) take(w *world, t transition) {
 			spend(&w.restarts)
 		}
 		w.lives[t.a] = life
+		w.heard.forget(t.a)
 		w.slots[t.a] = c.fresh(t.a, life, c.cfg.Memory >= 0)
 		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
 	case rejoin:
@@ -233,6 +234,7 @@ func (c *checker) use(d, k int) {
 	m := w.messages[k]
 	w.remove(k)
 	c.unwanted(w, m)
+	c.listen(w, m)
 	c.step(d, m.from(), event{kind: evAnswer, role: m.role(), from: c.number(m.from(), m.to()), said: m.said()})
 }
 
@@ -288,6 +290,7 @@ func (c *checker) step(d, i int, ev event) {
 		w := &c.stack[d+1]
 		*w = c.stack[d]
 		c.change(w, i, b, ev)
+		c.watch(&c.stack[d], w, i, ev)
 		c.tellStep(d, i, b)
 		c.run(d + 1)
 	}

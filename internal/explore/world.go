@@ -13,6 +13,9 @@ type world struct {
 	lives [maxMembers]uint8  // the latest life at each place, 0: none that anyone knows of
 	budget
 	grown    bool // there has been a ring of Successors+1 principals with full lists
+	hears    bool // heard counts
+	heard    heard
+	wrong    int // the step to it breaks a rule: which of checker.wrongs, from 1
 	n        int
 	messages [maxMessages]message
 }
@@ -113,12 +116,22 @@ func (w *world) words(b []uint64, members int) []uint64 {
 	if w.grown {
 		grown = 1
 	}
+	if w.hears {
+		grown |= 2
+	}
 	for i := range members {
 		lives |= uint64(w.lives[i]) << (8 * i)
 	}
 	u := &w.budget
 	b = append(b, lives, uint64(u.joins)|uint64(u.fails)<<8|uint64(u.restarts)<<16|uint64(u.leaves)<<24|
 		uint64(u.suspicions)<<32|uint64(u.losses)<<40|uint64(u.doubles)<<48|grown<<56)
+	if w.hears {
+		var all uint64
+		for i, k := range w.heard {
+			all |= uint64(k) << (8 * i)
+		}
+		b = append(b, all)
+	}
 	for _, m := range w.messages[:w.n] {
 		b = append(b, uint64(m))
 	}
@@ -137,8 +150,15 @@ func (w *world) read(b []uint64, members int) {
 	}
 	u := b[1]
 	w.budget = budget{uint8(u), uint8(u >> 8), uint8(u >> 16), uint8(u >> 24), uint8(u >> 32), uint8(u >> 40), uint8(u >> 48)}
-	w.grown = u>>56 != 0
-	for _, m := range b[2:] {
+	w.grown, w.hears = u>>56&1 != 0, u>>57 != 0
+	b = b[2:]
+	if w.hears {
+		for i := range w.heard {
+			w.heard[i] = uint8(b[0] >> (8 * i))
+		}
+		b = b[1:]
+	}
+	for _, m := range b {
 		w.messages[w.n] = message(m)
 		w.n++
 	}
@@ -194,6 +214,7 @@ func (c *checker) canonical(w *world) int {
 		for i := range n {
 			if w.slots[i] == dead && named&(1<<i) == 0 {
 				w.slots[i], w.lives[i] = empty, 0
+				w.heard.forget(i)
 			}
 		}
 	}
@@ -235,6 +256,8 @@ func (w *world) turn(o *world, by, n int) {
 	*w = *o
 	for i := range n {
 		w.slots[i], w.lives[i] = o.slots[(i+by)%n], o.lives[(i+by)%n]
+		k := o.heard[(i+by)%n]
+		w.heard[i] = (k>>by | k<<(n-by)) & (1<<n - 1)
 	}
 	for k := range w.messages[:w.n] {
 		m := &w.messages[k]

@@ -21,8 +21,9 @@ type Ring struct {
 
 // Claim is what a member answers for.
 type Claim struct {
-	By  ring.Member
-	Arc ring.Arc
+	By   ring.Member
+	Arc  ring.Arc
+	Lone bool // it knows of nobody else that lives, or only of one on its way in
 }
 
 // NewRing sorts the members clockwise. Those that are in no ring are left out.
@@ -162,6 +163,14 @@ var (
 		}
 		return ""
 	}}
+	FromPredecessor = Rule{"from-predecessor", "Who answers for less than the whole circle does so from its predecessor on.", "the definition of an owner", func(r Ring) string {
+		for _, c := range r.Claims {
+			if i := r.index(c.By); !c.Arc.Whole() && i >= 0 && (r.Members[i].Pred.IsZero() || r.Members[i].Pred.ID != c.Arc.After) {
+				return c.By.Name + " answers for an arc that does not begin at its predecessor"
+			}
+		}
+		return ""
+	}}
 	OneOwner = Rule{"one-owner", "No two members answer for one identifier.", "the definition of an owner", func(r Ring) string {
 		for i, a := range r.Claims {
 			for _, b := range r.Claims[:i] {
@@ -205,9 +214,9 @@ func Zave() []Rule {
 	return []Rule{OneLiveSuccessor, SufficientPrincipals, AtLeastOneRing, AtMostOneRing, OrderedRing, ConnectedAppendages}
 }
 
-// Owning lists the rules of what members answer for. The first holds always. The
-// second does not where two that have joined into one gap have not met yet.
-func Owning() []Rule { return []Rule{WholeCircle, OneOwner} }
+// Owning lists the rules of what members answer for. The first two hold always. The
+// third does not where two that have joined into one gap have not met yet.
+func Owning() []Rule { return []Rule{WholeCircle, FromPredecessor, OneOwner} }
 
 // broken makes a rule of one member into one of the ring.
 func broken(f func(Ring, protocol.State) string) func(Ring) string {

@@ -221,5 +221,8 @@ func (m *Machine) Describe() string {
 	return b.String()
 }
 
+// Lone reports whether the list is empty because nobody else is known to live.
+func (m *Machine) Lone() bool { return m.lone }
+
 // Owns is the arc that the member answers for, if it knows it.
 func (m *Machine) Owns() (ring.Arc, bool) { return m.ownArc() }

@@ -221,6 +221,7 @@ func (w *world) arrived(i int32) {
 			return
 		}
 		c.answer = t.Answer(c.query, w.now)
+		w.judgeAnswer(h, c.query.ID, &c.answer)
 		if c.answer.Verdict != routing.Mine {
 			c.answer.By = self
 		}
@@ -302,6 +303,9 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	a := protocol.Answer{Call: c.number, Failure: failure}
 	if failure == nil {
 		a.Reply = c.reply
+		if h.heard != nil {
+			h.heard[c.reply.State.Self.Life()] = true
+		}
 	}
 	life := c.meant.Life()
 	named := c.meant.Name != ""

@@ -36,6 +36,7 @@ type host struct {
 
 	peers    []peer // in order of their hosts
 	suspects []suspicion
+	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
 	tending tending

@@ -92,6 +92,8 @@ func (w *world) lenient() routing.Options {
 func (w *world) search(h *host, l *lookup, opts routing.Options) {
 	l.table = w.tableOf(h)
 	if l.table != nil {
+		a := l.table.Answer(routing.Query{ID: l.id}, w.now)
+		w.judgeAnswer(h, l.id, &a)
 		l.search = routing.NewSearch(l.table, l.id, opts, h.avoid(w.now), w.now)
 	}
 }

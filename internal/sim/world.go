@@ -54,6 +54,8 @@ type world struct {
 	trace  uint64
 	result *Result
 	one    [1]protocol.State // for judging one member
+	claim  [1]invariant.Claim
+	steps  []invariant.ChangeRule
 	story  story
 }
 
@@ -79,6 +81,7 @@ func newWorld(cfg Config, seed uint64) *world {
 		return rand.New(rand.NewPCG(seed, ring.SHA256([]byte(of))))
 	}
 	w := &world{cfg: cfg, seed: seed, load: stream("load"), sessions: stream("sessions"), trace: seed, result: &Result{Seed: seed}}
+	w.steps = cfg.steps()
 	w.net.rng = stream("network")
 	w.net.latency = cfg.Latency.orDefault()
 	if cfg.Latency == (Latency{}) && cfg.Faults&(Slow|Reorder) != 0 {
@@ -147,6 +150,9 @@ func (w *world) start(h *host, at *protocol.Standing) {
 	}
 	h.table, h.stale = nil, true
 	h.asks, h.waiting, h.peers, h.suspects = 0, nil, nil, nil
+	if h.heard = nil; w.cfg.Members <= maxWatched {
+		h.heard = map[ring.Life]bool{}
+	}
 	h.fingers, h.tending = routing.NewFingers(h.id, bits), tending{}
 	h.tick = -1
 	if !w.cfg.NoFingers {
@@ -180,7 +186,7 @@ func (w *world) stop(h *host, silent bool) {
 			w.closeLookup(ref{int32(i), l.gen})
 		}
 	}
-	h.m, h.view, h.table, h.peers, h.suspects, h.waiting, h.fingers = nil, nil, nil, nil, nil, nil, nil
+	h.m, h.view, h.table, h.peers, h.suspects, h.waiting, h.fingers, h.heard = nil, nil, nil, nil, nil, nil, nil, nil
 	if silent {
 		return
 	}
@@ -268,6 +274,7 @@ func (w *world) published(h *host, v *protocol.View) {
 		w.story.add(w, "%s is %v", h.name, v.Phase)
 	}
 	w.judgeState(h)
+	w.judgeStep(h, old)
 	if w.quiet {
 		w.stands(h)
 	}
@@ -281,6 +288,10 @@ func (w *world) judgeState(h *host) {
 	v := h.view
 	w.one[0] = protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}
 	r := invariant.Ring{Members: w.one[:], Successors: w.cfg.Successors}
+	if v.HasArc {
+		w.claim[0] = invariant.Claim{By: v.Self, Arc: v.Arc, Lone: v.Lone}
+		r.Claims = w.claim[:]
+	}
 	for i := range always {
 		if broken := always[i].Broken(r); broken != "" {
 			w.violate(always[i].Name, broken)
@@ -299,7 +310,7 @@ func (w *world) judgeState(h *host) {
 	}
 }
 
-var always = invariant.Always()
+var always = append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor)
 
 // lived reports whether x is a life that was, or tried to be, a member.
 func (w *world) lived(x ring.Member) bool {
