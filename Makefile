@@ -26,7 +26,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -138,9 +138,12 @@ explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 6 --successors 3 --start ring --quiet 0 --time 10m
 	$(CHECK) --members 4 --assume nothing --start ring --fails 2 --joins 1 --memory 0 --time 10m
 
+mutants: ## plant every known mistake, have it found, and write the table of docs/VERIFICATION.md
+	$(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./internal/mutant -update
+
 verify: explore simulate ## what CI verifies of the protocol
 
-verify-long: explore explore-long ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
+verify-long: explore explore-long mutants ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
 	.build/bin/concord sim --members 64 --seeds 1000 --faults all
 	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg
 	.build/bin/concord sim merge --latency constant:1ms --svg .build/merge.svg

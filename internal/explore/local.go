@@ -153,9 +153,9 @@ func newLocals(cfg *Config) *locals {
 			l.names[life][i] = ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: name + ":1", Incarnation: uint64(life)}
 		}
 	}
-	l.all = make([]local, 2)         // 0 and 1 are no machines: a place that is empty, a member that is dead
-	l.pointers = make([]pointers, 1) // 0: in no ring
-	l.saids = make([]said, 1)        // 0: nothing
+	l.all = make([]local, 2)            // 0 and 1 are no machines: a place that is empty, a member that is dead
+	l.pointers = []pointers{{pred: -1}} // 0: in no ring
+	l.saids = make([]said, 1)           // 0: nothing
 	l.branches = make([][]branch, 0, 1024)
 	return l
 }

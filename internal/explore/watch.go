@@ -34,25 +34,30 @@ func (c *checker) watch(before, after *world, i int, ev event) {
 		return
 	}
 	p, q := &c.pointers[was.pointers], &c.pointers[is.pointers]
-	if was.pointers != 0 && p.pred == q.pred && (len(q.succ) == 0 || slices.Contains(p.succ, q.succ[0])) && p.arc == q.arc {
-		return // whatever it has lost, it has gained nobody and nothing
+	answered := func(k int) bool { // as the member numbers them
+		switch {
+		case ev.kind == evAnswer && ev.from == k && c.saids[ev.said].failure == nil:
+			return true
+		case is.memory:
+			return after.heard[i]&(1<<c.place(i, k)) != 0
+		}
+		return k == q.pred // any memory may have met it
+	}
+	lives := func(k int, life uint8) bool {
+		o := &c.all[before.slots[c.place(i, k)]]
+		return o.phase == protocol.Joined && o.life == life
+	}
+	// Most steps give no rule a reason to object.
+	newHead := len(q.succ) > 0 && !slices.Contains(p.succ, q.succ[0])
+	newPred := q.pred != p.pred || q.pred >= 0 && q.lives[q.pred] != p.lives[q.pred]
+	if !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
+		!(newPred && was.pointers != 0 && p.pred >= 0 && lives(p.pred, p.lives[p.pred])) {
+		return
 	}
 	step := invariant.Change{
 		Before: c.view(before, i), After: c.view(after, i),
-		Answered: func(x ring.Member) bool {
-			k := index(x)
-			switch {
-			case ev.kind == evAnswer && c.place(i, ev.from) == k && c.saids[ev.said].failure == nil:
-				return true
-			case is.memory:
-				return after.heard[i]&(1<<k) != 0
-			}
-			return q.pred == c.number(i, k) // any memory may have met it
-		},
-		Lives: func(x ring.Member) bool {
-			o := &c.all[before.slots[index(x)]]
-			return o.phase == protocol.Joined && o.life == uint8(x.Incarnation)
-		},
+		Answered: func(x ring.Member) bool { return answered(c.number(i, index(x))) },
+		Lives:    func(x ring.Member) bool { return lives(c.number(i, index(x)), uint8(x.Incarnation)) },
 	}
 	for _, rule := range c.cfg.Steps {
 		if how := rule.Broken(step); how != "" {

@@ -28,6 +28,9 @@ func (c *Config) steps() []invariant.ChangeRule {
 
 // judgeStep holds what a member has changed against the rules of steps.
 func (w *world) judgeStep(h *host, old *protocol.View) {
+	if h.view.Pred == old.Pred && h.view.Head() == old.Head() {
+		return // whatever it has lost, it has gained nobody and nothing
+	}
 	step := invariant.Change{Before: old, After: h.view,
 		Answered: func(x ring.Member) bool { return h.heard[x.Life()] },
 		Lives: func(x ring.Member) bool {

@@ -1,0 +1,268 @@
+package mutant
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var (
+	all    = flag.Bool("all", false, "plant every mutant, not only the first of each mistake")
+	update = flag.Bool("update", false, "the same, and write the table of docs/VERIFICATION.md anew")
+)
+
+// searched is what a hunt is made of. The go command keeps the result of a test
+// until a file changes that the test itself has read.
+var searched = []string{"ring", "protocol", "routing", "invariant", "explore", "sim", "mutant/hunt"}
+
+func TestEveryMistakeIsFound(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range searched {
+		files, err := filepath.Glob(filepath.Join(root, "internal", pkg, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no files of %s: %v", pkg, err)
+		}
+		for _, f := range files {
+			if _, err := os.ReadFile(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	control := map[string]Finding{}
+	for _, f := range hunt(t, root, Mutant{Name: "control"}) {
+		if f.Found {
+			t.Errorf("%s finds something where nothing is planted: %s: %s", f.Search, f.Rule, f.How)
+		}
+		control[f.Search] = f
+	}
+	if len(control) != len(Searches) {
+		t.Fatalf("%d searches were made, there are %d", len(control), len(Searches))
+	}
+
+	rows := make([][]string, len(Mistakes))
+	t.Run("mutants", func(t *testing.T) {
+		for i, mistake := range Mistakes {
+			rows[i] = make([]string, len(mistake.Mutants)) // empty: not planted
+			for k, m := range mistake.Mutants {
+				if k > 0 && !*all && !*update {
+					continue
+				}
+				t.Run(m.Name, func(t *testing.T) {
+					t.Parallel()
+					if m.Same != "" {
+						same(t, control, hunt(t, root, m))
+						rows[i][k] = fmt.Sprintf("| %s | nobody can tell: %s | |", m.Does, m.Same)
+						return
+					}
+					check, sim := "–", "–"
+					for _, name := range []string{m.Check, m.Sim} {
+						if name == "" {
+							continue
+						}
+						f := hunt(t, root, m, name)[0]
+						switch {
+						case !f.Found:
+							t.Errorf("%s does not find it any more: %d states, seeds to %d", name, f.States, f.Seed)
+						case name == m.Check:
+							check = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.States)
+						default:
+							sim = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.Seed)
+						}
+						t.Logf("%s: %s: %s; %d states, seed %d, %.2f s", name, f.Rule, f.How, f.States, f.Seed, f.Seconds)
+					}
+					rows[i][k] = fmt.Sprintf("| %s | %s | %s |", m.Does, check, sim)
+				})
+			}
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	told(t, filepath.Join(root, "docs", "VERIFICATION.md"), rows)
+}
+
+// hunt builds package hunt with m planted and lets it make searches, all if none
+// are named.
+func hunt(t *testing.T, root string, m Mutant, searches ...string) []Finding {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"build", "-ldflags=-s", "-o", filepath.Join(dir, "hunt")}
+	if len(m.Edits) > 0 {
+		overlay, err := Overlay(root, dir, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "-overlay", overlay)
+	}
+	build := exec.CommandContext(t.Context(), "go", append(args, "./internal/mutant/hunt")...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "hunt"), searches...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	var found []Finding
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var f Finding
+		err := dec.Decode(&f)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, f)
+	}
+}
+
+// same fails if any search differs from the one of what ships.
+func same(t *testing.T, control map[string]Finding, found []Finding) {
+	t.Helper()
+	if len(found) != len(control) {
+		t.Errorf("%d searches, %d of what ships", len(found), len(control))
+	}
+	for _, f := range found {
+		want := control[f.Search]
+		want.Seconds = f.Seconds
+		if f != want {
+			t.Errorf("it can be told: %+v, and without it %+v", f, want)
+		}
+	}
+}
+
+// table is what the docs say. Of mutants that were not planted it has no row.
+func table(rows [][]string) string {
+	var b strings.Builder
+	b.WriteString("| mutant | model checker: rule, states | simulator: rule, seed |\n|---|---|---|\n")
+	for i, mistake := range Mistakes {
+		fmt.Fprintf(&b, "| **%s** | | |\n", mistake.Says)
+		for _, row := range rows[i] {
+			if row != "" {
+				b.WriteString(row + "\n")
+			}
+		}
+	}
+	b.WriteString("\n")
+	for _, s := range Searches {
+		kind := ""
+		if s.Sim != nil {
+			kind = fmt.Sprintf(", seeds 0 to %d", s.Seeds-1)
+		}
+		fmt.Fprintf(&b, "- *%s*: %s%s\n", s.Name, s.Says, kind)
+	}
+	return b.String()
+}
+
+// told compares the table, as far as it was made, with the one in the docs, or
+// writes it there.
+func told(t *testing.T, path string, rows [][]string) {
+	t.Helper()
+	const begin, end = "<!-- make mutants writes what follows -->\n", "<!-- until here -->\n"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(b), begin)
+	now, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+table(rows)+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for line := range strings.Lines(table(rows)) {
+		if !strings.Contains(now, line) {
+			t.Errorf("%s does not say this (make mutants writes it anew):\n%s", path, line)
+		}
+	}
+	if *all && now != table(rows) {
+		t.Errorf("the table of %s is another (make mutants writes it anew)", path)
+	}
+}
+
+func TestMovedAnchorIsNamed(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "a.go"), []byte("one\ntwo\ntwo\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for old, want := range map[string]string{"two\n": "occurs 2 times in a.go", "three\n": "occurs 0 times in a.go"} {
+		_, err := Overlay(root, t.TempDir(), Mutant{Name: "m", Edits: []Edit{{"a.go", old, "x"}}})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), old) {
+			t.Errorf("%q: %v", old, err)
+		}
+	}
+	dir := t.TempDir()
+	overlay, err := Overlay(root, dir, Mutant{Edits: []Edit{{"a.go", "one\n", "1\n"}, {"a.go", "1\n", "uno\n"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o struct{ Replace map[string]string }
+	b, err := os.ReadFile(overlay)
+	if err == nil {
+		err = json.Unmarshal(b, &o)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	patched, err := os.ReadFile(o.Replace[filepath.Join(root, "a.go")])
+	if err != nil || string(patched) != "uno\ntwo\ntwo\n" {
+		t.Errorf("%q, %v", patched, err)
+	}
+}
+
+func TestMistakesAreWellFormed(t *testing.T) {
+	kinds := map[string]bool{} // whether a search is the simulator's
+	for _, s := range Searches {
+		if _, twice := kinds[s.Name]; twice || s.Says == "" {
+			t.Errorf("search %q: twice, or says nothing", s.Name)
+		}
+		kinds[s.Name] = s.Sim != nil
+	}
+	names := map[string]bool{}
+	for _, mistake := range Mistakes {
+		both := 0
+		for _, m := range mistake.Mutants {
+			if names[m.Name] {
+				t.Errorf("two mutants are called %s", m.Name)
+			}
+			names[m.Name] = true
+			sim, ok := kinds[m.Sim]
+			if m.Sim != "" && !(ok && sim) {
+				t.Errorf("%s: no search of the simulator is called %q", m.Name, m.Sim)
+			}
+			sim, ok = kinds[m.Check]
+			if m.Check != "" && (!ok || sim) {
+				t.Errorf("%s: no search of the model checker is called %q", m.Name, m.Check)
+			}
+			if (m.Same != "") == (m.Check != "" || m.Sim != "") || m.Does == "" {
+				t.Errorf("%s: does nothing, or neither the same nor found, or both", m.Name)
+			}
+			if m.Check != "" && m.Sim != "" {
+				both++
+			}
+		}
+		if both == 0 {
+			t.Errorf("%s: no mutant is found by both", mistake.Says)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package mutant
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/explore"
+	"github.com/ollelogdahl/concord/internal/sim"
+)
+
+// Search is one run of the model checker, or some seeds of the simulator, that
+// finds nothing in what ships.
+type Search struct {
+	Name string
+	Says string // what is run, with the flags of the command that runs it
+	// One of these is set.
+	Check *explore.Config // for explore.Run, with the rules that hold
+	Every *explore.Config // for explore.Every
+	Sim   *sim.Config
+	// Seeds is how many seeds the simulator tries, from 0.
+	Seeds int
+}
+
+// Finding is what came of a search. But for Seconds it is the same every time.
+type Finding struct {
+	Search  string  `json:"search"`
+	Found   bool    `json:"found"`
+	Rule    string  `json:"rule,omitempty"` // that was broken
+	How     string  `json:"how,omitempty"`
+	States  int     `json:"states,omitempty"` // seen so far
+	Seed    uint64  `json:"seed"`             // that found it, or the last
+	Trace   uint64  `json:"trace"`            // transitions, or the hashes of all runs
+	Seconds float64 `json:"seconds"`
+}
+
+const un = explore.Unlimited
+
+// Searches are all there are.
+var Searches = []Search{
+	{
+		Name: "ring", Says: "grain 1 from a ring, one quiet round has to suffice (`--members 4 --start ring --quiet 1`)",
+		Check: &explore.Config{Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Instant, Joins: un, Fails: un, Quiet: 1},
+	},
+	{
+		Name: "founder", Says: "grain 1 from one founder, two quiet rounds have to suffice (`--members 4 --start founder --quiet 2`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Start: explore.Founder, Memory: explore.Abstract, Grain: explore.Instant, Joins: un, Fails: un, Quiet: 2,
+		},
+	},
+	{
+		Name: "apart", Says: "grain 2 from a ring (`--members 4 --start ring --grain 2 --max-states 30000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Apart, Joins: un, Fails: un, Quiet: 30, MaxStates: 30000,
+		},
+	},
+	{
+		Name: "lists of one", Says: "grain 2 from a ring, r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 60000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 1, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.LiveSuccessor, Joins: 2, Fails: 1, MaxStates: 60000,
+		},
+	},
+	{
+		Name: "lost lists", Says: "whole lists may die, real memories (`--members 4 --start ring --memory 0 --assume nothing --joins 1 --fails 2 --max-states 20000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 2, Quiet: 30, MaxStates: 20000,
+		},
+	},
+	{
+		Name: "lost lists of one", Says: "the same with r = 1 (`--successors 1 --joins 2 --max-states 5000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 1, Grain: explore.Instant, Assume: explore.Nothing, Joins: 2, Fails: 2, Quiet: 30, MaxStates: 5000,
+		},
+	},
+	{
+		Name: "leaves", Says: "grain 2 from a ring, one may leave, real memories (`--members 4 --start ring --grain 2 --memory 0 --joins 1 --fails 1 --leaves 1 --max-states 20000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Grain: explore.Apart, Joins: 1, Fails: 1, Leaves: 1, Quiet: 30, MaxStates: 20000,
+		},
+	},
+	{
+		Name: "every", Says: "every weakly connected state (`--members 3 --every`)",
+		Every: &explore.Config{Members: 3, Successors: 2, Quiet: 30},
+	},
+	{
+		Name: "joiners", Says: "15 join one at once",
+		Sim: &sim.Config{Members: 16, Start: "joiners"}, Seeds: 10,
+	},
+	{
+		Name: "random", Says: "32 members with random pointers",
+		Sim: &sim.Config{Members: 32, Start: "random"}, Seeds: 10,
+	},
+	{
+		Name: "two rings", Says: "two rings of 16 have to be one after three rounds",
+		Sim: &sim.Config{Members: 32, Start: "two-rings", Bound: 3}, Seeds: 10,
+	},
+	{
+		Name: "hub", Says: "32 members, one knows fifteen that know nobody, each of the others one of these",
+		Sim: &sim.Config{Members: 32, Start: "hub"}, Seeds: 10,
+	},
+	{
+		Name: "crashes", Says: "16 members, half a minute of crashes (`--members 16 --duration 30s --faults crash`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash}, Seeds: 10,
+	},
+	{
+		Name: "comings and goings", Says: "the same with joins and leaves, and with hosts that vanish (`--faults crash,vanish,join,leave`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
+	},
+}
+
+// Run searches until something is found, or to the end.
+func (s Search) Run() (Finding, error) {
+	began := time.Now()
+	out := Finding{Search: s.Name}
+	explored := func(r explore.Result) {
+		out.States, out.Trace = r.States, uint64(r.Transitions)
+		if v := r.Violation; v != nil {
+			out.Found, out.Rule, out.How = true, v.Rule, v.How
+		}
+	}
+	switch {
+	case s.Check != nil:
+		cfg := *s.Check
+		cfg.Rules, cfg.Steps = explore.Holding(cfg), explore.HoldingSteps(cfg)
+		if err := cfg.Validate(); err != nil {
+			return out, err
+		}
+		explored(explore.Run(cfg))
+	case s.Every != nil:
+		explored(explore.Every(*s.Every, 0, 1))
+	case s.Sim != nil:
+		for seed := range uint64(s.Seeds) {
+			r, err := sim.Run(*s.Sim, seed)
+			if err != nil {
+				return out, err
+			}
+			out.Seed, out.Trace = seed, out.Trace*31+r.Trace
+			if len(r.Violations) > 0 {
+				v := r.Violations[0]
+				out.Found, out.Rule, out.How = true, v.Rule, v.What
+				break
+			}
+		}
+	default:
+		return out, fmt.Errorf("the search %q is of nothing", s.Name)
+	}
+	out.Seconds = time.Since(began).Seconds()
+	return out, nil
+}
