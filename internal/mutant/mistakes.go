@@ -18,43 +18,58 @@ var Mistakes = []Mistake{
 		{
 			Name: "head-unasked",
 			Does: "The predecessor that the head names goes before the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile,
-				"	if p := st.Pred; m.nearer(p) {\n",
-				"	if p := st.Pred; m.nearer(p) {\n		m.setSucc(m.cut(p, m.succ))\n"}},
+			Edits: []Edit{{approachFile, `
+	if p := st.Pred; m.nearer(p) {
+`, `
+	if p := st.Pred; m.nearer(p) {
+		m.setSucc(m.cut(p, m.succ))
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 		{
 			Name: "head-replaced-unasked",
 			Does: "The predecessor that the head names takes the head's place in the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile,
-				"	if p := st.Pred; m.nearer(p) {\n",
-				"	if p := st.Pred; m.nearer(p) {\n		m.setSucc(m.cut(p, m.succ[1:]))\n"}},
+			Edits: []Edit{{approachFile, `
+	if p := st.Pred; m.nearer(p) {
+`, `
+	if p := st.Pred; m.nearer(p) {
+		m.setSucc(m.cut(p, m.succ[1:]))
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 		{
 			Name: "candidate-unasked",
 			Does: "An acquaintance nearer than the head goes before the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile,
-				"	if x, ok := m.nearestCandidate(); ok {\n",
-				"	if x, ok := m.nearestCandidate(); ok {\n		m.setSucc(m.cut(x, m.succ))\n"}},
+			Edits: []Edit{{approachFile, `
+	if x, ok := m.nearestCandidate(); ok {
+`, `
+	if x, ok := m.nearestCandidate(); ok {
+		m.setSucc(m.cut(x, m.succ))
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "notifier-unasked",
-			Does:  "A notifier is taken for the predecessor before it has answered at its own address.",
-			Edits: []Edit{{rectifyFile, "	case r.met || m.hasMet(r.n):\n", "	case r.met || m.hasMet(r.n) || true:\n"}},
+			Name: "notifier-unasked",
+			Does: "A notifier is taken for the predecessor before it has answered at its own address.",
+			Edits: []Edit{{rectifyFile, `
+	case r.met || m.hasMet(r.n):
+`, `
+	case r.met || m.hasMet(r.n) || true:
+`}},
 			Check: "lost lists",
 			Sim:   "joiners",
 		},
 		{
 			Name: "leavers-word",
 			Does: "The predecessor that a leaver names is taken over from it unasked.",
-			Edits: []Edit{{departFile,
-				"			m.startRectification(rectification{n: p, gone: x, left: true, token: token})\n",
-				"			m.startRectification(rectification{n: p, gone: x, left: true, token: token, met: true})\n"}},
+			Edits: []Edit{{departFile, `
+			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
+`, `
+			m.startRectification(rectification{n: p, gone: x, left: true, token: token, met: true})
+`}},
 			Check: "leaves",
 			Sim:   "comings and goings",
 		},
@@ -64,11 +79,22 @@ var Mistakes = []Mistake{
 			Name: "old-head-notified",
 			Does: "A stabilization notifies the head with which it began.",
 			Edits: []Edit{
-				{approachFile, "	heard, headPred ring.Member\n", "	heard, headPred ring.Member\n	first           ring.Member\n"},
-				{approachFile, "	m.approach = approach{open: true, waiters: m.waiters}\n", "	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}\n"},
-				{approachFile,
-					"	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {\n",
-					"	if h := op.first; !h.IsZero() && (h != op.heard || op.headPred != m.self) {\n"},
+				{approachFile, `
+	heard, headPred ring.Member
+`, `
+	heard, headPred ring.Member
+	first           ring.Member
+`},
+				{approachFile, `
+	m.approach = approach{open: true, waiters: m.waiters}
+`, `
+	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}
+`},
+				{approachFile, `
+	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
+`, `
+	if h := op.first; !h.IsZero() && (h != op.heard || op.headPred != m.self) {
+`},
 			},
 			Check: "ring",
 			Sim:   "two rings",
@@ -77,11 +103,22 @@ var Mistakes = []Mistake{
 			Name: "old-head-notified-on-change",
 			Does: "A stabilization notifies only if it has changed the head, and then the head with which it began.",
 			Edits: []Edit{
-				{approachFile, "	heard, headPred ring.Member\n", "	heard, headPred ring.Member\n	first           ring.Member\n"},
-				{approachFile, "	m.approach = approach{open: true, waiters: m.waiters}\n", "	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}\n"},
-				{approachFile,
-					"	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {\n",
-					"	if h := op.first; !h.IsZero() && h != m.head() {\n"},
+				{approachFile, `
+	heard, headPred ring.Member
+`, `
+	heard, headPred ring.Member
+	first           ring.Member
+`},
+				{approachFile, `
+	m.approach = approach{open: true, waiters: m.waiters}
+`, `
+	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}
+`},
+				{approachFile, `
+	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
+`, `
+	if h := op.first; !h.IsZero() && h != m.head() {
+`},
 			},
 			Check: "ring",
 			Sim:   "joiners",
@@ -89,63 +126,142 @@ var Mistakes = []Mistake{
 	}},
 	{Says: "not testing the condition again when the answer is used", Mutants: []Mutant{
 		{
-			Name:  "notifier-not-compared-again",
-			Does:  "A notifier is adopted when it has answered, whoever is the predecessor by then.",
-			Edits: []Edit{{rectifyFile, "	m.learn(st)\n	m.advance(i)\n}\n\n// acceptPred", "	m.learn(st)\n	m.acceptPred(i)\n}\n\n// acceptPred"}},
+			Name: "notifier-not-compared-again",
+			Does: "A notifier is adopted when it has answered, whoever is the predecessor by then.",
+			Edits: []Edit{{rectifyFile, `
+	m.learn(st)
+	m.advance(i)
+}
+
+// acceptPred`, `
+	m.learn(st)
+	m.acceptPred(i)
+}
+
+// acceptPred`}},
 			Check: "apart",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "dead-predecessor-not-compared-again",
-			Does:  "When the predecessor does not answer, whoever had it asked is adopted, though another may have been adopted meanwhile.",
-			Edits: []Edit{{rectifyFile, "			return\n		}\n	}\n	m.advance(i)\n}\n", "			return\n		}\n	}\n	if r.met || m.hasMet(r.n) {\n		m.acceptPred(i)\n		return\n	}\n	m.advance(i)\n}\n"}},
+			Name: "dead-predecessor-not-compared-again",
+			Does: "When the predecessor does not answer, whoever had it asked is adopted, though another may have been adopted meanwhile.",
+			Edits: []Edit{{rectifyFile, `
+			return
+		}
+	}
+	m.advance(i)
+}
+`, `
+			return
+		}
+	}
+	if r.met || m.hasMet(r.n) {
+		m.acceptPred(i)
+		return
+	}
+	m.advance(i)
+}
+`}},
 			Check: "lists of one",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "head-not-compared-again",
-			Does:  "A member that was to be nearer than the head is adopted when it answers, whoever is the head by then.",
-			Edits: []Edit{{approachFile, "	case m.nearer(x):\n		m.setSucc(m.cut(x, st.Succ))\n", "	case x.ID != m.self.ID:\n		m.setSucc(m.cut(x, st.Succ))\n"}},
-			Same:  "Only one question about the head is open at once, and nothing but its answer brings a nearer head: a leave takes the head away, which makes the next one farther.",
+			Name: "head-not-compared-again",
+			Does: "A member that was to be nearer than the head is adopted when it answers, whoever is the head by then.",
+			Edits: []Edit{{approachFile, `
+	case m.nearer(x):
+		m.setSucc(m.cut(x, st.Succ))
+`, `
+	case x.ID != m.self.ID:
+		m.setSucc(m.cut(x, st.Succ))
+`}},
+			Same: "Only one question about the head is open at once, and nothing but its answer brings a nearer head: a leave takes the head away, which makes the next one farther.",
 		},
 	}},
 	{Says: "filling a short list with oneself or with copies", Mutants: []Mutant{
 		{
-			Name:  "self-listed",
-			Does:  "A list taken over goes on to the member itself.",
-			Edits: []Edit{{pointersFile, "		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {\n			break\n		}\n", "		if len(out) == m.cfg.Successors || last.ID == m.self.ID || x.ID != m.self.ID && !ring.Between(last.ID, x.ID, m.self.ID) {\n			break\n		}\n"}},
+			Name: "self-listed",
+			Does: "A list taken over goes on to the member itself.",
+			Edits: []Edit{{pointersFile, `
+		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+			break
+		}
+`, `
+		if len(out) == m.cfg.Successors || last.ID == m.self.ID || x.ID != m.self.ID && !ring.Between(last.ID, x.ID, m.self.ID) {
+			break
+		}
+`}},
 			Check: "founder",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "copies-listed",
-			Does:  "A list that is not full is filled with copies of its last entry.",
-			Edits: []Edit{{pointersFile, "		last = x\n	}\n	return out\n}\n\n// setSucc", "		last = x\n	}\n	for len(out) < m.cfg.Successors {\n		out = append(out, last)\n	}\n	return out\n}\n\n// setSucc"}},
+			Name: "copies-listed",
+			Does: "A list that is not full is filled with copies of its last entry.",
+			Edits: []Edit{{pointersFile, `
+		last = x
+	}
+	return out
+}
+
+// setSucc`, `
+		last = x
+	}
+	for len(out) < m.cfg.Successors {
+		out = append(out, last)
+	}
+	return out
+}
+
+// setSucc`}},
 			Check: "founder",
 			Sim:   "joiners",
 		},
 	}},
 	{Says: "inferring from a short list that the circle is closed", Mutants: []Mutant{
 		{
-			Name:  "short-list-closes-lookup",
-			Does:  "A lookup takes what is behind the last entry of a list that is not full for the member's own.",
-			Edits: []Edit{{tableFile, "	if t.Lone && !t.Pred.IsZero() {\n", "	if n := len(t.Succ); n > 0 && n < t.Full {\n		return Answer{Verdict: Mine, Owner: t.Self}, true\n	}\n	if t.Lone && !t.Pred.IsZero() {\n"}},
+			Name: "short-list-closes-lookup",
+			Does: "A lookup takes what is behind the last entry of a list that is not full for the member's own.",
+			Edits: []Edit{{tableFile, `
+	if t.Lone && !t.Pred.IsZero() {
+`, `
+	if n := len(t.Succ); n > 0 && n < t.Full {
+		return Answer{Verdict: Mine, Owner: t.Self}, true
+	}
+	if t.Lone && !t.Pred.IsZero() {
+`}},
 			Check: "ring",
 			Sim:   "crashes",
 		},
 		{
-			Name:  "short-list-closes-range",
-			Does:  "A member that does not know its predecessor takes the last entry of a list that is not full for it.",
-			Edits: []Edit{{pointersFile, "	case m.lone:\n		return ring.Arc{After: m.self.ID", "	case len(m.succ) > 0 && len(m.succ) < m.cfg.Successors:\n		return ring.Arc{After: m.succ[len(m.succ)-1].ID, To: m.self.ID}, true\n	case m.lone:\n		return ring.Arc{After: m.self.ID"}},
+			Name: "short-list-closes-range",
+			Does: "A member that does not know its predecessor takes the last entry of a list that is not full for it.",
+			Edits: []Edit{{pointersFile, `
+	case m.lone:
+		return ring.Arc{After: m.self.ID`, `
+	case len(m.succ) > 0 && len(m.succ) < m.cfg.Successors:
+		return ring.Arc{After: m.succ[len(m.succ)-1].ID, To: m.self.ID}, true
+	case m.lone:
+		return ring.Arc{After: m.self.ID`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 	}},
 	{Says: "answering \"I own it\" when the whole list is dead", Mutants: []Mutant{
 		{
-			Name:  "dead-list-owns-all",
-			Does:  "A member whose whole list is dead takes itself for a ring of one.",
-			Edits: []Edit{{approachFile, "		if len(m.succ) == 0 {\n			m.recoverAll()\n			return\n		}\n", "		if len(m.succ) == 0 {\n			m.alone()\n			m.closeApproach()\n			return\n		}\n"}},
+			Name: "dead-list-owns-all",
+			Does: "A member whose whole list is dead takes itself for a ring of one.",
+			Edits: []Edit{{approachFile, `
+		if len(m.succ) == 0 {
+			m.recoverAll()
+			return
+		}
+`, `
+		if len(m.succ) == 0 {
+			m.alone()
+			m.closeApproach()
+			return
+		}
+`}},
 			Check: "lost lists",
 			Sim:   "crashes",
 		},
@@ -153,34 +269,57 @@ var Mistakes = []Mistake{
 			Name: "nobody-answers-owns-all",
 			Does: "A member that has lost its list takes itself for a ring of one while its predecessor lives.",
 			Edits: []Edit{
-				{approachFile, "	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {\n", "	if false {\n"},
-				{approachFile, "	if m.pred.IsZero() || m.believedDead(m.pred) {\n", "	if true {\n"},
+				{approachFile, `
+	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
+`, `
+	if false {
+`},
+				{approachFile, `
+	if m.pred.IsZero() || m.believedDead(m.pred) {
+`, `
+	if true {
+`},
 			},
 			Check: "lost lists",
 			Sim:   "random",
 		},
 		{
-			Name:  "dead-list-answers",
-			Does:  "A lookup at a member that has lost its list ends there.",
-			Edits: []Edit{{tableFile, "	if t.Lone && !t.Pred.IsZero() {\n", "	if len(t.Succ) == 0 && !t.Lone {\n		return Answer{Verdict: Mine, Owner: t.Self}, true\n	}\n	if t.Lone && !t.Pred.IsZero() {\n"}},
+			Name: "dead-list-answers",
+			Does: "A lookup at a member that has lost its list ends there.",
+			Edits: []Edit{{tableFile, `
+	if t.Lone && !t.Pred.IsZero() {
+`, `
+	if len(t.Succ) == 0 && !t.Lone {
+		return Answer{Verdict: Mine, Owner: t.Self}, true
+	}
+	if t.Lone && !t.Pred.IsZero() {
+`}},
 			Check: "lost lists",
 			Sim:   "crashes",
 		},
 	}},
 	{Says: "trimming the last entry as if it were self", Mutants: []Mutant{
 		{
-			Name:  "last-entry-trimmed",
-			Does:  "The last entry of a list taken over is left out.",
-			Edits: []Edit{{pointersFile, "	for _, x := range list {\n		if len(out)", "	for _, x := range list[:max(0, len(list)-1)] {\n		if len(out)"}},
+			Name: "last-entry-trimmed",
+			Does: "The last entry of a list taken over is left out.",
+			Edits: []Edit{{pointersFile, `
+	for _, x := range list {
+		if len(out)`, `
+	for _, x := range list[:max(0, len(list)-1)] {
+		if len(out)`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 	}},
 	{Says: "an open interval where it must be closed at the right", Mutants: []Mutant{
 		{
-			Name:  "arc-open",
-			Does:  "An arc does not contain its end.",
-			Edits: []Edit{{ringFile, "	return id == a.To || Between(a.After, id, a.To)\n", "	return Between(a.After, id, a.To)\n"}},
+			Name: "arc-open",
+			Does: "An arc does not contain its end.",
+			Edits: []Edit{{ringFile, `
+	return id == a.To || Between(a.After, id, a.To)
+`, `
+	return Between(a.After, id, a.To)
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
@@ -188,16 +327,28 @@ var Mistakes = []Mistake{
 			Name: "own-arc-open",
 			Does: "A member does not answer for its own identifier.",
 			Edits: []Edit{
-				{tableFile, "	if t.HasArc && t.Arc.Contains(q.ID) {\n", "	if t.HasArc && ring.Between(t.Arc.After, q.ID, t.Arc.To) {\n"},
-				{tableFile, "	if q.ID == t.Self.ID && len(t.Succ) > 0 {\n", "	if false {\n"},
+				{tableFile, `
+	if t.HasArc && t.Arc.Contains(q.ID) {
+`, `
+	if t.HasArc && ring.Between(t.Arc.After, q.ID, t.Arc.To) {
+`},
+				{tableFile, `
+	if q.ID == t.Self.ID && len(t.Succ) > 0 {
+`, `
+	if false {
+`},
 			},
 			Check: "founder",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "listed-arc-open",
-			Does:  "The arc between two entries of a list is taken for open at the right, and the entry after it for the owner of its end.",
-			Edits: []Edit{{tableFile, "		if (ring.Arc{After: prev.ID, To: s.ID}).Contains(id) {\n", "		if id == prev.ID && i > 0 || ring.Between(prev.ID, id, s.ID) {\n"}},
+			Name: "listed-arc-open",
+			Does: "The arc between two entries of a list is taken for open at the right, and the entry after it for the owner of its end.",
+			Edits: []Edit{{tableFile, `
+		if (ring.Arc{After: prev.ID, To: s.ID}).Contains(id) {
+`, `
+		if id == prev.ID && i > 0 || ring.Between(prev.ID, id, s.ID) {
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
@@ -206,45 +357,74 @@ var Mistakes = []Mistake{
 		{
 			Name: "silent-stays-head",
 			Does: "A member that the head names goes before the list though it did not answer.",
-			Edits: []Edit{{approachFile,
-				"func (m *Machine) approachWithout(x ring.Member) {\n",
-				"func (m *Machine) approachWithout(x ring.Member) {\n	if len(m.succ) > 0 && m.nearer(x) {\n		m.setSucc(m.cut(x, m.succ))\n	}\n"}},
+			Edits: []Edit{{approachFile, `
+func (m *Machine) approachWithout(x ring.Member) {
+`, `
+func (m *Machine) approachWithout(x ring.Member) {
+	if len(m.succ) > 0 && m.nearer(x) {
+		m.setSucc(m.cut(x, m.succ))
+	}
+`}},
 			Check: "lost lists of one",
 			Sim:   "comings and goings",
 		},
 	}},
 	{Says: "leaving out what keeps rings together", Mutants: []Mutant{
 		{
-			Name:  "no-notify",
-			Does:  "Nobody notifies its successor.",
-			Edits: []Edit{{approachFile, "	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {\n", "	if h := m.head(); !h.IsZero() && op.heard == h && false {\n"}},
+			Name: "no-notify",
+			Does: "Nobody notifies its successor.",
+			Edits: []Edit{{approachFile, `
+	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
+`, `
+	if h := m.head(); !h.IsZero() && op.heard == h && false {
+`}},
 			Check: "ring",
 			Sim:   "joiners",
 		},
 		{
-			Name:  "dropped-is-forgotten",
-			Does:  "A live member that falls out of the pointers is forgotten.",
-			Edits: []Edit{{pointersFile, "	m.rememberPending(x)\n}\n\n// inView", "	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })\n}\n\n// inView"}},
+			Name: "dropped-is-forgotten",
+			Does: "A live member that falls out of the pointers is forgotten.",
+			Edits: []Edit{{pointersFile, `
+	m.rememberPending(x)
+}
+
+// inView`, `
+	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })
+}
+
+// inView`}},
 			Check: "every",
 		},
 		{
-			Name:  "pending-evicted",
-			Does:  "Pending acquaintances make room as others do.",
-			Edits: []Edit{{acquaintanceFile, "		case a.pending:\n			continue\n", ""}, {acquaintanceFile, "a := &m.acq[i]; !a.pending && fits(a)", "a := &m.acq[i]; fits(a)"}},
-			Sim:   "hub",
+			Name: "pending-evicted",
+			Does: "Pending acquaintances make room as others do.",
+			Edits: []Edit{{acquaintanceFile, `
+		case a.pending:
+			continue
+`, `
+`}, {acquaintanceFile, "a := &m.acq[i]; !a.pending && fits(a)", "a := &m.acq[i]; fits(a)"}},
+			Sim: "hub",
 		},
 		{
-			Name:  "no-check",
-			Does:  "Nobody places itself from anywhere.",
-			Edits: []Edit{{machineFile, "		m.kick()\n		m.check()\n", "		m.kick()\n"}},
+			Name: "no-check",
+			Does: "Nobody places itself from anywhere.",
+			Edits: []Edit{{machineFile, `
+		m.kick()
+		m.check()
+`, `
+		m.kick()
+`}},
 			Check: "every",
 			Sim:   "two rings",
 		},
 		{
-			Name:  "nothing-pending",
-			Does:  "No acquaintance is ever pending.",
-			Edits: []Edit{{acquaintanceFile, "			a.pending = true\n", ""}},
-			Sim:   "two rings",
+			Name: "nothing-pending",
+			Does: "No acquaintance is ever pending.",
+			Edits: []Edit{{acquaintanceFile, `
+			a.pending = true
+`, `
+`}},
+			Sim: "two rings",
 		},
 	}},
 }
