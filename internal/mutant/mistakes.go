@@ -170,10 +170,8 @@ var Mistakes = []Mistake{
 			Does: "A member that was to be nearer than the head is adopted when it answers, whoever is the head by then.",
 			Edits: []Edit{{approachFile, `
 	case m.nearer(x):
-		m.setSucc(m.cut(x, st.Succ))
 `, `
 	case x.ID != m.self.ID:
-		m.setSucc(m.cut(x, st.Succ))
 `}},
 			Same: "Only one question about the head is open at once, and nothing but its answer brings a nearer head: a leave takes the head away, which makes the next one farther.",
 		},

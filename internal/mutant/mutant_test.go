@@ -200,6 +200,17 @@ func told(t *testing.T, path string, rows [][]string) {
 	}
 }
 
+// Also of those that are not planted in every run.
+func TestEveryReplacementHasItsPlace(t *testing.T) {
+	for _, mistake := range Mistakes {
+		for _, m := range mistake.Mutants {
+			if _, err := Overlay("../..", t.TempDir(), m); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestMovedAnchorIsNamed(t *testing.T) {
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "a.go"), []byte("one\ntwo\ntwo\n"), 0o600); err != nil {
