@@ -268,7 +268,9 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 					t.Errorf("%+v: less than a request each", r)
 				}
 			case "floor-hash-search", "lookup-owned":
-				if r.Batch != Batch || r.RPCs != 0 {
+				// A few: a member asks for fingers, and confirms what the
+				// window before relied on.
+				if r.Batch != Batch || r.RPCs > 0.01 {
 					t.Errorf("%+v: requests from memory", r)
 				}
 			case "lookup-confirmed":
