@@ -42,7 +42,8 @@ type Observer struct {
 	// of a trace does: pairs of a header of gRPC and its value. A pair whose name is
 	// not made of a-z, 0-9, - _ and ., or is reserved (grpc-…, or ending in -bin),
 	// or whose value is not printable ASCII, is left out, and so is what is beyond
-	// 8 KiB in all.
+	// 8 KiB in all. Nothing else of a lookup's context travels, the metadata that
+	// its caller set for requests of its own no more than its values.
 	Inject func(ctx context.Context, set func(key, value string))
 	// Extract returns the context in which such a request of another is served,
 	// before Serve is called; get gives what has travelled with it, or "". Whoever

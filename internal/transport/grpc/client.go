@@ -17,6 +17,7 @@ import (
 
 // Maintain asks env.To; see transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	ctx = bare(ctx)
 	reply, err := t.maintain(ctx, env, req)
 	if errors.Is(err, errBase) {
 		reply, err = t.maintainOlder(ctx, env, req)
@@ -35,6 +36,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	if n := len(q.Avoid); n > routing.MaxAvoid {
 		return routing.Answer{}, failure(protocol.Invalid, "avoid has %d entries (at most %d)", n, routing.MaxAvoid)
 	}
+	ctx = bare(ctx)
 	var answer routing.Answer
 	err := t.extended(ctx, env, func(l *link) error {
 		r, err := l.stub.Route(t.injected(ctx), routeReq(l.request(env), q))
@@ -57,6 +59,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 // Users name members without incarnations, so a peer counts as older only once it
 // has shown that it is.
 func (t *Transport) Meta(ctx context.Context, env transport.Envelope) (meta []byte, err error) {
+	ctx = bare(ctx)
 	err = t.call(ctx, env, func(l *link) error {
 		r, err := l.stub.Meta(ctx, &pb.MetaReq{Request: l.request(env)})
 		switch status.Code(err) {

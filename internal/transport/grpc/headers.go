@@ -14,6 +14,12 @@ const maxCarried = maxHeaders / 2
 // headerCost is what a header counts beside its name and value (RFC 9113, 6.5.2).
 const headerCost = 32
 
+// bare is ctx without the headers that whoever gave it to us, for a lookup, say,
+// means for requests of its own: its tokens do not concern the members.
+func bare(ctx context.Context) context.Context {
+	return metadata.NewOutgoingContext(ctx, nil)
+}
+
 // injected is ctx with the headers that Config.Inject names.
 func (t *Transport) injected(ctx context.Context) context.Context {
 	if t.cfg.Inject == nil {
