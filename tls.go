@@ -19,6 +19,12 @@ type TLSConfig struct {
 	// Unless it sets ServerName, the name verified is the host of the address
 	// that is dialled.
 	Client *tls.Config
+	// GetClient, if set, is called for each connection to another member and gives
+	// the configuration to be used instead of Client, so that the CA can change
+	// while the member runs, as Server.GetConfigForClient lets it in the other
+	// direction. The rules are those of Client, whose ServerName holds. An error
+	// fails the connection. It may be called concurrently.
+	GetClient func() (*tls.Config, error)
 }
 
 // validate reports what is missing for mutual TLS.
@@ -64,5 +70,25 @@ func (c *TLSConfig) clone() *TLSConfig {
 	if c == nil {
 		return nil
 	}
-	return &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone()}
+	return &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone(), GetClient: c.GetClient}
+}
+
+// client is GetClient with the rules of Client, nil without it.
+func (c *TLSConfig) client() func() (*tls.Config, error) {
+	if c == nil || c.GetClient == nil {
+		return nil
+	}
+	return func() (*tls.Config, error) {
+		k, err := c.GetClient()
+		switch {
+		case err != nil:
+			return nil, err
+		case k == nil:
+			return nil, errors.New("TLS.GetClient has given no configuration")
+		}
+		checkClient(k, func(msg string) {
+			err = errors.Join(err, &ConfigError{Field: "TLS.GetClient", Err: errors.New(msg)})
+		})
+		return k, err
+	}
 }

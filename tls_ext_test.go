@@ -9,10 +9,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -270,4 +272,86 @@ func TestCertificateIsVerifiedForTheNameThatWasGiven(t *testing.T) {
 	mentions(t, err, "other.example")
 	join(t, b, "ring.example:"+port)
 	awaitIdeal(t, []*concord.Concord{a, b})
+}
+
+// A ring changes its CA under way: first the members trust both, then their
+// certificates are exchanged, then the old CA is trusted no more.
+func TestAuthorityIsChangedWhileMembersRun(t *testing.T) {
+	old, next := newAuthority(t), newAuthority(t)
+	pool := func(of ...*authority) *x509.CertPool {
+		p := x509.NewCertPool()
+		for _, a := range of {
+			p.AddCert(a.cert)
+		}
+		return p
+	}
+	var mu sync.Mutex
+	roots := pool(old)
+	trust := func(p *x509.CertPool) {
+		mu.Lock()
+		defer mu.Unlock()
+		roots = p
+	}
+	renewing := func(a *authority, name string) concord.Config {
+		cfg := mtls(t, a.files(t, "127.0.0.1"), name)
+		server, client := cfg.TLS.Server.Clone(), cfg.TLS.Client.Clone()
+		cfg.TLS.Server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			c := server.Clone()
+			c.ClientCAs = roots
+			return c, nil
+		}
+		cfg.TLS.GetClient = func() (*tls.Config, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			c := client.Clone()
+			c.RootCAs = roots
+			return c, nil
+		}
+		return cfg
+	}
+	a := run(t, renewing(old, "a"))
+	if err := a.Create(); err != nil {
+		t.Fatal(err)
+	}
+	newcomer := func(of *authority, name string) (*concord.Concord, error) {
+		c := run(t, renewing(of, name))
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		return c, c.Join(ctx, a.Address())
+	}
+	_, err := newcomer(next, "b")
+	wantErr(t, "a CA that is not trusted yet", err, concord.ErrUnavailable)
+	trust(pool(old, next))
+	c := run(t, renewing(next, "c"))
+	join(t, c, a.Address())
+	awaitIdeal(t, []*concord.Concord{a, c})
+	a.Stop()
+	a = run(t, renewing(next, "a"))
+	join(t, a, c.Address())
+	trust(pool(next))
+	awaitIdeal(t, []*concord.Concord{a, c})
+	_, err = newcomer(old, "d")
+	wantErr(t, "a CA that is trusted no more", err, concord.ErrUnavailable)
+}
+
+// What GetClient gives must be as good as Client.
+func TestClientConfigurationIsCheckedEachTime(t *testing.T) {
+	ca := newAuthority(t)
+	members := secureRing(t, ca, 1)
+	for what, get := range map[string]func() (*tls.Config, error){
+		"InsecureSkipVerify":             func() (*tls.Config, error) { return &tls.Config{InsecureSkipVerify: true}, nil },
+		"has given no configuration":     func() (*tls.Config, error) { return nil, nil },
+		"the file is gone, for instance": func() (*tls.Config, error) { return nil, errors.New("the file is gone, for instance") },
+	} {
+		cfg := mtls(t, ca.files(t, "127.0.0.1"), "b")
+		cfg.TLS.GetClient = get
+		b := run(t, cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := b.Join(ctx, members[0].Address())
+		cancel()
+		wantErr(t, what, err, concord.ErrUnavailable)
+		mentions(t, err, what)
+	}
 }

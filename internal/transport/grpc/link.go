@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -185,4 +186,22 @@ func (s shaken) ClientHandshake(ctx context.Context, authority string, conn net.
 
 func (s shaken) Clone() credentials.TransportCredentials {
 	return shaken{s.TransportCredentials.Clone(), s.link}
+}
+
+// renewed takes its configuration anew for each handshake.
+type renewed struct {
+	credentials.TransportCredentials
+	get func() (*tls.Config, error)
+}
+
+func (r renewed) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c, err := r.get()
+	if err != nil {
+		return nil, nil, err // gRPC closes the connection
+	}
+	return credentials.NewTLS(c).ClientHandshake(ctx, authority, conn)
+}
+
+func (r renewed) Clone() credentials.TransportCredentials {
+	return renewed{r.TransportCredentials.Clone(), r.get}
 }

@@ -44,6 +44,9 @@ type Config struct {
 	// means plaintext. Unless Client names one, the server's name that is
 	// verified is the host of the address that is dialled.
 	Server, Client *tls.Config
+	// GetClient, if set, gives the configuration of each connection made, instead
+	// of Client, whose server's name holds.
+	GetClient func() (*tls.Config, error)
 	// SuccessorCount is up to how many entries an older member is told when it
 	// asks for the successor list; a shorter list is repeated. Zero: it is sent
 	// as it is.
@@ -96,7 +99,7 @@ func Listen(cfg Config) (*Transport, error) {
 }
 
 // NewClient makes a transport that only asks: its Addr is empty and its Serve does
-// nothing. Of cfg it uses Client, IdleTimeout and Dial. The caller closes it.
+// nothing. Of cfg it uses Client, GetClient, IdleTimeout, Dial and Inject. The caller closes it.
 func NewClient(cfg Config) *Transport {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = defaultIdleTimeout
@@ -107,7 +110,11 @@ func NewClient(cfg Config) *Transport {
 		}
 	}
 	t := &Transport{cfg: cfg}
-	t.pool = newPool(cfg.Dial, credentialsOf(cfg.Client), cfg.IdleTimeout, &t.written)
+	creds := credentialsOf(cfg.Client)
+	if cfg.Client != nil && cfg.GetClient != nil {
+		creds = renewed{creds, cfg.GetClient}
+	}
+	t.pool = newPool(cfg.Dial, creds, cfg.IdleTimeout, &t.written)
 	return t
 }
 
