@@ -53,12 +53,12 @@ It takes about four minutes, with --quick, which leaves churn out, less than 50
 seconds. Lookups and what they are held against are measured in turns, and every
 figure is the median of several rounds. Allocations and CPU are the whole
 process's, both ends of each request, less what the ring's upkeep takes. What
-takes about a microsecond or less is timed in batches of 1,000, and the quantiles
-are those of the batches' means.`,
+takes about a microsecond or less is timed in batches of 1,000, and the
+quantiles are those of the batches' means.`,
 		Example: `  concord bench --quick
   concord bench --members 256 --only idle,changes --json
   concord bench --only churn --churn-time 5m`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, err := f.plan(cmd.Flags().Changed)
 			if err != nil {

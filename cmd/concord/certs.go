@@ -42,15 +42,16 @@ func newCerts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs NAME...",
 		Short: "Make certificates of a test CA, for TLS between members",
-		Long: `Make for each name NAME.pem and NAME-key.pem, good as server and as client, signed
-by the CA in ca.pem and ca-key.pem, which is made first if it is not there. A
-certificate is good for the hosts of --host, which must have the host of the
-member's --advertise; and for localhost. No file is overwritten.
+		Long: `Make for each name NAME.pem and NAME-key.pem, good as server and as client,
+signed by the CA in ca.pem and ca-key.pem, which is made first if it is not
+there. A certificate is good for the hosts of --host, which must have the host
+of the member's --advertise; and for localhost. No file is overwritten.
 
 It is for tests: the CA's key lies unencrypted beside the certificates, and
-whoever has it can make more. Any certificate of the CA may claim any member name.`,
+whoever has it can make more. Any certificate of the CA may claim any member
+name.`,
 		Example: `  concord certs node1 --dir certs --host node1.example.com
-  concord certs node1 node2 node3 --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3
+  concord certs node1 node2 --host 10.0.0.1 --host 10.0.0.2
   concord run --name node1 --bind 127.0.0.1:7946 --tls-cert certs/node1.pem \
       --tls-key certs/node1-key.pem --tls-ca certs/ca.pem`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -65,7 +66,7 @@ whoever has it can make more. Any certificate of the CA may claim any member nam
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.dir, "dir", "certs", "where the files are, and are made")
-	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are good for;\nmay be repeated")
+	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are good for; may be repeated")
 	flags.IntVar(&f.days, "days", 365, "how long the certificates are good for")
 	flags.BoolVar(&f.json, "json", false, "print a line of JSON for each certificate")
 	return cmd

@@ -54,7 +54,7 @@ status is then 1.`,
   concord check --members 4 --grain 2 --start ring
   concord check --members 4 --assume nothing --joins 2 --fails 2
   concord check --members 4 --every`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			set := cmd.Flags().Changed
 			f.lost, f.doubled, f.flying = set("losses"), set("doubles"), set("in-flight")
@@ -67,7 +67,7 @@ status is then 1.`,
 	flags.IntVar(&f.cfg.Successors, "successors", 2, "length of a full successor list")
 	flags.StringVar(&f.start, "start", "both", "ring (ideal, of successors+1), founder, or both")
 	flags.IntVar(&f.grain, "grain", 1, "what is one step: 1, 2 or 3")
-	flags.StringVar(&f.assume, "assume", "zave", "when a member may fail: zave (all others keep a live\nsuccessor, successors+1 principals remain), successor\n(the first only), or nothing")
+	flags.StringVar(&f.assume, "assume", "zave", "when a member may fail: zave (all others keep a live successor, successors+1 principals remain), successor (the first only), or nothing")
 	flags.StringVar(&f.memory, "memory", "abstract", "acquaintances of a member, or abstract: any")
 	flags.StringVar(&f.joins, "joins", "any", "how many may join")
 	flags.StringVar(&f.fails, "fails", "any", "how many may fail")
@@ -78,9 +78,9 @@ status is then 1.`,
 	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "messages that may be doubled (at grain 3: 1)")
 	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "messages under way at once, 0: any (at grain 3: 4)")
 	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, make a join several steps")
-	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "quiet rounds within which every state must become\nideal; 0: not tried")
+	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "quiet rounds within which every state must become ideal; 0: not tried")
 	flags.StringSliceVar(&f.rules, "rules", nil, "rules to keep (default: those that hold)")
-	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and\nlet only quiet rounds pass")
+	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and let only quiet rounds pass")
 	flags.IntVar(&f.cfg.MaxStates, "max-states", 0, "end after so many states; 0: when all are seen")
 	flags.DurationVar(&f.cfg.Time, "time", 0, "end after so long; 0: when all are seen")
 	flags.StringVar(&f.replay, "replay", "", "tell the story of a trace again")

@@ -225,7 +225,7 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 	}{
 		"no such command":   {[]string{"rum"}, []string{"unknown command", "run"}},
 		"no such flag":      {[]string{"run", "--nme", "x"}, []string{"unknown flag: --nme"}},
-		"an argument":       {[]string{"run", "node1"}, []string{"unknown command", "node1"}},
+		"an argument":       {[]string{"run", "node1"}, []string{"takes flags only", "node1"}},
 		"no name":           {[]string{"run"}, []string{"--name node1"}},
 		"several at once":   {[]string{"run", "--name", "x", "--bind", "7946", "--successors", "99"}, []string{"--bind", "host:port", "--successors", "64"}},
 		"no advertise":      {[]string{"run", "--name", "x", "--bind", ":0"}, []string{"--advertise", "reach"}},

@@ -45,12 +45,13 @@ func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch processes form a ring, lose one to kill -9, and heal",
-		Long: `Start members as processes of their own on 127.0.0.1 and tell what they do:
-they join, answer lookups, lose a member to kill -9, heal, and let one leave.
-The first one's page, whose address is printed, shows it live. At a terminal the
-ring then stays for keys to be typed, and with --stay in any case until SIGINT. The
-exit status is not 0 if anything was wrong: a lookup that failed, or was not right in time.`,
-		Args: cobra.NoArgs,
+		Long: `Start members as processes of their own on 127.0.0.1 and tell what they do: they
+join, answer lookups, lose a member to kill -9, heal, and let one leave. The
+first one's page, whose address is printed, shows it live. At a terminal the
+ring then stays for keys to be typed, and with --stay in any case until SIGINT.
+The exit status is not 0 if anything was wrong: a lookup that failed, or was not
+right in time.`,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.members < 3 || f.members > maxMembers {
 				return fmt.Errorf("--members %d: use 3 to %d, since one is killed and one leaves", f.members, maxMembers)

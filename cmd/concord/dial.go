@@ -3,11 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -24,42 +21,6 @@ const (
 	askTimeout   = 10 * time.Second
 	dialPatience = 3 * time.Second // for a member to answer at all
 )
-
-// tlsFlags name the files of mutual TLS.
-type tlsFlags struct{ cert, key, ca string }
-
-func (f *tlsFlags) register(cmd *cobra.Command, whose string) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.cert, "tls-cert", "", "PEM file with "+whose)
-	flags.StringVar(&f.key, "tls-key", "", "PEM file with the certificate's key")
-	flags.StringVar(&f.ca, "tls-ca", "", "PEM file with the CA that the others' certificates are of")
-	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
-}
-
-// load makes both halves of mutual TLS of one certificate and one CA; nil without
-// flags.
-func (f *tlsFlags) load() (*concord.TLSConfig, error) {
-	if f.cert == "" && f.key == "" && f.ca == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
-	pem, err := os.ReadFile(f.ca)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-ca: %w", err)
-	}
-	ca := x509.NewCertPool()
-	if !ca.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", f.ca)
-	}
-	certs := []tls.Certificate{cert}
-	return &concord.TLSConfig{
-		Server: &tls.Config{Certificates: certs, ClientCAs: ca, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13},
-		Client: &tls.Config{Certificates: certs, RootCAs: ca, MinVersion: tls.VersionTLS13},
-	}, nil
-}
 
 // dialFlags are those of the commands that ask a ring over the members' port.
 type dialFlags struct {
@@ -157,8 +118,7 @@ type adminFlags struct {
 }
 
 func (f *adminFlags) register(cmd *cobra.Command, timeout time.Duration) {
-	cmd.Flags().StringVar(&f.addr, "admin", "", `host:port of the member's admin listener, the --admin of
-"concord run" (required)`)
+	cmd.Flags().StringVar(&f.addr, "admin", "", `host:port of the member's admin listener, the --admin of "concord run" (required)`)
 	if timeout > 0 {
 		cmd.Flags().DurationVar(&f.timeout, "timeout", timeout, "time for the answer")
 	}

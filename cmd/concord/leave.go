@@ -21,7 +21,7 @@ func newLeave() *cobra.Command {
 and end. The exit status is not 0 if it has left without all of them having
 acknowledged: they then find out as of a failure.`,
 		Example: `  concord leave --admin 127.0.0.1:7947`,
-		Args:    cobra.NoArgs,
+		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(c *remote.Client) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)

@@ -47,7 +47,23 @@ flag that may be repeated are separated by commas.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nits flags: %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(newRun(), newDemo(), newLookup(), newTrace(), newRing(), newStatus(), newWatch(), newLeave(), newCerts(),
 		newCheck(), newSim(), newBench(), newReference())
 	return root
+}
+
+// flagsOnly checks that a command is given nothing but flags.
+func flagsOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	what := "flags only"
+	if cmd.HasSubCommands() {
+		what = "a command or flags"
+	}
+	return fmt.Errorf("%q: %s takes %s, see %s --help", args[0], cmd.CommandPath(), what, cmd.CommandPath())
 }

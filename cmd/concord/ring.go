@@ -49,14 +49,14 @@ Findings:
   ordered-ring        the ring winds round the circle more than once
 
 and no-self, no-duplicates, ordered-lists, bounded-lists, one-live-successor,
-sufficient-principals, at-least-one-ring and connected-appendages, which are rules
-of Zave's proof. While members join or leave, findings that are gone a moment
-later are no fault: --wait walks again until there are none.
+sufficient-principals, at-least-one-ring and connected-appendages, which are
+rules of Zave's proof. While members join or leave, findings that are gone a
+moment later are no fault: --wait walks again until there are none.
 
 The exit status is not 0 if there is a finding, or nobody answers.`,
 		Example: `  concord ring --addr node1.example.com:7946
   concord ring --wait 30s --json`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

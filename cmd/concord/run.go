@@ -40,6 +40,7 @@ type runFlags struct {
 	admin                 string
 	leaveTimeout          time.Duration
 	logLevel              string
+	json                  bool
 	control               bool
 }
 
@@ -66,17 +67,24 @@ When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-With --http it ends in page=URL, with --admin in admin=host:port. A value with spaces, quotes or = in it
-is quoted as a Go string. Changes of state are logged to standard error. SIGINT
-and SIGTERM let it leave politely, for at most --leave-timeout; a second one ends
-it at once. systemd is told when it is ready and when it stops (Type=notify), and
-its watchdog while it lives.`,
+With --http it ends in page=URL, with --admin in admin=host:port. A value with
+spaces, quotes or = in it is quoted as a Go string. With --json it is an object
+with name, id, address, page and admin. Changes of state are logged to standard
+error, with --json as an object a line. SIGINT and SIGTERM let it leave
+politely, for at most --leave-timeout; a second one ends it at once. systemd is
+told when it is ready and when it stops (Type=notify), and its watchdog while it
+lives.
+
+The files of --tls-cert, --tls-key and --tls-ca are read again every five
+seconds. New ones hold for new connections; if they are of no use, which is
+logged, the old ones go on.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
       --join node1.example.com:7946
-  concord run --name node1 --bind :7946 --advertise node1.example.com:7946 --found \
-      --join node1.example.com:7946 --join node2.example.com:7946 --join node3.example.com:7946`,
-		Args: cobra.NoArgs,
+  concord run --name node1 --bind :7946 --advertise node1.example.com:7946 \
+      --found --join node1.example.com:7946 --join node2.example.com:7946 \
+      --join node3.example.com:7946`,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -84,22 +92,23 @@ its watchdog while it lives.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "name of the member, unique in the ring (required)")
 	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
-	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one\n(default: as bound, if that is a definite host)")
-	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join, or name of SRV records;\nmay be repeated")
+	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one (default: as bound, if that is a definite host)")
+	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join, or name of SRV records; may be repeated")
 	flags.BoolVar(&f.found, "found", false, "if no ring is found at --join, found one with the others that look")
 	flags.DurationVar(&f.foundAfter, "found-after", concord.DefaultFoundAfter, "with --found: time to wait for those of --join that do not answer")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
-	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many members are known to live, itself included;\nat most one more than --successors")
+	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many members are known to live, itself included; at most one more than --successors")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds of looking after the neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringVar(&f.meta, "meta", "", "what others are told who ask for it: the application's address, say")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
-	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz;\nwithout a host: loopback; it authenticates nobody")
-	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost,\naddresses, and the hosts of --http and --advertise; may be repeated")
-	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC\nhealth and reflection; /healthz, /readyz, /metrics for\nPrometheus, /debug/pprof/; without a host: loopback;\nit authenticates nobody")
+	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz; without a host: loopback; it authenticates nobody")
+	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost, addresses, and the hosts of --http and --advertise; may be repeated")
+	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus, /debug/pprof/; without a host: loopback; it authenticates nobody")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&f.json, "json", false, "print the ready line and the log as JSON")
 	flags.BoolVar(&f.control, "control", false, "answer commands on standard input, see control.go; its end is a SIGTERM")
 	_ = flags.MarkHidden("control") // fails only for a flag that does not exist
 	return cmd
@@ -112,6 +121,11 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return err
 	}
 	log := slog.New(cfg.LogHandler)
+	secured, err := f.tls.renewing(log)
+	if err != nil {
+		return err
+	}
+	cfg.TLS = secured.config()
 	var page net.Listener
 	if f.http != "" {
 		if page, err = listenPage(f.http); err != nil {
@@ -139,7 +153,8 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		defer cancel()
 		return node.Leave(leaving)
 	}
-	others, where, err := f.serve(node, measured.Handler(node), page, log, func() error {
+	ready := readiness{Name: node.Name(), Id: node.Id(), Address: node.Address()}
+	others, err := f.serve(node, measured.Handler(node), page, log, &ready, func() error {
 		defer hangUp() // which lets the process end
 		return leave()
 	})
@@ -159,13 +174,16 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	defer watching.Wait()
 	defer close(ended)
 	watching.Go(func() { boss.watch(ended, node.Alive) })
+	watching.Go(func() { secured.follow(ended) })
 	tell("STATUS=joining")
 
 	if err := f.enter(ctx, node, log); err != nil {
 		return advise(err)
 	}
 	tell("READY=1", "STATUS=in the ring as "+quoted(node.Name())+" at "+node.Address())
-	fmt.Fprintf(out, "ready name=%s id=%d address=%s%s\n", quoted(node.Name()), node.Id(), quoted(node.Address()), where)
+	if err := f.printReady(out, ready); err != nil {
+		log.Warn("the ready line cannot be printed", slog.Any("error", err))
+	}
 
 	if f.control {
 		go func() { // not waited for: nothing ends a read of standard input
@@ -182,6 +200,30 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
 	}
 	return nil
+}
+
+// readiness is what the ready line says.
+type readiness struct {
+	Name    string `json:"name"`
+	Id      uint64 `json:"id"`
+	Address string `json:"address"`
+	Page    string `json:"page,omitempty"`
+	Admin   string `json:"admin,omitempty"`
+}
+
+func (f *runFlags) printReady(out io.Writer, r readiness) error {
+	if f.json {
+		return printLine(out, r)
+	}
+	line := fmt.Sprintf("ready name=%s id=%d address=%s", quoted(r.Name), r.Id, quoted(r.Address))
+	if r.Page != "" {
+		line += " page=" + r.Page
+	}
+	if r.Admin != "" {
+		line += " admin=" + r.Admin
+	}
+	_, err := fmt.Fprintln(out, line)
+	return err
 }
 
 // namesLag is how long the others may see an old address behind the name that the
@@ -246,9 +288,10 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time above 0s, or leave the flag out")
 	}
-	mutual, err := f.tls.load()
-	if err != nil {
-		return concord.Config{}, err
+	opts := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(logs, opts)
+	if f.json {
+		handler = slog.NewJSONHandler(logs, opts)
 	}
 	return concord.Config{
 		Name:              f.name,
@@ -261,8 +304,7 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,
-		TLS:               mutual,
-		LogHandler:        slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}),
+		LogHandler:        handler,
 	}, nil
 }
 

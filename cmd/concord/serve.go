@@ -27,27 +27,26 @@ func (l listeners) close() {
 }
 
 // serve opens the listeners that the flags ask for, and serves the page at the one
-// that is open, if it is not nil. For the ready line it says in where, at which
-// addresses they are. They answer from before the member joins until it has left;
+// that is open, if it is not nil. It adds to ready at which addresses they are. They answer from before the member joins until it has left;
 // leave is what whoever operates it may ask for.
-func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.Listener, log *slog.Logger, leave func() error) (l listeners, where string, err error) {
+func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.Listener, log *slog.Logger, ready *readiness, leave func() error) (l listeners, err error) {
 	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
 	if page != nil {
 		l = append(l, f.servePage(page, node, probes, log))
-		where = " page=" + pageURL(page)
+		ready.Page = pageURL(page)
 	}
 	if f.admin != "" {
 		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log,
 			Services: remote.Services(node, leave), Metrics: metrics})
 		if err != nil {
 			l.close()
-			return nil, "", fmt.Errorf("--admin: %w", err)
+			return nil, fmt.Errorf("--admin: %w", err)
 		}
 		log.Info("admin listener", slog.String("address", s.Addr()))
 		l = append(l, s.Close)
-		where += " admin=" + s.Addr()
+		ready.Admin = s.Addr()
 	}
-	return l, where, nil
+	return l, nil
 }
 
 // serveHTTP serves h at lis until end is called.

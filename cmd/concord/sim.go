@@ -45,16 +45,14 @@ func (f *simFlags) register(cmd *cobra.Command, members, seeds int) {
 	flags.IntVar(&f.members, "members", members, "members at the start")
 	flags.IntVar(&f.successors, "successors", 3, "length of a full successor list")
 	flags.DurationVar(&f.interval, "interval", time.Second, "length of a round")
-	flags.StringVar(&f.latency, "latency", "", `one way: uniform:1ms-20ms (the default),
-constant:1ms, lognormal:20ms-60ms,
-pareto:10ms-2s, distance:1ms-150ms`)
+	flags.StringVar(&f.latency, "latency", "", "one way: uniform:1ms-20ms (the default), constant:1ms, lognormal:20ms-60ms, pareto:10ms-2s, distance:1ms-150ms")
 	flags.IntVar(&f.seeds, "seeds", seeds, "how many seeds, from --seed or 0 on")
 	flags.Uint64Var(&f.seed, "seed", 0, "the first seed; without --seeds the only one")
 	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "rounds in which a ring must be ideal")
 	flags.BoolVar(&f.noFingers, "no-fingers", false, "leave the fingers out")
 	flags.BoolVar(&f.json, "json", false, "end with a line of JSON; tell on standard error")
 	flags.StringVar(&f.svg, "svg", "", "draw a plot to this file")
-	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is")
+	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is, even if that is no terminal")
 	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "seeds at once")
 	flags.Lookup("parallel").DefValue = "one a processor"
 }
@@ -103,6 +101,11 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 	}
 	began := time.Now()
 	ctx := cmd.Context()
+	var bar *benchProgress
+	if file, ok := cmd.ErrOrStderr().(*os.File); ok && terminal(file) {
+		bar = newBenchProgress(file)
+		bar.set(0, plural(f.seeds, "seed"))
+	}
 	var failed *sim.Result
 	var traces []uint64
 	err = sim.RunMany(cfg, f.seed, f.seeds, f.atOnce, func(r sim.Result) bool {
@@ -111,12 +114,16 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 		if len(r.Violations) > 0 && failed == nil {
 			failed = &r
 		}
-		if f.progress {
+		if bar != nil {
+			bar.set(float64(sum.Seeds)/float64(f.seeds), fmt.Sprintf("%d of %s, %d with a violation", sum.Seeds, plural(f.seeds, "seed"), sum.Violations))
+		} else if f.progress {
 			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d seeds, %d with a violation, %v ", sum.Seeds, f.seeds, sum.Violations, time.Since(began).Round(time.Second))
 		}
 		return ctx.Err() == nil
 	})
-	if f.progress {
+	if bar != nil {
+		bar.end()
+	} else if f.progress {
 		fmt.Fprintln(cmd.ErrOrStderr())
 	}
 	if err != nil {
@@ -207,7 +214,7 @@ States to begin in (--start; ideal unless given):
 ` + stateHelp(),
 		Example: `  concord sim --members 64 --seeds 100 --faults all
   concord sim --members 64 --seed 7 --faults loss,crash --duration 30s --json`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.config(cmd)
 			if err != nil {
@@ -253,7 +260,7 @@ States to begin in (--start; ideal unless given):
 	flags.DurationVar(&duration, "duration", time.Minute, "how long the faults last")
 	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for so long, at first")
 	flags.DurationVar(&session, "session", 0, "also let members come and go: mean stay")
-	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together\n(default: one for four members; below 0: none)")
+	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
 	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
 	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
@@ -391,7 +398,7 @@ func newSimHeal() *cobra.Command {
 let them alone, and count the rounds until they are one ideal ring. With
 --faults, faults are made for 20 rounds first, while they heal.`,
 		Example: `  concord sim heal --seeds 1000 --sizes 64 --states random`,
-		Args:    cobra.NoArgs,
+		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			base, err := f.config(cmd)
 			if err != nil {
@@ -474,7 +481,7 @@ ring. With --cut, one ring is cut into halves for that long instead, and the
 rounds count from the cut's end.`,
 		Example: `  concord sim merge --latency constant:1ms --svg merge.svg
   concord sim merge --cut 5m --sizes 64 --seeds 1000`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			base, err := f.config(cmd)
 			if err != nil {
@@ -528,7 +535,7 @@ rounds count from the cut's end.`,
 	}
 	f.register(cmd, 64, 20)
 	_ = cmd.Flags().MarkHidden("members")
-	cmd.Flags().IntSliceVar(&sizes, "sizes", mergeSizes, "numbers of members, both rings together\n")
+	cmd.Flags().IntSliceVar(&sizes, "sizes", mergeSizes, "numbers of members, both rings together")
 	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for so long instead")
 	return cmd
 }
@@ -547,7 +554,7 @@ distribution, then crash, or leave, and a new one join in its place, while
 lookups run. In the end nobody comes or goes any more, and the ring must become
 ideal.`,
 		Example: `  concord sim churn --members 10000 --duration 1h --session 1h --progress`,
-		Args:    cobra.NoArgs,
+		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.config(cmd)
 			if err != nil {

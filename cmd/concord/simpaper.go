@@ -74,12 +74,13 @@ func newSimPaper() *cobra.Command {
 "textbook" is routing as it stands in the paper: successors and the owners of
 self + 2^i. It stands still: what failed is found out by time-outs, nothing
 mends. "concord" is what ships. In tables II and III it runs on virtual time, so
-it mends while the lookups run. The member that looks up does not count as asked.
+it mends while the lookups run. The member that looks up does not count as
+asked.
 
 A ring of a million takes about 10 GiB and some minutes.`,
 		Example: `  concord sim paper
   concord sim paper --largest 1048576 --lookups 1000000 --grown 65536`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if largest < 8 || largest > 1<<22 || lookups < 100 || grown < 0 || grown > 1<<20 {
 				return errors.New("--largest 8 to 4194304, --lookups at least 100, --grown 0 to 1048576")

@@ -24,7 +24,7 @@ members it keeps as routes and acquaintances, and its counters since it started.
 What can be seen of it over the members' port, "concord ring" shows.`,
 		Example: `  concord status --admin 127.0.0.1:7947
   concord status --admin 127.0.0.1:7947 --json`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(c *remote.Client) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)

@@ -23,8 +23,8 @@ func newTrace() *cobra.Command {
 		Use:   "trace KEY",
 		Short: "Show the path of a lookup, hop by hop",
 		Long: `Look a key up from the member at --addr and show who was asked, why, what each
-answered, and how long it took. The lookup is cold: it leaves out what earlier ones
-have taught, so it shows the whole path. The times include new connections.
+answered, and how long it took. The lookup is cold: it leaves out what earlier
+ones have taught, so it shows the whole path. The times include new connections.
 
 With --json it is one object; key is base64, times are in nanoseconds. The exit
 status is not 0 if the lookup failed.`,

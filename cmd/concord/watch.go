@@ -18,11 +18,11 @@ func newWatch() *cobra.Command {
 		Use:   "watch",
 		Short: "Show the changes of a member's range as they come",
 		Long: `Show the range that a member is responsible for, and every change of it: what it
-was and is, what was gained and lost, from and to whom, and why. It ends when the
-member is stopped, or at Ctrl-C.`,
+was and is, what was gained and lost, from and to whom, and why. It ends when
+the member is stopped, or at Ctrl-C.`,
 		Example: `  concord watch --admin 127.0.0.1:7947
   concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(c *remote.Client) error {
 				for e, err := range c.Watch(cmd.Context()) {
