@@ -13,7 +13,8 @@ import (
 // member name: names are not bound to certificates.
 type TLSConfig struct {
 	// Server is used for connections from other members. It needs a
-	// certificate, and ClientAuth must be tls.RequireAndVerifyClientCert.
+	// certificate, and ClientAuth must be tls.RequireAndVerifyClientCert, also of
+	// what GetConfigForClient gives.
 	Server *tls.Config
 	// Client is used for connections to other members. It needs a certificate.
 	// Unless it sets ServerName, the name verified is the host of the address
@@ -43,7 +44,7 @@ func (c *TLSConfig) validate() []error {
 			wrong("TLS.Server", "has no certificate: set Certificates, GetCertificate or GetConfigForClient")
 		}
 		if s.ClientAuth != tls.RequireAndVerifyClientCert {
-			wrong("TLS.Server", "ClientAuth must be RequireAndVerifyClientCert, it is "+s.ClientAuth.String())
+			wrong("TLS.Server", errClientAuth(s.ClientAuth).Error())
 		}
 	}
 	if k := c.Client; k == nil {
@@ -70,7 +71,23 @@ func (c *TLSConfig) clone() *TLSConfig {
 	if c == nil {
 		return nil
 	}
-	return &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone(), GetClient: c.GetClient}
+	out := &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone(), GetClient: c.GetClient}
+	if out.Server != nil && out.Server.GetConfigForClient != nil {
+		get := out.Server.GetConfigForClient
+		out.Server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			s, err := get(hello)
+			if err == nil && s != nil && s.ClientAuth != tls.RequireAndVerifyClientCert {
+				return nil, &ConfigError{Field: "TLS.Server.GetConfigForClient", Err: errClientAuth(s.ClientAuth)}
+			}
+			return s, err
+		}
+	}
+	return out
+}
+
+// errClientAuth: members that are not asked for a certificate could be anybody.
+func errClientAuth(is tls.ClientAuthType) error {
+	return errors.New("ClientAuth must be RequireAndVerifyClientCert, it is " + is.String())
 }
 
 // client is GetClient with the rules of Client, nil without it.

@@ -355,3 +355,18 @@ func TestClientConfigurationIsCheckedEachTime(t *testing.T) {
 		mentions(t, err, what)
 	}
 }
+
+// A configuration for one connection cannot let in whoever has no certificate.
+func TestServerConfigurationIsCheckedEachTime(t *testing.T) {
+	ca := newAuthority(t)
+	cfg := mtls(t, ca.files(t, "127.0.0.1"), "a")
+	open := cfg.TLS.Server.Clone()
+	open.ClientAuth = tls.NoClientCert
+	cfg.TLS.Server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return open, nil }
+	a := run(t, cfg)
+	conn, err := tls.Dial("tcp", a.Address(), &tls.Config{RootCAs: mtls(t, ca.files(t, "127.0.0.1"), "x").TLS.Client.RootCAs, NextProtos: []string{"h2"}})
+	if err == nil {
+		conn.Close()
+		t.Error("a connection without a certificate was accepted")
+	}
+}

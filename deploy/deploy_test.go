@@ -255,6 +255,7 @@ func TestManifestsFitTogether(t *testing.T) {
 		"join":      "_" + svc.Spec.Ports[0].Name + "._tcp." + svc.Name + domain,
 		"found":     "true",
 		"http":      fmt.Sprintf("0.0.0.0:%d", ports["http"]),
+		"metrics":   fmt.Sprintf("0.0.0.0:%d", ports["metrics"]),
 	} {
 		if flags[flag] != want {
 			t.Errorf("--%s is %q, want %q", flag, flags[flag], want)
@@ -262,6 +263,12 @@ func TestManifestsFitTogether(t *testing.T) {
 	}
 	if svc.Spec.Ports[0].Port != ports["concord"] {
 		t.Error("the SRV records name another port than the members listen at")
+	}
+	if a := set.Spec.Template.Annotations; a["prometheus.io/port"] != fmt.Sprint(ports["metrics"]) || a["prometheus.io/path"] != "/metrics" || a["prometheus.io/scrape"] != "true" {
+		t.Errorf("Prometheus is led to %v", a)
+	}
+	if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks {
+		t.Error("variables of services can be taken for flags")
 	}
 	leave, err := time.ParseDuration(flags["leave-timeout"])
 	if err != nil || pod.TerminationGracePeriodSeconds == nil || time.Duration(*pod.TerminationGracePeriodSeconds)*time.Second < leave+5*time.Second {

@@ -205,7 +205,7 @@ func TestProbesOfAProcess(t *testing.T) {
 	}
 	addr := lis.Addr().String()
 	lis.Close()
-	m := &member{Cmd: command(t, "run", "--bind", "127.0.0.1:0", "--name", "a", "--join", addr, "--http", "127.0.0.1:0", "--admin", ":0")}
+	m := &member{Cmd: command(t, "run", "--bind", "127.0.0.1:0", "--name", "a", "--join", addr, "--http", "127.0.0.1:0", "--admin", ":0", "--metrics", "127.0.0.1:0")}
 	m.Stderr = log
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
@@ -244,6 +244,15 @@ func TestProbesOfAProcess(t *testing.T) {
 	}
 	if code, body := httpGet(t, urls[1]+"/metrics"); code != 200 || !strings.Contains(body, "\nconcord_joined 1\n") || !strings.Contains(body, `concord_requests_total{kind="notify",outcome="ok"} 1`) {
 		t.Errorf("metrics: %d %q", code, body)
+	}
+	scraped := "http://" + m.logged(t, logPath, `(?s)http listener" address=.*http listener" address=(\S+)`)
+	if code, body := httpGet(t, scraped+"/metrics"); code != 200 || !strings.Contains(body, "\nconcord_joined 1\n") {
+		t.Errorf("metrics at their own listener: %d %q", code, body)
+	}
+	for _, path := range []string{"/", "/healthz", "/debug/pprof/", "/debug/pprof/cmdline"} {
+		if code, _ := httpGet(t, scraped+path); code != 404 {
+			t.Errorf("%s beside the metrics: %d", path, code)
+		}
 	}
 	if code, _ := httpGet(t, urls[0]+"/metrics"); code != 404 {
 		t.Errorf("metrics where anybody may look: %d", code)

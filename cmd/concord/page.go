@@ -14,19 +14,19 @@ import (
 	"github.com/ollelogdahl/concord/internal/web"
 )
 
-// listenPage listens where --http says. Whoever means all interfaces says so:
+// listenHTTP listens where a flag says. Whoever means all interfaces says so:
 // 0.0.0.0 or [::].
-func listenPage(addr string) (net.Listener, error) {
+func listenHTTP(flag, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("--http %q: use host:port", addr)
+		return nil, fmt.Errorf("%s %q: use host:port", flag, addr)
 	}
 	if host == "" {
 		addr = net.JoinHostPort("127.0.0.1", port)
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("--http: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return l, nil
 }

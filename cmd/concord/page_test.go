@@ -68,7 +68,7 @@ func TestOthersAreToldOfAPageTheyCanReach(t *testing.T) {
 		{"0.0.0.0:0", ":7946", "node1.example.com:7946", "http://node1.example.com:PORT/"},
 		{"0.0.0.0:0", "10.0.0.7:7946", "", "http://10.0.0.7:PORT/"},
 	} {
-		l, err := listenPage(c.listen)
+		l, err := listenHTTP("--http", c.listen)
 		if err != nil {
 			t.Fatal(err)
 		}

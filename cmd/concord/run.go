@@ -38,6 +38,7 @@ type runFlags struct {
 	http                  string
 	httpHosts             []string
 	admin                 string
+	metrics               string
 	leaveTimeout          time.Duration
 	logLevel              string
 	json                  bool
@@ -67,13 +68,13 @@ When it is in the ring it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-With --http it ends in page=URL, with --admin in admin=host:port. A value with
-spaces, quotes or = in it is quoted as a Go string. With --json it is an object
-with name, id, address, page and admin. Changes of state are logged to standard
-error, with --json as an object a line. SIGINT and SIGTERM let it leave
-politely, for at most --leave-timeout; a second one ends it at once. systemd is
-told when it is ready and when it stops (Type=notify), and its watchdog while it
-lives.
+and after that, with --http page=URL, with --admin admin=host:port, with
+--metrics metrics=URL. A value with spaces, quotes or = in it is quoted as a Go
+string. With --json it is an object with these names. Changes of state are
+logged to standard error, with --json as an object a line. SIGINT and SIGTERM
+let it leave politely, for at most --leave-timeout; a second one ends it at
+once. systemd is told when it is ready and when it stops (Type=notify), and its
+watchdog while it lives.
 
 The files of --tls-cert, --tls-key and --tls-ca are read again every five
 seconds. New ones hold for new connections; if they are of no use, which is
@@ -106,6 +107,7 @@ logged, the old ones go on.`,
 	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz; without a host: loopback; it authenticates nobody")
 	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost, addresses, and the hosts of --http and --advertise; may be repeated")
 	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus, /debug/pprof/; without a host: loopback; it authenticates nobody")
+	flags.StringVar(&f.metrics, "metrics", "", "host:port at which to serve /metrics for Prometheus and nothing else, where --admin is not to be open to it; without a host: loopback")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.json, "json", false, "print the ready line and the log as JSON")
@@ -128,7 +130,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	cfg.TLS = secured.config()
 	var page net.Listener
 	if f.http != "" {
-		if page, err = listenPage(f.http); err != nil {
+		if page, err = listenHTTP("--http", f.http); err != nil {
 			return err
 		}
 		defer page.Close()
@@ -137,7 +139,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		}
 	}
 	measured := concordprom.New()
-	if f.admin != "" {
+	if f.admin != "" || f.metrics != "" {
 		cfg.Observer = measured.Observer()
 	}
 	node := concord.New(cfg)
@@ -209,6 +211,7 @@ type readiness struct {
 	Address string `json:"address"`
 	Page    string `json:"page,omitempty"`
 	Admin   string `json:"admin,omitempty"`
+	Metrics string `json:"metrics,omitempty"`
 }
 
 func (f *runFlags) printReady(out io.Writer, r readiness) error {
@@ -221,6 +224,9 @@ func (f *runFlags) printReady(out io.Writer, r readiness) error {
 	}
 	if r.Admin != "" {
 		line += " admin=" + r.Admin
+	}
+	if r.Metrics != "" {
+		line += " metrics=" + r.Metrics
 	}
 	_, err := fmt.Fprintln(out, line)
 	return err

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,8 @@ import (
 //	                       differs from run to run replaced, for cmp
 //	narrow                 fails if a line of that is wider than 80 columns
 //
+// The condition [ipv6] holds where there is a loopback of it.
+//
 // With UPDATE_SCRIPTS=1 in the environment, golden files are written anew.
 func TestScripts(t *testing.T) {
 	bin, err := binary()
@@ -51,6 +54,16 @@ func TestScripts(t *testing.T) {
 			env.Values["members"] = map[string]*exec.Cmd{}
 			env.Values["begun"] = map[string]*begun{}
 			return os.Symlink(bin, filepath.Join(dir, "concord"))
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "ipv6" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			lis, err := net.Listen("tcp", "[::1]:0")
+			if err != nil {
+				return false, nil
+			}
+			return true, lis.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"member": startMember, "signal": signalMember, "ended": awaitMember,

@@ -46,6 +46,17 @@ func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.L
 		l = append(l, s.Close)
 		ready.Admin = s.Addr()
 	}
+	if f.metrics != "" {
+		lis, err := listenHTTP("--metrics", f.metrics)
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", metrics)
+		l = append(l, serveHTTP(lis, mux, log))
+		ready.Metrics = pageURL(lis) + "metrics"
+	}
 	return l, nil
 }
 

@@ -68,7 +68,7 @@ func printTrace(out io.Writer, tr concord.Trace) {
 		case len(h.Named) > 0 && h.Said != "mine":
 			var names []string
 			for _, s := range h.Named {
-				names = append(names, cell(s.Name, 20))
+				names = append(names, cell(s.Name, 18))
 			}
 			said += ": " + strings.Join(names, ", ")
 		}

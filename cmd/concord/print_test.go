@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/survey"
+)
+
+// With the longest names and numbers, too.
+func TestTablesFitTheTerminal(t *testing.T) {
+	s := concord.Server{Name: strings.Repeat("ä", 255), Id: math.MaxUint64, Address: strings.Repeat("h", 253) + ":65535"}
+	whole := concord.Range{Start: math.MaxUint64 - 1, End: math.MaxUint64}
+	var out bytes.Buffer
+	printTrace(&out, concord.Trace{Key: bytes.Repeat([]byte("k"), 100), Id: math.MaxUint64, Hops: []concord.Hop{
+		{Server: s, Why: "nearest before the key", Said: "closer", Named: []concord.Server{s, s, s}, Took: 999 * time.Millisecond},
+	}})
+	printRing(&out, survey.Report{Ideal: true, Members: []survey.Member{{Member: concord.Member{Server: s}, Share: 1, Wrong: true}}}, time.Minute)
+	if err := printEvent(&out, time.Now(), concord.Event{
+		New: whole, Has: true, Gained: []concord.Range{whole}, Lost: []concord.Range{whole}, Cause: concord.CausePredecessorJoined,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 9 {
+		t.Errorf("%d lines:\n%s", n, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
