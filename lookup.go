@@ -131,14 +131,18 @@ type finding struct {
 }
 
 func (f finding) lookup(ctx context.Context, key []byte, opts []LookupOption) (Server, error) {
-	o := options(opts)
 	id := f.space.ID(key)
-	if !o.Fresh && !o.Cold && ctx.Err() == nil {
-		if owner, ok := f.finder.Local(id, o.MaxAge); ok {
-			return server(owner), nil
+	if len(opts) == 0 && ctx.Err() == nil { // the others may be answered from memory, too, but not as quickly
+		if owner := f.finder.Local(id, 0); owner != nil {
+			return Server{Name: owner.Name, Id: owner.ID, Address: owner.Addr}, nil
 		}
 	}
-	r, err := f.finder.Lookup(ctx, id, o)
+	return f.search(ctx, key, id, opts)
+}
+
+// search is lookup of a key that hashes to id.
+func (f finding) search(ctx context.Context, key []byte, id uint64, opts []LookupOption) (Server, error) {
+	r, err := f.finder.Lookup(ctx, id, options(opts))
 	if err != nil {
 		return Server{}, lookupError(key, err)
 	}

@@ -79,7 +79,7 @@ func listenGRPC(bind string, server, client *tls.Config, cfg *Config) (transport
 	return grpctransport.Listen(grpctransport.Config{
 		Bind: bind, Server: server, Client: client,
 		SuccessorCount: cfg.successors(),
-		IdleTimeout:    max(10*time.Second, 8*cfg.interval()),
+		IdleTimeout:    max(10*time.Second, 64*cfg.interval()),
 		GetClient:      cfg.TLS.client(),
 		Inject:         cfg.Observer.Inject,
 		Extract:        cfg.Observer.Extract,

@@ -78,6 +78,7 @@ func NewBare(n int, size Sizes) (*Bare, error) {
 			grpc.StaticConnWindowSize(4*bareMessage),
 			grpc.ReadBufferSize(4<<10),
 			grpc.WriteBufferSize(4<<10),
+			grpc.SharedWriteBuffer(true),
 			grpc.WaitForHandlers(true),
 		)
 		srv.RegisterService(desc, nil)
@@ -105,6 +106,7 @@ func (b *Bare) Connect(ctx context.Context, server int) error {
 		grpc.WithStaticConnWindowSize(4*bareMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
+		grpc.WithSharedWriteBuffer(true),
 	)
 	if err != nil {
 		return err
@@ -151,8 +153,8 @@ func routeSizes(asker, owner concord.Status) Sizes {
 			Settings: &pb.Settings{HashBits: concord.DefaultHashBits, HashCheck: asker.Self.Id}, // as large as any
 		}}),
 		Answer: proto.Size(&pb.RouteResp{
-			Verdict: pb.RouteResp_VERDICT_MINE, Owner: of(owner), Answer: &pb.Answer{},
-			Arc: &pb.Arc{After: start, To: owner.Self.Id}, LeaseNs: uint64(time.Second),
+			Verdict: pb.RouteResp_VERDICT_MINE,
+			Arc:     &pb.Arc{After: start, To: owner.Self.Id}, LeaseNs: uint64(time.Second),
 		}),
 	}
 }

@@ -19,15 +19,17 @@ const (
 
 // Local answers a lookup from memory: from the member's own arc, or from one whose
 // owner was confirmed of late; not longer than age ago, if that is not 0. It
-// takes no lock, allocates nothing, and reports false if somebody must be asked.
-func (fd *Finder) Local(id uint64, age time.Duration) (ring.Member, bool) {
+// takes no lock, allocates nothing, and returns nil if somebody must be asked. The
+// member is not to be modified: it is not copied, which would take as long as all
+// the rest but the hash.
+func (fd *Finder) Local(id uint64, age time.Duration) *ring.Member {
 	switch t, c := fd.recall(id, age); {
 	case t != nil:
-		return t.Self, true
+		return &t.Self
 	case c != nil:
-		return c.Owner, true
+		return &c.Owner
 	}
-	return ring.Member{}, false
+	return nil
 }
 
 // remembered is Local with all that is known besides.

@@ -70,9 +70,9 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, n int, opts 
 	}
 	last := out[len(out)-1]
 	if !opts.Cold {
-		if x, ok := fd.Local(fd.space.Add(last.ID, 1), opts.MaxAge); ok {
-			out, ok = follow(out, x)
-			return out, !ok
+		if x := fd.Local(fd.space.Add(last.ID, 1), opts.MaxAge); x != nil {
+			out, further := follow(out, *x)
+			return out, !further
 		}
 	}
 	if opts.MaxAge > 0 || fd.peers.avoided(last, fd.now()) {
@@ -120,13 +120,15 @@ func (fd *Finder) LookupAll(ctx context.Context, ids []uint64, opts routing.Opti
 	}
 	var rest []int
 	for i, id := range ids {
-		ok := false
+		var owner *ring.Member
 		if !opts.Fresh && !opts.Cold {
-			owners[i], ok = fd.Local(id, opts.MaxAge)
+			owner = fd.Local(id, opts.MaxAge)
 		}
-		if !ok {
+		if owner == nil {
 			rest = append(rest, i)
+			continue
 		}
+		owners[i] = *owner
 	}
 	if len(rest) == 0 {
 		return owners, nil

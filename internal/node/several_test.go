@@ -382,7 +382,7 @@ func TestRejectedOwnerIsNotNamedFromMemory(t *testing.T) {
 			if r, err := n.Lookup(t.Context(), owner.ID, routing.Options{Fresh: true}); err != nil || r.Owner != owner {
 				t.Fatalf("%v, %v", r.Owner, err)
 			}
-			if _, ok := n.Local(owner.ID, 0); !ok {
+			if n.Local(owner.ID, 0) == nil {
 				t.Errorf("%s: not remembered after its time is over", owner.Name)
 			}
 		}
@@ -401,8 +401,7 @@ func TestLookupsFromMemoryAllocateNothing(t *testing.T) {
 		for _, id := range []uint64{n.cfg.Self.ID, id} {
 			ok := true
 			if allocs := testing.AllocsPerRun(100, func() {
-				_, found := n.Local(id, 0)
-				ok = ok && found
+				ok = ok && n.Local(id, 0) != nil
 			}); allocs != 0 || !ok {
 				t.Errorf("%v allocations, found %v", allocs, ok)
 			}

@@ -440,8 +440,8 @@ type Ring struct {
 	Phase       Phase                  `protobuf:"varint,17,opt,name=phase,proto3,enum=concord.Phase" json:"phase,omitempty"`
 	// Changes whenever predecessor or successors change.
 	Version uint64 `protobuf:"varint,18,opt,name=version,proto3" json:"version,omitempty"`
-	// The caller has seen this version already; predecessor and successors are
-	// left out. Only sent to a caller that named the version.
+	// The caller has seen this version already; predecessor, successors and the
+	// answerer are left out. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
 	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -1114,7 +1114,8 @@ func (x *RouteReq) GetAvoid() []*Target {
 type RouteResp struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Verdict RouteResp_Verdict      `protobuf:"varint,1,opt,name=verdict,proto3,enum=concord.RouteResp_Verdict" json:"verdict,omitempty"`
-	Owner   *Server                `protobuf:"bytes,2,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
+	// Left out of a MINE to an asker that has named the life of the answerer.
+	Owner *Server `protobuf:"bytes,2,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
 	// The arc (after, to] that is certain to be the owner's, all of which the
 	// age and the lease speak of.
 	Arc *Arc `protobuf:"bytes,3,opt,name=arc,proto3,oneof" json:"arc,omitempty"`

@@ -30,15 +30,15 @@ type Arcs struct {
 type arcTable struct {
 	ends []uint64 // where the arcs end, ascending
 	arcs []*Confirmed
-	// The circle is cut into slices of 2^shift identifiers, two or more for each
+	// The circle is cut into slices of 2^shift identifiers, four or more for each
 	// arc; first has the index of the first arc that ends in a slice or after it.
-	// Identifiers are hashes, so a slice holds the ends of few arcs.
+	// Identifiers are hashes, so most slices hold the end of no arc.
 	shift uint
 	first []uint16
 }
 
 func newArcTable(arcs []*Confirmed, width uint) *arcTable {
-	slices := min(uint(bits.Len(uint(len(arcs))))+1, width)
+	slices := min(uint(bits.Len(uint(len(arcs))))+2, width)
 	t := &arcTable{arcs: arcs, ends: make([]uint64, len(arcs)), shift: width - slices, first: make([]uint16, 1<<slices+1)}
 	slice := 0
 	for i, c := range arcs {

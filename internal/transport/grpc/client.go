@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -15,10 +16,17 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
+// timeless is a context that gRPC ends a request with, but does not tell the peer
+// the time of beforehand: that would be a header, and a timer there, in each request,
+// and members of ours answer at once what they are asked.
+type timeless struct{ context.Context }
+
+func (timeless) Deadline() (time.Time, bool) { return time.Time{}, false }
+
 // Maintain asks env.To; see transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	ctx = bare(ctx)
-	reply, err := t.maintain(ctx, env, req)
+	reply, err := t.maintain(timeless{ctx}, env, req)
 	if errors.Is(err, errBase) {
 		reply, err = t.maintainOlder(ctx, env, req)
 	}
@@ -39,11 +47,11 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	ctx = bare(ctx)
 	var answer routing.Answer
 	err := t.extended(ctx, env, func(l *link) error {
-		r, err := l.stub.Route(t.injected(ctx), routeReq(l.request(env), q))
+		r, err := l.stub.Route(t.injected(timeless{ctx}), routeReq(l.request(env), q))
 		if err != nil {
 			return err
 		}
-		answer, err = routeAnswer(r)
+		answer, err = routeAnswer(env.To, r)
 		return unusable(env, err)
 	})
 	if errors.Is(err, errBase) {
@@ -165,7 +173,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			if req.Version == 0 || s.Version != req.Version {
 				return unusable(env, errors.New("a ring that is unchanged, though nobody named its version"))
 			}
-			s.Pred, s.Succ = seen.Pred, slices.Clone(seen.Succ)
+			s.Self, s.Pred, s.Succ = seen.Self, seen.Pred, slices.Clone(seen.Succ)
 			return nil
 		}
 		keep := s

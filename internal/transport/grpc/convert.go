@@ -223,12 +223,11 @@ func notifyReply(r *pb.NotifyResp) (protocol.Reply, error) {
 
 // placeResp has the verdicts of protocol.Verdict under the same numbers.
 func placeResp(r protocol.Reply) *pb.PlaceResp {
-	ring := fullRing(r.State)
 	return &pb.PlaceResp{
 		Verdict: pb.PlaceResp_Verdict(r.Verdict),
 		Closer:  servers(r.Closer),
-		Ring:    ring,
-		Answer:  ring.Answer,
+		Ring:    fullRing(r.State), // which names the answerer
+		Answer:  &pb.Answer{},
 	}
 }
 
@@ -256,14 +255,19 @@ func metaOf(r *pb.MetaResp) ([]byte, error) {
 }
 
 // routeResp has the verdicts of routing.Verdict under the same numbers.
-func routeResp(a routing.Answer) *pb.RouteResp {
+// It does not repeat to an asker which life of the answerer it has asked.
+func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 	out := &pb.RouteResp{
 		Verdict: pb.RouteResp_Verdict(a.Verdict),
-		Owner:   server(a.Owner),
 		AgeNs:   uint64(max(0, a.Age)),
 		LeaseNs: uint64(max(0, a.Lease)),
 		Closer:  servers(a.Closer),
-		Answer:  &pb.Answer{Answerer: server(a.By)},
+	}
+	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Life() != env.To.Life() {
+		out.Owner = server(a.Owner)
+	}
+	if !a.By.IsZero() {
+		out.Answer = &pb.Answer{Answerer: server(a.By)}
 	}
 	if a.HasArc {
 		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
@@ -271,11 +275,16 @@ func routeResp(a routing.Answer) *pb.RouteResp {
 	return out
 }
 
-func routeAnswer(r *pb.RouteResp) (routing.Answer, error) {
+// routeAnswer reads what the member to has answered.
+func routeAnswer(to ring.Member, r *pb.RouteResp) (routing.Answer, error) {
 	a := routing.Answer{Verdict: routing.Verdict(r.GetVerdict())}
 	var err error
 	switch r.GetVerdict() {
 	case pb.RouteResp_VERDICT_MINE, pb.RouteResp_VERDICT_OWNER:
+		if a.Verdict == routing.Mine && r.GetOwner() == nil && to.Name != "" && to.Incarnation != 0 {
+			a.Owner = to
+			break
+		}
 		a.Owner, err = member("owner", r.GetOwner())
 	case pb.RouteResp_VERDICT_CLOSER:
 		a.Owner, err = optional("owner", r.GetOwner())

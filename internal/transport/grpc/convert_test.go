@@ -12,6 +12,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // decoders read one kind of message each from bytes; what they accept, they
@@ -57,8 +58,8 @@ var decoders = []struct {
 		if err := proto.Unmarshal(b, m); err != nil {
 			return nil, nil, err
 		}
-		a, err := routeAnswer(m)
-		return routeResp(a), a, err
+		a, err := routeAnswer(asked, m)
+		return routeResp(transport.Envelope{To: asked}, a), a, err
 	}},
 	{"envelope", func(b []byte) (proto.Message, any, error) {
 		m := new(pb.Request)
@@ -78,6 +79,36 @@ var decoders = []struct {
 	}},
 }
 
+// asked is whom the answers to Route are of.
+var asked = ring.Member{ID: 1, Name: "anna", Addr: "h:1", Incarnation: 9}
+
+// The owner of its own arc is named only to those who have not named it.
+func TestOwnerIsNotRepeatedToWhoNamedIt(t *testing.T) {
+	later := asked
+	later.Incarnation++
+	anyone := ring.Member{Addr: asked.Addr}
+	for _, c := range []struct {
+		name   string
+		to     ring.Member
+		answer routing.Answer
+		named  bool
+	}{
+		{"mine, named in full", asked, routing.Answer{Verdict: routing.Mine, Owner: asked}, false},
+		{"mine, asked by address", anyone, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
+		{"mine, any life", ring.Member{ID: 1, Name: "anna", Addr: "h:1"}, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
+		{"mine, another life", later, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
+		{"another's", asked, routing.Answer{Verdict: routing.Owned, Owner: later}, true},
+	} {
+		r := routeResp(transport.Envelope{To: c.to}, c.answer)
+		if named := r.GetOwner() != nil; named != c.named {
+			t.Errorf("%s: owner named: %v", c.name, named)
+		}
+		if got, err := routeAnswer(c.to, r); err != nil || got.Owner != c.answer.Owner {
+			t.Errorf("%s: read as %+v, %v", c.name, got, err)
+		}
+	}
+}
+
 // Whatever arrives, decoding does not panic, and what is accepted means the
 // same once it is written and read again.
 func FuzzDecode(f *testing.F) {
@@ -87,7 +118,8 @@ func FuzzDecode(f *testing.F) {
 		refusingRing(protocol.Reply{State: state, Refusal: protocol.Refusal{Reason: protocol.Busy, Detail: "later"}}),
 		notifyResp(protocol.Reply{State: state, Refusal: protocol.Refusal{Reason: protocol.Nearer, Other: anna}}),
 		placeResp(protocol.Reply{State: state, Verdict: protocol.Next, Closer: []ring.Member{anna}}),
-		routeResp(routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true, Arc: ring.Arc{After: 4, To: 1}, Age: time.Second}),
+		routeResp(transport.Envelope{To: asked}, routing.Answer{Verdict: routing.Mine, Owner: asked, HasArc: true, Arc: ring.Arc{After: 4, To: 1}}),
+		routeResp(transport.Envelope{}, routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true, Arc: ring.Arc{After: 4, To: 1}, Age: time.Second}),
 		&pb.Request{Target: &pb.Target{Id: 4}, Sender: server(anna), Settings: &pb.Settings{HashBits: 64}},
 		&pb.RouteReq{Id: 7, Avoid: []*pb.Target{{Id: 1, Incarnation: 3}, {Id: 2}}},
 	} {
@@ -128,7 +160,7 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		return r
 	}
 	ringErr := func(r *pb.Ring) error { _, err := ringReply(r); return err }
-	routeErr := func(r *pb.RouteResp) error { _, err := routeAnswer(r); return err }
+	routeErr := func(r *pb.RouteResp) error { _, err := routeAnswer(ring.Member{Addr: "h:1"}, r); return err }
 	for _, c := range []struct {
 		name, words string
 		err         error

@@ -17,6 +17,9 @@ const headerCost = 32
 // bare is ctx without the headers that whoever gave it to us, for a lookup, say,
 // means for requests of its own: its tokens do not concern the members.
 func bare(ctx context.Context) context.Context {
+	if _, ok := metadata.FromOutgoingContext(ctx); !ok {
+		return ctx
+	}
 	return metadata.NewOutgoingContext(ctx, nil)
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/mem"
 
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -62,7 +63,7 @@ type link struct {
 
 func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
 	l := &link{pool: p, endpoint: to, raw: conn}
-	conn = watched{conn, l}
+	conn = &watched{conn, newReader(conn), l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(to.options(),
 		grpc.WithTransportCredentials(shaken{creds, l}),
@@ -82,6 +83,7 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
+		grpc.WithSharedWriteBuffer(true), // which an idle connection does without
 	)...)
 	if err != nil {
 		_ = conn.Close()
@@ -140,10 +142,11 @@ func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
 // before the requests on it learn of it.
 type watched struct {
 	net.Conn
-	link *link
+	reader *reader
+	link   *link
 }
 
-func (w watched) Read(b []byte) (int, error) {
+func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.link.received.Add(1)
@@ -151,13 +154,22 @@ func (w watched) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (w watched) Write(b []byte) (int, error) {
+// ReadOnReady is for gRPC, in place of Read; see reader.
+func (w *watched) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	buf, n, err := w.reader.readOnReady(size, pool)
+	if n > 0 {
+		w.link.received.Add(1)
+	}
+	return buf, n, err
+}
+
+func (w *watched) Write(b []byte) (int, error) {
 	n, err := w.Conn.Write(b)
 	w.link.pool.written.Add(uint64(n))
 	return n, err
 }
 
-func (w watched) Close() error {
+func (w *watched) Close() error {
 	w.link.end()
 	w.link.shut()
 	return nil

@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"google.golang.org/grpc/mem"
 )
 
 // maxInbound bounds the connections that others may have to this side. Those
@@ -24,7 +26,8 @@ type listener struct {
 
 type inbound struct {
 	net.Conn
-	lis *listener
+	reader *reader
+	lis    *listener
 }
 
 func newListener(lis net.Listener, written *atomic.Uint64) *listener {
@@ -37,7 +40,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &inbound{conn, l}
+		c := &inbound{conn, newReader(conn), l}
 		l.mu.Lock()
 		full := l.closed || len(l.conns) >= maxInbound
 		if !full {
@@ -49,6 +52,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close()
 	}
+}
+
+// ReadOnReady is for gRPC, in place of Read; see reader.
+func (c *inbound) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	return c.reader.readOnReady(size, pool)
 }
 
 func (c *inbound) Write(b []byte) (int, error) {

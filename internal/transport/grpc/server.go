@@ -73,7 +73,8 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	}
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
-		out.Predecessor, out.Successors, out.Unchanged = nil, nil, true
+		// The version is of one life, and the caller has named it.
+		out.Predecessor, out.Successors, out.Answer, out.Unchanged = nil, nil, &pb.Answer{}, true
 	}
 	return out, nil
 }
@@ -115,7 +116,7 @@ func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, err
 	if err != nil {
 		return nil, statusOf(ctx, err)
 	}
-	return routeResp(answer), nil
+	return routeResp(env, answer), nil
 }
 
 func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, error) {
