@@ -33,6 +33,7 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	for _, r := range c.rects {
 		c.hearsay(r.n)
 		c.hearsay(r.asked)
+		c.hearsay(r.gone)
 	}
 	for _, x := range slices.Concat([]ring.Member{c.approach.asked, c.join.asked, c.join.before}, c.approach.rest, c.join.rest, c.join.after) {
 		c.hearsay(x)

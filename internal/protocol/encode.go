@@ -99,7 +99,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 			b = append(b, 0)
 			return
 		}
-		b = append(b, byte(min(round-m.round, uint64(2*m.cfg.CheckEvery), 255)))
+		b = append(b, byte(min(round-m.round, 255)))
 	}
 
 	b = append(b, byte(m.phase), e.Member(m.self), e.Member(m.pred))
@@ -140,6 +140,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	if op := &m.placing; op.open {
 		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked), byte(op.attempt))
+		flags(op.seed)
 		list(op.rest)
 	}
 	list(m.toPlace)

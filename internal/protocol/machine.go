@@ -281,6 +281,9 @@ func (m *Machine) answer(a Answer) {
 		m.hearsay(a.Failure.By)
 	}
 	m.complete(&a.Reply)
+	if a.Failure == nil {
+		m.disown(a.Reply.State)
+	}
 	switch {
 	case m.approach.open && a.Call == m.approach.call:
 		m.approachAnswer(a)

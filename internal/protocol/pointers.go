@@ -111,6 +111,16 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	}
 }
 
+// disown drops a predecessor that is in no ring and not on its way into one, such
+// as a joiner that has given up after this member had consented. The member
+// before would say so, but without a list there is none.
+func (m *Machine) disown(st State) {
+	if len(m.succ) == 0 && !m.pred.IsZero() && st.Self == m.pred &&
+		st.Phase != Joined && st.Phase != Joining && st.Phase != Leaving {
+		m.setPred(ring.Member{}, CausePredecessorFailed)
+	}
+}
+
 // alone makes a ring of one.
 func (m *Machine) alone() {
 	m.setSucc(nil)

@@ -3,6 +3,7 @@ package protocol
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -85,5 +86,28 @@ func TestLaterLifeThatIsGoneDoesNotStandInTheWay(t *testing.T) {
 	w.ideal(10*interval, 6)
 	if next.m.pred != first.m.self {
 		t.Errorf("the predecessor is %v", next.m.pred)
+	}
+}
+
+// Found by the model checker: a founder consents to a joiner, whose attempt ends
+// before it hears of that, and whose program goes on without the ring. The
+// founder answered for a part of the circle only, for ever.
+func TestJoinerThatGivesUpAfterConsentLeavesTheWholeCircle(t *testing.T) {
+	w := ringOf(t, 1, 3, 1)
+	founder, joiner := w.order[0], w.member(1)
+	w.step(joiner, Join{Via: []string{founder.addr}})
+	for range 1000 {
+		if founder.m.pred == joiner.m.self {
+			break
+		}
+		w.run(time.Millisecond)
+	}
+	w.step(joiner, GiveUp{})
+	if founder.m.pred != joiner.m.self || joiner.m.phase != Outside {
+		t.Fatalf("the founder's predecessor is %v, the joiner is %v", founder.m.pred, joiner.m.phase)
+	}
+	w.ideal(20*interval, 1)
+	if arc, ok := founder.m.Owns(); !ok || !arc.Whole() {
+		t.Errorf("the founder answers for %v", arc)
 	}
 }
