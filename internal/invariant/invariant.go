@@ -93,9 +93,17 @@ var (
 
 // Zave's inductive invariant and what she derives from it.
 var (
-	OneLiveSuccessor = Rule{"one-live-successor", "Every member of a ring of several has a live entry in its list.", "Zave 2017, OneLiveSuccessor", broken(func(r Ring, s protocol.State) string {
+	OneLiveSuccessor = Rule{"one-live-successor", "Every member of a ring of several that has a list has a live entry in it.", "Zave 2017, OneLiveSuccessor", broken(func(r Ring, s protocol.State) string {
 		if len(r.Members) > 1 && r.best(s) < 0 {
 			return "has no live successor"
+		}
+		return ""
+	})}
+	// NoEmptyList is the rest of OneLiveSuccessor. A founder has no list, nor for a
+	// moment has it one when the first has joined.
+	NoEmptyList = Rule{"no-empty-list", "No member of a ring that was once large enough is without a list.", "Zave 2017, OneLiveSuccessor", broken(func(r Ring, s protocol.State) string {
+		if len(r.Members) > 1 && len(s.Succ) == 0 {
+			return "has no successor, though others live"
 		}
 		return ""
 	})}
@@ -209,10 +217,14 @@ var Ideal = Rule{"ideal", "Every pointer of every member is exactly right.", "Za
 func Always() []Rule { return []Rule{NoSelf, NoDuplicates, Ordered, Bounded} }
 
 // Zave lists her invariant and its consequences, which hold while her
-// assumptions do.
+// assumptions do; those of Grown not in a ring that never was large enough.
 func Zave() []Rule {
-	return []Rule{OneLiveSuccessor, SufficientPrincipals, AtLeastOneRing, AtMostOneRing, OrderedRing, ConnectedAppendages}
+	return []Rule{OneLiveSuccessor, NoEmptyList, SufficientPrincipals, AtLeastOneRing, AtMostOneRing, OrderedRing, ConnectedAppendages}
 }
+
+// Grown lists those of Zave that ask for a ring that once had SuccessorCount+1
+// members that nobody skipped, with full lists.
+func Grown() []Rule { return []Rule{NoEmptyList, SufficientPrincipals} }
 
 // Owning lists the rules of what members answer for. The first two hold always. The
 // third does not where two that have joined into one gap have not met yet.

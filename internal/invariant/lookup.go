@@ -23,7 +23,7 @@ var (
 	}}
 	IdealLookups = Rule{"ideal-lookups", "In an ideal ring every lookup ends at the owner.", "the definition of an owner", func(r Ring) string {
 		// The last member holds no arc until it knows that it is the last.
-		if len(r.Members) == 0 || len(r.Claims) < len(r.Members) || Ideal.Broken(r) != "" {
+		if len(r.Members) == 0 || len(r.Members) == 1 && len(r.Claims) == 0 || Ideal.Broken(r) != "" {
 			return ""
 		}
 		tables := make([]*routing.Table, len(r.Members))

@@ -120,10 +120,15 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 func (r *Report) judge(in invariant.Ring) {
 	rules := invariant.Always()
 	for _, rule := range invariant.Zave() {
-		// A ring that small has not as many members as the rule wants principals.
-		if rule.Name != invariant.SufficientPrincipals.Name || len(in.Members) > in.Successors {
-			rules = append(rules, rule)
+		switch rule.Name {
+		case invariant.NoEmptyList.Name:
+			continue // a list that is too short is told of below
+		case invariant.SufficientPrincipals.Name:
+			if len(in.Members) <= in.Successors {
+				continue // not as many members as the rule wants principals
+			}
 		}
+		rules = append(rules, rule)
 	}
 	for _, rule := range rules {
 		says := rule.Broken(in)
