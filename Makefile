@@ -121,11 +121,13 @@ explore: build ## every order of events in small rings: the part that CI runs
 	$(CHECK) --members 5 --successors 3 --start ring
 	$(CHECK) --members 4 --grain 2 --start ring
 	$(CHECK) --members 3 --grain 2 --start founder
-	$(CHECK) --members 4 --grain 3 --start ring --joins 1 --fails 1 --quiet 0
+	$(CHECK) --members 4 --grain 3 --start ring --joins 1 --fails 1
 	$(CHECK) --members 4 --start ring --assume nothing --joins 1 --fails 2 --suspicions 1
-	$(CHECK) --members 4 --start ring --assume nothing --joins 1 --fails 1 --restarts 1 --suspicions 1
-	$(CHECK) --members 4 --start ring --assume nothing --fails 1 --joins 0 --memory 0
+	$(CHECK) --members 4 --start ring --assume nothing --joins 0 --fails 1 --restarts 1 --suspicions 1
+	$(CHECK) --members 4 --start founder --assume nothing --joins 2 --fails 1 --suspicions 1
+	$(CHECK) --members 3 --start ring --assume nothing --fails 1 --joins 0 --memory 0
 	$(CHECK) --members 4 --every
+	$(CHECK) --members 4 --every --successors 3
 
 explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 5 --start founder
@@ -133,7 +135,10 @@ explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 3 --grain 3 --quiet 0
 	$(CHECK) --members 4 --grain 2 --start ring --leaves 2 --joins 1
 	$(CHECK) --members 4 --assume successor --start ring
-	$(CHECK) --members 4 --assume nothing --start founder --joins 3 --fails 1 --suspicions 1
+	$(CHECK) --members 4 --assume nothing --start founder --joins 3 --fails 1 --suspicions 1 --time 10m
+	$(CHECK) --members 4 --assume nothing --start ring --joins 1 --fails 2 --suspicions 2
+	$(CHECK) --members 4 --assume nothing --start ring --joins 1 --fails 1 --restarts 1 --suspicions 1
+	$(CHECK) --members 2 --assume nothing --start founder --grain 3 --joins 1 --fails 0 --losses 2 --doubles 0 --memory 0
 	$(CHECK) --members 4 --grain 2 --start founder --quiet 0 --time 10m
 	$(CHECK) --members 6 --successors 3 --start ring --quiet 0 --time 10m
 	$(CHECK) --members 4 --assume nothing --start ring --fails 2 --joins 1 --memory 0 --time 10m

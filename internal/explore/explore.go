@@ -36,7 +36,8 @@
 // What any memory may do says nothing about what the real one must: that a
 // member is found again. So from every state quiet rounds are tried in which the
 // machines remember for real (Config.Quiet), beginning with the least memory
-// that they can have there. Config.Memory 0 explores with real memories.
+// that they can have there, in one order, with the choices of machines in turn.
+// Config.Memory 0 explores with real memories.
 //
 // # What is one step
 //
@@ -58,7 +59,6 @@
 package explore
 
 import (
-	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -98,7 +98,8 @@ type Assumption int
 const (
 	// Zave lets a member fail if every other keeps a live successor, in its list
 	// and in every answer under way, and Successors+1 principals remain; none
-	// before there has been a ring of so many with full lists.
+	// before there has been a ring of so many with full lists. A joiner may fail
+	// at any time.
 	Zave Assumption = iota
 	// LiveSuccessor asks for the first only.
 	LiveSuccessor
@@ -130,8 +131,8 @@ type Config struct {
 	// MaxStates and Time end the exploration; 0: not bounded.
 	MaxStates int
 	Time      time.Duration
-	// Rules must hold in every state; that of the principals from the state on
-	// that first has enough of them.
+	// Rules must hold in every state; those of invariant.Grown from the state on
+	// that first has enough principals with full lists.
 	Rules []invariant.Rule
 	// Steps must hold of every step of a member.
 	Steps []invariant.ChangeRule
@@ -178,16 +179,15 @@ type checker struct {
 	next  []transition
 	words []uint64
 
-	seen       set
-	queue      queue
-	parents    []uint32
-	ordinals   []uint16
-	verdicts   table
-	principals bool // whether their number is a rule
-	judged     []verdict
-	wrongs     []Violation // steps that broke a rule
-	healing    healing
-	result     Result
+	seen     set
+	queue    queue
+	parents  []uint32
+	ordinals []uint16
+	verdicts table
+	judged   []verdict
+	wrongs   []Violation // steps that broke a rule
+	healing  healing
+	result   Result
 
 	// Of the state being expanded.
 	parent  uint32
@@ -208,7 +208,6 @@ func newChecker(cfg Config) *checker {
 		}
 		return uint8(min(n, unlimited-1))
 	}
-	c.principals = slices.ContainsFunc(cfg.Rules, func(r invariant.Rule) bool { return r.Name == invariant.SufficientPrincipals.Name })
 	c.budget = budget{
 		joins: limit(cfg.Joins), fails: limit(cfg.Fails), restarts: limit(cfg.Restarts), leaves: limit(cfg.Leaves),
 		suspicions: limit(cfg.Suspicions), losses: limit(cfg.Losses), doubles: limit(cfg.Doubles),
@@ -226,8 +225,10 @@ func newChecker(cfg Config) *checker {
 }
 
 // Run explores until everything is seen, a rule is broken, or a bound is met.
-func Run(cfg Config) Result {
-	c := newChecker(cfg)
+func Run(cfg Config) Result { return newChecker(cfg).explore() }
+
+func (c *checker) explore() Result {
+	cfg := &c.cfg
 	began := time.Now()
 	c.emit = c.visit
 	c.parent = none

@@ -3,6 +3,8 @@ package explore
 import (
 	"strings"
 	"testing"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
 )
 
 // explored runs cfg with the rules that hold, and fails on a violation.
@@ -73,10 +75,16 @@ func TestBrokenAssumptionHeals(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"too many failures": {Members: 4, Successors: 2, Memory: Abstract, Grain: Instant, Assume: Nothing, Joins: 1, Fails: 2, Quiet: 30},
 		"suspicions":        {Members: 4, Successors: 2, Memory: Abstract, Grain: Instant, Assume: Nothing, Joins: 1, Suspicions: 2, Quiet: 30},
-		"real memories":     {Members: 4, Successors: 2, Memory: 0, Grain: Instant, Assume: Nothing, Joins: 1, Fails: 1, Suspicions: 1, Quiet: 30},
+		// Found a founder that answered for a part of the circle only, for ever.
+		"joiner that gives up": {Members: 2, Successors: 2, Start: Founder, Memory: Abstract, Grain: Instant, JoinsApart: true, Assume: Nothing, Joins: 1, Suspicions: 1, Quiet: 30},
+		"consent that is lost": {Members: 2, Successors: 2, Start: Founder, Memory: 0, Grain: Messages, Assume: Nothing, Joins: 1, Losses: 2, InFlight: 4, Quiet: 30},
+		"real memories":        {Members: 4, Successors: 2, Memory: 0, Grain: Instant, Assume: Nothing, Joins: 1, Fails: 1, Suspicions: 1, Quiet: 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.MaxStates = 20000
+			if cfg.Memory == 0 {
+				cfg.MaxStates = 6000 // their local states are many
+			}
 			explored(t, cfg)
 		})
 	}
@@ -197,5 +205,49 @@ func TestTablesAndQueue(t *testing.T) {
 	}
 	if _, ok := m.get(key{n, 1}); ok || s.len != n || m.len != n || q.len != 0 {
 		t.Errorf("%d, %d, %d left", s.len, m.len, q.len)
+	}
+}
+
+// Any question may be taken for unanswered, those too that are answered in the
+// step in which they are put: a member that asks its live head drops it.
+func TestQuestionsAnsweredAtOnceCanBeSuspected(t *testing.T) {
+	for _, grain := range []Grain{Instant, Apart} {
+		cfg := Config{Members: 3, Successors: 2, Grain: grain, Memory: Abstract, Assume: Nothing, Rules: []invariant.Rule{invariant.Ideal}}
+		if r := Run(cfg); r.Violation != nil || !r.Exhausted {
+			t.Errorf("grain %d: without suspicions the ring is not ideal: %v", grain, r.Violation)
+		}
+		cfg.Suspicions = 1
+		r := Run(cfg)
+		if r.Violation == nil || !strings.Contains(r.Violation.Story, "takes it for dead") {
+			t.Fatalf("grain %d: nobody drops its head: %v", grain, r.Violation)
+		}
+		if told, v, err := Replay(cfg, r.Violation.Trace); err != nil || v == nil || told != r.Violation.Story {
+			t.Errorf("grain %d: %v, %v\n%s\nwant\n%s", grain, v, err, told, r.Violation.Story)
+		}
+		cfg.Rules, cfg.Quiet = Holding(cfg), 30
+		explored(t, cfg)
+	}
+}
+
+// A joiner may fail before any list has it, though the pointers are then those
+// of states in which it has not begun.
+func TestJoinersFailOnTheirWay(t *testing.T) {
+	cfg := Config{Members: 2, Successors: 1, Start: Founder, Grain: Apart, Memory: Abstract, Joins: 1, Quiet: 30}
+	without := explored(t, cfg)
+	cfg.Fails = 1
+	if with := explored(t, cfg); with.States <= without.States {
+		t.Errorf("%d states with a failure, %d without", with.States, without.States)
+	}
+}
+
+// What is ideal is followed for as long as anything new comes of it.
+func TestIdealThatDoesNotLastIsSeen(t *testing.T) {
+	c := newChecker(any(4, Ring, Instant))
+	w := c.starts()[0]
+	if how := c.heals(&w); how != "" {
+		t.Fatal(how)
+	}
+	if n := len(c.healing.path); n < quietPeriod {
+		t.Errorf("followed for %d rounds", n)
 	}
 }

@@ -1,6 +1,8 @@
 package explore
 
 import (
+	"slices"
+
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -10,9 +12,10 @@ import (
 // states share.
 type verdict struct {
 	rule, how  string
+	late       *Violation // of a rule for rings that have grown
 	principals int
 	full       bool  // every list is full
-	may        uint8 // members that may fail, by what the pointers say
+	may        uint8 // members of the ring that may fail, by what the pointers say
 }
 
 // judge tests a state by all rules.
@@ -25,8 +28,9 @@ func (c *checker) judge(w *world) *Violation {
 	if v.rule != "" {
 		return &Violation{Rule: v.rule, How: v.how}
 	}
-	if c.principals && w.grown && v.principals <= c.cfg.Successors {
-		return &Violation{Rule: invariant.SufficientPrincipals.Name, How: invariant.SufficientPrincipals.Broken(c.ring(w, nil))}
+	if w.grown && v.late != nil {
+		broken := *v.late
+		return &broken
 	}
 	if c.cfg.Quiet > 0 {
 		if how := c.heals(w); how != "" {
@@ -59,19 +63,21 @@ func (c *checker) newVerdict(w *world) verdict {
 		v.full = v.full && len(m.Succ) == c.cfg.Successors
 	}
 	for _, rule := range c.cfg.Rules {
-		if rule.Name == invariant.SufficientPrincipals.Name {
-			continue // not for rings that have never been so large
-		}
-		if how := rule.Broken(r); how != "" {
-			v.rule, v.how = rule.Name, how
-			break
-		}
-	}
-	for i := range c.cfg.Members {
-		if !w.live(i) || c.cfg.Assume != Nothing && c.joined(w, i) && !c.sparable(w, i) {
+		how := rule.Broken(r)
+		if how == "" {
 			continue
 		}
-		v.may |= 1 << i
+		if slices.ContainsFunc(invariant.Grown(), func(g invariant.Rule) bool { return g.Name == rule.Name }) {
+			v.late = &Violation{Rule: rule.Name, How: how}
+			continue
+		}
+		v.rule, v.how = rule.Name, how
+		break
+	}
+	for i := range c.cfg.Members {
+		if c.inRing(w, i) && (c.cfg.Assume == Nothing || !c.joined(w, i) || c.sparable(w, i)) {
+			v.may |= 1 << i
+		}
 	}
 	return v
 }
@@ -115,7 +121,13 @@ func (c *checker) alive(w *world, i, by int, named []ring.Member) bool {
 func (c *checker) mayFail(w *world) uint8 {
 	may := c.verdict(w).may
 	if c.cfg.Assume == Zave && !w.grown {
-		return 0
+		may = 0
+	}
+	// Whoever is on its way in may fail at any time: no list has it yet.
+	for i := range c.cfg.Members {
+		if w.live(i) && !c.inRing(w, i) {
+			may |= 1 << i
+		}
 	}
 	if c.cfg.Assume == Nothing {
 		return may

@@ -135,8 +135,10 @@ type locals struct {
 	made   []choice
 	needs  []byte
 	lives  int
-	round  int // of quiet rounds, in which choices go round
+	round  int // of quiet rounds, modulo quietPeriod
 	quiet  bool
+
+	same func(id uint32, m *protocol.Machine) // for tests: m has the form of the local state id
 }
 
 type choice struct{ took, of int }
@@ -197,11 +199,14 @@ func (l *locals) config(memory bool) protocol.Config {
 	return cfg
 }
 
+// choose enumerates what a machine may choose at random. In quiet rounds all that
+// it can choose has its turn; a machine that chooses in every second round only,
+// as it does whom to look into, gets to all of it, too.
 func (l *locals) choose(n int) int {
 	took := 0
 	switch i := len(l.made); {
 	case l.quiet:
-		return l.round % n
+		return l.round / 2 % n
 	case i < len(l.script):
 		took = l.script[i]
 	}
@@ -255,6 +260,9 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 	b = m.Encode(b, &protocol.Encoder{Member: l.code, Token: func(t uint64) byte { return byte(t) }})
 	l.buf = b
 	if id, ok := l.byForm[string(b)]; ok {
+		if l.same != nil {
+			l.same(id, m)
+		}
 		return id
 	}
 	seen := l.seen

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -10,10 +11,15 @@ import (
 // maxQuiet bounds the quiet rounds that can be asked for.
 const maxQuiet = 255
 
+// quietPeriod is after how many quiet rounds the choices that machines make in
+// them come round: see choose.
+const quietPeriod = 24
+
 // healing is what is known of the way back to an ideal ring.
 type healing struct {
 	stack  []world // of its own: a state is judged while others are being made
-	rounds table   // states after a quiet round: how many more they need, plus one
+	rounds table   // states before a quiet round: how many they need until they are ideal for good
+	path   []key   // the states before each round of those under way
 	ideals table   // pointers and components: 2 if ideal, else 1
 	now    world
 	groups groups
@@ -38,7 +44,8 @@ func (g *groups) join(i, k int) {
 
 // heals lets fair rounds pass without faults, from w on, with machines that
 // remember no more than their pointers and open questions name, and says what is
-// not ideal after as many as allowed.
+// not ideal after as many as allowed, or does not stay so: what is ideal is
+// followed until it comes to where it has been before.
 func (c *checker) heals(w *world) string {
 	h := &c.healing
 	if h.stack == nil {
@@ -63,36 +70,46 @@ func (c *checker) heals(w *world) string {
 	if !c.drain() {
 		return "messages without end"
 	}
-	var path [maxQuiet + 1]key
+	path := h.path[:0]
+	bad := -1 // the last round before which it was not ideal
 	for round := 0; ; round++ {
-		c.round = round % 8
+		c.round = round % quietPeriod
 		k := c.quietKey()
-		path[round] = k
-		left, known := h.rounds.get(k)
-		if !known && c.ideal() == "" {
-			// Ideal is to stay ideal.
-			now, g := h.now, h.groups
-			if !c.quietRound() {
-				return "messages without end"
-			}
-			known = c.ideal() == ""
-			h.now, h.groups = now, g
+		more, known := h.rounds.get(k)
+		if known && more > 0 {
+			bad = round + int(more) - 1
 		}
-		if known {
-			for i := range round + 1 {
-				h.rounds.put(path[i], left+uint32(round-i))
+		first := -1
+		if !known {
+			if c.ideal() != "" {
+				bad = round
 			}
-			c.result.QuietRounds = max(c.result.QuietRounds, round+int(left))
-			return ""
+			// Once what comes has been there before, nothing new comes.
+			if bad != round {
+				if first = slices.Index(path, k); first >= 0 && first <= bad {
+					return fmt.Sprintf("after %d quiet rounds the ideal ring does not stay so\n%s%v", round, c.picture(&h.now), h.groups)
+				}
+			}
 		}
-		if round == c.cfg.Quiet {
-			how := c.ideal()
-			return fmt.Sprintf("after %d quiet rounds: %s\n%s%v", round, how, c.picture(&h.now), h.groups)
+		if bad >= c.cfg.Quiet {
+			return fmt.Sprintf("after %d quiet rounds: %s\n%s%v", round, c.ideal(), c.picture(&h.now), h.groups)
+		}
+		if known || first >= 0 {
+			break
+		}
+		if path = append(path, k); len(path) > maxQuiet+8*quietPeriod {
+			return "quiet rounds that never come to what has been before"
 		}
 		if !c.quietRound() {
 			return "messages without end"
 		}
 	}
+	for i, k := range path {
+		h.rounds.put(k, uint32(max(0, bad+1-i)))
+	}
+	h.path = path
+	c.result.QuietRounds = max(c.result.QuietRounds, bad+1)
+	return ""
 }
 
 // quietKey brings the state after a round into its canonical form.

@@ -35,7 +35,7 @@ func (c *checker) transitions(w *world) []transition {
 		switch m.stage() {
 		case asked:
 			out = append(out, transition{arrive, k, 0})
-			if w.suspicions > 0 && m.role() != 0 && w.live(m.to()) {
+			if c.mayBeSuspected(w, m) {
 				out = append(out, transition{suspect, k, 0})
 			}
 		case answered:
@@ -130,13 +130,7 @@ func (c *checker) take(w *world, t transition) {
 	case use:
 		c.use(0, t.a)
 	case suspect:
-		// The question may arrive all the same.
-		spend(&w.suspicions)
-		m := w.messages[t.a]
-		if c.readOnly(m) {
-			w.remove(t.a)
-		}
-		c.unanswered(0, m, c.refused)
+		c.suspect(0, t.a)
 	case lose:
 		// Until the asker gives up, what was lost might as well be under way.
 		spend(&w.losses)
@@ -154,21 +148,57 @@ func (c *checker) take(w *world, t transition) {
 	}
 }
 
+// mayBeSuspected reports whether whoever asked m may take the member asked for
+// dead though it lives.
+func (c *checker) mayBeSuspected(w *world, m message) bool {
+	return w.suspicions > 0 && m.stage() == asked && m.role() != 0 && w.live(m.to())
+}
+
+// suspect lets whoever asked message k take the member asked for dead. The
+// question may arrive all the same.
+func (c *checker) suspect(d, k int) {
+	w := &c.stack[d]
+	spend(&w.suspicions)
+	m := w.messages[k]
+	if c.readOnly(m) {
+		w.remove(k)
+	} else {
+		w.messages[k].setNow(false)
+	}
+	c.unanswered(d, m, c.refused)
+}
+
 // run carries what goes on in the same step to its end, and emits the world.
 func (c *checker) run(d int) {
 	w := &c.stack[d]
 	for k, m := range w.messages[:w.n] {
-		if m.now() {
-			c.tellMore(d, w, m)
-			if m.stage() == answered {
-				c.use(d, k)
-			} else {
-				c.arrive(d, k)
-			}
-			return
+		if !m.now() {
+			continue
 		}
+		if !c.quiet && c.mayBeSuspected(w, m) {
+			c.grow(d)
+			o := &c.stack[d+1]
+			*o = c.stack[d]
+			c.tellSuspicion(d, m)
+			c.suspect(d+1, k)
+			w = &c.stack[d]
+		}
+		c.tellMore(d, w, m)
+		if m.stage() == answered {
+			c.use(d, k)
+		} else {
+			c.arrive(d, k)
+		}
+		return
 	}
 	c.emit(w)
+}
+
+// grow makes room for a world more than d+1 deep.
+func (c *checker) grow(d int) {
+	if d+2 > len(c.stack) {
+		c.stack = append(c.stack, make([]world, len(c.stack))...)
+	}
 }
 
 // arrive brings a question to whom it asks.
@@ -279,9 +309,7 @@ func (c *checker) readOnly(m message) bool {
 // step lets the machine at place i take an event, in every way that it can.
 func (c *checker) step(d, i int, ev event) {
 	branches := c.locals.step(c.stack[d].slots[i], ev)
-	if d+2 > len(c.stack) {
-		c.stack = append(c.stack, make([]world, len(c.stack))...)
-	}
+	c.grow(d)
 	for n := range branches {
 		b := &branches[n]
 		if len(b.needs) > 0 && !c.known(&c.stack[d], i, b.needs) {

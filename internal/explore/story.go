@@ -108,6 +108,7 @@ func (c *checker) tellMore(d int, w *world, m message) {
 	if c.story == nil {
 		return
 	}
+	c.story.cut(d)
 	if m.stage() == answered {
 		f := c.saids[m.said()].failure
 		switch {
@@ -123,6 +124,16 @@ func (c *checker) tellMore(d int, w *world, m message) {
 		return
 	}
 	c.story.add(d, fmt.Sprintf("%s asks %s %s", c.name(m.from()), c.name(m.to()), c.what(m)))
+}
+
+// tellSuspicion tells of a question that is put and given up in one step.
+func (c *checker) tellSuspicion(d int, m message) {
+	if c.story == nil {
+		return
+	}
+	c.story.cut(d)
+	from, to := c.name(m.from()), c.name(m.to())
+	c.story.add(d+1, fmt.Sprintf("%s asks %s %s, and takes it for dead", from, to, c.what(m)))
 }
 
 func (c *checker) tellStep(d, i int, b *branch) {
