@@ -108,7 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(c.Interval < 10*time.Millisecond, "interval %v: use at least 10ms", c.Interval)
 	wrong(c.Bound < 1, "bound %d: use at least 1 round", c.Bound)
 	wrong(c.Warmup < 0 || c.Duration < 0 || c.Split < 0 || c.Sessions.Mean < 0, "a time below 0")
-	wrong(c.Sessions.Shape < 0.1, "shape %v: use at least 0.1", c.Sessions.Shape)
+	wrong(!(c.Sessions.Shape >= 0.1 && c.Sessions.Shape <= 100), "shape %v: use 0.1 to 100", c.Sessions.Shape)
+	wrong(!(c.Sessions.Polite >= 0 && c.Sessions.Polite <= 1), "polite %v: use 0 to 1", c.Sessions.Polite)
+	wrong(!(c.Lookups <= 1e6), "lookups %v: use at most a million in a round", c.Lookups)
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)
 }

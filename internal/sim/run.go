@@ -212,6 +212,7 @@ func (w *world) heal() {
 		w.lookUp(h, id)
 	}
 	w.watch(lookupLimit + w.cfg.Interval)
+	w.overdue()
 	w.afterIdeal = false
 }
 
@@ -221,6 +222,16 @@ func (w *world) watch(d time.Duration) {
 	w.run(w.now+d, func() bool { return len(r.Violations) > 0 || !w.isIdeal() })
 	if len(r.Violations) == 0 && !w.isIdeal() {
 		w.violate("stays-ideal", "the ideal ring did not stay so: "+w.wrong())
+	}
+}
+
+// overdue looks for lookups that have not ended though their time is over: only
+// those that end are judged otherwise.
+func (w *world) overdue() {
+	for _, l := range w.lookups {
+		if h := w.hosts[l.host]; l.open && l.what == forProgram && w.now > max(l.end, h.wake) {
+			w.violate("lookups-end", fmt.Sprintf("a lookup at %s has not ended after %v", h.name, w.now-l.began))
+		}
 	}
 }
 

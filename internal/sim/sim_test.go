@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -78,6 +80,11 @@ func TestRingsHealFromEachFault(t *testing.T) {
 				}
 				if r.Faults == 0 || r.Lookups.Count == 0 || r.After.Count == 0 {
 					t.Errorf("seed %d: %d faults, %d and %d lookups", seed, r.Faults, r.Lookups.Count, r.After.Count)
+				}
+				// What is made is felt: the run is not that without its faults.
+				calm := run(t, Config{Members: 16, Duration: 20 * time.Second, Faults: k.Fault, Actions: []int{}}, seed)
+				if r.Requests == calm.Requests && r.Lookups == calm.Lookups {
+					t.Errorf("seed %d: %d faults have changed nothing", seed, r.Faults)
 				}
 			}
 		})
@@ -349,5 +356,102 @@ func TestSilentMembersThatWereSlowLeaveTimeForOthers(t *testing.T) {
 	w.run(w.now+lookupLimit, nil)
 	if r := w.result; len(r.Violations) > 0 || r.After.Count < 20*48 {
 		t.Errorf("%d lookups, %v", r.After.Count, r.Violations)
+	}
+}
+
+// The judge of lookups is quick; the rule that it follows stands in package
+// invariant.
+func TestRightfulOwnersAreThoseOfTheRule(t *testing.T) {
+	cfg, err := Config{Members: 24, Duration: 20 * time.Second, Faults: All}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := [2]int{}
+	for seed := range uint64(4) {
+		w := newWorld(cfg, seed)
+		w.settle()
+		for i, a := range plan(&w.cfg, seed) {
+			f := &fault{action: a, number: i}
+			w.faults = append(w.faults, f)
+			w.queue.push(event{at: a.at, kind: evAction, host: -1, slot: int32(i)})
+			w.queue.push(event{at: a.at + a.last, kind: evActionEnd, host: -1, slot: int32(i)})
+		}
+		for at := time.Second; at < 20*time.Second; at += time.Second {
+			w.run(at, nil)
+			r := invariant.Ring{Successors: cfg.Successors}
+			for _, h := range w.hosts {
+				if h.inRing() {
+					r.Members = append(r.Members, protocol.State{Self: h.view.Self})
+					if h.view.HasArc {
+						r.Claims = append(r.Claims, invariant.Claim{By: h.view.Self, Arc: h.view.Arc})
+					}
+				}
+			}
+			for range 50 {
+				id := w.load.Uint64()
+				for _, h := range w.hosts {
+					if !h.up {
+						continue
+					}
+					is, want := w.rightful(id, h.view.Self), r.Holds(h.view.Self, id)
+					if is != want {
+						t.Fatalf("seed %d at %v: %s holds %d: %t, by the rule %t", seed, at, h.name, id, is, want)
+					}
+					if is {
+						compared[1]++
+					} else {
+						compared[0]++
+					}
+				}
+			}
+		}
+	}
+	if min(compared[0], compared[1]) < 1000 {
+		t.Errorf("%v compared", compared)
+	}
+}
+
+// A lookup that is forgotten would not be judged.
+func TestALookupThatNeverEndsIsSeen(t *testing.T) {
+	cfg, err := Config{Members: 8}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	w.openLookup(w.hosts[0], 1, lookupLimit)
+	w.heal()
+	if v := w.result.Violations; len(v) != 1 || v[0].Rule != "lookups-end" {
+		t.Errorf("violations: %v", v)
+	}
+}
+
+// Two parts that have forgotten each other after the faults still have to be one
+// ring.
+func TestToForgetEachOtherIsNoExcuse(t *testing.T) {
+	cfg, err := Config{Members: 8, Start: "two-rings"}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	w.quiet = true
+	w.group()
+	if len(w.groups) != 1 {
+		t.Fatalf("%d groups", len(w.groups))
+	}
+	for _, h := range w.hosts {
+		at := h.m.Standing()
+		at.Pending, at.Known = nil, nil
+		h.m = protocol.Restore(h.m.Self(), w.machine(), 1, at)
+	}
+	w.group()
+	if len(w.groups) != 1 {
+		t.Errorf("after all is forgotten, %d groups", len(w.groups))
+	}
+	w.known = nil
+	w.group()
+	if len(w.groups) != 2 {
+		t.Errorf("%d groups, if they had never known of each other", len(w.groups))
 	}
 }

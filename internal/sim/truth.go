@@ -93,7 +93,7 @@ func (w *world) rightful(id uint64, x ring.Member) bool {
 	if !h.inRing() || h.view.Self != x {
 		return false
 	}
-	return w.owner(id) == h || h.view.HasArc && h.view.Arc.Contains(id)
+	return w.owner(id).id == h.id || h.view.HasArc && h.view.Arc.Contains(id)
 }
 
 // groupOwner is the owner of an identifier in the ring of h.
@@ -106,9 +106,21 @@ func (w *world) groupOwner(h *host, id uint64) *host {
 	return w.hosts[g[i%len(g)]]
 }
 
+// acquainted is that a process knew of another at some time since the faults
+// ended: hosts, and which of their lives.
+type acquainted struct {
+	who, of      int32
+	whose, which uint32
+}
+
+// reachable reports whether a process runs at h from which a way may lead to
+// others: one that is superseded is out for good.
+func (h *host) reachable() bool { return h.up && h.view.Phase != protocol.Superseded }
+
 // group finds out which members should be one ring: those that know, or are
-// known by, each other, directly or through others. Who knows an address knows
-// whoever is there.
+// known by, each other, directly or through others, or did so at an earlier time
+// since the faults ended: to forget each other does not excuse them. Who knows
+// an address knows whoever is there.
 func (w *world) group() {
 	w.regroup = false
 	w.groupsAt = w.now
@@ -123,14 +135,24 @@ func (w *world) group() {
 		}
 		return i
 	}
+	w.known = slices.DeleteFunc(w.known, func(a acquainted) bool {
+		g, h := w.hosts[a.who], w.hosts[a.of]
+		return g.life != a.whose || h.life != a.which || !g.reachable() || !h.reachable()
+	})
+	for _, a := range w.known {
+		leader[find(a.who)] = find(a.of)
+	}
 	knows := func(i int32, addr string) {
 		if k := number(addr); k >= 0 && int(k) < len(w.hosts) && w.hosts[k].up {
-			leader[find(i)] = find(k)
+			if a, b := find(i), find(k); a != b {
+				leader[a] = b
+				w.known = append(w.known, acquainted{i, k, w.hosts[i].life, w.hosts[k].life})
+			}
 		}
 	}
 	for _, h := range w.hosts {
 		h.home, h.right = -1, true
-		if !h.up || h.view.Phase == protocol.Superseded {
+		if !h.reachable() {
 			continue
 		}
 		for _, x := range h.m.Knows() {
@@ -143,7 +165,7 @@ func (w *world) group() {
 	// Members in the order of the circle, so that groups are, too.
 	order := make([]int32, 0, len(w.ring))
 	for _, h := range w.hosts {
-		if h.up && h.view.Phase != protocol.Superseded {
+		if h.reachable() {
 			order = append(order, h.index)
 		}
 	}

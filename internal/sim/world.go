@@ -47,8 +47,9 @@ type world struct {
 	regroup    bool // who belongs where must be found out again
 	groups     [][]int32
 	groupsAt   time.Duration
-	afterIdeal bool  // lookups must be right
-	asked      []int // how many members answered in each lookup of the load; nil: not kept
+	known      []acquainted // enough to connect all that did since the faults ended
+	afterIdeal bool         // lookups must be right
+	asked      []int        // how many members answered in each lookup of the load; nil: not kept
 
 	count  counts
 	trace  uint64
