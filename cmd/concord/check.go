@@ -186,6 +186,9 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", o.flag, o.n))
 		}
 	}
+	if cfg.Time < 0 {
+		err = errors.Join(err, fmt.Errorf("--time %v: use 0 or more", cfg.Time))
+	}
 	if cfg.Grain == explore.Messages {
 		if !f.lost {
 			cfg.Losses = 1

@@ -65,11 +65,11 @@ func TestCheckReplaysWhatItPrints(t *testing.T) {
 }
 
 func TestCheckNamesEveryBadFlag(t *testing.T) {
-	out, err := command(t, "check", "--members", "9", "--start", "middle", "--joins", "x", "--assume", "luck", "--rules", "nice").CombinedOutput()
+	out, err := command(t, "check", "--members", "9", "--start", "middle", "--joins", "x", "--assume", "luck", "--rules", "nice", "--time", "-1s").CombinedOutput()
 	if err == nil {
 		t.Fatalf("accepted:\n%s", out)
 	}
-	for _, want := range []string{"--members: 9", "--start middle", "--joins x", "--assume luck", "--rules: no rule is called \"nice\""} {
+	for _, want := range []string{"--members: 9", "--start middle", "--joins x", "--assume luck", "--time -1s", "--rules: no rule is called \"nice\""} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("nothing about %q in:\n%s", want, out)
 		}

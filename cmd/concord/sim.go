@@ -67,8 +67,20 @@ func (f *simFlags) config(cmd *cobra.Command) (sim.Config, error) {
 	if cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds") {
 		f.seeds = 1
 	}
-	if f.seeds < 1 {
-		return c, fmt.Errorf("--seeds %d: use at least 1", f.seeds)
+	var errs []error
+	for _, o := range []struct {
+		flag string
+		n    int
+	}{{"members", f.members}, {"successors", f.successors}, {"seeds", f.seeds}, {"bound", f.bound}, {"parallel", f.atOnce}} {
+		if o.n < 1 {
+			errs = append(errs, fmt.Errorf("--%s %d: use at least 1", o.flag, o.n))
+		}
+	}
+	if f.interval <= 0 {
+		errs = append(errs, fmt.Errorf("--interval %v: use at least 10ms", f.interval))
+	}
+	if len(errs) > 0 {
+		return c, errors.Join(errs...)
 	}
 	if f.latency != "" {
 		var err error
@@ -181,7 +193,8 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 		out = append(out, "--split", c.Split.String())
 	}
 	if c.Sessions.Mean > 0 {
-		out = append(out, "--session", c.Sessions.Mean.String())
+		out = append(out, "--session", c.Sessions.Mean.String(), "--shape", strconv.FormatFloat(c.Sessions.Shape, 'g', -1, 64),
+			"--polite", strconv.FormatFloat(c.Sessions.Polite, 'g', -1, 64))
 	}
 	if f.latency != "" {
 		out = append(out, "--latency", f.latency)
@@ -196,7 +209,7 @@ func newSim() *cobra.Command {
 	var f simFlags
 	var faults, start, actions string
 	var warmup, duration, split, session time.Duration
-	var lookups float64
+	var lookups, shape, polite float64
 	var tell bool
 	cmd := &cobra.Command{
 		Use:   "sim",
@@ -224,7 +237,7 @@ States to begin in (--start; ideal unless given):
 				return err
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
-			c.Sessions.Mean = session
+			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
 			if cmd.Flags().Changed("actions") {
 				c.Actions = []int{}
 				for s := range strings.SplitSeq(actions, ",") {
@@ -261,6 +274,8 @@ States to begin in (--start; ideal unless given):
 	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for so long, at first")
 	flags.DurationVar(&session, "session", 0, "also let members come and go: mean stay")
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
+	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
+	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
 	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
 	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
@@ -412,12 +427,19 @@ let them alone, and count the rounds until they are one ideal ring. With
 			}
 			var names []string
 			for _, s := range sim.States {
-				if only == "" || slices.Contains(strings.Split(only, ","), s.Name) {
-					names = append(names, s.Name)
+				names = append(names, s.Name)
+			}
+			if only != "" {
+				all := names
+				names = strings.Split(only, ",")
+				for _, name := range names {
+					if !slices.Contains(all, name) {
+						return fmt.Errorf("--states %q: there is no such state", name)
+					}
 				}
 			}
-			if len(names) == 0 {
-				return fmt.Errorf("--states %q: there is no such state", only)
+			if err := someMembers(sizes); err != nil {
+				return err
 			}
 			out := f.output(cmd)
 			fmt.Fprintf(out, "%-14s %7s %6s %8s %8s %8s %8s\n", "state", "members", "seeds", "median", "99 %", "worst", "failed")
@@ -464,6 +486,16 @@ let them alone, and count the rounds until they are one ideal ring. With
 	return cmd
 }
 
+// someMembers says which of the sizes is that of no ring.
+func someMembers(sizes []int) error {
+	for _, n := range sizes {
+		if n < 1 {
+			return fmt.Errorf("--sizes %d: use at least 1", n)
+		}
+	}
+	return nil
+}
+
 // Merging.
 
 var mergeSizes = []int{16, 32, 64, 128, 256, 512, 1024, 2048, 4096}
@@ -485,6 +517,9 @@ rounds count from the cut's end.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			base, err := f.config(cmd)
 			if err != nil {
+				return err
+			}
+			if err := someMembers(sizes); err != nil {
 				return err
 			}
 			base.Idle, base.Lookups = -1, -1
