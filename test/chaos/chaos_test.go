@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -330,6 +331,17 @@ func TestScenariosThatCannotBeAreNamed(t *testing.T) {
 	for _, got := range []string{out.String(), string(noted)} {
 		if !strings.Contains(got, "SKIPPED halves, pair: ") || !strings.Contains(got, "install") {
 			t.Errorf("it says %q", got)
+		}
+	}
+}
+
+// A run of nothing would be one without violations.
+func TestMistakesInFlagsAreNamed(t *testing.T) {
+	for want, o := range map[string]options{
+		`"nowhere"`: {only: "halves,nowhere"}, "-runs": {runs: -1, only: "halves"}, "-parallel": {parallel: -1, only: "halves"},
+	} {
+		if err := run(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", o, err, want)
 		}
 	}
 }

@@ -60,6 +60,10 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "command concord to be run (default: built from here)")
 	flag.BoolVar(&o.list, "list", false, "list the names of the scenarios")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "chaos: %q is no flag; scenarios are named by -only\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout); err != nil {
@@ -76,12 +80,17 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 		return nil
 	}
+	if o.runs < 0 || o.parallel < 0 {
+		return errors.New("-runs and -parallel: use 1 or more")
+	}
 	if o.only != "" {
 		names := strings.Split(o.only, ",")
-		all = slices.DeleteFunc(all, func(s scenario) bool { return !slices.Contains(names, s.name) })
-		if len(all) == 0 {
-			return fmt.Errorf("-only %s names no scenario: see -list", o.only)
+		for _, name := range names {
+			if !slices.ContainsFunc(all, func(s scenario) bool { return s.name == name }) {
+				return fmt.Errorf("-only %s: there is no scenario %q: see -list", o.only, name)
+			}
 		}
+		all = slices.DeleteFunc(all, func(s scenario) bool { return !slices.Contains(names, s.name) })
 	}
 	b := &bench{binary: o.binary, logs: o.logs, lab: true}
 	if b.binary == "" {
