@@ -78,7 +78,6 @@ func NewBare(n int, size Sizes) (*Bare, error) {
 			grpc.StaticConnWindowSize(4*bareMessage),
 			grpc.ReadBufferSize(4<<10),
 			grpc.WriteBufferSize(4<<10),
-			grpc.SharedWriteBuffer(true),
 			grpc.WaitForHandlers(true),
 		)
 		srv.RegisterService(desc, nil)
@@ -106,7 +105,6 @@ func (b *Bare) Connect(ctx context.Context, server int) error {
 		grpc.WithStaticConnWindowSize(4*bareMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
-		grpc.WithSharedWriteBuffer(true),
 	)
 	if err != nil {
 		return err

@@ -83,7 +83,6 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),
 		grpc.WithWriteBufferSize(4<<10),
-		grpc.WithSharedWriteBuffer(true), // which an idle connection does without
 	)...)
 	if err != nil {
 		_ = conn.Close()

@@ -143,7 +143,6 @@ func newServer(c *tls.Config) *grpc.Server {
 		grpc.StaticConnWindowSize(4*maxMessage),
 		grpc.ReadBufferSize(4<<10),
 		grpc.WriteBufferSize(4<<10),
-		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true),
 	)
 }
