@@ -397,10 +397,10 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Name: "pending-evicted",
 			Does: "Pending acquaintances make room as others do.",
 			Edits: []Edit{{acquaintanceFile, `
-		case a.pending:
+		case a.kept():
 			continue
 `, `
-`}, {acquaintanceFile, "a := &m.acq[i]; !a.pending && fits(a)", "a := &m.acq[i]; fits(a)"}},
+`}, {acquaintanceFile, "a := &m.acq[i]; !a.kept() && fits(a)", "a := &m.acq[i]; fits(a)"}},
 			Sim: "hub",
 		},
 		{

@@ -11,7 +11,7 @@ import (
 type acquaintance struct {
 	ring.Member
 	// pending: this member may not be in my ring. Cleared only when a
-	// placement that starts there has found me, or when it does not answer.
+	// placement that starts there has found me, or when its life is over.
 	pending bool
 	// met: it has answered, in this life, at the address that it advertises.
 	met bool
@@ -25,6 +25,14 @@ type acquaintance struct {
 	// next is the round before which it is not asked on our own account.
 	next uint64
 }
+
+// maxSilent is how often in a row an acquaintance is silent before its being
+// pending is no reason to keep it.
+const maxSilent = 8
+
+// kept reports whether a has a place that nobody else is given: it may be all
+// that two rings know of each other. The dead must not fill all places for ever.
+func (a *acquaintance) kept() bool { return a.pending && a.silent < maxSilent }
 
 func (m *Machine) acquaintance(x ring.Member) *acquaintance {
 	for i := range m.acq {
@@ -55,7 +63,9 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 			m.dirty = true
 			return a
 		case x.Supersedes(a.Member), x.Older() && a.Older():
-			*a = acquaintance{Member: x} // a new life: what was known of the old does not apply
+			// A new life: nothing that was known of the old applies, except that
+			// it may be in another ring.
+			*a = acquaintance{Member: x, pending: a.pending}
 			m.dirty = true
 			return a
 		}
@@ -75,28 +85,31 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 }
 
 // victim chooses whose place x takes when all places are taken, -1 for none:
-// one that a pointer names anyway; a silent one if those are more than half;
+// one that a pointer names anyway; a silent one if the silent are more than half;
 // one of the distance class that has the most, so that the acquaintances
-// spread over the circle; for a pending newcomer anyone that is not pending.
+// spread over the circle; for a pending newcomer anyone. Never one that is kept.
 func (m *Machine) victim(x ring.Member, pending bool) int {
-	var silent, settled int
+	var silent, loose, settled int
 	var classes [65]int
 	for i := range m.acq {
 		a := &m.acq[i]
+		if a.silent > 0 {
+			silent++
+		}
 		switch {
-		case a.pending:
+		case a.kept():
 			continue
 		case m.inView(a.Member):
 			return i
 		case a.silent > 0:
-			silent++
+			loose++
 		default:
 			classes[m.class(a.ID)]++
 		}
 		settled++
 	}
-	if 2*silent > len(m.acq) {
-		return m.nth(m.choose(silent), func(a *acquaintance) bool { return a.silent > 0 })
+	if 2*silent > len(m.acq) && loose > 0 {
+		return m.nth(m.choose(loose), func(a *acquaintance) bool { return a.silent > 0 })
 	}
 	if own := m.class(x.ID); !pending {
 		classes[own]++ // the newcomer competes too
@@ -116,11 +129,11 @@ func (m *Machine) victim(x ring.Member, pending bool) int {
 	return -1
 }
 
-// nth is the acquaintance of number n, from 0, of those that are not pending
-// and fit; -1 if there are fewer.
+// nth is the acquaintance of number n, from 0, of those that are not kept and
+// fit; -1 if there are fewer.
 func (m *Machine) nth(n int, fits func(*acquaintance) bool) int {
 	for i := range m.acq {
-		if a := &m.acq[i]; !a.pending && fits(a) {
+		if a := &m.acq[i]; !a.kept() && fits(a) {
 			if n == 0 {
 				return i
 			}
@@ -254,8 +267,8 @@ func (m *Machine) heard(x ring.Member) {
 	}
 	if a.silent > 0 {
 		a.silent = 0
-		a.pending = !m.inView(x)
-		a.returned = a.pending
+		a.returned = !m.inView(x)
+		a.pending = a.pending || a.returned
 		m.dirty = true
 	}
 	if m.phase == Joined {
@@ -294,16 +307,17 @@ func (m *Machine) believedDead(x ring.Member) bool {
 	return a == nil || a.silent > 0
 }
 
-// silence notes that x did not answer.
+// silence notes that x did not answer. Of one that is pending nothing else is
+// known by that. A member that is alone does not count far: it may be the one
+// that cannot be reached.
 func (m *Machine) silence(x ring.Member) {
 	a := m.remember(x, false)
 	if a == nil || a.Member != x {
 		return
 	}
-	if a.silent < 8 {
+	if a.silent < 3 || a.silent < maxSilent && !m.apartFromAll() {
 		a.silent++
 	}
-	a.pending = false
 	a.next = m.round + m.backoff(int(a.silent))
 	m.dirty = true
 }
@@ -313,10 +327,22 @@ func (m *Machine) silence(x ring.Member) {
 // there is nothing else to do.
 func (m *Machine) backoff(silent int) uint64 {
 	k := m.cfg.CheckEvery
-	if len(m.succ) == 0 || m.isolated() {
+	if m.apartFromAll() {
 		return uint64(min(1<<silent, max(1, k/2)))
 	}
 	return uint64(min(k<<silent/2, 2*k))
+}
+
+// apartFromAll reports whether the member has nobody, or not enough, to be in a
+// ring with.
+func (m *Machine) apartFromAll() bool { return len(m.succ) == 0 || m.isolated() }
+
+// due is the round from which a is asked because it is pending. One that is
+// silent is asked ever less often, K·2^silent/2 rounds after it was, at most 16K:
+// it may be dead, and other silent ones are asked when their turn comes.
+func (m *Machine) due(a *acquaintance) uint64 {
+	k := m.cfg.CheckEvery
+	return a.next + uint64(max(0, min(k<<a.silent/2, 16*k)-2*k))
 }
 
 // forget drops a life that is over.
@@ -326,11 +352,27 @@ func (m *Machine) forget(x ring.Member) {
 	m.dirty = true
 }
 
-// over notes that the life x has ended. The record is kept as that of a silent
-// member, so that hearsay does not bring it back.
-func (m *Machine) over(x ring.Member) {
-	m.silence(x)
+// over notes that the life x has ended: by answers in its place, and is as
+// pending as x was. The record is kept as that of a silent member, so that
+// hearsay does not bring it back, unless by is a life of the same member, which
+// may have begun with a clock that went back.
+func (m *Machine) over(x, by ring.Member) {
+	a := m.acquaintance(x)
+	pending := a != nil && a.pending
+	switch again := by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr && !by.Older(); {
+	case !again:
+		m.silence(x)
+		if a = m.acquaintance(x); a != nil {
+			a.pending = false
+		}
+	case a != nil:
+		*a = acquaintance{Member: by}
+		m.dirty = true
+	}
 	m.gone = x
+	if pending {
+		m.rememberPending(by)
+	}
 }
 
 // postpone keeps x, which is alive and in no ring, but does not ask it again in

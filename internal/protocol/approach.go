@@ -93,7 +93,7 @@ func (m *Machine) approachAnswer(a Answer) {
 			}
 			m.noAnswer(x)
 		case WrongMember:
-			m.over(x)
+			m.over(x, f.By)
 			m.approachWithout(x)
 		case NotJoined:
 			m.notInRing(x)
@@ -128,8 +128,8 @@ func (m *Machine) approachAnswer(a Answer) {
 	}
 	if st.Self != x {
 		// It goes by another address or name than those it was asked under.
-		m.over(x)
 		m.hearsay(st.Self)
+		m.over(x, st.Self)
 		m.approachWithout(x)
 		return
 	}

@@ -110,9 +110,15 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		b = append(b, byte(len(acq)))
 		for i := range acq {
 			a := &acq[i]
-			b = append(b, e.Member(a.Member), min(a.silent, 3))
+			b = append(b, e.Member(a.Member))
 			flags(a.pending, a.met, a.outside)
-			ahead(a.next)
+			if a.pending {
+				b = append(b, a.silent)
+				ahead(m.due(a)) // and with it next
+			} else {
+				b = append(b, min(a.silent, 3))
+				ahead(a.next)
+			}
 		}
 		b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)), byte(len(m.seeds)))
 		for _, addr := range m.seeds {

@@ -126,13 +126,14 @@ func (m *Machine) check() {
 	}
 }
 
-// checkPending places this member from the pending acquaintance that has waited
-// longest, of those the nearest, if the round's budget allows.
+// checkPending places this member from the pending acquaintance, of those whose
+// time has come, that has waited longest, of those the nearest, if the round's
+// budget allows.
 func (m *Machine) checkPending() bool {
 	var due *acquaintance
 	for i := range m.acq {
 		a := &m.acq[i]
-		if !a.pending || a.next > m.round {
+		if !a.pending || m.due(a) > m.round {
 			continue
 		}
 		if due == nil || a.next < due.next || a.next == due.next && ring.Between(m.self.ID, a.ID, due.ID) {
@@ -212,7 +213,7 @@ func (m *Machine) placingAnswer(a Answer) {
 			}
 			m.silence(op.asked)
 		case WrongMember:
-			m.over(op.asked)
+			m.over(op.asked, f.By)
 		case NotJoined:
 			m.postpone(op.asked)
 		default:

@@ -199,7 +199,7 @@ func (m *Machine) settle() {
 		case !a.outside:
 			v.Known = append(v.Known, a.Member)
 		}
-		if a.pending {
+		if a.pending && a.silent == 0 {
 			v.Pending++
 		}
 	}

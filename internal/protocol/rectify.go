@@ -182,7 +182,7 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 	p := r.asked
 	switch {
 	case f != nil && f.Kind == WrongMember:
-		m.over(p)
+		m.over(p, f.By)
 		r.gone = p
 	case f != nil && f.Kind == NotJoined:
 		m.postpone(p)

@@ -111,3 +111,102 @@ func TestJoinerThatGivesUpAfterConsentLeavesTheWholeCircle(t *testing.T) {
 		t.Errorf("the founder answers for %v", arc)
 	}
 }
+
+// Found by the simulator, in rings with faults while they healed: what two
+// rings know of each other may be one record of one member. It must outlast that
+// the other is silent for long, that it begins a new life, even with a clock
+// that went back, and all that is heard of others meanwhile.
+func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
+	self, other := named(100, "m", 1), named(900, "x", 5)
+	fill := func(m *Machine) {
+		for i := range uint64(200) {
+			m.hearsay(named(1000+i*1<<50, "h"+string(rune('a'+i)), 1))
+		}
+	}
+	ask := func(m *Machine, rounds int) (asked []int, call uint64) {
+		for n := range rounds {
+			for _, e := range m.Step(0, Tick{}) {
+				q, ok := e.(Ask)
+				switch {
+				case ok && q.Request.Kind == Place && q.To.ID == other.ID && q.Attempt == 0:
+					asked, call = append(asked, n+1), q.Call
+					return asked, call
+				case ok:
+					m.Step(0, Answer{Call: q.Call, Failure: &Failure{Kind: Cancelled}})
+				}
+			}
+		}
+		return nil, 0
+	}
+	ringMember := func() *Machine {
+		m := machineOf(self)
+		m.setSucc([]ring.Member{named(300, "s", 1), named(400, "u", 1), named(500, "v", 1)})
+		m.rememberPending(other)
+		return m
+	}
+
+	t.Run("silent", func(t *testing.T) {
+		m := ringMember()
+		total := 0
+		for silent, want := range []int{1, 10, 20, 40, 80, 160, 160} {
+			asked, call := ask(m, 400)
+			if len(asked) == 0 || asked[0] > want+1 {
+				t.Fatalf("silent %d times, it is asked after %v rounds, want %d", silent, asked, want)
+			}
+			total += asked[0]
+			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: Refused}})
+			fill(m)
+			if a := m.acquaintance(other); a == nil || !a.pending || a.silent != uint8(silent+1) {
+				t.Fatalf("after %d rounds %+v, want it pending", total, a)
+			}
+		}
+		m.heard(other)
+		if a := m.acquaintance(other); !a.pending || m.due(a) > m.round {
+			t.Errorf("it speaks, and is %+v in round %d", a, m.round)
+		}
+	})
+	t.Run("dead for ever", func(t *testing.T) {
+		m := ringMember()
+		for range maxSilent {
+			m.silence(other)
+		}
+		for i := range uint64(m.cfg.Acquaintances) {
+			m.silence(named(2000+i*1<<50, "d"+string(rune('a'+i)), 1))
+		}
+		for range 20 {
+			fill(m)
+		}
+		if a := m.acquaintance(other); a != nil {
+			t.Errorf("%+v is still there, among %d", a, len(m.acq))
+		}
+	})
+	t.Run("alone", func(t *testing.T) {
+		m := machineOf(self)
+		m.rememberPending(other)
+		for range 100 {
+			m.silence(other)
+		}
+		m.setSucc([]ring.Member{named(300, "s", 1)})
+		if a := m.acquaintance(other); m.due(a) > m.round+40 {
+			t.Errorf("asked after %d rounds: the one that was cut off was this member", m.due(a)-m.round)
+		}
+	})
+	for name, life := range map[string]ring.Member{
+		"later life":                     named(900, "x", 6),
+		"life with a clock that is back": named(900, "x", 4),
+		"somebody else at the address":   {ID: 950, Name: "y", Addr: other.Addr, Incarnation: 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := ringMember()
+			_, call := ask(m, 2)
+			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: WrongMember, By: life}})
+			fill(m)
+			if a := m.acquaintance(life); a == nil || !a.pending || m.due(a) > m.round+1 {
+				t.Errorf("%+v, want it pending", a)
+			}
+			if a := m.acquaintance(other); a != nil && a.pending {
+				t.Errorf("%+v, whose life is over", a)
+			}
+		})
+	}
+}

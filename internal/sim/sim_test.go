@@ -126,6 +126,34 @@ func TestBadStatesHealDuringFaults(t *testing.T) {
 	}
 }
 
+// Found with faults while they heal, and made smaller: one record that two rings
+// have of each other is of a member that restarts, or does not answer for a while.
+func TestTheOnlyRecordOfAnotherRingIsNotLost(t *testing.T) {
+	for _, tc := range []struct {
+		start    string
+		members  int
+		seed     uint64
+		duration time.Duration
+		actions  []int
+	}{
+		{"hub", 64, 19, 2812500 * time.Microsecond, []int{0, 1, 4, 5}},
+		{"hub-in-ring", 64, 19, 20 * time.Second, []int{2, 7}},
+		{"hub", 48, 6, 6328125 * time.Microsecond, []int{4}},
+	} {
+		t.Run(tc.start, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, Config{Start: tc.start, Members: tc.members, Duration: tc.duration, Actions: tc.actions,
+				Faults: All, Lookups: -1, Idle: -1}, tc.seed)
+			if len(r.Violations) > 0 {
+				t.Errorf("seed %d: %v", tc.seed, r.Violations[0])
+			}
+			if r.Faults == 0 {
+				t.Errorf("seed %d: no fault", tc.seed)
+			}
+		})
+	}
+}
+
 // A ring at rest sends little, and lookups in it are short.
 func TestIdleRing(t *testing.T) {
 	r := run(t, Config{Members: 256}, 1)
