@@ -64,7 +64,11 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 			return a
 		case x.Supersedes(a.Member), x.Older() && a.Older():
 			// A new life: nothing that was known of the old applies, except that
-			// it may be in another ring.
+			// it may be in another ring. If the old lives on elsewhere, perhaps
+			// nobody else can tell it.
+			if a.pending && x.Addr != a.Addr && m.phase == Joined {
+				m.tell(a.Member, Request{Kind: Introduce, Subject: x})
+			}
 			*a = acquaintance{Member: x, pending: a.pending}
 			m.dirty = true
 			return a
@@ -308,18 +312,24 @@ func (m *Machine) believedDead(x ring.Member) bool {
 }
 
 // silence notes that x did not answer. Of one that is pending nothing else is
-// known by that. A member that is alone does not count far: it may be the one
-// that cannot be reached.
+// known by that.
 func (m *Machine) silence(x ring.Member) {
 	a := m.remember(x, false)
 	if a == nil || a.Member != x {
 		return
 	}
-	if a.silent < 3 || a.silent < maxSilent && !m.apartFromAll() {
-		a.silent++
-	}
+	a.silent = m.oneMore(a.silent)
 	a.next = m.round + m.backoff(int(a.silent))
 	m.dirty = true
+}
+
+// oneMore counts one more silence in a row. A member that is alone does not count
+// far: it may be the one that cannot be reached.
+func (m *Machine) oneMore(silent uint8) uint8 {
+	if silent < 3 || silent < maxSilent && !m.apartFromAll() {
+		silent++
+	}
+	return silent
 }
 
 // backoff is the number of rounds until a silent member is tried again:
@@ -337,12 +347,17 @@ func (m *Machine) backoff(silent int) uint64 {
 // ring with.
 func (m *Machine) apartFromAll() bool { return len(m.succ) == 0 || m.isolated() }
 
-// due is the round from which a is asked because it is pending. One that is
-// silent is asked ever less often, K·2^silent/2 rounds after it was, at most 16K:
-// it may be dead, and other silent ones are asked when their turn comes.
+// due is the round from which a is asked because it is pending: one that is silent
+// ever less often, since it may be dead.
 func (m *Machine) due(a *acquaintance) uint64 {
+	return a.next + max(m.rarely(a.silent), uint64(2*m.cfg.CheckEvery)) - uint64(2*m.cfg.CheckEvery)
+}
+
+// rarely is the number of rounds until one that is pending and silent is asked
+// again: K·2^silent/2, at most 16K.
+func (m *Machine) rarely(silent uint8) uint64 {
 	k := m.cfg.CheckEvery
-	return a.next + uint64(max(0, min(k<<a.silent/2, 16*k)-2*k))
+	return uint64(min(k<<silent/2, 16*k))
 }
 
 // forget drops a life that is over.

@@ -181,7 +181,9 @@ func (m *Machine) adopt(x ring.Member, st State) {
 
 // noAnswer goes on after x did not answer.
 func (m *Machine) noAnswer(x ring.Member) {
-	if !x.Anyone() {
+	if x.Anyone() {
+		m.seedSilent(x.Addr)
+	} else {
 		m.silence(x)
 	}
 	m.approachWithout(x)
@@ -276,10 +278,13 @@ func (m *Machine) startRecover(all bool) {
 		return 1
 	})
 	op.rest = append(op.rest, known...)
-	if all || m.round%uint64(max(1, m.cfg.CheckEvery/2)) == 0 || m.probe.due(m.round) {
+	pause := uint64(max(1, m.cfg.CheckEvery/2))
+	if all || m.round%pause == 0 || m.probe.due(m.round) || m.pendingSeed() >= 0 {
 		m.probe.done(m.round, m.cfg.CheckEvery)
-		for _, addr := range m.seeds {
-			op.rest = append(op.rest, ring.Member{Addr: addr})
+		for i := range m.seeds {
+			s := &m.seeds[i]
+			s.next = max(s.next, m.round+pause)
+			op.rest = append(op.rest, ring.Member{Addr: s.addr})
 		}
 	}
 	m.recoverNext()

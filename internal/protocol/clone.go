@@ -11,6 +11,7 @@ import (
 func (m *Machine) Clone() *Machine {
 	c := *m
 	c.acq = slices.Clone(m.acq)
+	c.seeds = slices.Clone(m.seeds)
 	c.rects = slices.Clone(m.rects)
 	c.join.after = slices.Clone(m.join.after) // changed in place, as the causes
 	c.join.causes = slices.Clone(m.join.causes)

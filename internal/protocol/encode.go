@@ -103,6 +103,9 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 
 	b = append(b, byte(m.phase), e.Member(m.self), e.Member(m.pred))
+	if m.phase == Superseded {
+		b = append(b, e.Member(m.later))
+	}
 	list(m.succ)
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
 		acq := slices.Clone(m.acq)
@@ -121,8 +124,11 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 			}
 		}
 		b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)), byte(len(m.seeds)))
-		for _, addr := range m.seeds {
-			b = append(b, e.Member(ring.Member{Addr: addr}))
+		for i := range m.seeds {
+			s := &m.seeds[i]
+			b = append(b, e.Member(ring.Member{Addr: s.addr}), s.silent)
+			flags(s.pending)
+			ahead(s.next)
 		}
 		ahead(m.rivalry)
 		ahead(m.nudged)
@@ -146,7 +152,10 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	if op := &m.placing; op.open {
 		b = append(b, e.Member(op.subject), e.Member(op.via), e.Member(op.asked), byte(op.attempt))
-		flags(op.seed)
+		flags(op.from != "")
+		if op.from != "" {
+			b = append(b, e.Member(ring.Member{Addr: op.from}))
+		}
 		list(op.rest)
 	}
 	list(m.toPlace)
@@ -171,7 +180,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 			flags(o.given, o.recall, o.own, o.met, o.enters, o.call != 0)
 		}
 	}
-	if p := &m.probe; p.wait > 0 && m.cfg.Recall == nil {
+	if p := &m.probe; p.wait > 0 && m.cfg.Recall == nil && len(m.seeds) > 0 {
 		ahead(p.next)
 		b = append(b, byte(min(p.wait, 255)))
 	}
@@ -195,8 +204,8 @@ func (m *Machine) Knows() []ring.Member {
 	for i := range m.acq {
 		out = append(out, m.acq[i].Member)
 	}
-	for _, addr := range m.seeds {
-		out = append(out, ring.Member{Addr: addr})
+	for i := range m.seeds {
+		out = append(out, ring.Member{Addr: m.seeds[i].addr})
 	}
 	return out
 }

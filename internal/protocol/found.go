@@ -77,7 +77,7 @@ func (m *Machine) startLooking(ev Join) {
 	l.list()
 	m.phase = Looking
 	m.look = l
-	m.seeds = m.seedsOf(ev)
+	m.setSeeds(m.seedsOf(ev))
 	m.dirty = true
 	m.lookRound()
 }
@@ -366,44 +366,4 @@ func (m *Machine) lookCauses() []JoinCause {
 		out = append(out, c)
 	}
 	return out
-}
-
-// probing is how rings meet of which nobody remembers a member of the other: two
-// founders have not heard of each other, or whoever was at an address has
-// founded a ring anew. Members go on asking at their addresses: a founder soon
-// at first, then less and less, the others as rarely at once.
-type probing struct {
-	next uint64 // the round in which an address is to be asked
-	wait uint64 // rounds to the one after it; 0: nobody is asked
-}
-
-// probePace is how many times CheckEvery rounds are between two probes in the
-// end: one check in four goes to another ring anyway.
-const probePace = 4
-
-// probeSoon has an address asked in the next round, and then less and less often.
-func (m *Machine) probeSoon() { m.probe = probing{next: m.round + 1, wait: 1} }
-
-// probeSeldom has an address asked from time to time.
-func (m *Machine) probeSeldom() {
-	if m.cfg.Recall == nil {
-		pace := uint64(probePace * m.cfg.CheckEvery)
-		m.probe = probing{next: m.round + m.rng.Uint64()%pace, wait: pace}
-	}
-}
-
-func (p *probing) due(round uint64) bool { return p.wait > 0 && round >= p.next }
-
-// done notes that an address was asked.
-func (p *probing) done(round uint64, checkEvery int) {
-	p.next, p.wait = round+p.wait, min(2*p.wait, uint64(probePace*checkEvery))
-}
-
-// placeFromSeed places this member in the ring of whoever answers at one of the
-// addresses given.
-func (m *Machine) placeFromSeed() {
-	m.probe.done(m.round, m.cfg.CheckEvery)
-	if len(m.seeds) > 0 {
-		m.startPlacing(m.self, ring.Member{Addr: m.seeds[m.choose(len(m.seeds))]}, ring.Member{})
-	}
 }

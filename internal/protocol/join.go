@@ -49,7 +49,7 @@ func (m *Machine) startJoin(ev Join) {
 		return
 	}
 	m.phase = Joining
-	m.seeds = m.seedsOf(ev)
+	m.setSeeds(m.seedsOf(ev))
 	m.join = joining{open: true, via: slices.Clone(ev.Via), patience: ev.Attempt}
 	m.probeSeldom()
 	m.dirty = true

@@ -67,7 +67,7 @@ type Machine struct {
 	lone     bool // the list is empty because there is nobody else, not because all of it was lost
 	version  uint64
 	acq      []acquaintance
-	seeds    []string
+	seeds    []seed
 	approach approach
 	rects    []rectification
 	placing  placement
@@ -76,9 +76,10 @@ type Machine struct {
 	look     looking
 	probe    probing
 	depart   departure
-	waiters  []uint64 // tokens for the next approach
-	again    bool     // approach once more when the open one has ended
-	calls    uint64   // the last call number given out
+	waiters  []uint64    // tokens for the next approach
+	again    bool        // approach once more when the open one has ended
+	later    ring.Member // the life that this one is superseded by
+	calls    uint64      // the last call number given out
 
 	// Timing: decides only when events happen.
 	rng     rand.PCG
@@ -200,7 +201,7 @@ func (m *Machine) create(seeds []string) {
 	}
 	m.begin()
 	if len(seeds) > 0 {
-		m.seeds = slices.Clone(seeds)
+		m.setSeeds(seeds)
 		m.probeSoon()
 	}
 }
@@ -342,6 +343,10 @@ func (m *Machine) asked(a Asked) {
 	}
 	if req.Kind == Look {
 		m.looked(a.From, req.Subject)
+	}
+	if m.phase == Superseded && (req.Kind == AskRing || req.Kind == Place || req.Kind == Notify) && a.From.Name != "" && a.From.ID != m.self.ID {
+		// Whoever takes it for a member may know no other.
+		m.tell(m.later, Request{Kind: Introduce, Subject: a.From})
 	}
 	if req.Kind == AskRing || req.Kind == Look {
 		m.respond(a.Token, Refusal{})

@@ -20,7 +20,7 @@ type placement struct {
 	attempt int
 	rest    []ring.Member
 	steps   int
-	seed    bool // via answered at an address given, and nothing else is known of it
+	from    string // the address given where it began, if it did so there
 }
 
 const maxPlaceRest = 8
@@ -78,12 +78,12 @@ func (m *Machine) closer(id uint64) []ring.Member {
 }
 
 // check makes the placements of a round: of this member, from every pending
-// acquaintance; when none is pending, every CheckEvery rounds in turn from the
-// own head, from an acquaintance outside the view, and of a random live
-// member from here. The first finds rings that are wound twice, the second
-// other rings, the third members that nobody knows. A member that is isolated
-// looks for others in every round; one that has looked for a ring goes on
-// asking at its addresses, see probing.
+// acquaintance; when none is pending, from one pending address; and every
+// CheckEvery rounds instead in turn from the own head, from an acquaintance
+// outside the view, and of a random live member from here. The first finds rings
+// that are wound twice, the second other rings, the third members that nobody
+// knows. A member that is isolated looks for others in every round; whoever was
+// given addresses goes on asking there, see probing.
 func (m *Machine) check() {
 	if m.placing.open || m.phase != Joined || len(m.succ) == 0 || m.cfg.Recall != nil {
 		return
@@ -92,8 +92,13 @@ func (m *Machine) check() {
 	if m.placing.open || m.checkPending() {
 		return
 	}
-	if m.probe.due(m.round) {
-		m.placeFromSeed()
+	turn := m.round%uint64(m.cfg.CheckEvery) == m.self.ID%uint64(m.cfg.CheckEvery)
+	if i := m.pendingSeed(); i >= 0 && !turn {
+		m.placeFromSeed(i)
+		return
+	}
+	if len(m.seeds) > 0 && m.probe.due(m.round) {
+		m.probeSeed()
 		return
 	}
 	if m.isolated() {
@@ -102,7 +107,7 @@ func (m *Machine) check() {
 			return
 		}
 	}
-	if m.round%uint64(m.cfg.CheckEvery) != m.self.ID%uint64(m.cfg.CheckEvery) {
+	if !turn {
 		return
 	}
 	m.checks++
@@ -201,10 +206,18 @@ func (m *Machine) placeAsk(x ring.Member) {
 func (m *Machine) placingAnswer(a Answer) {
 	op := &m.placing
 	if f := a.Failure; f != nil {
-		switch f.Kind {
-		case Cancelled:
+		switch {
+		case f.Kind == Cancelled:
 			m.placing = placement{}
 			return
+		case op.asked.Anyone():
+			if f.Kind != NotJoined {
+				m.seedSilent(op.from)
+			}
+			m.placeNext()
+			return
+		}
+		switch f.Kind {
 		case TimedOut, Unreachable:
 			if op.attempt == 0 {
 				op.attempt++
@@ -224,11 +237,13 @@ func (m *Machine) placingAnswer(a Answer) {
 	}
 	st := a.Reply.State
 	if op.asked.Anyone() {
-		if st.Self.IsZero() || st.Self.ID == m.self.ID {
-			m.placeNext() // an older member that does not say who it is, or nobody else
+		nobody := st.Self.IsZero() || st.Self.ID == m.self.ID // an older member that does not say who it is, or nobody else
+		m.seedAnswered(op.from, nobody)
+		if nobody {
+			m.placeNext()
 			return
 		}
-		op.asked, op.via, op.seed = st.Self, st.Self, true
+		op.asked, op.via = st.Self, st.Self
 	}
 	m.learn(st)
 	if st.Self == op.asked {
@@ -284,6 +299,7 @@ func (m *Machine) placed(st State) {
 			a.pending, a.returned = false, false
 			m.dirty = true
 		}
+		m.seedAnswered(op.from, true)
 	}
 	m.checkMore()
 }
@@ -301,7 +317,7 @@ func (m *Machine) takenBy(st State) {
 	if m.taker(op.via, st) {
 		m.emit(RingMet{By: st.Self})
 	}
-	if op.seed {
+	if op.from != "" {
 		m.rememberPending(op.via) // there are two rings, and this is the way back
 	}
 	for _, x := range []ring.Member{st.Self, st.Head()} {

@@ -337,7 +337,7 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 		return
 	}
 	m.closeAll()
-	m.phase = Superseded
+	m.phase, m.later = Superseded, st.Self
 	m.vacate(CauseSuperseded)
 	if m.join.open {
 		m.joinCause(JoinCause{At: st.Self, Refusal: Refusal{Reason: NameTaken, Other: st.Self}})

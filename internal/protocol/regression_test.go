@@ -58,7 +58,7 @@ func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	first := w.order[0]
 	for _, h := range w.order[1:] {
-		h.m.seeds = []string{first.addr}
+		h.m.setSeeds([]string{first.addr})
 	}
 	first.up = false
 	self := first.m.self
@@ -208,5 +208,88 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 				t.Errorf("%+v, whose life is over", a)
 			}
 		})
+	}
+}
+
+// Whoever was given addresses may know another ring by one of them only, and
+// nobody may answer there while it joins.
+func TestEveryAddressIsAskedUntilItHasFoundTheRing(t *testing.T) {
+	w := ringOf(t, 3, 3, 4)
+	other := w.add("o", 1<<62, "o:1", 1000)
+	w.step(other, Create{})
+	other.frozen = true
+	h := w.member(9)
+	var via []string
+	for i := range 8 {
+		via = append(via, w.order[i%4].addr)
+		if i >= 4 {
+			via[i] = "nobody" + via[i]
+		}
+	}
+	w.step(h, Join{Via: append(via, other.addr)})
+	w.run(15 * interval)
+	for i := range h.m.seeds {
+		if s := h.m.seeds[i]; s.pending != (i >= 4) || (s.silent > 0) != (i >= 4) {
+			t.Errorf("after 15 rounds %+v", s)
+		}
+	}
+	w.run(80 * interval)
+	clear(w.sent)
+	w.run(100 * interval)
+	if per := float64(w.sent[Place]) / 500; per > 0.5 {
+		t.Errorf("%.2f placements per member and round, for the sake of 5 addresses that nobody answers at", per)
+	}
+	other.frozen = false
+	w.step(other, Tick{})
+	w.ideal(170*interval, 6)
+	w.run(20 * interval)
+	if s := h.m.seed(other.addr); s.pending || s.silent > 0 {
+		t.Errorf("in the ring %+v", *s)
+	}
+	other.up = false
+	w.run(400 * interval)
+	if s := h.m.seed(other.addr); !s.pending {
+		t.Errorf("nobody answers any more, and it is %+v", *s)
+	}
+}
+
+// Found by the simulator: two rings know each other by a member only that hung
+// while its name was started elsewhere: it is in none of them any more.
+func TestSupersededMemberIntroducesWhoKnowsNoOther(t *testing.T) {
+	w := ringOf(t, 3, 3, 4)
+	old := w.order[1]
+	alone := w.member(9)
+	w.step(alone, Create{Seeds: []string{old.addr}})
+	alone.frozen = true
+	again := w.add(old.m.self.Name, old.m.self.ID, "elsewhere:1", old.m.self.Incarnation+1)
+	at := old.m.Standing()
+	again.place(slices.Clone(at.Succ), ring.Member{})
+	w.step(again, Tick{})
+	w.until(40*interval, "superseded", func() bool { return old.m.phase == Superseded })
+	alone.frozen = false
+	w.step(alone, Tick{})
+	w.ideal(30*interval, 5)
+}
+
+// Found by the simulator: of a member that nobody else knows, a later life at
+// another address is heard of. The earlier, which lives, has to be told, or it
+// stays a ring of its own.
+func TestLaterLifeElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
+	m := machineOf(named(100, "m", 1))
+	m.setSucc([]ring.Member{named(300, "s", 1)})
+	old, later := named(900, "x", 1), named(900, "x", 2)
+	later.Addr = "elsewhere:1"
+	m.rememberPending(old)
+	var told []Tell
+	for _, e := range m.Step(0, Learned{Members: []ring.Member{later}}) {
+		if e, ok := e.(Tell); ok {
+			told = append(told, e)
+		}
+	}
+	if len(told) != 1 || told[0].To != old || told[0].Request.Kind != Introduce || told[0].Request.Subject != later {
+		t.Errorf("told %+v", told)
+	}
+	if a := m.acquaintance(later); a == nil || !a.pending {
+		t.Errorf("%+v, want it pending", a)
 	}
 }

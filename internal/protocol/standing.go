@@ -1,8 +1,6 @@
 package protocol
 
 import (
-	"slices"
-
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -28,7 +26,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	}
 	m.lone = len(m.succ) == 0 && m.pred.IsZero()
 	m.certain = -1
-	m.seeds = slices.Clone(at.Seeds)
+	m.setSeeds(at.Seeds)
 	m.probeSeldom()
 	for _, x := range at.Pending {
 		m.rememberPending(x)
@@ -46,7 +44,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 
 // Standing is where the machine stands now.
 func (m *Machine) Standing() Standing {
-	s := Standing{Pred: m.pred, Succ: m.succ, Seeds: m.seeds}
+	s := Standing{Pred: m.pred, Succ: m.succ, Seeds: m.addresses()}
 	for i := range m.acq {
 		if a := &m.acq[i]; a.pending {
 			s.Pending = append(s.Pending, a.Member)

@@ -43,7 +43,10 @@ func (w *world) begin(f *fault) {
 			}
 		}
 	case Twin:
-		f.who = w.some(f)[:1]
+		if f.who = w.some(f); len(f.who) == 0 {
+			break // all have left
+		}
+		f.who = f.who[:1]
 		h := w.hosts[f.who[0]]
 		h.wake = max(h.wake, w.now+f.last)
 		g := w.host(h.name, h.id)
@@ -55,7 +58,7 @@ func (w *world) begin(f *fault) {
 		}
 	case Leaves:
 		who := w.some(f)
-		for _, i := range who[:min(len(who), 4, len(w.ring)-1)] {
+		for _, i := range who[:min(len(who), 4, max(0, len(w.ring)-1))] {
 			w.leave(w.hosts[i])
 		}
 	}

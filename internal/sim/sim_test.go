@@ -154,6 +154,14 @@ func TestTheOnlyRecordOfAnotherRingIsNotLost(t *testing.T) {
 	}
 }
 
+// In a small ring all may have left or crashed when a fault begins.
+func TestFaultsWithNobodyThere(t *testing.T) {
+	r := run(t, Config{Members: 3, Start: "random", Faults: All, Duration: 20 * time.Second, Lookups: -1, Idle: -1}, 110)
+	if len(r.Violations) > 0 {
+		t.Error(r.Violations[0])
+	}
+}
+
 // A ring at rest sends little, and lookups in it are short.
 func TestIdleRing(t *testing.T) {
 	r := run(t, Config{Members: 256}, 1)
