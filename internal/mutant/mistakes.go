@@ -273,7 +273,7 @@ var Mistakes = []Mistake{
 	if false {
 `},
 				{approachFile, `
-	if m.pred.IsZero() || m.believedDead(m.pred) {
+	if m.pred.IsZero() || m.believedDead() {
 `, `
 	if true {
 `},

@@ -245,6 +245,7 @@ func (m *Machine) rememberPending(x ring.Member) {
 // vouched notes that another member has dealt with x just now: word of life, and
 // x may be in another ring.
 func (m *Machine) vouched(x ring.Member) {
+	m.predSilent = m.predSilent && x != m.pred
 	if a := m.acquaintance(x); a != nil {
 		a.returned = a.returned || a.silent > 0 && !m.inView(x)
 		a.silent, a.next = 0, 0
@@ -260,6 +261,7 @@ func (m *Machine) heard(x ring.Member) {
 		m.noticeRival(x)
 		return
 	}
+	m.predSilent = m.predSilent && x != m.pred
 	a := m.remember(x, false)
 	if a == nil {
 		return
@@ -301,19 +303,19 @@ func (m *Machine) hasMet(x ring.Member) bool {
 	return a != nil && a.met && a.silent == 0
 }
 
-// believedDead reports whether x did not answer when last asked, or nothing is
-// known of it.
-func (m *Machine) believedDead(x ring.Member) bool {
+// believedDead reports whether the predecessor did not answer when last asked.
+// There may be no room for a record of it.
+func (m *Machine) believedDead() bool {
 	if m.cfg.Recall != nil {
 		return m.choose(2) == 1
 	}
-	a := m.acquaintance(x)
-	return a == nil || a.silent > 0
+	return m.predSilent
 }
 
 // silence notes that x did not answer. Of one that is pending nothing else is
 // known by that.
 func (m *Machine) silence(x ring.Member) {
+	m.predSilent = m.predSilent || x == m.pred
 	a := m.remember(x, false)
 	if a == nil || a.Member != x {
 		return
@@ -393,6 +395,7 @@ func (m *Machine) over(x, by ring.Member) {
 // postpone keeps x, which is alive and in no ring, but does not ask it again in
 // this round, nor send others to it.
 func (m *Machine) postpone(x ring.Member) {
+	m.predSilent = m.predSilent && x != m.pred
 	if a := m.acquaintance(x); a != nil {
 		a.next = m.round + 1
 		a.outside = true

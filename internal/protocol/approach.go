@@ -301,7 +301,7 @@ func (m *Machine) recoverNext() {
 	op.recovering = false
 	// A predecessor that was heard of late, and is not known dead, is no
 	// reason to claim the whole circle.
-	if m.pred.IsZero() || m.believedDead(m.pred) {
+	if m.pred.IsZero() || m.believedDead() {
 		m.alone()
 	}
 	m.closeApproach()

@@ -123,6 +123,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 				ahead(a.next)
 			}
 		}
+		flags(m.predSilent)
 		b = append(b, byte(m.checks%4), byte(m.budget), byte(m.round%uint64(m.cfg.CheckEvery)), byte(len(m.seeds)))
 		for i := range m.seeds {
 			s := &m.seeds[i]

@@ -61,25 +61,26 @@ type Machine struct {
 	self ring.Member
 
 	// Pointers: changed by events only, reading no time.
-	phase    Phase
-	pred     ring.Member
-	succ     []ring.Member
-	lone     bool // the list is empty because there is nobody else, not because all of it was lost
-	version  uint64
-	acq      []acquaintance
-	seeds    []seed
-	approach approach
-	rects    []rectification
-	placing  placement
-	toPlace  []ring.Member // members to be placed when the open placement has ended
-	join     joining
-	look     looking
-	probe    probing
-	depart   departure
-	waiters  []uint64    // tokens for the next approach
-	again    bool        // approach once more when the open one has ended
-	later    ring.Member // the life that this one is superseded by
-	calls    uint64      // the last call number given out
+	phase      Phase
+	pred       ring.Member
+	predSilent bool // it did not answer when last asked
+	succ       []ring.Member
+	lone       bool // the list is empty because there is nobody else, not because all of it was lost
+	version    uint64
+	acq        []acquaintance
+	seeds      []seed
+	approach   approach
+	rects      []rectification
+	placing    placement
+	toPlace    []ring.Member // members to be placed when the open placement has ended
+	join       joining
+	look       looking
+	probe      probing
+	depart     departure
+	waiters    []uint64    // tokens for the next approach
+	again      bool        // approach once more when the open one has ended
+	later      ring.Member // the life that this one is superseded by
+	calls      uint64      // the last call number given out
 
 	// Timing: decides only when events happen.
 	rng     rand.PCG

@@ -102,7 +102,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 		return
 	}
 	old := m.pred
-	m.pred = p
+	m.pred, m.predSilent = p, false
 	m.version++
 	m.dirty = true
 	m.cause = cause

@@ -154,6 +154,15 @@ func TestTheOnlyRecordOfAnotherRingIsNotLost(t *testing.T) {
 	}
 }
 
+// A founder that all join at once has no room for a record of its predecessor, and
+// got that while it looked for anyone: it has not asked it yet.
+func TestPredecessorThatIsNotRememberedIsNotPassedOver(t *testing.T) {
+	r := run(t, Config{Members: 64, Start: "joiners", NoFingers: true, Lookups: -1, Idle: -1}, 376)
+	if len(r.Violations) > 0 {
+		t.Error(r.Violations[0])
+	}
+}
+
 // In a small ring all may have left or crashed when a fault begins.
 func TestFaultsWithNobodyThere(t *testing.T) {
 	r := run(t, Config{Members: 3, Start: "random", Faults: All, Duration: 20 * time.Second, Lookups: -1, Idle: -1}, 110)
