@@ -36,9 +36,21 @@ func (m *Machine) startDepart() {
 	m.phase = Leaving
 	m.dirty = true
 	m.depart = departure{open: true}
+	m.handOver()
 	m.notice(m.pred)
 	m.notice(m.head())
 	m.departCheck()
+}
+
+// handOver introduces the pending acquaintances to the head: perhaps nobody else in
+// the ring knows them.
+func (m *Machine) handOver() {
+	h := m.head()
+	for i := range m.acq {
+		if a := &m.acq[i]; a.pending && a.silent == 0 && !a.outside && !h.IsZero() && a.Member != h {
+			m.tell(h, Request{Kind: Introduce, Subject: a.Member})
+		}
+	}
 }
 
 // notice tells a neighbour that this member is leaving.

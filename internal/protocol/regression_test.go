@@ -293,3 +293,22 @@ func TestLaterLifeElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
 		t.Errorf("%+v, want it pending", a)
 	}
 }
+
+// Found by the simulator: a member that alone knows others leaves before it could
+// place itself from each.
+func TestLeaverHandsOverWhomNobodyElseKnows(t *testing.T) {
+	w := ringOf(t, 3, 3, 6)
+	leaver := w.live()[2]
+	var others []ring.Member
+	for i := range 15 {
+		h := w.member(100 + i)
+		w.step(h, Create{})
+		others = append(others, h.m.self)
+	}
+	at := leaver.m.Standing()
+	leaver.place(slices.Clone(at.Succ), at.Pred, others...)
+	w.step(leaver, Depart{})
+	w.until(5*interval, "it has left", func() bool { return leaver.departed })
+	leaver.up = false
+	w.ideal(30*interval, 20)
+}
