@@ -129,7 +129,9 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 			s := &m.seeds[i]
 			b = append(b, e.Member(ring.Member{Addr: s.addr}), s.silent)
 			flags(s.pending)
-			ahead(s.next)
+			if s.pending {
+				ahead(s.next)
+			}
 		}
 		ahead(m.rivalry)
 		ahead(m.nudged)
