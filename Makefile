@@ -100,7 +100,7 @@ stress: ## the packages that hold the ring, COUNT times over, under the race det
 	$(GO) test -race -count=$(COUNT) -timeout=20m $(TESTFLAGS) . \
 		./internal/protocol/... ./internal/routing/... ./internal/node/... ./internal/transport/...
 
-chaos: ## rings of real processes, killed, stopped and cut apart: everything, 25 minutes
+chaos: ## rings of real processes, killed, stopped and cut apart: everything, 20 minutes
 	$(GO) run ./test/chaos $(CHAOSFLAGS)
 
 processes: ## the part of chaos that CI runs

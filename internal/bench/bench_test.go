@@ -292,7 +292,7 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 	}
 	want := []string{
 		"machine", "idle", "grpc-unary", "grpc-unary", "floor-hash-search", "floor-hash-search", "lookup-owned", "lookup-owned",
-		"lookup-confirmed", "lookup-confirmed", "lookup-fresh", "lookup-fresh", "build", "join", "heal", "idle-grpc", "churn",
+		"lookup-confirmed", "lookup-confirmed", "lookup-fresh", "lookup-fresh", "build", "join", "heal", "idle-grpc", "churn", "churn-plain",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("results are %q, not %q", names, want)

@@ -21,12 +21,15 @@ type Churn struct {
 	Every    time.Duration // one is killed and one begins to join each
 	Time     time.Duration // for so long
 	Rate     int           // lookups of each member in a second
+	// Plain: lookups leave out what earlier ones have taught, as Chord's do, and ask
+	// their way by pointers and fingers each time.
+	Plain    bool
 	Progress func(done, of time.Duration)
 }
 
 // Churned is what became of it.
 type Churned struct {
-	Name     string        `json:"name"` // churn
+	Name     string        `json:"name"` // churn, or churn-plain
 	Members  int           `json:"members"`
 	Interval time.Duration `json:"interval_ns"`
 	Every    time.Duration `json:"every_ns"`
@@ -84,7 +87,11 @@ func (ch Churn) Run(ctx context.Context) (Churned, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &churning{Churn: ch, c: c, ends: map[*concord.Concord]context.CancelFunc{}}
-	r.out = Churned{Name: "churn", Members: ch.Members, Interval: ch.Interval, Every: ch.Every, Time: ch.Time}
+	name := "churn"
+	if ch.Plain {
+		name = "churn-plain"
+	}
+	r.out = Churned{Name: name, Members: ch.Members, Interval: ch.Interval, Every: ch.Every, Time: ch.Time}
 	members := c.Members()
 	r.truth.begin(members)
 	for i, m := range members {
@@ -180,6 +187,10 @@ func (r *churning) note(err error) {
 
 // look begins the lookups of m. From now on it may be killed.
 func (r *churning) look(ctx context.Context, m *concord.Concord, seed uint64) {
+	var opts []concord.LookupOption
+	if r.Plain {
+		opts = append(opts, concord.Cold())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
 	r.ends[m] = cancel
@@ -198,7 +209,7 @@ func (r *churning) look(ctx context.Context, m *concord.Concord, seed uint64) {
 			key := fmt.Appendf(nil, "key %016x", rng.Uint64())
 			r.looks.Go(func() {
 				began := time.Now()
-				s, err := m.Lookup(key)
+				s, err := m.LookupContext(context.Background(), key, opts...)
 				r.judge(ctx, key, s, err, began, time.Now())
 			})
 		}

@@ -58,15 +58,21 @@ func Run(ctx context.Context, p Plan, emit func(any) error, progress func(share 
 	if !slices.Contains(p.Parts, PartChurn) {
 		return nil
 	}
-	churn := p.Churn
-	churn.Progress = func(done, of time.Duration) {
-		progress(r.done+(1-r.done)*float64(done)/float64(of), "members come and go")
+	for i, plain := range []bool{false, true} {
+		churn := p.Churn
+		churn.Plain = plain
+		churn.Progress = func(done, of time.Duration) {
+			progress(r.done+(1-r.done)*(float64(i)+float64(done)/float64(of))/2, "members come and go")
+		}
+		churned, err := churn.Run(ctx)
+		if err != nil {
+			return err
+		}
+		if err := emit(churned); err != nil {
+			return err
+		}
 	}
-	churned, err := churn.Run(ctx)
-	if err != nil {
-		return err
-	}
-	return emit(churned)
+	return nil
 }
 
 // running is a Run under way.
@@ -91,7 +97,7 @@ func (r *running) estimate(part string) time.Duration {
 	case PartChanges:
 		return time.Duration(r.Changes+r.Builds) * time.Second / 2
 	case PartChurn:
-		return r.Churn.Time
+		return 2 * r.Churn.Time
 	}
 	return 0
 }
