@@ -85,9 +85,6 @@ A ring of a million takes about 10 GiB and some minutes.`,
 			if largest < 8 || largest > 1<<22 || lookups < 100 || grown < 0 || grown > 1<<20 {
 				return errors.New("--largest 8 to 4194304, --lookups at least 100, --grown 0 to 1048576")
 			}
-			if os.Getenv("GOGC") == "" && largest > 1<<17 {
-				debug.SetGCPercent(20) // what is kept is nearly all there is
-			}
 			out := f.output(cmd)
 			began := time.Now()
 			var all paperResult
@@ -105,6 +102,7 @@ A ring of a million takes about 10 GiB and some minutes.`,
 			book.Name, ours.Name, half.Name = "textbook", "concord", "half of log2, as published"
 			book.Line, ours.Line, half.Line = true, true, true
 			for n := 8; n <= largest; n *= 2 {
+				bound(n)
 				s, err := sim.Stand(n, f.successors, f.seed)
 				if err != nil {
 					return err
@@ -123,6 +121,7 @@ A ring of a million takes about 10 GiB and some minutes.`,
 			}
 			if grown > 0 {
 				fmt.Fprintln(out, "and grown by joins, each round as many as there were:")
+				bound(grown)
 				s, err := sim.Grow(grown, f.successors, f.seed)
 				if err != nil {
 					return err
@@ -186,6 +185,15 @@ A ring of a million takes about 10 GiB and some minutes.`,
 	flags.IntVar(&grown, "grown", 1<<12, "also let a ring of so many grow by joins; 0: do not")
 	flags.IntVar(&lookups, "lookups", 20_000, "lookups in each ring of figure 10")
 	return cmd
+}
+
+// bound has a ring of n members in as much memory as it takes and a tenth more; what
+// is kept is nearly all there is of a large one.
+func bound(n int) {
+	debug.FreeOSMemory() // of the ring before
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(256<<20 + int64(n)*11_500)
+	}
 }
 
 // spread is a mean with what 98 of 100 lookups ask.
