@@ -83,6 +83,15 @@ func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
 
 // put makes owner the one of the starts from low to high.
 func (f *Fingers) put(low, high int, owner ring.Member) {
+	if n := len(f.list); !owner.IsZero() && owner.ID != f.self && (n == 0 || f.list[n-1].Low > high && f.list[n-1].Member != owner) {
+		// The next one, when they are looked up for the first time: nothing that is
+		// there changes. Little room is left for more, since they are few.
+		if n == cap(f.list) {
+			f.list = append(make([]Finger, 0, n+8), f.list...)
+		}
+		f.list = append(f.list, Finger{Member: owner, Low: low, High: high})
+		return
+	}
 	at := 0
 	kept := make([]Finger, 0, len(f.list)+2)
 	for _, e := range f.list {
