@@ -187,6 +187,27 @@ func TestInterruptedDemoSaysSo(t *testing.T) {
 	awaitGone(t, story.String())
 }
 
+func TestInterruptedSimulationEndsAtOnce(t *testing.T) {
+	cmd := command(t, "sim", "paper", "--largest", "1048576")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines, first := bufio.NewScanner(out), true; lines.Scan(); first = false {
+		if first {
+			cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
+		t.Errorf("%v, %q", err, errs.String())
+	}
+}
+
 func TestDemoAnswersKeysThatAreTyped(t *testing.T) {
 	bin, err := binary()
 	if err != nil {

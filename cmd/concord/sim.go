@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,7 +111,6 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 		debug.SetMemoryLimit(8 << 30) // from here on, care
 	}
 	began := time.Now()
-	ctx := cmd.Context()
 	var bar *benchProgress
 	if file, ok := cmd.ErrOrStderr().(*os.File); ok && terminal(file) {
 		bar = newBenchProgress(file)
@@ -131,7 +129,7 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 		} else if f.progress {
 			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d seeds, %d with a violation, %v ", sum.Seeds, f.seeds, sum.Violations, time.Since(began).Round(time.Second))
 		}
-		return ctx.Err() == nil
+		return true
 	})
 	if bar != nil {
 		bar.end()
@@ -141,25 +139,19 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, errors.New("interrupted")
-	}
 	sum.Seconds = time.Since(began).Seconds()
 	if len(traces) == 1 {
 		sum.Trace = fmt.Sprintf("%016x", traces[0])
 	}
 	if failed != nil {
-		return sum, f.explain(ctx, f.output(cmd), cfg, failed)
+		return sum, f.explain(f.output(cmd), cfg, failed)
 	}
 	return sum, nil
 }
 
 // explain makes a failing run smaller and tells its story.
-func (f *simFlags) explain(ctx context.Context, out io.Writer, cfg sim.Config, failed *sim.Result) error {
+func (f *simFlags) explain(out io.Writer, cfg sim.Config, failed *sim.Result) error {
 	fmt.Fprintf(out, "Seed %d: %v\n", failed.Seed, failed.Violations[0])
-	if ctx.Err() != nil {
-		return nil
-	}
 	small, r, err := sim.Shrink(cfg, failed.Seed, shrinkRuns)
 	if err != nil {
 		return err
@@ -279,7 +271,25 @@ States to begin in (--start; ideal unless given):
 	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
 	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
+	for _, c := range append(cmd.Commands(), cmd) {
+		c.RunE = interruptible(c.RunE)
+	}
 	return cmd
+}
+
+// interruptible lets a command end at once when its context does: a run, which
+// may take minutes, does not look at it. It is left behind.
+func interruptible(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ended := make(chan error, 1)
+		go func() { ended <- run(cmd, args) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-cmd.Context().Done():
+			return errors.New("interrupted")
+		}
+	}
 }
 
 func faultHelp() string {

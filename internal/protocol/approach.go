@@ -13,18 +13,18 @@ import (
 // that is nearer still. So no two questions about the head are ever open at
 // once, and whatever wants a member considered remembers it and kicks.
 type approach struct {
-	open    bool
-	call    uint64
-	asked   ring.Member
-	attempt int
-	steps   int
-	// heard is the head that has answered in this approach, and headPred the
-	// predecessor that it named.
-	heard, headPred ring.Member
+	open bool
 	// recovering: the list is empty; rest are those not yet asked, and
 	// addresses after them.
 	recovering bool
-	rest       []ring.Member
+	call       uint64
+	asked      ring.Member
+	attempt    int
+	steps      int
+	// heard is the head that has answered in this approach, and headPred the
+	// predecessor that it named.
+	heard, headPred ring.Member
+	rest            []ring.Member
 	// waiters are the tokens to be answered when this approach has ended.
 	waiters []uint64
 }

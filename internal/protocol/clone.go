@@ -13,8 +13,12 @@ func (m *Machine) Clone() *Machine {
 	c.acq = slices.Clone(m.acq)
 	c.seeds = slices.Clone(m.seeds)
 	c.rects = slices.Clone(m.rects)
-	c.join.after = slices.Clone(m.join.after) // changed in place, as the causes
-	c.join.causes = slices.Clone(m.join.causes)
+	if m.join != nil {
+		j := *m.join
+		j.after = slices.Clone(j.after) // changed in place, as the causes
+		j.causes = slices.Clone(j.causes)
+		c.join = &j
+	}
 	c.look.others = slices.Clone(m.look.others)
 	c.out, c.last = nil, nil
 	// Lists of members are replaced and never written to.
@@ -36,7 +40,11 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 		c.hearsay(r.asked)
 		c.hearsay(r.gone)
 	}
-	for _, x := range slices.Concat([]ring.Member{c.approach.asked, c.join.asked, c.join.before}, c.approach.rest, c.join.rest, c.join.after) {
+	named := append([]ring.Member{c.approach.asked}, c.approach.rest...)
+	if j := c.join; j != nil {
+		named = slices.Concat(named, []ring.Member{j.asked, j.before}, j.rest, j.after)
+	}
+	for _, x := range named {
 		c.hearsay(x)
 	}
 	c.dirty = dirty

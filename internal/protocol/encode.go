@@ -25,7 +25,7 @@ func (m *Machine) Role(call uint64) byte {
 		return 1
 	case m.placing.open && call == m.placing.call:
 		return 2
-	case m.join.open && call == m.join.call:
+	case m.join != nil && call == m.join.call:
 		return 3
 	}
 	for i := range m.rects {
@@ -54,7 +54,7 @@ func (m *Machine) Call(role byte) uint64 {
 		return m.approach.call
 	case role == 2 && m.placing.open:
 		return m.placing.call
-	case role == 3 && m.join.open:
+	case role == 3 && m.join != nil:
 		return m.join.call
 	case role >= 128:
 		if int(role-128) < len(m.look.others) {
@@ -104,7 +104,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 
 	b = append(b, byte(m.phase), e.Member(m.self), e.Member(m.pred))
 	if m.phase == Superseded {
-		b = append(b, e.Member(m.later))
+		b = append(b, e.Member(*m.later))
 	}
 	list(m.succ)
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
@@ -136,7 +136,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		ahead(m.rivalry)
 		ahead(m.nudged)
 	}
-	flags(m.lone, m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join.open, m.depart.open)
+	flags(m.lone, m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join != nil, m.depart.open)
 	if op := &m.approach; op.open {
 		// Whom the approach has heard of before matters only while that is
 		// the head, and its predecessor only if it is this member.
@@ -162,7 +162,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		list(op.rest)
 	}
 	list(m.toPlace)
-	if j := &m.join; j.open {
+	if j := m.join; j != nil {
 		b = append(b, byte(j.stage), byte(j.attempt), byte(len(j.via)))
 		for _, addr := range j.via {
 			b = append(b, e.Member(ring.Member{Addr: addr}))

@@ -294,8 +294,9 @@ func (m *Machine) lookAnswer(a Answer) {
 			o.who = ring.Member{} // whoever looked there does so no more
 		}
 		if m.hopeless() {
-			m.join.causes = m.lookCauses()
-			m.joinFailed()
+			causes := m.lookCauses()
+			m.outside()
+			m.late(JoinDone{Causes: causes})
 			return
 		}
 		m.decide()
@@ -342,7 +343,7 @@ func (m *Machine) joinFrom(addr string) {
 	m.look = looking{}
 	m.phase = Joining
 	m.dirty = true
-	m.join = joining{open: true, via: []string{addr}}
+	m.join = &joining{via: []string{addr}}
 	m.probeSeldom()
 	m.joinVia()
 }

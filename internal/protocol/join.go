@@ -11,7 +11,6 @@ import (
 // member before, so that the join is complete in a few round trips instead of
 // a few rounds.
 type joining struct {
-	open    bool
 	stage   joinStage
 	call    uint64
 	attempt int
@@ -50,7 +49,7 @@ func (m *Machine) startJoin(ev Join) {
 	}
 	m.phase = Joining
 	m.setSeeds(m.seedsOf(ev))
-	m.join = joining{open: true, via: slices.Clone(ev.Via), patience: ev.Attempt}
+	m.join = &joining{via: slices.Clone(ev.Via), patience: ev.Attempt}
 	m.probeSeldom()
 	m.dirty = true
 	m.joinVia()
@@ -73,7 +72,7 @@ func (m *Machine) seedsOf(ev Join) []string {
 
 // joinVia begins at the next address given.
 func (m *Machine) joinVia() {
-	j := &m.join
+	j := m.join
 	if len(j.via) == 0 {
 		m.joinFailed()
 		return
@@ -95,7 +94,7 @@ func (m *Machine) joinFailed() {
 }
 
 func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient bool) {
-	j := &m.join
+	j := m.join
 	j.stage, j.asked, j.attempt = stage, x, 0
 	if j.steps++; j.steps > maxJoinSteps {
 		m.joinCause(JoinCause{At: x, Refusal: Refusal{Reason: Busy}})
@@ -116,7 +115,7 @@ func (m *Machine) seek(x ring.Member) {
 func (m *Machine) joinCause(c JoinCause) { m.join.causes = append(m.join.causes, c) }
 
 func (m *Machine) joinAnswer(a Answer) {
-	j := &m.join
+	j := m.join
 	if f := a.Failure; f != nil {
 		switch {
 		case f.Kind == Cancelled:
@@ -163,7 +162,7 @@ func (m *Machine) joinRequest() Request {
 
 // sought goes on after a member was asked where this one belongs.
 func (m *Machine) sought(a Answer) {
-	j := &m.join
+	j := m.join
 	if a.Failure != nil {
 		m.joinCause(JoinCause{At: j.asked, Failure: a.Failure})
 		m.seekNext()
@@ -218,7 +217,7 @@ func (m *Machine) sought(a Answer) {
 }
 
 func (m *Machine) seekNext() {
-	j := &m.join
+	j := m.join
 	if len(j.rest) == 0 {
 		m.joinVia()
 		return
@@ -232,7 +231,7 @@ func (m *Machine) seekNext() {
 // address it is our past, and we join where it stood. Anywhere else it is asked
 // whether it lives.
 func (m *Machine) challenge(rival ring.Member) {
-	j := &m.join
+	j := m.join
 	j.rival = rival
 	if rival.Addr == m.self.Addr && rival.Name == m.self.Name {
 		m.outlive(rival)
@@ -242,7 +241,7 @@ func (m *Machine) challenge(rival ring.Member) {
 }
 
 func (m *Machine) challenged(a Answer) {
-	j := &m.join
+	j := m.join
 	j.rival = j.asked // in full, if an older member had named it
 	f := a.Failure
 	switch {
@@ -261,7 +260,7 @@ func (m *Machine) challenged(a Answer) {
 
 // outlive joins in the place of an earlier life of this member.
 func (m *Machine) outlive(past ring.Member) {
-	j := &m.join
+	j := m.join
 	if past.Name == m.self.Name && past.Incarnation >= m.self.Incarnation {
 		m.self.Incarnation = past.Incarnation + 1
 		m.dirty = true
@@ -275,7 +274,7 @@ func (m *Machine) outlive(past ring.Member) {
 
 // joinAfter turns to the nearest candidate for the successor.
 func (m *Machine) joinAfter() {
-	j := &m.join
+	j := m.join
 	j.after = slices.DeleteFunc(j.after, func(x ring.Member) bool {
 		return x.ID == m.self.ID || slices.Contains(j.failed, x)
 	})
@@ -296,7 +295,7 @@ func (m *Machine) joinAfter() {
 // successor if this one belongs between its predecessor and it, and walked
 // back from otherwise.
 func (m *Machine) surveyed(a Answer) {
-	j := &m.join
+	j := m.join
 	s := j.asked
 	if a.Failure != nil || a.Reply.State.Phase != Joined {
 		if a.Failure == nil {
@@ -328,7 +327,7 @@ func (m *Machine) surveyed(a Answer) {
 // joinNotified goes on after the successor has made up its mind about this
 // member.
 func (m *Machine) joinNotified(a Answer) {
-	j := &m.join
+	j := m.join
 	s := j.asked
 	if a.Failure != nil {
 		j.tried = append(slices.Clip(j.tried), s)
@@ -372,7 +371,7 @@ func (m *Machine) joinNotified(a Answer) {
 // it has said is as old as the search: whoever joined behind s since then is
 // not in its list of that time, and the next entry of that would be skipped to.
 func (m *Machine) seekAgain(s ring.Member) {
-	j := &m.join
+	j := m.join
 	j.failed = append(slices.Clip(j.failed), s)
 	j.nearer = ring.Member{}
 	m.seek(j.before)
@@ -391,7 +390,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 // introduce tells the member before of this one, and waits until it has
 // considered it.
 func (m *Machine) introduce() {
-	j := &m.join
+	j := m.join
 	if j.before.IsZero() || j.before.Older() || j.before.ID == m.self.ID || j.steps >= maxJoinSteps {
 		m.joined()
 		return
@@ -422,7 +421,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 }
 
 func (m *Machine) joined() {
-	m.join = joining{}
+	m.join = nil
 	m.late(JoinDone{})
 	m.kick() // the list may have grown since the successor gave it
 }
@@ -432,6 +431,9 @@ func (m *Machine) joined() {
 func (m *Machine) JoinCauses() (causes []JoinCause, waiting ring.Member) {
 	if m.phase == Looking {
 		return m.lookCauses(), ring.Member{}
+	}
+	if m.join == nil {
+		return nil, ring.Member{}
 	}
 	return m.join.causes, m.join.asked
 }

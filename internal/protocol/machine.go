@@ -62,10 +62,11 @@ type Machine struct {
 
 	// Pointers: changed by events only, reading no time.
 	phase      Phase
-	pred       ring.Member
 	predSilent bool // it did not answer when last asked
-	succ       []ring.Member
 	lone       bool // the list is empty because there is nobody else, not because all of it was lost
+	again      bool // approach once more when the open one has ended
+	pred       ring.Member
+	succ       []ring.Member
 	version    uint64
 	acq        []acquaintance
 	seeds      []seed
@@ -73,14 +74,13 @@ type Machine struct {
 	rects      []rectification
 	placing    placement
 	toPlace    []ring.Member // members to be placed when the open placement has ended
-	join       joining
+	join       *joining      // nil: none is open
 	look       looking
 	probe      probing
 	depart     departure
-	waiters    []uint64    // tokens for the next approach
-	again      bool        // approach once more when the open one has ended
-	later      ring.Member // the life that this one is superseded by
-	calls      uint64      // the last call number given out
+	waiters    []uint64     // tokens for the next approach
+	later      *ring.Member // the life that this one is superseded by
+	calls      uint64       // the last call number given out
 
 	// Timing: decides only when events happen.
 	rng     rand.PCG
@@ -93,14 +93,17 @@ type Machine struct {
 	nudged  uint64 // the round before which a refused notification is no reason to look again
 
 	// What the open Step has changed.
-	out    []Effect
-	last   []Effect // go after what is published
-	dirty  bool
-	cause  Cause
-	gone   ring.Member // known in this Step to have left or to be another by now
-	arc    ring.Arc
+	out   []Effect
+	last  []Effect    // go after what is published
+	gone  ring.Member // known in this Step to have left or to be another by now
+	dirty bool
+	cause Cause
+
+	// As last published.
 	hasArc bool
-	apart  bool // isolated when last published
+	apart  bool // isolated
+	arc    ring.Arc
+	known  []ring.Member // never written to
 }
 
 // New returns a machine that is in no ring. Seed is all its randomness.
@@ -156,6 +159,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	}
 	m.settle()
 	m.out = append(m.out, m.last...)
+	clear(m.last)
 	m.last = m.last[:0]
 	return m.out
 }
@@ -226,7 +230,7 @@ func (m *Machine) giveUp() {
 // founded afterwards is one of its own.
 func (m *Machine) outside() {
 	m.phase = Outside
-	m.join, m.look = joining{}, looking{}
+	m.join, m.look = nil, looking{}
 	m.acq, m.seeds, m.probe = nil, nil, probing{}
 	m.dirty = true
 }
@@ -293,7 +297,7 @@ func (m *Machine) answer(a Answer) {
 	case m.placing.open && a.Call == m.placing.call:
 		m.placingAnswer(a)
 		return
-	case m.join.open && a.Call == m.join.call:
+	case m.join != nil && a.Call == m.join.call:
 		m.joinAnswer(a)
 		return
 	case m.phase == Leaving:
@@ -347,7 +351,7 @@ func (m *Machine) asked(a Asked) {
 	}
 	if m.phase == Superseded && (req.Kind == AskRing || req.Kind == Place || req.Kind == Notify) && a.From.Name != "" && a.From.ID != m.self.ID {
 		// Whoever takes it for a member may know no other.
-		m.tell(m.later, Request{Kind: Introduce, Subject: a.From})
+		m.tell(*m.later, Request{Kind: Introduce, Subject: a.From})
 	}
 	if req.Kind == AskRing || req.Kind == Look {
 		m.respond(a.Token, Refusal{})

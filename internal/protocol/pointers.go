@@ -189,20 +189,31 @@ func (m *Machine) settle() {
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
 		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain,
-		Known: make([]ring.Member, 0, len(m.acq)),
 	}
+	var known int
+	same := true
 	for i := range m.acq {
 		a := &m.acq[i]
 		switch {
 		case a.silent > 0:
 			v.Silent++
 		case !a.outside:
-			v.Known = append(v.Known, a.Member)
+			same = same && known < len(m.known) && m.known[known] == a.Member
+			known++
 		}
 		if a.pending && a.silent == 0 {
 			v.Pending++
 		}
 	}
+	if !same || known != len(m.known) {
+		m.known = make([]ring.Member, 0, known)
+		for i := range m.acq {
+			if a := &m.acq[i]; a.silent == 0 && !a.outside {
+				m.known = append(m.known, a.Member)
+			}
+		}
+	}
+	v.Known = m.known
 	m.emit(Publish{View: v})
 	cause := m.cause
 	// Others may have held the arc while this member was isolated, so that it is

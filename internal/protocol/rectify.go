@@ -337,12 +337,13 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 		return
 	}
 	m.closeAll()
-	m.phase, m.later = Superseded, st.Self
+	later := st.Self
+	m.phase, m.later = Superseded, &later
 	m.vacate(CauseSuperseded)
-	if m.join.open {
+	if m.join != nil {
 		m.joinCause(JoinCause{At: st.Self, Refusal: Refusal{Reason: NameTaken, Other: st.Self}})
 		m.late(JoinDone{Causes: m.join.causes})
-		m.join = joining{}
+		m.join = nil
 	}
 }
 

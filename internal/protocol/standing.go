@@ -28,6 +28,9 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	m.certain = -1
 	m.setSeeds(at.Seeds)
 	m.probeSeldom()
+	if n := min(len(at.Pending)+len(at.Known), m.cfg.Acquaintances); n > 0 {
+		m.acq = make([]acquaintance, 0, n)
+	}
 	for _, x := range at.Pending {
 		m.rememberPending(x)
 	}

@@ -26,9 +26,21 @@ type Finger struct {
 
 // NewFingers returns the fingers of a member that knows none yet.
 func NewFingers(self uint64, bits uint) *Fingers {
-	f := &Fingers{self: self, space: ring.Space{Bits: bits}}
-	f.next = f.last()
+	f := &Fingers{space: ring.Space{Bits: bits}}
+	f.Reset(self)
 	return f
+}
+
+// Reset makes f the fingers of a member that knows none yet, in the same room.
+func (f *Fingers) Reset(self uint64) {
+	f.self, f.list, f.next = self, f.list[:0], f.last()
+}
+
+// Clone returns a copy, in no more room than it takes.
+func (f *Fingers) Clone() *Fingers {
+	c := *f
+	c.list = append(make([]Finger, 0, len(f.list)), f.list...)
+	return &c
 }
 
 // last is the start that is farthest away.
@@ -83,14 +95,21 @@ func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
 
 // put makes owner the one of the starts from low to high.
 func (f *Fingers) put(low, high int, owner ring.Member) {
-	if n := len(f.list); !owner.IsZero() && owner.ID != f.self && (n == 0 || f.list[n-1].Low > high && f.list[n-1].Member != owner) {
+	n := len(f.list)
+	if !owner.IsZero() && owner.ID != f.self && (n == 0 || f.list[n-1].Low > high && f.list[n-1].Member != owner) {
 		// The next one, when they are looked up for the first time: nothing that is
-		// there changes. Little room is left for more, since they are few.
-		if n == cap(f.list) {
+		// there changes.
+		if n == cap(f.list) { // with little room for more: they are few
 			f.list = append(make([]Finger, 0, n+8), f.list...)
 		}
 		f.list = append(f.list, Finger{Member: owner, Low: low, High: high})
 		return
+	}
+	if owner.IsZero() && (high < low || n == 0 || f.list[n-1].Low > high) {
+		return // nobody had them
+	}
+	if i := f.covers(high); i >= 0 && f.list[i].Member == owner && f.list[i].Low <= low {
+		return // it had them
 	}
 	at := 0
 	kept := make([]Finger, 0, len(f.list)+2)

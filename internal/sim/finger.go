@@ -92,7 +92,7 @@ func (w *world) believed(h *host, r ref, a *routing.Answer, f *protocol.Failure)
 	if f == nil && (a.Verdict == routing.Mine || a.Owner == l.owner) {
 		done := *l
 		w.closeLookup(r)
-		w.fingerIs(h, &done, l.owner, a.Arc)
+		w.fingerIs(h, &done, done.owner, a.Arc)
 		return
 	}
 	w.search(h, l, routing.Options{Fresh: true})

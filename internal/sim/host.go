@@ -70,6 +70,10 @@ const (
 	lookupLimit  = 5 * time.Second
 )
 
+// maxTables is how many tables are kept at most: those of a million members
+// would take 3 GB.
+const maxTables = 1 << 16
+
 type suspicion struct {
 	life  ring.Life
 	until time.Duration
@@ -191,9 +195,15 @@ func (h *host) avoid(now time.Duration) []ring.Life {
 // inRing reports whether a process runs here that is a member.
 func (h *host) inRing() bool { return h.up && h.view.Phase.InRing() }
 
-// routes are the fingers and acquaintances that are not suspected.
+// routes are the fingers and acquaintances that are not suspected. The slice is
+// valid until the next call.
 func (w *world) routes(h *host) []ring.Member {
-	out := append(h.fingers.Members(), h.view.Known...)
+	out := w.far[:0]
+	for _, f := range h.fingers.Distinct() {
+		out = append(out, f.Member)
+	}
+	out = append(out, h.view.Known...)
+	w.far = out
 	if len(h.suspects) == 0 {
 		return out
 	}
@@ -215,8 +225,23 @@ func (w *world) tableOf(h *host) *routing.Table {
 			Certain: v.Certain, Lease: min(w.cfg.Interval, time.Second),
 		})
 		h.table.Others = nil // they are in the table's own list
+		w.keepTable(h)
 	}
 	return h.table
+}
+
+// keepTable lets go of the table that was made longest ago, if there are many.
+// It is made again when it is asked for.
+func (w *world) keepTable(h *host) {
+	if len(w.tables) < maxTables {
+		w.tables = append(w.tables, h.index)
+		return
+	}
+	if old := w.hosts[w.tables[w.oldest]]; old != h && old.table != nil {
+		old.table, old.stale = nil, true
+	}
+	w.tables[w.oldest] = h.index
+	w.oldest = (w.oldest + 1) % maxTables
 }
 
 // renewed marks the table as stale and lets those go on that wait for another.

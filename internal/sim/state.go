@@ -261,19 +261,27 @@ func (w *world) settle() {
 			}
 		}
 	}
+	ideally := routing.NewFingers(0, bits)
+	var known []ring.Member
 	for i, h := range order {
 		fingers := w.cfg.Start == "ideal" && !w.cfg.NoFingers
 		var f *routing.Fingers
 		if fingers {
-			f = rightFingers(p, i)
-			p.at[i].Known = f.Members()
+			rightFingers(p, i, ideally)
+			f = ideally.Clone()
+			known = known[:0]
+			for _, x := range f.Distinct() {
+				known = append(known, x.Member)
+			}
+			p.at[i].Known = known
 		}
 		w.start(h, &p.at[i])
 		if fingers {
-			h.fingers = f
-			h.tending.joined = true // it has been there for long
+			h.fingers, h.view.Known = f, nil // which names the same
+			h.tending.joined = true          // it has been there for long
 			h.tending.waited = rng.IntN(fingerRounds)
 		}
+		p.at[i] = protocol.Standing{}
 		w.firstTick(h, rng)
 	}
 	if w.cfg.Start == "dead-half" {
@@ -292,11 +300,11 @@ func (w *world) firstTick(h *host, rng *rand.Rand) {
 	w.queue.push(event{at: h.tick, kind: evTick, host: h.index, gen: h.life})
 }
 
-// rightFingers are the fingers that member i of an ideal ring finds.
-func rightFingers(p *placer, i int) *routing.Fingers {
+// rightFingers makes f the fingers that member i of an ideal ring finds.
+func rightFingers(p *placer, i int, f *routing.Fingers) {
 	n := p.n()
 	self := p.ms[i].ID
-	f := routing.NewFingers(self, bits)
+	f.Reset(self)
 	covered := ring.Arc{After: self, To: self}
 	if k := len(p.at[i].Succ); k == p.r {
 		covered.To = p.at[i].Succ[k-1].ID
@@ -304,7 +312,7 @@ func rightFingers(p *placer, i int) *routing.Fingers {
 	for {
 		exp, _, ok := f.Next(covered)
 		if !ok {
-			return f
+			return
 		}
 		start := f.Start(exp)
 		k, _ := slices.BinarySearchFunc(p.ms, start, func(m ring.Member, id uint64) int { return cmp.Compare(m.ID, id) })

@@ -29,6 +29,10 @@ type world struct {
 	ring  []int32 // hosts of members that live, clockwise
 	net   network
 
+	tables []int32       // hosts whose tables are kept
+	oldest int           // in tables
+	far    []ring.Member // see routes
+
 	calls       []*call
 	freeCalls   []int32
 	lookups     []*lookup
@@ -223,7 +227,8 @@ func (w *world) broken(h *host, to *host) {
 
 // step gives the machine at h an event and carries out what it wants.
 func (w *world) step(h *host, ev protocol.Event) {
-	for _, e := range h.m.Step(w.now, ev) {
+	effects := h.m.Step(w.now, ev)
+	for _, e := range effects {
 		switch e := e.(type) {
 		case protocol.Ask:
 			w.ask(h, e)
@@ -244,6 +249,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.life})
 		}
 	}
+	clear(effects) // what the machine keeps of them is a tenth of it
 }
 
 // published takes what others may read of a member from now on, and judges it.
