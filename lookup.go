@@ -62,8 +62,8 @@ func (c *Concord) Lookup(key []byte) (Server, error) {
 
 // LookupContext finds the member that is responsible for key, the first at or
 // after the key's identifier. Unless options say otherwise it answers from
-// memory, without asking anybody, where the owner or its predecessor has said less
-// than a second ago that the key is the owner's.
+// memory, without asking anybody, where the owner itself has said less than a
+// second ago that the key is its own.
 //
 // The answer is advice: it was right at some instant, and the owner may since
 // have died or handed the key on. The server asked should check Owns, and its

@@ -20,8 +20,8 @@ type Source string
 const (
 	// SourceOwnRange: the key lies in the range of the member that looked it up.
 	SourceOwnRange Source = "own range"
-	// SourceConfirmedArc: memory; the owner, or its predecessor, has said of late
-	// that it owns the arc that the key lies on. Nobody was asked.
+	// SourceConfirmedArc: memory; the owner itself has said of late that it owns
+	// the arc that the key lies on. Nobody was asked.
 	SourceConfirmedArc Source = "confirmed arc"
 	// SourceSuccessorList: the member's own list names it. Nobody was asked.
 	SourceSuccessorList Source = "successor list"

@@ -108,7 +108,7 @@ type plans struct {
 func thorough() plans {
 	return plans{
 		sizes: []int{8, 32, 64, 128, 256},
-		// The connections of the joins are given up after 10 s.
+		// The connections of the joins, which are kept for 64 s, are still there.
 		group:  groupPlan{Settle: 15 * time.Second, Watch: 30 * time.Second, Changes: 5, ChangeTime: 90 * time.Second, Limit: 3 * time.Minute},
 		lookup: lookupPlan{Callers: []int{1, 16, 64}, Rounds: 7, Window: 400 * time.Millisecond},
 		ring: bench.Plan{

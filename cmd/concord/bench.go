@@ -110,8 +110,8 @@ func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
 	}
 	p := bench.Plan{
 		Members: f.members, Interval: f.interval, Parts: bench.Parts,
-		// The joins' connections are given up after the longer of 10 s and 8
-		// intervals; acquaintances are looked at every tenth round.
+		// Acquaintances are looked at every tenth round. The connections of the
+		// joins, which are kept for 64 intervals, are still there.
 		Settle: max(15*time.Second, 45*f.interval), Watch: 30 * time.Second,
 		Callers: f.callers, Rounds: f.rounds, Window: 500 * time.Millisecond,
 		Changes: 20, ChangeTime: time.Minute, Builds: 3,

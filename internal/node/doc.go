@@ -5,5 +5,6 @@
 // One mutex guards the machine. It is held for one Step and for handing out
 // the effects, none of which blocks: questions go to goroutines of their own,
 // answers to buffered channels, the range callback to one goroutine. Lookups
-// take no lock; they read a table behind an atomic pointer.
+// never take it: they read a table behind an atomic pointer, and what memory
+// answers takes no lock at all.
 package node

@@ -36,9 +36,9 @@
 //
 //   - A message is lost or doubled as a whole; TCP would send it again later.
 //     A request on a new connection takes one more round trip. A connection is
-//     open until it is idle for the longer of 10 s and 8 intervals, a request on
-//     it times out, or the other process ends, which breaks it and is told to
-//     the machine; there is no limit on idle ones.
+//     open until it is idle for the longer of 10 s and 8 intervals (there 64, with
+//     a limit on their number), a request on it times out, or the other process
+//     ends, which breaks it and is told to the machine.
 //   - What becomes of a Tell is not measured.
 //   - A member's table is made when it is next read, not when it changes, so a
 //     suspicion that ends between the two no longer counts.

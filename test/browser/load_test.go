@@ -34,7 +34,7 @@ const measure = `(async () => {
 	};
 })()`
 
-// The bounds are wide: what is measured on a quiet machine is in docs/PAGE.md, and
+// The bounds are wide: what was measured is in docs/PAGE.md, and
 // "go test -v -run TwoHundred" measures it.
 func TestTwoHundredMembersAreUsable(t *testing.T) {
 	r := webtest.New(200)

@@ -3,8 +3,8 @@
 // the time and are held against the truth. The members of a ring are hosts of a
 // network of their own, made of network namespaces, with real addresses.
 //
-//	go run ./test/chaos                   # everything at full size: 25 minutes
-//	go run ./test/chaos -ci               # what CI runs: a minute and a half
+//	go run ./test/chaos                   # everything at full size: 20 minutes
+//	go run ./test/chaos -ci               # what CI runs: some 75 seconds
 //	go run ./test/chaos -only halves,pair -runs 3
 //
 // It prints a table: of each phase of each scenario how many lookups were made,
