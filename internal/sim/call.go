@@ -150,6 +150,9 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 		ok = ok1 && ok2
 	}
 	if ok {
+		if !p.open {
+			w.hosts[c.to].called(h)
+		}
 		p.open, p.last = true, w.now
 	}
 	if !ok {

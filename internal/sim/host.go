@@ -34,7 +34,9 @@ type host struct {
 	asks    int   // under way
 	waiting []ref // lookups that wait for another table
 
-	peers    []peer // in order of their hosts
+	peers    []peer  // in order of their hosts
+	latest   int     // in peers, the one looked for last
+	callers  []int32 // hosts that have made a connection to here, some more than once
 	suspects []suspicion
 	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
@@ -94,16 +96,33 @@ func hostAddr(i int) string { return "h" + strconv.Itoa(i) + ":1" }
 
 // peer is the record of another host, nil if there is none.
 func (h *host) peer(of int32) *peer {
-	i, ok := slices.BinarySearchFunc(h.peers, of, func(p peer, of int32) int { return int(p.host) - int(of) })
-	if !ok {
-		return nil
+	if i, ok := h.find(of); ok {
+		return &h.peers[i]
 	}
-	return &h.peers[i]
+	return nil
+}
+
+// find is where the record of another host is, or belongs. A message has it
+// looked for several times.
+func (h *host) find(of int32) (int, bool) {
+	if i := h.latest; i < len(h.peers) && h.peers[i].host == of {
+		return i, true
+	}
+	low, high := 0, len(h.peers)
+	for low < high {
+		if m := int(uint(low+high) / 2); h.peers[m].host < of {
+			low = m + 1
+		} else {
+			high = m
+		}
+	}
+	h.latest = low
+	return low, low < len(h.peers) && h.peers[low].host == of
 }
 
 // peerMade is the record of another host, made if need be.
 func (h *host) peerMade(of int32) *peer {
-	i, ok := slices.BinarySearchFunc(h.peers, of, func(p peer, of int32) int { return int(p.host) - int(of) })
+	i, ok := h.find(of)
 	if !ok {
 		if len(h.peers) >= maxPeers {
 			h.evict()
@@ -112,6 +131,15 @@ func (h *host) peerMade(of int32) *peer {
 		h.peers = slices.Insert(h.peers, i, peer{host: of})
 	}
 	return &h.peers[i]
+}
+
+// called notes that another host has made a connection to here.
+func (h *host) called(by *host) {
+	if n := len(h.callers); n > 64 && n == cap(h.callers) {
+		slices.Sort(h.callers)
+		h.callers = slices.Compact(h.callers)
+	}
+	h.callers = append(h.callers, by.index)
 }
 
 // evict forgets the half of the peers that was used least.

@@ -193,9 +193,12 @@ func (w *world) stop(h *host, silent bool) {
 	}
 	h.m, h.view, h.table, h.peers, h.suspects, h.waiting, h.fingers, h.heard = nil, nil, nil, nil, nil, nil, nil, nil
 	if silent {
-		return
+		return // nobody is told
 	}
-	for _, g := range w.hosts {
+	slices.Sort(h.callers)
+	h.callers = slices.Compact(h.callers)
+	for _, i := range h.callers {
+		g := w.hosts[i]
 		if !g.up {
 			continue
 		}
