@@ -47,14 +47,15 @@ type Client struct {
 
 	mu       sync.Mutex // guards all below, and who writes snap
 	contacts []ring.Member
-	changed  chan struct{} // closed when the next snapshot is there
-	looking  bool          // for the ring, since lookups are stuck
+	changed  chan struct{}        // closed when the next snapshot is there
+	looking  bool                 // for the ring, since lookups are stuck
+	asking   map[ring.Member]bool // asked for the ring and not heard of yet
 }
 
 // NewClient makes a client that knows nobody yet; Dial is next. It asks over tr
 // and closes it when it is closed itself.
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
-	c := &Client{cfg: cfg, changed: make(chan struct{})}
+	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}}
 	c.begin(tr, cfg.Space, cfg.Settings, 0, maxLife)
 	c.resolver = cfg.Resolver
 	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
@@ -83,7 +84,7 @@ func (c *Client) Dial(ctx context.Context) error {
 	delay := joinDelayMin
 	var last []protocol.JoinCause
 	for attempt := 0; ; attempt++ {
-		causes := c.ask(ctx, anyone(c.cfg.Addrs), attempt, true)
+		causes := c.ask(ctx, anyone(c.cfg.Addrs), attempt)
 		switch {
 		case causes == nil:
 			return nil
@@ -128,10 +129,9 @@ func anyone(addrs []string) []ring.Member {
 	return out
 }
 
-// ask asks members for their ring, many at once, and takes those that answer from
-// within one as contacts. It returns nil when one has: the first, if that
-// suffices, else when all have answered or will not; or why none has.
-func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int, first bool) []protocol.JoinCause {
+// ask asks members for their ring, many at once, and takes the first that answers
+// from within one as a contact. It returns nil then, else why none has.
+func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []protocol.JoinCause {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	causes := make([]protocol.JoinCause, len(whom))
@@ -143,7 +143,7 @@ func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int, first
 			defer func() { <-room }()
 			f := c.askOne(ctx, x, attempt)
 			causes[i] = protocol.JoinCause{At: x, Failure: f}
-			if f == nil && first {
+			if f == nil {
 				cancel()
 			}
 		})
@@ -182,7 +182,7 @@ func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
 		everybody := c.everybody()
 		var causes []protocol.JoinCause
 		for _, some := range [][]ring.Member{everybody[:1], everybody} {
-			if causes = c.ask(ctx, some, 0, true); causes == nil {
+			if causes = c.ask(ctx, some, 0); causes == nil {
 				break
 			}
 		}
@@ -273,8 +273,34 @@ func (c *Client) look() {
 // wait for one.
 func (c *Client) lookForRing() {
 	delay := joinDelayMin
+	from := 0
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for attempt := 0; ; attempt++ {
-		c.ask(c.ctx, c.everybody(), attempt, false)
+		// Whoever has not answered yet does not keep the others waiting, but takes
+		// a place: who finds none is the first of the next time.
+		all := c.everybody()
+		for i := range all {
+			x := all[(from+i)%len(all)]
+			c.mu.Lock()
+			busy, full := c.asking[x], len(c.asking) >= maxAtOnce
+			if !busy && !full {
+				c.asking[x] = true
+			}
+			c.mu.Unlock()
+			if full {
+				from = (from + i) % len(all)
+				break
+			}
+			if !busy {
+				asking.Go(func() {
+					c.askOne(c.ctx, x, attempt)
+					c.mu.Lock()
+					delete(c.asking, x)
+					c.mu.Unlock()
+				})
+			}
+		}
 		more := pause(c.ctx, c.ctx, delay)
 		delay = min(2*delay, joinDelayMax)
 		c.mu.Lock()

@@ -35,8 +35,7 @@ func (n *Node) tendFingers() {
 		select {
 		case <-timer.C:
 		case <-n.strayed:
-			if joined {
-				n.tendFinger()
+			for joined && n.fingerDoubted() && n.tendFinger() {
 			}
 			continue
 		case <-n.ctx.Done():
@@ -109,6 +108,13 @@ func (n *Node) offer(x ring.Member) {
 	if !n.closed && n.fingers.Offer(x) {
 		n.rebuild()
 	}
+}
+
+// fingerDoubted reports whether a finger may be gone.
+func (n *Node) fingerDoubted() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fingers.Doubted()
 }
 
 // stray has the finger at an address looked up again. Callers hold mu.

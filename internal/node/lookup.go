@@ -116,27 +116,28 @@ func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (
 // askBelieved asks the owner of the arc that the identifier is on, as far as
 // known. Lookups that want to hear the same share one request, unless the answer
 // has to be fresh. It reports whether that one owns the identifier.
-func (fd *Finder) askBelieved(ctx context.Context, id uint64, fresh bool) (r Result, ok bool) {
+func (fd *Finder) askBelieved(ctx context.Context, id uint64, opts routing.Options) (r Result, ok bool) {
 	c := fd.arcs.Find(id)
 	if c == nil || fd.peers.avoided(c.Owner, fd.now()) {
 		return Result{}, false
 	}
-	sent := time.Now()
+	began := time.Now()
+	asked := began
 	var a routing.Answer
 	var err error
-	if fresh {
+	if opts.Fresh {
 		a, err = fd.route(ctx, c.Owner, routing.Query{ID: id})
 	} else {
-		a, err = fd.ownWord(ctx, c)
+		a, asked, err = fd.ownWord(ctx, c, opts.MaxAge)
 	}
-	took := time.Since(sent)
+	took := time.Since(began)
 	r.Hops = []Hop{{Member: c.Owner, Why: routing.Remembered, Answer: a, Took: took, Err: err}}
-	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) {
+	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) || !a.HasArc && id != c.Owner.ID {
 		return r, false
 	}
 	r.Answer, r.Source = a, Asked
 	r.Owner, r.By = c.Owner, c.Owner
-	r.Age += took
+	r.Age += time.Since(asked)
 	return r, true
 }
 
@@ -176,7 +177,7 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 	var believed Result
 	if !opts.Cold {
 		var ok bool
-		if believed, ok = fd.askBelieved(ctx, id, opts.Fresh); ok {
+		if believed, ok = fd.askBelieved(ctx, id, opts); ok {
 			return believed, nil
 		}
 	}

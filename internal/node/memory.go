@@ -110,7 +110,15 @@ func (n *Node) contradict(old, v *protocol.View) {
 			n.arcs.Contradict(v.Arc)
 		}
 	}
-	if h := v.Head(); !h.IsZero() && !h.Older() && v.Certain >= 0 && !n.peers.rejected(h, n.now()) {
+	switch h := v.Head(); {
+	case h.IsZero() || h.Older():
+	case v.Certain < 0:
+		if h == old.Head() && old.Certain >= 0 {
+			n.doubt(h) // it has named somebody before it
+		}
+	case h == old.Head() && v.Certain == old.Certain:
+		// Nothing has been heard since; what has been lost in the meantime stays lost.
+	case !n.peers.avoided(h, n.now()):
 		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
 			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life})
 	}
@@ -179,23 +187,39 @@ func (fd *Finder) connect(owners int) {
 
 // flight is a question to the owner of an arc, for all who want to know the same.
 type flight struct {
+	sent   time.Time
 	done   chan struct{} // closed when the rest is set
 	answer routing.Answer
 	err    error
 }
 
-// ownWord asks the owner of an arc about it. Those who want its word at the same
-// time share one request.
-func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed) (routing.Answer, error) {
-	f := fd.board(ctx, c)
-	if f == nil {
-		return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
+// ownWord asks the owner of an arc about it, and says when it was asked. Those who
+// want its word at the same time share one request, unless what it brings would be
+// older than age by then. Like every question of a lookup it has half of the
+// lookup's time.
+func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed, age time.Duration) (a routing.Answer, asked time.Time, err error) {
+	left := lookupTimeout
+	if end, ok := ctx.Deadline(); ok {
+		left = time.Until(end)
 	}
-	select {
-	case <-f.done:
-		return f.answer, f.err
-	case <-ctx.Done():
-		return routing.Answer{}, ctx.Err()
+	patience := time.NewTimer(max(timeoutFloor, left/2))
+	defer patience.Stop()
+	for began := time.Now(); ; {
+		f := fd.board(ctx, c)
+		if f == nil {
+			return a, began, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
+		}
+		select {
+		case <-f.done:
+			if f.err == nil && f.sent.Before(began) && time.Since(f.sent) > age {
+				continue // it was under way for long; the next begins now
+			}
+			return f.answer, f.sent, f.err
+		case <-patience.C:
+			return a, began, &protocol.Failure{Kind: protocol.TimedOut}
+		case <-ctx.Done():
+			return a, began, ctx.Err()
+		}
 	}
 }
 
@@ -210,7 +234,7 @@ func (fd *Finder) board(ctx context.Context, c *routing.Confirmed) *flight {
 	life := c.Owner.Life()
 	f := fd.flights[life]
 	if f == nil {
-		f = &flight{done: make(chan struct{})}
+		f = &flight{sent: time.Now(), done: make(chan struct{})}
 		fd.flights[life] = f
 		fd.wg.Go(func() {
 			bound := fd.ctx

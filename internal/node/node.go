@@ -222,8 +222,8 @@ func (n *Node) stepLocked(ev protocol.Event) {
 
 // publish makes the machine's view the one that others read.
 func (n *Node) publish(v *protocol.View) {
-	if v.Certain > 0 {
-		n.assured.Store(int64(v.Certain))
+	if v.Answered > 0 {
+		n.assured.Store(int64(v.Answered))
 	}
 	n.logChange(n.view, v)
 	n.observeView(n.view, v)

@@ -153,7 +153,12 @@ func (p *peers) add(s suspicion, now time.Duration) (news bool) {
 			kept = append(kept, o)
 		}
 	}
-	kept = append(kept[max(0, len(kept)-maxSuspicions+1):], s)
+	for len(kept) >= maxSuspicions {
+		// What the application has said comes only of itself again.
+		i := max(0, slices.IndexFunc(kept, func(o suspicion) bool { return !o.rejected }))
+		kept = slices.Delete(kept, i, i+1)
+	}
+	kept = append(kept, s)
 	p.suspects.Store(&kept)
 	return news
 }

@@ -65,7 +65,7 @@ func sameMembers(a, b []ring.Member) bool {
 }
 
 // remember hands what is known to cfg.Remember: at once, when it has changed, and
-// at the end.
+// at the end; again after a failure.
 func (n *Node) remember() {
 	var last knowledge
 	var at time.Time
@@ -73,11 +73,11 @@ func (n *Node) remember() {
 	defer timer.Stop()
 	failed := ""
 	tell := func(k knowledge) {
-		last, at = k, time.Now()
+		at = time.Now()
 		err := n.cfg.Remember(k.incarnation, slices.Concat(k.near, k.far))
 		switch {
 		case err == nil:
-			failed = ""
+			last, failed = k, ""
 		case err.Error() != failed: // once, not at every change
 			failed = err.Error()
 			n.Note(slog.LevelError, "state not saved", slog.Any("error", err))
@@ -87,6 +87,9 @@ func (n *Node) remember() {
 		s := n.Snapshot()
 		now := knowledgeOf(s)
 		wait, news := last.after(now)
+		if failed != "" {
+			wait = max(wait, rememberSoon) // try again, but not all the time
+		}
 		if wait -= time.Since(at); news && wait <= 0 {
 			tell(now)
 			continue

@@ -78,10 +78,12 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	}
 	done(f)
 	fd.measure(to.Addr, time.Since(sent), f, false)
-	if f != nil && f.Kind == protocol.TimedOut {
+	// Whoever allows less than any member is allowed finds out nothing about it.
+	hasty := f != nil && f.Kind == protocol.TimedOut && time.Since(sent) < timeoutFloor
+	if f != nil && f.Kind == protocol.TimedOut && !hasty {
 		fd.peers.late(to.Addr)
 	}
-	if to.Name != "" {
+	if to.Name != "" && !hasty {
 		fd.heed(to, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: to.Addr, Gone: true}

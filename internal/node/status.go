@@ -88,10 +88,10 @@ func (fd *Finder) Arcs() int { return fd.arcs.Len() }
 // HeadAge is how long ago the head of the successor list last answered for itself,
 // in the picture s; false if there is none, or it has not yet.
 func (n *Node) HeadAge(s *Snapshot) (time.Duration, bool) {
-	if len(s.View.Succ) == 0 || s.View.Certain < 0 || !s.View.Phase.InRing() {
+	if len(s.View.Succ) == 0 || s.View.Answered < 0 || !s.View.Phase.InRing() {
 		return 0, false
 	}
-	return max(0, n.now()-s.View.Certain), true
+	return max(0, n.now()-s.View.Answered), true
 }
 
 // Connections is how many outgoing connections the transport has.

@@ -88,6 +88,12 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 	return &m.acq[i]
 }
 
+// silent reports whether x did not answer when last asked.
+func (m *Machine) silent(x ring.Member) bool {
+	a := m.acquaintance(x)
+	return a != nil && a.silent > 0
+}
+
 // victim chooses whose place x takes when all places are taken, -1 for none:
 // one that a pointer names anyway; a silent one if the silent are more than half;
 // one of the distance class that has the most, so that the acquaintances

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -19,11 +20,13 @@ type approach struct {
 	recovering bool
 	call       uint64
 	asked      ring.Member
+	sent       time.Duration // when asked was asked
 	attempt    int
 	steps      int
 	// heard is the head that has answered in this approach, and headPred the
 	// predecessor that it named.
 	heard, headPred ring.Member
+	heardAt         time.Duration // when it was asked
 	rest            []ring.Member
 	// waiters are the tokens to be answered when this approach has ended.
 	waiters []uint64
@@ -74,6 +77,7 @@ func (m *Machine) approachNext() {
 func (m *Machine) approachAsk(x ring.Member) {
 	m.approach.asked = x
 	m.approach.attempt = 0
+	m.approach.sent = m.now
 	m.approach.call = m.ask(x, Request{Kind: AskRing}, 0, false)
 }
 
@@ -88,6 +92,7 @@ func (m *Machine) approachAnswer(a Answer) {
 			// One time-out is not evidence: ask again, and allow more time.
 			if op.attempt == 0 && !(op.recovering && x.Anyone()) {
 				op.attempt++
+				op.sent = m.now
 				op.call = m.ask(x, Request{Kind: AskRing}, op.attempt, false)
 				return
 			}
@@ -166,7 +171,11 @@ func (m *Machine) adopt(x ring.Member, st State) {
 		m.approachNext() // the head is nearer by now
 		return
 	}
-	m.certain = m.now
+	m.answered = m.now
+	if m.certain = op.sent; m.nearer(st.Pred) && !m.silent(st.Pred) {
+		m.certain = -1 // whoever that is may own a part of what lies between us
+	}
+	op.heardAt = op.sent
 	m.dirty = true
 	op.recovering, op.rest = false, nil
 	op.heard, op.headPred = x, st.Pred
@@ -185,6 +194,9 @@ func (m *Machine) noAnswer(x ring.Member) {
 		m.seedSilent(x.Addr)
 	} else {
 		m.silence(x)
+		if h := m.head(); h == m.approach.heard && x == m.approach.headPred {
+			m.certain = m.approach.heardAt // the head has not noticed yet, or is the only one that it reaches
+		}
 	}
 	m.approachWithout(x)
 }

@@ -201,8 +201,13 @@ type View struct {
 	Isolated bool
 	Lone     bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version  uint64
-	// Certain is when the head last answered for itself; negative: never yet.
+	// Certain is when the head was asked that has answered, and that named nobody
+	// between this member and itself, or one that is silent: what lies between them
+	// was its own at some instant since, as far as it knew or it will be.
+	// Negative: it has not, or it named somebody.
 	Certain time.Duration
+	// Answered is when the head last answered for itself; negative: never yet.
+	Answered time.Duration
 }
 
 // Head is the first entry of the successor list, zero if that is empty.

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -13,6 +14,7 @@ import (
 type joining struct {
 	stage   joinStage
 	call    uint64
+	sent    time.Duration // when asked was asked
 	attempt int
 	steps   int
 	// patience is the attempt number of questions to the addresses given.
@@ -95,7 +97,7 @@ func (m *Machine) joinFailed() {
 
 func (m *Machine) joinAsk(stage joinStage, x ring.Member, req Request, patient bool) {
 	j := m.join
-	j.stage, j.asked, j.attempt = stage, x, 0
+	j.stage, j.asked, j.attempt, j.sent = stage, x, 0, m.now
 	if j.steps++; j.steps > maxJoinSteps {
 		m.joinCause(JoinCause{At: x, Refusal: Refusal{Reason: Busy}})
 		m.joinFailed()
@@ -128,6 +130,7 @@ func (m *Machine) joinAnswer(a Answer) {
 			return
 		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage < notifying && !j.asked.Anyone():
 			j.attempt++
+			j.sent = m.now
 			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, false)
 			return
 		}
@@ -382,7 +385,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 	m.setSucc(m.cut(s, st.Succ))
 	m.met(s)
 	m.phase = Joined
-	m.certain = m.now
+	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true
 	m.schedule()
 }

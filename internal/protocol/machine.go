@@ -86,11 +86,13 @@ type Machine struct {
 	rng     rand.PCG
 	now     time.Duration
 	round   uint64
-	certain time.Duration
-	checks  uint64 // idle checks made, which of the three is next
-	budget  int    // placements still allowed this round
-	rivalry uint64 // the round before which no rival is looked into
-	nudged  uint64 // the round before which a refused notification is no reason to look again
+	certain time.Duration // see View
+	// answered is when the head last answered for itself; negative: never yet.
+	answered time.Duration
+	checks   uint64 // idle checks made, which of the three is next
+	budget   int    // placements still allowed this round
+	rivalry  uint64 // the round before which no rival is looked into
+	nudged   uint64 // the round before which a refused notification is no reason to look again
 
 	// What the open Step has changed.
 	out   []Effect

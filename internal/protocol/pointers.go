@@ -40,7 +40,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	m.succ = list
 	m.lone = false
 	if m.head() != head(old) {
-		m.certain = -1 // until it has answered
+		m.certain, m.answered = -1, -1 // until it has answered
 	}
 	m.version++
 	m.dirty = true
@@ -188,7 +188,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain,
+		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain, Answered: m.answered,
 	}
 	var known int
 	same := true

@@ -25,7 +25,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 		m.succ = m.cut(at.Succ[0], at.Succ[1:])
 	}
 	m.lone = len(m.succ) == 0 && m.pred.IsZero()
-	m.certain = -1
+	m.certain, m.answered = -1, -1
 	m.setSeeds(at.Seeds)
 	m.probeSeldom()
 	if n := min(len(at.Pending)+len(at.Known), m.cfg.Acquaintances); n > 0 {

@@ -160,7 +160,7 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 	defer a.mu.Unlock()
 	t := a.table.Load()
 	if c := t.find(arc.To); c != nil && c.Arc == arc && c.Owner == owner {
-		if c.word.Load().At <= w.At {
+		if c.word.Load().At < w.At { // of the same instant nothing is new, and it may have been doubted
 			c.word.Store(&w)
 		}
 		return
@@ -252,7 +252,7 @@ func (a *Arcs) Due(now time.Duration, n int) (due []*Confirmed, live bool) {
 			c.used.Store(false) // a lookup that wants it will ask
 			continue
 		}
-		if w.By.ID == a.self {
+		if w.By.ID == a.self && w.By != c.Owner { // a client, which has no place, is at 0 too
 			continue // comes anew in every round
 		}
 		live = true

@@ -12,10 +12,11 @@ import (
 // only the distinct ones are kept, each with the starts that it covers, and only
 // those are asked again. Not safe for concurrent use.
 type Fingers struct {
-	self  uint64
-	space ring.Space
-	list  []Finger // from the farthest to the nearest
-	next  int      // the start to be looked up next
+	self    uint64
+	space   ring.Space
+	list    []Finger // from the farthest to the nearest
+	next    int      // the start to be looked up next
+	doubted []string // addresses of fingers that may be gone: these come first
 }
 
 // Finger is a member and the starts i, Low ≤ i ≤ High, that it owns.
@@ -33,7 +34,7 @@ func NewFingers(self uint64, bits uint) *Fingers {
 
 // Reset makes f the fingers of a member that knows none yet, in the same room.
 func (f *Fingers) Reset(self uint64) {
-	f.self, f.list, f.next = self, f.list[:0], f.last()
+	f.self, f.list, f.next, f.doubted = self, f.list[:0], f.last(), nil
 }
 
 // Clone returns a copy, in no more room than it takes.
@@ -61,8 +62,14 @@ func (f *Fingers) Start(i int) uint64 { return f.space.Add(f.self, Reach(i)) }
 
 // Next says which start is to be looked up next and who was its owner, zero if
 // unknown. At the end of a round over all starts outside the arc covered it says
-// false, and begins again.
+// false, and begins again. Those that are doubted come first.
 func (f *Fingers) Next(covered ring.Arc) (start int, believed ring.Member, ok bool) {
+	for len(f.doubted) > 0 {
+		if i := f.at(f.doubted[0]); i >= 0 && !covered.Whole() && !covered.Contains(f.Start(f.list[i].High)) {
+			return f.list[i].High, f.list[i].Member, true
+		}
+		f.doubted = f.doubted[1:]
+	}
 	if f.next < 0 || covered.Whole() || covered.Contains(f.Start(f.next)) {
 		// The successor list knows the rest better.
 		f.put(0, f.next, ring.Member{})
@@ -89,8 +96,26 @@ func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
 			low--
 		}
 	}
+	if len(f.doubted) == 0 {
+		f.put(low, i, owner)
+		f.next = low - 1
+		return
+	}
+	was := f.doubted[0]
+	k := f.at(was)
+	asked := k >= 0 && f.list[k].High == i
 	f.put(low, i, owner)
-	f.next = low - 1
+	switch {
+	case !asked:
+		f.next = low - 1
+	case owner.IsZero(), owner.Addr == was, f.at(was) < 0:
+		f.doubted = f.doubted[1:] // it is there, or nothing is left of it, or nobody knows
+	}
+}
+
+// at is the index of the finger at an address, -1 if there is none.
+func (f *Fingers) at(addr string) int {
+	return slices.IndexFunc(f.list, func(e Finger) bool { return e.Member.Addr == addr })
 }
 
 // put makes owner the one of the starts from low to high.
@@ -152,16 +177,20 @@ func (f *Fingers) Offer(x ring.Member) bool {
 	return true
 }
 
-// Distrust has the starts of a member that may be gone looked up next. It reports
-// whether there are any.
+// Distrust has the starts of a member that may be gone looked up before others. It
+// reports whether there are any.
 func (f *Fingers) Distrust(addr string) bool {
-	i := slices.IndexFunc(f.list, func(e Finger) bool { return e.Member.Addr == addr })
-	if i < 0 {
+	if f.at(addr) < 0 {
 		return false
 	}
-	f.next = f.list[i].High
+	if !slices.Contains(f.doubted, addr) {
+		f.doubted = append(slices.Clip(f.doubted), addr)
+	}
 	return true
 }
+
+// Doubted reports whether there may be a finger that is gone.
+func (f *Fingers) Doubted() bool { return len(f.doubted) > 0 }
 
 // Followers is where the members stand whose start i is in the arc, which is its
 // owner's: they need to know of a member that has just come to own it.

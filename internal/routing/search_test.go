@@ -384,8 +384,44 @@ func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
 	if !f.Distrust("a:1") {
 		t.Error("not found")
 	}
-	if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != 14 || x != a || !ok {
-		t.Errorf("next is %d, %v, %v", i, x, ok)
+	f.Distrust("b:1")
+	f.Distrust("a:1")
+	next := func(start int, believed ring.Member) {
+		t.Helper()
+		if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != start || x != believed || !ok {
+			t.Fatalf("next is %d, %v, %v; want %d, %v", i, x, ok, start, believed)
+		}
+	}
+	next(14, a)
+	f.Set(14, a, ring.Arc{After: 100, To: 130}) // it is there after all
+	next(12, b)
+	c := ring.Member{ID: 65, Name: "c", Addr: "c:1"}
+	f.Set(12, c, ring.Arc{After: 63, To: 65})
+	if f.Doubted() {
+		t.Error("all that was doubted has been looked up")
+	}
+	next(11, ring.Member{}) // where the round stood
+}
+
+// One that is gone may have been the finger of more starts than its successor is.
+func TestAllStartsOfFingerDistrustedAreLookedUp(t *testing.T) {
+	f := NewFingers(0, 8)
+	a, b, c := ring.Member{ID: 200, Name: "a", Addr: "a:1"}, ring.Member{ID: 70, Name: "b", Addr: "b:1"}, ring.Member{ID: 130, Name: "c", Addr: "c:1"}
+	f.Set(14, a, ring.Arc{After: 40, To: 200}) // of 128, 96 and 64
+	f.Distrust("a:1")
+	f.Set(14, c, ring.Arc{After: 100, To: 130})
+	if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != 13 || x != a || !ok || !f.Doubted() {
+		t.Fatalf("next is %d, %v, %v", i, x, ok)
+	}
+	f.Set(13, c, ring.Arc{After: 70, To: 130})
+	f.Set(12, b, ring.Arc{After: 40, To: 70})
+	if f.Doubted() {
+		t.Error("nothing is left of it")
+	}
+	f.Distrust("b:1")
+	f.Set(12, ring.Member{}, ring.Arc{})
+	if f.Doubted() {
+		t.Error("nobody knows: the round asks again")
 	}
 }
 

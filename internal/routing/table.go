@@ -19,8 +19,8 @@ type Known struct {
 	Others []ring.Member // fingers and acquaintances, in any order
 	Bits   uint          // width of the circle
 	Full   int           // length of a full successor list
-	// Certain is when the head of Succ last answered for itself; negative: never
-	// yet, and its arc is not certain at all.
+	// Certain is when the head of Succ last said that all between Self and it is its
+	// own; negative: its arc is not certain at all.
 	Certain time.Duration
 	// Lease is how long an answer of this member about itself may be relied on.
 	Lease time.Duration
@@ -47,7 +47,7 @@ func NewTable(k Known) *Table {
 	var few [64]key
 	keys := few[:0]
 	add := func(x *ring.Member) {
-		if x.Name != "" && x.ID != k.Self.ID {
+		if x.Name != "" && (x.ID != k.Self.ID || k.Self.IsZero()) {
 			keys = append(keys, key{x.ID - k.Self.ID, len(keys), x})
 		}
 	}

@@ -21,7 +21,6 @@ type tending struct {
 	joined  bool // has looked all of them up
 	all     bool // does so now
 	busy    bool // with a finger, or with telling others
-	strayed bool // a finger may be gone
 }
 
 // tendFingers takes a host's turn.
@@ -120,22 +119,16 @@ func (w *world) fingerIs(h *host, l *lookup, owner ring.Member, arc ring.Arc) {
 		w.renewed(h)
 	}
 	t.busy = false
-	if t.all || t.strayed {
-		t.strayed = false
+	if t.all || t.joined && h.fingers.Doubted() {
 		w.tendFinger(h)
 	}
 }
 
 // stray has the finger at an address looked up again.
 func (w *world) stray(h *host, addr string) {
-	if !h.fingers.Distrust(addr) || !h.tending.joined {
-		return
+	if h.fingers.Distrust(addr) && h.tending.joined && !h.tending.busy {
+		w.tendFinger(h)
 	}
-	if h.tending.busy {
-		h.tending.strayed = true
-		return
-	}
-	w.tendFinger(h)
 }
 
 // announce tells those members of this one whose finger it has become by

@@ -179,7 +179,8 @@ func (s *Standing) round() error {
 		before[i] = h.m.State().Version
 	}
 	events := w.count.events
-	w.run(w.now+2*w.cfg.Interval, nil)
+	// A round is up to a tenth longer than an interval, and has to be answered.
+	w.run(w.now+w.cfg.Interval*5/4, nil)
 	s.Events = w.count.events - events
 	for i, h := range w.hosts {
 		if h.m.State().Version != before[i] {
