@@ -102,12 +102,12 @@ A ring of a million takes 11 GiB and some minutes.`,
 			book.Name, ours.Name, half.Name = "textbook", "concord", "half of log2, as published"
 			book.Line, ours.Line, half.Line = true, true, true
 			for n := 8; n <= largest; n *= 2 {
+				b := sim.Textbook(n, f.successors, min(lookups, 100_000), 0, f.seed) // before there is a ring to be kept
 				bound(n)
 				s, err := sim.Stand(n, f.successors, f.seed)
 				if err != nil {
 					return err
 				}
-				b := sim.Textbook(n, f.successors, min(lookups, 100_000), 0, f.seed)
 				p := standing(s, lookups, f.seed)
 				p.Textbook = &b
 				all.Paths = append(all.Paths, p)
