@@ -118,7 +118,7 @@ A ring of a million takes 11 GiB and some minutes.`,
 			}
 			if grown > 0 {
 				fmt.Fprintln(out, "and grown by joins, each round as many as there were:")
-				bound(grown)
+				bound(4 * grown) // members that have lived know more others
 				s, err := sim.Grow(grown, f.successors, f.seed)
 				if err != nil {
 					return err
