@@ -139,6 +139,7 @@ explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 4 --assume nothing --start ring --joins 1 --fails 2 --suspicions 2
 	$(CHECK) --members 4 --assume nothing --start ring --joins 1 --fails 1 --restarts 1 --suspicions 1
 	$(CHECK) --members 2 --assume nothing --start founder --grain 3 --joins 1 --fails 0 --losses 2 --doubles 0 --memory 0
+	$(CHECK) --members 4 --grain 2 --start founder --joins 2 --quiet 0
 	$(CHECK) --members 4 --grain 2 --start founder --quiet 0 --time 10m
 	$(CHECK) --members 6 --successors 3 --start ring --quiet 0 --time 10m
 	$(CHECK) --members 4 --assume nothing --start ring --fails 2 --joins 1 --memory 0 --time 10m
