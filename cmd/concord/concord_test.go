@@ -163,8 +163,11 @@ func TestKilledDemoLeavesNoProcesses(t *testing.T) {
 	awaitGone(t, story.String())
 }
 
-func TestInterruptedDemoSaysSo(t *testing.T) {
-	cmd := command(t, "demo", "--members", "32")
+// interrupted runs a command, signals it at the first line that matches, and
+// returns what it has told. It must end with an error that says why.
+func interrupted(t *testing.T, sig os.Signal, matches func(line string) bool, args ...string) (story string) {
+	t.Helper()
+	cmd := command(t, args...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
@@ -174,38 +177,27 @@ func TestInterruptedDemoSaysSo(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var story strings.Builder
+	var told strings.Builder
+	sent := false // a second signal would end it without a word
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		fmt.Fprintln(&story, lines.Text())
-		if strings.Contains(lines.Text(), "node4 ") {
-			cmd.Process.Signal(os.Interrupt)
+		fmt.Fprintln(&told, lines.Text())
+		if !sent && matches(lines.Text()) {
+			sent = true
+			cmd.Process.Signal(sig)
 		}
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
 		t.Errorf("%v, %q", err, errs.String())
 	}
-	awaitGone(t, story.String())
+	return told.String()
+}
+
+func TestInterruptedDemoSaysSo(t *testing.T) {
+	awaitGone(t, interrupted(t, os.Interrupt, func(line string) bool { return strings.Contains(line, "node4 ") }, "demo", "--members", "32"))
 }
 
 func TestInterruptedSimulationEndsAtOnce(t *testing.T) {
-	cmd := command(t, "sim", "paper", "--largest", "1048576")
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for lines, first := bufio.NewScanner(out), true; lines.Scan(); first = false {
-		if first {
-			cmd.Process.Signal(syscall.SIGTERM)
-		}
-	}
-	if err := cmd.Wait(); err == nil || !strings.Contains(errs.String(), "interrupted") {
-		t.Errorf("%v, %q", err, errs.String())
-	}
+	interrupted(t, syscall.SIGTERM, func(string) bool { return true }, "sim", "paper", "--largest", "1048576")
 }
 
 func TestDemoAnswersKeysThatAreTyped(t *testing.T) {

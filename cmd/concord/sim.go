@@ -118,7 +118,7 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 	}
 	var failed *sim.Result
 	var traces []uint64
-	err = sim.RunMany(cfg, f.seed, f.seeds, f.atOnce, func(r sim.Result) bool {
+	err = sim.RunMany(cfg, f.seed, f.seeds, f.atOnce, func(r sim.Result) {
 		sum.Add(r)
 		traces = append(traces, r.Trace)
 		if len(r.Violations) > 0 && failed == nil {
@@ -129,7 +129,6 @@ func (f *simFlags) runAll(cmd *cobra.Command, cfg sim.Config) (*sim.Summary, err
 		} else if f.progress {
 			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d seeds, %d with a violation, %v ", sum.Seeds, f.seeds, sum.Violations, time.Since(began).Round(time.Second))
 		}
-		return true
 	})
 	if bar != nil {
 		bar.end()

@@ -62,8 +62,7 @@ func TestAloneIsLoggedOfOneThatIs(t *testing.T) {
 			t.Errorf("%d times alone among others", n)
 		}
 		for _, n := range g.nodes {
-			g.net.Cut(m.Addr(), n.Addr())
-			g.net.Cut(n.Addr(), m.Addr())
+			g.cut(m.Addr(), n.Addr())
 		}
 		time.Sleep(400 * g.interval)
 		if n := j.count(warning); n != 1 || !m.Snapshot().View.Lone {

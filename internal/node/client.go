@@ -277,30 +277,7 @@ func (c *Client) lookForRing() {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for attempt := 0; ; attempt++ {
-		// Whoever has not answered yet does not keep the others waiting, but takes
-		// a place: who finds none is the first of the next time.
-		all := c.everybody()
-		for i := range all {
-			x := all[(from+i)%len(all)]
-			c.mu.Lock()
-			busy, full := c.asking[x], len(c.asking) >= maxAtOnce
-			if !busy && !full {
-				c.asking[x] = true
-			}
-			c.mu.Unlock()
-			if full {
-				from = (from + i) % len(all)
-				break
-			}
-			if !busy {
-				asking.Go(func() {
-					c.askOne(c.ctx, x, attempt)
-					c.mu.Lock()
-					delete(c.asking, x)
-					c.mu.Unlock()
-				})
-			}
-		}
+		from = c.askEverybody(&asking, from, attempt)
 		more := pause(c.ctx, c.ctx, delay)
 		delay = min(2*delay, joinDelayMax)
 		c.mu.Lock()
@@ -311,6 +288,33 @@ func (c *Client) lookForRing() {
 		}
 		c.mu.Unlock()
 	}
+}
+
+// askEverybody asks all for the ring who are not being asked, beginning with the
+// one at from. Whoever has not answered yet does not keep the others waiting, but
+// takes a place: who finds none is to be the first of the next time.
+func (c *Client) askEverybody(asking *sync.WaitGroup, from, attempt int) int {
+	all := c.everybody()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range all {
+		at := (from + i) % len(all)
+		x := all[at]
+		if len(c.asking) >= maxAtOnce {
+			return at
+		}
+		if c.asking[x] {
+			continue
+		}
+		c.asking[x] = true
+		asking.Go(func() {
+			c.askOne(c.ctx, x, attempt)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.asking, x)
+		})
+	}
+	return from
 }
 
 // everybody lists whom to ask for the ring: the contacts, owners of arcs from all

@@ -22,8 +22,7 @@ func TestNeighboursThatCannotReachEachOther(t *testing.T) {
 		ms := g.live()
 		x, y, z := ms[3], ms[4], ms[5]
 		between := ring.Arc{After: x.cfg.Self.ID, To: y.cfg.Self.ID}
-		g.net.Cut(x.Addr(), y.Addr())
-		g.net.Cut(y.Addr(), x.Addr())
+		g.cut(x.Addr(), y.Addr())
 		time.Sleep(50 * g.interval)
 
 		ids := []uint64{between.To, between.To - 1, between.After + 1}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Time allowed for an answer. The floor is far above a round trip, since a
@@ -15,7 +16,7 @@ import (
 // start holds for a member of whom no round trip is known, first connection
 // included.
 const (
-	timeoutFloor  = 300 * time.Millisecond
+	timeoutFloor  = transport.LeastTimeout
 	timeoutStart  = time.Second
 	timeoutCeil   = 4 * time.Second
 	timeoutLate   = time.Second     // for a lookup's question, after time-outs

@@ -78,9 +78,10 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	}
 	done(f)
 	fd.measure(to.Addr, time.Since(sent), f, false)
+	timedOut := f != nil && f.Kind == protocol.TimedOut
 	// Whoever allows less than any member is allowed finds out nothing about it.
-	hasty := f != nil && f.Kind == protocol.TimedOut && time.Since(sent) < timeoutFloor
-	if f != nil && f.Kind == protocol.TimedOut && !hasty {
+	hasty := timedOut && time.Since(sent) < timeoutFloor
+	if timedOut && !hasty {
 		fd.peers.late(to.Addr)
 	}
 	if to.Name != "" && !hasty {

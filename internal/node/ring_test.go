@@ -51,6 +51,12 @@ func (g *rig) addAt(name, addr string) *Node {
 	return n
 }
 
+// cut lets nothing pass between two addresses.
+func (g *rig) cut(a, b string) {
+	g.net.Cut(a, b)
+	g.net.Cut(b, a)
+}
+
 func (g *rig) close() {
 	for _, c := range g.clients {
 		c.Close()

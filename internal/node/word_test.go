@@ -33,8 +33,7 @@ func (g *rig) at(addr string) *Node {
 func (g *rig) apart(x *Node) {
 	for _, n := range g.nodes {
 		if n != x {
-			g.net.Cut(n.Addr(), x.Addr())
-			g.net.Cut(x.Addr(), n.Addr())
+			g.cut(n.Addr(), x.Addr())
 		}
 	}
 }
@@ -235,8 +234,7 @@ func TestDoubtedHeadStaysDoubted(t *testing.T) {
 		if n.Local(x.ID, 0) == nil {
 			t.Fatal("the head is not remembered")
 		}
-		g.net.Cut(n.Addr(), x.Addr)
-		g.net.Cut(x.Addr, n.Addr())
+		g.cut(n.Addr(), x.Addr)
 		n.broken(x.Addr)
 		name, _ := g.nameIn(v.Arc)
 		y := g.add(name)

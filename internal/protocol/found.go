@@ -294,9 +294,7 @@ func (m *Machine) lookAnswer(a Answer) {
 			o.who = ring.Member{} // whoever looked there does so no more
 		}
 		if m.hopeless() {
-			causes := m.lookCauses()
-			m.outside()
-			m.late(JoinDone{Causes: causes})
+			m.failJoin(m.lookCauses())
 			return
 		}
 		m.decide()

@@ -91,6 +91,11 @@ func (m *Machine) joinFailed() {
 		// Everybody answered, and nobody knew the way: the ring is changing.
 		causes = []JoinCause{{At: m.join.asked, Refusal: Refusal{Reason: Busy, Detail: "nobody nearer to the joiner's place is known"}}}
 	}
+	m.failJoin(causes)
+}
+
+// failJoin ends a join, or the search for a ring to join.
+func (m *Machine) failJoin(causes []JoinCause) {
 	m.outside()
 	m.late(JoinDone{Causes: causes})
 }

@@ -23,6 +23,15 @@ type tending struct {
 	busy    bool // with a finger, or with telling others
 }
 
+// appendFingers appends the members of the fingers, one more than once if it stands
+// more than once among them.
+func appendFingers(out []ring.Member, f *routing.Fingers) []ring.Member {
+	for _, x := range f.Distinct() {
+		out = append(out, x.Member)
+	}
+	return out
+}
+
 // tendFingers takes a host's turn.
 func (w *world) tendFingers(h *host) {
 	t := &h.tending

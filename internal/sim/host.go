@@ -108,16 +108,9 @@ func (h *host) find(of int32) (int, bool) {
 	if i := h.latest; i < len(h.peers) && h.peers[i].host == of {
 		return i, true
 	}
-	low, high := 0, len(h.peers)
-	for low < high {
-		if m := int(uint(low+high) / 2); h.peers[m].host < of {
-			low = m + 1
-		} else {
-			high = m
-		}
-	}
-	h.latest = low
-	return low, low < len(h.peers) && h.peers[low].host == of
+	i, ok := slices.BinarySearchFunc(h.peers, of, func(p peer, of int32) int { return int(p.host) - int(of) })
+	h.latest = i
+	return i, ok
 }
 
 // peerMade is the record of another host, made if need be.
@@ -226,11 +219,7 @@ func (h *host) inRing() bool { return h.up && h.view.Phase.InRing() }
 // routes are the fingers and acquaintances that are not suspected. The slice is
 // valid until the next call.
 func (w *world) routes(h *host) []ring.Member {
-	out := w.far[:0]
-	for _, f := range h.fingers.Distinct() {
-		out = append(out, f.Member)
-	}
-	out = append(out, h.view.Known...)
+	out := append(appendFingers(w.far[:0], h.fingers), h.view.Known...)
 	w.far = out
 	if len(h.suspects) == 0 {
 		return out

@@ -7,16 +7,14 @@ import (
 )
 
 // RunMany runs the seeds first, first+1, … first+count-1 with so many at once,
-// and gives each Result to took, one at a time, in the order of the seeds. It
-// ends early if took returns false.
-func RunMany(cfg Config, first uint64, count, atOnce int, took func(Result) bool) error {
+// and gives each Result to took, one at a time, in the order of the seeds.
+func RunMany(cfg Config, first uint64, count, atOnce int, took func(Result)) error {
 	if _, err := cfg.withDefaults(); err != nil {
 		return err
 	}
 	var (
 		mu      sync.Mutex // guards all below
 		next    int
-		stopped bool
 		ready   = map[int]Result{} // finished before an earlier seed
 		told    int
 		workers sync.WaitGroup
@@ -27,7 +25,7 @@ func RunMany(cfg Config, first uint64, count, atOnce int, took func(Result) bool
 				mu.Lock()
 				i := next
 				next++
-				if stopped || i >= count {
+				if i >= count {
 					mu.Unlock()
 					return
 				}
@@ -35,14 +33,14 @@ func RunMany(cfg Config, first uint64, count, atOnce int, took func(Result) bool
 				r, _ := Run(cfg, first+uint64(i)) // the error would be that of withDefaults
 				mu.Lock()
 				ready[i] = r
-				for !stopped {
+				for {
 					r, ok := ready[told]
 					if !ok {
 						break
 					}
 					delete(ready, told)
 					told++
-					stopped = !took(r)
+					took(r)
 				}
 				mu.Unlock()
 			}

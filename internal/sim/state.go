@@ -269,10 +269,7 @@ func (w *world) settle() {
 		if fingers {
 			rightFingers(p, i, ideally)
 			f = ideally.Clone()
-			known = known[:0]
-			for _, x := range f.Distinct() {
-				known = append(known, x.Member)
-			}
+			known = appendFingers(known[:0], f)
 			p.at[i].Known = known
 		}
 		w.start(h, &p.at[i])

@@ -273,7 +273,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		if !final {
 			code = status.Code(err)
 		}
-		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= silence {
+		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= transport.LeastTimeout {
 			// Nothing came at all. If the path was cut for a while, TCP may
 			// take minutes to try again; a new connection finds out at once.
 			t.pool.retire(l)

@@ -29,9 +29,6 @@ const (
 	// connectTimeout bounds how long a connection may take to come up. A
 	// request's own deadline, usually shorter, bounds how long it waits.
 	connectTimeout = 5 * time.Second
-	// silence is how long nothing has come when a connection is given up: the least
-	// time that any member is allowed. Who allows less finds out nothing about it.
-	silence = 300 * time.Millisecond
 
 	defaultIdleLimit   = 16
 	defaultIdleTimeout = 30 * time.Second
