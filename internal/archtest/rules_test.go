@@ -44,13 +44,19 @@ var rules = []rule{
 			"it can know none of them, nor any wire",
 	},
 	{
-		packages: []string{"./internal/routing"},
+		packages: []string{"./internal/peer"},
 		only:     []string{"./internal/ring"},
+		through:  true,
+		reason:   "what is known of others is decided alike for the runtime, for the simulator and for lookups, which share nothing above it",
+	},
+	{
+		packages: []string{"./internal/routing"},
+		only:     []string{"./internal/ring", "./internal/peer"},
 		through:  true,
 		reason:   "next-hop decisions also serve clients that run no protocol, and the simulator, which has no wire",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/routing"},
+		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer"},
 		never: []string{
 			"bufio", "context", "crypto/rand", "crypto/tls", "io", "io/fs", "log", "log/slog", "maps", "math/rand",
 			"net", "net/...", "os", "os/...", "reflect", "runtime", "runtime/...", "syscall",
@@ -60,13 +66,13 @@ var rules = []rule{
 			"same events in, same effects out, and a state that the model checker can copy and compare",
 	},
 	{
-		packages: []string{"./internal/protocol"},
+		packages: []string{"./internal/protocol", "./internal/peer"},
 		never:    []string{"sync", "sync/atomic"},
 		reason:   "one event at a time; only what routing keeps for lookups, the confirmed arcs, is read while it is written",
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
@@ -79,13 +85,13 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/transport"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing"},
 		through:  true,
 		reason:   "what members say to each other is said in the words of the rooms below, not in those of one wire",
 	},
 	{
 		packages: []string{"./internal/transport/memory", "./internal/transport/transporttest"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport"},
 		through:  true,
 		reason: "a network in memory, and a suite for every transport, that need gRPC would hide " +
 			"what only gRPC does",
@@ -93,7 +99,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
-			"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/pb",
+			"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/pb",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},
 		reason: "a transport carries and decides nothing: it knows the words, the contract and gRPC, not the runtime",
@@ -125,26 +131,26 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/invariant"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing"},
 		through:  true,
 		reason:   "what must hold of a ring is one list for the checker, the simulator and the tests",
 	},
 	{
 		packages: []string{"./internal/explore"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant"},
 		through:  true,
 		reason:   "the model checker exhausts the machine; a runtime or a wire under it has no end of states",
 	},
 	{
 		packages: []string{"./internal/sim"},
-		only:     []string{"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant"},
 		through:  true,
 		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
 	},
 	{
 		packages: []string{"./internal/mutant/..."},
 		only: []string{
-			"./internal/ring", "./internal/protocol", "./internal/routing", "./internal/invariant", "./internal/explore", "./internal/sim",
+			"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant", "./internal/explore", "./internal/sim",
 			"./internal/mutant",
 		},
 		through: true,

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
@@ -24,9 +25,9 @@ func (n *Node) ask(e protocol.Ask) {
 	n.inflight++
 	env := n.envelope(e.To)
 	n.wg.Go(func() {
-		limit := timeoutSlow
+		limit := peer.PatientTimeout
 		if !e.Patient {
-			limit = n.peers.timeout(e.To.Addr, e.Attempt)
+			limit = n.peers.of(e.To.Addr).Timeout(e.Attempt)
 		}
 		reply, f := n.maintain(n.ctx, env, e.Request, limit)
 		n.mu.Lock()
@@ -51,7 +52,7 @@ func (n *Node) tell(e protocol.Tell) {
 	n.tells++
 	env := n.envelope(e.To)
 	n.wg.Go(func() {
-		_, _ = n.maintain(n.ctx, env, e.Request, timeoutStart)
+		_, _ = n.maintain(n.ctx, env, e.Request, peer.InitialTimeout)
 		n.mu.Lock()
 		n.tells--
 		n.mu.Unlock()

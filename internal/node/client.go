@@ -158,7 +158,7 @@ func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []pro
 // askOne asks one member for its ring.
 func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protocol.Failure {
 	reply, f := c.maintain(ctx, transport.Envelope{To: x, Settings: c.settings},
-		protocol.Request{Kind: protocol.AskRing}, c.peers.timeout(x.Addr, attempt))
+		protocol.Request{Kind: protocol.AskRing}, c.peers.of(x.Addr).Timeout(attempt))
 	if x.Name != "" {
 		c.heed(x, f)
 	}
@@ -214,7 +214,7 @@ func (c *Client) meet(st protocol.State) bool {
 		news = append(news, st.Pred)
 	}
 	c.publish(append(news, slices.DeleteFunc(slices.Clone(c.contacts), func(x ring.Member) bool {
-		return c.peers.avoided(x, c.now())
+		return c.peers.suspicions().Avoided(x, c.now())
 	})...))
 	return len(c.contacts) > 0
 }

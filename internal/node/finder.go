@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -55,16 +56,15 @@ type Finder struct {
 // Bounds on the life and the suspicion of a Finder, and how many connections it
 // keeps before it knows how large the ring is.
 const (
-	initialIdle  = 16
-	maxLife      = time.Second
-	minSuspicion = time.Second
+	initialIdle = 16
+	maxLife     = time.Second
 )
 
 func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
 	fd.life = min(interval, maxLife)
-	fd.suspicion = max(minSuspicion, 2*interval)
+	fd.suspicion = peer.SuspicionTime(interval)
 	fd.peers = newPeers()
 	fd.arcs = routing.NewArcs(self, space.Bits, maxArcs)
 	fd.learned = make(chan struct{}, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -77,7 +78,7 @@ func (n *Node) announce() {
 		}
 		at := routing.Followers(i, v.Arc, n.cfg.Space)
 		for id, told := n.cfg.Space.Add(at.After, 1), 0; told < maxFollowers; told++ {
-			ctx, cancel := context.WithTimeout(n.ctx, timeoutCeil)
+			ctx, cancel := context.WithTimeout(n.ctx, peer.MaxTimeout)
 			r, err := n.lookup(ctx, id, routing.Options{}, false)
 			cancel()
 			if err != nil || !at.Contains(r.Owner.ID) || r.Owner.ID == v.Self.ID || r.Owner.Older() {
@@ -173,7 +174,7 @@ func (n *Node) tendFinger() bool {
 // findFinger asks the owner believed in; if that is it no longer, it looks the
 // point up.
 func (n *Node) findFinger(id uint64, believed ring.Member) (ring.Member, ring.Arc) {
-	ctx, cancel := context.WithTimeout(n.ctx, timeoutCeil)
+	ctx, cancel := context.WithTimeout(n.ctx, peer.MaxTimeout)
 	defer cancel()
 	if believed.Name != "" {
 		a, err := n.route(ctx, believed, routing.Query{ID: id})

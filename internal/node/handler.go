@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -139,7 +140,7 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "a lookup that goes in a loop"}
 	}
 	defer n.loops.leave(id)
-	ctx, cancel := context.WithTimeout(ctx, timeoutSlow) // the caller need not have a limit
+	ctx, cancel := context.WithTimeout(ctx, peer.PatientTimeout) // the caller need not have a limit
 	defer cancel()
 	r, err := n.Lookup(ctx, id, routing.Options{})
 	if err != nil {

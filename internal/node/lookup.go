@@ -118,7 +118,7 @@ func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (
 // has to be fresh. It reports whether that one owns the identifier.
 func (fd *Finder) askBelieved(ctx context.Context, id uint64, opts routing.Options) (r Result, ok bool) {
 	c := fd.arcs.Find(id)
-	if c == nil || fd.peers.avoided(c.Owner, fd.now()) {
+	if c == nil || fd.peers.suspicions().Avoided(c.Owner, fd.now()) {
 		return Result{}, false
 	}
 	began := time.Now()
@@ -187,8 +187,8 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 		defer cancel()
 	}
 	opts.Arcs = fd.arcs
-	opts.RoundTrip = func(x ring.Member) time.Duration { return fd.peers.roundTrip(x.Addr) }
-	avoid, rejected := fd.peers.avoid(fd.now())
+	opts.RoundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
+	avoid, rejected := fd.peers.suspicions().Avoid(fd.now())
 	opts.Confirm = rejected
 	s := routing.NewSearch(snap.Table, id, opts, avoid, fd.now())
 	hops := believed.Hops
@@ -297,7 +297,8 @@ func (fd *Finder) awaitNews(ctx context.Context, snap *Snapshot) error {
 
 // Reject notes that a member named as an owner did not serve.
 func (fd *Finder) Reject(x ring.Member) {
-	fd.peers.reject(x.ID, x.Addr, fd.now(), fd.suspicion)
+	now := fd.now()
+	fd.peers.reject(x.ID, x.Addr, now, now+fd.suspicion)
 	fd.arcs.Drop(func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr })
 	if fd.lost != nil {
 		fd.lost(protocol.Lost{Addr: x.Addr})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -78,7 +79,7 @@ func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.
 	if a.Verdict == routing.Mine {
 		owner = x
 	}
-	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self && !fd.peers.rejected(owner, fd.now()) {
+	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self && !fd.peers.suspicions().Rejected(owner, fd.now()) {
 		w := routing.Word{By: x, At: sent - a.Age}
 		w.Until = w.At
 		if x == owner {
@@ -118,7 +119,7 @@ func (n *Node) contradict(old, v *protocol.View) {
 		}
 	case h == old.Head() && v.Certain == old.Certain:
 		// Nothing has been heard since; what has been lost in the meantime stays lost.
-	case !n.peers.avoided(h, n.now()):
+	case !n.peers.suspicions().Avoided(h, n.now()):
 		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
 			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life})
 	}
@@ -202,7 +203,7 @@ func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed, age time.Du
 	if end, ok := ctx.Deadline(); ok {
 		left = time.Until(end)
 	}
-	patience := time.NewTimer(max(timeoutFloor, left/2))
+	patience := time.NewTimer(max(peer.MinTimeout, left/2))
 	defer patience.Stop()
 	for began := time.Now(); ; {
 		f := fd.board(ctx, c)

@@ -253,7 +253,7 @@ func (n *Node) rebuild() {
 
 // routes are the fingers and acquaintances, without those found silent.
 func (n *Node) routes(v *protocol.View) []ring.Member {
-	avoid, _ := n.peers.avoid(n.now())
+	avoid, _ := n.peers.suspicions().Avoid(n.now())
 	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
 		return slices.Contains(avoid, x.Life())
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -32,7 +33,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 		f = fd.checkReply(&reply)
 	}
 	done(f)
-	fd.measure(env.To.Addr, time.Since(sent), f, limit == timeoutSlow)
+	fd.measure(env.To.Addr, time.Since(sent), f, limit == peer.PatientTimeout)
 	return reply, f
 }
 
@@ -61,10 +62,10 @@ func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 
 // route asks a member for one step of a lookup.
 func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
-	limit := fd.peers.routeTimeout(to.Addr)
+	limit := fd.peers.of(to.Addr).RouteTimeout()
 	if end, ok := ctx.Deadline(); ok {
 		// One that is silent, and was slow before that, leaves time for others.
-		limit = min(limit, max(timeoutFloor, time.Until(end)/2))
+		limit = min(limit, max(peer.MinTimeout, time.Until(end)/2))
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -80,7 +81,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	fd.measure(to.Addr, time.Since(sent), f, false)
 	timedOut := f != nil && f.Kind == protocol.TimedOut
 	// Whoever allows less than any member is allowed finds out nothing about it.
-	hasty := timedOut && time.Since(sent) < timeoutFloor
+	hasty := timedOut && time.Since(sent) < peer.MinTimeout
 	if timedOut && !hasty {
 		fd.peers.late(to.Addr)
 	}

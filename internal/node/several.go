@@ -75,11 +75,11 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, n int, opts 
 			return out, !further
 		}
 	}
-	if opts.MaxAge > 0 || fd.peers.avoided(last, fd.now()) {
+	if opts.MaxAge > 0 || fd.peers.suspicions().Avoided(last, fd.now()) {
 		return out, false // a list has no age
 	}
 	for _, x := range fd.listOf(ctx, last) {
-		if len(out) == n || fd.peers.avoided(x, fd.now()) {
+		if len(out) == n || fd.peers.suspicions().Avoided(x, fd.now()) {
 			break // a lookup goes round it, if it is gone
 		}
 		var ok bool
@@ -98,7 +98,7 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 		return self.Succ
 	}
 	reply, f := fd.maintain(ctx, transport.Envelope{From: self.Self, To: x, Settings: fd.settings},
-		protocol.Request{Kind: protocol.AskRing}, fd.peers.timeout(x.Addr, 0))
+		protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
 	if f == nil || ctx.Err() == nil {
 		fd.heed(x, f)
 	}

@@ -354,7 +354,7 @@ func TestLookupGivenUpLeavesNoSuspicion(t *testing.T) {
 		if _, err := a.Lookup(ctx, b.cfg.Self.ID, routing.Options{Fresh: true}); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if self := b.Snapshot().View.Self; a.peers.avoided(self, a.now()) {
+		if self := b.Snapshot().View.Self; a.peers.suspicions().Avoided(self, a.now()) {
 			t.Error("the member asked is under suspicion")
 		}
 	})

@@ -58,7 +58,7 @@ func TestHastyCallersCondemnNobody(t *testing.T) {
 				t.Fatalf("key %d was answered in 3ms, the test tests nothing", k)
 			}
 		}
-		if lives, _ := n.peers.avoid(n.now()); len(lives) > 0 {
+		if lives, _ := n.peers.suspicions().Avoid(n.now()); len(lives) > 0 {
 			t.Errorf("%d members are avoided since a caller had no time", len(lives))
 		}
 		if got := len(n.Snapshot().Table.Near()); got < 10 {
@@ -188,7 +188,7 @@ func TestSharedQuestionLeavesTimeForOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if x := c.arcs.Known(id); x != nil && r.Verdict == routing.Owned && c.peers.roundTrip(x.Owner.Addr) == 0 {
+			if x := c.arcs.Known(id); x != nil && r.Verdict == routing.Owned && !c.peers.of(x.Owner.Addr).Known() {
 				dead = g.at(x.Owner.Addr)
 				break
 			}
@@ -324,18 +324,6 @@ func TestSilentContactDoesNotDelayTheOthers(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
-}
-
-func TestRejectionsOutlastSuspicions(t *testing.T) {
-	p := newPeers()
-	x := ring.Member{ID: 7, Name: "x", Addr: "x:1"}
-	p.reject(x.ID, x.Addr, 0, time.Second)
-	for i := range 2 * maxSuspicions {
-		p.suspect(ring.Life{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
-	}
-	if !p.rejected(x, 2) || len(p.suspected()) != maxSuspicions {
-		t.Errorf("rejected %v, %d kept", p.rejected(x, 2), len(p.suspected()))
-	}
 }
 
 // Every finger that is lost is looked up at once, not only the last.

@@ -3,11 +3,12 @@ package routing
 import (
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // MaxAvoid bounds how many silent members a Query names.
-const MaxAvoid = 32
+const MaxAvoid = peer.MaxSuspicions
 
 // MaxCloser bounds how many closer members an Answer names.
 const MaxCloser = 3

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -97,9 +98,9 @@ func (w *world) ask(h *host, e protocol.Ask) {
 		w.queue.push(event{at: w.now, kind: evReply, host: h.index, slot: i, gen: c.gen})
 		return
 	}
-	limit := timeoutSlow
+	limit := peer.PatientTimeout
 	if !e.Patient {
-		limit = h.allow(number(e.To.Addr), e.Attempt)
+		limit = h.estimate(number(e.To.Addr)).Timeout(e.Attempt)
 	}
 	w.count.requests[e.Request.Kind]++
 	w.send(h, i, e.To, limit)
@@ -111,7 +112,7 @@ func (w *world) tell(h *host, e protocol.Tell) {
 	c.request = e.Request
 	c.from, c.life = h.index, h.life
 	w.count.requests[e.Request.Kind]++
-	w.send(h, i, e.To, timeoutStart)
+	w.send(h, i, e.To, peer.InitialTimeout)
 }
 
 // route sends a step of a lookup.
@@ -122,7 +123,7 @@ func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end ti
 	c.from, c.life = h.index, h.life
 	w.count.routes++
 	left := end - w.now
-	w.send(h, i, to, min(h.allowRoute(number(to.Addr)), max(timeoutFloor, left/2), left))
+	w.send(h, i, to, min(h.estimate(number(to.Addr)).RouteTimeout(), max(peer.MinTimeout, left/2), left))
 }
 
 // send puts call i on its way. What becomes of it is decided message by
@@ -141,7 +142,7 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 		return
 	}
 	d, ok := w.transit(h, w.hosts[c.to])
-	p := h.peerMade(c.to)
+	p := h.linkMade(c.to)
 	if ok && !w.connected(p) {
 		// There and back again to make a connection first.
 		back, ok1 := w.transit(w.hosts[c.to], h)
@@ -195,8 +196,8 @@ func (w *world) expire(i int32) {
 	w.queue.push(event{at: max(w.now, c.end), kind: evTimeout, host: c.from, slot: i, gen: c.gen})
 }
 
-// connected reports whether there is a connection to a peer.
-func (w *world) connected(p *peer) bool {
+// connected reports whether there is a connection on a link.
+func (w *world) connected(p *link) bool {
 	return p.open && w.now-p.last <= max(10*time.Second, 8*w.cfg.Interval)
 }
 
@@ -280,18 +281,18 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	}
 	c.wanted = false // nothing else becomes of it
 	if c.to >= 0 {
-		p := h.peerMade(c.to)
+		p := h.linkMade(c.to)
 		switch {
 		case failure == nil:
 			p.last = w.now
 			if !c.patient {
-				p.observe(w.now - c.sent)
+				p.estimate.Observe(w.now - c.sent)
 			}
 		case failure.Kind == protocol.TimedOut:
 			w.count.timeouts++
 			p.open = false
 			if c.route {
-				p.late()
+				p.estimate.Late()
 			}
 		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
 			p.open = false
@@ -322,17 +323,14 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 // heed notes for lookups whether a member answers.
 func (w *world) heed(h *host, life ring.Life, f *protocol.Failure) {
 	if f == nil {
-		h.unsuspect(life)
+		h.suspects = h.suspects.Clear(life)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		h.suspect(life, w.now, w.suspicion())
+		h.suspect(life, w.now, w.cfg.Interval)
 	}
 }
-
-// suspicion is how long lookups go round a member that did not answer.
-func (w *world) suspicion() time.Duration { return max(time.Second, 2*w.cfg.Interval) }
 
 // routed gives a lookup the answer to a step of it.
 func (w *world) routed(h *host, c *call, f *protocol.Failure) {

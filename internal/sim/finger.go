@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -84,7 +85,7 @@ func (w *world) tendFinger(h *host) {
 		return
 	}
 	t.busy = true
-	r, l := w.openLookup(h, h.fingers.Start(start), timeoutCeil)
+	r, l := w.openLookup(h, h.fingers.Start(start), peer.MaxTimeout)
 	l.what, l.start, l.owner = forFinger, start, believed
 	if believed.Name != "" {
 		w.route(h, r, believed, routing.Query{ID: l.id}, l.end)
@@ -156,7 +157,7 @@ func (w *world) announce(h *host, start int) {
 
 // follower looks up the next member to be told.
 func (w *world) follower(h *host, start int, at ring.Arc, id uint64, told int) {
-	r, l := w.openLookup(h, id, timeoutCeil)
+	r, l := w.openLookup(h, id, peer.MaxTimeout)
 	l.what, l.start, l.follow, l.told = forFollower, start, at, told
 	w.search(h, l, w.lenient())
 	w.goOn(h, r)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -34,10 +35,10 @@ type host struct {
 	asks    int   // under way
 	waiting []ref // lookups that wait for another table
 
-	peers    []peer  // in order of their hosts
-	latest   int     // in peers, the one looked for last
+	links    []link  // in order of their hosts
+	latest   int     // in links, the one looked for last
 	callers  []int32 // hosts that have made a connection to here, some more than once
-	suspects []suspicion
+	suspects peer.Suspicions
 	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
@@ -49,37 +50,24 @@ type host struct {
 	place int32 // and its place there
 }
 
-// peer is what a host knows of how fast another answers, and whether it has a
-// connection to it: as internal/node and its transport, in microseconds.
-type peer struct {
-	host      int32
-	mean, dev int32
-	grace     int32
-	used      uint32
-	open      bool // a connection
-	last      time.Duration
+// link is a host's way to another: how fast that one answers, and whether there is a
+// connection.
+type link struct {
+	host     int32
+	estimate peer.Estimate
+	open     bool // a connection
+	last     time.Duration
 }
 
-// The runtime's times; see internal/node, peers.go.
+// Bounds of the runtime and its transport, as in package node.
 const (
-	timeoutFloor = 300 * time.Millisecond
-	timeoutStart = time.Second
-	timeoutCeil  = 4 * time.Second
-	timeoutLate  = time.Second
-	timeoutSlow  = 5 * time.Second
-	maxPeers     = 512
-	maxAsks      = 512
-	lookupLimit  = 5 * time.Second
+	maxAsks     = 512
+	lookupLimit = 5 * time.Second
 )
 
 // maxTables is how many tables are kept at most: those of a million members
 // would take 3 GB.
 const maxTables = 1 << 16
-
-type suspicion struct {
-	life  ring.Life
-	until time.Duration
-}
 
 // number reads the number in names and addresses such as n12 and h12:1, -1 if
 // there is none.
@@ -94,10 +82,10 @@ func number(s string) int32 {
 func hostName(i int) string { return "n" + strconv.Itoa(i) }
 func hostAddr(i int) string { return "h" + strconv.Itoa(i) + ":1" }
 
-// peer is the record of another host, nil if there is none.
-func (h *host) peer(of int32) *peer {
+// link is the record of another host, nil if there is none.
+func (h *host) link(of int32) *link {
 	if i, ok := h.find(of); ok {
-		return &h.peers[i]
+		return &h.links[i]
 	}
 	return nil
 }
@@ -105,25 +93,25 @@ func (h *host) peer(of int32) *peer {
 // find is where the record of another host is, or belongs. A message has it
 // looked for several times.
 func (h *host) find(of int32) (int, bool) {
-	if i := h.latest; i < len(h.peers) && h.peers[i].host == of {
+	if i := h.latest; i < len(h.links) && h.links[i].host == of {
 		return i, true
 	}
-	i, ok := slices.BinarySearchFunc(h.peers, of, func(p peer, of int32) int { return int(p.host) - int(of) })
+	i, ok := slices.BinarySearchFunc(h.links, of, func(l link, of int32) int { return int(l.host) - int(of) })
 	h.latest = i
 	return i, ok
 }
 
-// peerMade is the record of another host, made if need be.
-func (h *host) peerMade(of int32) *peer {
+// linkMade is the record of another host, made if need be.
+func (h *host) linkMade(of int32) *link {
 	i, ok := h.find(of)
 	if !ok {
-		if len(h.peers) >= maxPeers {
+		if len(h.links) >= peer.MaxPeers {
 			h.evict()
-			return h.peerMade(of)
+			return h.linkMade(of)
 		}
-		h.peers = slices.Insert(h.peers, i, peer{host: of})
+		h.links = slices.Insert(h.links, i, link{host: of})
 	}
-	return &h.peers[i]
+	return &h.links[i]
 }
 
 // called notes that another host has made a connection to here.
@@ -135,82 +123,30 @@ func (h *host) called(by *host) {
 	h.callers = append(h.callers, by.index)
 }
 
-// evict forgets the half of the peers that was used least.
+// evict forgets the half of the links that was used least.
 func (h *host) evict() {
-	counts := make([]uint32, 0, len(h.peers))
-	for i := range h.peers {
-		counts = append(counts, h.peers[i].used)
+	uses := make([]uint32, 0, len(h.links))
+	for i := range h.links {
+		uses = append(uses, h.links[i].estimate.Uses())
 	}
-	slices.Sort(counts)
-	bar := counts[len(counts)/2]
-	h.peers = slices.DeleteFunc(h.peers, func(p peer) bool { return p.used <= bar })
-	for i := range h.peers {
-		h.peers[i].used /= 2
-	}
-}
-
-// allow is the time for an answer from a host.
-func (h *host) allow(of int32, attempt int) time.Duration {
-	d := timeoutStart
-	if p := h.peer(of); p != nil && p.used > 0 {
-		d = max(timeoutFloor, time.Duration(2*p.mean+8*p.dev)*time.Microsecond)
-	}
-	return min(d<<min(attempt, 4), timeoutCeil)
-}
-
-// allowRoute is the time for a host's answer to a step of a lookup.
-func (h *host) allowRoute(of int32) time.Duration {
-	d := h.allow(of, 0)
-	if p := h.peer(of); p != nil {
-		d = max(d, time.Duration(p.grace)*time.Microsecond)
-	}
-	return d
-}
-
-// observe notes how long a host took to answer.
-func (p *peer) observe(took time.Duration) {
-	us := int32(min(took/time.Microsecond, 10_000_000))
-	if p.used == 0 {
-		p.mean, p.dev = us, us/2
-	} else {
-		p.dev += (max(us-p.mean, p.mean-us) - p.dev) / 4
-		p.mean += (us - p.mean) / 8
-	}
-	p.grace = 0
-	p.used++
-}
-
-// late notes that a step of a lookup was not answered in time.
-func (p *peer) late() {
-	if p.used > 0 {
-		p.grace = min(2*max(p.grace, int32(timeoutFloor/time.Microsecond)), int32(timeoutLate/time.Microsecond))
+	bar := peer.EvictionBar(uses)
+	h.links = slices.DeleteFunc(h.links, func(l link) bool { return l.estimate.Uses() <= bar })
+	for i := range h.links {
+		h.links[i].estimate.Age()
 	}
 }
 
-// suspect lets lookups go round a life of a member for a while.
-func (h *host) suspect(life ring.Life, now, while time.Duration) {
-	h.suspects = slices.DeleteFunc(h.suspects, func(s suspicion) bool { return s.until <= now || s.life == life })
-	if n := len(h.suspects); n >= routing.MaxAvoid {
-		h.suspects = slices.Delete(h.suspects, 0, n-routing.MaxAvoid+1)
+// estimate is what is known of how fast a host answers.
+func (h *host) estimate(of int32) peer.Estimate {
+	if c := h.link(of); c != nil {
+		return c.estimate
 	}
-	h.suspects = append(h.suspects, suspicion{life, now + while})
+	return peer.Estimate{}
 }
 
-func (h *host) unsuspect(life ring.Life) {
-	if len(h.suspects) > 0 {
-		h.suspects = slices.DeleteFunc(h.suspects, func(s suspicion) bool { return s.life == life })
-	}
-}
-
-// avoid lists the lives that lookups go round.
-func (h *host) avoid(now time.Duration) []ring.Life {
-	var out []ring.Life
-	for _, s := range h.suspects {
-		if s.until > now {
-			out = append(out, s.life)
-		}
-	}
-	return out
+// suspect lets lookups go round a member's incarnation for a while.
+func (h *host) suspect(life ring.Life, now, interval time.Duration) {
+	h.suspects, _ = h.suspects.Suspect(life, now, now+peer.SuspicionTime(interval))
 }
 
 // inRing reports whether a process runs here that is a member.
@@ -224,7 +160,7 @@ func (w *world) routes(h *host) []ring.Member {
 	if len(h.suspects) == 0 {
 		return out
 	}
-	avoid := h.avoid(w.now)
+	avoid, _ := h.suspects.Avoid(w.now)
 	return slices.DeleteFunc(out, func(x ring.Member) bool { return slices.Contains(avoid, x.Life()) })
 }
 

@@ -94,7 +94,8 @@ func (w *world) search(h *host, l *lookup, opts routing.Options) {
 	if l.table != nil {
 		a := l.table.Answer(routing.Query{ID: l.id}, w.now)
 		w.judgeAnswer(h, l.id, &a)
-		l.search = routing.NewSearch(l.table, l.id, opts, h.avoid(w.now), w.now)
+		avoid, _ := h.suspects.Avoid(w.now)
+		l.search = routing.NewSearch(l.table, l.id, opts, avoid, w.now)
 	}
 }
 

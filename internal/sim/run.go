@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/peer"
 )
 
 // Result is what became of one run.
@@ -158,7 +160,7 @@ func (w *world) disturb() {
 
 // lateFaults is for how long after the faults their time-outs come: a question
 // is put twice, and may wait twice for the longest time allowed.
-const lateFaults = 3 * timeoutSlow
+const lateFaults = 3 * peer.PatientTimeout
 
 // heal waits until the ring is ideal, and looks whether it stays so.
 func (w *world) heal() {

@@ -386,8 +386,7 @@ func TestSilentMembersThatWereSlowLeaveTimeForOthers(t *testing.T) {
 	for _, h := range w.hosts {
 		for _, s := range silent {
 			if h.up {
-				p := h.peerMade(s.index)
-				p.mean, p.dev, p.used = 2_000_000, 500_000, 1
+				h.linkMade(s.index).estimate.Observe(2 * time.Second)
 			}
 		}
 		h.suspects = nil

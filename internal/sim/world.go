@@ -154,7 +154,7 @@ func (w *world) start(h *host, at *protocol.Standing) {
 		}
 	}
 	h.table, h.stale = nil, true
-	h.asks, h.waiting, h.peers, h.suspects = 0, nil, nil, nil
+	h.asks, h.waiting, h.links, h.suspects = 0, nil, nil, nil
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Life]bool{}
 	}
@@ -191,7 +191,7 @@ func (w *world) stop(h *host, silent bool) {
 			w.closeLookup(ref{int32(i), l.gen})
 		}
 	}
-	h.m, h.view, h.table, h.peers, h.suspects, h.waiting, h.fingers, h.heard = nil, nil, nil, nil, nil, nil, nil, nil
+	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard = nil, nil, nil, nil, nil, nil, nil, nil
 	if silent {
 		return // nobody is told
 	}
@@ -202,7 +202,7 @@ func (w *world) stop(h *host, silent bool) {
 		if !g.up {
 			continue
 		}
-		if p := g.peer(h.index); p != nil && w.connected(p) {
+		if p := g.link(h.index); p != nil && w.connected(p) {
 			if d, ok := w.transit(h, g); ok {
 				w.queue.push(event{at: w.now + d, kind: evBroken, host: g.index, slot: h.index, gen: g.life})
 			}
@@ -212,14 +212,14 @@ func (w *world) stop(h *host, silent bool) {
 
 // broken tells the process at h that its connection to another broke.
 func (w *world) broken(h *host, to *host) {
-	if p := h.peer(to.index); p == nil || !p.open {
+	if p := h.link(to.index); p == nil || !p.open {
 		return
 	} else {
 		p.open = false
 	}
 	for _, x := range w.routes(h) {
 		if x.Addr == to.addr {
-			h.suspect(x.Life(), w.now, w.suspicion())
+			h.suspect(x.Life(), w.now, w.cfg.Interval)
 			w.renewed(h)
 			break
 		}

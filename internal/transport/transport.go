@@ -6,16 +6,11 @@ package transport
 
 import (
 	"context"
-	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
-
-// LeastTimeout is the least time that any member is allowed for an answer, far more
-// than a round trip. Whoever waits less finds out nothing about it.
-const LeastTimeout = 300 * time.Millisecond
 
 // Envelope is what every request says besides what it asks.
 type Envelope struct {

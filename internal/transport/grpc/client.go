@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -273,7 +274,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		if !final {
 			code = status.Code(err)
 		}
-		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= transport.LeastTimeout {
+		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= peer.MinTimeout {
 			// Nothing came at all. If the path was cut for a while, TCP may
 			// take minutes to try again; a new connection finds out at once.
 			t.pool.retire(l)

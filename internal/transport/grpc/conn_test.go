@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
@@ -184,7 +185,7 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 		dials.Add(1)
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}}, nil)
-	for i, limit := range []time.Duration{10 * time.Millisecond, transport.LeastTimeout + 10*time.Millisecond, 10 * time.Millisecond} {
+	for i, limit := range []time.Duration{10 * time.Millisecond, peer.MinTimeout + 10*time.Millisecond, 10 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		wantKind(t, ask(ctx, a, ring.Member{Addr: addr}), protocol.TimedOut, addr)
 		cancel()

@@ -1,0 +1,100 @@
+package peer
+
+import (
+	"slices"
+	"time"
+)
+
+// Times allowed for an answer.
+const (
+	// MinTimeout is the least time that any peer is allowed for an answer. It is far
+	// above a round trip, since a peer may be slow for reasons that have nothing to do
+	// with the network. A caller that allows less learns nothing about the peer.
+	MinTimeout = 300 * time.Millisecond
+	// InitialTimeout is the time allowed to a peer whose round trip is not known. It
+	// includes making the first connection.
+	InitialTimeout = time.Second
+	// MaxTimeout bounds the time allowed to a peer, however slow it was.
+	MaxTimeout = 4 * time.Second
+	// PatientTimeout is the time allowed for an answer for which the peer has to ask
+	// third parties first.
+	PatientTimeout = 5 * time.Second
+	// maxGrace bounds what a lookup's question is allowed after time-outs.
+	maxGrace = time.Second
+	// maxDoublings bounds how often the time allowed is doubled for further attempts.
+	maxDoublings = 4
+)
+
+// MaxPeers bounds the peers of which a process keeps estimates.
+const MaxPeers = 512
+
+// maxRoundTrip bounds a round trip that is noted, so that sums fit 32 bits.
+const maxRoundTrip = 10 * time.Second
+
+// Estimate is what is known of how fast a peer answers: the smoothed round trip and
+// its deviation (RFC 6298), in microseconds. The zero value means that nothing is
+// known.
+type Estimate struct {
+	mean, dev int32
+	grace     int32 // allowed to a lookup's question at least
+	used      uint32
+}
+
+// Observe notes a round trip.
+func (e *Estimate) Observe(roundTrip time.Duration) {
+	us := micros(min(roundTrip, maxRoundTrip))
+	if e.used == 0 {
+		e.mean, e.dev = us, us/2
+	} else {
+		e.dev += (max(us-e.mean, e.mean-us) - e.dev) / 4
+		e.mean += (us - e.mean) / 8
+	}
+	e.grace = 0
+	e.used++
+}
+
+// Late notes that a lookup's question was not answered in time. The next one is
+// allowed more, since the peer may have become slower (RFC 6298, 5.5). Ring
+// maintenance does not wait longer for that: it asks twice anyway.
+func (e *Estimate) Late() {
+	if e.used > 0 {
+		e.grace = min(2*max(e.grace, micros(MinTimeout)), micros(maxGrace))
+	}
+}
+
+// Known reports whether a round trip has been observed.
+func (e Estimate) Known() bool { return e.used > 0 }
+
+// RoundTrip is the smoothed round trip, 0 if none is known.
+func (e Estimate) RoundTrip() time.Duration { return duration(e.mean) }
+
+// Timeout is the time allowed for an answer. It doubles with each further attempt,
+// the first of which is 0.
+func (e Estimate) Timeout(attempt int) time.Duration {
+	d := InitialTimeout
+	if e.Known() {
+		d = max(MinTimeout, duration(2*e.mean+8*e.dev))
+	}
+	return min(d<<min(attempt, maxDoublings), MaxTimeout)
+}
+
+// RouteTimeout is the time allowed for an answer to a step of a lookup.
+func (e Estimate) RouteTimeout() time.Duration { return max(e.Timeout(0), duration(e.grace)) }
+
+// Uses is how many round trips were observed, halved whenever estimates were evicted.
+func (e Estimate) Uses() uint32 { return e.used }
+
+// Age halves the count of uses, so that what was observed long ago counts less.
+func (e *Estimate) Age() { e.used = (e.used + 1) / 2 }
+
+// EvictionBar is the count of uses up to which estimates are dropped when there is
+// no room for another. It drops half of them, at least. The counts must not be
+// empty; they are reordered.
+func EvictionBar(uses []uint32) uint32 {
+	slices.Sort(uses)
+	return uses[len(uses)/2]
+}
+
+func micros(d time.Duration) int32 { return int32(d / time.Microsecond) }
+
+func duration(us int32) time.Duration { return time.Duration(us) * time.Microsecond }

@@ -1,0 +1,123 @@
+package peer
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+func TestTimeoutFollowsTheRoundTrip(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		seen    []time.Duration
+		attempt int
+		want    time.Duration
+	}{
+		{"nothing known", nil, 0, InitialTimeout},
+		{"nothing known, asked again", nil, 1, 2 * InitialTimeout},
+		{"quick", []time.Duration{time.Millisecond}, 0, MinTimeout},
+		{"quick, asked again", []time.Duration{time.Millisecond}, 1, 2 * MinTimeout},
+		{"a first answer counts with half of it as deviation", []time.Duration{100 * time.Millisecond}, 0, 600 * time.Millisecond},
+		{"very slow", []time.Duration{30 * time.Second}, 0, MaxTimeout},
+		{"asked ever again", []time.Duration{time.Millisecond}, 1000, MaxTimeout},
+	} {
+		var e Estimate
+		for _, d := range c.seen {
+			e.Observe(d)
+		}
+		if got := e.Timeout(c.attempt); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestEstimateConverges(t *testing.T) {
+	var e Estimate
+	e.Observe(2 * time.Second)
+	for range 200 {
+		e.Observe(40 * time.Millisecond)
+	}
+	if d := e.RoundTrip() - 40*time.Millisecond; d.Abs() > time.Millisecond || e.Timeout(0) != MinTimeout {
+		t.Errorf("round trip %v, timeout %v", e.RoundTrip(), e.Timeout(0))
+	}
+}
+
+func TestLateLookupIsAllowedMoreUntilAnAnswer(t *testing.T) {
+	var e Estimate
+	if e.Late(); e.RouteTimeout() != InitialTimeout {
+		t.Errorf("nothing known, %v", e.RouteTimeout())
+	}
+	e.Observe(time.Millisecond)
+	for _, want := range []time.Duration{2 * MinTimeout, time.Second, time.Second} {
+		if e.Late(); e.RouteTimeout() != want || e.Timeout(0) != MinTimeout {
+			t.Errorf("route %v, want %v; maintenance %v", e.RouteTimeout(), want, e.Timeout(0))
+		}
+	}
+	if e.Observe(time.Millisecond); e.RouteTimeout() != MinTimeout {
+		t.Errorf("after an answer %v", e.RouteTimeout())
+	}
+}
+
+func TestEvictionDropsHalf(t *testing.T) {
+	for _, uses := range [][]uint32{{1}, {1, 1, 1, 1}, {1, 2, 3, 4}, {9, 1, 9, 1, 9}} {
+		bar := EvictionBar(slices.Clone(uses))
+		dropped := 0
+		for _, n := range uses {
+			if n <= bar {
+				dropped++
+			}
+		}
+		if 2*dropped < len(uses) {
+			t.Errorf("%v: %d dropped", uses, dropped)
+		}
+	}
+}
+
+func TestSuspicionEndsByTimeOrAnswer(t *testing.T) {
+	x := ring.Member{ID: 1, Name: "x", Addr: "x:1", Incarnation: 5}
+	s, news := Suspicions(nil).Suspect(x.Life(), 0, 10)
+	if !news || !s.Avoided(x, 9) || s.Avoided(x, 10) {
+		t.Errorf("news %v, avoided %v, later %v", news, s.Avoided(x, 9), s.Avoided(x, 10))
+	}
+	longer, news := s.Suspect(x.Life(), 5, 20)
+	if news || len(longer) != 1 || !longer.Avoided(x, 15) || s.Avoided(x, 15) {
+		t.Errorf("suspected again: news %v, %d kept", news, len(longer))
+	}
+	if _, news := s.Suspect(x.Life(), 11, 20); !news {
+		t.Error("one whose time was over is no news")
+	}
+	reborn := x
+	reborn.Incarnation++
+	if s.Avoided(reborn, 1) {
+		t.Error("a later incarnation is avoided for an earlier one")
+	}
+	if len(s.Clear(x.Life())) != 0 || len(s) != 1 {
+		t.Error("an answer did not clear it, or changed the value that others read")
+	}
+}
+
+func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
+	x := ring.Member{ID: 7, Name: "x", Addr: "x:1", Incarnation: 3}
+	s := Suspicions(nil).Reject(x.ID, x.Addr, 0, time.Second)
+	for i := range 2 * MaxSuspicions {
+		s, _ = s.Suspect(ring.Life{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
+	}
+	s = s.Clear(x.Life())
+	moved := x
+	moved.Addr = "x:2"
+	if !s.Rejected(x, 2) || !s.Avoided(x, 2) || s.Avoided(moved, 2) || len(s) != MaxSuspicions {
+		t.Errorf("rejected %v, at another address %v, %d kept", s.Rejected(x, 2), s.Avoided(moved, 2), len(s))
+	}
+	lives, rejected := s.Avoid(2)
+	if len(lives) != MaxSuspicions-1 || len(rejected) != 1 || rejected[0].Addr != x.Addr {
+		t.Errorf("%d avoided, %v rejected", len(lives), rejected)
+	}
+	for i := range MaxSuspicions {
+		s = s.Reject(uint64(i), "y:1", 2, time.Second)
+	}
+	if len(s) != MaxSuspicions {
+		t.Errorf("%d rejections kept", len(s))
+	}
+}

@@ -1,0 +1,115 @@
+package peer
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// MaxSuspicions bounds the members that lookups go round at a time.
+const MaxSuspicions = 32
+
+// minSuspicion is the least time for which a member is suspected.
+const minSuspicion = time.Second
+
+// SuspicionTime is how long a member is suspected in a ring of that interval: until
+// the ring has dealt with it.
+func SuspicionTime(interval time.Duration) time.Duration { return max(minSuspicion, 2*interval) }
+
+// Suspicions are the members that lookups go round for a while, oldest first: each
+// did not answer, or was rejected by the application. The value is never modified,
+// so that it may be read while another one is made. Nil means none.
+type Suspicions []suspicion
+
+type suspicion struct {
+	life     ring.Life
+	addr     string // of a member that was rejected
+	until    time.Duration
+	rejected bool
+}
+
+// Suspect adds a member's incarnation that did not answer, until the time given. It
+// reports whether that is news.
+func (s Suspicions) Suspect(life ring.Life, now, until time.Duration) (_ Suspicions, news bool) {
+	return s.add(suspicion{life: life, until: until}, now)
+}
+
+// Reject adds a member that the application rejected: it is an owner on its own word
+// only. Whoever rejects a member does not know its incarnation, so the member is
+// told by its identifier and address.
+func (s Suspicions) Reject(id uint64, addr string, now, until time.Duration) Suspicions {
+	s, _ = s.add(suspicion{life: ring.Life{ID: id}, addr: addr, until: until, rejected: true}, now)
+	return s
+}
+
+func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool) {
+	news = true
+	kept := make(Suspicions, 0, len(s)+1)
+	for _, o := range s {
+		switch same := o.life == x.life && o.addr == x.addr && o.rejected == x.rejected; {
+		case o.until <= now:
+		case same:
+			news = false
+		default:
+			kept = append(kept, o)
+		}
+	}
+	if len(kept) == MaxSuspicions {
+		// One has to make room. A rejection is the application's word, and comes only
+		// from the application again.
+		i := max(0, slices.IndexFunc(kept, func(o suspicion) bool { return !o.rejected }))
+		kept = slices.Delete(kept, i, i+1)
+	}
+	return append(kept, x), news
+}
+
+// Clear removes a member's incarnation that has answered. That does not say that it
+// serves: a rejection stays.
+func (s Suspicions) Clear(life ring.Life) Suspicions {
+	answers := func(o suspicion) bool { return o.life == life && !o.rejected }
+	if !slices.ContainsFunc(s, answers) {
+		return s
+	}
+	return slices.DeleteFunc(slices.Clone(s), answers)
+}
+
+// Avoided reports whether lookups go round the member now, or name it on its own
+// word only.
+func (s Suspicions) Avoided(x ring.Member, now time.Duration) bool {
+	for _, o := range s {
+		if o.until > now && (o.rejects(x) || !o.rejected && o.life == x.Life()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Rejected reports whether the member is an owner on its own word only.
+func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
+	for _, o := range s {
+		if o.until > now && o.rejects(x) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o suspicion) rejects(x ring.Member) bool {
+	return o.rejected && o.life.ID == x.ID && o.addr == x.Addr
+}
+
+// Avoid lists the incarnations that lookups go round, and the members, by identifier
+// and address, that are owners on their own word only.
+func (s Suspicions) Avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {
+	for _, o := range s {
+		switch {
+		case o.until <= now:
+		case o.rejected:
+			rejected = append(rejected, ring.Member{ID: o.life.ID, Addr: o.addr})
+		default:
+			lives = append(lives, o.life)
+		}
+	}
+	return lives, rejected
+}
