@@ -76,6 +76,12 @@ type Transport interface {
 	// had been up has ended and it was not this side that ended it. It must be
 	// called before the first request and f must not block.
 	Broken(f func(addr string))
+	// Refused registers f, called when a connection that somebody made to this side
+	// is refused: its TLS handshake has failed, or there are too many. from is the
+	// host that it came from, why says why in words. A connection that ended before
+	// it had said anything is not told of. It must be called before Serve and f must
+	// not block.
+	Refused(f func(from, why string))
 	// Limit sets how many idle connections are kept; those least recently used
 	// are closed first. Connections in use are not touched.
 	Limit(idle int)

@@ -289,7 +289,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		case t.pool.isClosed() && (code == codes.Canceled || code == codes.Unavailable):
 			return dialFailure(ctx, addr, errClosed)
 		}
-		return failureOf(ctx, addr, err)
+		return failureOf(ctx, addr, err, l.cause.get())
 	}
 }
 

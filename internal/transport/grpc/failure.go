@@ -90,10 +90,11 @@ func contextFailure(ctx context.Context, addr string) *protocol.Failure {
 }
 
 // failureOf is why a request to addr that got as far as gRPC had no answer. What
-// the peer said in words is handed on as it is; what gRPC says gets the address.
-func failureOf(ctx context.Context, addr string, err error) *protocol.Failure {
+// the peer said in words is handed on as it is; what gRPC says gets the address, and
+// gives way to cause, why the connection is of no use, if that is known.
+func failureOf(ctx context.Context, addr string, err, cause error) *protocol.Failure {
 	st := status.Convert(err)
-	text := detail(st.Message())
+	text := detail(unwrapped(st.Message()))
 	switch st.Code() {
 	case codes.FailedPrecondition, codes.InvalidArgument:
 		if f := explained(st); f != nil {
@@ -115,6 +116,9 @@ func failureOf(ctx context.Context, addr string, err error) *protocol.Failure {
 	case codes.Unavailable:
 		if ctx.Err() != nil {
 			return contextFailure(ctx, addr)
+		}
+		if cause != nil {
+			return failure(protocol.Unreachable, "%s: %s", addr, detail(words(cause)))
 		}
 	}
 	return failure(protocol.Unreachable, "%s: %s (%s)", addr, text, st.Code())

@@ -52,6 +52,7 @@ type link struct {
 	over     atomic.Bool              // it has ended, or takes no new requests
 	received atomic.Uint64            // how often something was read from it
 	shaken   atomic.Uint64            // the same when the handshake was done, and 1
+	cause    cause                    // why it is of no use
 	speaks   atomic.Int32             // a dialect
 	// asking is the part of the last request that says who asks whom. It is
 	// never modified.
@@ -150,6 +151,7 @@ func (w *watched) Read(b []byte) (int, error) {
 	if n > 0 {
 		w.link.received.Add(1)
 	}
+	w.link.cause.broke(err)
 	return n, err
 }
 
@@ -159,12 +161,14 @@ func (w *watched) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, erro
 	if n > 0 {
 		w.link.received.Add(1)
 	}
+	w.link.cause.broke(err)
 	return buf, n, err
 }
 
 func (w *watched) Write(b []byte) (int, error) {
 	n, err := w.Conn.Write(b)
 	w.link.pool.written.Add(uint64(n))
+	w.link.cause.broke(err)
 	return n, err
 }
 
@@ -181,7 +185,7 @@ func (l *link) up() bool {
 	return at > 0 && l.received.Load() >= at
 }
 
-// shaken notes on its link when the handshake is done.
+// shaken notes on its link when the handshake is done, or why it failed.
 type shaken struct {
 	credentials.TransportCredentials
 	link *link
@@ -189,10 +193,15 @@ type shaken struct {
 
 func (s shaken) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	out, info, err := s.TransportCredentials.ClientHandshake(ctx, authority, conn)
-	if err == nil {
-		s.link.shaken.Store(s.link.received.Load() + 1)
+	if err != nil {
+		s.link.cause.tls.CompareAndSwap(nil, &err)
+		return out, info, err
 	}
-	return out, info, err
+	s.link.shaken.Store(s.link.received.Load() + 1)
+	if _, ok := info.(credentials.TLSInfo); ok {
+		out = &secured{Conn: out, cause: &s.link.cause}
+	}
+	return out, info, nil
 }
 
 func (s shaken) Clone() credentials.TransportCredentials {

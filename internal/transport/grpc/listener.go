@@ -18,6 +18,7 @@ const maxInbound = 4096
 type listener struct {
 	net.Listener
 	written *atomic.Uint64 // bytes
+	refused func(from net.Addr, why string)
 
 	mu     sync.Mutex
 	conns  map[*inbound]struct{}
@@ -30,8 +31,8 @@ type inbound struct {
 	lis    *listener
 }
 
-func newListener(lis net.Listener, written *atomic.Uint64) *listener {
-	return &listener{Listener: lis, written: written, conns: make(map[*inbound]struct{})}
+func newListener(lis net.Listener, written *atomic.Uint64, refused func(net.Addr, string)) *listener {
+	return &listener{Listener: lis, written: written, refused: refused, conns: make(map[*inbound]struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -42,13 +43,16 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c := &inbound{conn, newReader(conn), l}
 		l.mu.Lock()
-		full := l.closed || len(l.conns) >= maxInbound
-		if !full {
+		closed, full := l.closed, len(l.conns) >= maxInbound
+		if !closed && !full {
 			l.conns[c] = struct{}{}
 		}
 		l.mu.Unlock()
-		if !full {
+		if !closed && !full {
 			return c, nil
+		}
+		if !closed {
+			l.refused(conn.RemoteAddr(), "too many connections")
 		}
 		_ = conn.Close()
 	}

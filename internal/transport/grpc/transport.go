@@ -75,7 +75,8 @@ type Transport struct {
 	pool *pool
 	// known remembers members that were seen with an incarnation.
 	known   known
-	written atomic.Uint64 // bytes, to all connections
+	written atomic.Uint64          // bytes, to all connections
+	refused func(from, why string) // nil: nobody is told
 
 	closing sync.Once
 	serving sync.WaitGroup
@@ -94,7 +95,7 @@ func Listen(cfg Config) (*Transport, error) {
 		}
 	}
 	t := NewClient(cfg)
-	t.lis, t.srv = newListener(lis, &t.written), newServer(cfg.Server)
+	t.lis, t.srv = newListener(lis, &t.written, t.refuse), newServer(telling{credentialsOf(cfg.Server), t.refuse})
 	return t, nil
 }
 
@@ -127,9 +128,9 @@ func credentialsOf(c *tls.Config) credentials.TransportCredentials {
 	return credentials.NewTLS(c.Clone())
 }
 
-func newServer(c *tls.Config) *grpc.Server {
+func newServer(creds credentials.TransportCredentials) *grpc.Server {
 	return grpc.NewServer(
-		grpc.Creds(credentialsOf(c)),
+		grpc.Creds(creds),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
@@ -171,6 +172,16 @@ func (t *Transport) Serve(h transport.Handler) {
 
 // Broken registers f; see transport.Transport.
 func (t *Transport) Broken(f func(addr string)) { t.pool.onBroken(f) }
+
+// Refused registers f; see transport.Transport.
+func (t *Transport) Refused(f func(from, why string)) { t.refused = f }
+
+// refuse tells of a connection that is refused.
+func (t *Transport) refuse(from net.Addr, why string) {
+	if t.refused != nil {
+		t.refused(host(from), detail(why))
+	}
+}
 
 // Limit sets how many idle connections are kept; 16 until it is called.
 func (t *Transport) Limit(idle int) { t.pool.limit(idle) }

@@ -86,6 +86,9 @@ func (t *Transport) Broken(f func(addr string)) {
 	t.broken = f
 }
 
+// Refused implements transport.Transport: no connection is refused here.
+func (t *Transport) Refused(func(from, why string)) {}
+
 // Limit implements transport.Transport. There is none before the first call.
 func (t *Transport) Limit(idle int) {
 	t.net.mu.Lock()
