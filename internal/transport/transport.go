@@ -64,7 +64,9 @@ type Transport interface {
 	// only asks need not be served.
 	Serve(h Handler)
 	// Maintain asks the member env.To at env.To.Addr and waits for the reply.
-	// A member that speaks the base contract only is asked in its terms.
+	// A member that speaks the base contract only is asked in its terms. A
+	// question to an address alone, to a To that is Anyone, is put on a connection
+	// of its own: the next one may lead to another member.
 	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
 	// Route asks for one step of a lookup. An older member answers Owned
 	// without an arc.

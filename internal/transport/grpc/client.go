@@ -27,6 +27,13 @@ func (timeless) Deadline() (time.Time, bool) { return time.Time{}, false }
 // Maintain asks env.To; see transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	ctx = bare(ctx)
+	self := ""
+	if env.To.Anyone() {
+		// All that this question takes is asked of one and the same member.
+		to := t.pool.apart(t.endpoint(env))
+		ctx = context.WithValue(ctx, apart{}, to)
+		defer func() { t.pool.part(to, self == env.To.Addr) }()
+	}
 	reply, err := t.maintain(timeless{ctx}, env, req)
 	if errors.Is(err, errBase) {
 		reply, err = t.maintainOlder(ctx, env, req)
@@ -37,7 +44,20 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 	if err != nil {
 		return protocol.Reply{}, err
 	}
+	self = reply.State.Self.Addr
 	return reply, nil
+}
+
+// apart is the key of the endpoint, in a context, of a question to an address alone.
+type apart struct{}
+
+// endpoint is where env is sent.
+func (t *Transport) endpoint(env transport.Envelope) endpoint {
+	to := endpoint{addr: env.To.Addr}
+	if c := t.cfg.Client; c != nil && c.ServerName == "" {
+		to.host = env.Host
+	}
+	return to
 }
 
 // Route asks env.To for one step of a lookup; see transport.Transport.
@@ -253,9 +273,14 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 	if err := ring.CheckAddress(addr); err != nil {
 		return failure(protocol.Invalid, "%v", err)
 	}
-	to := endpoint{addr: addr}
-	if c := t.cfg.Client; c != nil && c.ServerName == "" {
-		to.host = env.Host
+	to := t.endpoint(env)
+	if env.To.Anyone() {
+		if own, ok := ctx.Value(apart{}).(endpoint); ok {
+			to = own
+		} else {
+			to = t.pool.apart(to)
+			defer t.pool.part(to, false)
+		}
 	}
 	for again := false; ; again = true {
 		l, reused, err := t.pool.acquire(ctx, to)

@@ -187,10 +187,48 @@ func TestSilentConnectionIsReplaced(t *testing.T) {
 	}}, nil)
 	for i, limit := range []time.Duration{10 * time.Millisecond, peer.MinTimeout + 10*time.Millisecond, 10 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		wantKind(t, ask(ctx, a, ring.Member{Addr: addr}), protocol.TimedOut, addr)
+		wantKind(t, ask(ctx, a, transporttest.Member("m", addr, 7)), protocol.TimedOut, addr)
 		cancel()
 		if n := dials.Load(); n != int32(1+i/2) {
 			t.Errorf("%d connections were made; want a second one only after a patient request", n)
+		}
+	}
+}
+
+// Behind a load balancer each connection to one address leads to another member.
+func TestQuestionToAnAddressIsNotPinnedToWhoAnsweredBefore(t *testing.T) {
+	b, c := begin(t, Config{}, nil), begin(t, Config{}, nil)
+	var dials atomic.Int32
+	a := begin(t, Config{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		if addr == "vip:1" {
+			addr = []*Transport{b, c}[dials.Add(1)%2].Addr()
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}}, nil)
+	who := func(addr string) ring.Member {
+		env := transport.Envelope{To: ring.Member{Addr: addr}, Settings: transporttest.Settings}
+		reply, err := a.Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.State.Self
+	}
+	last := who("vip:1")
+	for range 10 {
+		next := who("vip:1")
+		if next == last {
+			t.Errorf("%s answered twice", next)
+		}
+		last = next
+	}
+	if n := a.Connections(); n != 0 {
+		t.Errorf("%d connections are kept to an address that is nobody's own", n)
+	}
+	// The connection to a member's own address is of use to whoever asks that member.
+	for range 3 {
+		who(b.Addr())
+		if n := a.Connections(); n != 1 {
+			t.Errorf("%d connections, want the one to the member that answered", n)
 		}
 	}
 }

@@ -17,7 +17,13 @@ var errClosed = errors.New("the transport is closed")
 
 // endpoint is an address to be reached, and the host name that its certificate must
 // be good for; empty: the host of the address.
-type endpoint struct{ addr, host string }
+type endpoint struct {
+	addr, host string
+	// question numbers the questions to an address alone. Each has a connection of
+	// its own, since the next connection to the address may lead to another member.
+	// Zero: the connection is shared by all questions to a member.
+	question uint64
+}
 
 // pool is the outgoing connections: at most one link and one attempt to make
 // one for each endpoint.
@@ -32,6 +38,7 @@ type pool struct {
 	attempts   map[endpoint]*attempt
 	links      map[*link]struct{} // all that are open, retired ones too
 	idle       list.List          // of *link, most recently used first
+	questions  uint64             // to addresses alone, so far
 	max        int                // of idle
 	sweeper    *time.Timer        // nil unless armed
 	broken     func(addr string)
@@ -174,15 +181,54 @@ func (p *pool) release(l *link) {
 	if l.uses > 0 || p.closed {
 		return
 	}
-	if l.retired {
+	switch {
+	case l.retired:
 		p.discard(l)
-		return
+	case l.question == 0:
+		p.rest(l)
 	}
+}
+
+// rest makes l idle, as no request is at work on it. Callers hold mu.
+func (p *pool) rest(l *link) {
 	l.since = time.Now()
 	l.idle = p.idle.PushFront(l)
 	p.trim()
 	if p.sweeper == nil && p.idle.Len() > 0 {
 		p.arm(p.timeout)
+	}
+}
+
+// apart is the endpoint of a new question to whoever is at the address of to. The
+// caller gives its connection back by part.
+func (p *pool) apart(to endpoint) endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.questions++
+	to.question = p.questions
+	return to
+}
+
+// part ends the use of a question's own connection, if one was made. With keep it is
+// that of the member at the address from now on, unless that has one already; else
+// it is closed.
+func (p *pool) part(to endpoint, keep bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.byEndpoint[to]
+	if l == nil || p.closed {
+		return
+	}
+	shared := to
+	shared.question = 0
+	if !keep || p.byEndpoint[shared] != nil || p.attempts[shared] != nil {
+		p.retireLocked(l)
+		return
+	}
+	delete(p.byEndpoint, to)
+	l.endpoint, p.byEndpoint[shared] = shared, l
+	if l.uses == 0 {
+		p.rest(l)
 	}
 }
 

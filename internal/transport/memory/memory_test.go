@@ -66,7 +66,7 @@ func ask(tr *Transport, to string, id uint64, patience time.Duration) (time.Dura
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	start := time.Now()
-	_, err := tr.Route(ctx, transport.Envelope{To: ring.Member{Addr: to}}, routing.Query{ID: id})
+	_, err := tr.Route(ctx, transport.Envelope{To: ring.Member{Name: "m", Addr: to}}, routing.Query{ID: id})
 	return time.Since(start), err
 }
 
@@ -516,7 +516,7 @@ func TestClientOnlyAsks(t *testing.T) {
 		broken := make(chan string, 1)
 		c.Broken(func(addr string) { broken <- addr })
 		route := func(to string) error {
-			_, err := c.Route(t.Context(), transport.Envelope{To: ring.Member{Addr: to}}, routing.Query{})
+			_, err := c.Route(t.Context(), transport.Envelope{To: ring.Member{Name: "m", Addr: to}}, routing.Query{})
 			return err
 		}
 		began := time.Now()
@@ -533,4 +533,51 @@ func TestClientOnlyAsks(t *testing.T) {
 		}
 		c.Close()
 	})
+}
+
+func TestBalancedAddressLeadsToAnyoneThatListens(t *testing.T) {
+	n := NewNetwork(1)
+	var all []*Transport
+	var addrs []string
+	for i := range 3 {
+		addr := fmt.Sprintf("b%d:1", i)
+		tr, err := n.Listen(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.Serve(&transporttest.Handler{Self: transporttest.Member(addr, addr, 1)})
+		all, addrs = append(all, tr), append(addrs, addr)
+	}
+	n.Balance("vip:1", addrs...)
+	who := func(to string) string {
+		env := transport.Envelope{To: ring.Member{Addr: to}, Settings: transporttest.Settings}
+		reply, err := all[0].Maintain(t.Context(), env, protocol.Request{Kind: protocol.AskRing})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.State.Self.Addr
+	}
+	count := func() map[string]int {
+		met := map[string]int{}
+		for range 60 {
+			met[who("vip:1")]++
+		}
+		return met
+	}
+	if met := count(); len(met) != 3 {
+		t.Errorf("60 questions met %v, want all three, the asker itself among them", met)
+	}
+	if c := all[0].Connections(); c != 0 {
+		t.Errorf("%d connections are kept to an address that is nobody's own", c)
+	}
+	who(addrs[1])
+	if c := all[0].Connections(); c != 1 {
+		t.Errorf("%d connections, want the one to the member that answered at its own address", c)
+	}
+	all[2].Close()
+	if met := count(); len(met) != 2 {
+		t.Errorf("60 questions met %v, want the two that are left", met)
+	}
+	all[0].Close()
+	all[1].Close()
 }

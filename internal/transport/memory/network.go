@@ -35,6 +35,7 @@ type Network struct {
 	askers    map[string]*Transport // the listeners, and the clients
 	fresh     int                   // the last port given to an empty address
 	uses      uint64                // orders the uses of connections
+	balanced  map[string][]string   // the backends of a load balancer's address
 	trips     int                   // round trips before the first request of a connection
 
 	delay    span
@@ -60,6 +61,7 @@ func NewNetwork(seed uint64) *Network {
 		askers:    make(map[string]*Transport),
 		delays:    make(map[pair]span),
 		cuts:      make(map[pair]bool),
+		balanced:  make(map[string][]string),
 		paused:    make(map[string]chan struct{}),
 		refusing:  make(map[string]bool),
 	}
@@ -114,7 +116,7 @@ func (n *Network) open(addr string) (*Transport, error) {
 		end:     cancel,
 		serving: make(chan struct{}),
 		limit:   -1,
-		conns:   make(map[string]*conn),
+		conns:   make(map[endpoint]*conn),
 		sent:    Requests{Maintain: make(map[protocol.RequestKind]uint64)},
 	}
 	n.askers[addr] = t
@@ -129,28 +131,64 @@ func (n *Network) listener(addr string) *Transport {
 	return n.listeners[addr]
 }
 
+// Balance makes addr that of a load balancer: each connection to it leads to one of
+// the backends at which somebody listens, drawn anew, perhaps to the asker itself.
+// Delays and cuts are those of addr.
+func (n *Network) Balance(addr string, backends ...string) {
+	n.set(func() { n.balanced[addr] = slices.Clone(backends) })
+}
+
+// reached is whom a request on c reaches, nil if nobody listens. Callers hold mu.
+func (n *Network) reached(c *conn) *Transport {
+	backends, ok := n.balanced[c.addr]
+	switch {
+	case !ok:
+		return n.listener(c.addr)
+	case c.peer != nil:
+		return n.listener(c.peer.addr)
+	}
+	var live []*Transport
+	for _, addr := range backends {
+		if t := n.listener(addr); t != nil {
+			live = append(live, t)
+		}
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	return live[n.rng.IntN(len(live))]
+}
+
 // reset breaks every connection to t: requests on them fail, and their askers
 // are told. Callers hold mu.
 func (n *Network) reset(t *Transport) {
 	for _, addr := range slices.Sorted(maps.Keys(n.askers)) {
 		asker := n.askers[addr]
-		c := asker.conns[t.addr]
-		if c == nil || c.peer != t || c.over {
-			continue
-		}
-		c.over = true
-		close(c.broke)
-		asker.spawn(func() {
-			if n.travel(asker.life, t.addr, asker.addr, false) && n.awake(asker.life, asker.addr) {
-				asker.drop(c)
+		for _, c := range asker.conns {
+			if c.peer != t || c.over {
+				continue
 			}
-		})
+			c.over = true
+			close(c.broke)
+			asker.spawn(func() {
+				if n.travel(asker.life, t.addr, asker.addr, false) && n.awake(asker.life, asker.addr) {
+					asker.drop(c)
+				}
+			})
+		}
 	}
+}
+
+// endpoint is where a connection leads, and the number of the question that it is
+// for; zero: it is shared by all questions to a member.
+type endpoint struct {
+	addr     string
+	question uint64
 }
 
 // conn is one transport's connection to an address. The network's mu guards it.
 type conn struct {
-	addr  string
+	endpoint
 	peer  *Transport    // whom it was made to, nil while it is being opened
 	broke chan struct{} // closed when peer ended it
 	over  bool          // broke is closed
@@ -158,32 +196,41 @@ type conn struct {
 	used  uint64        // when last, in the network's uses
 }
 
-// acquire is the connection to addr, a new one if there is none, with one more
-// user.
-func (t *Transport) acquire(addr string) *conn {
+// acquire is the connection to a member, with one more user: a new one if there is
+// none, or if whoever is at the address is asked.
+func (t *Transport) acquire(to ring.Member) *conn {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	c := t.conns[addr]
+	at := endpoint{addr: to.Addr}
+	t.net.uses++
+	if to.Anyone() {
+		at.question = t.net.uses
+	}
+	c := t.conns[at]
 	if c == nil {
-		c = &conn{addr: addr, broke: make(chan struct{})}
-		t.conns[addr] = c
+		c = &conn{endpoint: at, broke: make(chan struct{})}
+		t.conns[at] = c
 	}
 	c.users++
-	t.net.uses++
 	c.used = t.net.uses
 	return c
 }
 
 // release ends one use of c. A connection that never came up goes with its last
-// user.
-func (t *Transport) release(c *conn) {
+// user, and so does that of one question, unless it is kept as that of the member
+// at the address.
+func (t *Transport) release(c *conn, kept bool) {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
 	c.users--
 	t.net.uses++
 	c.used = t.net.uses
-	if c.users == 0 && c.peer == nil && t.conns[c.addr] == c {
-		delete(t.conns, c.addr)
+	if own := t.conns[c.endpoint] == c; own && c.users == 0 && (c.peer == nil || c.question != 0) {
+		delete(t.conns, c.endpoint)
+		if shared := (endpoint{addr: c.addr}); kept && !c.over && t.conns[shared] == nil {
+			c.endpoint = shared
+			t.conns[shared] = c
+		}
 	}
 	t.evict()
 }
@@ -201,16 +248,16 @@ func (t *Transport) evict() {
 	}
 	slices.SortFunc(idle, func(a, b *conn) int { return cmp.Compare(a.used, b.used) })
 	for _, c := range idle[:max(0, len(idle)-t.limit)] {
-		delete(t.conns, c.addr)
+		delete(t.conns, c.endpoint)
 	}
 }
 
 // drop forgets c, if its peer ended it, and says so, once.
 func (t *Transport) drop(c *conn) {
 	t.net.mu.Lock()
-	known := !t.closed && c.over && t.conns[c.addr] == c
+	known := !t.closed && c.over && t.conns[c.endpoint] == c
 	if known {
-		delete(t.conns, c.addr)
+		delete(t.conns, c.endpoint)
 	}
 	tell := t.broken
 	t.net.mu.Unlock()

@@ -34,7 +34,7 @@ type Transport struct {
 	closed bool
 	broken func(addr string)
 	limit  int // of idle connections, negative for none
-	conns  map[string]*conn
+	conns  map[endpoint]*conn
 	sent   Requests
 }
 
@@ -268,8 +268,9 @@ func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s s
 	if !n.awake(over, t.addr) {
 		return outcome{}, false
 	}
-	c := t.acquire(to)
-	defer t.release(c)
+	c := t.acquire(env.To)
+	kept := false // a connection for this question only is of use to others
+	defer func() { t.release(c, kept) }()
 	lost := func() (outcome, bool) {
 		<-over.Done()
 		return outcome{}, false
@@ -294,7 +295,7 @@ func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s s
 	}
 
 	n.mu.Lock()
-	target := n.listener(to)
+	target := n.reached(c)
 	if target == nil {
 		n.mu.Unlock()
 		return broken(protocol.Refused, nobody)
@@ -326,6 +327,7 @@ func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s s
 		if !n.travel(over, to, t.addr, true) || !n.awake(over, t.addr) {
 			return lost()
 		}
+		kept = o.reply.State.Self.Addr == to
 		return o, true
 	case <-c.broke:
 		cancel()
@@ -356,7 +358,9 @@ func (t *Transport) connect(over context.Context, c *conn) (listens, arrived boo
 			return false, false
 		}
 		n.mu.Lock()
-		peer = n.listener(c.addr)
+		if peer == nil {
+			peer = n.reached(c)
+		}
 		n.mu.Unlock()
 		if peer == nil {
 			return false, true
@@ -367,7 +371,7 @@ func (t *Transport) connect(over context.Context, c *conn) (listens, arrived boo
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if peer != nil && c.peer == nil && n.listener(c.addr) == peer {
+	if peer != nil && c.peer == nil && !n.refusing[peer.addr] && n.listeners[peer.addr] == peer {
 		c.peer = peer
 	}
 	return true, true
