@@ -17,6 +17,7 @@ type Fingers struct {
 	list    []Finger // from the farthest to the nearest
 	next    int      // the start to be looked up next
 	doubted []string // addresses of fingers that may be gone: these come first
+	tending tending
 }
 
 // Finger is a member and the starts i, Low ≤ i ≤ High, that it owns.
@@ -34,7 +35,7 @@ func NewFingers(self uint64, bits uint) *Fingers {
 
 // Reset makes f the fingers of a member that knows none yet, in the same room.
 func (f *Fingers) Reset(self uint64) {
-	f.self, f.list, f.next, f.doubted = self, f.list[:0], f.last(), nil
+	f.self, f.list, f.next, f.doubted, f.tending = self, f.list[:0], f.last(), nil, tending{}
 }
 
 // Clone returns a copy, in no more room than it takes.
@@ -60,10 +61,10 @@ func Reach(i int) uint64 {
 // Start is the point that start i is about.
 func (f *Fingers) Start(i int) uint64 { return f.space.Add(f.self, Reach(i)) }
 
-// Next says which start is to be looked up next and who was its owner, zero if
+// due says which start is to be looked up next and who was its owner, zero if
 // unknown. At the end of a round over all starts outside the arc covered it says
 // false, and begins again. Those that are doubted come first.
-func (f *Fingers) Next(covered ring.Arc) (start int, believed ring.Member, ok bool) {
+func (f *Fingers) due(covered ring.Arc) (start int, believed ring.Member, ok bool) {
 	for len(f.doubted) > 0 {
 		if i := f.at(f.doubted[0]); i >= 0 && !covered.Whole() && !covered.Contains(f.Start(f.list[i].High)) {
 			return f.list[i].High, f.list[i].Member, true
@@ -87,9 +88,9 @@ func (f *Fingers) covers(start int) int {
 	return slices.IndexFunc(f.list, func(e Finger) bool { return e.Low <= start && start <= e.High })
 }
 
-// Set notes the owner of start i and the arc that is certain to be its. The zero
+// set notes the owner of start i and the arc that is certain to be its. The zero
 // Member notes that nobody was found.
-func (f *Fingers) Set(i int, owner ring.Member, arc ring.Arc) {
+func (f *Fingers) set(i int, owner ring.Member, arc ring.Arc) {
 	low := i
 	if !owner.IsZero() {
 		for low > 0 && !arc.Whole() && arc.Contains(f.Start(low-1)) {
@@ -188,9 +189,6 @@ func (f *Fingers) Distrust(addr string) bool {
 	}
 	return true
 }
-
-// Doubted reports whether there may be a finger that is gone.
-func (f *Fingers) Doubted() bool { return len(f.doubted) > 0 }
 
 // Followers is where the members stand whose start i is in the arc, which is its
 // owner's: they need to know of a member that has just come to own it.

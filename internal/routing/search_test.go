@@ -58,14 +58,10 @@ func settle(rng *rand.Rand, n, r int, dead float64) *world {
 		if len(k.Succ) == r {
 			covered.To = k.Succ[r-1].ID
 		}
-		for {
-			e, _, ok := f.Next(covered)
-			if !ok {
-				break
-			}
-			o := w.owner(f.Start(e))
-			f.Set(e, o, ring.Arc{After: f.Start(e) - 1, To: o.ID})
-		}
+		f.Fill(covered, func(id uint64) (ring.Member, ring.Arc) {
+			o := w.owner(id)
+			return o, ring.Arc{After: id - 1, To: o.ID}
+		})
 		others := f.Members()
 		for range min(16, n-1) {
 			others = append(others, w.members[(i+1+rng.IntN(n-1))%n])
@@ -278,14 +274,14 @@ func TestFingersKeepDistinctMembersOnly(t *testing.T) {
 		for round := range 3 {
 			looked := 0
 			for {
-				e, _, ok := f.Next(covered)
+				e, _, ok := f.due(covered)
 				if !ok {
 					break
 				}
 				looked++
 				o := w.owner(f.Start(e))
 				i := slices.Index(w.members, o)
-				f.Set(e, o, ring.Arc{After: w.members[(i+255)%256].ID, To: o.ID})
+				f.set(e, o, ring.Arc{After: w.members[(i+255)%256].ID, To: o.ID})
 			}
 			list := f.Distinct()
 			if looked != len(list) {
@@ -316,9 +312,9 @@ func TestFingersKeepDistinctMembersOnly(t *testing.T) {
 func TestFingerLostIsForgotten(t *testing.T) {
 	f := NewFingers(0, 8)
 	a, b := ring.Member{ID: 130, Name: "a"}, ring.Member{ID: 70, Name: "b"}
-	f.Set(14, a, ring.Arc{After: 100, To: 130})
-	f.Set(12, b, ring.Arc{After: 60, To: 70})
-	f.Set(14, ring.Member{}, ring.Arc{})
+	f.set(14, a, ring.Arc{After: 100, To: 130})
+	f.set(12, b, ring.Arc{After: 60, To: 70})
+	f.set(14, ring.Member{}, ring.Arc{})
 	if got := f.Members(); len(got) != 1 || got[0] != b {
 		t.Errorf("fingers %v, want only %v", got, b)
 	}
@@ -336,14 +332,10 @@ func TestFingersOfAJoiner(t *testing.T) {
 	for i, m := range before.members {
 		covered := ring.Arc{After: m.ID, To: before.members[(i+3)%199].ID}
 		f := NewFingers(m.ID, 64)
-		for {
-			e, _, ok := f.Next(covered)
-			if !ok {
-				break
-			}
-			o := before.owner(f.Start(e))
-			f.Set(e, o, ring.Arc{After: f.Start(e) - 1, To: o.ID})
-		}
+		f.Fill(covered, func(id uint64) (ring.Member, ring.Arc) {
+			o := before.owner(id)
+			return o, ring.Arc{After: id - 1, To: o.ID}
+		})
 		follows := false
 		for _, e := range f.Distinct() {
 			for k := e.Low; k <= e.High; k++ {
@@ -376,8 +368,8 @@ func TestFingersOfAJoiner(t *testing.T) {
 func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
 	f := NewFingers(0, 8)
 	a, b := ring.Member{ID: 130, Name: "a", Addr: "a:1"}, ring.Member{ID: 70, Name: "b", Addr: "b:1"}
-	f.Set(14, a, ring.Arc{After: 100, To: 130})
-	f.Set(12, b, ring.Arc{After: 60, To: 70})
+	f.set(14, a, ring.Arc{After: 100, To: 130})
+	f.set(12, b, ring.Arc{After: 60, To: 70})
 	if f.Distrust("c:1") {
 		t.Error("a member that is no finger")
 	}
@@ -388,16 +380,16 @@ func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
 	f.Distrust("a:1")
 	next := func(start int, believed ring.Member) {
 		t.Helper()
-		if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != start || x != believed || !ok {
+		if i, x, ok := f.due(ring.Arc{After: 0, To: 3}); i != start || x != believed || !ok {
 			t.Fatalf("next is %d, %v, %v; want %d, %v", i, x, ok, start, believed)
 		}
 	}
 	next(14, a)
-	f.Set(14, a, ring.Arc{After: 100, To: 130}) // it is there after all
+	f.set(14, a, ring.Arc{After: 100, To: 130}) // it is there after all
 	next(12, b)
 	c := ring.Member{ID: 65, Name: "c", Addr: "c:1"}
-	f.Set(12, c, ring.Arc{After: 63, To: 65})
-	if f.Doubted() {
+	f.set(12, c, ring.Arc{After: 63, To: 65})
+	if len(f.doubted) > 0 {
 		t.Error("all that was doubted has been looked up")
 	}
 	next(11, ring.Member{}) // where the round stood
@@ -407,20 +399,20 @@ func TestFingerDistrustedIsLookedUpNext(t *testing.T) {
 func TestAllStartsOfFingerDistrustedAreLookedUp(t *testing.T) {
 	f := NewFingers(0, 8)
 	a, b, c := ring.Member{ID: 200, Name: "a", Addr: "a:1"}, ring.Member{ID: 70, Name: "b", Addr: "b:1"}, ring.Member{ID: 130, Name: "c", Addr: "c:1"}
-	f.Set(14, a, ring.Arc{After: 40, To: 200}) // of 128, 96 and 64
+	f.set(14, a, ring.Arc{After: 40, To: 200}) // of 128, 96 and 64
 	f.Distrust("a:1")
-	f.Set(14, c, ring.Arc{After: 100, To: 130})
-	if i, x, ok := f.Next(ring.Arc{After: 0, To: 3}); i != 13 || x != a || !ok || !f.Doubted() {
+	f.set(14, c, ring.Arc{After: 100, To: 130})
+	if i, x, ok := f.due(ring.Arc{After: 0, To: 3}); i != 13 || x != a || !ok || len(f.doubted) == 0 {
 		t.Fatalf("next is %d, %v, %v", i, x, ok)
 	}
-	f.Set(13, c, ring.Arc{After: 70, To: 130})
-	f.Set(12, b, ring.Arc{After: 40, To: 70})
-	if f.Doubted() {
+	f.set(13, c, ring.Arc{After: 70, To: 130})
+	f.set(12, b, ring.Arc{After: 40, To: 70})
+	if len(f.doubted) > 0 {
 		t.Error("nothing is left of it")
 	}
 	f.Distrust("b:1")
-	f.Set(12, ring.Member{}, ring.Arc{})
-	if f.Doubted() {
+	f.set(12, ring.Member{}, ring.Arc{})
+	if len(f.doubted) > 0 {
 		t.Error("nobody knows: the round asks again")
 	}
 }

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -85,6 +86,10 @@ func (t *Table) Size() int {
 	est := float64(n) * (float64(circle.Mask()) + 1) / float64(span)
 	return max(n+1, int(min(est, 1<<30)))
 }
+
+// Connections is how many connections a member keeps that nobody uses: enough for the
+// successor list and every finger, seen from both sides.
+func (t *Table) Connections() int { return t.Full + 2*(bits.Len(uint(t.Size()))-1) }
 
 // maxHops bounds how many members one lookup may ask in a ring of any size.
 const maxHops = 256

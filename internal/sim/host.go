@@ -42,7 +42,7 @@ type host struct {
 	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
-	tending tending
+	errand  bool // of the fingers, under way
 	join    attempts
 
 	right bool  // in the quiet phase: stands as it should

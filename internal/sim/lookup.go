@@ -3,7 +3,6 @@ package sim
 import (
 	"time"
 
-	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -21,10 +20,7 @@ type lookup struct {
 	began  time.Duration
 	end    time.Duration
 	what   purpose
-	start  int         // of the finger, or of those who are told
-	owner  ring.Member // of the finger, as believed
-	follow ring.Arc    // where those stand who are told
-	told   int
+	errand routing.Errand // what it is done for, if it is forFinger
 }
 
 // purpose is what a lookup is for.
@@ -32,8 +28,7 @@ type purpose uint8
 
 const (
 	forProgram purpose = iota
-	forFinger
-	forFollower // somebody to be told of a joiner
+	forFinger          // or for somebody to be told of a joiner
 )
 
 // outcome is how a lookup ended.
@@ -152,9 +147,11 @@ func (w *world) lookupOver(h *host, r ref, how outcome) {
 	w.closeLookup(r)
 	switch l.what {
 	case forFinger:
-		w.fingerFound(h, &l, how)
-	case forFollower:
-		w.followerFound(h, &l, how)
+		var a routing.Answer
+		if how == found {
+			a = l.search.Result()
+		}
+		w.errandDone(h, l.errand, a)
 	default:
 		w.judge(h, &l, how)
 	}

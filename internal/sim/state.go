@@ -274,9 +274,8 @@ func (w *world) settle() {
 		}
 		w.start(h, &p.at[i])
 		if fingers {
-			h.fingers, h.view.Known = f, nil // which names the same
-			h.tending.joined = true          // it has been there for long
-			h.tending.waited = rng.IntN(fingerRounds)
+			h.fingers, h.view.Known = f, nil    // which names the same
+			h.fingers.Settle(rng.IntN(1 << 16)) // it has been there for long
 		}
 		p.at[i] = protocol.Standing{}
 		w.firstTick(h, rng)
@@ -306,13 +305,8 @@ func rightFingers(p *placer, i int, f *routing.Fingers) {
 	if k := len(p.at[i].Succ); k == p.r {
 		covered.To = p.at[i].Succ[k-1].ID
 	}
-	for {
-		exp, _, ok := f.Next(covered)
-		if !ok {
-			return
-		}
-		start := f.Start(exp)
-		k, _ := slices.BinarySearchFunc(p.ms, start, func(m ring.Member, id uint64) int { return cmp.Compare(m.ID, id) })
-		f.Set(exp, p.ms[k%n], ring.Arc{After: p.ms[(k+n-1)%n].ID, To: p.ms[k%n].ID})
-	}
+	f.Fill(covered, func(id uint64) (ring.Member, ring.Arc) {
+		k, _ := slices.BinarySearchFunc(p.ms, id, func(m ring.Member, id uint64) int { return cmp.Compare(m.ID, id) })
+		return p.ms[k%n], ring.Arc{After: p.ms[(k+n-1)%n].ID, To: p.ms[k%n].ID}
+	})
 }

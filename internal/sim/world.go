@@ -158,7 +158,7 @@ func (w *world) start(h *host, at *protocol.Standing) {
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Life]bool{}
 	}
-	h.fingers, h.tending = routing.NewFingers(h.id, bits), tending{}
+	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.tick = -1
 	if !w.cfg.NoFingers {
 		w.fingersLater(h)
