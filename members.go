@@ -16,7 +16,7 @@ type Member struct {
 	Server Server `json:"server"`
 	// Incarnation is greater in a later life of the same name; zero with members
 	// of the existing library.
-	Incarnation uint64 `json:"incarnation"`
+	Incarnation uint64 `json:"incarnation,string"`
 	// Phase is "joined", or "leaving"; see Status.
 	Phase string `json:"phase"`
 	// Predecessor is nil while it does not know one, and in a ring of one.

@@ -217,7 +217,7 @@ func TestMembersFindsWhoJoinsMeanwhile(t *testing.T) {
 
 func TestMemberInJSON(t *testing.T) {
 	b, err := json.Marshal(concord.Member{Server: concord.Server{Name: "a", Id: 7, Address: "h:1"}, Phase: "joined", Successors: []concord.Server{}})
-	const want = `{"server":{"name":"a","id":7,"address":"h:1"},"incarnation":0,"phase":"joined","successors":[]}`
+	const want = `{"server":{"name":"a","id":"7","address":"h:1"},"incarnation":"0","phase":"joined","successors":[]}`
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v", b, err)
 	}

@@ -26,8 +26,8 @@ const joinTimeout = 30 * time.Second
 // and including End. Start == End is the whole circle, except in the zero Range
 // of a member that has no range, see [Concord.Range].
 type Range struct {
-	Start uint64 `json:"start"`
-	End   uint64 `json:"end"`
+	Start uint64 `json:"start,string"`
+	End   uint64 `json:"end,string"`
 }
 
 // Contains reports whether the identifier lies on the arc.
@@ -38,7 +38,7 @@ func (r Range) Contains(id uint64) bool {
 // Server is a member as the others know it.
 type Server struct {
 	Name    string `json:"name"`
-	Id      uint64 `json:"id"`
+	Id      uint64 `json:"id,string"`
 	Address string `json:"address"`
 }
 

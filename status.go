@@ -9,7 +9,7 @@ import (
 // Status is the state of a member at one instant.
 type Status struct {
 	Self        Server `json:"self"`
-	Incarnation uint64 `json:"incarnation"`
+	Incarnation uint64 `json:"incarnation,string"`
 	// Phase is "new", "outside", "looking", "joining", "joined", "leaving",
 	// "superseded" or "stopped".
 	Phase string `json:"phase"`
@@ -49,8 +49,8 @@ type Status struct {
 // for which it is responsible for self + d.
 type Finger struct {
 	Server Server `json:"server"`
-	Low    uint64 `json:"low"`
-	High   uint64 `json:"high"`
+	Low    uint64 `json:"low,string"`
+	High   uint64 `json:"high,string"`
 }
 
 // Counters are totals since Start.

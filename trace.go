@@ -39,7 +39,7 @@ var sources = map[node.Source]Source{
 // Trace is what one lookup did and why.
 type Trace struct {
 	Key []byte `json:"key"`
-	Id  uint64 `json:"id"`
+	Id  uint64 `json:"id,string"`
 	// Owner is zero if the lookup failed, and Source empty.
 	Owner  Server `json:"owner"`
 	Source Source `json:"source"`

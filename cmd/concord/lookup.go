@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +28,9 @@ func newLookup() *cobra.Command {
 With --n also tell the members after it, where copies are kept. The keys are
 hashed by the default function; a ring with another one refuses.
 
-With --json each key gives one line: key, id, servers, or error. The exit status
-is not 0 if a lookup failed.`,
+With --json each key gives one line: key, id, servers, or error. A key that is
+not UTF-8 is key_base64 instead of key. The exit status is not 0 if a lookup
+failed.`,
 		Example: `  concord lookup apple pear --addr node1.example.com:7946
   concord lookup apple --n 3 --json`,
 		Args: keys(1, -1),
@@ -63,10 +65,11 @@ func keys(least, most int) cobra.PositionalArgs {
 
 // found is what a lookup of one key gives.
 type found struct {
-	Key     string           `json:"key"`
-	Id      uint64           `json:"id"`
-	Servers []concord.Server `json:"servers,omitempty"`
-	Error   string           `json:"error,omitempty"`
+	Key       *string          `json:"key,omitempty"`        // if it is text
+	KeyBase64 []byte           `json:"key_base64,omitempty"` // if it is not
+	Id        uint64           `json:"id,string"`
+	Servers   []concord.Server `json:"servers,omitempty"`
+	Error     string           `json:"error,omitempty"`
 }
 
 func (f *lookupFlags) run(ctx context.Context, c *concord.Client, keys []string, out io.Writer) error {
@@ -78,7 +81,12 @@ func (f *lookupFlags) run(ctx context.Context, c *concord.Client, keys []string,
 	var last error
 	for _, key := range keys {
 		servers, err := c.LookupN(ctx, []byte(key), f.n, opts...)
-		r := found{Key: key, Id: concord.New(concord.Config{Name: key, HashBits: f.hashBits}).Id(), Servers: servers}
+		r := found{Id: concord.New(concord.Config{Name: key, HashBits: f.hashBits}).Id(), Servers: servers}
+		if utf8.ValidString(key) {
+			r.Key = &key
+		} else {
+			r.KeyBase64 = []byte(key)
+		}
 		if err != nil {
 			r.Error = err.Error()
 			last = err

@@ -40,7 +40,10 @@ Ask it:     concord lookup KEY, concord ring
 Every flag can also be given by a variable of the environment, CONCORD_ and the
 flag's name: CONCORD_ADDR for --addr, CONCORD_TLS_CERT for --tls-cert. A flag
 comes before its variable, which comes before the default. Several values of a
-flag that may be repeated are separated by commas.`,
+flag that may be repeated are separated by commas.
+
+In JSON, identifiers and incarnations are strings of digits: they have 64 bits,
+and the numbers of jq and JavaScript 53. Names that end in _ns are nanoseconds.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return setFromEnvironment(cmd, os.LookupEnv)
 		},

@@ -207,7 +207,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 // readiness is what the ready line says.
 type readiness struct {
 	Name    string `json:"name"`
-	Id      uint64 `json:"id"`
+	Id      uint64 `json:"id,string"`
 	Address string `json:"address"`
 	Page    string `json:"page,omitempty"`
 	Admin   string `json:"admin,omitempty"`

@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -104,7 +105,8 @@ func (n *Node) logChange(old, now *protocol.View) {
 
 func (n *Node) logViews(old, now *protocol.View) {
 	if old.Phase != now.Phase {
-		n.log.Info("phase changed", slog.String("old", old.Phase.String()), slog.String("new", now.Phase.String()))
+		n.log.Info("phase changed",
+			slog.Group("old", slog.String("phase", old.Phase.String())), slog.Group("new", slog.String("phase", now.Phase.String())))
 	}
 	oldHead, newHead := old.Head(), now.Head()
 	if oldHead != newHead {
@@ -130,8 +132,8 @@ func (n *Node) logRange(e protocol.RangeChanged) {
 
 func (n *Node) logArcs(e protocol.RangeChanged) {
 	n.log.Info("range changed",
-		slog.Group("old", slog.Uint64("start", e.Old.After), slog.Uint64("end", e.Old.To), slog.Bool("held", e.HadOld)),
-		slog.Group("new", slog.Uint64("start", e.New.After), slog.Uint64("end", e.New.To), slog.Bool("held", e.HasNew)),
+		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
+		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()))
 }
 
@@ -139,9 +141,18 @@ func (n *Node) logMeeting(by ring.Member) {
 	n.journal.put(func() { n.log.Info("another ring met", attr("by", by)) })
 }
 
+// attr is a member as an attribute. It is a group whoever it is: an attribute has one
+// type in all records, or those who index them refuse some. All of nobody is empty.
 func attr(key string, m ring.Member) slog.Attr {
-	if m.IsZero() {
-		return slog.String(key, "none")
+	id := slog.String("id", "")
+	if !m.IsZero() {
+		id = identifier("id", m.ID)
 	}
-	return slog.Group(key, slog.String("name", m.Name), slog.Uint64("id", m.ID), slog.String("address", m.Addr))
+	return slog.Group(key, slog.String("name", m.Name), id, slog.String("address", m.Addr))
+}
+
+// identifier is an identifier as an attribute: a string, as in all JSON, since numbers
+// there have 53 bits for many who read them.
+func identifier(key string, id uint64) slog.Attr {
+	return slog.String(key, strconv.FormatUint(id, 10))
 }

@@ -8,6 +8,7 @@ package survey
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,6 +70,18 @@ type Member struct {
 	Share float64 `json:"share"`
 	// Wrong: a finding is about it.
 	Wrong bool `json:"wrong"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler, in place of that of the concord.Member.
+func (m *Member) UnmarshalJSON(b []byte) error {
+	own := struct {
+		Share *float64 `json:"share"`
+		Wrong *bool    `json:"wrong"`
+	}{&m.Share, &m.Wrong}
+	if err := json.Unmarshal(b, &own); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &m.Member)
 }
 
 // Of judges the members that have answered and those that were named in vain, on a

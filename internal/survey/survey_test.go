@@ -1,8 +1,10 @@
 package survey
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -140,5 +142,21 @@ func TestShareOfANarrowCircle(t *testing.T) {
 		if got := share(c.after, c.to, c.bits); got != c.want {
 			t.Errorf("(%d, %d] of 2^%d: %v", c.after, c.to, c.bits, got)
 		}
+	}
+}
+
+// A Member has the fields of a concord.Member and its own, in both directions.
+func TestAReportSurvivesJSON(t *testing.T) {
+	want := Report{Members: []Member{{
+		Member: concord.Member{Server: concord.Server{Name: "a", Id: 1<<64 - 1, Address: "h:1"}, Incarnation: 1<<63 + 1, Phase: "joined", Successors: []concord.Server{}},
+		Share:  0.25, Wrong: true,
+	}}, Absent: []Absent{}, Rings: [][]string{{"a"}}, Findings: []Finding{}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Report
+	if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v: %s became\n%+v, was\n%+v", err, text, got, want)
 	}
 }

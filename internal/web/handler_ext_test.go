@@ -297,6 +297,9 @@ func TestChangesAreStreamed(t *testing.T) {
 		if names[0] != "page" || json.Unmarshal([]byte(last["page"]), &first) != nil || first.Self.Server.Name != "node1" {
 			t.Fatalf("begins with %v", names)
 		}
+		if got := s.head.Get("X-Accel-Buffering"); got != "no" {
+			t.Errorf("a proxy may hold events back: X-Accel-Buffering is %q", got)
+		}
 		if got := s.head.Get("Content-Type"); got != "text/event-stream" {
 			t.Errorf("is %s", got)
 		}
@@ -520,6 +523,10 @@ func TestLookupGivesThePath(t *testing.T) {
 		}
 		if l.Owner == nil || len(l.Hops) == 0 || l.Hops[len(l.Hops)-1].Server != *l.Owner || l.Key != "pear" {
 			t.Errorf("%+v", l)
+		}
+		var raw web.Lookup
+		if err := json.Unmarshal(get(h, request("/lookup?key=%FFx")).Body.Bytes(), &raw); err != nil || string(raw.KeyBase64) != "\xffx" || l.KeyBase64 != nil {
+			t.Errorf("a key that is not UTF-8: %v, %+v; one that is: %q", err, raw, l.KeyBase64)
 		}
 		for path, want := range map[string]int{
 			"/lookup": 400, "/lookup?key=": 400, "/lookup?key=" + strings.Repeat("a", 1025): 400, "/lookup?key=" + strings.Repeat("a", 1024): 200,

@@ -3,6 +3,7 @@ package web
 import (
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord"
 )
@@ -157,7 +158,10 @@ type Event struct {
 
 // Lookup is the path of one lookup; see [concord.Trace].
 type Lookup struct {
-	Key    string        `json:"key"`
+	Key string `json:"key"`
+	// KeyBase64 is the key if that is not UTF-8, of which Key then is a likeness.
+	KeyBase64 []byte `json:"key_base64,omitempty"`
+
 	ID     ID            `json:"id"`
 	Owner  *Server       `json:"owner,omitempty"`
 	Source string        `json:"source,omitempty"`
@@ -215,6 +219,9 @@ func lookup(t concord.Trace, err error) Lookup {
 	out := Lookup{
 		Key: string(t.Key), ID: ID(t.Id), Source: string(t.Source), Range: span(t.Range),
 		Age: t.Age, Took: t.Took, Hops: []Hop{},
+	}
+	if !utf8.Valid(t.Key) {
+		out.KeyBase64 = t.Key
 	}
 	if err != nil {
 		out.Error = err.Error()

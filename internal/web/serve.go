@@ -177,6 +177,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back until it has 4 KiB
 	if r.Method == http.MethodHead {
 		return
 	}
