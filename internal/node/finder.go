@@ -48,6 +48,7 @@ type Finder struct {
 
 	boarding sync.Mutex // guards all below
 	flights  map[ring.Life]*flight
+	hurried  int // questions of lookups that can outlast them
 	ended    bool
 	idle     int // connections kept that nobody uses
 	owners   int // and those besides, for as many owners of arcs that hold

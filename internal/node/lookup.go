@@ -116,29 +116,22 @@ func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (
 // askBelieved asks the owner of the arc that the identifier is on, as far as
 // known. Lookups that want to hear the same share one request, unless the answer
 // has to be fresh. It reports whether that one owns the identifier.
-func (fd *Finder) askBelieved(ctx context.Context, id uint64, opts routing.Options) (r Result, ok bool) {
-	c := fd.arcs.Find(id)
+func (q *inquiry) askBelieved(opts routing.Options) (r Result, ok bool) {
+	fd := q.fd
+	c := fd.arcs.Find(q.id)
 	if c == nil || fd.peers.suspicions().Avoided(c.Owner, fd.now()) {
 		return Result{}, false
 	}
-	began := time.Now()
-	asked := began
-	var a routing.Answer
-	var err error
+	var h int
 	if opts.Fresh {
-		a, err = fd.route(ctx, c.Owner, routing.Query{ID: id})
+		h, _ = q.ask(c.Owner, routing.Query{ID: q.id}, routing.Remembered, nil)
 	} else {
-		a, asked, err = fd.ownWord(ctx, c, opts.MaxAge)
+		h = q.askShared(c, opts.MaxAge)
 	}
-	took := time.Since(began)
-	r.Hops = []Hop{{Member: c.Owner, Why: routing.Remembered, Answer: a, Took: took, Err: err}}
-	if err != nil || a.Verdict != routing.Mine || a.HasArc && !a.Arc.Contains(id) || !a.HasArc && id != c.Owner.ID {
-		return r, false
+	if hop := q.hops[h]; hop.Err != nil || !q.owns(hop.Member, hop.Answer) {
+		return Result{}, false
 	}
-	r.Answer, r.Source = a, Asked
-	r.Owner, r.By = c.Owner, c.Owner
-	r.Age += time.Since(asked)
-	return r, true
+	return q.result(h), true
 }
 
 // lookup is Lookup, but without wait, as the member's own lookups are, it ends when
@@ -173,64 +166,70 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 		}
 	}
 	fd.counters.searched.add(id)
-	began := time.Now()
-	var believed Result
-	if !opts.Cold {
-		var ok bool
-		if believed, ok = fd.askBelieved(ctx, id, opts); ok {
-			return believed, nil
-		}
-	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, began.Add(lookupTimeout))
+		ctx, cancel = context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
+	}
+	q := &inquiry{fd: fd, ctx: ctx, id: id}
+	if !opts.Cold {
+		if believed, ok := q.askBelieved(opts); ok {
+			return believed, nil
+		}
 	}
 	opts.Arcs = fd.arcs
 	opts.RoundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	avoid, rejected := fd.peers.suspicions().Avoid(fd.now())
 	opts.Confirm = rejected
 	s := routing.NewSearch(snap.Table, id, opts, avoid, fd.now())
-	hops := believed.Hops
-	if len(hops) > 0 && hops[0].Err != nil {
-		s.Failed(hops[0].Member, gone(failure(hops[0].Err)))
+	if len(q.hops) > 0 && q.hops[0].Err != nil {
+		s.Failed(q.hops[0].Member, gone(failure(q.hops[0].Err)))
 	}
 	failed := 0
 	fail := func(err error) (Result, error) {
 		fd.counters.lookupsFailed.Add(1)
-		return Result{}, &LookupError{ID: id, Hops: hops, Err: err}
+		return Result{}, &LookupError{ID: id, Hops: q.hops, Err: err}
 	}
+	last := -1 // the hop whose answer was used last; none: the member's own
 	source := ownSource(s)
+	late := func(o overtaken) {
+		if q.arrive(o, s) {
+			last = o.hop
+		}
+	}
 	for {
 		switch step, x := s.Next(); step {
 		case routing.Done:
-			r := Result{Answer: s.Result(), Source: source, Hops: hops}
-			if source == Asked {
-				r.Age += hops[len(hops)-1].Took
+			if last < 0 {
+				return Result{Answer: s.Result(), Source: source, Hops: q.hops}, nil
 			}
+			r := q.result(last)
+			r.Answer, r.Age = s.Result(), s.Result().Age+q.hops[last].Took
 			return r, nil
 		case routing.AskNext:
-			sent := time.Now()
-			a, err := fd.route(ctx, x, s.Query())
-			hops = append(hops, Hop{Member: x, Why: s.Why(), Answer: a, Took: time.Since(sent), Err: err})
-			source = Asked
-			if err != nil {
-				if ctx.Err() != nil {
-					return fail(ctx.Err())
-				}
+			h, done := q.ask(x, s.Query(), s.Why(), s)
+			switch err := q.hops[h].Err; {
+			case done:
+				last = h
+			case err == nil:
+				last = h
+				s.Answered(q.hops[h].Answer)
+			case ctx.Err() != nil:
+				return fail(ctx.Err())
+			default:
 				// An older member does a whole lookup when it is asked: that it
 				// did not answer in time is no reason to make it do another.
 				s.Silent(gone(failure(err)) || x.Older())
-				continue
 			}
-			s.Answered(a)
 		case routing.Exceeded:
 			return fail(ErrHopLimit)
 		case routing.Stuck:
 			if d, ok := s.Retry(); ok && wait {
-				if err := fd.pause(ctx, d); err != nil {
+				o, err := q.pause(d)
+				if err != nil {
 					return fail(err)
 				}
+				late(o)
 				continue
 			}
 			// Nobody left to ask. If the member's own picture has changed
@@ -238,18 +237,22 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 			// now; otherwise wait until the ring has mended here.
 			now := fd.snap.Load()
 			if now == snap && failed == s.Unanswered() {
-				if !wait {
+				if !wait && q.open == 0 {
 					return fail(errStuck)
 				}
-				if err := fd.awaitNews(ctx, snap); err != nil {
+				o, err := q.awaitNews(snap)
+				if err != nil {
 					return fail(err)
+				}
+				if late(o); o.flight != nil {
+					continue
 				}
 			}
 			if now = fd.snap.Load(); now.Table == nil {
 				return fail(fd.outside())
 			}
 			s.Restart(now.Table, now != snap, fd.now())
-			source = ownSource(s)
+			last, source = -1, ownSource(s)
 			snap, failed = now, s.Unanswered()
 		}
 	}
@@ -262,37 +265,6 @@ func ownSource(s *routing.Search) Source {
 		return OwnRange
 	}
 	return SuccessorList
-}
-
-// pause waits for so long.
-func (fd *Finder) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-fd.ctx.Done():
-		return ErrClosed
-	}
-}
-
-// awaitNews waits until there is a newer snapshot than snap.
-func (fd *Finder) awaitNews(ctx context.Context, snap *Snapshot) error {
-	fd.waits.Add(1)
-	defer fd.waits.Add(-1)
-	if fd.stuck != nil {
-		fd.stuck()
-	}
-	select {
-	case <-snap.Next:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-fd.ctx.Done():
-		return ErrClosed
-	}
 }
 
 // Reject notes that a member named as an owner did not serve.

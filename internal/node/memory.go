@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -186,42 +185,13 @@ func (fd *Finder) connect(owners int) {
 	}
 }
 
-// flight is a question to the owner of an arc, for all who want to know the same.
+// flight is a question under way, for all who want to know the same.
 type flight struct {
+	id     uint64 // asked about
 	sent   time.Time
 	done   chan struct{} // closed when the rest is set
 	answer routing.Answer
 	err    error
-}
-
-// ownWord asks the owner of an arc about it, and says when it was asked. Those who
-// want its word at the same time share one request, unless what it brings would be
-// older than age by then. Like every question of a lookup it has half of the
-// lookup's time.
-func (fd *Finder) ownWord(ctx context.Context, c *routing.Confirmed, age time.Duration) (a routing.Answer, asked time.Time, err error) {
-	left := lookupTimeout
-	if end, ok := ctx.Deadline(); ok {
-		left = time.Until(end)
-	}
-	patience := time.NewTimer(max(peer.MinTimeout, left/2))
-	defer patience.Stop()
-	for began := time.Now(); ; {
-		f := fd.board(ctx, c)
-		if f == nil {
-			return a, began, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
-		}
-		select {
-		case <-f.done:
-			if f.err == nil && f.sent.Before(began) && time.Since(f.sent) > age {
-				continue // it was under way for long; the next begins now
-			}
-			return f.answer, f.sent, f.err
-		case <-patience.C:
-			return a, began, &protocol.Failure{Kind: protocol.TimedOut}
-		case <-ctx.Done():
-			return a, began, ctx.Err()
-		}
-	}
 }
 
 // board returns the flight to the owner of the arc, nil if the node is closed. If
@@ -235,13 +205,13 @@ func (fd *Finder) board(ctx context.Context, c *routing.Confirmed) *flight {
 	life := c.Owner.Life()
 	f := fd.flights[life]
 	if f == nil {
-		f = &flight{sent: time.Now(), done: make(chan struct{})}
+		f = &flight{id: c.Arc.To, sent: time.Now(), done: make(chan struct{})}
 		fd.flights[life] = f
+		bound := fd.ctx
+		if fd.observer.Request != nil {
+			bound = asking{fd.ctx, ctx}
+		}
 		fd.wg.Go(func() {
-			bound := fd.ctx
-			if fd.observer.Request != nil {
-				bound = asking{fd.ctx, ctx}
-			}
 			f.answer, f.err = fd.route(bound, c.Owner, routing.Query{ID: c.Arc.To})
 			fd.boarding.Lock()
 			delete(fd.flights, life)

@@ -15,6 +15,7 @@ import (
 type peers struct {
 	mu        sync.Mutex // guards estimates, and who writes suspected
 	estimates map[string]*peer.Estimate
+	common    peer.Estimate                   // of all round trips to anybody
 	suspected atomic.Pointer[peer.Suspicions] // never nil
 }
 
@@ -34,10 +35,21 @@ func (p *peers) of(addr string) peer.Estimate {
 	return peer.Estimate{}
 }
 
+// routeTimeout is the time allowed for an answer from addr to a step of a lookup.
+func (p *peers) routeTimeout(addr string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.estimates[addr]; e != nil {
+		return e.RouteTimeout(p.common)
+	}
+	return peer.Estimate{}.RouteTimeout(p.common)
+}
+
 // observe notes a round trip to addr.
 func (p *peers) observe(addr string, roundTrip time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.common.Observe(roundTrip)
 	e := p.estimates[addr]
 	if e == nil {
 		if len(p.estimates) >= peer.MaxPeers {

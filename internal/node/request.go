@@ -22,13 +22,14 @@ func (fd *Finder) maintain(ctx context.Context, env transport.Envelope, req prot
 }
 
 func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.asked[req.Kind].Add(1)
 	ctx, done := observed(fd.observer.Request, ctx, req.Kind.String(), env.To)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
-	f := fd.checkFailure(ctx, failure(err))
+	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkReply(&reply)
 	}
@@ -60,32 +61,26 @@ func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 	}
 }
 
-// route asks a member for one step of a lookup.
+// route asks a member for one step of a lookup. The time that it has is its own,
+// by how fast it answers; ctx can end it before that, and nothing is found out then.
 func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
-	limit := fd.peers.of(to.Addr).RouteTimeout()
-	if end, ok := ctx.Deadline(); ok {
-		// One that is silent, and was slow before that, leaves time for others.
-		limit = min(limit, max(peer.MinTimeout, time.Until(end)/2))
-	}
+	caller, limit := ctx, fd.peers.routeTimeout(to.Addr)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.routed.Add(1)
 	ctx, done := observed(fd.observer.Request, ctx, kindRoute, to)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
-	f := fd.checkFailure(ctx, failure(err))
+	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkAnswer(&a)
 	}
 	done(f)
 	fd.measure(to.Addr, time.Since(sent), f, false)
-	timedOut := f != nil && f.Kind == protocol.TimedOut
-	// Whoever allows less than any member is allowed finds out nothing about it.
-	hasty := timedOut && time.Since(sent) < peer.MinTimeout
-	if timedOut && !hasty {
+	if f != nil && f.Kind == protocol.TimedOut {
 		fd.peers.late(to.Addr)
 	}
-	if to.Name != "" && !hasty {
+	if to.Name != "" {
 		fd.heed(to, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: to.Addr, Gone: true}
@@ -102,6 +97,16 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	}
 	fd.learn(at, to, q.ID, a)
 	return a, nil
+}
+
+// hasty is the failure f of a question that took so long, of the time limit that
+// the member asked has. If the caller's context ended it before that, nothing is
+// known of the member: the caller gave up.
+func hasty(caller context.Context, took, limit time.Duration, f *protocol.Failure) *protocol.Failure {
+	if f == nil || f.Kind != protocol.TimedOut || took >= limit || caller.Err() == nil {
+		return f
+	}
+	return errGivenUp
 }
 
 // failure is the one error type of a transport, whatever err is.

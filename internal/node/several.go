@@ -99,9 +99,7 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 	}
 	reply, f := fd.maintain(ctx, transport.Envelope{From: self.Self, To: x, Settings: fd.settings},
 		protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
-	if f == nil || ctx.Err() == nil {
-		fd.heed(x, f)
-	}
+	fd.heed(x, f)
 	if f != nil || !reply.State.Phase.InRing() {
 		return nil
 	}

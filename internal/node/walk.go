@@ -86,10 +86,12 @@ func (fd *Finder) ending(ctx context.Context, f *protocol.Failure) error {
 func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask func(context.Context, transport.Envelope) error) (f *protocol.Failure) {
 	env := transport.Envelope{From: fd.snap.Load().View.Self, To: x, Settings: fd.settings}
 	for attempt := range walkAttempts {
-		limited, cancel := context.WithTimeout(ctx, fd.peers.of(x.Addr).Timeout(attempt))
+		limit := fd.peers.of(x.Addr).Timeout(attempt)
+		limited, cancel := context.WithTimeout(ctx, limit)
 		limited, done := observed(fd.observer.Request, limited, kind, x)
 		sent := time.Now()
 		f = fd.checkFailure(ctx, failure(ask(limited, env)))
+		f = hasty(ctx, time.Since(sent), limit, f)
 		cancel()
 		done(f)
 		fd.measure(x.Addr, time.Since(sent), f, false)

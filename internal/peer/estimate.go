@@ -78,8 +78,19 @@ func (e Estimate) Timeout(attempt int) time.Duration {
 	return min(d<<min(attempt, maxDoublings), MaxTimeout)
 }
 
-// RouteTimeout is the time allowed for an answer to a step of a lookup.
-func (e Estimate) RouteTimeout() time.Duration { return max(e.Timeout(0), duration(e.grace)) }
+// RouteTimeout is the time allowed for an answer to a step of a lookup. A peer of
+// which no round trip is known may be as far away as the others are: common is the
+// estimate of all round trips to any peer.
+func (e Estimate) RouteTimeout(common Estimate) time.Duration {
+	if !e.Known() && common.Known() {
+		return max(InitialTimeout, common.Timeout(0))
+	}
+	return max(e.Timeout(0), duration(e.grace))
+}
+
+// Patience is how long a lookup that has so much time left waits for one answer
+// before it asks another peer besides. The first answer still counts when it comes.
+func Patience(left time.Duration) time.Duration { return max(MinTimeout, left/2) }
 
 // Uses is how many round trips were observed, halved whenever estimates were evicted.
 func (e Estimate) Uses() uint32 { return e.used }

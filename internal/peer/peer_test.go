@@ -46,17 +46,42 @@ func TestEstimateConverges(t *testing.T) {
 
 func TestLateLookupIsAllowedMoreUntilAnAnswer(t *testing.T) {
 	var e Estimate
-	if e.Late(); e.RouteTimeout() != InitialTimeout {
-		t.Errorf("nothing known, %v", e.RouteTimeout())
+	if e.Late(); e.RouteTimeout(Estimate{}) != InitialTimeout {
+		t.Errorf("nothing known, %v", e.RouteTimeout(Estimate{}))
 	}
 	e.Observe(time.Millisecond)
 	for _, want := range []time.Duration{2 * MinTimeout, time.Second, time.Second} {
-		if e.Late(); e.RouteTimeout() != want || e.Timeout(0) != MinTimeout {
-			t.Errorf("route %v, want %v; maintenance %v", e.RouteTimeout(), want, e.Timeout(0))
+		if e.Late(); e.RouteTimeout(Estimate{}) != want || e.Timeout(0) != MinTimeout {
+			t.Errorf("route %v, want %v; maintenance %v", e.RouteTimeout(Estimate{}), want, e.Timeout(0))
 		}
 	}
-	if e.Observe(time.Millisecond); e.RouteTimeout() != MinTimeout {
-		t.Errorf("after an answer %v", e.RouteTimeout())
+	if e.Observe(time.Millisecond); e.RouteTimeout(Estimate{}) != MinTimeout {
+		t.Errorf("after an answer %v", e.RouteTimeout(Estimate{}))
+	}
+}
+
+func TestUnknownPeerMayBeAsFarAsTheOthers(t *testing.T) {
+	var near, far, unknown Estimate
+	for range 50 {
+		near.Observe(time.Millisecond)
+		far.Observe(1500 * time.Millisecond)
+	}
+	for _, c := range []struct {
+		what         string
+		peer, common Estimate
+		want         time.Duration
+	}{
+		{"nothing known of anybody", unknown, unknown, InitialTimeout},
+		{"the others are near", unknown, near, InitialTimeout},
+		{"the others are far", unknown, far, far.Timeout(0)},
+		{"it is known to be near, the others are far", near, far, MinTimeout},
+	} {
+		if got := c.peer.RouteTimeout(c.common); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+		if got := c.peer.Timeout(0); got > InitialTimeout {
+			t.Errorf("%s: maintenance waits %v", c.what, got)
+		}
 	}
 }
 

@@ -287,6 +287,17 @@ func (s *Search) Query() Query { return Query{ID: s.id, Avoid: s.avoid} }
 func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
+	s.answered(x, a)
+}
+
+// Late takes the answer of x, which was given up as silent. The member that Next
+// named last may still be asked.
+func (s *Search) Late(x ring.Member, a Answer) {
+	s.avoid = slices.DeleteFunc(s.avoid, func(life ring.Life) bool { return life == x.Life() })
+	s.answered(x, a)
+}
+
+func (s *Search) answered(x ring.Member, a Answer) {
 	if s.floor.IsZero() || x == s.floor || ring.Between(s.floor.ID, x.ID, s.id) {
 		if x != s.floor {
 			s.floor, s.retries = x, 0
@@ -327,6 +338,9 @@ func (s *Search) Failed(x ring.Member, gone bool) {
 	s.avoid = append(s.avoid, life)
 	s.news = true
 }
+
+// Ended reports whether the owner is known.
+func (s *Search) Ended() bool { return s.done }
 
 // Result is the answer that ended the search, once Next said Done.
 func (s *Search) Result() Answer { return s.result }

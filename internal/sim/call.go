@@ -23,6 +23,7 @@ type call struct {
 	held    bool // the other has it and has not answered yet
 	wanted  bool // the asker waits for what becomes of it
 	patient bool
+	hasty   bool // the lookup has less time than the member asked may take
 	from    int32
 	life    uint32 // the asker's
 	to      int32  // -1: no host has the address
@@ -122,8 +123,10 @@ func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end ti
 	c.look, c.query = look, q
 	c.from, c.life = h.index, h.life
 	w.count.routes++
-	left := end - w.now
-	w.send(h, i, to, min(h.estimate(number(to.Addr)).RouteTimeout(), max(peer.MinTimeout, left/2), left))
+	left, own := end-w.now, h.estimate(number(to.Addr)).RouteTimeout(h.common)
+	limit := min(own, peer.Patience(left), left)
+	c.hasty = limit < own
+	w.send(h, i, to, limit)
 }
 
 // send puts call i on its way. What becomes of it is decided message by
@@ -287,11 +290,12 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 			p.last = w.now
 			if !c.patient {
 				p.estimate.Observe(w.now - c.sent)
+				h.common.Observe(w.now - c.sent)
 			}
 		case failure.Kind == protocol.TimedOut:
 			w.count.timeouts++
 			p.open = false
-			if c.route {
+			if c.route && !c.hasty {
 				p.estimate.Late()
 			}
 		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
@@ -335,7 +339,9 @@ func (w *world) heed(h *host, life ring.Life, f *protocol.Failure) {
 // routed gives a lookup the answer to a step of it.
 func (w *world) routed(h *host, c *call, f *protocol.Failure) {
 	if c.meant.Name != "" {
-		w.heed(h, c.meant.Life(), f)
+		if f == nil || f.Kind != protocol.TimedOut || !c.hasty {
+			w.heed(h, c.meant.Life(), f)
+		}
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: c.addr, Gone: true}
 			if f.Kind == protocol.WrongMember {

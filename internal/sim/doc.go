@@ -40,6 +40,8 @@
 //     a limit on their number), a request on it times out, or the other process
 //     ends, which breaks it and is told to the machine.
 //   - What becomes of a Tell is not measured.
+//   - A lookup that turns to another member because its own time runs out does not
+//     hear the first any more, and nothing is found out about that one.
 //   - A member's table is made when it is next read, not when it changes, so a
 //     suspicion that ends between the two no longer counts.
 //   - A process that hangs answers what came in meanwhile when it wakes.

@@ -42,7 +42,8 @@ type host struct {
 	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
-	errand  bool // of the fingers, under way
+	errand  bool          // of the fingers, under way
+	common  peer.Estimate // of all round trips to any host
 	join    attempts
 
 	right bool  // in the quiet phase: stands as it should

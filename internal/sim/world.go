@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -154,7 +155,7 @@ func (w *world) start(h *host, at *protocol.Standing) {
 		}
 	}
 	h.table, h.stale = nil, true
-	h.asks, h.waiting, h.links, h.suspects = 0, nil, nil, nil
+	h.asks, h.waiting, h.links, h.common, h.suspects = 0, nil, nil, peer.Estimate{}, nil
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Life]bool{}
 	}

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord/internal/pb"
-	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -290,6 +289,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		before, sent := l.received.Load(), time.Now()
 		err = f(l)
 		if err == nil {
+			l.trip.Store(int64(time.Since(sent)))
 			t.pool.release(l)
 			return nil
 		}
@@ -299,9 +299,10 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		if !final {
 			code = status.Code(err)
 		}
-		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= peer.MinTimeout {
-			// Nothing came at all. If the path was cut for a while, TCP may
-			// take minutes to try again; a new connection finds out at once.
+		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= l.enough() {
+			// Nothing came at all, in more time than an answer takes. If the path was
+			// cut for a while, TCP may take minutes to try again; a new connection
+			// finds out at once.
 			t.pool.retire(l)
 		}
 		stale := code == codes.Unavailable && reused && l.over.Load()

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
@@ -54,6 +55,7 @@ type link struct {
 	shaken   atomic.Uint64            // the same when the handshake was done, and 1
 	cause    cause                    // why it is of no use
 	speaks   atomic.Int32             // a dialect
+	trip     atomic.Int64             // how long the last answer took; at first, how long the connection
 	// asking is the part of the last request that says who asks whom. It is
 	// never modified.
 	asking atomic.Pointer[asking]
@@ -136,6 +138,13 @@ func (l *link) end() {
 
 // dialect is what the peer is known to speak.
 func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
+
+// enough is how long a request must have been without an answer for the link to be
+// under suspicion: a caller who waits less, for reasons of its own, has found out
+// nothing. The first request may have to wait for the handshake.
+func (l *link) enough() time.Duration {
+	return max(peer.MinTimeout, 4*time.Duration(l.trip.Load()))
+}
 
 // watched is the connection under a link. gRPC closes it when the handshake
 // fails, when the peer has ended it, and when the link is closed; in each case

@@ -209,12 +209,12 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 	return reply, nil
 }
 
-// neighbours asks owner for its predecessor, zero if it does not tell in half
+// neighbours asks owner for its predecessor, zero if it does not tell in nine tenths
 // of the time that is left: what else is known must still reach the caller.
 func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owner ring.Member) (self, pred ring.Member) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*9/10)
 		defer cancel()
 	}
 	env.To = owner

@@ -118,9 +118,14 @@ func (p *pool) begin(to endpoint) *attempt {
 	p.running.Go(func() {
 		defer cancel()
 		var l *link
+		began := time.Now()
 		conn, err := p.dial(ctx, to.addr)
+		took := time.Since(began)
 		if err == nil {
 			l, err = newLink(p, to, conn, p.creds)
+		}
+		if err == nil {
+			l.trip.Store(int64(took))
 		}
 		p.finish(to, a, l, err)
 	})
