@@ -66,7 +66,9 @@ type Transport interface {
 	// Maintain asks the member env.To at env.To.Addr and waits for the reply.
 	// A member that speaks the base contract only is asked in its terms. A
 	// question to an address alone, to a To that is Anyone, is put on a connection
-	// of its own: the next one may lead to another member.
+	// of its own: the next one may lead to another member. A connection that turned
+	// out to lead to another member than this one is not used for it again, but for a
+	// second at most.
 	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
 	// Route asks for one step of a lookup. An older member answers Owned
 	// without an arc.

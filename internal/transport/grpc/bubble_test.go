@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
@@ -29,13 +30,18 @@ func (n named) String() string  { return n.addr }
 type network struct {
 	mu    sync.Mutex
 	at    map[string]named
+	leads map[string]string // where an address leads instead
 	delay time.Duration
 	dials int
 }
 
 func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	lis, ok := n.at[addr]
+	to := addr
+	if elsewhere, ok := n.leads[addr]; ok {
+		to = elsewhere
+	}
+	lis, ok := n.at[to]
 	n.dials++
 	n.mu.Unlock()
 	select {
@@ -55,6 +61,33 @@ func (n *network) listen(t *testing.T, addr string, idle time.Duration) *Transpo
 	n.at[addr] = lis
 	n.mu.Unlock()
 	return begin(t, Config{Listener: lis, Dial: n.dial, IdleTimeout: idle}, nil)
+}
+
+// Listen, Lead and Made make n a transporttest.Paths.
+func (n *network) Listen(t *testing.T, addr string, h transport.Handler) transport.Transport {
+	lis := named{bufconn.Listen(64 << 10), addr}
+	n.mu.Lock()
+	n.at[addr] = lis
+	n.mu.Unlock()
+	return begin(t, Config{Listener: lis, Dial: n.dial}, h)
+}
+
+func (n *network) Lead(addr, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.leads[addr] = to
+}
+
+func (n *network) Made() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials
+}
+
+func TestPathsThatLeadToAnotherMember(t *testing.T) {
+	transporttest.RunAstray(t, func() transporttest.Paths {
+		return &network{at: make(map[string]named), leads: make(map[string]string)}
+	})
 }
 
 func TestAnHourInABubble(t *testing.T) {

@@ -96,10 +96,7 @@ func (t *Transport) Meta(ctx context.Context, env transport.Envelope) (meta []by
 			meta, err = metaOf(r)
 			return unusable(env, err)
 		case codes.Unimplemented:
-			if err := t.takeForOlder(l, env); err != nil {
-				return err
-			}
-			return errBase
+			return t.unimplemented(ctx, l, env, err)
 		}
 		return err
 	})
@@ -256,10 +253,7 @@ func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func
 		case codes.OK:
 			l.speaks.Store(int32(extended))
 		case codes.Unimplemented:
-			if err := t.takeForOlder(l, env); err != nil {
-				return err
-			}
-			return errBase
+			return t.unimplemented(ctx, l, env, err)
 		}
 		return err
 	})
@@ -282,7 +276,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		}
 	}
 	for again := false; ; again = true {
-		l, reused, err := t.pool.acquire(ctx, to)
+		l, reused, err := t.pool.acquire(ctx, to, env.To)
 		if err != nil {
 			return dialFailure(ctx, addr, err)
 		}
@@ -290,6 +284,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		err = f(l)
 		if err == nil {
 			l.trip.Store(int64(time.Since(sent)))
+			t.pool.found(l)
 			t.pool.release(l)
 			return nil
 		}
@@ -298,6 +293,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		code := codes.OK
 		if !final {
 			code = status.Code(err)
+			known = failureOf(ctx, addr, err, l)
 		}
 		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= l.enough() {
 			// Nothing came at all, in more time than an answer takes. If the path was
@@ -306,6 +302,10 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 			t.pool.retire(l)
 		}
 		stale := code == codes.Unavailable && reused && l.over.Load()
+		if elsewhere(env.To, known, code) {
+			t.pool.astray(l, known.By)
+			stale = stale || reused && l.old()
+		}
 		t.pool.release(l)
 		switch {
 		case final:
@@ -315,8 +315,24 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		case t.pool.isClosed() && (code == codes.Canceled || code == codes.Unavailable):
 			return dialFailure(ctx, addr, errClosed)
 		}
-		return failureOf(ctx, addr, err, l.cause.get())
+		return known
 	}
+}
+
+// elsewhere reports whether a failure shows that the connection does not lead to the
+// member to: another answered, or what did is no member at all. Code is that of the
+// status it came as, OK if it came as none. A later life of the member is where it
+// should be.
+func elsewhere(to ring.Member, f *protocol.Failure, code codes.Code) bool {
+	switch {
+	case f == nil:
+		return false
+	case f.Kind == protocol.WrongMember:
+		return f.By.IsZero() || f.By.ID != to.ID || f.By.Incarnation < to.Incarnation
+	case f.Kind == protocol.Unreachable:
+		return code != codes.OK
+	}
+	return false
 }
 
 // unusable is the failure of an answer that breaks the contract.

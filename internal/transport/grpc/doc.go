@@ -15,6 +15,16 @@
 // under it, is made once more on a new one: the peer may have been restarted
 // since. Requests of the contract may arrive twice without harm.
 //
+// An address is not a member: names come to stand for other hosts, and behind a load
+// balancer each connection may lead to another process. So a connection on which another
+// than the member asked for has answered, or something that is no member, serves that
+// member no longer; the next question for it dials anew, which resolves the name anew. If
+// the connection was there before the question, that is asked again at once: that another
+// answers is thus always the word of a connection that is younger than a second or was made
+// for the question. An address that always leads to somebody else costs one connection a
+// second at most, and who is there is not disturbed. A question to an address alone has a
+// connection of its own, which is kept if who is there advertises that very address.
+//
 // # Older members
 //
 // Peers that speak the base contract only are asked in its terms; see older.go.

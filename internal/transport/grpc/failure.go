@@ -91,8 +91,9 @@ func contextFailure(ctx context.Context, addr string) *protocol.Failure {
 
 // failureOf is why a request to addr that got as far as gRPC had no answer. What
 // the peer said in words is handed on as it is; what gRPC says gets the address, and
-// gives way to cause, why the connection is of no use, if that is known.
-func failureOf(ctx context.Context, addr string, err, cause error) *protocol.Failure {
+// gives way to why the link is of no use, if that is known. What a peer cannot accept
+// counts as a member's word only if the peer has shown itself to be one.
+func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.Failure {
 	st := status.Convert(err)
 	text := detail(unwrapped(st.Message()))
 	switch st.Code() {
@@ -104,7 +105,11 @@ func failureOf(ctx context.Context, addr string, err, cause error) *protocol.Fai
 		if st.Code() == codes.InvalidArgument {
 			return failure(protocol.Invalid, "%s: %s", addr, text)
 		}
-	case codes.ResourceExhausted, codes.Internal:
+	case codes.Internal:
+		if l.dialect() != unknown {
+			return failure(protocol.Invalid, "%s: %s", addr, text)
+		}
+	case codes.ResourceExhausted:
 		return failure(protocol.Invalid, "%s: %s", addr, text)
 	case codes.DeadlineExceeded:
 		return failure(protocol.TimedOut, "no answer from %s in time", addr)
@@ -117,7 +122,7 @@ func failureOf(ctx context.Context, addr string, err, cause error) *protocol.Fai
 		if ctx.Err() != nil {
 			return contextFailure(ctx, addr)
 		}
-		if cause != nil {
+		if cause := l.cause.get(); cause != nil {
 			return failure(protocol.Unreachable, "%s: %s", addr, detail(words(cause)))
 		}
 	}

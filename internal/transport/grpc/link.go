@@ -18,6 +18,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // dialect is what the peer at the other end of a link is known to speak.
@@ -46,11 +47,14 @@ type link struct {
 	ours    bool          // this side ends it
 	idle    *list.Element // in pool.idle while uses is 0
 	since   time.Time     // when it became idle
+	by      ring.Member   // if it is astray, the member that it leads to as far as known
 
+	made     time.Time
 	raw      net.Conn
 	closing  sync.Once                // of raw; who comes second waits for the first
 	conn     atomic.Pointer[net.Conn] // nil once given to gRPC
 	over     atomic.Bool              // it has ended, or takes no new requests
+	astray   atomic.Bool              // somebody else than the member asked for answered; set under pool.mu
 	received atomic.Uint64            // how often something was read from it
 	shaken   atomic.Uint64            // the same when the handshake was done, and 1
 	cause    cause                    // why it is of no use
@@ -65,7 +69,7 @@ type link struct {
 }
 
 func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
-	l := &link{pool: p, endpoint: to, raw: conn}
+	l := &link{pool: p, endpoint: to, raw: conn, made: time.Now()}
 	conn = &watched{conn, newReader(conn), l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(to.options(),
@@ -135,6 +139,14 @@ func (l *link) end() {
 		l.pool.ended(l)
 	}
 }
+
+// serves reports whether a question for who may go on l. Callers hold pool.mu.
+func (l *link) serves(who ring.Member) bool {
+	return !l.astray.Load() || l.by.ID == who.ID && !l.by.IsZero() || !l.old()
+}
+
+// old reports whether l may be replaced because it leads to another member.
+func (l *link) old() bool { return time.Since(l.made) >= redialAfter }
 
 // dialect is what the peer is known to speak.
 func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }

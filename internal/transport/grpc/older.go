@@ -33,6 +33,27 @@ func (t *Transport) takeForOlder(l *link, env transport.Envelope) error {
 	return t.mayBeOlder(env)
 }
 
+// unimplemented finds out what a peer is that does not know a method of the extension, as
+// err says: an older member answers for its ring, and anything else, a web server say, does
+// not know that method either. It fails with errBase if it is an older member that may be
+// at env.To.
+func (t *Transport) unimplemented(ctx context.Context, l *link, env transport.Envelope, err error) error {
+	if l.dialect() != base {
+		r, ringErr := l.stub.GetRing(ctx, &pb.RingReq{Request: l.request(env)})
+		switch {
+		case ringErr != nil:
+			return ringErr
+		case r.GetAnswer() != nil:
+			l.speaks.Store(int32(extended))
+			return err
+		}
+	}
+	if err := t.takeForOlder(l, env); err != nil {
+		return err
+	}
+	return errBase
+}
+
 // mayBeOlder reports why no older member may be at env.To, if so: the member
 // was seen with an incarnation, or older ones are not admitted.
 func (t *Transport) mayBeOlder(env transport.Envelope) error {

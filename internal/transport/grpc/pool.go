@@ -10,7 +10,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
+
+// redialAfter is how old a link that leads to another than the member asked for must be
+// before a question for that member replaces it. So an address that always leads to
+// somebody else costs at most one connection in this time.
+const redialAfter = time.Second
 
 // errClosed is the error of requests after close.
 var errClosed = errors.New("the transport is closed")
@@ -69,10 +76,11 @@ func newPool(dial func(context.Context, string) (net.Conn, error), creds credent
 	}
 }
 
-// acquire is the link to an endpoint, to be given back by release, and whether it was
-// there already. Any error but those of ctx and errClosed is that of an attempt
-// begun after the call.
-func (p *pool) acquire(ctx context.Context, to endpoint) (l *link, reused bool, err error) {
+// acquire is a link to an endpoint for a question to who, to be given back by release,
+// and whether it was there already. A link that does not serve who is replaced: an
+// address is not a member, and a new connection may lead elsewhere. Any error but those
+// of ctx and errClosed is that of an attempt begun after the call.
+func (p *pool) acquire(ctx context.Context, to endpoint, who ring.Member) (l *link, reused bool, err error) {
 	for fresh := false; ; fresh = true {
 		p.mu.Lock()
 		if p.closed {
@@ -84,9 +92,12 @@ func (p *pool) acquire(ctx context.Context, to endpoint) (l *link, reused bool, 
 			return nil, false, err
 		}
 		if l := p.byEndpoint[to]; l != nil {
-			p.use(l)
-			p.mu.Unlock()
-			return l, !fresh, nil
+			if fresh || l.serves(who) {
+				p.use(l)
+				p.mu.Unlock()
+				return l, !fresh, nil
+			}
+			p.retireLocked(l)
 		}
 		a := p.attempts[to]
 		if a == nil {
@@ -234,6 +245,27 @@ func (p *pool) part(to endpoint, keep bool) {
 	l.endpoint, p.byEndpoint[shared] = shared, l
 	if l.uses == 0 {
 		p.rest(l)
+	}
+}
+
+// astray notes that l does not lead to the member that it was asked for, but to by; zero:
+// to nobody who says who it is.
+func (p *pool) astray(l *link, by ring.Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.by = by
+	l.astray.Store(true)
+}
+
+// found notes that a member asked for has answered on l.
+func (p *pool) found(l *link) {
+	if !l.astray.Load() || l.dialect() != extended {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.by.IsZero() {
+		l.astray.Store(false)
 	}
 }
 

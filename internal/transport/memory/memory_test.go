@@ -581,3 +581,22 @@ func TestBalancedAddressLeadsToAnyoneThatListens(t *testing.T) {
 	all[0].Close()
 	all[1].Close()
 }
+
+// paths makes a Network a transporttest.Paths.
+type paths struct{ *Network }
+
+func (p paths) Listen(t *testing.T, addr string, h transport.Handler) transport.Transport {
+	tr, err := p.Network.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Serve(h)
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+func (p paths) Lead(addr, to string) { p.Balance(addr, to) }
+
+func TestPathsThatLeadToAnotherMember(t *testing.T) {
+	transporttest.RunAstray(t, func() transporttest.Paths { return paths{NewNetwork(3)} })
+}

@@ -2,7 +2,7 @@
 // network between them: latency, loss, cuts in one direction, stopped and
 // vanished processes. It is for tests.
 //
-// It knows time by timers and waits on channels only, so that a Network that
+// It knows time by the clock and timers, and waits on channels only, so that a Network that
 // was made inside a testing/synctest bubble runs on the bubble's clock.
 //
 // What members say to each other is copied on the way in both directions, and
@@ -37,6 +37,7 @@ type Network struct {
 	uses      uint64                // orders the uses of connections
 	balanced  map[string][]string   // the backends of a load balancer's address
 	trips     int                   // round trips before the first request of a connection
+	made      int                   // connections
 
 	delay    span
 	delays   map[pair]span
@@ -94,6 +95,13 @@ func (n *Network) Client(from string) (*Transport, error) {
 	return t, nil
 }
 
+// Made is how many connections were made, or begun to be.
+func (n *Network) Made() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.made
+}
+
 // open makes a transport at addr. Callers hold mu.
 func (n *Network) open(addr string) (*Transport, error) {
 	for addr == "" {
@@ -117,6 +125,7 @@ func (n *Network) open(addr string) (*Transport, error) {
 		serving: make(chan struct{}),
 		limit:   -1,
 		conns:   make(map[endpoint]*conn),
+		retired: make(map[*conn]bool),
 		sent:    Requests{Maintain: make(map[protocol.RequestKind]uint64)},
 	}
 	n.askers[addr] = t
@@ -132,20 +141,42 @@ func (n *Network) listener(addr string) *Transport {
 }
 
 // Balance makes addr that of a load balancer: each connection to it leads to one of
-// the backends at which somebody listens, drawn anew, perhaps to the asker itself.
-// Delays and cuts are those of addr.
+// the backends at which somebody listens, drawn anew, perhaps to the asker itself. With
+// one backend it is a name that has come to stand for another host. Connections that are
+// open stay as they are. Without backends addr leads to who listens there again. Delays
+// and cuts are those of addr.
 func (n *Network) Balance(addr string, backends ...string) {
-	n.set(func() { n.balanced[addr] = slices.Clone(backends) })
+	n.set(func() {
+		if len(backends) == 0 {
+			delete(n.balanced, addr)
+			return
+		}
+		n.balanced[addr] = slices.Clone(backends)
+	})
+}
+
+// Break ends every connection that was made to addr, and those who made them are told.
+func (n *Network) Break(addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, from := range slices.Sorted(maps.Keys(n.askers)) {
+		asker := n.askers[from]
+		for _, c := range asker.conns {
+			if c.addr == addr && c.peer != nil && !c.over {
+				n.breakConn(asker, c)
+			}
+		}
+	}
 }
 
 // reached is whom a request on c reaches, nil if nobody listens. Callers hold mu.
 func (n *Network) reached(c *conn) *Transport {
-	backends, ok := n.balanced[c.addr]
-	switch {
-	case !ok:
-		return n.listener(c.addr)
-	case c.peer != nil:
+	if c.peer != nil {
 		return n.listener(c.peer.addr)
+	}
+	backends, ok := n.balanced[c.addr]
+	if !ok {
+		return n.listener(c.addr)
 	}
 	var live []*Transport
 	for _, addr := range backends {
@@ -165,19 +196,33 @@ func (n *Network) reset(t *Transport) {
 	for _, addr := range slices.Sorted(maps.Keys(n.askers)) {
 		asker := n.askers[addr]
 		for _, c := range asker.conns {
-			if c.peer != t || c.over {
-				continue
+			if c.peer == t && !c.over {
+				n.breakConn(asker, c)
 			}
-			c.over = true
-			close(c.broke)
-			asker.spawn(func() {
-				if n.travel(asker.life, t.addr, asker.addr, false) && n.awake(asker.life, asker.addr) {
-					asker.drop(c)
-				}
-			})
+		}
+		for c := range asker.retired {
+			if c.peer == t && !c.over {
+				c.end()
+			}
 		}
 	}
 }
+
+// breakConn ends a connection of asker, which is told once the news has come. Callers
+// hold mu.
+func (n *Network) breakConn(asker *Transport, c *conn) {
+	c.end()
+	from := c.peer.addr
+	asker.spawn(func() {
+		if n.travel(asker.life, from, asker.addr, false) && n.awake(asker.life, asker.addr) {
+			asker.drop(c)
+		}
+	})
+}
+
+// redialAfter is how old a connection that leads to another than the member asked for
+// must be before a question for that member replaces it.
+const redialAfter = time.Second
 
 // endpoint is where a connection leads, and the number of the question that it is
 // for; zero: it is shared by all questions to a member.
@@ -189,16 +234,35 @@ type endpoint struct {
 // conn is one transport's connection to an address. The network's mu guards it.
 type conn struct {
 	endpoint
+	made  time.Time
 	peer  *Transport    // whom it was made to, nil while it is being opened
 	broke chan struct{} // closed when peer ended it
 	over  bool          // broke is closed
 	users int           // requests on their way
 	used  uint64        // when last, in the network's uses
+	// astray: it does not lead to the member that it was asked for, but to by; zero:
+	// to nobody who says who it is.
+	astray bool
+	by     ring.Member
+}
+
+// end breaks c. Callers hold the network's mu.
+func (c *conn) end() {
+	c.over = true
+	close(c.broke)
+}
+
+// old reports whether c may be replaced because it leads to another member.
+func (c *conn) old() bool { return time.Since(c.made) >= redialAfter }
+
+// serves reports whether a question for who may go on c. Callers hold the network's mu.
+func (c *conn) serves(who ring.Member) bool {
+	return !c.astray || c.by.ID == who.ID && !c.by.IsZero() || !c.old()
 }
 
 // acquire is the connection to a member, with one more user: a new one if there is
-// none, or if whoever is at the address is asked.
-func (t *Transport) acquire(to ring.Member) *conn {
+// none that serves it, or if whoever is at the address is asked. Reused: it was there.
+func (t *Transport) acquire(to ring.Member) (c *conn, reused bool) {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
 	at := endpoint{addr: to.Addr}
@@ -206,14 +270,31 @@ func (t *Transport) acquire(to ring.Member) *conn {
 	if to.Anyone() {
 		at.question = t.net.uses
 	}
-	c := t.conns[at]
-	if c == nil {
-		c = &conn{endpoint: at, broke: make(chan struct{})}
+	c = t.conns[at]
+	if c != nil && !c.serves(to) {
+		if c.users > 0 {
+			t.retired[c] = true
+		}
+		c = nil
+	}
+	reused = c != nil
+	if !reused {
+		c = &conn{endpoint: at, made: time.Now(), broke: make(chan struct{})}
 		t.conns[at] = c
+		t.net.made++
 	}
 	c.users++
 	c.used = t.net.uses
-	return c
+	return c, reused
+}
+
+// stray notes that c does not lead to the member that it was asked for, but to by, and
+// reports whether it may be replaced for that.
+func (t *Transport) stray(c *conn, by ring.Member) bool {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	c.astray, c.by = true, by
+	return c.old()
 }
 
 // release ends one use of c. A connection that never came up goes with its last
@@ -225,6 +306,9 @@ func (t *Transport) release(c *conn, kept bool) {
 	c.users--
 	t.net.uses++
 	c.used = t.net.uses
+	if c.users == 0 {
+		delete(t.retired, c)
+	}
 	if own := t.conns[c.endpoint] == c; own && c.users == 0 && (c.peer == nil || c.question != 0) {
 		delete(t.conns, c.endpoint)
 		if shared := (endpoint{addr: c.addr}); kept && !c.over && t.conns[shared] == nil {

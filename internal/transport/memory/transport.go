@@ -35,7 +35,9 @@ type Transport struct {
 	broken func(addr string)
 	limit  int // of idle connections, negative for none
 	conns  map[endpoint]*conn
-	sent   Requests
+	// retired are connections that take no new requests and have some on their way.
+	retired map[*conn]bool
+	sent    Requests
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -104,7 +106,7 @@ func (t *Transport) Written() uint64 { return 0 }
 func (t *Transport) Connections() int {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	return len(t.conns)
+	return len(t.conns) + len(t.retired)
 }
 
 // Close implements transport.Transport. It waits for the handlers at work here,
@@ -118,6 +120,7 @@ func (t *Transport) Close() error {
 		delete(t.net.askers, t.addr)
 		t.net.reset(t)
 		clear(t.conns)
+		clear(t.retired)
 		t.end()
 	}
 	t.net.mu.Unlock()
@@ -262,15 +265,34 @@ func (t *Transport) ask(ctx context.Context, env transport.Envelope, count func(
 // false when the caller waits no longer, which ends over, and until then nothing
 // came back. ctx is the caller's own, for its deadline.
 //
-// A request that was sent arrives even if its caller has given up by then.
+// A request that was sent arrives even if its caller has given up by then. It goes once
+// more on a new connection if the one from before turns out to lead to another member.
 func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s serve) (outcome, bool) {
-	n, to := t.net, env.To.Addr
-	if !n.awake(over, t.addr) {
+	if !t.net.awake(over, t.addr) {
 		return outcome{}, false
 	}
-	c := t.acquire(env.To)
-	kept := false // a connection for this question only is of use to others
-	defer func() { t.release(c, kept) }()
+	o, arrived, again := t.carryOnce(ctx, over, env, s)
+	if again {
+		o, arrived, _ = t.carryOnce(ctx, over, env, s)
+	}
+	return o, arrived
+}
+
+func (t *Transport) carryOnce(ctx, over context.Context, env transport.Envelope, s serve) (o outcome, arrived, again bool) {
+	c, reused := t.acquire(env.To)
+	o, arrived = t.carryOn(ctx, over, c, env, s)
+	if f := o.failure; arrived && f != nil && f.Kind == protocol.WrongMember &&
+		(f.By.IsZero() || f.By.ID != env.To.ID || f.By.Incarnation < env.To.Incarnation) {
+		again = t.stray(c, f.By) && reused && over.Err() == nil
+	}
+	// A connection for this question only may be of use to others.
+	t.release(c, arrived && o.failure == nil && o.reply.State.Self.Addr == env.To.Addr)
+	return o, arrived, again
+}
+
+// carryOn does so on one connection.
+func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.Envelope, s serve) (outcome, bool) {
+	n, to := t.net, env.To.Addr
 	lost := func() (outcome, bool) {
 		<-over.Done()
 		return outcome{}, false
@@ -327,7 +349,6 @@ func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s s
 		if !n.travel(over, to, t.addr, true) || !n.awake(over, t.addr) {
 			return lost()
 		}
-		kept = o.reply.State.Self.Addr == to
 		return o, true
 	case <-c.broke:
 		cancel()
