@@ -5,13 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
-	grpctransport "github.com/ollelogdahl/concord/internal/transport/grpc"
 )
 
 // ClientConfig says how a Client speaks to a ring. It is copied by Dial and never
@@ -34,6 +32,10 @@ type ClientConfig struct {
 	// Range, Successor, Predecessor and RingMet are never called. What it points to
 	// is copied. Nil: nobody, which costs nothing.
 	Observer *Observer
+
+	// Network, if set, carries what the client says and hears in place of TCP, as
+	// in Config.
+	Network transport.Network
 }
 
 // validate reports every mistake at once.
@@ -72,13 +74,11 @@ type Client struct {
 // (every address leads to another kind of ring, or none is one) is an error at
 // once. ctx bounds Dial only; Close ends the Client.
 func Dial(ctx context.Context, cfg ClientConfig, addrs ...string) (*Client, error) {
-	return dial(ctx, cfg, addrs, net.DefaultResolver, func() (transport.Transport, error) {
-		return grpctransport.NewClient(grpctransport.Config{Client: cfg.TLS, Inject: cfg.Observer.copied().Inject}), nil
-	})
+	return dial(ctx, cfg, addrs, resolver(cfg.Network))
 }
 
-// dial is Dial over the transport that open opens.
-func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.DNS, open func() (transport.Transport, error)) (*Client, error) {
+// dial is Dial with names resolved by dns.
+func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.DNS) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
 	}
-	tr, err := open()
+	tr, err := network(cfg.Network).OpenClient(transport.Options{Client: cfg.TLS, Inject: cfg.Observer.copied().Inject})
 	if err != nil {
 		return nil, err
 	}

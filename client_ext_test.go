@@ -172,7 +172,7 @@ func TestClientOutlivesMembers(t *testing.T) {
 		network := memory.NewNetwork(1)
 		network.Delay(time.Millisecond, 2*time.Millisecond)
 		members := newMemoryRing(t, network, 6)
-		c, err := concord.DialOn(t.Context(), network, "client:1", concord.ClientConfig{}, members[0].Address())
+		c, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[0].Address())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestClientGoesRoundWhomItRejects(t *testing.T) {
 		network.Delay(time.Millisecond, time.Millisecond)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Minute }
 		members := newMemoryRing(t, network, 4, lazy)
-		c, err := concord.DialOn(t.Context(), network, "client:1", concord.ClientConfig{}, members[0].Address())
+		c, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[0].Address())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -122,6 +122,11 @@ type Config struct {
 	// Observer, if set, is told what the member does, for metrics and traces. What
 	// it points to is copied. Nil: nobody, which costs nothing.
 	Observer *Observer
+
+	// Network, if set, carries what the member says and hears in place of TCP. It
+	// is for tests: package concordtest makes Networks, in memory and with faults.
+	// Nil: TCP.
+	Network transport.Network
 }
 
 // ConfigError is one mistake in a Config, or in a ClientConfig. Start and Dial
@@ -264,16 +269,7 @@ func wildcard(host string) bool {
 
 // advertised is the address that the others are told, given the bound one.
 func (c *Config) advertised(bound string) (string, error) {
-	adv := c.AdvAddr
-	if adv == "" {
-		adv = bound
-	}
-	host, port, err := net.SplitHostPort(adv)
-	if err == nil && port == "0" {
-		if _, p, err := net.SplitHostPort(bound); err == nil {
-			adv = net.JoinHostPort(host, p)
-		}
-	}
+	adv := transport.Advertised(c.AdvAddr, bound)
 	if err := ring.CheckAddress(adv); err != nil {
 		return "", &ConfigError{Field: "AdvAddr", Err: err}
 	}

@@ -46,4 +46,9 @@
 // round it; the one after it takes over its keys. A member that was taken for
 // dead and lives takes its place again by itself. In a partition each side owns
 // every key, unless Config.MinMembers says how many members it takes.
+//
+// # Testing
+//
+// Package concordtest runs rings inside the tests of programs that use this package, in
+// memory and on the virtual time of testing/synctest, and makes the failures above.
 package concord

@@ -102,10 +102,10 @@ func newMemoryRing(t *testing.T, network *memory.Network, n int, edits ...func(*
 func memoryMember(t *testing.T, network *memory.Network, name string, edits ...func(*concord.Config)) *concord.Concord {
 	t.Helper()
 	c := concord.New(configure(name, append([]func(*concord.Config){func(cfg *concord.Config) {
+		cfg.Network = network
 		cfg.BindAddr = name + ":1"
 		cfg.StabilizeInterval = time.Second
 	}}, edits...)...))
-	concord.UseNetwork(c, network)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func TestMembersAreYieldedClockwise(t *testing.T) {
 		for _, n := range []int{1, 2, 3, 40} {
 			network := memory.NewNetwork(uint64(n))
 			members := newMemoryRing(t, network, n)
-			client, err := concord.DialOn(t.Context(), network, "client:1", concord.ClientConfig{}, members[n/2].Address())
+			client, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[n/2].Address())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func TestMembersEndsWhenItMust(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		members := newMemoryRing(t, network, 6)
-		client, err := concord.DialOn(t.Context(), network, "client:1", concord.ClientConfig{}, members[0].Address())
+		client, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[0].Address())
 		if err != nil {
 			t.Fatal(err)
 		}

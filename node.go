@@ -2,7 +2,6 @@ package concord
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -48,9 +47,7 @@ type Concord struct {
 	cfg   Config
 	space ring.Space
 	id    uint64
-	// listen opens the transport; tests put another in its place.
-	listen func(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error)
-	dns    bootstrap.DNS // nil: host names are left to the transport
+	dns   bootstrap.DNS // nil: host names are left to the network
 
 	calls sync.Mutex // held during a call of OnRangeChange
 
@@ -70,20 +67,41 @@ func New(cfg Config) *Concord {
 	cfg.TLS = cfg.TLS.clone()
 	cfg.Meta = slices.Clone(cfg.Meta)
 	cfg.Observer = cfg.Observer.copied()
-	c := &Concord{cfg: cfg, space: cfg.space(), listen: listenGRPC, dns: net.DefaultResolver}
+	c := &Concord{cfg: cfg, space: cfg.space(), dns: resolver(cfg.Network)}
 	c.id = c.space.ID([]byte(cfg.Name))
 	return c
 }
 
-func listenGRPC(bind string, server, client *tls.Config, cfg *Config) (transport.Transport, error) {
-	return grpctransport.Listen(grpctransport.Config{
-		Bind: bind, Server: server, Client: client,
-		SuccessorCount: cfg.successors(),
-		IdleTimeout:    max(10*time.Second, 64*cfg.interval()),
-		GetClient:      cfg.TLS.client(),
-		Inject:         cfg.Observer.Inject,
-		Extract:        cfg.Observer.Extract,
-	})
+// open opens the transport of a member.
+func (c *Config) open() (transport.Transport, error) {
+	o := transport.Options{
+		Bind: c.BindAddr, Advertise: c.AdvAddr,
+		SuccessorCount: c.successors(),
+		IdleTimeout:    max(10*time.Second, 64*c.interval()),
+		GetClient:      c.TLS.client(),
+		Inject:         c.Observer.Inject,
+		Extract:        c.Observer.Extract,
+	}
+	if c.TLS != nil {
+		o.Server, o.Client = c.TLS.Server, c.TLS.Client
+	}
+	return network(c.Network).OpenMember(o)
+}
+
+// network is n, or TCP if that is nil.
+func network(n transport.Network) transport.Network {
+	if n == nil {
+		return grpctransport.TCP{}
+	}
+	return n
+}
+
+// resolver is what names are resolved by on n; nil if n does that.
+func resolver(n transport.Network) bootstrap.DNS {
+	if n == nil {
+		return net.DefaultResolver
+	}
+	return nil
 }
 
 // Start begins to listen. The member is in no ring until Create or Join has
@@ -111,11 +129,7 @@ func (c *Concord) Start() error {
 			kept.end()
 		}
 	}()
-	var server, client *tls.Config
-	if c.cfg.TLS != nil {
-		server, client = c.cfg.TLS.Server, c.cfg.TLS.Client
-	}
-	tr, err := c.listen(c.cfg.BindAddr, server, client, &c.cfg)
+	tr, err := c.cfg.open()
 	if err != nil {
 		return &ConfigError{Field: "BindAddr", Err: err}
 	}
@@ -153,6 +167,7 @@ func (c *Concord) Start() error {
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
 		Space:      c.space,
 		Settings:   c.space.Settings(c.cfg.Cluster),
+		Seed:       network(c.cfg.Network).Seed(c.cfg.Name),
 		Successors: c.cfg.successors(),
 		Interval:   c.cfg.interval(),
 		MinMembers: int(c.cfg.MinMembers),

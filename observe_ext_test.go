@@ -295,7 +295,7 @@ func TestClientsAreObserved(t *testing.T) {
 		members := newMemoryRing(t, network, 4)
 		time.Sleep(5 * time.Second)
 		n := &notes{}
-		c, err := concord.DialOn(t.Context(), network, "client:1", concord.ClientConfig{Observer: n.observer()}, members[0].Address())
+		c, err := concord.Dial(t.Context(), concord.ClientConfig{Observer: n.observer(), Network: network}, members[0].Address())
 		if err != nil {
 			t.Fatal(err)
 		}

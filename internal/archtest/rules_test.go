@@ -91,10 +91,31 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/transport/memory", "./internal/transport/transporttest"},
-		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport"},
+		only:     []string{"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/transport/fault"},
 		through:  true,
 		reason: "a network in memory, and a suite for every transport, that need gRPC would hide " +
 			"what only gRPC does",
+	},
+	{
+		packages: []string{"./internal/transport/fault"},
+		only:     []string{},
+		reason:   "what becomes of a packet does not depend on what is in it",
+	},
+	{
+		packages: []string{"./internal/transport/loopback"},
+		only:     []string{"./internal/transport", "./internal/transport/fault", "./internal/transport/grpc"},
+		reason:   "it holds up the bytes of the transport that ships, and does not know what they say",
+	},
+	{
+		packages: []string{"."},
+		never:    []string{"./internal/transport/memory", "./internal/transport/loopback", "./internal/transport/fault"},
+		through:  true,
+		reason:   "who links the library does not link the faults of its tests; those come with concordtest",
+	},
+	{
+		packages: []string{"./concordtest"},
+		only:     []string{".", "./internal/cluster", "./internal/transport", "./internal/transport/memory", "./internal/transport/loopback"},
+		reason:   "it puts rings of the library on networks with faults: the truth is the cluster's, the faults are the networks'",
 	},
 	{
 		packages: []string{"./internal/transport/grpc"},

@@ -1,6 +1,7 @@
-// Package cluster runs a ring of live members inside one process, over real
-// sockets, and knows the truth about it: who is alive, and so what every pointer
-// and every lookup must say. Tests, figures and the fuzzer are built on it; it
+// Package cluster runs a ring of live members inside one process and knows the
+// truth about it: who is alive, and so what every pointer and every lookup must
+// say. Members are on real sockets unless their configuration has another
+// Network. Package concordtest, tests, figures and the fuzzer are built on it; it
 // does not depend on package testing.
 //
 //	c := cluster.New(func(i int) concord.Config {
@@ -10,8 +11,8 @@
 //	if _, err := c.AddMany(ctx, 8); err != nil { ... }
 //	took, err := c.WaitIdeal(ctx)
 //
-// A member counts as alive from the moment its Create or Join has returned nil
-// until Kill or Leave is called for it.
+// A member counts as alive from the moment its Create or Join has returned nil, or
+// Enter is called for it, until Kill, Leave or Exit is called for it.
 package cluster
 
 import (
@@ -81,11 +82,17 @@ func (c *Cluster) start(cfg concord.Config) (*concord.Concord, error) {
 	if err := node.Start(); err != nil {
 		return nil, fmt.Errorf("cluster: start of %s: %w", cfg.Name, err)
 	}
+	c.Know(node, cfg)
+	return node, nil
+}
+
+// Know makes a member of the cluster of one that was made with cfg elsewhere. It
+// is not alive before Enter. Close stops it, as those that the cluster started.
+func (c *Cluster) Know(node *concord.Concord, cfg concord.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.starts++
 	c.members[node] = &member{node: node, cfg: cfg, born: c.starts}
-	return node, nil
 }
 
 // Join lets members that Start returned join, all at once, through the members
@@ -101,7 +108,7 @@ func (c *Cluster) Join(ctx context.Context, members []*concord.Concord, via ...*
 		if err := founder.Create(); err != nil {
 			return fmt.Errorf("cluster: %s founds: %w", founder.Name(), err)
 		}
-		c.enter(founder)
+		c.Enter(founder)
 		via, members = members[:1], members[1:]
 	}
 	addrs := make([]string, len(via))
@@ -118,7 +125,7 @@ func (c *Cluster) Join(ctx context.Context, members []*concord.Concord, via ...*
 				m.Stop()
 				return
 			}
-			c.enter(m)
+			c.Enter(m)
 		})
 	}
 	wg.Wait()
@@ -171,7 +178,7 @@ func (c *Cluster) Again(former []*concord.Concord, sameAddress bool) ([]*concord
 // Kill stops the members, all at once; to the others that is a failure. It
 // returns when they have stopped.
 func (c *Cluster) Kill(members ...*concord.Concord) {
-	c.exit(members)
+	c.Exit(members...)
 	var wg sync.WaitGroup
 	for _, m := range members {
 		wg.Go(func() { m.Stop() })
@@ -182,7 +189,7 @@ func (c *Cluster) Kill(members ...*concord.Concord) {
 // Leave lets the members leave politely, all at once, and returns when they
 // have. They are stopped even if that failed.
 func (c *Cluster) Leave(ctx context.Context, members ...*concord.Concord) error {
-	c.exit(members)
+	c.Exit(members...)
 	errs := make([]error, len(members))
 	var wg sync.WaitGroup
 	for i, m := range members {
@@ -227,6 +234,13 @@ func (c *Cluster) Alive(m *concord.Concord) bool {
 	return e != nil && e.alive
 }
 
+// Has reports whether m is of this cluster, alive or not.
+func (c *Cluster) Has(m *concord.Concord) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[m] != nil
+}
+
 // live is the truth of this moment: the members alive, clockwise.
 func (c *Cluster) live() []*member {
 	c.mu.Lock()
@@ -250,20 +264,19 @@ func (c *Cluster) eldest() []*concord.Concord {
 	return []*concord.Concord{m.node}
 }
 
-func (c *Cluster) enter(m *concord.Concord) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.members[m]; e != nil {
-		e.alive = true
-	}
-}
+// Enter has members of the cluster count as alive.
+func (c *Cluster) Enter(members ...*concord.Concord) { c.count(members, true) }
 
-func (c *Cluster) exit(members []*concord.Concord) {
+// Exit has members of the cluster count as alive no longer. Nothing is done to
+// them.
+func (c *Cluster) Exit(members ...*concord.Concord) { c.count(members, false) }
+
+func (c *Cluster) count(members []*concord.Concord, alive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range members {
 		if e := c.members[m]; e != nil {
-			e.alive = false
+			e.alive = alive
 		}
 	}
 }

@@ -119,6 +119,30 @@ func NewClient(cfg Config) *Transport {
 	return t
 }
 
+// TCP is the transport.Network of the operating system.
+type TCP struct{}
+
+var _ transport.Network = TCP{}
+
+// OpenMember implements transport.Network by Listen.
+func (TCP) OpenMember(o transport.Options) (transport.Transport, error) { return Listen(ConfigOf(o)) }
+
+// OpenClient implements transport.Network by NewClient.
+func (TCP) OpenClient(o transport.Options) (transport.Transport, error) {
+	return NewClient(ConfigOf(o)), nil
+}
+
+// Seed implements transport.Network: every member draws its own.
+func (TCP) Seed(string) uint64 { return 0 }
+
+// ConfigOf is the Config that o asks for.
+func ConfigOf(o transport.Options) Config {
+	return Config{
+		Bind: o.Bind, Server: o.Server, Client: o.Client, GetClient: o.GetClient,
+		SuccessorCount: o.SuccessorCount, IdleTimeout: o.IdleTimeout, Inject: o.Inject, Extract: o.Extract,
+	}
+}
+
 // credentialsOf copies c, so that what the user does with it afterwards does
 // not matter.
 func credentialsOf(c *tls.Config) credentials.TransportCredentials {

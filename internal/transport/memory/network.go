@@ -6,8 +6,13 @@
 // was made inside a testing/synctest bubble runs on the bubble's clock.
 //
 // What members say to each other is copied on the way in both directions, and
-// an empty list arrives as nil, as it does from a wire. Unlike TCP, a packet is
-// neither sent again when it is lost nor kept in order with others.
+// an empty list arrives as nil, as it does from a wire. A request or a reply is
+// one packet, and so is either half of a round trip of ConnectDelay. Unlike TCP,
+// a packet is neither sent again when it is lost nor kept in order with others.
+//
+// A request that waited for a paused process is handled after Resume even if its
+// asker has given up, with a context that has ended. A handler at work when its
+// process is paused goes on, and its reply waits.
 package memory
 
 import (
@@ -16,12 +21,16 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/fault"
 )
 
 // Network is what transports made by its Listen reach each other over. The
@@ -29,8 +38,11 @@ import (
 // may be called concurrently, with each other and with those of the transports;
 // a fault takes effect for packets from then on. A Network owns no goroutine.
 type Network struct {
+	*fault.Faults
+	seed uint64
+
 	mu        sync.Mutex // guards all below and the state of every transport; held only briefly
-	rng       *rand.Rand
+	rng       *rand.Rand // which backend of a load balancer
 	listeners map[string]*Transport
 	askers    map[string]*Transport // the listeners, and the clients
 	fresh     int                   // the last port given to an empty address
@@ -38,32 +50,19 @@ type Network struct {
 	balanced  map[string][]string   // the backends of a load balancer's address
 	trips     int                   // round trips before the first request of a connection
 	made      int                   // connections
-
-	delay    span
-	delays   map[pair]span
-	loss     float64
-	cuts     map[pair]bool
-	paused   map[string]chan struct{} // closed at Resume
-	refusing map[string]bool
+	refusing  map[string]bool
 }
-
-// pair is one direction between two addresses.
-type pair struct{ from, to string }
-
-// span is a latency drawn evenly from min to max.
-type span struct{ min, max time.Duration }
 
 // NewNetwork makes a network without faults. The seed decides what it draws;
 // the order of the draws is up to the scheduler.
 func NewNetwork(seed uint64) *Network {
 	return &Network{
-		rng:       rand.New(rand.NewPCG(seed, 0)),
+		Faults:    fault.New(seed),
+		seed:      seed,
+		rng:       rand.New(rand.NewPCG(seed, 1)),
 		listeners: make(map[string]*Transport),
 		askers:    make(map[string]*Transport),
-		delays:    make(map[pair]span),
-		cuts:      make(map[pair]bool),
 		balanced:  make(map[string][]string),
-		paused:    make(map[string]chan struct{}),
 		refusing:  make(map[string]bool),
 	}
 }
@@ -100,6 +99,45 @@ func (n *Network) Made() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.made
+}
+
+var _ transport.Network = (*Network)(nil)
+
+// OpenMember implements transport.Network by Listen, at the address that others
+// will ask for. Port 0 stands for a port that was never given out. What is said
+// of TLS is not used: nothing is encrypted here.
+func (n *Network) OpenMember(o transport.Options) (transport.Transport, error) {
+	bound := o.Bind
+	if host, port, err := net.SplitHostPort(bound); err == nil && port == "0" {
+		n.mu.Lock()
+		n.fresh++
+		bound = net.JoinHostPort(host, strconv.Itoa(n.fresh))
+		n.mu.Unlock()
+	}
+	tr, err := n.Listen(transport.Advertised(o.Advertise, bound))
+	if err != nil {
+		return nil, err
+	}
+	return tr, nil
+}
+
+// OpenClient implements transport.Network by Client, at a fresh address.
+func (n *Network) OpenClient(transport.Options) (transport.Transport, error) {
+	tr, err := n.Client("")
+	if err != nil {
+		return nil, err
+	}
+	return tr, nil
+}
+
+// Seed implements transport.Network: it is made of the network's own.
+func (n *Network) Seed(name string) uint64 { return fault.Seed(n.seed, name) }
+
+// Listens reports whether somebody receives at addr.
+func (n *Network) Listens(addr string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.listeners[addr] != nil
 }
 
 // open makes a transport at addr. Callers hold mu.
@@ -214,7 +252,7 @@ func (n *Network) breakConn(asker *Transport, c *conn) {
 	c.end()
 	from := c.peer.addr
 	asker.spawn(func() {
-		if n.travel(asker.life, from, asker.addr, false) && n.awake(asker.life, asker.addr) {
+		if n.Travel(asker.life, from, asker.addr, false) && n.Awake(asker.life, asker.addr) {
 			asker.drop(c)
 		}
 	})

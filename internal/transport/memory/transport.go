@@ -268,7 +268,7 @@ func (t *Transport) ask(ctx context.Context, env transport.Envelope, count func(
 // A request that was sent arrives even if its caller has given up by then. It goes once
 // more on a new connection if the one from before turns out to lead to another member.
 func (t *Transport) carry(ctx, over context.Context, env transport.Envelope, s serve) (outcome, bool) {
-	if !t.net.awake(over, t.addr) {
+	if !t.net.Awake(over, t.addr) {
 		return outcome{}, false
 	}
 	o, arrived, again := t.carryOnce(ctx, over, env, s)
@@ -298,7 +298,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 		return outcome{}, false
 	}
 	broken := func(kind protocol.FailureKind, detail string) (outcome, bool) {
-		if !n.travel(over, to, t.addr, false) || !n.awake(over, t.addr) {
+		if !n.Travel(over, to, t.addr, false) || !n.Awake(over, t.addr) {
 			return lost()
 		}
 		t.drop(c)
@@ -312,7 +312,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 	case !listens:
 		return broken(protocol.Refused, nobody)
 	}
-	if !n.travel(t.life, t.addr, to, true) {
+	if !n.Travel(t.life, t.addr, to, true) {
 		return lost()
 	}
 
@@ -346,7 +346,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 
 	select {
 	case o := <-answered:
-		if !n.travel(over, to, t.addr, true) || !n.awake(over, t.addr) {
+		if !n.Travel(over, to, t.addr, true) || !n.Awake(over, t.addr) {
 			return lost()
 		}
 		return o, true
@@ -356,7 +356,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 	case <-over.Done():
 		// The caller's giving up is news that travels too; that of a
 		// process's end is not waited for, as Close must not.
-		if t.life.Err() != nil && !n.severed(t.addr, to) || n.travel(t.life, t.addr, to, false) {
+		if t.life.Err() != nil && !n.Severed(t.addr, to) || n.Travel(t.life, t.addr, to, false) {
 			cancel()
 		}
 		return outcome{}, false
@@ -375,7 +375,7 @@ func (t *Transport) connect(over context.Context, c *conn) (listens, arrived boo
 	n.mu.Unlock()
 	var peer *Transport
 	for range trips {
-		if !n.travel(over, t.addr, c.addr, true) || !n.awake(over, c.addr) {
+		if !n.Travel(over, t.addr, c.addr, true) || !n.Awake(over, c.addr) {
 			return false, false
 		}
 		n.mu.Lock()
@@ -386,7 +386,7 @@ func (t *Transport) connect(over context.Context, c *conn) (listens, arrived boo
 		if peer == nil {
 			return false, true
 		}
-		if !n.travel(over, c.addr, t.addr, true) || !n.awake(over, t.addr) {
+		if !n.Travel(over, c.addr, t.addr, true) || !n.Awake(over, t.addr) {
 			return false, false
 		}
 	}
@@ -406,11 +406,11 @@ func (t *Transport) handle(ctx context.Context, env transport.Envelope, s serve,
 	case <-t.life.Done():
 		return
 	}
-	if !t.net.awake(t.life, t.addr) {
+	if !t.net.Awake(t.life, t.addr) {
 		return
 	}
 	o := s(ctx, t.handler, env)
-	if ctx.Err() == nil && t.net.awake(ctx, t.addr) {
+	if ctx.Err() == nil && t.net.Awake(ctx, t.addr) {
 		answered <- o
 	}
 }
