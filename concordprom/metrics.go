@@ -127,9 +127,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 // Handler serves the metrics of a member, and those of the Go runtime and the process,
-// for Prometheus to scrape. It is for programs that have no registry of their own.
-func (m *Metrics) Handler(c *concord.Concord) http.Handler {
+// for Prometheus to scrape, and more, which are the program's own. It is for programs
+// that have no registry of their own.
+func (m *Metrics) Handler(c *concord.Concord, more ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(more...)
 	registry.MustRegister(m.Member(c), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
 }

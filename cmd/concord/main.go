@@ -3,9 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -15,12 +18,39 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	err := newRoot().ExecuteContext(ctx)
+	cmd, err := newRoot().ExecuteContextC(ctx)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "concord:", strings.TrimPrefix(err.Error(), "concord: "))
-		os.Exit(1)
+	if err == nil {
+		return
 	}
+	if !errors.Is(err, errTold) {
+		signal.Ignore(syscall.SIGPIPE) // it fails with its own status also if nobody reads why
+		asJSON := wantsJSON(cmd, os.Args[1:], os.LookupEnv)
+		records := newJournal(os.Stderr, format(slog.LevelInfo, asJSON))
+		records.fail(err, asJSON)
+		records.flush()
+	}
+	os.Exit(1)
+}
+
+// wantsJSON reports whether a command that has not begun, since its flags are wrong,
+// was to log as JSON. Only that of a member does; what the others print as JSON is
+// their output.
+func wantsJSON(cmd *cobra.Command, args []string, env func(string) (string, bool)) bool {
+	if cmd.CommandPath() != "concord run" {
+		return false
+	}
+	value, _ := env("CONCORD_JSON")
+	for _, arg := range args {
+		if name, given, ok := strings.Cut(arg, "="); name == "--json" {
+			value = given
+			if !ok {
+				value = "true"
+			}
+		}
+	}
+	yes, err := strconv.ParseBool(value)
+	return err == nil && yes
 }
 
 // newRoot is the command with all its subcommands. Cancelling its context is

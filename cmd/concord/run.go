@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,10 +73,14 @@ When it is in the ring it prints one line to standard output:
 and after that, with --http page=URL, with --admin admin=host:port, with
 --metrics metrics=URL. A value with spaces, quotes or = in it is quoted as a Go
 string. With --json it is an object with these names. Changes of state are
-logged to standard error, with --json as an object a line. SIGINT and SIGTERM
-let it leave politely, for at most --leave-timeout; a second one ends it at
-once. systemd is told when it is ready and when it stops (Type=notify), and its
-watchdog while it lives.
+logged to standard error, with --json as an object a line, and so is why it
+fails. The member does not depend on whoever reads these: what nobody reads is
+lost, and counted in the log and by the metric concord_log_lost_records_total.
+
+SIGINT and SIGTERM let it leave politely, for at most --leave-timeout; a second
+one ends it at once. If it was in no ring yet, it ends without an error. systemd
+is told when it is ready and when it stops (Type=notify), and its watchdog while
+it lives.
 
 The files of --tls-cert, --tls-key and --tls-ca are read again every five
 seconds. New ones hold for new connections; if they are of no use, which is
@@ -116,13 +122,33 @@ logged, the old ones go on.`,
 	return cmd
 }
 
-// run is the life of the member.
+// errTold is the error of a command that has told itself why it fails.
+var errTold = errors.New("told")
+
+// run is the life of the member. All that it logs goes through one journal: a member
+// does not live and die with whoever reads its log.
 func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) error {
-	cfg, err := f.config(logs)
+	signal.Ignore(syscall.SIGPIPE) // which would end it when the reader of its log or its output ends
+	level, err := f.level()
+	records := newJournal(logs, format(level, f.json))
+	defer records.flush()
+	if err == nil {
+		err = f.live(ctx, in, out, records)
+	}
+	if err != nil {
+		records.fail(err, f.json)
+		return errTold
+	}
+	return nil
+}
+
+func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, records *journal) error {
+	log := slog.New(records.handler(records))
+	capture(log)
+	cfg, err := f.config(log.Handler())
 	if err != nil {
 		return err
 	}
-	log := slog.New(cfg.LogHandler)
 	secured, err := f.tls.renewing(log)
 	if err != nil {
 		return err
@@ -156,7 +182,7 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 		return node.Leave(leaving)
 	}
 	ready := readiness{Name: node.Name(), Id: node.Id(), Address: node.Address()}
-	others, err := f.serve(node, measured.Handler(node), page, log, &ready, func() error {
+	others, err := f.serve(node, measured.Handler(node, records.metric()), page, log, &ready, func() error {
 		defer hangUp() // which lets the process end
 		return leave()
 	})
@@ -180,22 +206,35 @@ func (f *runFlags) run(ctx context.Context, in io.Reader, out, logs io.Writer) e
 	tell("STATUS=joining")
 
 	if err := f.enter(ctx, node, log); err != nil {
+		if ctx.Err() != nil { // it was told to end, and has not failed
+			tell("STOPPING=1")
+			log.Info("ended before it was in a ring", slog.Any("error", err))
+			return nil
+		}
 		return advise(err)
 	}
 	tell("READY=1", "STATUS=in the ring as "+quoted(node.Name())+" at "+node.Address())
-	if err := f.printReady(out, ready); err != nil {
-		log.Warn("the ready line cannot be printed", slog.Any("error", err))
-	}
 
-	if f.control {
-		go func() { // not waited for: nothing ends a read of standard input
+	printed := make(chan struct{})
+	go func() { // waited for but for a moment: nothing ends a write that nobody reads, or a read of standard input
+		err := f.printReady(out, ready)
+		close(printed)
+		if err != nil {
+			log.Warn("the ready line cannot be printed", slog.Any("error", err))
+		}
+		if f.control {
 			defer hangUp()
 			if err := serveControl(node, in, out); err != nil {
-				fmt.Fprintln(logs, "concord: control:", err)
+				log.Error("commands on standard input are not answered any more", slog.Any("error", err))
 			}
-		}()
-	}
+		}
+	}()
 	<-ctx.Done()
+	select {
+	case <-printed:
+	case <-time.After(journalGrace):
+		log.Warn("nobody reads the ready line")
+	}
 
 	tell("STOPPING=1", "STATUS=leaving")
 	if err := leave(); err != nil && !errors.Is(err, concord.ErrStopped) {
@@ -271,13 +310,18 @@ func (f *runFlags) enterOnce(ctx context.Context, node *concord.Concord) error {
 	return node.Create()
 }
 
-func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
-	if f.name == "" {
-		return concord.Config{}, errors.New("a member needs a name that is unique in the ring: --name node1")
-	}
+// level is that of the log; info if the flag names none.
+func (f *runFlags) level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return concord.Config{}, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
+		return slog.LevelInfo, fmt.Errorf("--log-level %q: use debug, info, warn or error", f.logLevel)
+	}
+	return level, nil
+}
+
+func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
+	if f.name == "" {
+		return concord.Config{}, errors.New("a member needs a name that is unique in the ring: --name node1")
 	}
 	if f.successors == 0 {
 		return concord.Config{}, errors.New("--successors 0: use at least 1, or leave the flag out")
@@ -294,11 +338,6 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time above 0s, or leave the flag out")
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewTextHandler(logs, opts)
-	if f.json {
-		handler = slog.NewJSONHandler(logs, opts)
-	}
 	return concord.Config{
 		Name:              f.name,
 		BindAddr:          f.bind,
@@ -310,7 +349,7 @@ func (f *runFlags) config(logs io.Writer) (concord.Config, error) {
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,
-		LogHandler:        handler,
+		LogHandler:        logs,
 	}, nil
 }
 

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// tellTimeout is how long the supervisor may take to be told something.
+const tellTimeout = time.Second
+
 // supervisor is systemd, or whoever else started the process and wants to be told
 // by the protocol of sd_notify(3). The zero supervisor is nobody.
 type supervisor struct {
@@ -42,6 +45,10 @@ func (s supervisor) tell(assignments ...string) error {
 		return err
 	}
 	defer conn.Close()
+	// One that hangs does not hold the member up.
+	if err := conn.SetWriteDeadline(time.Now().Add(tellTimeout)); err != nil {
+		return err
+	}
 	_, err = conn.Write([]byte(strings.Join(assignments, "\n")))
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -25,23 +26,14 @@ the member is stopped, or at Ctrl-C.`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(func(c *remote.Client) error {
-				for e, err := range c.Watch(cmd.Context()) {
-					switch {
-					case err != nil && cmd.Context().Err() != nil:
-						return nil // Ctrl-C is how one ends it
-					case err != nil:
-						return err
-					case asJSON:
-						err = printLine(cmd.OutOrStdout(), e)
-					default:
-						err = printEvent(cmd.OutOrStdout(), time.Now(), e)
-					}
-					if err != nil {
-						return err
-					}
+				watched := make(chan error, 1)
+				go func() { watched <- watch(cmd, c, asJSON) }()
+				select {
+				case err := <-watched:
+					return err
+				case <-cmd.Context().Done():
+					return nil // Ctrl-C is how one ends it, also if nobody reads what it prints
 				}
-				fmt.Fprintln(cmd.ErrOrStderr(), "the member has stopped")
-				return nil
 			})
 		},
 	}
@@ -50,21 +42,45 @@ the member is stopped, or at Ctrl-C.`,
 	return cmd
 }
 
+// watch prints the changes until the member has stopped.
+func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
+	for e, err := range c.Watch(cmd.Context()) {
+		switch {
+		case err != nil && cmd.Context().Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case asJSON:
+			err = printLine(cmd.OutOrStdout(), e)
+		default:
+			err = printEvent(cmd.OutOrStdout(), time.Now(), e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "the member has stopped")
+	return nil
+}
+
+// printEvent prints one event, all of it at once.
 func printEvent(out io.Writer, at time.Time, e concord.Event) error {
 	now := "none"
 	if e.Has {
 		now = fmt.Sprintf("(%d, %d]", e.New.Start, e.New.End)
 	}
-	_, err := fmt.Fprintf(out, "%s %s %s\n", at.Format("15:04:05.000"), e.Cause, now)
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s %s %s\n", at.Format("15:04:05.000"), e.Cause, now)
 	tell := func(what string, ranges []concord.Range, whom string, s concord.Server) {
 		for _, r := range ranges {
-			fmt.Fprintf(out, "%12s %s (%d, %d]\n", "", what, r.Start, r.End)
+			fmt.Fprintf(&text, "%12s %s (%d, %d]\n", "", what, r.Start, r.End)
 		}
 		if len(ranges) > 0 && s != (concord.Server{}) {
-			fmt.Fprintf(out, "%12s %s %s at %s\n", "", whom, cell(s.Name, 30), s.Address)
+			fmt.Fprintf(&text, "%12s %s %s at %s\n", "", whom, cell(s.Name, 30), s.Address)
 		}
 	}
 	tell("gained", e.Gained, "from", e.From)
 	tell("lost", e.Lost, "to", e.To)
+	_, err := out.Write(text.Bytes())
 	return err
 }
