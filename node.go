@@ -268,8 +268,9 @@ func (c *Concord) Create() error {
 // What can get better (an address that refuses or is silent, a member that has
 // not joined itself) is tried again until ctx ends, or for 30 s if ctx has no
 // deadline. What cannot (a name taken; every address leading to another kind of
-// ring or to this member itself; an AdvAddr where the others do not reach it,
-// twice in a row) is an error without further tries. The error is a *JoinError,
+// ring or to this member itself; an AdvAddr where the others do not reach it, twice
+// in a row or, as names take a while to be known, for 30 s if it is a name) is an
+// error without further tries. The error is a *JoinError,
 // which matches ctx's error and the last cause of each address. After an error the
 // member is in no ring and can try again.
 func (c *Concord) Join(ctx context.Context, addrs ...string) error {

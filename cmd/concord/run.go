@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -205,7 +204,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	watching.Go(func() { secured.follow(ended) })
 	tell("STATUS=joining")
 
-	if err := f.enter(ctx, node, log); err != nil {
+	if err := f.enter(ctx, node); err != nil {
 		if ctx.Err() != nil { // it was told to end, and has not failed
 			tell("STOPPING=1")
 			log.Info("ended before it was in a ring", slog.Any("error", err))
@@ -271,34 +270,8 @@ func (f *runFlags) printReady(out io.Writer, r readiness) error {
 	return err
 }
 
-// namesLag is how long the others may see an old address behind the name that the
-// member advertises, or none: names take a while to follow a member that moves.
-const namesLag = 30 * time.Second
-
-// enter makes the member one of a ring. That the others do not reach it is final
-// only when its name has had the time to be known.
-func (f *runFlags) enter(ctx context.Context, node *concord.Concord, log *slog.Logger) error {
-	host, _, err := net.SplitHostPort(node.Address())
-	if err != nil {
-		return err
-	}
-	_, err = netip.ParseAddr(host)
-	named := err != nil
-	for began := time.Now(); ; {
-		err := f.enterOnce(ctx, node)
-		if !errors.Is(err, concord.ErrNotReachable) || !named || time.Since(began) > namesLag {
-			return err
-		}
-		log.Warn("not reachable by the advertised name yet", slog.Any("error", err))
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-func (f *runFlags) enterOnce(ctx context.Context, node *concord.Concord) error {
+// enter makes the member one of a ring.
+func (f *runFlags) enter(ctx context.Context, node *concord.Concord) error {
 	switch {
 	case f.found:
 		return node.JoinOrCreate(ctx, f.join...)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -18,6 +19,10 @@ const (
 	joinDelayBusy = 250 * time.Millisecond // the ring answers and is being rebuilt
 	joinDelayMax  = time.Second
 )
+
+// namesLag is how long the others may see an old address behind the name that the
+// member advertises, or none: names take a while to follow a member that moves.
+const namesLag = 30 * time.Second
 
 // JoinError is why a join did not succeed: the causes of the last attempt, and
 // the error of the context if that ended it.
@@ -85,7 +90,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 	}
 	delay := joinDelayMin
 	var last []protocol.JoinCause
-	again := false // the attempt before ended because nobody reached this member
+	var unreachedSince time.Time // since when all attempts ended because nobody reached this member; zero: the last did not
 	for {
 		via, open := n.places(ctx, given)
 		join.Via, join.Open = via, open || n.mayBeMore(given)
@@ -100,10 +105,21 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			return nil
 		}
 		unreached := slices.ContainsFunc(causes, func(c protocol.JoinCause) bool { return c.Refusal.Reason == protocol.NotReached })
-		if n.hopeless(causes, unreached && again) {
+		switch {
+		case !unreached:
+			unreachedSince = time.Time{}
+		case unreachedSince.IsZero():
+			unreachedSince = time.Now()
+			if n.followsName() {
+				n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: causes}))
+			}
+			unreached = false
+		case n.followsName():
+			unreached = time.Since(unreachedSince) > namesLag
+		}
+		if n.hopeless(causes, unreached) {
 			return &JoinError{Causes: causes}
 		}
-		again = unreached
 		join.Attempt++
 		last = causes
 		n.counters.joinRetries.Add(1)
@@ -115,17 +131,23 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			return ErrClosed
 		}
 		limit := joinDelayMax
-		if causes[len(causes)-1].Failure == nil {
+		if causes[len(causes)-1].Failure == nil && unreachedSince.IsZero() {
 			limit = joinDelayBusy
 		}
 		delay = min(2*delay, limit)
 	}
 }
 
+// followsName reports whether the address at which this member is reached is a name,
+// which may come to lead here.
+func (n *Node) followsName() bool {
+	return n.resolver != nil && n.resolver.DNS != nil && bootstrap.IsName(n.cfg.Self.Addr)
+}
+
 // hopeless reports whether a cause that trying again cannot mend ended the
 // attempt. One address of another kind of ring, or of this member itself, does
-// not, while others may be right; nor does not being reached, before it has
-// happened twice.
+// not, while others may be right; nor does not being reached, unless unreached says
+// that it has lasted: for two attempts, or for namesLag by a name.
 func (n *Node) hopeless(causes []protocol.JoinCause, unreached bool) bool {
 	self := n.Snapshot().View.Self
 	all := true
