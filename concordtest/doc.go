@@ -38,7 +38,6 @@
 //	Lose             requests and answers are lost     TCP sends them again: they are 200 ms late,
 //	                                                   then 400 ms more, and so on
 //	TLS              checked, and not used             used
-//	Inject, Extract  nothing is carried                as between processes
 //
 // A ring on sockets needs real time: it does not work in a bubble.
 //

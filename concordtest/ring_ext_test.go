@@ -2,8 +2,15 @@ package concordtest_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -334,4 +341,86 @@ func TestNamesAreLeftToTheNetwork(t *testing.T) {
 			}
 		}
 	})
+}
+
+// traceKey is under which a context has the trace that it belongs to.
+type traceKey struct{}
+
+func TestTracesTravelWithLookups(t *testing.T) {
+	both(t, func(t *testing.T, ring *concordtest.Ring) {
+		served := make(chan string, 64)
+		ring.Start(2, func(_ int, c *concord.Config) {
+			c.Observer = &concord.Observer{
+				Inject: func(ctx context.Context, set func(key, value string)) {
+					if trace, ok := ctx.Value(traceKey{}).(string); ok {
+						set("X-Trace", trace)
+					}
+				},
+				Extract: func(ctx context.Context, get func(key string) string) context.Context {
+					return context.WithValue(ctx, traceKey{}, get("X-Trace"))
+				},
+				Serve: func(ctx context.Context, _ concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
+					if trace, _ := ctx.Value(traceKey{}).(string); trace != "" {
+						served <- trace
+					}
+					return ctx, func(concord.RequestEnd) {}
+				},
+			}
+		})
+		ring.Settle(t.Context())
+		a, b := ring.Members()[0], ring.Members()[1]
+		ctx := context.WithValue(within(t, 10*time.Second), traceKey{}, "mine")
+		if _, err := a.LookupContext(ctx, []byte(b.Name()), concord.Fresh()); err != nil {
+			t.Fatal(err)
+		}
+		if len(served) != 1 || <-served != "mine" {
+			t.Errorf("%d requests were served with a trace, want one with this lookup's", len(served))
+		}
+	})
+}
+
+// The members of a ring on sockets use the TLS of their configuration, and so do
+// its clients.
+func TestRingOnSocketsUsesTLS(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	own := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	ring := concordtest.New(t, concordtest.Options{Sockets: true, Config: concord.Config{
+		StabilizeInterval: 50 * time.Millisecond,
+		TLS: &concord.TLSConfig{
+			Server: &tls.Config{Certificates: own, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert},
+			Client: &tls.Config{Certificates: own, RootCAs: pool},
+		},
+	}})
+	ring.Start(3, nil)
+	ring.Settle(t.Context())
+	agree(t, ring)
+	m := ring.Members()[1]
+	if s, err := ring.Client().Lookup([]byte(m.Name())); err != nil || s != serverOf(m) {
+		t.Errorf("client: %v, %v", s, err)
+	}
+	plain := ring.ClientConfig()
+	plain.TLS = nil
+	if c, err := concord.Dial(within(t, 300*time.Millisecond), plain, ring.Addresses()...); err == nil {
+		c.Close()
+		t.Error("a client without TLS was served")
+	}
 }

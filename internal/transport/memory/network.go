@@ -118,15 +118,17 @@ func (n *Network) OpenMember(o transport.Options) (transport.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	tr.opts = o
 	return tr, nil
 }
 
 // OpenClient implements transport.Network by Client, at a fresh address.
-func (n *Network) OpenClient(transport.Options) (transport.Transport, error) {
+func (n *Network) OpenClient(o transport.Options) (transport.Transport, error) {
 	tr, err := n.Client("")
 	if err != nil {
 		return nil, err
 	}
+	tr.opts = o
 	return tr, nil
 }
 

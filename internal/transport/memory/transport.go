@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -22,6 +23,7 @@ type Transport struct {
 	net      *Network
 	addr     string
 	asksOnly bool
+	opts     transport.Options // set before it is used
 
 	life    context.Context // ends at Close
 	end     context.CancelFunc
@@ -132,8 +134,8 @@ func (t *Transport) Close() error {
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	req.Succ = cloned(req.Succ)
 	o := t.ask(ctx, env, func() { t.sent.Maintain[req.Kind]++ },
-		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
-			reply, err := h.Maintain(ctx, env, req)
+		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
+			reply, err := at.handler.Maintain(ctx, env, req)
 			if err != nil {
 				return outcome{failure: failureOf(err)}
 			}
@@ -150,9 +152,10 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 // Route implements transport.Transport.
 func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	q.Avoid = cloned(q.Avoid)
+	said := t.injected(ctx)
 	o := t.ask(ctx, env, func() { t.sent.Route++ },
-		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
-			answer, err := h.Route(ctx, env, q)
+		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
+			answer, err := at.handler.Route(at.extracted(ctx, said), env, q)
 			if err != nil {
 				return outcome{failure: failureOf(err)}
 			}
@@ -168,8 +171,8 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 // Meta implements transport.Transport.
 func (t *Transport) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
 	o := t.ask(ctx, env, func() { t.sent.Meta++ },
-		func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome {
-			meta, err := h.Meta(ctx, env)
+		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
+			meta, err := at.handler.Meta(ctx, env)
 			if err != nil {
 				return outcome{failure: failureOf(err)}
 			}
@@ -212,8 +215,30 @@ func cloned[S ~[]E, E any](s S) S {
 	return slices.Clone(s)
 }
 
-// serve has a handler answer a request and copies what it answers.
-type serve func(ctx context.Context, h transport.Handler, env transport.Envelope) outcome
+// injected is what Options.Inject has travel beside a Route.
+func (t *Transport) injected(ctx context.Context) map[string]string {
+	if t.opts.Inject == nil {
+		return nil
+	}
+	said := make(map[string]string)
+	t.opts.Inject(ctx, func(key, value string) {
+		if key = strings.ToLower(key); said[key] == "" {
+			said[key] = value
+		}
+	})
+	return said
+}
+
+// extracted is the context of a Route as Options.Extract makes it.
+func (t *Transport) extracted(ctx context.Context, said map[string]string) context.Context {
+	if t.opts.Extract == nil {
+		return ctx
+	}
+	return t.opts.Extract(ctx, func(key string) string { return said[strings.ToLower(key)] })
+}
+
+// serve has the handler at a transport answer a request and copies what it answers.
+type serve func(ctx context.Context, at *Transport, env transport.Envelope) outcome
 
 // spawn starts f in a goroutine that Close waits for, and reports whether it
 // did: not after Close. Callers hold the network's mu.
@@ -409,7 +434,7 @@ func (t *Transport) handle(ctx context.Context, env transport.Envelope, s serve,
 	if !t.net.Awake(t.life, t.addr) {
 		return
 	}
-	o := s(ctx, t.handler, env)
+	o := s(ctx, t, env)
 	if ctx.Err() == nil && t.net.Awake(ctx, t.addr) {
 		answered <- o
 	}
