@@ -11,13 +11,11 @@ import (
 	"github.com/ollelogdahl/concord/concordtest"
 )
 
-// A shop keeps stock, of which each process has the articles that its member
-// owns. This is the program under test.
+// shop is the program under test. Each of its processes sells the articles that its
+// member owns.
 type shop struct {
-	mu     sync.Mutex
-	member *concord.Concord
-	stock  map[string]int // of all articles that were ever delivered
-	mine   concord.Range
+	mu   sync.Mutex
+	mine concord.Range
 }
 
 // rangeChanged is the shop's OnRangeChange.

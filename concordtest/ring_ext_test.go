@@ -25,18 +25,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// quick has the members of a ring on sockets act soon.
+var quick = concord.Config{StabilizeInterval: 50 * time.Millisecond}
+
 // both runs f on a ring in memory, in a bubble, and on one on sockets.
 func both(t *testing.T, f func(t *testing.T, ring *concordtest.Ring)) {
 	t.Helper()
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f(t, concordtest.New(t, concordtest.Options{Config: concord.Config{StabilizeInterval: 50 * time.Millisecond}}))
+			f(t, concordtest.New(t, concordtest.Options{Config: quick}))
 		})
 	})
 	t.Run("sockets", func(t *testing.T) {
 		t.Parallel()
-		f(t, concordtest.New(t, concordtest.Options{Sockets: true, Config: concord.Config{StabilizeInterval: 50 * time.Millisecond}}))
+		f(t, concordtest.New(t, concordtest.Options{Sockets: true, Config: quick}))
 	})
 }
 

@@ -106,7 +106,11 @@ func TestDrawsAreThoseOfTheSeed(t *testing.T) {
 }
 
 func TestSeedsOfMembersDiffer(t *testing.T) {
-	if Seed(1, "a") == Seed(1, "b") || Seed(1, "a") == Seed(2, "a") || Seed(1, "a") != Seed(1, "a") {
+	a := Seed(1, "a")
+	if a == 0 || Seed(1, "b") == a || Seed(2, "a") == a {
 		t.Error("the seed is not that of the network and the name")
+	}
+	if again := Seed(1, "a"); again != a {
+		t.Errorf("the seed is %d and %d", a, again)
 	}
 }
