@@ -44,7 +44,8 @@ var (
 	// ErrNotReachable: the members of the ring cannot reach this one at its
 	// AdvAddr, or somebody else answers there.
 	ErrNotReachable = errors.New("concord: not reachable at the advertised address")
-	// ErrUnavailable: a member refused the connection, or did not answer.
+	// ErrUnavailable: a member refused the connection, or did not answer, or could not
+	// get an answer from others, as members of the existing library do.
 	ErrUnavailable = errors.New("concord: member unavailable")
 	// ErrBusy: a member has too much to do at once.
 	ErrBusy = errors.New("concord: member busy")

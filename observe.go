@@ -134,6 +134,7 @@ const (
 	OutcomeWrongMember Outcome = "wrong_member" // R: meant for another than who got it
 	OutcomeWrongRing   Outcome = "wrong_ring"   // R: see ErrDifferentRing
 	OutcomeInvalid     Outcome = "invalid"      // R: one side could not accept what the other sent
+	OutcomeRelayed     Outcome = "relayed"      // R: a member of the existing library answered with the failure of another that it had asked
 )
 
 // requestOutcomes are the outcomes of requests by what failed them.
@@ -147,6 +148,7 @@ var requestOutcomes = map[protocol.FailureKind]Outcome{
 	protocol.Invalid:     OutcomeInvalid,
 	protocol.Cancelled:   OutcomeCancelled,
 	protocol.Isolated:    OutcomeIsolated,
+	protocol.Relayed:     OutcomeRelayed,
 }
 
 // lookupOutcome is the outcome of a lookup that ended with a public error.

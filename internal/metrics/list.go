@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/ollelogdahl/concord"
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord"
+)
 
 // Kind is how a metric behaves.
 type Kind string
@@ -59,6 +63,7 @@ var (
 	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
+	askedOutcomes   = append(slices.Clip(requestOutcomes), string(concord.OutcomeRelayed)) // of requests to others
 	requestKinds    = []string{"route", "meta", "ring", "notify", "seek", "place", "introduce", "changed", "look", "leave"}
 	servedKinds     = append([]string{"find_successor"}, requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members"}
@@ -91,7 +96,7 @@ var (
 		Help: "Members asked in the application's lookups that memory did not answer and that found the owner."}
 	Requests = &Metric{Base: "requests", Kind: Counter, Client: true,
 		Help:   "Requests to members, by what was asked (route: a step of a lookup; meta: what a member's application says of it; else maintenance of the ring) and what became of them.",
-		Labels: []Label{{"kind", requestKinds}, {"outcome", requestOutcomes}}}
+		Labels: []Label{{"kind", requestKinds}, {"outcome", askedOutcomes}}}
 	RequestDuration = &Metric{Base: "request_duration", Kind: Histogram, Unit: "s", Client: true, Buckets: durations,
 		Help:   "Time until a request was answered or given up. notify, introduce and leave are answered when the other has asked third members.",
 		Labels: []Label{{"kind", requestKinds}}}

@@ -160,9 +160,12 @@ const (
 	Cancelled
 	// Isolated: it is in a ring of fewer members than it was told to serve in.
 	Isolated
+	// Relayed: an older member answered, and what it answered with is the failure
+	// of another that it had asked. Of lookups only.
+	Relayed
 )
 
-var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated"}
+var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated", "failed at another member"}
 
 func (k FailureKind) String() string {
 	if int(k) < len(failureNames) {

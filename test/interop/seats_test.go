@@ -68,7 +68,13 @@ func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) seat {
 
 func startOlder(t *testing.T, name string) seat {
 	t.Helper()
-	cfg := oldertest.Config{Name: name, Successors: full, Interval: interval}
+	return startOlderAt(t, name, "")
+}
+
+// startOlderAt starts an older member at an address; empty: anywhere.
+func startOlderAt(t *testing.T, name, addr string) seat {
+	t.Helper()
+	cfg := oldertest.Config{Name: name, Successors: full, Interval: interval, Addr: addr}
 	cfg.Space.Bits, cfg.Space.Hash = 64, func(b []byte) uint64 { return idOf(string(b)) }
 	m, err := oldertest.Listen(cfg)
 	if err != nil {
@@ -76,6 +82,12 @@ func startOlder(t *testing.T, name string) seat {
 	}
 	t.Cleanup(m.Stop)
 	return seat{Server: concord.Server{Name: name, Id: idOf(name), Address: m.Self().Addr}, older: m}
+}
+
+// startOursAt starts a member of ours at an address.
+func startOursAt(t *testing.T, name, addr string) seat {
+	t.Helper()
+	return startOurs(t, name, func(c *concord.Config) { c.BindAddr = addr })
 }
 
 // start starts a member of the kind that a pattern names: + is ours, - older.

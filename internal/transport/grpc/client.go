@@ -38,7 +38,7 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 		reply, err = t.maintainOlder(ctx, env, req)
 	}
 	if errors.Is(err, errBase) {
-		err = failure(protocol.Invalid, "%s answers now as an older member, now as one of ours", env.To.Addr)
+		err = changeable(env)
 	}
 	if err != nil {
 		return protocol.Reply{}, err
@@ -66,21 +66,35 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	}
 	ctx = bare(ctx)
 	var answer routing.Answer
-	err := t.extended(ctx, env, func(l *link) error {
-		r, err := l.stub.Route(t.injected(timeless{ctx}), routeReq(l.request(env), q))
-		if err != nil {
-			return err
-		}
-		answer, err = routeAnswer(env.To, r)
-		return unusable(env, err)
-	})
+	ask := func() error {
+		return t.extended(ctx, env, func(l *link) error {
+			r, err := l.stub.Route(t.injected(timeless{ctx}), routeReq(l.request(env), q))
+			if err != nil {
+				return err
+			}
+			answer, err = routeAnswer(env.To, r)
+			return unusable(env, err)
+		})
+	}
+	err := ask()
 	if errors.Is(err, errBase) {
 		answer, err = t.routeOlder(ctx, env, q)
+	}
+	if errors.Is(err, errExtended) {
+		err = ask() // its connection has shown by now what it is
+	}
+	if errors.Is(err, errBase) || errors.Is(err, errExtended) {
+		err = changeable(env)
 	}
 	if err != nil {
 		return routing.Answer{}, err
 	}
 	return answer, nil
+}
+
+// changeable is the failure of a peer that is now of one kind, now of the other.
+func changeable(env transport.Envelope) *protocol.Failure {
+	return failure(protocol.Invalid, "%s answers now as an older member, now as one of ours", env.To.Addr)
 }
 
 // Meta asks env.To what its application says of it; see transport.Transport.

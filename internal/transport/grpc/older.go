@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord/internal/pb"
@@ -24,8 +23,12 @@ import (
 // fields all the same, so that a member of ours that an older one named, and
 // whose incarnation got lost on the way, shows what it is.
 
-// errBase reports a peer that knows the base contract only.
-var errBase = errors.New("the peer is an older member")
+// errBase reports a peer that knows the base contract only, errExtended one that
+// was taken for such a peer and is a member of ours.
+var (
+	errBase     = errors.New("the peer is an older member")
+	errExtended = errors.New("the peer is a member of ours")
+)
 
 // takeForOlder notes that the peer of l is an older member, if that can be.
 func (t *Transport) takeForOlder(l *link, env transport.Envelope) error {
@@ -145,28 +148,40 @@ func (t *Transport) routeOlder(ctx context.Context, env transport.Envelope, q ro
 	return routing.Answer{Verdict: routing.Owned, Owner: owner}, nil
 }
 
-// findSuccessor asks a peer, older or not, for the owner of id.
+// findSuccessor asks a peer, taken for an older member, for the owner of id. It
+// fails with errExtended if the peer is one of ours.
+//
+// An older member asks others in turn, and what one of those fails with it hands on
+// as it came: code, words and details. So nothing in such a failure is its own word,
+// and least of all what it seems to say of who has answered. Its own word is its
+// ring, which is asked for then.
 func (t *Transport) findSuccessor(ctx context.Context, env transport.Envelope, id uint64) (owner ring.Member, err error) {
-	answered := false
+	var relayed *protocol.Failure
 	err = t.call(ctx, env, func(l *link) error {
 		r, err := l.stub.FindSuccessor(ctx, &pb.FindReq{Id: id, Request: pbRequest(env)})
-		if err != nil {
-			code := status.Code(err)
-			answered = code != codes.Unavailable && code != codes.DeadlineExceeded && code != codes.Canceled
-			return err
+		switch {
+		case err == nil:
+			owner, err = member("server", r.GetServer())
+			return unusable(env, err)
+		case ctx.Err() != nil || l.over.Load():
+			return err // it has not answered
 		}
-		owner, err = member("server", r.GetServer())
-		return unusable(env, err)
+		st := status.Convert(err)
+		relayed = failure(protocol.Relayed, "%s (%s)", detail(st.Message()), st.Code())
+		return relayed
 	})
-	var f *protocol.Failure
-	if errors.As(err, &f) && f.Kind == protocol.Unreachable && answered {
-		// An older member that is in no ring errs in words of its own; its
-		// empty ring is what says so.
-		if s, _, ringErr := t.getRing(ctx, env); ringErr == nil && s.Phase == protocol.Outside {
-			return owner, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: f.Detail}
-		}
+	if relayed == nil {
+		return owner, err
 	}
-	return owner, err
+	switch s, d, err := t.getRing(ctx, env); {
+	case err != nil && ctx.Err() == nil:
+		return owner, err
+	case err == nil && d == extended:
+		return owner, errExtended
+	case err == nil && s.Phase == protocol.Outside:
+		return owner, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: relayed.Detail}
+	}
+	return owner, relayed
 }
 
 // placeOlder works out where a member belongs as seen by an older one, which
@@ -194,19 +209,21 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 			return reply, nil
 		}
 	}
-	owner, err := t.findSuccessor(ctx, env, subject.ID)
-	if err != nil {
-		return protocol.Reply{}, err
+	owner, pred := ring.Member{}, s.Pred
+	switch found, err := t.hint(ctx, env, subject.ID); {
+	case errors.Is(err, errExtended):
+		return t.maintain(ctx, env, req)
+	case err == nil && !self.IsZero() && found.Addr == self.Addr:
+		owner = found
+	case err == nil:
+		owner, pred = t.neighbours(ctx, env, found)
 	}
-	pred := s.Pred
-	if self.IsZero() || owner.Addr != self.Addr {
-		owner, pred = t.neighbours(ctx, env, owner)
-	}
+	// Without a hint its own neighbours lead on, one member at a time.
 	if self.IsZero() {
 		// Nothing to measure from: let the two that were found be asked. If that
 		// is the subject, in a life that the ring has not missed yet, its own
 		// neighbours must do.
-		for _, m := range []ring.Member{pred, owner, s.Pred, head} {
+		for _, m := range append([]ring.Member{pred, owner, s.Pred}, s.Succ...) {
 			if !m.IsZero() && m.Addr != subject.Addr && len(reply.Closer) < routing.MaxCloser && !slices.Contains(reply.Closer, m) {
 				reply.Closer = append(reply.Closer, m)
 			}
@@ -230,14 +247,27 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 	return reply, nil
 }
 
-// neighbours asks owner for its predecessor, zero if it does not tell in nine tenths
-// of the time that is left: what else is known must still reach the caller.
-func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owner ring.Member) (self, pred ring.Member) {
+// hint is findSuccessor in most of the time that is left: the peer may wait for
+// members that are dead, and what else is known must still reach the caller.
+func (t *Transport) hint(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
+	ctx, cancel := mostOf(ctx)
+	defer cancel()
+	return t.findSuccessor(ctx, env, id)
+}
+
+// mostOf is ctx with nine tenths of the time that it has left.
+func mostOf(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*9/10)
-		defer cancel()
+		return context.WithTimeout(ctx, time.Until(deadline)*9/10)
 	}
+	return context.WithCancel(ctx)
+}
+
+// neighbours asks owner for its predecessor, zero if it does not tell in most of
+// the time that is left.
+func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owner ring.Member) (self, pred ring.Member) {
+	ctx, cancel := mostOf(ctx)
+	defer cancel()
 	env.To = owner
 	s, _, err := t.getRing(ctx, env)
 	if err != nil {
@@ -247,12 +277,6 @@ func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owne
 		owner = s.Self
 	}
 	return owner, s.Pred
-}
-
-// isNotJoined reports whether err says that the member is in no ring.
-func isNotJoined(err error) bool {
-	var f *protocol.Failure
-	return errors.As(err, &f) && f.Kind == protocol.NotJoined
 }
 
 // maxKnown bounds how many members are remembered as seen with an incarnation.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/ollelogdahl/concord/internal/pb"
@@ -35,9 +36,20 @@ func (s *service) meet(r *pb.Request) (transport.Envelope, error) {
 func (s *service) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	reply, err := s.handler.Maintain(ctx, env, req)
 	if err != nil {
-		return protocol.Reply{}, statusOf(ctx, err)
+		return protocol.Reply{}, statusFor(ctx, env, err)
 	}
 	return reply, nil
+}
+
+// statusFor is what a handler's error travels as to the caller. An older member
+// hands a status on to whoever made it ask, details and all, where they would pass
+// for its own word. It reads none of them, so it is sent none.
+func statusFor(ctx context.Context, env transport.Envelope, err error) error {
+	st := status.Convert(statusOf(ctx, err))
+	if env.Older && len(st.Proto().GetDetails()) > 0 {
+		return status.Error(st.Code(), detail(err.Error()))
+	}
+	return st.Err()
 }
 
 func (s *service) FindSuccessor(ctx context.Context, r *pb.FindReq) (*pb.FindResp, error) {
@@ -47,7 +59,7 @@ func (s *service) FindSuccessor(ctx context.Context, r *pb.FindReq) (*pb.FindRes
 	}
 	owner, err := s.handler.FindSuccessor(ctx, env, r.GetId())
 	if err != nil {
-		return nil, statusOf(ctx, err)
+		return nil, statusFor(ctx, env, err)
 	}
 	return &pb.FindResp{Server: server(owner)}, nil
 }
@@ -64,12 +76,12 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 			return nil, malformed(err)
 		}
 	}
-	reply, err := s.handler.Maintain(ctx, env, req)
+	reply, err := s.maintain(ctx, env, req)
 	switch {
-	case env.Older:
-		return olderRing(ctx, reply.State, err, s.t.cfg.SuccessorCount)
 	case err != nil:
-		return nil, statusOf(ctx, err)
+		return nil, err
+	case env.Older:
+		return olderRing(ctx, env, reply.State, s.t.cfg.SuccessorCount)
 	}
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
@@ -97,6 +109,8 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	switch {
 	case err != nil:
 		return nil, err
+	case env.Older && reply.Refusal.Reason == protocol.NotInRing:
+		return nil, statusFor(ctx, env, notJoined(reply.State))
 	case env.Older:
 		return &pb.NotifyResp{}, nil
 	}
@@ -203,20 +217,20 @@ func refusingRing(r protocol.Reply) *pb.Ring {
 	return out
 }
 
+// notJoined says that the member whose state st is is in no ring.
+func notJoined(st protocol.State) *protocol.Failure {
+	return &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
+}
+
 // olderRing is the answer to GetRing for a caller that speaks the base contract
-// only: empty while not in the ring, oneself in both places in a ring of one,
-// and a successor list that is never short. A caller drops the last entry of a
-// list that it takes over and is isolated when the only entry of its list
-// fails, so the list is repeated, oneself included, up to count entries.
-func olderRing(ctx context.Context, st protocol.State, err error, count int) (*pb.Ring, error) {
-	if isNotJoined(err) {
-		return &pb.Ring{}, nil
-	}
-	if err != nil {
-		return nil, statusOf(ctx, err)
-	}
+// only: an error while not in the ring, oneself in both places in a ring of one,
+// and a successor list that is never short. To such a caller any answer is a sign
+// of life in the ring, and an empty ring a list to take over. It drops the last
+// entry of a list that it takes over and is isolated when the only entry of its
+// list fails, so the list is repeated, oneself included, up to count entries.
+func olderRing(ctx context.Context, env transport.Envelope, st protocol.State, count int) (*pb.Ring, error) {
 	if !st.Phase.InRing() {
-		return &pb.Ring{}, nil
+		return nil, statusFor(ctx, env, notJoined(st))
 	}
 	if st.Pred.IsZero() && len(st.Succ) == 0 {
 		st.Pred = st.Self

@@ -90,11 +90,13 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 		err   error
 		pred  string
 		succ  string
+		fails string // what the error says
 	}{
-		{name: "outside", state: protocol.State{Self: self, Phase: protocol.Outside}},
-		{name: "joining", state: protocol.State{Self: self, Phase: protocol.Joining, Succ: []ring.Member{x}}},
-		{name: "superseded", state: protocol.State{Self: self, Phase: protocol.Superseded, Succ: []ring.Member{x}}},
-		{name: "not joined", err: &protocol.Failure{Kind: protocol.NotJoined}},
+		{name: "outside", state: protocol.State{Self: self, Phase: protocol.Outside}, fails: "not joined (answered by self"},
+		{name: "looking", state: protocol.State{Self: self, Phase: protocol.Looking}, fails: "looking"},
+		{name: "joining", state: protocol.State{Self: self, Phase: protocol.Joining, Succ: []ring.Member{x}}, fails: "joining"},
+		{name: "superseded", state: protocol.State{Self: self, Phase: protocol.Superseded, Succ: []ring.Member{x}}, fails: "superseded"},
+		{name: "not joined", err: &protocol.Failure{Kind: protocol.NotJoined}, fails: "not joined"},
 		{name: "alone", state: joined(ring.Member{}), pred: "self", succ: "self"},
 		{name: "two", state: joined(x, x), pred: "x", succ: "x self x self"},
 		{name: "three", state: joined(y, x, y), pred: "y", succ: "x y self x"},
@@ -112,6 +114,10 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 				},
 			})
 			r, err := raw(t, b).GetRing(patient(t), &pb.RingReq{})
+			if c.fails != "" {
+				wantPlain(t, err, c.fails)
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,8 +159,32 @@ func TestOlderCallersNotifyAndLookUp(t *testing.T) {
 	if err != nil || found.GetServer().GetName() != "x" {
 		t.Errorf("FindSuccessor = %v, %v", found, err)
 	}
-	if _, err := c.FindSuccessor(patient(t), &pb.FindReq{}); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("FindSuccessor of one that has not joined: %v", err)
+	_, err = c.FindSuccessor(patient(t), &pb.FindReq{})
+	wantPlain(t, err, "not joined")
+}
+
+// An older member passes an error on to whoever asked it. Nothing in it may be taken
+// for that member's own word.
+func wantPlain(t *testing.T, err error, words string) {
+	t.Helper()
+	if st := status.Convert(err); st.Code() != codes.FailedPrecondition || !strings.Contains(st.Message(), words) || len(st.Proto().GetDetails()) > 0 {
+		t.Errorf("%v with details %v; want a failed precondition without, that says %q", err, st.Proto().GetDetails(), words)
+	}
+}
+
+func TestOlderCallersAreRefusedByOneOnItsWayOut(t *testing.T) {
+	for _, reason := range []protocol.Reason{protocol.NotInRing, protocol.Nearer, protocol.Busy} {
+		b := begin(t, Config{}, &transporttest.Handler{
+			OnMaintain: func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error) {
+				return protocol.Reply{State: protocol.State{Phase: protocol.Leaving}, Refusal: protocol.Refusal{Reason: reason}}, nil
+			},
+		})
+		_, err := raw(t, b).Notify(patient(t), &pb.NotifyReq{Id: 5, Name: "x", Address: "h:2"})
+		if reason == protocol.NotInRing {
+			wantPlain(t, err, "leaving")
+		} else if err != nil {
+			t.Errorf("refused for %v: %v; the base contract has no word for it", reason, err)
+		}
 	}
 }
 

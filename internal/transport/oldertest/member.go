@@ -5,7 +5,9 @@
 //
 //   - for an identifier that is exactly a member's, its FindSuccessor names that
 //     member's predecessor;
-//   - FindSuccessor is recursive, with no limit but the deadline;
+//   - FindSuccessor is recursive, with no limit but the deadline. It goes to a finger
+//     first, if there is one, and if that fails to its successors in turn; the last
+//     failure is its answer, as it came: code, words and details;
 //   - before it has joined it errs on FindSuccessor, but answers GetRing empty;
 //   - it fills a short successor list with copies of members already named, and
 //     drops the last entry of a list it takes over;
@@ -36,6 +38,8 @@ type Config struct {
 	Successors int
 	// Interval is between two rounds of maintenance; zero means 20 ms.
 	Interval time.Duration
+	// Addr is where it listens; empty means a free port of the loopback.
+	Addr string
 }
 
 // Member is a running member. Its methods may be called concurrently.
@@ -55,6 +59,7 @@ type Member struct {
 	joined bool
 	pred   *server
 	succ   []server // isolated once empty
+	finger *server
 	conns  map[string]*grpc.ClientConn
 }
 
@@ -63,10 +68,13 @@ var ErrIsolated = errors.New("oldertest: no successor is left")
 
 var errNotJoined = errors.New("node has not joined a ring")
 
-// Listen starts a member on a free port of the loopback. It is in no ring until
-// Create or Join. The caller stops it.
+// Listen starts a member. It is in no ring until Create or Join. The caller stops
+// it.
 func Listen(cfg Config) (*Member, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if cfg.Addr == "" {
+		cfg.Addr = "127.0.0.1:0"
+	}
+	lis, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +120,14 @@ func (m *Member) Successors() []ring.Member {
 		out = append(out, m.succ[i].member())
 	}
 	return out
+}
+
+// SetFinger has lookups of what lies beyond x go to x first. It stays the finger,
+// whatever becomes of x.
+func (m *Member) SetFinger(x ring.Member) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finger = &server{x.ID, x.Name, x.Addr}
 }
 
 func (s *server) member() ring.Member {

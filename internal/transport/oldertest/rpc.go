@@ -2,6 +2,7 @@ package oldertest
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -66,7 +67,7 @@ func (m *Member) serveNotify(_ context.Context, by *server) (any, error) {
 // this member, its predecessor: the walk stops a step early.
 func (m *Member) lookup(ctx context.Context, id uint64) (server, error) {
 	m.mu.Lock()
-	joined, succ := m.joined, m.succ
+	joined, succ, finger := m.joined, m.succ, m.finger
 	m.mu.Unlock()
 	switch {
 	case !joined:
@@ -76,12 +77,27 @@ func (m *Member) lookup(ctx context.Context, id uint64) (server, error) {
 	}
 	head := succ[0]
 	switch {
+	case finger != nil && !ring.Between(m.self.id, id, head.id) && ring.Between(m.self.id, finger.id, id):
+		return m.forward(ctx, append([]server{*finger}, succ...), id)
 	case head.id == id:
 		return m.self, nil
 	case head.id == m.self.id || ring.Between(m.self.id, id, head.id):
 		return head, nil
 	}
 	return m.findSuccessorAt(ctx, head.address, id)
+}
+
+// forward asks others in turn, each once.
+func (m *Member) forward(ctx context.Context, others []server, id uint64) (s server, err error) {
+	for i, x := range others {
+		if x.id == m.self.id || slices.Contains(others[:i], x) {
+			continue
+		}
+		if s, err = m.findSuccessorAt(ctx, x.address, id); err == nil {
+			break
+		}
+	}
+	return s, err
 }
 
 func (m *Member) findSuccessorAt(ctx context.Context, addr string, id uint64) (server, error) {
