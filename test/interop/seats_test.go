@@ -293,6 +293,7 @@ func wrongLookups(ctx context.Context, seats []seat) error {
 func settle(t *testing.T, seats []seat) {
 	t.Helper()
 	eventually(t, func() error { return wrong(seats) })
+	<-time.After(interval) // until then memory may answer as the ring was
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := wrongLookups(ctx, seats); err != nil {
