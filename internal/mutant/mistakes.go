@@ -43,9 +43,9 @@ var Mistakes = []Mistake{
 			Name: "candidate-unasked",
 			Does: "An acquaintance nearer than the head goes before the list, and is asked afterwards.",
 			Edits: []Edit{{approachFile, `
-	if x, ok := m.nearestCandidate(); ok {
+	if x := m.nearestCandidate(); !x.IsZero() {
 `, `
-	if x, ok := m.nearestCandidate(); ok {
+	if x := m.nearestCandidate(); !x.IsZero() {
 		m.setSucc(m.cut(x, m.succ))
 `}},
 			Check: "ring",
@@ -55,9 +55,9 @@ var Mistakes = []Mistake{
 			Name: "notifier-unasked",
 			Does: "A notifier is taken for the predecessor before it has answered at its own address.",
 			Edits: []Edit{{rectifyFile, `
-	case r.met || m.hasMet(r.n):
+	case r.met || m.hasVerified(r.n):
 `, `
-	case r.met || m.hasMet(r.n) || true:
+	case r.met || m.hasVerified(r.n) || true:
 `}},
 			Check: "lost lists",
 			Sim:   "joiners",
@@ -129,12 +129,12 @@ var Mistakes = []Mistake{
 			Name: "notifier-not-compared-again",
 			Does: "A notifier is adopted when it has answered, whoever is the predecessor by then.",
 			Edits: []Edit{{rectifyFile, `
-	m.learn(st)
+	m.noticeIncarnation(m.rects[i].n)
 	m.advance(i)
 }
 
 // acceptPred`, `
-	m.learn(st)
+	m.noticeIncarnation(m.rects[i].n)
 	m.acceptPred(i)
 }
 
@@ -155,7 +155,7 @@ var Mistakes = []Mistake{
 			return
 		}
 	}
-	if r.met || m.hasMet(r.n) {
+	if r.met || m.hasVerified(r.n) {
 		m.acceptPred(i)
 		return
 	}
@@ -383,11 +383,13 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Name: "dropped-is-forgotten",
 			Does: "A live member that falls out of the pointers is forgotten.",
 			Edits: []Edit{{pointersFile, `
-	m.rememberPending(x)
+	if m.responsive(x) {
+		m.record(fact{kind: mayBeElsewhere, who: x})
+	}
 }
 
 // inView`, `
-	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })
+	m.acq.list = slices.DeleteFunc(m.acq.list, func(a acquaintance) bool { return a.Member == x })
 }
 
 // inView`}},
@@ -400,7 +402,7 @@ func (m *Machine) approachWithout(x ring.Member) {
 		case a.kept():
 			continue
 `, `
-`}, {acquaintanceFile, "a := &m.acq[i]; !a.kept() && fits(a)", "a := &m.acq[i]; fits(a)"}},
+`}, {acquaintanceFile, "a := &q.list[i]; !a.kept() && fits(a)", "a := &q.list[i]; fits(a)"}},
 			Sim: "hub",
 		},
 		{
@@ -419,8 +421,9 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Name: "nothing-pending",
 			Does: "No acquaintance is ever pending.",
 			Edits: []Edit{{acquaintanceFile, `
-			a.pending = true
+		a.pending, a.next = true, 0
 `, `
+		a.next = 0
 `}},
 			Sim: "two rings",
 		},

@@ -6,52 +6,166 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// acquaintance is a member heard of at some time, dead or alive. Acquaintances
-// are how a ring that fell apart finds itself again.
+// acquaintances are the members heard of at some time, dead or alive. They are how a
+// ring that fell apart finds itself again.
+//
+// The type only keeps records. It is told one fact at a time, by note, and returns
+// what follows from it as findings; it starts nothing. Machine.record is its caller.
+type acquaintances struct {
+	self       uint64
+	space      ring.Space
+	limit      int // how many are kept; 0: none, and nothing that is told is kept
+	checkEvery int // see Config
+	list       []acquaintance
+}
+
+// acquaintance is the record of one member.
 type acquaintance struct {
 	ring.Member
-	// pending: this member may not be in my ring. Cleared only when a
-	// placement that starts there has found me, or when its life is over.
+	condition condition
+	// failures counts how often in a row it did not answer. It is above 0 exactly
+	// while the condition is unresponsive.
+	failures uint8
+	// verified: it has answered, in this incarnation, at the address that it
+	// advertises.
+	verified bool
+	// pending: it may not be in this member's ring. Cleared only when a placement
+	// that starts there has found this member, or when its incarnation is over.
 	pending bool
-	// met: it has answered, in this life, at the address that it advertises.
-	met bool
-	// outside: it was not, or not yet, in the ring when last heard of.
-	outside bool
-	// silent counts how often in a row it did not answer.
-	silent uint8
-	// returned: it had been silent and was heard again, out of view. Nothing is
+	// returned: it had been unresponsive and was heard again, out of view. Nothing is
 	// decided by it: it is for telling that rings have met.
 	returned bool
-	// next is the round before which it is not asked on our own account.
+	// next is the round before which it is not asked on this member's own account.
 	next uint64
 }
 
-// maxSilent is how often in a row an acquaintance is silent before its being
-// pending is no reason to keep it.
-const maxSilent = 8
+// condition is what is known of whether an acquaintance can be asked.
+type condition uint8
 
-// kept reports whether a has a place that nobody else is given: it may be all
-// that two rings know of each other. The dead must not fill all places for ever.
-func (a *acquaintance) kept() bool { return a.pending && a.silent < maxSilent }
+const (
+	// present: a member of a ring, as far as known.
+	present condition = iota
+	// outside: it lives, and was not, or not yet, in a ring when last heard of.
+	outside
+	// unresponsive: it did not answer when last asked.
+	unresponsive
+)
 
-func (m *Machine) acquaintance(x ring.Member) *acquaintance {
-	for i := range m.acq {
-		if m.acq[i].Member == x {
-			return &m.acq[i]
+// maxFailures is how often in a row a pending acquaintance does not answer before
+// that is no reason to keep it.
+const maxFailures = 8
+
+// kept reports whether a has a place that nobody else is given: it may be all that two
+// rings know of each other. The dead must not fill all places for ever.
+func (a *acquaintance) kept() bool { return a.pending && a.failures < maxFailures }
+
+// responsive reports whether a is not known to be silent.
+func (a *acquaintance) responsive() bool { return a.condition != unresponsive }
+
+// fact is what a member has found out about another.
+type fact struct {
+	kind factKind
+	who  ring.Member
+	by   ring.Member // wasSuperseded: the one that answers in its place
+}
+
+type factKind uint8
+
+const (
+	wasNamed       factKind = iota + 1 // somebody named it
+	mayBeElsewhere                     // it may be in another ring
+	wasVouchedFor                      // another member has dealt with it just now
+	hasSpoken                          // it has sent a message, as a member of the ring
+	hasAnswered                        // it has answered at the address that it advertises
+	wasSilent                          // it did not answer
+	isOutside                          // it has answered, and is in no ring or on its way out
+	wasSuperseded                      // another answers in its place
+	hasLeft                            // it has left politely
+)
+
+// findings are what follows from facts. The caller acts on them.
+type findings struct {
+	// changed: what is published of the acquaintances may differ.
+	changed bool
+	// returned: the member had been unresponsive and is heard again, out of view.
+	returned bool
+	// homeless are members that may be in another ring and for whom there is no room.
+	// They have to be placed now, or they are lost.
+	homeless []ring.Member
+	// reborn are pending members whose earlier incarnation is recorded elsewhere than
+	// the later one. If the earlier lives, perhaps nobody else can tell it.
+	reborn []rebirth
+}
+
+type rebirth struct{ earlier, later ring.Member }
+
+// vicinity is what the acquaintances need to know of the member that keeps them.
+type vicinity struct {
+	round  uint64
+	alone  bool // it has nobody, or not enough, to be in a ring with
+	inView func(ring.Member) bool
+	choose func(n int) int
+}
+
+// note records one fact and adds to f what follows from it.
+func (q *acquaintances) note(x fact, v vicinity, f *findings) {
+	switch x.kind {
+	case wasNamed:
+		q.remember(x.who, false, v, f)
+	case mayBeElsewhere:
+		q.suspectElsewhere(x.who, v, f)
+	case wasVouchedFor:
+		if a := q.find(x.who); a != nil {
+			if !a.responsive() {
+				a.returned = a.returned || !v.inView(x.who)
+				a.condition, a.failures = present, 0
+			}
+			a.next = 0
+			f.changed = true
+		}
+		q.suspectElsewhere(x.who, v, f)
+	case hasSpoken, hasAnswered:
+		q.heardFrom(x.who, v, f)
+		if a := q.find(x.who); a != nil && x.kind == hasAnswered {
+			a.verified = true
+		}
+	case wasSilent:
+		q.failed(x.who, v, f)
+	case isOutside:
+		// It will speak up if it gets there. Forgotten, it would be remembered again as
+		// soon as somebody who has not noticed yet names it.
+		if a := q.find(x.who); a != nil {
+			a.condition, a.failures, a.next = outside, 0, v.round+1
+			f.changed = true
+		}
+	case wasSuperseded:
+		q.supersede(x.who, x.by, v, f)
+	case hasLeft:
+		q.list = slices.DeleteFunc(q.list, func(a acquaintance) bool { return a.Member == x.who })
+		f.changed = true
+	}
+}
+
+// find is the record of exactly x, nil if there is none. It is valid until the next
+// note.
+func (q *acquaintances) find(x ring.Member) *acquaintance {
+	for i := range q.list {
+		if q.list[i].Member == x {
+			return &q.list[i]
 		}
 	}
 	return nil
 }
 
-// remember returns the record of x, made if there is room for it. It returns
-// nil for this member itself, for an earlier life of a member known, and for
-// one that is not kept.
-func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
-	if x.Name == "" || x.ID == m.self.ID || m.cfg.Recall != nil {
+// remember returns the record of x, made if there is room for it. It returns nil for
+// the member itself, for an earlier incarnation of a member known, and for one that is
+// not kept.
+func (q *acquaintances) remember(x ring.Member, pending bool, v vicinity, f *findings) *acquaintance {
+	if !q.keeps(x) {
 		return nil
 	}
-	for i := range m.acq {
-		a := &m.acq[i]
+	for i := range q.list {
+		a := &q.list[i]
 		if a.ID != x.ID {
 			continue
 		}
@@ -60,68 +174,138 @@ func (m *Machine) remember(x ring.Member, pending bool) *acquaintance {
 			return a
 		case names(a.Member, x):
 			a.Member = x // the same, in full
-			m.dirty = true
-			return a
 		case x.Supersedes(a.Member), x.Older() && a.Older():
-			// A new life: nothing that was known of the old applies, except that
-			// it may be in another ring. If the old lives on elsewhere, perhaps
-			// nobody else can tell it.
-			if a.pending && x.Addr != a.Addr && m.phase == Joined {
-				m.tell(a.Member, Request{Kind: Introduce, Subject: x})
+			// A new incarnation: nothing that was known of the old one applies,
+			// except that it may be in another ring.
+			if a.pending && x.Addr != a.Addr {
+				f.reborn = append(f.reborn, rebirth{a.Member, x})
 			}
 			*a = acquaintance{Member: x, pending: a.pending}
-			m.dirty = true
-			return a
-		}
-		return nil
-	}
-	i := len(m.acq)
-	if i >= m.cfg.Acquaintances {
-		if i = m.victim(x, pending); i < 0 {
+		default:
 			return nil
 		}
-		m.acq[i] = acquaintance{Member: x}
-	} else {
-		m.acq = append(m.acq, acquaintance{Member: x})
+		f.changed = true
+		return a
 	}
-	m.dirty = true
-	return &m.acq[i]
+	i := len(q.list)
+	if i < q.limit {
+		q.list = append(q.list, acquaintance{Member: x})
+	} else {
+		if i = q.victim(x, pending, v); i < 0 {
+			return nil
+		}
+		q.list[i] = acquaintance{Member: x}
+	}
+	f.changed = true
+	return &q.list[i]
 }
 
-// silent reports whether x did not answer when last asked.
-func (m *Machine) silent(x ring.Member) bool {
-	a := m.acquaintance(x)
-	return a != nil && a.silent > 0
+// keeps reports whether x is one of whom records are kept.
+func (q *acquaintances) keeps(x ring.Member) bool {
+	return q.limit > 0 && x.Name != "" && x.ID != q.self
 }
 
-// victim chooses whose place x takes when all places are taken, -1 for none:
-// one that a pointer names anyway; a silent one if the silent are more than half;
-// one of the distance class that has the most, so that the acquaintances
-// spread over the circle; for a pending newcomer anyone. Never one that is kept.
-func (m *Machine) victim(x ring.Member, pending bool) int {
-	var silent, loose, settled int
+// suspectElsewhere records that x may be in another ring.
+func (q *acquaintances) suspectElsewhere(x ring.Member, v vicinity, f *findings) {
+	a := q.remember(x, true, v, f)
+	switch {
+	case a == nil:
+		if q.keeps(x) {
+			f.homeless = append(f.homeless, x)
+		}
+	case !a.pending && a.responsive():
+		a.pending, a.next = true, 0
+		f.changed = true
+	}
+}
+
+// heardFrom records that x itself spoke. One that had been unresponsive may have been
+// cut off, with others: it is pending again.
+func (q *acquaintances) heardFrom(x ring.Member, v vicinity, f *findings) {
+	a := q.remember(x, false, v, f)
+	if a == nil {
+		return
+	}
+	a.next = min(a.next, v.round)
+	if a.condition == present {
+		f.returned = a.returned
+		return
+	}
+	if !a.responsive() {
+		a.returned = !v.inView(x)
+		a.pending = a.pending || a.returned
+	}
+	a.condition, a.failures = present, 0
+	f.returned = a.returned
+	f.changed = true
+}
+
+// failed records that x did not answer. If it is pending, nothing else is known by that.
+func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
+	a := q.remember(x, false, v, f)
+	if a == nil || a.Member != x {
+		return
+	}
+	a.condition, a.failures = unresponsive, oneMore(a.failures, v.alone)
+	a.next = v.round + q.backoff(a.failures, v.alone)
+	f.changed = true
+}
+
+// supersede records that the incarnation x has ended: by answers in its place, and is
+// as pending as x was. The record is kept as that of an unresponsive member, so that
+// being named does not bring it back, unless by is an incarnation of the same member,
+// which may have begun with a clock that went back.
+func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
+	a := q.find(x)
+	pending := a != nil && a.pending
+	switch {
+	case !sameSeat(x, by):
+		q.failed(x, v, f)
+		if a = q.find(x); a != nil {
+			a.pending = false
+		}
+	case a != nil:
+		*a = acquaintance{Member: by}
+		f.changed = true
+	}
+	if pending {
+		q.suspectElsewhere(by, v, f)
+	}
+}
+
+// sameSeat reports whether by has the name and address of x, and says so itself.
+func sameSeat(x, by ring.Member) bool {
+	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr && !by.Older()
+}
+
+// victim chooses whose place x takes when all places are taken, -1 for none: one that
+// a pointer names anyway; an unresponsive one if those are more than half; one of the
+// distance class that has the most, so that the acquaintances spread over the circle;
+// for a pending newcomer anyone. Never one that is kept.
+func (q *acquaintances) victim(x ring.Member, pending bool, v vicinity) int {
+	var dead, loose, settled int
 	var classes [65]int
-	for i := range m.acq {
-		a := &m.acq[i]
-		if a.silent > 0 {
-			silent++
+	for i := range q.list {
+		a := &q.list[i]
+		if !a.responsive() {
+			dead++
 		}
 		switch {
 		case a.kept():
 			continue
-		case m.inView(a.Member):
+		case v.inView(a.Member):
 			return i
-		case a.silent > 0:
+		case !a.responsive():
 			loose++
 		default:
-			classes[m.class(a.ID)]++
+			classes[q.class(a.ID)]++
 		}
 		settled++
 	}
-	if 2*silent > len(m.acq) && loose > 0 {
-		return m.nth(m.choose(loose), func(a *acquaintance) bool { return a.silent > 0 })
+	if 2*dead > len(q.list) && loose > 0 {
+		return q.nth(v.choose(loose), func(a *acquaintance) bool { return !a.responsive() })
 	}
-	if own := m.class(x.ID); !pending {
+	if own := q.class(x.ID); !pending {
 		classes[own]++ // the newcomer competes too
 	}
 	fullest := 0
@@ -131,19 +315,19 @@ func (m *Machine) victim(x ring.Member, pending bool) int {
 		}
 	}
 	if n := classes[fullest]; n > 0 {
-		return m.nth(m.choose(n), func(a *acquaintance) bool { return a.silent == 0 && m.class(a.ID) == fullest })
+		return q.nth(v.choose(n), func(a *acquaintance) bool { return a.responsive() && q.class(a.ID) == fullest })
 	}
 	if pending && settled > 0 {
-		return m.nth(m.choose(settled), func(*acquaintance) bool { return true })
+		return q.nth(v.choose(settled), func(*acquaintance) bool { return true })
 	}
 	return -1
 }
 
-// nth is the acquaintance of number n, from 0, of those that are not kept and
-// fit; -1 if there are fewer.
-func (m *Machine) nth(n int, fits func(*acquaintance) bool) int {
-	for i := range m.acq {
-		if a := &m.acq[i]; !a.kept() && fits(a) {
+// nth is the acquaintance of number n, from 0, of those that are not kept and fit; -1
+// if there are fewer.
+func (q *acquaintances) nth(n int, fits func(*acquaintance) bool) int {
+	for i := range q.list {
+		if a := &q.list[i]; !a.kept() && fits(a) {
 			if n == 0 {
 				return i
 			}
@@ -153,293 +337,144 @@ func (m *Machine) nth(n int, fits func(*acquaintance) bool) int {
 	return -1
 }
 
-func (m *Machine) pick(of []int) int { return of[m.choose(len(of))] }
-
-// choose draws a number below n.
-func (m *Machine) choose(n int) int {
-	if m.cfg.Choose != nil {
-		return m.cfg.Choose(n)
-	}
-	return int(m.rng.Uint64() % uint64(n))
-}
-
 // class is the distance class of id: the highest bit of the clockwise distance.
-func (m *Machine) class(id uint64) int {
-	return ring.Space{Bits: m.cfg.Bits}.Class(m.self.ID, id)
+func (q *acquaintances) class(id uint64) int { return q.space.Class(q.self, id) }
+
+// oneMore counts one more failure in a row. A member that is alone does not count far:
+// it may be the one that cannot be reached.
+func oneMore(failures uint8, alone bool) uint8 {
+	if failures < 3 || failures < maxFailures && !alone {
+		failures++
+	}
+	return failures
 }
 
-// names reports whether x, as another named it, is y, as it named itself: an
-// older member names members of ours without their incarnation.
-func names(x, y ring.Member) bool {
-	return x == y || x.Older() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
+// backoff is the number of rounds until an unresponsive member is tried again:
+// K·2^failures/2, at most 2K, and sooner for a member that is alone, which has nothing
+// else to do.
+func (q *acquaintances) backoff(failures uint8, alone bool) uint64 {
+	k := q.checkEvery
+	if alone {
+		return uint64(min(1<<failures, max(1, k/2)))
+	}
+	return uint64(min(k<<failures/2, 2*k))
 }
 
-// complete gives the members that a reply names without an incarnation the one
-// that is known of them, so that they are taken for who they are and not for
-// older members. This member itself counts as known only to an older one: to one
-// of ours, who names it so, it has yet to say who it is.
-func (m *Machine) complete(r *Reply) {
-	known := func(x ring.Member) ring.Member {
-		switch {
-		case !x.Older():
-			return x
-		case x.ID == m.self.ID:
-			if r.State.Self.Incarnation == 0 && names(x, m.self) {
-				return m.self
-			}
-			return x
-		case names(x, m.pred):
-			return m.pred
-		}
-		for _, s := range m.succ {
-			if names(x, s) && !s.Older() {
-				return s
-			}
-		}
-		for i := range m.acq {
-			if names(x, m.acq[i].Member) {
-				return m.acq[i].Member
-			}
-		}
-		return x
-	}
-	all := func(list []ring.Member) []ring.Member {
-		if !slices.ContainsFunc(list, ring.Member.Older) {
-			return list
-		}
-		list = slices.Clone(list)
-		for i := range list {
-			list[i] = known(list[i])
-		}
-		return list
-	}
-	r.State.Pred = known(r.State.Pred)
-	r.State.Succ = all(r.State.Succ)
-	r.Closer = all(r.Closer)
+// rarely is the number of rounds until one that is pending and unresponsive is asked
+// again: K·2^failures/2, at most 16K.
+func rarely(checkEvery int, failures uint8) uint64 {
+	return uint64(min(checkEvery<<failures/2, 16*checkEvery))
 }
 
-// hearsay remembers a member that somebody named.
-func (m *Machine) hearsay(x ring.Member) { m.remember(x, false) }
-
-// learn remembers whom an answer named.
-func (m *Machine) learn(s State) {
-	m.noticeRival(s.Pred)
-	m.hearsay(s.Pred)
-	for _, x := range s.Succ {
-		m.noticeRival(x)
-		m.hearsay(x)
-	}
+// due is the round from which a is asked because it is pending: one that is
+// unresponsive ever less often, since it may be dead.
+func (q *acquaintances) due(a *acquaintance) uint64 {
+	tried := uint64(2 * q.checkEvery)
+	return a.next + max(rarely(q.checkEvery, a.failures), tried) - tried
 }
 
-// rememberPending remembers a member that may be in another ring. If there is
-// no room it is placed at once instead, so that it is not lost.
-func (m *Machine) rememberPending(x ring.Member) {
-	if a := m.remember(x, true); a != nil {
-		if !a.pending && a.silent == 0 {
-			a.pending = true
-			a.next = 0
-			m.dirty = true
-		}
-		return
-	}
-	if x.Name != "" && x.ID != m.self.ID && m.cfg.Recall == nil && !slices.Contains(m.toPlace, x) && len(m.toPlace) < maxToPlace {
-		m.toPlace = append(slices.Clip(m.toPlace), x)
-		m.placeWaiting()
-	}
-}
-
-// vouched notes that another member has dealt with x just now: word of life, and
-// x may be in another ring.
-func (m *Machine) vouched(x ring.Member) {
-	m.predSilent = m.predSilent && x != m.pred
-	if a := m.acquaintance(x); a != nil {
-		a.returned = a.returned || a.silent > 0 && !m.inView(x)
-		a.silent, a.next = 0, 0
-		m.dirty = true
-	}
-	m.rememberPending(x)
-}
-
-// heard notes that x itself spoke, as a member of the ring. One that had been silent may have been cut
-// off, with others: it is pending again.
-func (m *Machine) heard(x ring.Member) {
-	if x.ID == m.self.ID && x != m.self && x.Name != "" {
-		m.noticeRival(x)
-		return
-	}
-	m.predSilent = m.predSilent && x != m.pred
-	a := m.remember(x, false)
-	if a == nil {
-		return
-	}
-	a.next = min(a.next, m.round)
-	if a.outside {
-		a.outside = false
-		m.dirty = true
-	}
-	if a.silent > 0 {
-		a.silent = 0
-		a.returned = !m.inView(x)
-		a.pending = a.pending || a.returned
-		m.dirty = true
-	}
-	if m.phase == Joined {
-		for _, s := range m.succ {
-			if x.Supersedes(s) {
-				m.kick() // the old life is gone; asking will show it
-			}
-		}
-	}
-}
-
-// met notes that x answered at the address that it advertises.
-func (m *Machine) met(x ring.Member) {
-	m.recognize(x)
-	m.heard(x)
-	if a := m.acquaintance(x); a != nil {
-		a.met = true
-	}
-}
-
-func (m *Machine) hasMet(x ring.Member) bool {
-	if m.cfg.Recall != nil {
-		return m.choose(2) == 1
-	}
-	a := m.acquaintance(x)
-	return a != nil && a.met && a.silent == 0
-}
-
-// believedDead reports whether the predecessor did not answer when last asked.
-// There may be no room for a record of it.
-func (m *Machine) believedDead() bool {
-	if m.cfg.Recall != nil {
-		return m.choose(2) == 1
-	}
-	return m.predSilent
-}
-
-// silence notes that x did not answer. Of one that is pending nothing else is
-// known by that.
-func (m *Machine) silence(x ring.Member) {
-	m.predSilent = m.predSilent || x == m.pred
-	a := m.remember(x, false)
-	if a == nil || a.Member != x {
-		return
-	}
-	a.silent = m.oneMore(a.silent)
-	a.next = m.round + m.backoff(int(a.silent))
-	m.dirty = true
-}
-
-// oneMore counts one more silence in a row. A member that is alone does not count
-// far: it may be the one that cannot be reached.
-func (m *Machine) oneMore(silent uint8) uint8 {
-	if silent < 3 || silent < maxSilent && !m.apartFromAll() {
-		silent++
-	}
-	return silent
-}
-
-// backoff is the number of rounds until a silent member is tried again:
-// K·2^silent/2, at most 2K, and sooner in a ring of one and while isolated, when
-// there is nothing else to do.
-func (m *Machine) backoff(silent int) uint64 {
-	k := m.cfg.CheckEvery
-	if m.apartFromAll() {
-		return uint64(min(1<<silent, max(1, k/2)))
-	}
-	return uint64(min(k<<silent/2, 2*k))
-}
-
-// apartFromAll reports whether the member has nobody, or not enough, to be in a
-// ring with.
-func (m *Machine) apartFromAll() bool { return len(m.succ) == 0 || m.isolated() }
-
-// due is the round from which a is asked because it is pending: one that is silent
-// ever less often, since it may be dead.
-func (m *Machine) due(a *acquaintance) uint64 {
-	return a.next + max(m.rarely(a.silent), uint64(2*m.cfg.CheckEvery)) - uint64(2*m.cfg.CheckEvery)
-}
-
-// rarely is the number of rounds until one that is pending and silent is asked
-// again: K·2^silent/2, at most 16K.
-func (m *Machine) rarely(silent uint8) uint64 {
-	k := m.cfg.CheckEvery
-	return uint64(min(k<<silent/2, 16*k))
-}
-
-// forget drops a life that is over.
-func (m *Machine) forget(x ring.Member) {
-	m.acq = slices.DeleteFunc(m.acq, func(a acquaintance) bool { return a.Member == x })
-	m.gone = x
-	m.dirty = true
-}
-
-// over notes that the life x has ended: by answers in its place, and is as
-// pending as x was. The record is kept as that of a silent member, so that
-// hearsay does not bring it back, unless by is a life of the same member, which
-// may have begun with a clock that went back.
-func (m *Machine) over(x, by ring.Member) {
-	a := m.acquaintance(x)
-	pending := a != nil && a.pending
-	switch again := by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr && !by.Older(); {
-	case !again:
-		m.silence(x)
-		if a = m.acquaintance(x); a != nil {
-			a.pending = false
-		}
-	case a != nil:
-		*a = acquaintance{Member: by}
-		m.dirty = true
-	}
-	m.gone = x
-	if pending {
-		m.rememberPending(by)
-	}
-}
-
-// postpone keeps x, which is alive and in no ring, but does not ask it again in
-// this round, nor send others to it.
-func (m *Machine) postpone(x ring.Member) {
-	m.predSilent = m.predSilent && x != m.pred
-	if a := m.acquaintance(x); a != nil {
-		a.next = m.round + 1
-		a.outside = true
-		m.dirty = true
-	}
-}
-
-// inRing reports whether x may be named to others as a member to be asked.
-func (m *Machine) inRing(x ring.Member) bool {
-	a := m.acquaintance(x)
-	return a == nil || a.silent == 0 && !a.outside
-}
-
-// eligible reports whether x may be asked on our own account now.
-func (m *Machine) eligible(x ring.Member) bool {
-	a := m.acquaintance(x)
-	return a == nil || a.next <= m.round
-}
-
-// nearestCandidate is the live acquaintance nearest after this member that is
-// a better successor than the head.
-func (m *Machine) nearestCandidate() (ring.Member, bool) {
-	if m.cfg.Recall != nil {
-		if m.approach.steps > 1 {
-			return ring.Member{}, false // whom it may know next, the next approach may begin with
-		}
-		x := m.cfg.Recall(m.nearer)
-		return x, !x.IsZero()
-	}
-	var best ring.Member
-	for i := range m.acq {
-		a := &m.acq[i]
-		if a.silent > 0 || a.next > m.round || !m.nearer(a.Member) {
+// pendingDue is the pending acquaintance, of those whose time has come, that has
+// waited longest, of those the nearest; nil if there is none.
+func (q *acquaintances) pendingDue(round uint64) *acquaintance {
+	var due *acquaintance
+	for i := range q.list {
+		a := &q.list[i]
+		if !a.pending || q.due(a) > round {
 			continue
 		}
-		if best.IsZero() || ring.Between(m.self.ID, a.ID, best.ID) {
+		if due == nil || a.next < due.next || a.next == due.next && ring.Between(q.self, a.ID, due.ID) {
+			due = a
+		}
+	}
+	return due
+}
+
+// nearest is the responsive acquaintance nearest after the member, of those whose time
+// has come and that fit; zero if there is none.
+func (q *acquaintances) nearest(round uint64, fits func(ring.Member) bool) ring.Member {
+	var best ring.Member
+	for i := range q.list {
+		a := &q.list[i]
+		if !a.responsive() || a.next > round || !fits(a.Member) {
+			continue
+		}
+		if best.IsZero() || ring.Between(q.self, a.ID, best.ID) {
 			best = a.Member
 		}
 	}
-	return best, !best.IsZero()
+	return best
+}
+
+// pick is a random acquaintance of those that fit; zero if there is none.
+func (q *acquaintances) pick(choose func(n int) int, fits func(*acquaintance) bool) ring.Member {
+	var of []int
+	for i := range q.list {
+		if fits(&q.list[i]) {
+			of = append(of, i)
+		}
+	}
+	if len(of) == 0 {
+		return ring.Member{}
+	}
+	return q.list[of[choose(len(of))]].Member
+}
+
+// laterThan is a responsive acquaintance that is a later incarnation of n; zero if
+// there is none.
+func (q *acquaintances) laterThan(n ring.Member) ring.Member {
+	for i := range q.list {
+		if a := &q.list[i]; a.responsive() && a.Supersedes(n) && !n.Older() {
+			return a.Member
+		}
+	}
+	return ring.Member{}
+}
+
+// clockwise lists the acquaintances that fit, the nearest after the member first.
+func (q *acquaintances) clockwise(fits func(*acquaintance) bool) []ring.Member {
+	var out []ring.Member
+	for i := range q.list {
+		if a := &q.list[i]; fits(a) {
+			out = append(out, a.Member)
+		}
+	}
+	slices.SortStableFunc(out, func(x, y ring.Member) int {
+		switch {
+		case x.ID == y.ID:
+			return 0
+		case ring.Between(q.self, x.ID, y.ID):
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// placed records that a placement from x has found this member: they are in one ring.
+func (q *acquaintances) placed(x ring.Member) (changed bool) {
+	a := q.find(x)
+	if a == nil || !a.pending {
+		return false
+	}
+	a.pending, a.returned = false, false
+	return true
+}
+
+// told records that people were told of the return of x.
+func (q *acquaintances) told(x ring.Member) {
+	if a := q.find(x); a != nil {
+		a.returned = false
+	}
+}
+
+// clone returns a copy that shares nothing.
+func (q acquaintances) clone() acquaintances {
+	q.list = slices.Clone(q.list)
+	return q
+}
+
+// names reports whether x, as another named it, is y, as it named itself: an older
+// member names members of ours without their incarnation.
+func names(x, y ring.Member) bool {
+	return x == y || x.Older() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
 }

@@ -66,13 +66,13 @@ func TestSilenceOfAFormerLifeIsNotThatOfTheNext(t *testing.T) {
 	m := machineOf(named(100, "m", 1))
 	m.setSucc([]ring.Member{named(300, "h", 1)})
 	former, next := named(900, "x", 1), named(900, "x", 2)
-	m.rememberPending(next)
+	m.record(fact{kind: mayBeElsewhere, who: next})
 	m.Step(0, Lost{Addr: next.Addr, Gone: true, Who: former})
-	if a := m.acquaintance(next); a == nil || a.silent > 0 || !a.pending {
+	if a := m.acq.find(next); a == nil || !a.responsive() || !a.pending {
 		t.Errorf("%+v, want it pending and not silent", a)
 	}
 	m.Step(0, Lost{Addr: next.Addr, Gone: true})
-	if a := m.acquaintance(next); a == nil || a.silent == 0 {
+	if a := m.acq.find(next); a == nil || a.responsive() {
 		t.Errorf("%+v, want it silent: nobody listens there", a)
 	}
 }
@@ -105,10 +105,10 @@ func TestTheDeadAreNotVouchedForByOthers(t *testing.T) {
 	m := machineOf(named(100, "m", 1))
 	dead, head := named(200, "d", 1), named(300, "h", 1)
 	m.setSucc([]ring.Member{head})
-	m.silence(dead)
-	next := m.acquaintance(dead).next
+	m.record(fact{kind: wasSilent, who: dead})
+	next := m.acq.find(dead).next
 	m.Step(0, Asked{Token: 1, From: named(800, "o", 1), Request: Request{Kind: Place, Subject: dead}})
-	if a := m.acquaintance(dead); a.silent == 0 || a.next != next {
+	if a := m.acq.find(dead); a.responsive() || a.next != next {
 		t.Errorf("%+v: a third member's placement counts as a sign of life", a)
 	}
 }

@@ -63,7 +63,7 @@ func (m *Machine) approachNext() {
 		m.recover()
 		return
 	}
-	if x, ok := m.nearestCandidate(); ok {
+	if x := m.nearestCandidate(); !x.IsZero() {
 		m.approachAsk(x)
 		return
 	}
@@ -98,13 +98,13 @@ func (m *Machine) approachAnswer(a Answer) {
 			}
 			m.noAnswer(x)
 		case WrongMember:
-			m.over(x, f.By)
+			m.record(fact{kind: wasSuperseded, who: x, by: f.By})
 			m.approachWithout(x)
 		case NotJoined:
 			m.notInRing(x)
 		case Invalid:
 			// It lives, and what it says cannot be used: nothing changes.
-			m.postpone(x)
+			m.record(fact{kind: isOutside, who: x})
 			if x == m.head() {
 				m.closeApproach()
 			} else {
@@ -119,13 +119,13 @@ func (m *Machine) approachAnswer(a Answer) {
 	if x.Anyone() {
 		// An address given by configuration; now we know who is there.
 		if st.Self == m.self || st.Self.IsZero() {
-			m.learn(st)
+			m.recordAnswer(st)
 			m.recoverNext()
 			return
 		}
 		x = st.Self
 		op.asked = x
-		m.rememberPending(x)
+		m.record(fact{kind: mayBeElsewhere, who: x})
 	}
 	if names(x, st.Self) {
 		x = st.Self
@@ -133,37 +133,37 @@ func (m *Machine) approachAnswer(a Answer) {
 	}
 	if st.Self != x {
 		// It goes by another address or name than those it was asked under.
-		m.hearsay(st.Self)
-		m.over(x, st.Self)
+		m.record(fact{kind: wasNamed, who: st.Self}, fact{kind: wasSuperseded, who: x, by: st.Self})
 		m.approachWithout(x)
 		return
 	}
-	m.met(x)
-	m.learn(st)
+	m.recognize(x)
+	returned := m.recordAnswer(st, fact{kind: hasAnswered, who: x})
+	m.noticeIncarnation(x)
 	if st.Phase != Joined {
 		m.notInRing(x)
 		return
 	}
-	m.adopt(x, st)
+	m.adopt(x, st, returned)
 }
 
 // adopt uses the answer of x, which is alive and in the ring, if x still
-// belongs at the head of the list.
-func (m *Machine) adopt(x ring.Member, st State) {
+// belongs at the head of the list. Returned says that it had been unresponsive.
+func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 	op := &m.approach
 	head := m.head()
 	switch {
 	case x == head:
 		m.setSucc(m.cut(x, st.Succ))
 	case m.nearer(x):
-		if m.foreign(x, st) {
+		if m.foreign(x, st, returned) {
 			m.emit(RingMet{By: x})
 		}
 		m.setSucc(m.cut(x, st.Succ))
 		if head.IsZero() {
 			// The way out of a ring of one. Whether all that x knows is one
 			// ring with us, a placement from there will show.
-			m.rememberPending(x)
+			m.record(fact{kind: mayBeElsewhere, who: x})
 		} else if !slices.Contains(st.Succ, head) {
 			m.tell(x, Request{Kind: Introduce, Subject: head})
 		}
@@ -172,7 +172,7 @@ func (m *Machine) adopt(x ring.Member, st State) {
 		return
 	}
 	m.answered = m.now
-	if m.certain = op.sent; m.nearer(st.Pred) && !m.silent(st.Pred) {
+	if m.certain = op.sent; m.nearer(st.Pred) && m.responsive(st.Pred) {
 		m.certain = -1 // whoever that is may own a part of what lies between us
 	}
 	op.heardAt = op.sent
@@ -193,7 +193,7 @@ func (m *Machine) noAnswer(x ring.Member) {
 	if x.Anyone() {
 		m.seedSilent(x.Addr)
 	} else {
-		m.silence(x)
+		m.record(fact{kind: wasSilent, who: x})
 		if h := m.head(); h == m.approach.heard && x == m.approach.headPred {
 			m.certain = m.approach.heardAt // the head has not noticed yet, or is the only one that it reaches
 		}
@@ -205,9 +205,7 @@ func (m *Machine) noAnswer(x ring.Member) {
 // way out of it.
 func (m *Machine) notInRing(x ring.Member) {
 	if !x.Anyone() {
-		// It will speak up if it gets there. Forgotten, it would be remembered
-		// again as soon as somebody who has not noticed yet names it.
-		m.postpone(x)
+		m.record(fact{kind: isOutside, who: x})
 	}
 	m.approachWithout(x)
 }
@@ -273,23 +271,9 @@ func (m *Machine) startRecover(all bool) {
 		m.recoverNext()
 		return
 	}
-	var known []ring.Member
-	for i := range m.acq {
-		a := &m.acq[i]
-		if a.Member != m.pred && (all && a.silent == 0 || a.next <= m.round) {
-			known = append(known, a.Member)
-		}
-	}
-	slices.SortStableFunc(known, func(x, y ring.Member) int {
-		switch {
-		case x.ID == y.ID:
-			return 0
-		case ring.Between(m.self.ID, x.ID, y.ID):
-			return -1
-		}
-		return 1
-	})
-	op.rest = append(op.rest, known...)
+	op.rest = append(op.rest, m.acq.clockwise(func(a *acquaintance) bool {
+		return a.Member != m.pred && (all && a.responsive() || a.next <= m.round)
+	})...)
 	pause := uint64(max(1, m.cfg.CheckEvery/2))
 	if all || m.round%pause == 0 || m.probe.due(m.round) || m.pendingSeed() >= 0 {
 		m.probe.done(m.round, m.cfg.CheckEvery)

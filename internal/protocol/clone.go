@@ -10,7 +10,7 @@ import (
 // that either changes.
 func (m *Machine) Clone() *Machine {
 	c := *m
-	c.acq = slices.Clone(m.acq)
+	c.acq = m.acq.clone()
 	c.seeds = slices.Clone(m.seeds)
 	c.rects = slices.Clone(m.rects)
 	if m.join != nil {
@@ -32,20 +32,19 @@ func (m *Machine) Clone() *Machine {
 func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	c := m.Clone()
 	c.cfg = cfg.withDefaults()
-	c.acq, c.seeds, c.probe = nil, nil, probing{}
+	c.acq, c.seeds, c.probe = c.noAcquaintances(), nil, probing{}
 	c.round, c.checks, c.budget, c.rivalry, c.nudged = 0, 0, 0, 0, 0
 	dirty := c.dirty
+	var known []ring.Member
 	for _, r := range c.rects {
-		c.hearsay(r.n)
-		c.hearsay(r.asked)
-		c.hearsay(r.gone)
+		known = append(known, r.n, r.asked, r.gone)
 	}
-	named := append([]ring.Member{c.approach.asked}, c.approach.rest...)
+	known = append(append(known, c.approach.asked), c.approach.rest...)
 	if j := c.join; j != nil {
-		named = slices.Concat(named, []ring.Member{j.asked, j.before}, j.rest, j.after)
+		known = slices.Concat(known, []ring.Member{j.asked, j.before}, j.rest, j.after)
 	}
-	for _, x := range named {
-		c.hearsay(x)
+	for _, x := range known {
+		c.record(fact{kind: wasNamed, who: x})
 	}
 	c.dirty = dirty
 	return c

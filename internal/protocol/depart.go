@@ -46,8 +46,11 @@ func (m *Machine) startDepart() {
 // the ring knows them.
 func (m *Machine) handOver() {
 	h := m.head()
-	for i := range m.acq {
-		if a := &m.acq[i]; a.pending && a.silent == 0 && !a.outside && !h.IsZero() && a.Member != h {
+	if h.IsZero() {
+		return
+	}
+	for i := range m.acq.list {
+		if a := &m.acq.list[i]; a.pending && a.condition == present && a.Member != h {
 			m.tell(h, Request{Kind: Introduce, Subject: a.Member})
 		}
 	}
@@ -122,17 +125,18 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 		return
 	}
 	m.recognize(x)
-	m.forget(x)
+	facts := []fact{{kind: hasLeft, who: x}}
 	for _, y := range req.Succ {
-		m.hearsay(y)
+		facts = append(facts, fact{kind: wasNamed, who: y})
 	}
+	m.record(facts...)
 	inList := slices.Contains(m.succ, x)
 	if x == m.pred {
 		switch p := req.Pred; {
 		case p.IsZero() || p.ID == m.self.ID:
 			m.setPred(ring.Member{}, CausePredecessorLeft)
 		case len(m.rects) < maxRectifications:
-			m.hearsay(p)
+			m.record(fact{kind: wasNamed, who: p})
 			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
 			token = 0 // answered with it
 		}

@@ -108,18 +108,18 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	list(m.succ)
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
-		acq := slices.Clone(m.acq)
+		acq := slices.Clone(m.acq.list)
 		slices.SortFunc(acq, func(x, y acquaintance) int { return cmp.Compare(x.ID, y.ID) })
 		b = append(b, byte(len(acq)))
 		for i := range acq {
 			a := &acq[i]
 			b = append(b, e.Member(a.Member))
-			flags(a.pending, a.met, a.outside)
+			flags(a.pending, a.verified, a.condition == outside)
 			if a.pending {
-				b = append(b, a.silent)
-				ahead(m.due(a)) // and with it next
+				b = append(b, a.failures)
+				ahead(m.acq.due(a)) // and with it next
 			} else {
-				b = append(b, min(a.silent, 3))
+				b = append(b, min(a.failures, 3))
 				ahead(a.next)
 			}
 		}
@@ -204,8 +204,8 @@ func (m *Machine) Knows() []ring.Member {
 	if !m.pred.IsZero() {
 		out = append(out, m.pred)
 	}
-	for i := range m.acq {
-		out = append(out, m.acq[i].Member)
+	for i := range m.acq.list {
+		out = append(out, m.acq.list[i].Member)
 	}
 	for i := range m.seeds {
 		out = append(out, ring.Member{Addr: m.seeds[i].addr})
@@ -218,14 +218,14 @@ func (m *Machine) Knows() []ring.Member {
 func (m *Machine) Describe() string {
 	var b strings.Builder
 	b.WriteString("knows")
-	for i := range m.acq {
-		a := &m.acq[i]
+	for i := range m.acq.list {
+		a := &m.acq.list[i]
 		fmt.Fprintf(&b, " %s", a.Name)
 		if a.pending {
 			b.WriteString("?")
 		}
-		if a.silent > 0 {
-			fmt.Fprintf(&b, "!%d", a.silent)
+		if !a.responsive() {
+			fmt.Fprintf(&b, "!%d", a.failures)
 		}
 	}
 	if m.approach.open {

@@ -177,13 +177,11 @@ func (m *Machine) sought(a Answer) {
 		return
 	}
 	st := a.Reply.State
-	if !st.Self.IsZero() {
-		m.remember(st.Self, false)
-		if a := m.acquaintance(st.Self); a != nil {
-			a.met = true
-		}
+	if st.Self.IsZero() {
+		m.recordAnswer(st)
+	} else {
+		m.recordAnswer(st, fact{kind: hasAnswered, who: st.Self})
 	}
-	m.learn(st)
 	switch a.Reply.Verdict {
 	case Found:
 		rival := st.Self
@@ -315,7 +313,7 @@ func (m *Machine) surveyed(a Answer) {
 		return
 	}
 	st := a.Reply.State
-	m.learn(st)
+	m.recordAnswer(st)
 	if !s.Older() {
 		// An older member had named it; it can be notified.
 		j.after = slices.Insert(j.after, 0, s)
@@ -348,7 +346,7 @@ func (m *Machine) joinNotified(a Answer) {
 		return
 	}
 	st, refusal := a.Reply.State, a.Reply.Refusal
-	m.learn(st)
+	m.recordAnswer(st)
 	switch refusal.Reason {
 	case Consent:
 		m.enter(s, st)
@@ -388,7 +386,8 @@ func (m *Machine) seekAgain(s ring.Member) {
 // enter makes this member one of the ring, with s for its successor.
 func (m *Machine) enter(s ring.Member, st State) {
 	m.setSucc(m.cut(s, st.Succ))
-	m.met(s)
+	m.recognize(s)
+	m.record(fact{kind: hasAnswered, who: s})
 	m.phase = Joined
 	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true
@@ -411,7 +410,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 	q := m.join.before
 	if h := st.Head(); a.Failure == nil && !h.IsZero() && ring.Between(q.ID, h.ID, m.self.ID) {
 		// Another has come between: that one is the member before.
-		m.learn(st)
+		m.recordAnswer(st)
 		m.join.before = h
 		m.introduce()
 		return
@@ -420,10 +419,10 @@ func (m *Machine) joinIntroduced(a Answer) {
 	if a.Failure != nil {
 		return // it will find out by stabilizing
 	}
-	m.learn(st)
+	m.recordAnswer(st)
 	if st.Self == q && st.Head() == m.self && m.phase == Joined && q != m.pred && len(m.rects) < maxRectifications {
 		// Its own word that we are its successor is as good as a Notify.
-		m.met(q)
+		m.record(fact{kind: hasAnswered, who: q})
 		m.startRectification(rectification{n: q})
 	}
 }

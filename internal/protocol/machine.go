@@ -68,7 +68,7 @@ type Machine struct {
 	pred       ring.Member
 	succ       []ring.Member
 	version    uint64
-	acq        []acquaintance
+	acq        acquaintances
 	seeds      []seed
 	approach   approach
 	rects      []rectification
@@ -111,9 +111,19 @@ type Machine struct {
 // New returns a machine that is in no ring. Seed is all its randomness.
 func New(self ring.Member, cfg Config, seed uint64) *Machine {
 	m := &Machine{cfg: cfg.withDefaults(), self: self, phase: Outside}
+	m.acq = m.noAcquaintances()
 	m.rng = *rand.NewPCG(seed, self.ID)
 	m.checks = m.rng.Uint64() % 4
 	return m
+}
+
+// noAcquaintances is what a machine that has met nobody remembers.
+func (m *Machine) noAcquaintances() acquaintances {
+	q := acquaintances{self: m.self.ID, space: ring.Space{Bits: m.cfg.Bits}, limit: m.cfg.Acquaintances, checkEvery: m.cfg.CheckEvery}
+	if m.cfg.Recall != nil {
+		q.limit = 0
+	}
+	return q
 }
 
 // Self is the member that the machine is. Its incarnation may rise in a join.
@@ -156,7 +166,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.lost(ev)
 	case Learned:
 		for _, x := range ev.Members {
-			m.hearsay(x)
+			m.record(fact{kind: wasNamed, who: x})
 		}
 	}
 	m.settle()
@@ -233,7 +243,7 @@ func (m *Machine) giveUp() {
 func (m *Machine) outside() {
 	m.phase = Outside
 	m.join, m.look = nil, looking{}
-	m.acq, m.seeds, m.probe = nil, nil, probing{}
+	m.acq, m.seeds, m.probe = m.noAcquaintances(), nil, probing{}
 	m.dirty = true
 }
 
@@ -275,18 +285,20 @@ func (m *Machine) lost(ev Lost) {
 	if m.head().Addr == ev.Addr {
 		m.kick()
 	}
-	for i := range m.acq {
-		a := &m.acq[i]
+	if !ev.Gone {
+		return
+	}
+	for _, x := range m.acq.clockwise(func(a *acquaintance) bool {
 		meant := ev.Who.Name == "" || a.Member == ev.Who
-		if ev.Gone && meant && a.Addr == ev.Addr && a.silent == 0 && !m.inView(a.Member) {
-			m.silence(a.Member)
-		}
+		return meant && a.Addr == ev.Addr && a.responsive() && !m.inView(a.Member)
+	}) {
+		m.record(fact{kind: wasSilent, who: x})
 	}
 }
 
 func (m *Machine) answer(a Answer) {
 	if a.Failure != nil && a.Failure.Kind == WrongMember {
-		m.hearsay(a.Failure.By)
+		m.record(fact{kind: wasNamed, who: a.Failure.By})
 	}
 	m.complete(&a.Reply)
 	if a.Failure == nil {
@@ -326,11 +338,11 @@ func (m *Machine) notified(r Reply) {
 	if m.phase != Joined {
 		return
 	}
-	m.learn(r.State)
+	m.recordAnswer(r.State)
 	switch r.Refusal.Reason {
 	case Nearer:
 		// Once a round: the head and this member may see p differently for ever.
-		if p := r.State.Pred; m.nearer(p) && m.acquaintance(p) != nil && m.eligible(p) && m.nudged <= m.round {
+		if p := r.State.Pred; m.nearer(p) && m.acq.find(p) != nil && m.eligible(p) && m.nudged <= m.round {
 			m.nudged = m.round + 1
 			m.kick()
 		}
@@ -346,7 +358,7 @@ func (m *Machine) notified(r Reply) {
 func (m *Machine) asked(a Asked) {
 	req := a.Request
 	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {
-		m.heard(a.From)
+		m.heardFrom(a.From)
 	}
 	if req.Kind == Look {
 		m.looked(a.From, req.Subject)
@@ -372,9 +384,9 @@ func (m *Machine) asked(a Asked) {
 		m.late(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 		if m.phase == Joined && m.nearer(req.Subject) {
 			if req.Subject == a.From {
-				m.vouched(req.Subject)
+				m.record(fact{kind: wasVouchedFor, who: req.Subject})
 			} else {
-				m.rememberPending(req.Subject) // hearsay may be of the dead
+				m.record(fact{kind: mayBeElsewhere, who: req.Subject}) // others may name the dead
 			}
 			m.kick()
 		}
@@ -406,9 +418,9 @@ func (m *Machine) introduced(y, by ring.Member, token uint64) {
 		return
 	}
 	if y == by {
-		m.hearsay(y) // heard already: only to have it among the acquaintances
+		m.record(fact{kind: wasNamed, who: y}) // heard already: only to have it among the acquaintances
 	} else {
-		m.vouched(y)
+		m.record(fact{kind: wasVouchedFor, who: y})
 	}
 	if !m.nearer(y) {
 		m.respond(token, Refusal{})

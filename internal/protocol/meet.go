@@ -23,15 +23,14 @@ func (m *Machine) taker(via ring.Member, st State) bool {
 // foreign reports whether x, of state st and about to be adopted as the head, is in
 // another ring: it had been silent and has returned, and knows no neighbour of this
 // member, as one that had only been slow would. A ring of one finds only others.
-func (m *Machine) foreign(x ring.Member, st State) bool {
+func (m *Machine) foreign(x ring.Member, st State, returned bool) bool {
 	if m.unjoined() {
 		return true
 	}
-	a := m.acquaintance(x)
-	if a == nil || !a.returned {
+	if !returned {
 		return false
 	}
-	a.returned = false
+	m.acq.told(x)
 	return !m.ours(x) && !m.ours(st.Pred) && !slices.ContainsFunc(st.Succ, m.ours)
 }
 

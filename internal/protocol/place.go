@@ -60,9 +60,9 @@ func (m *Machine) closer(id uint64) []ring.Member {
 			out = out[:min(len(out), 3)]
 		}
 	}
-	for i := range m.acq {
-		if m.acq[i].silent == 0 && !m.acq[i].outside {
-			add(m.acq[i].Member)
+	for i := range m.acq.list {
+		if a := &m.acq.list[i]; a.condition == present {
+			add(a.Member)
 		}
 	}
 	if m.inRing(m.pred) {
@@ -102,7 +102,7 @@ func (m *Machine) check() {
 		return
 	}
 	if m.isolated() {
-		if x, ok := m.stranger(); ok {
+		if x := m.stranger(); !x.IsZero() {
 			m.startPlacing(m.self, x, x)
 			return
 		}
@@ -115,18 +115,12 @@ func (m *Machine) check() {
 	case 0:
 		m.startPlacing(m.self, m.head(), ring.Member{})
 	case 1, 3:
-		if x, ok := m.stranger(); ok {
+		if x := m.stranger(); !x.IsZero() {
 			m.startPlacing(m.self, x, x)
 		}
 	case 2:
-		var of []int
-		for i := range m.acq {
-			if m.acq[i].silent == 0 && !m.acq[i].outside {
-				of = append(of, i)
-			}
-		}
-		if len(of) > 0 {
-			m.placeOther(m.acq[m.pick(of)].Member)
+		if x := m.acq.pick(m.choose, func(a *acquaintance) bool { return a.condition == present }); !x.IsZero() {
+			m.placeOther(x)
 		}
 	}
 }
@@ -135,16 +129,7 @@ func (m *Machine) check() {
 // time has come, that has waited longest, of those the nearest, if the round's
 // budget allows.
 func (m *Machine) checkPending() bool {
-	var due *acquaintance
-	for i := range m.acq {
-		a := &m.acq[i]
-		if !a.pending || m.due(a) > m.round {
-			continue
-		}
-		if due == nil || a.next < due.next || a.next == due.next && ring.Between(m.self.ID, a.ID, due.ID) {
-			due = a
-		}
-	}
+	due := m.acq.pendingDue(m.round)
 	if due == nil || m.budget <= 0 {
 		return due != nil
 	}
@@ -155,18 +140,9 @@ func (m *Machine) checkPending() bool {
 }
 
 // stranger is a random acquaintance that no pointer names and whose time has
-// come, dead or alive.
-func (m *Machine) stranger() (ring.Member, bool) {
-	var of []int
-	for i := range m.acq {
-		if a := &m.acq[i]; a.next <= m.round && !m.inView(a.Member) {
-			of = append(of, i)
-		}
-	}
-	if len(of) == 0 {
-		return ring.Member{}, false
-	}
-	return m.acq[m.pick(of)].Member, true
+// come, dead or alive; zero if there is none.
+func (m *Machine) stranger() ring.Member {
+	return m.acq.pick(m.choose, func(a *acquaintance) bool { return a.next <= m.round && !m.inView(a.Member) })
 }
 
 // placeOther places y in the ring that this member knows, beginning here.
@@ -224,13 +200,13 @@ func (m *Machine) placingAnswer(a Answer) {
 				op.call = m.ask(op.asked, Request{Kind: Place, Subject: op.subject}, op.attempt, false)
 				return
 			}
-			m.silence(op.asked)
+			m.record(fact{kind: wasSilent, who: op.asked})
 		case WrongMember:
-			m.over(op.asked, f.By)
+			m.record(fact{kind: wasSuperseded, who: op.asked, by: f.By})
 		case NotJoined:
-			m.postpone(op.asked)
+			m.record(fact{kind: isOutside, who: op.asked})
 		default:
-			m.silence(op.asked)
+			m.record(fact{kind: wasSilent, who: op.asked})
 		}
 		m.placeNext()
 		return
@@ -245,9 +221,12 @@ func (m *Machine) placingAnswer(a Answer) {
 		}
 		op.asked, op.via = st.Self, st.Self
 	}
-	m.learn(st)
 	if st.Self == op.asked {
-		m.met(op.asked)
+		m.recognize(op.asked)
+		m.recordAnswer(st, fact{kind: hasAnswered, who: op.asked})
+		m.noticeIncarnation(op.asked)
+	} else {
+		m.recordAnswer(st)
 	}
 	switch a.Reply.Verdict {
 	case Found:
@@ -257,8 +236,8 @@ func (m *Machine) placingAnswer(a Answer) {
 	case Next:
 		var closer []ring.Member
 		for _, x := range a.Reply.Closer {
-			m.hearsay(x)
-			if ring.Between(op.asked.ID, x.ID, op.subject.ID) && m.live(x) {
+			m.record(fact{kind: wasNamed, who: x})
+			if ring.Between(op.asked.ID, x.ID, op.subject.ID) && m.responsive(x) {
 				closer = append(closer, x)
 			}
 		}
@@ -268,12 +247,6 @@ func (m *Machine) placingAnswer(a Answer) {
 	default:
 		m.placing = placement{}
 	}
-}
-
-// live reports whether x is not known to be silent.
-func (m *Machine) live(x ring.Member) bool {
-	a := m.acquaintance(x)
-	return a == nil || a.silent == 0
 }
 
 // placeNext asks the next member of an open placement, or ends it: nobody
@@ -295,10 +268,7 @@ func (m *Machine) placed(st State) {
 	op := m.placing
 	m.placing = placement{}
 	if op.subject == m.self && (st.Self == m.self || st.Head() == m.self) {
-		if a := m.acquaintance(op.via); a != nil && a.pending {
-			a.pending, a.returned = false, false
-			m.dirty = true
-		}
+		m.dirty = m.acq.placed(op.via) || m.dirty
 		m.seedAnswered(op.from, true)
 	}
 	m.checkMore()
@@ -318,13 +288,13 @@ func (m *Machine) takenBy(st State) {
 		m.emit(RingMet{By: st.Self})
 	}
 	if op.from != "" {
-		m.rememberPending(op.via) // there are two rings, and this is the way back
+		m.record(fact{kind: mayBeElsewhere, who: op.via}) // there are two rings, and this is the way back
 	}
 	for _, x := range []ring.Member{st.Self, st.Head()} {
 		if x.Name == "" || x.ID == m.self.ID {
 			continue
 		}
-		m.hearsay(x)
+		m.record(fact{kind: wasNamed, who: x})
 		if m.nearer(x) {
 			m.kick()
 		}

@@ -48,7 +48,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 		switch {
 		case slices.Contains(list, x):
 		case len(list) == m.cfg.Successors && ring.Between(list[len(list)-1].ID, x.ID, m.self.ID):
-			m.hearsay(x)
+			m.record(fact{kind: wasNamed, who: x})
 		default:
 			m.outOfView(x)
 		}
@@ -143,10 +143,9 @@ func (m *Machine) outOfView(x ring.Member) {
 	if m.inView(x) || x.ID == m.self.ID || x == m.gone {
 		return
 	}
-	if a := m.acquaintance(x); a != nil && a.silent > 0 {
-		return
+	if m.responsive(x) {
+		m.record(fact{kind: mayBeElsewhere, who: x})
 	}
-	m.rememberPending(x)
 }
 
 // inView reports whether a pointer names x.
@@ -192,23 +191,23 @@ func (m *Machine) settle() {
 	}
 	var known int
 	same := true
-	for i := range m.acq {
-		a := &m.acq[i]
-		switch {
-		case a.silent > 0:
+	for i := range m.acq.list {
+		a := &m.acq.list[i]
+		switch a.condition {
+		case unresponsive:
 			v.Silent++
-		case !a.outside:
+		case present:
 			same = same && known < len(m.known) && m.known[known] == a.Member
 			known++
 		}
-		if a.pending && a.silent == 0 {
+		if a.pending && a.responsive() {
 			v.Pending++
 		}
 	}
 	if !same || known != len(m.known) {
 		m.known = make([]ring.Member, 0, known)
-		for i := range m.acq {
-			if a := &m.acq[i]; a.silent == 0 && !a.outside {
+		for i := range m.acq.list {
+			if a := &m.acq.list[i]; a.condition == present {
 				m.known = append(m.known, a.Member)
 			}
 		}

@@ -74,12 +74,7 @@ func (m *Machine) laterLife(n ring.Member) ring.Member {
 	if m.pred.Supersedes(n) && !n.Older() {
 		return m.pred
 	}
-	for i := range m.acq {
-		if a := &m.acq[i]; a.silent == 0 && a.Supersedes(n) && !n.Older() {
-			return a.Member
-		}
-	}
-	return ring.Member{}
+	return m.acq.laterThan(n)
 }
 
 // fits reports whether the notifier may become the predecessor as things are.
@@ -107,7 +102,7 @@ func (m *Machine) advance(i int) {
 			r.call = 0 // the answer to another's question will do
 			return
 		}
-	case r.met || m.hasMet(r.n):
+	case r.met || m.hasVerified(r.n):
 		m.acceptPred(i)
 		return
 	default:
@@ -182,26 +177,27 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 	p := r.asked
 	switch {
 	case f != nil && f.Kind == WrongMember:
-		m.over(p, f.By)
+		m.record(fact{kind: wasSuperseded, who: p, by: f.By})
 		r.gone = p
 	case f != nil && f.Kind == NotJoined:
-		m.postpone(p)
+		m.record(fact{kind: isOutside, who: p})
 		r.gone = p
 	case f != nil && f.Kind == Invalid:
 		m.endRectification(i, Refusal{Reason: Nearer}) // it lives
 		return
 	case f != nil:
-		m.silence(p)
+		m.record(fact{kind: wasSilent, who: p})
 		r.gone = p
 	case st.Phase == Leaving:
-		m.postpone(p)
+		m.record(fact{kind: isOutside, who: p})
 		r.gone, r.left = p, true
 	case st.Phase != Joined && st.Phase != Joining: // one on its way in lives
-		m.postpone(p)
+		m.record(fact{kind: isOutside, who: p})
 		r.gone = p
 	default:
-		m.met(p)
-		m.learn(st)
+		m.recognize(p)
+		m.recordAnswer(st, fact{kind: hasAnswered, who: p})
+		m.noticeIncarnation(p)
 		if p == m.pred {
 			if p.ID == r.n.ID && p.Supersedes(r.n) && !r.n.Older() {
 				m.endRectification(i, Refusal{Reason: Outdated, Other: p})
@@ -220,8 +216,8 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 	r := &m.rects[i]
 	if f != nil {
-		if m.acquaintance(r.n) != nil {
-			m.silence(r.n)
+		if m.acq.find(r.n) != nil {
+			m.record(fact{kind: wasSilent, who: r.n})
 		}
 		m.endRectification(i, Refusal{Reason: NotReached, Other: m.self,
 			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.Error())})
@@ -232,11 +228,13 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 		return
 	}
 	r.met = true
-	m.met(r.n)
-	if st.Phase == Joining {
-		m.postpone(r.n)
+	m.recognize(r.n)
+	facts := []fact{{kind: hasAnswered, who: r.n}, {kind: isOutside, who: r.n}}
+	if st.Phase != Joining {
+		facts = facts[:1]
 	}
-	m.learn(st)
+	m.recordAnswer(st, facts...)
+	m.noticeIncarnation(m.rects[i].n)
 	m.advance(i)
 }
 

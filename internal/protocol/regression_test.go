@@ -20,10 +20,10 @@ func TestRestartWithAClockThatWentBackUnnoticedByTheJoin(t *testing.T) {
 	witness := w.order[5]
 	for _, h := range w.order {
 		if h != witness {
-			h.m.forget(self)
+			h.m.record(fact{kind: hasLeft, who: self})
 		}
 	}
-	if witness.m.acquaintance(self) == nil {
+	if witness.m.acq.find(self) == nil {
 		t.Fatal("nobody remembers the past")
 	}
 	again := w.add(self.Name, self.ID, self.Addr, self.Incarnation-500)
@@ -64,7 +64,7 @@ func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
 	self := first.m.self
 	w.ideal(20*interval, 5)
 	for _, h := range w.order[1:] {
-		h.m.forget(self)
+		h.m.record(fact{kind: hasLeft, who: self})
 	}
 	again := w.add(self.Name, self.ID, self.Addr, self.Incarnation+1)
 	w.step(again, Create{})
@@ -120,7 +120,7 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 	self, other := named(100, "m", 1), named(900, "x", 5)
 	fill := func(m *Machine) {
 		for i := range uint64(200) {
-			m.hearsay(named(1000+i*1<<50, "h"+string(rune('a'+i)), 1))
+			m.record(fact{kind: wasNamed, who: named(1000+i*1<<50, "h"+string(rune('a'+i)), 1)})
 		}
 	}
 	ask := func(m *Machine, rounds int) (asked []int, call uint64) {
@@ -141,7 +141,7 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 	ringMember := func() *Machine {
 		m := machineOf(self)
 		m.setSucc([]ring.Member{named(300, "s", 1), named(400, "u", 1), named(500, "v", 1)})
-		m.rememberPending(other)
+		m.record(fact{kind: mayBeElsewhere, who: other})
 		return m
 	}
 
@@ -156,39 +156,39 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 			total += asked[0]
 			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: Refused}})
 			fill(m)
-			if a := m.acquaintance(other); a == nil || !a.pending || a.silent != uint8(silent+1) {
+			if a := m.acq.find(other); a == nil || !a.pending || a.failures != uint8(silent+1) {
 				t.Fatalf("after %d rounds %+v, want it pending", total, a)
 			}
 		}
-		m.heard(other)
-		if a := m.acquaintance(other); !a.pending || m.due(a) > m.round {
+		m.heardFrom(other)
+		if a := m.acq.find(other); !a.pending || m.acq.due(a) > m.round {
 			t.Errorf("it speaks, and is %+v in round %d", a, m.round)
 		}
 	})
 	t.Run("dead for ever", func(t *testing.T) {
 		m := ringMember()
-		for range maxSilent {
-			m.silence(other)
+		for range maxFailures {
+			m.record(fact{kind: wasSilent, who: other})
 		}
 		for i := range uint64(m.cfg.Acquaintances) {
-			m.silence(named(2000+i*1<<50, "d"+string(rune('a'+i)), 1))
+			m.record(fact{kind: wasSilent, who: named(2000+i*1<<50, "d"+string(rune('a'+i)), 1)})
 		}
 		for range 20 {
 			fill(m)
 		}
-		if a := m.acquaintance(other); a != nil {
-			t.Errorf("%+v is still there, among %d", a, len(m.acq))
+		if a := m.acq.find(other); a != nil {
+			t.Errorf("%+v is still there, among %d", a, len(m.acq.list))
 		}
 	})
 	t.Run("alone", func(t *testing.T) {
 		m := machineOf(self)
-		m.rememberPending(other)
+		m.record(fact{kind: mayBeElsewhere, who: other})
 		for range 100 {
-			m.silence(other)
+			m.record(fact{kind: wasSilent, who: other})
 		}
 		m.setSucc([]ring.Member{named(300, "s", 1)})
-		if a := m.acquaintance(other); m.due(a) > m.round+40 {
-			t.Errorf("asked after %d rounds: the one that was cut off was this member", m.due(a)-m.round)
+		if a := m.acq.find(other); m.acq.due(a) > m.round+40 {
+			t.Errorf("asked after %d rounds: the one that was cut off was this member", m.acq.due(a)-m.round)
 		}
 	})
 	for name, life := range map[string]ring.Member{
@@ -201,10 +201,10 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 			_, call := ask(m, 2)
 			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: WrongMember, By: life}})
 			fill(m)
-			if a := m.acquaintance(life); a == nil || !a.pending || m.due(a) > m.round+1 {
+			if a := m.acq.find(life); a == nil || !a.pending || m.acq.due(a) > m.round+1 {
 				t.Errorf("%+v, want it pending", a)
 			}
-			if a := m.acquaintance(other); a != nil && a.pending {
+			if a := m.acq.find(other); a != nil && a.pending {
 				t.Errorf("%+v, whose life is over", a)
 			}
 		})
@@ -279,7 +279,7 @@ func TestLaterLifeElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
 	m.setSucc([]ring.Member{named(300, "s", 1)})
 	old, later := named(900, "x", 1), named(900, "x", 2)
 	later.Addr = "elsewhere:1"
-	m.rememberPending(old)
+	m.record(fact{kind: mayBeElsewhere, who: old})
 	var told []Tell
 	for _, e := range m.Step(0, Learned{Members: []ring.Member{later}}) {
 		if e, ok := e.(Tell); ok {
@@ -289,7 +289,7 @@ func TestLaterLifeElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
 	if len(told) != 1 || told[0].To != old || told[0].Request.Kind != Introduce || told[0].Request.Subject != later {
 		t.Errorf("told %+v", told)
 	}
-	if a := m.acquaintance(later); a == nil || !a.pending {
+	if a := m.acq.find(later); a == nil || !a.pending {
 		t.Errorf("%+v, want it pending", a)
 	}
 }

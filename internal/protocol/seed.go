@@ -60,8 +60,8 @@ func (m *Machine) pendingSeed() int {
 func (m *Machine) seedSilent(addr string) {
 	if s := m.seed(addr); s != nil {
 		s.pending = true
-		s.silent = m.oneMore(s.silent)
-		s.next = m.round + m.rarely(s.silent)
+		s.silent = oneMore(s.silent, m.apartFromAll())
+		s.next = m.round + rarely(m.cfg.CheckEvery, s.silent)
 	}
 }
 

@@ -29,13 +29,13 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	m.setSeeds(at.Seeds)
 	m.probeSeldom()
 	if n := min(len(at.Pending)+len(at.Known), m.cfg.Acquaintances); n > 0 {
-		m.acq = make([]acquaintance, 0, n)
+		m.acq.list = make([]acquaintance, 0, n)
 	}
 	for _, x := range at.Pending {
-		m.rememberPending(x)
+		m.record(fact{kind: mayBeElsewhere, who: x})
 	}
 	for _, x := range at.Known {
-		m.remember(x, false)
+		m.record(fact{kind: wasNamed, who: x})
 	}
 	if m.apart = m.isolated(); !m.apart {
 		m.arc, m.hasArc = m.ownArc()
@@ -48,8 +48,8 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 // Standing is where the machine stands now.
 func (m *Machine) Standing() Standing {
 	s := Standing{Pred: m.pred, Succ: m.succ, Seeds: m.addresses()}
-	for i := range m.acq {
-		if a := &m.acq[i]; a.pending {
+	for i := range m.acq.list {
+		if a := &m.acq.list[i]; a.pending {
 			s.Pending = append(s.Pending, a.Member)
 		} else {
 			s.Known = append(s.Known, a.Member)

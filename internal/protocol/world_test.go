@@ -104,8 +104,8 @@ func (w *world) step(h *host, ev Event) {
 			w.t.Fatalf("%v lists itself", h.m.self)
 		}
 	}
-	if len(h.m.acq) > h.m.cfg.Acquaintances {
-		w.t.Fatalf("%d acquaintances", len(h.m.acq))
+	if len(h.m.acq.list) > h.m.cfg.Acquaintances {
+		w.t.Fatalf("%d acquaintances", len(h.m.acq.list))
 	}
 }
 
@@ -283,8 +283,8 @@ func (w *world) String() string {
 			b.WriteString(s.Name + " ")
 		}
 		b.WriteString(" acq=")
-		for _, a := range h.m.acq {
-			fmt.Fprintf(&b, "%s[p%v s%d n%d] ", a.Name, a.pending, a.silent, a.next)
+		for _, a := range h.m.acq.list {
+			fmt.Fprintf(&b, "%s[p%v s%d n%d] ", a.Name, a.pending, a.failures, a.next)
 		}
 		fmt.Fprintf(&b, " round=%d approach=%v placing=%v rects=%d\n", h.m.round, h.m.approach.open, h.m.placing.open, len(h.m.rects))
 	}
