@@ -10,6 +10,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // Errors that a program may want to decide by. Test for them with errors.Is.
@@ -286,7 +287,7 @@ func publicError(err error) error {
 		return ErrSuperseded
 	case errors.Is(err, node.ErrIsolated):
 		return ErrIsolated
-	case errors.Is(err, node.ErrHopLimit):
+	case errors.Is(err, routing.ErrHopLimit):
 		return ErrHopLimit
 	}
 	return err

@@ -29,11 +29,11 @@ const (
 	SourceAsked Source = "asked"
 )
 
-var sources = map[node.Source]Source{
-	node.OwnRange:      SourceOwnRange,
-	node.ConfirmedArc:  SourceConfirmedArc,
-	node.SuccessorList: SourceSuccessorList,
-	node.Asked:         SourceAsked,
+var sources = map[routing.Source]Source{
+	routing.OwnRange:      SourceOwnRange,
+	routing.ConfirmedArc:  SourceConfirmedArc,
+	routing.SuccessorList: SourceSuccessorList,
+	routing.Asked:         SourceAsked,
 }
 
 // Trace is what one lookup did and why.

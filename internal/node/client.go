@@ -56,7 +56,7 @@ type Client struct {
 // and closes it when it is closed itself.
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}}
-	c.begin(tr, cfg.Space, cfg.Settings, 0, maxLife)
+	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease)
 	c.resolver = cfg.Resolver
 	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
 	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})

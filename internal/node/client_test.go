@@ -133,7 +133,7 @@ func TestClientWaitsForTheRing(t *testing.T) {
 		for _, n := range g.nodes {
 			n.Close()
 		}
-		time.Sleep(2 * maxLife) // what it remembers is no longer good
+		time.Sleep(2 * routing.MaxLease) // what it remembers is no longer good
 		const away = 20 * time.Second
 		found := make(chan error, 1)
 		go func() {

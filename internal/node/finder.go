@@ -58,13 +58,12 @@ type Finder struct {
 // keeps before it knows how large the ring is.
 const (
 	initialIdle = 16
-	maxLife     = time.Second
 )
 
 func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
-	fd.life = min(interval, maxLife)
+	fd.life = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
 	fd.peers = newPeers()
 	fd.arcs = routing.NewArcs(self, space.Bits, maxArcs)

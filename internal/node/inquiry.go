@@ -10,14 +10,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// Bounds on questions that outlast the patience of a lookup.
-const (
-	// maxOvertaken is how many of one lookup it still hears.
-	maxOvertaken = 8
-	// maxHurried is how many of all lookups can outlast them. One more ends with
-	// its lookup, and nothing is found out about the member asked.
-	maxHurried = 64
-)
+// maxHurried bounds the questions, of all lookups, that can outlast their lookup. One
+// more ends with its lookup, and nothing is found out about the member asked.
+const maxHurried = 64
 
 // errLate is of a question that had no answer yet when the lookup went on.
 var errLate = &protocol.Failure{Kind: protocol.TimedOut, Detail: "no answer yet"}
@@ -25,45 +20,108 @@ var errLate = &protocol.Failure{Kind: protocol.TimedOut, Detail: "no answer yet"
 // errGivenUp is of a question that had no answer yet when the caller's time was over.
 var errGivenUp = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the caller gave up before there was an answer"}
 
-// inquiry is one lookup: the questions that it has asked.
-//
-// A member has its own time for an answer, by how fast it answers. A lookup may have
-// less time than that. Then it waits for one answer until half of its time is over
-// and asks another member besides. It still hears the first: an answer counts
-// whenever it comes. Whether the first is under suspicion depends on its own time.
+// errStopping is of a question that the finder does not ask any more.
+var errStopping = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
+
+// inquiry carries out one lookup: routing.Lookup says what is to be done, and the
+// inquiry asks and waits.
 type inquiry struct {
-	fd   *Finder
-	ctx  context.Context // with a deadline
-	id   uint64
-	hops []Hop
+	fd        *Finder
+	ctx       context.Context // with a deadline
+	lookup    *routing.Lookup
+	snap      *Snapshot // that the lookup was told of last
+	roundTrip func(ring.Member) time.Duration
 
-	open    int            // questions overtaken that are still heard
-	late    []overtaken    // those, and those heard
-	arrived chan overtaken // gets them when they have ended; made for the first
+	asked   []inquired    // for each question of the lookup
+	arrived chan arrival  // questions that were gone on without and have ended; made for the first
+	over    chan struct{} // closed at the end of the lookup; made with arrived
 }
 
-// overtaken is a question that had no answer yet when the lookup went on.
-type overtaken struct {
-	*flight
-	hop  int
-	most time.Duration // how long it may have been under way to be of use; 0: any time
+// inquired is what the inquiry knows of a question.
+type inquired struct {
+	flight *flight
+	err    error
+	heard  bool // its end will be told by arrived
 }
 
-// owns reports whether x has answered that the identifier is its own.
-func (q *inquiry) owns(x ring.Member, a routing.Answer) bool {
-	if a.HasArc {
-		return a.Verdict == routing.Mine && a.Arc.Contains(q.id)
+// arrival is the end of a question that was gone on without.
+type arrival struct {
+	question int
+	flight   *flight
+}
+
+func (q *inquiry) run() (Result, error) {
+	defer func() {
+		if q.over != nil {
+			close(q.over)
+		}
+	}()
+	want := q.lookup.Begin(q.knowledge())
+	for {
+		var err error
+		switch want.Do {
+		case routing.Ask:
+			want, err = q.ask(want.Question)
+		case routing.Await:
+			want, err = q.await(want.Question)
+		case routing.Pause:
+			want, err = q.pause(want.For)
+		case routing.AwaitTable:
+			want, err = q.awaitTable()
+		case routing.Found:
+			a, source := q.lookup.Result()
+			return Result{Answer: a, Source: source, Hops: q.hops()}, nil
+		case routing.GiveUp:
+			err = want.Err
+		}
+		if err != nil {
+			return Result{}, q.failed(err)
+		}
 	}
-	return a.Verdict == routing.Mine && q.id == x.ID
 }
 
-// result is the lookup's, of the answer of hop h, by the owner itself.
-func (q *inquiry) result(h int) Result {
-	hop := q.hops[h]
-	r := Result{Answer: hop.Answer, Source: Asked, Hops: q.hops}
-	r.Owner, r.By = hop.Member, hop.Member
-	r.Age += hop.Took
-	return r
+// failed is the error of a lookup that ends with err.
+func (q *inquiry) failed(err error) error {
+	if err == routing.ErrNoTable {
+		return q.fd.outside()
+	}
+	return &LookupError{ID: q.lookup.ID(), Hops: q.hops(), Err: err}
+}
+
+// knowledge is what the finder knows now.
+func (q *inquiry) knowledge() routing.Knowledge {
+	fd := q.fd
+	q.snap = fd.snap.Load()
+	return routing.Knowledge{
+		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: q.roundTrip,
+	}
+}
+
+// hops tells of everybody that was asked.
+func (q *inquiry) hops() []Hop {
+	questions := q.lookup.Questions()
+	if len(questions) == 0 {
+		return nil
+	}
+	out := make([]Hop, len(questions))
+	for i, x := range questions {
+		hop := Hop{Member: x.Whom, Why: x.Why, Answer: x.Answer, Took: x.Took}
+		switch x.State {
+		case routing.Answered:
+		case routing.Overtaken:
+			hop.Err = errLate
+		case routing.Waiting:
+			hop.Err = errGivenUp
+			hop.Took = q.fd.now() - x.Sent
+		case routing.Failed:
+			hop.Err = errLate
+			if err := q.asked[i].err; err != nil {
+				hop.Err = err
+			}
+		}
+		out[i] = hop
+	}
+	return out
 }
 
 // patience is how long the lookup waits for one answer before it goes on.
@@ -72,32 +130,154 @@ func (q *inquiry) patience() time.Duration {
 	return peer.Patience(time.Until(end))
 }
 
-// ask asks x and waits for its answer, and returns the hop that says what became of
-// it. If s is not nil, answers to earlier questions that come meanwhile go to it. If
-// one of them ends the search, late is true and the hop is that of this answer.
-func (q *inquiry) ask(x ring.Member, query routing.Query, why routing.Why, s *routing.Search) (hop int, late bool) {
+// ask puts question i and waits for its answer.
+func (q *inquiry) ask(i int) (routing.Want, error) {
 	fd := q.fd
-	patience := q.patience()
-	for _, o := range q.late {
-		if o.id == query.ID && q.hops[o.hop].Member == x && q.hops[o.hop].Err == errLate {
-			return q.await(o, patience, s)
+	for len(q.asked) <= i {
+		q.asked = append(q.asked, inquired{})
+	}
+	x := q.lookup.Questions()[i]
+	var f *flight
+	switch {
+	case x.Shared:
+		f = fd.board(q.ctx, x.Whom, x.Query.ID)
+	case q.arrived == nil && fd.peers.routeTimeout(x.Whom.Addr) <= q.patience():
+		// Nothing else can happen meanwhile.
+		sent := fd.now()
+		a, err := fd.route(q.ctx, x.Whom, x.Query)
+		return q.tell(i, a, err, sent)
+	default:
+		f = fd.launch(q.ctx, x.Whom, x.Query)
+	}
+	if f == nil {
+		return q.tell(i, routing.Answer{}, errStopping, fd.now())
+	}
+	q.asked[i] = inquired{flight: f}
+	return q.await(i)
+}
+
+// await waits for question i, which was asked, until the patience is over, for an
+// answer to another that the lookup has use for, or for the end of the context.
+func (q *inquiry) await(i int) (routing.Want, error) {
+	f := q.asked[i].flight
+	timer := time.NewTimer(q.patience())
+	defer timer.Stop()
+	for {
+		select {
+		case <-f.done:
+			return q.end(i)
+		case a := <-q.arrived:
+			if want, err := q.hearEnd(a); err != nil || want.Do != 0 {
+				q.hear(i)
+				return want, err
+			}
+		case <-timer.C:
+			q.hear(i)
+			return q.lookup.Overtake(q.knowledge()), nil
+		case <-q.ctx.Done():
+			return routing.Want{}, q.ctx.Err()
 		}
 	}
-	h := len(q.hops)
-	sent := time.Now()
-	q.hops = append(q.hops, Hop{Member: x, Why: why})
-	if q.open == 0 && fd.peers.routeTimeout(x.Addr) <= patience {
-		hop := &q.hops[h]
-		hop.Answer, hop.Err = fd.route(q.ctx, x, query)
-		hop.Took = time.Since(sent)
-		return h, false
+}
+
+// hear has the end of question i told by arrived: the lookup goes on without it.
+func (q *inquiry) hear(i int) {
+	if q.asked[i].heard {
+		return
 	}
-	f := fd.launch(q.ctx, x, query)
-	if f == nil {
-		q.hops[h].Err = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
-		return h, false
+	q.asked[i].heard = true
+	if q.arrived == nil {
+		q.arrived, q.over = make(chan arrival), make(chan struct{})
 	}
-	return q.await(overtaken{flight: f, hop: h}, patience, s)
+	arrived, over, f := q.arrived, q.over, q.asked[i].flight
+	q.fd.boarding.Lock()
+	defer q.fd.boarding.Unlock()
+	if q.fd.ended {
+		return
+	}
+	q.fd.wg.Go(func() {
+		select {
+		case <-f.done:
+		case <-over:
+			return
+		}
+		select {
+		case arrived <- arrival{i, f}:
+		case <-over:
+		}
+	})
+}
+
+// end tells the lookup what has become of question i.
+func (q *inquiry) end(i int) (routing.Want, error) {
+	f := q.asked[i].flight
+	return q.tell(i, f.answer, f.err, f.sent)
+}
+
+// hearEnd is end of a question that was gone on without. It may have been put again.
+func (q *inquiry) hearEnd(a arrival) (routing.Want, error) {
+	if q.asked[a.question].flight != a.flight {
+		return routing.Want{}, nil
+	}
+	return q.end(a.question)
+}
+
+func (q *inquiry) tell(i int, a routing.Answer, err error, sent time.Duration) (routing.Want, error) {
+	if err == nil {
+		return q.lookup.Answer(i, a, sent, q.knowledge()), nil
+	}
+	q.asked[i].err = err
+	want := q.lookup.Fail(i, gone(failure(err)), q.knowledge())
+	return want, q.ctx.Err()
+}
+
+// pause waits for d, or for an answer that the lookup has gone on without.
+func (q *inquiry) pause(d time.Duration) (routing.Want, error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	return q.wait(timer.C, nil)
+}
+
+// awaitTable waits until there is a newer snapshot than the lookup knows, or for an
+// answer that it has gone on without.
+func (q *inquiry) awaitTable() (routing.Want, error) {
+	fd := q.fd
+	fd.waits.Add(1)
+	defer fd.waits.Add(-1)
+	if fd.stuck != nil {
+		fd.stuck()
+	}
+	return q.wait(nil, q.snap.Next)
+}
+
+func (q *inquiry) wait(timer <-chan time.Time, news <-chan struct{}) (routing.Want, error) {
+	for {
+		select {
+		case <-timer:
+			return q.lookup.Resume(q.knowledge()), nil
+		case <-news:
+			return q.lookup.Resume(q.knowledge()), nil
+		case a := <-q.arrived:
+			if want, err := q.hearEnd(a); err != nil || want.Do != 0 {
+				return want, err
+			}
+			if news != nil {
+				news = q.snap.Next // of which the lookup knows by now
+			}
+		case <-q.ctx.Done():
+			return routing.Want{}, q.ctx.Err()
+		case <-q.fd.ctx.Done():
+			return routing.Want{}, ErrClosed
+		}
+	}
+}
+
+// flight is a question under way, for all who want to know the same.
+type flight struct {
+	sent   time.Duration
+	done   chan struct{} // closed when the rest is set
+	answer routing.Answer
+	err    error
 }
 
 // launch asks x on a goroutine of its own, for as long as x may take, though ctx may
@@ -108,13 +288,12 @@ func (fd *Finder) launch(ctx context.Context, x ring.Member, query routing.Query
 	if fd.ended {
 		return nil
 	}
-	f := &flight{id: query.ID, sent: time.Now(), done: make(chan struct{})}
+	f := &flight{sent: fd.now(), done: make(chan struct{})}
 	var bound context.Context = asking{fd.ctx, ctx}
 	if fd.hurried >= maxHurried {
 		bound = ctx
 	}
 	fd.hurried++
-	query.Avoid = append([]ring.Life(nil), query.Avoid...) // the search goes on to change it
 	fd.wg.Go(func() {
 		f.answer, f.err = fd.route(bound, x, query)
 		fd.boarding.Lock()
@@ -125,163 +304,30 @@ func (fd *Finder) launch(ctx context.Context, x ring.Member, query routing.Query
 	return f
 }
 
-// await waits for a question that was asked, as ask does.
-func (q *inquiry) await(o overtaken, patience time.Duration, s *routing.Search) (hop int, late bool) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for {
-		select {
-		case <-o.done:
-			q.note(o)
-			return o.hop, false
-		case other := <-q.arrived:
-			if other.hop == o.hop {
-				q.open--
-				q.note(o)
-				return o.hop, false
-			}
-			if q.arrive(other, s) && s.Ended() {
-				q.overtake(o)
-				return other.hop, true
-			}
-		case <-timer.C:
-			q.overtake(o)
-			return o.hop, false
-		case <-q.ctx.Done():
-			q.hops[o.hop].Err, q.hops[o.hop].Took = errGivenUp, time.Since(o.sent)
-			return o.hop, false
-		}
-	}
-}
-
-// note writes down what became of a question.
-func (q *inquiry) note(o overtaken) {
-	hop := &q.hops[o.hop]
-	hop.Answer, hop.Err, hop.Took = o.answer, o.err, time.Since(o.sent)
-}
-
-// overtake goes on without the answer to a question, which still counts when it
-// comes.
-func (q *inquiry) overtake(o overtaken) {
-	fd := q.fd
-	q.hops[o.hop].Err, q.hops[o.hop].Took = errLate, time.Since(o.sent)
-	for _, known := range q.late {
-		if known.hop == o.hop {
-			return
-		}
-	}
+// board returns the flight to the owner of an arc that ends at id, nil if the finder
+// is closed. If it is the first there, an Observer is told of it with the values of ctx.
+func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64) *flight {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
-	if fd.ended || len(q.late) >= maxOvertaken {
-		return
+	if fd.ended {
+		return nil
 	}
-	if q.arrived == nil {
-		q.arrived = make(chan overtaken, maxOvertaken)
-	}
-	q.late = append(q.late, o)
-	q.open++
-	arrived := q.arrived
-	fd.wg.Go(func() {
-		<-o.done
-		arrived <- o // there is room for all
-	})
-}
-
-// arrive gives the search an answer that it had gone on without, and reports
-// whether the search used it. A zero o is nothing.
-func (q *inquiry) arrive(o overtaken, s *routing.Search) bool {
-	if o.flight == nil {
-		return false
-	}
-	q.open--
-	if q.hops[o.hop].Err != errLate {
-		return false // it was waited for again
-	}
-	q.note(o)
-	hop := q.hops[o.hop]
-	switch {
-	case s == nil:
-		return false
-	case o.err != nil:
-		if gone(failure(o.err)) {
-			s.Failed(hop.Member, true)
+	life := owner.Life()
+	f := fd.flights[life]
+	if f == nil {
+		f = &flight{sent: fd.now(), done: make(chan struct{})}
+		fd.flights[life] = f
+		bound := fd.ctx
+		if fd.observer.Request != nil {
+			bound = asking{fd.ctx, ctx}
 		}
-		return false
-	case o.most > 0 && hop.Took > o.most:
-		return false
-	case o.id != q.id && !q.owns(hop.Member, hop.Answer):
-		return false // it was asked about another identifier
+		fd.wg.Go(func() {
+			f.answer, f.err = fd.route(bound, owner, routing.Query{ID: id})
+			fd.boarding.Lock()
+			delete(fd.flights, life)
+			fd.boarding.Unlock()
+			close(f.done)
+		})
 	}
-	s.Late(hop.Member, hop.Answer)
-	return true
-}
-
-// askShared asks the owner of an arc about it. Those who want its word at the same
-// time share one request, unless what it brings would be older than age by then.
-func (q *inquiry) askShared(c *routing.Confirmed, age time.Duration) int {
-	h := len(q.hops)
-	q.hops = append(q.hops, Hop{Member: c.Owner, Why: routing.Remembered})
-	patience := time.NewTimer(q.patience())
-	defer patience.Stop()
-	for began := time.Now(); ; {
-		f := q.fd.board(q.ctx, c)
-		if f == nil {
-			q.hops[h].Err = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping"}
-			return h
-		}
-		old := f.sent.Before(began)
-		select {
-		case <-f.done:
-			if f.err == nil && old && time.Since(f.sent) > age {
-				continue // it was under way for long; the next begins now
-			}
-			q.note(overtaken{flight: f, hop: h})
-			return h
-		case <-patience.C:
-			o := overtaken{flight: f, hop: h}
-			if old {
-				o.most = age
-			}
-			q.overtake(o)
-			return h
-		case <-q.ctx.Done():
-			q.hops[h].Err, q.hops[h].Took = errGivenUp, time.Since(f.sent)
-			return h
-		}
-	}
-}
-
-// pause waits for d, or for an answer that is late.
-func (q *inquiry) pause(d time.Duration) (late overtaken, err error) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case late = <-q.arrived:
-	case <-q.ctx.Done():
-		err = q.ctx.Err()
-	case <-q.fd.ctx.Done():
-		err = ErrClosed
-	}
-	return late, err
-}
-
-// awaitNews waits until there is a newer snapshot than snap, or an answer that is
-// late.
-func (q *inquiry) awaitNews(snap *Snapshot) (late overtaken, err error) {
-	fd := q.fd
-	fd.waits.Add(1)
-	defer fd.waits.Add(-1)
-	if fd.stuck != nil {
-		fd.stuck()
-	}
-	select {
-	case <-snap.Next:
-	case late = <-q.arrived:
-	case <-q.ctx.Done():
-		err = q.ctx.Err()
-	case <-fd.ctx.Done():
-		err = ErrClosed
-	}
-	return late, err
+	return f
 }

@@ -20,12 +20,6 @@ var (
 	ErrIsolated   = errors.New("isolated: fewer members are known to live than MinMembers")
 )
 
-// Errors of lookups that could not be brought to an end.
-var (
-	ErrHopLimit = errors.New("hop limit reached")
-	errStuck    = errors.New("nobody left to ask")
-)
-
 // Hop is one member asked during a lookup.
 type Hop struct {
 	Member ring.Member
@@ -35,21 +29,11 @@ type Hop struct {
 	Err    error
 }
 
-// Source is where the owner that a lookup names comes from.
-type Source uint8
-
-const (
-	OwnRange      Source = iota + 1 // the member's own arc
-	ConfirmedArc                    // an arc confirmed of late
-	SuccessorList                   // the member's own list, whose word suffices
-	Asked                           // another member, asked during the lookup
-)
-
 // Result is the answer of a lookup. Its Age, if it has an arc, counts from the
 // instant that the certainty is of.
 type Result struct {
 	routing.Answer
-	Source Source
+	Source routing.Source
 	Hops   []Hop
 }
 
@@ -102,36 +86,12 @@ func (n *Node) refusal() *protocol.Failure {
 	return &protocol.Failure{Kind: protocol.NotJoined, By: v.Self, Detail: v.Phase.String()}
 }
 
-// lookupTimeout bounds a lookup whose context has no deadline.
-const lookupTimeout = 5 * time.Second
-
 // Lookup finds the owner of an identifier. It answers from memory if it can, asks
 // the owner believed in otherwise, and searches if that is not it. When nobody is
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
 func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
 	return fd.lookup(ctx, id, opts, true)
-}
-
-// askBelieved asks the owner of the arc that the identifier is on, as far as
-// known. Lookups that want to hear the same share one request, unless the answer
-// has to be fresh. It reports whether that one owns the identifier.
-func (q *inquiry) askBelieved(opts routing.Options) (r Result, ok bool) {
-	fd := q.fd
-	c := fd.arcs.Find(q.id)
-	if c == nil || fd.peers.suspicions().Avoided(c.Owner, fd.now()) {
-		return Result{}, false
-	}
-	var h int
-	if opts.Fresh {
-		h, _ = q.ask(c.Owner, routing.Query{ID: q.id}, routing.Remembered, nil)
-	} else {
-		h = q.askShared(c, opts.MaxAge)
-	}
-	if hop := q.hops[h]; hop.Err != nil || !q.owns(hop.Member, hop.Answer) {
-		return Result{}, false
-	}
-	return q.result(h), true
 }
 
 // lookup is Lookup, but without wait, as the member's own lookups are, it ends when
@@ -159,112 +119,19 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 		fd.counters.lookupsFailed.Add(1)
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
-	if !opts.Fresh {
-		opts.Lenient = opts.MaxAge == 0
-		if opts.Lenient || opts.MaxAge > fd.life {
-			opts.MaxAge = fd.life
-		}
-	}
 	fd.counters.searched.add(id)
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, lookupTimeout)
+		ctx, cancel = context.WithTimeout(ctx, routing.LookupTimeout)
 		defer cancel()
 	}
-	q := &inquiry{fd: fd, ctx: ctx, id: id}
-	if !opts.Cold {
-		if believed, ok := q.askBelieved(opts); ok {
-			return believed, nil
-		}
-	}
-	opts.Arcs = fd.arcs
-	opts.RoundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
-	avoid, rejected := fd.peers.suspicions().Avoid(fd.now())
-	opts.Confirm = rejected
-	s := routing.NewSearch(snap.Table, id, opts, avoid, fd.now())
-	if len(q.hops) > 0 && q.hops[0].Err != nil {
-		s.Failed(q.hops[0].Member, gone(failure(q.hops[0].Err)))
-	}
-	failed := 0
-	fail := func(err error) (Result, error) {
+	q := &inquiry{fd: fd, ctx: ctx, lookup: routing.NewLookup(id, opts, fd.life, wait)}
+	q.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
+	r, err := q.run()
+	if err != nil {
 		fd.counters.lookupsFailed.Add(1)
-		return Result{}, &LookupError{ID: id, Hops: q.hops, Err: err}
 	}
-	last := -1 // the hop whose answer was used last; none: the member's own
-	source := ownSource(s)
-	late := func(o overtaken) {
-		if q.arrive(o, s) {
-			last = o.hop
-		}
-	}
-	for {
-		switch step, x := s.Next(); step {
-		case routing.Done:
-			if last < 0 {
-				return Result{Answer: s.Result(), Source: source, Hops: q.hops}, nil
-			}
-			r := q.result(last)
-			r.Answer, r.Age = s.Result(), s.Result().Age+q.hops[last].Took
-			return r, nil
-		case routing.AskNext:
-			h, done := q.ask(x, s.Query(), s.Why(), s)
-			switch err := q.hops[h].Err; {
-			case done:
-				last = h
-			case err == nil:
-				last = h
-				s.Answered(q.hops[h].Answer)
-			case ctx.Err() != nil:
-				return fail(ctx.Err())
-			default:
-				// An older member does a whole lookup when it is asked: that it
-				// did not answer in time is no reason to make it do another.
-				s.Silent(gone(failure(err)) || x.Older())
-			}
-		case routing.Exceeded:
-			return fail(ErrHopLimit)
-		case routing.Stuck:
-			if d, ok := s.Retry(); ok && wait {
-				o, err := q.pause(d)
-				if err != nil {
-					return fail(err)
-				}
-				late(o)
-				continue
-			}
-			// Nobody left to ask. If the member's own picture has changed
-			// since, or someone was found silent, begin again at what is known
-			// now; otherwise wait until the ring has mended here.
-			now := fd.snap.Load()
-			if now == snap && failed == s.Unanswered() {
-				if !wait && q.open == 0 {
-					return fail(errStuck)
-				}
-				o, err := q.awaitNews(snap)
-				if err != nil {
-					return fail(err)
-				}
-				if late(o); o.flight != nil {
-					continue
-				}
-			}
-			if now = fd.snap.Load(); now.Table == nil {
-				return fail(fd.outside())
-			}
-			s.Restart(now.Table, now != snap, fd.now())
-			last, source = -1, ownSource(s)
-			snap, failed = now, s.Unanswered()
-		}
-	}
-}
-
-// ownSource is the source of an answer that a search which has just begun has at
-// once.
-func ownSource(s *routing.Search) Source {
-	if s.Result().Verdict == routing.Mine {
-		return OwnRange
-	}
-	return SuccessorList
+	return r, err
 }
 
 // Reject notes that a member named as an owner did not serve.

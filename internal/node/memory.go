@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -37,29 +36,26 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 	switch t, c := fd.recall(id, age); {
 	case t != nil:
 		r.Answer = t.Answer(routing.Query{ID: id}, fd.now())
-		r.Source = OwnRange
+		r.Source = routing.OwnRange
 	case c != nil:
 		w := c.Word()
 		r.Answer = routing.Answer{Verdict: routing.Owned, By: w.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Age: fd.now() - w.At}
-		r.Source = ConfirmedArc
+		r.Source = routing.ConfirmedArc
 	default:
 		return Result{}, false
 	}
 	return r, true
 }
 
-// recall is the newest table if the identifier is on the member's own arc, or the
-// confirmed arc that it is on, if that holds.
+// recall answers from memory, see routing.Recall: by an arc whose owner was confirmed
+// not longer than age ago.
 func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing.Confirmed) {
-	t := fd.snap.Load().Table
-	if t == nil {
-		return nil, nil
-	}
-	if t.HasArc && t.Arc.Contains(id) {
+	t, c := routing.Recall(fd.snap.Load().Table, fd.arcs, id)
+	switch {
+	case t != nil:
 		fd.counters.owned.add(id)
 		return t, nil
-	}
-	if c := fd.arcs.Find(id); c != nil && c.Holds(fd.now(), age) {
+	case c != nil && c.Holds(fd.now(), age):
 		fd.counters.confirmed.add(id)
 		return nil, c
 	}
@@ -156,7 +152,7 @@ func (fd *Finder) confirmArcs() {
 		due, live := fd.arcs.Due(fd.now(), maxConfirming)
 		for _, c := range due {
 			c.Asked()
-			fd.board(fd.ctx, c)
+			fd.board(fd.ctx, c.Owner, c.Arc.To)
 		}
 		if live {
 			timer.Reset(pause)
@@ -183,41 +179,4 @@ func (fd *Finder) connect(owners int) {
 		fd.owners = owners
 		fd.tr.Limit(fd.idle + fd.owners)
 	}
-}
-
-// flight is a question under way, for all who want to know the same.
-type flight struct {
-	id     uint64 // asked about
-	sent   time.Time
-	done   chan struct{} // closed when the rest is set
-	answer routing.Answer
-	err    error
-}
-
-// board returns the flight to the owner of the arc, nil if the node is closed. If
-// it is the first there, an Observer is told of it with the values of ctx.
-func (fd *Finder) board(ctx context.Context, c *routing.Confirmed) *flight {
-	fd.boarding.Lock()
-	defer fd.boarding.Unlock()
-	if fd.ended {
-		return nil
-	}
-	life := c.Owner.Life()
-	f := fd.flights[life]
-	if f == nil {
-		f = &flight{id: c.Arc.To, sent: time.Now(), done: make(chan struct{})}
-		fd.flights[life] = f
-		bound := fd.ctx
-		if fd.observer.Request != nil {
-			bound = asking{fd.ctx, ctx}
-		}
-		fd.wg.Go(func() {
-			f.answer, f.err = fd.route(bound, c.Owner, routing.Query{ID: c.Arc.To})
-			fd.boarding.Lock()
-			delete(fd.flights, life)
-			fd.boarding.Unlock()
-			close(f.done)
-		})
-	}
-	return f
 }

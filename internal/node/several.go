@@ -150,7 +150,7 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, lookupTimeout)
+	return context.WithTimeout(ctx, routing.LookupTimeout)
 }
 
 // sweep is one LookupAll under way: walks along the circle, each over a part of
@@ -246,7 +246,7 @@ func (s *sweep) step(ctx context.Context, part []int) (done int) {
 		}
 		s.owners[i], s.errs[i] = r.Owner, err
 		if done > 0 && err == nil {
-			if r.Source == OwnRange {
+			if r.Source == routing.OwnRange {
 				s.fd.counters.owned.add(id)
 			} else {
 				s.fd.counters.confirmed.add(id)

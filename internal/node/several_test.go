@@ -309,31 +309,31 @@ func TestResultSaysWhereItComesFrom(t *testing.T) {
 			if err != nil || r.Owner != g.owner(id) {
 				t.Fatalf("%v, %v", r.Owner, err)
 			}
-			if (r.Source == Asked) != (len(r.Hops) > 0) {
+			if (r.Source == routing.Asked) != (len(r.Hops) > 0) {
 				t.Errorf("source %d with %d hops", r.Source, len(r.Hops))
 			}
 			return r
 		}
 		for kind, opts := range kinds {
-			if r := look(n.cfg.Self.ID, opts); r.Source != OwnRange || !r.HasArc || r.Age != 0 {
+			if r := look(n.cfg.Self.ID, opts); r.Source != routing.OwnRange || !r.HasArc || r.Age != 0 {
 				t.Errorf("own, %s: %+v", kind, r)
 			}
 		}
 		far := ms[12].cfg.Self.ID
 		arc := ring.Arc{After: ms[11].cfg.Self.ID, To: far}
-		if r := look(far, routing.Options{}); r.Source != Asked || r.Arc != arc || r.Age <= 0 {
+		if r := look(far, routing.Options{}); r.Source != routing.Asked || r.Arc != arc || r.Age <= 0 {
 			t.Errorf("first: %+v", r)
 		}
 		time.Sleep(50 * time.Millisecond)
-		if r := look(far, routing.Options{}); r.Source != ConfirmedArc || r.Arc != arc || r.Age < 50*time.Millisecond || r.Age > n.life {
+		if r := look(far, routing.Options{}); r.Source != routing.ConfirmedArc || r.Arc != arc || r.Age < 50*time.Millisecond || r.Age > n.life {
 			t.Errorf("again: %+v", r)
 		}
 		r := look(far, routing.Options{Fresh: true})
-		if r.Source != Asked || len(r.Hops) != 1 || r.Hops[0].Why != routing.Remembered || r.Hops[0].Answer.Verdict != routing.Mine {
+		if r.Source != routing.Asked || len(r.Hops) != 1 || r.Hops[0].Why != routing.Remembered || r.Hops[0].Answer.Verdict != routing.Mine {
 			t.Errorf("fresh: %+v", r)
 		}
 		r = look(far, routing.Options{Cold: true})
-		if r.Source != Asked || r.Hops[0].Why == routing.Remembered {
+		if r.Source != routing.Asked || r.Hops[0].Why == routing.Remembered {
 			t.Errorf("cold: %+v", r)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
@@ -109,7 +110,7 @@ func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask fun
 // named only after its place was passed comes at the end. Each is asked once, up to
 // maxAhead at a time. It begins with what first said, and asks others besides.
 //
-// The error that ends it is that of ctx, ErrClosed, or ErrHopLimit when more than
+// The error that ends it is that of ctx, ErrClosed, or routing.ErrHopLimit when more than
 // most are named.
 func (fd *Finder) walk(ctx context.Context, from uint64, first *Met, others []ring.Member, most int, yield func(Met, error) bool) {
 	asking, cancel := context.WithCancel(ctx)
@@ -136,7 +137,7 @@ func (fd *Finder) walk(ctx context.Context, from uint64, first *Met, others []ri
 			yield(Met{}, ctx.Err())
 			return
 		case !ok && w.full:
-			yield(Met{}, ErrHopLimit)
+			yield(Met{}, routing.ErrHopLimit)
 			return
 		case !ok || !yield(m, nil):
 			return

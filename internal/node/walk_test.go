@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // A walk that has met as many as it may says so, having yielded them.
@@ -24,7 +26,7 @@ func TestWalkIsBounded(t *testing.T) {
 			last = err
 			return true
 		})
-		if yielded != 7 || !errors.Is(last, ErrHopLimit) {
+		if yielded != 7 || !errors.Is(last, routing.ErrHopLimit) {
 			t.Errorf("%d, then %v", yielded, last)
 		}
 	})
