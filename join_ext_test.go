@@ -2,6 +2,8 @@ package concord_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -361,6 +363,46 @@ func TestMembersOfAnotherRingAreRefused(t *testing.T) {
 			samePointers(t, theirs, beforeTheirs)
 			joinsNow(t, native, ours)
 			joinsNow(t, stranger, theirs)
+		})
+	}
+}
+
+// The settings are compared by the hash of one word. Functions that agree on it may
+// differ for the name of the joiner, or of the member that it asks.
+func TestHashFuncThatDiffersForSomeNamesIsRefused(t *testing.T) {
+	differsFor := func(name string) func(*concord.Config) {
+		return func(c *concord.Config) {
+			c.HashFunc = func(data []byte) uint64 {
+				sum := sha256.Sum256(data)
+				id := binary.BigEndian.Uint64(sum[:8])
+				if string(data) == name {
+					id++
+				}
+				return id
+			}
+		}
+	}
+	for what, name := range map[string]string{"of the joiner": "joiner", "of the member asked": "member1", "of another member": "member2"} {
+		t.Run(what, func(t *testing.T) {
+			ours := newRing(t, 2)
+			before := pointers(ours)
+			for method, join := range map[string]func(*concord.Concord, context.Context, ...string) error{
+				"Join": (*concord.Concord).Join, "JoinOrCreate": (*concord.Concord).JoinOrCreate,
+			} {
+				c := start(t, "joiner", differsFor(name))
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				began := time.Now()
+				err := join(c, ctx, ours[0].Address())
+				cancel()
+				wantErr(t, method, err, concord.ErrDifferentRing)
+				mentions(t, err, "HashFunc", name)
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("%s took %v: it cannot get better", method, took)
+				}
+				c.Stop()
+			}
+			samePointers(t, ours, before)
+			joinsNow(t, start(t, "native"), ours)
 		})
 	}
 }

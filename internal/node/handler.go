@@ -59,6 +59,11 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	if f := h.admit(env); f != nil {
 		return protocol.Reply{}, f
 	}
+	if !env.Older {
+		if f := n.checkHash("request", env.From); f != nil {
+			return protocol.Reply{}, f
+		}
+	}
 	if f := n.check("request", []ring.Member{env.From, req.Subject, req.Pred}, req.Succ); f != nil {
 		return protocol.Reply{}, f
 	}

@@ -139,9 +139,27 @@ func (fd *Finder) checkFailure(ctx context.Context, f *protocol.Failure) *protoc
 	return f
 }
 
+// checkHash refuses a member that answers or asks under an identifier that is not
+// the hash of its name here: HashFunc is another one there, though it may agree on
+// some names, such as the one that the settings are compared by.
+func (fd *Finder) checkHash(what string, x ring.Member) *protocol.Failure {
+	if x.IsZero() {
+		return nil
+	}
+	var differs *ring.HashError
+	if err := fd.space.Check(x); errors.As(err, &differs) {
+		return &protocol.Failure{Kind: protocol.WrongRing, By: fd.snap.Load().View.Self, Differing: []string{"HashFunc"}, Detail: what + " names " + err.Error()}
+	}
+	return nil
+}
+
 // checkReply finds what keeps a reply from being used: a member in it whose
 // identifier is not the hash of its name, say.
 func (fd *Finder) checkReply(r *protocol.Reply) *protocol.Failure {
+	if f := fd.checkHash("answer", r.State.Self); f != nil {
+		f.By = ring.Member{} // it is this side that refuses
+		return f
+	}
 	return fd.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other}, r.State.Succ, r.Closer)
 }
 
@@ -156,9 +174,18 @@ func (fd *Finder) check(what string, lists ...[]ring.Member) *protocol.Failure {
 			if i == 0 && x.IsZero() {
 				continue
 			}
-			if err := fd.space.Check(x); err != nil {
-				return &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
+			err := fd.space.Check(x)
+			if err == nil {
+				continue
 			}
+			f := &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
+			var differs *ring.HashError
+			if errors.As(err, &differs) && !fd.snap.Load().View.Phase.InRing() {
+				// Whoever is in no ring has none to lose: it would not be in the
+				// same as the member named.
+				f.Kind, f.Differing = protocol.WrongRing, []string{"HashFunc"}
+			}
+			return f
 		}
 	}
 	return nil

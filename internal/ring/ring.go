@@ -181,9 +181,21 @@ func (s Space) Check(m Member) error {
 		return fmt.Errorf("member %q: %w", m.Name, err)
 	}
 	if want := s.ID([]byte(m.Name)); m.ID != want {
-		return fmt.Errorf("member %q: identifier %d is not the hash of its name, %d", m.Name, m.ID, want)
+		return &HashError{Member: m, Want: want}
 	}
 	return nil
+}
+
+// HashError is what is wrong with a member whose identifier is not the hash of its
+// name: whoever named it has another HashFunc or HashBits, or is mistaken.
+type HashError struct {
+	Member Member
+	Want   uint64 // its identifier by the hash here
+}
+
+func (e *HashError) Error() string {
+	return fmt.Sprintf("member %q: identifier %d is not the hash of its name, which HashFunc makes %d here",
+		e.Member.Name, e.Member.ID, e.Want)
 }
 
 // CheckAddress reports what keeps addr from being one that can be dialled:
