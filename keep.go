@@ -2,10 +2,12 @@ package concord
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
+	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -32,10 +34,26 @@ func openKeeper(cfg *Config) (k *keeper, notes []error, err error) {
 		notes = append(notes, err)
 	}
 	k = &keeper{state: state}
-	if k.memory, err = state.Load(time.Now()); err != nil {
+	now := time.Now()
+	if k.memory, err = state.Load(now); err != nil {
 		notes = append(notes, err)
 	}
+	// A clock that went back since makes no incarnation impossible.
+	if now = k.latest(now); !node.Plausible(k.memory.Incarnation, now) {
+		n := k.memory.Incarnation
+		k.memory.Incarnation = 0 // the members remembered are of use all the same
+		notes = append(notes, fmt.Errorf("incarnation %d is more than a day ahead of the clock, %s; the members remembered are used", n, now.UTC().Format(time.RFC3339)))
+	}
 	return k, notes, nil
+}
+
+// latest is the latest that the clock has shown in this and earlier lives. Callers
+// hold mu, or are alone.
+func (k *keeper) latest(now time.Time) time.Time {
+	if k.memory.Saved.After(now) {
+		return k.memory.Saved
+	}
+	return now
 }
 
 // incarnation is the highest of earlier lives, 0 if none is known.
@@ -61,9 +79,10 @@ func (k *keeper) remember() func(incarnation uint64, members []ring.Member) erro
 		k.mu.Lock()
 		k.memory.Incarnation = max(incarnation, k.memory.Incarnation)
 		k.memory.Members = bootstrap.Merge(now, k.memory.Members)
+		k.memory.Saved = k.latest(time.Now())
 		memory := k.memory
 		k.mu.Unlock()
-		return k.state.Save(memory, time.Now())
+		return k.state.Save(memory, memory.Saved)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -167,8 +168,9 @@ func TestNothingIsRememberedAndNoAddressGiven(t *testing.T) {
 // The clock of the machine went back between two lives.
 func TestIncarnationRisesThoughTheClockWentBack(t *testing.T) {
 	dir := t.TempDir()
-	future := uint64(time.Now().Add(1000 * time.Hour).UnixMilli())
-	data := fmt.Sprintf(`{"version":1,"name":"c","cluster":"","incarnation":%d,"members":[]}`, future)
+	then := time.Now().Add(1000 * time.Hour)
+	future := uint64(then.UnixMilli())
+	data := fmt.Sprintf(`{"version":1,"name":"c","cluster":"","incarnation":%d,"saved":%q,"members":[]}`, future, then.Format(time.RFC3339))
 	if err := os.WriteFile(filepath.Join(dir, "ring.json"), []byte(data), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +182,33 @@ func TestIncarnationRisesThoughTheClockWentBack(t *testing.T) {
 		c.Stop()
 		if k, err := readKept(dir); err != nil || k.Incarnation != future+1+i {
 			t.Errorf("life %d: %+v, %v", i, k, err)
+		}
+	}
+}
+
+// An incarnation that no clock has shown is not taken over: others would refuse the
+// member for it. The members remembered are of use all the same.
+func TestIncarnationOfTheStateFileThatCannotBeIsNotUsed(t *testing.T) {
+	other := create(t, "other")
+	for _, n := range []uint64{math.MaxUint64, math.MaxUint64 - 1, 1 << 44, uint64(time.Now().Add(25 * time.Hour).UnixMilli())} {
+		dir := t.TempDir()
+		data := fmt.Sprintf(`{"version":1,"name":"c","cluster":"","incarnation":%d,"saved":%q,"members":[{"name":"other","address":%q}]}`,
+			n, time.Now().Format(time.RFC3339), other.Address())
+		if err := os.WriteFile(filepath.Join(dir, "ring.json"), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log journal
+		c := start(t, "c", keeps(dir), log.takes)
+		if got := c.Status().Incarnation; got == 0 || got > uint64(time.Now().UnixMilli()) {
+			t.Errorf("%d: incarnation %d", n, got)
+		}
+		join(t, c)
+		c.Stop()
+		if text := log.String(); !strings.Contains(text, "state not used") || !strings.Contains(text, fmt.Sprint(n)) {
+			t.Errorf("%d: the log says %q", n, text)
+		}
+		if k, err := readKept(dir); err != nil || k.Incarnation > uint64(time.Now().UnixMilli()) || len(k.Members) == 0 {
+			t.Errorf("%d: %+v, %v", n, k, err)
 		}
 	}
 }

@@ -160,7 +160,9 @@ func (c *Concord) Start() error {
 	}
 	former := kept.incarnation()
 	if c.node != nil {
-		former = max(former, c.node.Snapshot().View.Self.Incarnation)
+		if last := c.node.Snapshot().View.Self.Incarnation; node.Plausible(last, time.Now()) {
+			former = max(former, last)
+		}
 	}
 	c.addr, c.kept, started = addr, kept, true
 	n = node.New(node.Config{

@@ -75,6 +75,10 @@ type Counters struct {
 	Rounds             uint64 `json:"rounds"`     // of looking after the neighbours, one each StabilizeInterval
 	Suspicions         uint64 `json:"suspicions"` // members that lookups began to go round
 	RingsMet           uint64 `json:"rings_met"`  // members of other rings met, see Observer.RingMet
+	// IncarnationsRefused counts messages that were refused because they name a member
+	// whose incarnation is more than a day ahead of the clock here: a clock is wrong, or
+	// somebody lies.
+	IncarnationsRefused uint64 `json:"incarnations_refused"`
 }
 
 // Status returns the state of the member. It may be called at any time.

@@ -45,6 +45,9 @@ type Memory struct {
 	// Members are those last known, at most MaxRecalled; the member itself is
 	// among them if it was in the ring.
 	Members []Recalled
+	// Saved is when it was saved, by the clock of that time; set by Load, not read by
+	// Save.
+	Saved time.Time
 }
 
 // Recalled is a member that is remembered.
@@ -171,7 +174,7 @@ func (s *State) decode(data []byte) (Memory, error) {
 			return Memory{}, fmt.Errorf("member %q: %w", x.Name, err)
 		}
 	}
-	return Memory{Incarnation: in.Incarnation, Members: in.Members}, nil
+	return Memory{Incarnation: in.Incarnation, Members: in.Members, Saved: in.Saved}, nil
 }
 
 // Save replaces what was saved before, at once or not at all: whenever the machine

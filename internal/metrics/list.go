@@ -105,6 +105,8 @@ var (
 		Labels: []Label{{"kind", servedKinds}, {"outcome", requestOutcomes}}}
 	Suspicions = &Metric{Base: "suspicions", Kind: Counter, Client: true,
 		Help: "Members that did not answer, so that lookups began to go round them."}
+	RefusedIncarnations = &Metric{Base: "refused_incarnations", Kind: Counter, Client: true,
+		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the clock here: a clock is wrong, or somebody lies."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
@@ -156,6 +158,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, BrokenConnections, Connections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, BrokenConnections, Connections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,10 @@ type Finder struct {
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
 	waits atomic.Int64
 	stuck func()
+
+	behind    atomic.Bool                                            // this process's clock, see horizon
+	refusedAt atomic.Int64                                           // when a refused incarnation was logged last, by now; 0: never
+	note      func(level slog.Level, msg string, attrs ...slog.Attr) // logs; nil: nobody does
 
 	// ctx ends with the Finder's life; wg counts its goroutines.
 	ctx    context.Context

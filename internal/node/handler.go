@@ -38,6 +38,11 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	} else if diff := h.cfg.Settings.Differing(env.Settings); len(diff) > 0 {
 		return &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: diff}
 	}
+	if horizon := (*Node)(h).horizon(); env.From.Incarnation > horizon {
+		f := (*Node)(h).refuseIncarnation("request", "sender", env.From, env.From, horizon)
+		f.By = self
+		return f
+	}
 	to := env.To
 	if (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
 		return &protocol.Failure{Kind: protocol.WrongMember, By: self}
@@ -64,7 +69,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 			return protocol.Reply{}, f
 		}
 	}
-	if f := n.check("request", []ring.Member{env.From, req.Subject, req.Pred}, req.Succ); f != nil {
+	if f := n.check("request", env.From, one("sender", env.From), one("subject", req.Subject), one("predecessor", req.Pred), several("successors", req.Succ)); f != nil {
 		return protocol.Reply{}, f
 	}
 	if req.Kind == protocol.Introduce && req.Subject == env.From {

@@ -63,7 +63,7 @@ func TestThirdMemberUnderAnotherHashIsNoOtherRing(t *testing.T) {
 			"a third":      {protocol.Reply{State: protocol.State{Self: self, Succ: []ring.Member{third}}}, protocol.Invalid},
 			"the answerer": {protocol.Reply{State: protocol.State{Self: third}}, protocol.WrongRing},
 		} {
-			if f := n.checkReply(&x.reply); f == nil || f.Kind != x.want {
+			if f := n.checkReply(self, &x.reply); f == nil || f.Kind != x.want {
 				t.Errorf("%s: %v", what, f)
 			}
 		}

@@ -106,7 +106,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		journal:  serial{most: 1024, drain: true},
 	}
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
-	n.resolver = cfg.Resolver
+	n.resolver, n.note = cfg.Resolver, n.Note
 	n.observer = cfg.Observer
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -31,7 +33,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	reply, err := fd.tr.Maintain(ctx, env, req)
 	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
-		f = fd.checkReply(&reply)
+		f = fd.checkReply(env.To, &reply)
 	}
 	done(f)
 	fd.measure(env.To.Addr, time.Since(sent), f, limit == peer.PatientTimeout)
@@ -73,7 +75,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
 	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
-		f = fd.checkAnswer(&a)
+		f = fd.checkAnswer(to, &a)
 	}
 	done(f)
 	fd.measure(to.Addr, time.Since(sent), f, false)
@@ -131,7 +133,7 @@ func (fd *Finder) checkFailure(ctx context.Context, f *protocol.Failure) *protoc
 	if f.Kind == protocol.Cancelled && fd.ctx.Err() == nil && ctx.Err() == nil {
 		f = &protocol.Failure{Kind: protocol.Unreachable, Detail: f.Error()}
 	}
-	if !f.By.IsZero() && fd.space.Check(f.By) != nil {
+	if !f.By.IsZero() && (fd.space.Check(f.By) != nil || fd.check("failure", ring.Member{}, one("answerer", f.By)) != nil) {
 		c := *f
 		c.By = ring.Member{}
 		f = &c
@@ -153,40 +155,77 @@ func (fd *Finder) checkHash(what string, x ring.Member) *protocol.Failure {
 	return nil
 }
 
-// checkReply finds what keeps a reply from being used: a member in it whose
-// identifier is not the hash of its name, say.
-func (fd *Finder) checkReply(r *protocol.Reply) *protocol.Failure {
+// field is what a message names in one field: a member, if there is one, or several.
+// It is kept by value, as every answer to a lookup is checked.
+type field struct {
+	name string
+	one  ring.Member
+	list []ring.Member
+}
+
+func one(name string, x ring.Member) field { return field{name: name, one: x} }
+
+func several(name string, list []ring.Member) field { return field{name: name, list: list} }
+
+// find is the first member for whom f holds, the field's name with its place if it is
+// in a list, and whether there is one.
+func (in field) find(f func(ring.Member) bool) (x ring.Member, name string, ok bool) {
+	if !in.one.IsZero() && f(in.one) {
+		return in.one, in.name, true
+	}
+	if i := slices.IndexFunc(in.list, f); i >= 0 {
+		return in.list[i], fmt.Sprintf("%s[%d]", in.name, i), true
+	}
+	return ring.Member{}, "", false
+}
+
+// checkReply finds what keeps a reply of a member from being used: a member in it
+// whose identifier is not the hash of its name, say.
+func (fd *Finder) checkReply(of ring.Member, r *protocol.Reply) *protocol.Failure {
 	if f := fd.checkHash("answer", r.State.Self); f != nil {
 		f.By = ring.Member{} // it is this side that refuses
 		return f
 	}
-	return fd.check("answer", []ring.Member{r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other}, r.State.Succ, r.Closer)
+	return fd.check(answer, of, one("answerer", r.State.Self), one("predecessor", r.State.Pred), one("founder", r.State.Founder),
+		one("refusal.other", r.Refusal.Other), several("successors", r.State.Succ), several("closer", r.Closer))
 }
 
-func (fd *Finder) checkAnswer(a *routing.Answer) *protocol.Failure {
-	return fd.check("answer", []ring.Member{a.Owner, a.By}, a.Closer)
+func (fd *Finder) checkAnswer(of ring.Member, a *routing.Answer) *protocol.Failure {
+	return fd.check(answer, of, one("owner", a.Owner), one("answerer", a.By), several("closer", a.Closer))
 }
 
-// check refuses a message that names an impossible member.
-func (fd *Finder) check(what string, lists ...[]ring.Member) *protocol.Failure {
-	for i, list := range lists {
-		for _, x := range list {
-			if i == 0 && x.IsZero() {
-				continue
+// answer is what a message is called that this side has asked for.
+const answer = "answer"
+
+// check refuses a message of a member that names an impossible one.
+func (fd *Finder) check(what string, by ring.Member, fields ...field) *protocol.Failure {
+	horizon := fd.horizon()
+	if what == answer && horizon < ring.MaxIncarnation && fd.reckon(fields, horizon) {
+		horizon = fd.horizon()
+	}
+	wrong := func(x ring.Member) bool { return x.Incarnation > horizon || fd.space.Check(x) != nil }
+	for _, in := range fields {
+		if x, name, ok := in.find(wrong); ok {
+			if f := fd.checkMember(what, x); f != nil {
+				return f
 			}
-			err := fd.space.Check(x)
-			if err == nil {
-				continue
-			}
-			f := &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
-			var differs *ring.HashError
-			if errors.As(err, &differs) && !fd.snap.Load().View.Phase.InRing() {
-				// Whoever is in no ring has none to lose: it would not be in the
-				// same as the member named.
-				f.Kind, f.Differing = protocol.WrongRing, []string{"HashFunc"}
-			}
-			return f
+			return fd.refuseIncarnation(what, name, x, by, horizon)
 		}
 	}
 	return nil
+}
+
+func (fd *Finder) checkMember(what string, x ring.Member) *protocol.Failure {
+	err := fd.space.Check(x)
+	if err == nil {
+		return nil
+	}
+	f := &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
+	var differs *ring.HashError
+	if errors.As(err, &differs) && !fd.snap.Load().View.Phase.InRing() {
+		// Whoever is in no ring has none to lose: it would not be in the same as the
+		// member named.
+		f.Kind, f.Differing = protocol.WrongRing, []string{"HashFunc"}
+	}
+	return f
 }

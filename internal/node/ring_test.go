@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,8 @@ type rig struct {
 	interval time.Duration
 	nodes    []*Node // in order of making; closed ones stay
 	clients  []*Client
+	former   uint64       // of nodes made from now on
+	log      slog.Handler // theirs, too
 }
 
 func newRig(t *testing.T, seed uint64) *rig {
@@ -42,10 +45,15 @@ func (g *rig) addAt(name, addr string) *Node {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	var log *slog.Logger
+	if g.log != nil {
+		log = slog.New(g.log)
+	}
 	n := New(Config{
+		Log:   log,
 		Self:  ring.Member{ID: g.space.ID([]byte(name)), Name: name, Addr: tr.Addr()},
 		Space: g.space, Settings: g.space.Settings(""), Successors: g.r, Interval: g.interval,
-		Seed: uint64(len(g.nodes) + 1),
+		Seed: uint64(len(g.nodes) + 1), Former: g.former,
 	}, tr)
 	g.nodes = append(g.nodes, n)
 	return n

@@ -24,6 +24,7 @@ type counters struct {
 	successors, predecessors   atomic.Uint64
 	rounds                     atomic.Uint64
 	suspicions, ringsMet       atomic.Uint64
+	incarnations               atomic.Uint64 // refused
 }
 
 // spread is a counter that is added to from many goroutines at once: by what they
@@ -63,6 +64,9 @@ type Counters struct {
 	Rounds             uint64
 	Suspicions         uint64 // members that lookups began to go round
 	RingsMet           uint64 // meetings with other rings, as far as noticed
+	// IncarnationsRefused counts messages refused for an incarnation that no member
+	// can have.
+	IncarnationsRefused uint64
 }
 
 // Counters returns the totals so far.
@@ -74,6 +78,7 @@ func (fd *Finder) Counters() Counters {
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
 		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
+		IncarnationsRefused: c.incarnations.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()

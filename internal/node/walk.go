@@ -244,7 +244,7 @@ func (w *walk) ask(m *Met) {
 		return err
 	})
 	if f == nil {
-		f = w.fd.checkReply(&reply)
+		f = w.fd.checkReply(anyLife, &reply)
 	}
 	switch st := reply.State; {
 	case w.ctx.Err() != nil:

@@ -166,7 +166,9 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.lost(ev)
 	case Learned:
 		for _, x := range ev.Members {
-			m.record(fact{kind: wasNamed, who: x})
+			if possible(x) {
+				m.record(fact{kind: wasNamed, who: x})
+			}
 		}
 	}
 	m.settle()
@@ -297,6 +299,7 @@ func (m *Machine) lost(ev Lost) {
 }
 
 func (m *Machine) answer(a Answer) {
+	a = a.believable()
 	if a.Failure != nil && a.Failure.Kind == WrongMember {
 		m.record(fact{kind: wasNamed, who: a.Failure.By})
 	}
@@ -357,6 +360,10 @@ func (m *Machine) notified(r Reply) {
 
 func (m *Machine) asked(a Asked) {
 	req := a.Request
+	if !possible(a.From) || !req.possible() {
+		m.late(Respond{Token: a.Token, Failure: errIncarnation})
+		return
+	}
 	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {
 		m.heardFrom(a.From)
 	}

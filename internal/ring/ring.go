@@ -24,6 +24,10 @@ const (
 	MaxAddressLength = 261 // a DNS name of 253, a colon, a port, and brackets
 )
 
+// MaxIncarnation is the highest incarnation that any member can have: as a time in
+// Unix milliseconds it is in the year 2248. Adding one to an incarnation never wraps.
+const MaxIncarnation = 1 << 43
+
 // Between reports whether a clockwise walk that starts at a meets x strictly
 // before b. So Between(a, x, a) holds for every x other than a, and neither
 // Between(a, a, b) nor Between(a, b, b) ever holds.
