@@ -33,8 +33,8 @@ type ClientConfig struct {
 	// is copied. Nil: nobody, which costs nothing.
 	Observer *Observer
 
-	// Network, if set, carries what the client says and hears in place of TCP, as
-	// in Config.
+	// Network, if set, carries the client's traffic instead of TCP, as in Config.
+	// Nil: TCP.
 	Network transport.Network
 }
 

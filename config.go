@@ -123,9 +123,8 @@ type Config struct {
 	// it points to is copied. Nil: nobody, which costs nothing.
 	Observer *Observer
 
-	// Network, if set, carries what the member says and hears in place of TCP. It
-	// is for tests: package concordtest makes Networks, in memory and with faults.
-	// Nil: TCP.
+	// Network, if set, carries the member's traffic instead of TCP. It is for tests:
+	// package concordtest makes Networks, in memory or with faults. Nil: TCP.
 	Network transport.Network
 }
 

@@ -1,12 +1,12 @@
-// Package concordtest runs rings of members inside a test, makes the faults of a network between
-// them, and knows the truth: who is in the ring and who owns which key. It is for tests of programs
-// that use package concord, as net/http/httptest is for those that use net/http.
+// Package concordtest runs whole rings inside a test. It injects network faults between the
+// members, and it knows the truth: which members are in the ring and which of them owns a key. It
+// is for tests of programs that use package concord, as net/http/httptest is for programs that use
+// net/http.
 //
-// # A ring in memory
+// # Rings in memory
 //
-// [New] makes a [Ring] that is carried in memory: no socket is opened, and nothing leaves the
-// process. Inside a testing/synctest bubble it runs on the bubble's clock, so that an hour of its
-// life takes less than a second:
+// By default a [Ring] carries its traffic in memory and opens no socket. Inside a testing/synctest
+// bubble it runs on the bubble's clock, so an hour of ring time takes less than a second:
 //
 //	func TestStoreKeepsItsKeys(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -21,37 +21,40 @@
 //		})
 //	}
 //
-// Make the Ring inside the bubble. It is stopped before the bubble ends.
+// Call [New] inside the bubble. The ring is stopped before the bubble ends.
 //
-// # A ring on sockets
+// # Rings on sockets
 //
-// With [Options.Sockets] the members speak gRPC over TCP on 127.0.0.1, with the TLS of their
-// configuration, and every connection between them passes through a relay of the test, which makes
-// the faults. All faults work on both, but what carries them differs:
+// With [Options.Sockets] the members speak gRPC over TCP on 127.0.0.1 and use the TLS of their
+// configuration. Every connection between them passes through a relay in the test's process, which
+// injects the faults. Every fault works on both kinds of ring, with these differences:
 //
-//	                 in memory                         on sockets
-//	Kill, Restart    connections break                 the same
-//	Hang             requests wait until Resume        the same; connections are still accepted
-//	Cut, Partition   what is sent is lost              what is sent arrives after Heal, as with TCP,
-//	                                                   if the connection is still there
-//	Delay            of each request and each answer   of each piece of the connection's bytes
-//	Lose             requests and answers are lost     TCP sends them again: they are 200 ms late,
-//	                                                   then 400 ms more, and so on
-//	TLS              checked, and not used             used
+//	                 in memory                        on sockets
+//	Kill, Restart    connections break                the same
+//	Hang             requests wait for Resume         the same; connections are still accepted
+//	Cut, Partition   messages are lost                messages arrive after Heal, as with TCP,
+//	                                                  if their connection still exists
+//	Delay            of each request and each reply   of each piece of a connection's bytes
+//	Lose             requests and replies are lost    TCP sends them again: they arrive 200 ms
+//	                                                  late, then another 400 ms, and so on
+//	TLS              validated, but not used          used
 //
-// A ring on sockets needs real time: it does not work in a bubble.
+// A ring on sockets needs real time. It does not work inside a bubble.
 //
 // # Programs that start their own members
 //
-// A program under test that makes its member itself is given a configuration of [Ring.Config] to
-// start from. Its Network is that of the ring. Any BindAddr and AdvAddr work there: in memory they
-// are names, and need not exist. [Ring.Adopt] then counts the member in. [Ring.Client] and
-// [Ring.ClientConfig] are for programs that only look keys up.
+// Give a program that makes its own member a configuration from [Ring.Config]; its Network field
+// leads to the ring. The program may set any AdvAddr: members of the ring reach it by that address
+// even if no such host exists. Call [Ring.Adopt] to make the member part of the truth. [Ring.Client]
+// and [Ring.ClientConfig] are for programs that only look keys up.
+//
+// Connections that a program makes itself, to serve the keys, are not part of the ring and have no
+// faults.
 //
 // # Failures
 //
-// A Ring fails the test when what it was asked for does not happen. At the end of a failed test it
-// logs the state of every member, and the seed, which [Options.Seed] takes to run the same test with
-// the same delays, losses, and randomness of members. The order in which goroutines run is not part
-// of it.
+// A Ring calls Fatalf when it cannot do what it was asked for. When a test has failed, for whatever
+// reason, the ring logs the state of every member and its seed. Set [Options.Seed] to that seed to
+// draw the same delays, losses and jitter again. The seed does not fix the order in which goroutines
+// run.
 package concordtest

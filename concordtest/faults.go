@@ -7,11 +7,11 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
-// address is where the network knows m.
+// address is the address of m, and whether m is of this ring. It fails the test if not.
 func (r *Ring) address(m *concord.Concord) (string, bool) {
 	r.tb.Helper()
 	if !r.cluster.Has(m) {
-		r.fail("%s is not of this ring", m.Name())
+		r.fail("%s is not a member of this ring", m.Name())
 		return "", false
 	}
 	return m.Address(), true
@@ -30,9 +30,9 @@ func (r *Ring) each(members []*concord.Concord, f func(m *concord.Concord, addr 
 	}
 }
 
-// Kill ends members at once, as kill -9 does: their connections break. It returns
-// when they have stopped. For a machine that vanishes without a word, use
-// Partition before it.
+// Kill stops members at once, as kill -9 does: their connections break. It returns
+// when they have stopped. To simulate a machine that loses power, and so closes no
+// connection, call Partition first.
 func (r *Ring) Kill(members ...*concord.Concord) {
 	r.tb.Helper()
 	r.each(members, func(*concord.Concord, string) {})
@@ -40,8 +40,8 @@ func (r *Ring) Kill(members ...*concord.Concord) {
 	r.each(members, func(_ *concord.Concord, addr string) { r.net.Resume(addr) })
 }
 
-// Restart starts members that were killed, stopped or have left again, as new
-// incarnations of their names, and returns when they have joined.
+// Restart starts members again that were killed, were stopped or have left. It returns
+// when they have joined the ring. A member whose BindAddr has port 0 gets a new address.
 func (r *Ring) Restart(members ...*concord.Concord) {
 	r.tb.Helper()
 	var err error
@@ -50,7 +50,7 @@ func (r *Ring) Restart(members ...*concord.Concord) {
 			err = m.Start()
 		}
 		if err != nil {
-			r.fail("restart of %s: %v", m.Name(), err)
+			r.fail("restart %s: %v", m.Name(), err)
 		}
 	})
 	if err == nil {
@@ -58,9 +58,9 @@ func (r *Ring) Restart(members ...*concord.Concord) {
 	}
 }
 
-// Hang stops members as SIGSTOP does, as far as the others can tell: they answer
-// nothing and say nothing until Resume, and are no Members meanwhile. Their own
-// goroutines run on.
+// Hang makes members look as if they had received SIGSTOP: they neither send nor
+// receive until Resume. They are not among Members meanwhile. Only the ring's own
+// traffic stops; the members' goroutines and the program under test run on.
 func (r *Ring) Hang(members ...*concord.Concord) {
 	r.tb.Helper()
 	r.each(members, func(m *concord.Concord, addr string) {
@@ -69,7 +69,7 @@ func (r *Ring) Hang(members ...*concord.Concord) {
 	})
 }
 
-// Resume undoes Hang. What was sent to the members meanwhile arrives now.
+// Resume undoes Hang. The members then receive what was sent to them meanwhile.
 func (r *Ring) Resume(members ...*concord.Concord) {
 	r.tb.Helper()
 	r.each(members, func(m *concord.Concord, addr string) {
@@ -78,14 +78,15 @@ func (r *Ring) Resume(members ...*concord.Concord) {
 	})
 }
 
-// Cut keeps what a and b say from each other, both ways, until Heal.
+// Cut cuts the network between a and b, in both directions, until Heal.
 func (r *Ring) Cut(a, b *concord.Concord) {
 	r.tb.Helper()
 	r.CutOneWay(a, b)
 	r.CutOneWay(b, a)
 }
 
-// CutOneWay keeps what from says from to, until Heal. The way back stays.
+// CutOneWay cuts the network in one direction, until Heal: to receives nothing from
+// from. Messages in the other direction still arrive.
 func (r *Ring) CutOneWay(from, to *concord.Concord) {
 	r.tb.Helper()
 	r.each([]*concord.Concord{from, to}, func(*concord.Concord, string) {
@@ -93,8 +94,8 @@ func (r *Ring) CutOneWay(from, to *concord.Concord) {
 	})
 }
 
-// Partition cuts the members of side off from all other members, both ways, until
-// Heal. Clients reach both sides.
+// Partition cuts the given members off from all other Members, in both directions,
+// until Heal. Members that start later, and clients, reach both sides.
 func (r *Ring) Partition(side ...*concord.Concord) {
 	r.tb.Helper()
 	r.each(side, func(m *concord.Concord, _ string) {
@@ -109,12 +110,12 @@ func (r *Ring) Partition(side ...*concord.Concord) {
 // Heal undoes every Cut, CutOneWay and Partition.
 func (r *Ring) Heal() { r.net.HealAll() }
 
-// Delay makes every message take between least and most, evenly drawn, from now
-// on. An answer is a message too. Zero, twice, undoes it.
+// Delay delays every message by a random time from least to most. Requests and
+// replies are delayed separately. Delay(0, 0) undoes it.
 func (r *Ring) Delay(least, most time.Duration) { r.net.Delay(least, most) }
 
-// DelayBetween is Delay for what from says to to only; the way back stays. It
-// takes the place of Delay there.
+// DelayBetween delays messages in one direction, from from to to. It overrides Delay
+// there.
 func (r *Ring) DelayBetween(from, to *concord.Concord, least, most time.Duration) {
 	r.tb.Helper()
 	r.each([]*concord.Concord{from, to}, func(*concord.Concord, string) {
@@ -122,12 +123,11 @@ func (r *Ring) DelayBetween(from, to *concord.Concord, least, most time.Duration
 	})
 }
 
-// Lose makes each message get lost with probability p, from 0 to 1. Zero undoes
-// it.
+// Lose loses each message with probability p, from 0 to 1. Lose(0) undoes it.
 func (r *Ring) Lose(p float64) {
 	r.tb.Helper()
 	if !(p >= 0 && p <= 1) {
-		r.fail("Lose: %v is no probability", p)
+		r.fail("Lose: the probability is %v, it must be from 0 to 1", p)
 		return
 	}
 	r.net.Lose(p)

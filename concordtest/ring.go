@@ -21,8 +21,7 @@ const (
 	clientMemory = time.Second
 )
 
-// TB is what a Ring needs of a test. *testing.T, *testing.B and *testing.F are
-// TBs.
+// TB is the part of testing.TB that a Ring uses.
 type TB interface {
 	Helper()
 	Cleanup(f func())
@@ -31,20 +30,20 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Options say what kind of Ring New makes. The zero Options are a ring in memory
-// of members with the defaults of package concord.
+// Options configure a Ring. The zero Options make a ring in memory whose members have
+// the defaults of package concord.
 type Options struct {
-	// Sockets has the members speak over TCP on 127.0.0.1. False: in memory.
+	// Sockets selects a ring on TCP sockets of 127.0.0.1. False: in memory.
 	Sockets bool
 
-	// Config is what the configuration of every member begins as. Members of one
-	// ring must agree in HashFunc, HashBits and Cluster, so these belong here. In
-	// real time a StabilizeInterval of 50 ms makes a test quick. BindAddr is best
-	// left empty: then each member has an address of its own.
+	// Config is the configuration that every member starts from. HashFunc, HashBits
+	// and Cluster must be the same on all members, so set them here. Leave BindAddr
+	// empty to give each member its own address. In real time, a StabilizeInterval
+	// of 50 ms makes a test quick.
 	Config concord.Config
 
-	// Seed decides what the network's faults draw and what members draw. A test
-	// that failed has logged its seed. Zero: one is drawn.
+	// Seed seeds the faults of the network and the randomness of the members. A
+	// failed test logs its seed. Zero: a random seed.
 	Seed uint64
 }
 
@@ -64,8 +63,8 @@ type network interface {
 }
 
 // Ring is a ring of members in this process. Make it with New. Its methods may be
-// called concurrently, but those that can fail the test only from where
-// testing.T.Fatalf can be called.
+// called concurrently. Those that can fail the test call Fatalf, so call them from
+// the goroutine of the test.
 type Ring struct {
 	tb      TB
 	base    concord.Config
@@ -81,8 +80,8 @@ type Ring struct {
 	asking  bool // there are clients, or may be
 }
 
-// New makes a Ring without members, which is closed when the test ends. If tb is
-// nil, as in an Example, a failure panics, and the caller closes the Ring.
+// New makes a Ring without members. It is closed when the test ends. If tb is nil, as
+// in an Example, a failure panics and the caller must call Close.
 func New(tb TB, opts Options) *Ring {
 	if tb == nil {
 		tb = noTB{}
@@ -141,17 +140,17 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, patience)
 }
 
-// Config is the configuration of a member of this ring: Options.Config with the
-// name, the ring's Network and, if Options has no BindAddr, an address of its own.
-// It is for programs that start their member themselves; see Adopt.
+// Config returns a configuration for a member of this ring: Options.Config with Name
+// and Network set, and BindAddr too if it was empty. It is for programs that start
+// their own member; see Adopt.
 func (r *Ring) Config(name string) concord.Config {
 	c := r.base
 	c.Name = name
 	return c
 }
 
-// ClientConfig is the configuration of a client of this ring, for programs that
-// call concord.Dial themselves.
+// ClientConfig returns a configuration for a client of this ring. It is for programs
+// that call concord.Dial themselves.
 func (r *Ring) ClientConfig() concord.ClientConfig {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,10 +165,10 @@ func (r *Ring) ClientConfig() concord.ClientConfig {
 	return c
 }
 
-// Start starts n members and returns them when all have joined the ring; the
-// first of a ring without members creates it. configure, if not nil, changes the
-// configuration of the i-th of these n members, counted from 0, before it starts.
-// Names are "member-0", "member-1" and so on, unless configure changes them.
+// Start starts n members and returns when all of them have joined the ring. If the
+// ring has no members, the first of them creates it. Start calls configure, if it is
+// not nil, to change the configuration of each before it starts; i counts from 0 to
+// n−1. Unless configure changes it, the name is "member-0", "member-1" and so on.
 func (r *Ring) Start(n int, configure func(i int, c *concord.Config)) []*concord.Concord {
 	r.tb.Helper()
 	members := make([]*concord.Concord, 0, n)
@@ -184,7 +183,7 @@ func (r *Ring) Start(n int, configure func(i int, c *concord.Config)) []*concord
 		c.Network = r.net
 		m := concord.New(c)
 		if err := m.Start(); err != nil {
-			r.fail("start of %s: %v", c.Name, err)
+			r.fail("start %s: %v", c.Name, err)
 			return nil
 		}
 		r.know(m, c)
@@ -216,9 +215,9 @@ func (r *Ring) join(members []*concord.Concord) {
 	}
 }
 
-// Adopt counts members in that a program under test has started with the ring's
-// Network and that have joined. They are stopped with the ring, and can be killed
-// and hung as the others.
+// Adopt makes members part of the ring's truth that the program under test has
+// started. They must use the ring's Network and have joined. All faults work on them,
+// and Close stops them.
 func (r *Ring) Adopt(members ...*concord.Concord) {
 	r.tb.Helper()
 	for _, m := range members {
@@ -237,14 +236,14 @@ func (r *Ring) Adopt(members ...*concord.Concord) {
 	}
 }
 
-// Client returns a client of the ring, which is closed with it.
+// Client returns a client of the ring. Close closes it.
 func (r *Ring) Client() *concord.Client {
 	r.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := concord.Dial(ctx, r.ClientConfig(), r.Addresses()...)
 	if err != nil {
-		r.fail("client: %v", err)
+		r.fail("dial: %v", err)
 		return nil
 	}
 	r.mu.Lock()
@@ -253,8 +252,8 @@ func (r *Ring) Client() *concord.Client {
 	return c
 }
 
-// Members returns the members of the ring, clockwise by identifier: those that
-// were started or adopted, and that were neither killed nor stopped and do not
+// Members returns the members of the ring, clockwise by identifier. These are all that
+// were started or adopted, except those that were killed or stopped, have left, or
 // hang.
 func (r *Ring) Members() []*concord.Concord {
 	r.notice()
@@ -270,9 +269,8 @@ func (r *Ring) Addresses() []string {
 	return out
 }
 
-// Owner returns the member that owns key in truth: the first one of Members whose
-// identifier is at or after that of the key. It fails the test if there are no
-// members.
+// Owner returns the true owner of key: the first of Members whose identifier is at or
+// after the key's. It fails the test if the ring has no members.
 func (r *Ring) Owner(key []byte) *concord.Concord {
 	r.tb.Helper()
 	members := r.Members()
@@ -286,8 +284,8 @@ func (r *Ring) Owner(key []byte) *concord.Concord {
 	return nil
 }
 
-// notice has members that the program under test has stopped, or that have left,
-// count no longer.
+// notice removes members from the truth that have left, or that the program under test
+// has stopped.
 func (r *Ring) notice() {
 	for _, m := range r.cluster.Members() {
 		if m.Status().Phase == "stopped" {
@@ -296,12 +294,14 @@ func (r *Ring) notice() {
 	}
 }
 
-// Settle waits until every predecessor, successor list and range is exactly what
-// Members make it, and then until what lookups remember from before is too old to
-// be used: a StabilizeInterval, at most a second, or a second if there are
-// clients. A lookup that is begun after it gives the Owner. It fails the test if
-// ctx ends before that, or if ctx has no deadline, after a minute. While members
-// are cut off from each other, a ring may never settle.
+// Settle waits until the ring has settled: until the predecessor, the successor list
+// and the range of each of Members are exactly right. It then waits until no lookup can
+// be answered from what was remembered before: for the longest StabilizeInterval, at
+// most a second, or for a second if the ring has clients. Lookups that begin after
+// Settle give the Owner.
+//
+// Settle fails the test if ctx ends first. If ctx has no deadline, Settle waits for at
+// most a minute. A ring may not settle while members are cut off from each other.
 func (r *Ring) Settle(ctx context.Context) {
 	r.tb.Helper()
 	ctx, cancel := bounded(ctx)
@@ -317,7 +317,7 @@ func (r *Ring) Settle(ctx context.Context) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			r.fail("the ring had been ideal for less than %v: %v", r.memory(), ctx.Err())
+			r.fail("the ring has been ideal for less than %v: %v", r.memory(), ctx.Err())
 			return
 		}
 		if r.cluster.Wrong() == "" {
@@ -336,9 +336,9 @@ func (r *Ring) memory() time.Duration {
 	return min(r.slowest, clientMemory)
 }
 
-// Close closes the clients that Client made, stops every member, and returns when
-// no goroutine of the ring is left. It may be called more than once. New has it
-// called at the end of the test.
+// Close closes the clients that Client made and stops every member. It returns when no
+// goroutine of the ring is left. It may be called more than once. The Ring calls it when
+// the test ends.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	clients := r.clients

@@ -58,9 +58,9 @@ func TestMisuseFailsTheTestWithTheSeed(t *testing.T) {
 		name, want string
 		misuse     func(ring *concordtest.Ring, stranger *concord.Concord)
 	}{
-		{"a stranger is killed", "stranger is not of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Kill(s) }},
-		{"a stranger hangs", "stranger is not of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Hang(s) }},
-		{"a stranger is cut", "stranger is not of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Cut(r.Members()[0], s) }},
+		{"a stranger is killed", "stranger is not a member of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Kill(s) }},
+		{"a stranger hangs", "stranger is not a member of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Hang(s) }},
+		{"a stranger is cut", "stranger is not a member of this ring", func(r *concordtest.Ring, s *concord.Concord) { r.Cut(r.Members()[0], s) }},
 		{"a stranger has not joined", "it has not joined", func(r *concordtest.Ring, s *concord.Concord) { r.Adopt(s) }},
 		{"a stranger is elsewhere", "not on the Network of this ring", func(r *concordtest.Ring, s *concord.Concord) {
 			if err := s.Start(); err != nil {
@@ -75,8 +75,8 @@ func TestMisuseFailsTheTestWithTheSeed(t *testing.T) {
 		{"a configuration is wrong", "Config.HashBits: is 65", func(r *concordtest.Ring, _ *concord.Concord) {
 			r.Start(1, func(_ int, c *concord.Config) { c.HashBits = 65 })
 		}},
-		{"a member runs already", "restart of member-0: concord: already started", func(r *concordtest.Ring, _ *concord.Concord) { r.Restart(r.Members()[0]) }},
-		{"a probability is none", "Lose: 1.5 is no probability", func(r *concordtest.Ring, _ *concord.Concord) { r.Lose(1.5) }},
+		{"a member runs already", "restart member-0: concord: already started", func(r *concordtest.Ring, _ *concord.Concord) { r.Restart(r.Members()[0]) }},
+		{"a probability is none", "the probability is 1.5", func(r *concordtest.Ring, _ *concord.Concord) { r.Lose(1.5) }},
 		{"nobody is left", "nobody owns \"k\"", func(r *concordtest.Ring, _ *concord.Concord) {
 			r.Kill(r.Members()...)
 			r.Owner([]byte("k"))

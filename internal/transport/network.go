@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Network is where members and clients open their transports. Those that are to
-// reach each other open theirs on the same one. Its methods may be called
+// Network opens the transports of members and clients. Transports that are to reach
+// each other must be opened on the same Network. Its methods may be called
 // concurrently.
 type Network interface {
 	// OpenMember opens a transport that receives at o.Bind.
@@ -16,16 +16,15 @@ type Network interface {
 	// OpenClient opens a transport that only asks. Of o it uses Client, GetClient
 	// and Inject.
 	OpenClient(o Options) (Transport, error)
-	// Seed is the seed of the member of that name; zero has it drawn.
+	// Seed returns the seed of the member of that name. Zero: the member draws one.
 	Seed(name string) uint64
 }
 
-// Options say how one transport reaches and is reached. A network may leave out
-// what it has no use for.
+// Options configure a transport. A Network may ignore options that it has no use for.
 type Options struct {
 	// Bind is the host and port to receive at. Port 0 picks a free one.
 	Bind string
-	// Advertise is the host and port at which others ask for this transport; see
+	// Advertise is the host and port by which others reach this transport; see
 	// Advertised.
 	Advertise string
 	// Server and Client are the TLS configurations of the two directions; nil
@@ -38,14 +37,14 @@ type Options struct {
 	// IdleTimeout is how long a connection without requests is kept. Zero: the
 	// network's default.
 	IdleTimeout time.Duration
-	// Inject and Extract carry a context's values beside a Route, if set.
+	// Inject and Extract, if set, carry values of a context beside a Route; see
+	// concord.Observer.
 	Inject  func(ctx context.Context, set func(key, value string))
 	Extract func(ctx context.Context, get func(key string) string) context.Context
 }
 
-// Advertised is the address by which others ask for a member that is bound at
-// bound: adv, with the bound port in place of port 0, or bound itself if adv is
-// empty.
+// Advertised returns the address by which others reach a member that listens at bound.
+// That is adv, with the port of bound in place of port 0. If adv is empty, it is bound.
 func Advertised(adv, bound string) string {
 	if adv == "" {
 		return bound

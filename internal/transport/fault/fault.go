@@ -1,7 +1,7 @@
-// Package fault is the faults of a network between processes: latency, loss, cuts in one direction,
-// and stopped processes. It decides what becomes of what one address sends to another; the networks
-// made of it carry. Package transport/memory carries whole requests, package transport/loopback the
-// bytes of TCP connections.
+// Package fault models the faults of a network between processes: latency, loss, cuts in one
+// direction, and stopped processes. It decides what happens to a packet from one address to another.
+// The networks that use it carry the packets: package transport/memory carries whole requests,
+// package transport/loopback the bytes of TCP connections.
 //
 // It knows time by timers and waits on channels only, so that Faults made inside a testing/synctest
 // bubble run on the bubble's clock.
@@ -56,7 +56,7 @@ func (f *Faults) DelayBetween(from, to string, min, max time.Duration) {
 	f.set(func() { f.delays[pair{from, to}] = span{min, max} })
 }
 
-// Lose makes each packet vanish with probability p. What is one packet is up to the network.
+// Lose makes each packet vanish with probability p. Each network defines what one packet is.
 func (f *Faults) Lose(p float64) { f.set(func() { f.loss = p }) }
 
 // Cut makes every packet from from to to vanish, those on their way included. The way back stays.
@@ -118,7 +118,7 @@ func (f *Faults) Resume(addr string) {
 	})
 }
 
-// Seed makes the seed of one member of that of the network that it is on. It is never zero.
+// Seed derives the seed of a member from that of its network. It is never zero.
 func Seed(network uint64, name string) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.BigEndian, network)
@@ -133,7 +133,7 @@ func (f *Faults) set(change func()) {
 	change()
 }
 
-// announce wakes those who wait for a way to be open. Callers hold mu.
+// announce wakes every Open, to look again. Callers hold mu.
 func (f *Faults) announce() {
 	close(f.changed)
 	f.changed = make(chan struct{})

@@ -173,3 +173,23 @@ func TestClosedNetworkConnectsNobody(t *testing.T) {
 		t.Error("an answer over a closed network")
 	}
 }
+
+// A relay without faults, and one with latency, change nothing that a transport is
+// relied on for.
+func TestConformance(t *testing.T) {
+	for _, late := range []time.Duration{0, 2 * time.Millisecond} {
+		t.Run(late.String(), func(t *testing.T) {
+			transporttest.Run(t, func(t *testing.T) transporttest.Listen {
+				n := NewNetwork(1)
+				n.Delay(0, late)
+				t.Cleanup(n.Close)
+				return transporttest.Widen(func(addr string) (transport.Transport, error) {
+					if addr == "" {
+						addr = "127.0.0.1:0"
+					}
+					return n.OpenMember(transport.Options{Bind: addr})
+				})
+			})
+		})
+	}
+}

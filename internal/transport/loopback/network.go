@@ -1,13 +1,11 @@
 // Package loopback connects members of one process by gRPC over TCP on this host,
-// and makes the faults of package fault in between: every connection that a member
-// makes passes through a relay of this process, which holds up its bytes. It is
-// for tests.
+// with the faults of package fault: every connection passes through a relay in this
+// process, which delays or stops its bytes. It is for tests.
 //
-// The faults are those that TCP lets through. A lost packet is sent again, so
-// what is lost arrives late: after 200 ms, and twice as long for each time that
-// it is lost again. What is sent while a way is cut arrives after it is healed,
-// if the connection is still there. A paused process accepts connections, and
-// neither reads nor writes.
+// The faults look as they do through TCP. A lost packet is sent again, so it arrives
+// late: by 200 ms, and by twice as much for each time that it is lost again. What is
+// sent through a cut arrives after the cut is healed, if the connection still exists.
+// A paused process accepts connections, but neither reads nor writes.
 package loopback
 
 import (
@@ -23,9 +21,9 @@ import (
 	grpctransport "github.com/ollelogdahl/concord/internal/transport/grpc"
 )
 
-// Network is a transport.Network over the sockets of this host. The zero Network
-// is of no use; NewNetwork makes one, without faults. Its methods may be called
-// concurrently. The caller closes it, after its transports.
+// Network is a transport.Network over the sockets of this host. Make it with
+// NewNetwork. Its methods may be called concurrently. Close the transports first,
+// then the Network.
 type Network struct {
 	*fault.Faults
 	seed uint64
@@ -53,8 +51,8 @@ func NewNetwork(seed uint64) *Network {
 	}
 }
 
-// OpenMember implements transport.Network. Others of this network need not be
-// able to resolve o.Advertise.
+// OpenMember implements transport.Network. The network itself leads o.Advertise to the
+// member, so it need not be the name of a host.
 func (n *Network) OpenMember(o transport.Options) (transport.Transport, error) {
 	lis, err := net.Listen("tcp", o.Bind)
 	if err != nil {
@@ -70,8 +68,8 @@ func (n *Network) OpenMember(o transport.Options) (transport.Transport, error) {
 	return grpctransport.Listen(cfg)
 }
 
-// OpenClient implements transport.Network. The faults know the i-th client by
-// "client:i".
+// OpenClient implements transport.Network. To the faults, the i-th client has the
+// address "client:i".
 func (n *Network) OpenClient(o transport.Options) (transport.Transport, error) {
 	n.mu.Lock()
 	n.clients++
@@ -107,7 +105,7 @@ func (n *Network) Close() {
 
 var errClosed = errors.New("loopback: the network is closed")
 
-// dialer makes the connections of who is known by from.
+// dialer returns a dialer for the process at from.
 func (n *Network) dialer(from string) func(ctx context.Context, to string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		// The handshake: one packet there and one back.
@@ -128,19 +126,20 @@ func (n *Network) dialer(from string) func(ctx context.Context, to string) (net.
 	}
 }
 
-// cross takes one packet from from to to, again if it is lost.
+// cross takes one packet from from to to, and reports whether it arrived before ctx
+// ended.
 func (n *Network) cross(ctx context.Context, from, to string) bool {
 	return fault.Wait(ctx, n.latency(from, to)) && n.Open(ctx, from, to)
 }
 
-// Retransmissions of TCP: after how long the first, and how many at most. What
-// is lost more often arrives with the last.
+// TCP sends a lost packet again after retransmit, and waits twice as long each time it
+// is lost again. A packet that was sent again maxRetransmit times arrives.
 const (
 	retransmit    = 200 * time.Millisecond
 	maxRetransmit = 4
 )
 
-// latency draws how long a packet takes that is sent again when it is lost.
+// latency draws how long a packet takes, retransmissions included.
 func (n *Network) latency(from, to string) time.Duration {
 	wait, lost := n.Draw(from, to)
 	for i := 0; lost && i < maxRetransmit; i++ {

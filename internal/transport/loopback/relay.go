@@ -9,7 +9,7 @@ import (
 
 const (
 	chunkSize = 4 << 10 // bytes read at once
-	maxQueued = 64      // chunks on their way in one direction; more wait to be read
+	maxQueued = 64      // chunks on their way in one direction; then the relay stops reading
 )
 
 // relay carries the bytes of one connection between near, whose other end the
@@ -25,8 +25,8 @@ type chunk struct {
 	due  time.Time
 }
 
-// relay starts a relay for the connection far that from made to to, and gives
-// the end that is from's.
+// relay starts a relay for far, a connection that from has made to to, and returns
+// from's end.
 func (n *Network) relay(from, to string, far net.Conn) (net.Conn, error) {
 	theirs, near := net.Pipe()
 	r := &relay{net: n, near: near, far: far}
@@ -49,9 +49,8 @@ func (n *Network) relay(from, to string, far net.Conn) (net.Conn, error) {
 	return theirs, nil
 }
 
-// carry moves what is read from src, which is what from says to to, to dst, and
-// then src's end. The channel is closed when it has ended. Callers hold the
-// network's mu.
+// carry copies from src to dst what from sends to to, and closes dst at its end. The
+// channel is closed when it is done. Callers hold the network's mu.
 func (r *relay) carry(src, dst net.Conn, from, to string) <-chan struct{} {
 	n, done := r.net, make(chan struct{})
 	queue := make(chan chunk, maxQueued)
@@ -73,7 +72,7 @@ func (r *relay) carry(src, dst net.Conn, from, to string) <-chan struct{} {
 				send(buf[:k])
 			}
 			if err != nil {
-				send(nil) // the end takes its time, too
+				send(nil) // the end of the connection takes as long as its bytes
 				return
 			}
 		}
@@ -84,7 +83,7 @@ func (r *relay) carry(src, dst net.Conn, from, to string) <-chan struct{} {
 		for c := range queue {
 			if gone || !r.arrives(c.due, from, to) {
 				gone = true
-				continue // the reader must not wait for ever
+				continue // so that the reader is never stuck at a full queue
 			}
 			if c.data == nil {
 				break
@@ -110,7 +109,7 @@ func (r *relay) arrives(due time.Time, from, to string) bool {
 		if !n.Awake(n.life, from) || !n.Awake(n.life, to) || !n.Open(n.life, from, to) {
 			return false
 		}
-		// While it waited for one, another may have closed.
+		// While it waited for one of them, another may have become a fault.
 		if n.Passes(from, to) {
 			return true
 		}
