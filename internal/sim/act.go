@@ -56,6 +56,17 @@ func (w *world) begin(f *fault) {
 			g := w.newcomer()
 			w.queue.push(event{at: w.now, kind: evStart, host: g.index})
 		}
+	case Astray:
+		for _, i := range w.some(f) {
+			f.who = append(f.who, i)
+			f.leads = append(f.leads, w.ringAt(mix(f.pick+uint64(i)), 0))
+			for _, by := range w.hosts[i].callers {
+				if p := w.hosts[by].link(i); p != nil && chance(f.shape^uint64(by)<<32^uint64(i)) < 0.5 {
+					p.open = false
+				}
+			}
+		}
+		w.net.now = append(w.net.now, f)
 	case Leaves:
 		who := w.some(f)
 		for _, i := range who[:min(len(who), 4, max(0, len(w.ring)-1))] {

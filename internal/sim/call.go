@@ -27,6 +27,7 @@ type call struct {
 	from    int32
 	life    uint32 // the asker's
 	to      int32  // -1: no host has the address
+	astray  bool   // to is another than the one whose name was asked
 	toLife  uint32 // the life that holds it
 	addr    string
 	meant   ring.Member
@@ -73,7 +74,7 @@ func (w *world) openCall() (int32, *call) {
 func (w *world) closeCall(i int32) {
 	c := w.calls[i]
 	c.gen++
-	c.open, c.held, c.wanted, c.patient, c.route = false, false, false, false, false
+	c.open, c.held, c.wanted, c.patient, c.route, c.astray = false, false, false, false, false, false
 	c.number, c.look, c.failure = 0, ref{}, nil
 	w.freeCalls = append(w.freeCalls, i)
 }
@@ -144,16 +145,22 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 		w.queue.push(event{at: w.now + time.Millisecond, kind: evReply, host: c.from, slot: i, gen: c.gen})
 		return
 	}
-	d, ok := w.transit(h, w.hosts[c.to])
 	p := h.linkMade(c.to)
-	if ok && !w.connected(p) {
+	connected := w.connected(p)
+	if named := c.to; !connected || to.Anyone() {
+		c.to = w.net.led(named)
+		c.astray = c.to != named
+		connected = connected && !c.astray
+	}
+	d, ok := w.transit(h, w.hosts[c.to])
+	if ok && !connected {
 		// There and back again to make a connection first.
 		back, ok1 := w.transit(w.hosts[c.to], h)
 		again, ok2 := w.transit(h, w.hosts[c.to])
 		d += back + again
 		ok = ok1 && ok2
 	}
-	if ok {
+	if ok && !c.astray {
 		if !p.open {
 			w.hosts[c.to].called(h)
 		}
@@ -283,7 +290,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		return
 	}
 	c.wanted = false // nothing else becomes of it
-	if c.to >= 0 {
+	if c.to >= 0 && !c.astray {
 		p := h.linkMade(c.to)
 		switch {
 		case failure == nil:

@@ -39,6 +39,8 @@
 //     open until it is idle for the longer of 10 s and 8 intervals (there 64, with
 //     a limit on their number), a request on it times out, or the other process
 //     ends, which breaks it and is told to the machine.
+//     One that leads to another member than the one asked for serves one request,
+//     there any for up to a second.
 //   - What becomes of a Tell is not measured.
 //   - A lookup that turns to another member because its own time runs out does not
 //     hear the first any more, and nothing is found out about that one.

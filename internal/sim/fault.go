@@ -26,6 +26,7 @@ const (
 	Twin
 	Joins
 	Leaves
+	Astray
 
 	All = 1<<iota - 1
 )
@@ -50,6 +51,7 @@ var FaultKinds = []struct {
 	{Twin, "twin", "a member hangs, its name is started at another address, then it wakes"},
 	{Joins, "join", "up to a quarter as many new members join at once"},
 	{Leaves, "leave", "members leave politely, up to four, neighbours often"},
+	{Astray, "astray", "the names of one to a quarter of the members lead to others, and half of the connections to them break"},
 }
 
 // ParseFaults reads a list of names separated by commas, or all, or none.

@@ -19,7 +19,8 @@ type fault struct {
 	action
 	number int
 	one    int32   // the member that is cut off alone
-	who    []int32 // hosts that were paused or ended
+	who    []int32 // hosts that were paused or ended, or whose names lead elsewhere
+	leads  []int32 // where these lead
 	active bool
 }
 
@@ -58,6 +59,18 @@ func (w *world) transit(a, b *host) (time.Duration, bool) {
 		}
 	}
 	return d, true
+}
+
+// led is the host to which a new connection to the name of another leads now.
+func (n *network) led(to int32) int32 {
+	for _, f := range n.now {
+		for k, i := range f.who {
+			if f.fault == Astray && i == to {
+				return f.leads[k]
+			}
+		}
+	}
+	return to
 }
 
 // doubled reports whether a message arrives twice.
