@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/node"
@@ -27,6 +28,11 @@ type ClientConfig struct {
 	// TLS, if set, encrypts and authenticates all connections: the Client half of
 	// a member's TLSConfig, with the same requirements. Nil: plaintext.
 	TLS *tls.Config
+
+	// LogHandler receives what keeps the client from members: each cause and member the
+	// first time and then at most once a minute. Nil: nothing is logged, which costs
+	// nothing.
+	LogHandler slog.Handler
 
 	// Observer, if set, is told what the client does; its functions Serve, Extract,
 	// Range, Successor, Predecessor and RingMet are never called. What it points to
@@ -107,8 +113,12 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 		return nil, err
 	}
 	c := &Client{space: space(cfg.HashBits, cfg.HashFunc)}
+	var log *slog.Logger
+	if cfg.LogHandler != nil {
+		log = slog.New(cfg.LogHandler)
+	}
 	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
-		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside()}, tr)
+		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS)}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {
 		return c, nil

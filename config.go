@@ -67,7 +67,9 @@ type Config struct {
 	// round. Zero: 3. At most 64.
 	SuccessorCount uint
 
-	// LogHandler receives changes of state and nothing else. Nil: discard.
+	// LogHandler receives changes of state, and what keeps the member from others: each
+	// cause and peer the first time and then at most once a minute. Nil: nothing is
+	// logged, which costs nothing.
 	LogHandler slog.Handler
 
 	// StabilizeInterval is the time between two rounds in which a member looks

@@ -44,7 +44,9 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
-func (j *journal) takes(c *concord.Config) { c.LogHandler = slog.NewTextHandler(j, nil) }
+func (j *journal) handler() slog.Handler { return slog.NewTextHandler(j, nil) }
+
+func (j *journal) takes(c *concord.Config) { c.LogHandler = j.handler() }
 
 // kept is what the file in dir says.
 type kept struct {

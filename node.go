@@ -138,9 +138,9 @@ func (c *Concord) Start() error {
 		tr.Close()
 		return err
 	}
-	handler := c.cfg.LogHandler
-	if handler == nil {
-		handler = slog.DiscardHandler
+	var log *slog.Logger
+	if c.cfg.LogHandler != nil {
+		log = slog.New(c.cfg.LogHandler)
 	}
 	var n *node.Node
 	var onRange func(ring.Arc)
@@ -173,12 +173,13 @@ func (c *Concord) Start() error {
 		Successors: c.cfg.successors(),
 		Interval:   c.cfg.interval(),
 		MinMembers: int(c.cfg.MinMembers),
-		Log:        slog.New(handler),
+		Log:        log,
 		OnRange:    onRange,
 		Meta:       c.cfg.Meta,
 		Former:     former,
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},
 		Remember:   kept.remember(),
+		Inspect:    inspectMember(c.cfg.TLS, addr),
 		Ended:      kept.end,
 		Observer:   c.cfg.Observer.inside(),
 	}, tr)

@@ -1,8 +1,10 @@
 package concord
 
 import (
+	"math"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -43,6 +45,45 @@ type Status struct {
 	Size        int      `json:"size_estimate"`
 	Connections int      `json:"connections"`
 	Counters    Counters `json:"counters"`
+	// Failures are what went wrong with other members last, the newest first, one for
+	// each cause and member. At most 16.
+	Failures []PeerFailure `json:"failures"`
+}
+
+// PeerFailure is what went wrong, once or again and again, between this process and
+// a peer, for one cause.
+type PeerFailure struct {
+	// Name is that of the member, empty if it is not known.
+	Name string `json:"name"`
+	// Address is where the member was asked; of a connection that was refused here
+	// the host that it came from. Empty if a request that was refused did not say.
+	Address string `json:"address"`
+	// Incoming: the peer asked, and was refused here. Otherwise it was asked.
+	Incoming bool `json:"incoming"`
+	// Cause is OutcomeTimedOut, OutcomeUnreachable, OutcomeRefused,
+	// OutcomeWrongMember, OutcomeWrongRing or OutcomeInvalid.
+	Cause Outcome `json:"cause"`
+	// Error says in words what happened the last time.
+	Error string `json:"error"`
+	// First and Last are when it happened first and last, and Count is how often.
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	Count int       `json:"count"`
+}
+
+// peerFailures says in public terms what went wrong with peers.
+func peerFailures(list []node.PeerFailure) []PeerFailure {
+	out := make([]PeerFailure, len(list))
+	for i, f := range list {
+		out[i] = PeerFailure{
+			Name: f.Name, Address: f.Addr, Incoming: f.Incoming, Cause: OutcomeUnreachable, Error: f.Err,
+			First: f.First, Last: f.Last, Count: int(min(f.Count, math.MaxInt)),
+		}
+		if cause, ok := requestOutcomes[f.Kind]; ok {
+			out[i].Cause = cause
+		}
+	}
+	return out
 }
 
 // Finger is a member and the distances d, Low ≤ d ≤ High, of 2^i and of 3·2^(i−1),
@@ -79,6 +120,11 @@ type Counters struct {
 	// whose incarnation is more than a day ahead of the clock here: a clock is wrong, or
 	// somebody lies.
 	IncarnationsRefused uint64 `json:"incarnations_refused"`
+	// PeerFailures counts requests to others without a usable answer, each time,
+	// and IncomingRefused connections and requests of others that were refused here:
+	// a TLS handshake that failed, too many connections, another kind of ring.
+	PeerFailures    uint64 `json:"peer_failures"`
+	IncomingRefused uint64 `json:"incoming_refused"`
 }
 
 // Status returns the state of the member. It may be called at any time.
@@ -86,7 +132,7 @@ func (c *Concord) Status() Status {
 	c.mu.Lock()
 	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
-	out := Status{Self: c.self(), Phase: "new", Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}}
+	out := Status{Self: c.self(), Phase: "new", Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
 	if n == nil {
 		return out
 	}
@@ -95,6 +141,7 @@ func (c *Concord) Status() Status {
 	out.Incarnation = v.Self.Incarnation
 	out.Counters = Counters(n.Counters())
 	out.Phase = v.Phase.String()
+	out.Failures = peerFailures(n.PeerFailures())
 	if !running {
 		out.Phase = "stopped"
 		return out
@@ -140,12 +187,15 @@ type ClientStatus struct {
 	Connections int `json:"connections"`
 	// Counters are totals since Dial. Those of what only members do are zero.
 	Counters Counters `json:"counters"`
+	// Failures are what went wrong with members last, the newest first, one for each
+	// cause and member. At most 16.
+	Failures []PeerFailure `json:"failures"`
 }
 
 // Status returns the state of the client. It may be called at any time; after Close
-// only the counters are left.
+// only the counters and the failures are left.
 func (c *Client) Status() ClientStatus {
-	out := ClientStatus{Contacts: []Server{}, Counters: Counters(c.node.Counters())}
+	out := ClientStatus{Contacts: []Server{}, Counters: Counters(c.node.Counters()), Failures: peerFailures(c.node.PeerFailures())}
 	table := c.node.Snapshot().Table
 	if table == nil {
 		return out

@@ -35,3 +35,19 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestFailuresArePrintedWithWhomWhatWhenAndHowOften(t *testing.T) {
+	first := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	var out bytes.Buffer
+	printFailures(&out, []concord.PeerFailure{
+		{Name: "b", Address: "b:7946", Cause: concord.OutcomeUnreachable, Error: "remote error: tls: expired certificate", First: first, Last: first.Add(time.Hour), Count: 12},
+		{Address: "10.0.0.7", Incoming: true, Cause: concord.OutcomeUnreachable, Error: "too many\x1b[2J connections", First: first, Last: first, Count: 1},
+	})
+	const want = `failures
+  2026-07-01T13:00:00Z  b at b:7946: remote error: tls: expired certificate (12 since 2026-07-01T12:00:00Z)
+  2026-07-01T12:00:00Z  refused here: 10.0.0.7: too many?[2J connections (1 since 2026-07-01T12:00:00Z)
+`
+	if out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}

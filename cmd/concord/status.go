@@ -20,8 +20,9 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show the state of one member",
 		Long: `Ask a member at its admin listener for its state: its range, its neighbours, the
-members it keeps as routes and acquaintances, and its counters since it started.
-What can be seen of it over the members' port, "concord ring" shows.`,
+members it keeps as routes and acquaintances, what went wrong with others last,
+and its counters since it started. What can be seen of it over the members'
+port, "concord ring" shows.`,
 		Example: `  concord status --admin 127.0.0.1:7947
   concord status --admin 127.0.0.1:7947 --json`,
 		Args: flagsOnly,
@@ -91,9 +92,30 @@ func printStatus(out io.Writer, s concord.Status) {
 	row("members", "%d, as estimated", s.Size)
 	row("connections", "%d", s.Connections)
 	row("arcs", "%d remembered", s.Arcs)
+	printFailures(out, s.Failures)
 	fmt.Fprintln(out, "counters")
 	counters := reflect.ValueOf(s.Counters)
 	for i := range counters.NumField() {
 		fmt.Fprintf(out, "  %-28s %12d\n", counters.Type().Field(i).Tag.Get("json"), counters.Field(i).Uint())
+	}
+}
+
+// printFailures prints what went wrong with others last, the newest first.
+func printFailures(out io.Writer, failures []concord.PeerFailure) {
+	if len(failures) == 0 {
+		fmt.Fprintf(out, "%-14s none\n", "failures")
+		return
+	}
+	fmt.Fprintln(out, "failures")
+	for _, f := range failures {
+		who := f.Address
+		if f.Name != "" {
+			who = cell(f.Name, 255) + " at " + f.Address
+		}
+		if f.Incoming {
+			who = "refused here: " + who
+		}
+		fmt.Fprintf(out, "  %s  %s: %s (%d since %s)\n",
+			f.Last.Format(time.RFC3339), who, cell(f.Error, 200), f.Count, f.First.Format(time.RFC3339))
 	}
 }

@@ -107,6 +107,10 @@ var (
 		Help: "Members that did not answer, so that lookups began to go round them."}
 	RefusedIncarnations = &Metric{Base: "refused_incarnations", Kind: Counter, Client: true,
 		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the clock here: a clock is wrong, or somebody lies."}
+	PeerFailures = &Metric{Base: "peer_failures", Kind: Counter, Client: true,
+		Help: "Requests without a usable answer: not in time, nobody there, somebody else, another kind of ring, a certificate refused. The log and the status say of whom and why."}
+	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
+		Help: "Connections and requests of others that were refused here: a TLS handshake that failed, too many connections, another kind of ring. The log and the status say of whom and why."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
@@ -158,6 +162,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, RefusedIncarnations, BrokenConnections, Connections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

@@ -96,6 +96,7 @@ func (r *Record) Member(s concord.Status, put Put) {
 	put(Acquaintances, float64(len(s.Acquaintances)))
 	put(SilentAcquaintances, float64(s.Silent))
 	put(PendingAcquaintances, float64(s.Pending))
+	put(IncomingRefused, float64(s.Counters.IncomingRefused))
 	put(JoinRetries, float64(s.Counters.JoinRetries))
 }
 
@@ -118,6 +119,7 @@ func (r *Record) common(c concord.Counters, arcs, connections int, put Put) {
 	r.requests.put(Requests, ifOK, put)
 	put(Suspicions, float64(c.Suspicions))
 	put(RefusedIncarnations, float64(c.IncarnationsRefused))
+	put(PeerFailures, float64(c.PeerFailures))
 	put(BrokenConnections, float64(c.Broken))
 	put(Connections, float64(connections))
 	put(WrittenBytes, float64(c.BytesWritten))

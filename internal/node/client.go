@@ -1,8 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -25,8 +27,8 @@ const (
 	maxAtOnce = 16
 )
 
-// ClientConfig is what a client is made of. All fields but Resolver and
-// Observer are required.
+// ClientConfig is what a client is made of. All fields but Resolver, Log,
+// Inspect and Observer are required.
 type ClientConfig struct {
 	Space    ring.Space
 	Settings ring.Settings
@@ -35,6 +37,10 @@ type ClientConfig struct {
 	Addrs []string
 	// Resolver makes addresses of names among Addrs; nil: there are none.
 	Resolver *bootstrap.Resolver
+	// Log is told of members that do not answer; nil: nothing is logged.
+	Log *slog.Logger
+	// Inspect is as in Config.
+	Inspect func(context.Context) []Remark
 	// Observer is told of lookups, requests and suspicions.
 	Observer Observer
 }
@@ -47,16 +53,17 @@ type Client struct {
 
 	mu       sync.Mutex // guards all below, and who writes snap
 	contacts []ring.Member
-	changed  chan struct{}        // closed when the next snapshot is there
-	looking  bool                 // for the ring, since lookups are stuck
-	asking   map[ring.Member]bool // asked for the ring and not heard of yet
+	changed  chan struct{}                     // closed when the next snapshot is there
+	looking  bool                              // for the ring, since lookups are stuck
+	asking   map[ring.Member]bool              // asked for the ring and not heard of yet
+	answered map[ring.Member]*protocol.Failure // what each said last, nil if it is in the ring
 }
 
 // NewClient makes a client that knows nobody yet; Dial is next. It asks over tr
 // and closes it when it is closed itself.
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
-	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}}
-	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease)
+	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}, answered: map[ring.Member]*protocol.Failure{}}
+	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log)
 	c.resolver = cfg.Resolver
 	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
 	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
@@ -65,6 +72,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 		c.arcs.Doubt(func(owner ring.Member) bool { return owner.Addr == addr })
 	})
 	c.wg.Go(c.confirmArcs)
+	c.inspect(cfg.Inspect)
 	return c
 }
 
@@ -83,6 +91,8 @@ func (c *Client) Close() {
 func (c *Client) Dial(ctx context.Context) error {
 	delay := joinDelayMin
 	var last []protocol.JoinCause
+	began := time.Now()
+	told := began
 	for attempt := 0; ; attempt++ {
 		causes := c.ask(ctx, anyone(c.cfg.Addrs), attempt)
 		switch {
@@ -100,11 +110,20 @@ func (c *Client) Dial(ctx context.Context) error {
 			return &JoinError{Causes: causes}
 		}
 		last = causes
+		if time.Since(told) >= joinReportEvery {
+			told = time.Now()
+			c.logLooking(began, causes)
+		}
 		if !pause(ctx, c.ctx, delay) && c.ctx.Err() == nil {
 			return &JoinError{Causes: last, Ctx: ctx.Err()}
 		}
 		delay = min(2*delay, joinDelayMax)
 	}
+}
+
+// logLooking logs what each of those asked for the ring has answered.
+func (c *Client) logLooking(began time.Time, causes []protocol.JoinCause) {
+	c.Note(slog.LevelWarn, "no member of a ring found yet", slog.Duration("for", time.Since(began).Truncate(time.Second)), slog.String("answers", answers(causes)))
 }
 
 // pause waits for d, a half more or less, and reports whether both lives lasted
@@ -276,8 +295,17 @@ func (c *Client) lookForRing() {
 	from := 0
 	var asking sync.WaitGroup
 	defer asking.Wait()
+	began := time.Now()
+	told := began
+	c.mu.Lock()
+	clear(c.answered)
+	c.mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		from = c.askEverybody(&asking, from, attempt)
+		if time.Since(told) >= joinReportEvery {
+			told = time.Now()
+			c.logLooking(began, c.lastAnswers())
+		}
 		more := pause(c.ctx, c.ctx, delay)
 		delay = min(2*delay, joinDelayMax)
 		c.mu.Lock()
@@ -308,13 +336,31 @@ func (c *Client) askEverybody(asking *sync.WaitGroup, from, attempt int) int {
 		}
 		c.asking[x] = true
 		asking.Go(func() {
-			c.askOne(c.ctx, x, attempt)
+			f := c.askOne(c.ctx, x, attempt)
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			delete(c.asking, x)
+			if c.log != nil && len(c.answered) < maxFailures {
+				c.answered[x] = f
+			}
 		})
 	}
 	return from
+}
+
+// lastAnswers are the failures of those asked since the client began to look for the
+// ring, one for each.
+func (c *Client) lastAnswers() []protocol.JoinCause {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []protocol.JoinCause
+	for x, f := range c.answered {
+		if f != nil {
+			out = append(out, protocol.JoinCause{At: x, Failure: f})
+		}
+	}
+	slices.SortFunc(out, func(a, b protocol.JoinCause) int { return cmp.Compare(a.At.Addr, b.At.Addr) })
+	return out
 }
 
 // everybody lists whom to ask for the ring: the contacts, owners of arcs from all

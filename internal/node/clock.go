@@ -67,8 +67,8 @@ func (fd *Finder) reckon(fields []field, horizon uint64) bool {
 		if !ok {
 			continue
 		}
-		if !fd.behind.Swap(true) && fd.note != nil {
-			fd.note(slog.LevelWarn, "clock behind that of the ring", attr("by", x),
+		if !fd.behind.Swap(true) && fd.log != nil {
+			fd.Note(slog.LevelWarn, "clock behind that of the ring", attr("by", x),
 				slog.Duration("at_least", time.Until(time.UnixMilli(int64(x.Incarnation))).Truncate(time.Second)))
 		}
 		return true
@@ -86,8 +86,8 @@ func (fd *Finder) refuseIncarnation(what, field string, x, by ring.Member, horiz
 	}
 	fd.counters.incarnations.Add(1)
 	now := fd.now()
-	if last := fd.refusedAt.Load(); fd.note != nil && (last == 0 || now-time.Duration(last) >= refusalsLogged) && fd.refusedAt.CompareAndSwap(last, max(1, int64(now))) {
-		fd.note(slog.LevelWarn, "incarnation refused", slog.String("field", what+"."+field), attr("of", x),
+	if last := fd.refusedAt.Load(); fd.log != nil && (last == 0 || now-time.Duration(last) >= refusalsLogged) && fd.refusedAt.CompareAndSwap(last, max(1, int64(now))) {
+		fd.Note(slog.LevelWarn, "incarnation refused", slog.String("field", what+"."+field), attr("of", x),
 			slog.String("incarnation", strconv.FormatUint(x.Incarnation, 10)), attr("named_by", by))
 	}
 	return &protocol.Failure{Kind: protocol.Invalid, Detail: fmt.Sprintf("%s: %s: member %q: incarnation %d is %s", what, field, x.Name, x.Incarnation, ahead)}

@@ -36,15 +36,17 @@ type Finder struct {
 	snap     atomic.Pointer[Snapshot]
 	observer Observer            // told of what happens; nothing in it changes
 	news     serial              // calls of its functions that take no context
+	log      *slog.Logger        // nil: nothing is logged
+	journal  serial              // calls of it
+	failures failures            // of questions and of connections
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
 	// waits counts the lookups that have nobody left to ask and wait for a newer
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
 	waits atomic.Int64
 	stuck func()
 
-	behind    atomic.Bool                                            // this process's clock, see horizon
-	refusedAt atomic.Int64                                           // when a refused incarnation was logged last, by now; 0: never
-	note      func(level slog.Level, msg string, attrs ...slog.Attr) // logs; nil: nobody does
+	behind    atomic.Bool  // this process's clock, see horizon
+	refusedAt atomic.Int64 // when a refused incarnation was logged last, by now; 0: never
 
 	// ctx ends with the Finder's life; wg counts its goroutines.
 	ctx    context.Context
@@ -65,7 +67,11 @@ const (
 	initialIdle = 16
 )
 
-func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration) {
+// maxRecords bounds how many records wait for the log handler.
+const maxRecords = 1024
+
+func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger) {
+	fd.log = log
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
 	fd.life = routing.Lease(interval)
@@ -76,7 +82,9 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.idle = initialIdle
 	fd.flights = map[ring.Life]*flight{}
 	fd.news = serial{most: maxNews, drain: true}
+	fd.journal = serial{most: maxRecords, drain: true}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
+	tr.Refused(fd.refused)
 }
 
 // end closes the transport and returns when every goroutine has ended.
@@ -88,6 +96,7 @@ func (fd *Finder) end() {
 	fd.tr.Close()
 	fd.wg.Wait()
 	fd.news.stop()
+	fd.journal.stop()
 }
 
 func (fd *Finder) now() time.Duration { return time.Since(fd.start) }

@@ -32,11 +32,11 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	self := h.snap.Load().View.Self
 	if env.Older {
 		if h.cfg.Settings.Cluster != 0 {
-			return &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: []string{"Cluster"},
-				Detail: "the caller names no cluster"}
+			return h.turnAway(env, &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: []string{"Cluster"},
+				Detail: "the caller names no cluster"})
 		}
 	} else if diff := h.cfg.Settings.Differing(env.Settings); len(diff) > 0 {
-		return &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: diff}
+		return h.turnAway(env, &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: diff})
 	}
 	if horizon := (*Node)(h).horizon(); env.From.Incarnation > horizon {
 		f := (*Node)(h).refuseIncarnation("request", "sender", env.From, env.From, horizon)
@@ -48,6 +48,13 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 		return &protocol.Failure{Kind: protocol.WrongMember, By: self}
 	}
 	return nil
+}
+
+// turnAway notes that a request of another kind of ring is refused. An older member,
+// or a client, does not say who it is.
+func (h *handler) turnAway(env transport.Envelope, f *protocol.Failure) *protocol.Failure {
+	h.noteFailure(PeerFailure{Name: env.From.Name, Addr: env.From.Addr, Kind: f.Kind, Incoming: true, Err: failureWords(f, "")})
+	return f
 }
 
 // Maintain gives the machine a request and waits until it answers.

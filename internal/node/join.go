@@ -11,6 +11,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // Delays between attempts to join.
@@ -23,6 +24,15 @@ const (
 // namesLag is how long the others may see an old address behind the name that the
 // member advertises, or none: names take a while to follow a member that moves.
 const namesLag = 30 * time.Second
+
+// joinReportEvery is how often the log is told what has become of a join so far.
+const joinReportEvery = 10 * time.Second
+
+// joinReport is when the log is to be told of a join. The zero joinReport is never.
+type joinReport struct {
+	due   <-chan time.Time
+	began time.Time
+}
 
 // JoinError is why a join did not succeed: the causes of the last attempt, and
 // the error of the context if that ended it.
@@ -45,12 +55,17 @@ func (e *JoinError) Error() string {
 	return b.String()
 }
 
+// whom names a member that was asked.
+func whom(x ring.Member) string {
+	if x.Name == "" {
+		return x.Addr
+	}
+	return x.Name + " at " + x.Addr
+}
+
 // describe says in words why a join through one member did not succeed.
 func describe(c protocol.JoinCause) string {
-	at := c.At.Addr
-	if c.At.Name != "" {
-		at = c.At.Name + " at " + at
-	}
+	at := whom(c.At)
 	switch {
 	case c.Failure != nil:
 		return fmt.Sprintf("%s: %v", at, c.Failure)
@@ -91,13 +106,19 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 	delay := joinDelayMin
 	var last []protocol.JoinCause
 	var unreachedSince time.Time // since when all attempts ended because nobody reached this member; zero: the last did not
+	var report joinReport
+	if n.log != nil {
+		ticker := time.NewTicker(joinReportEvery)
+		defer ticker.Stop()
+		report = joinReport{due: ticker.C, began: time.Now()}
+	}
 	for {
 		via, open := n.places(ctx, given)
 		join.Via, join.Open = via, open || n.mayBeMore(given)
 		if found == 0 {
 			join.Via = slices.Concat(via, recalled)
 		}
-		causes, err := n.joinOnce(ctx, join, given, last)
+		causes, err := n.joinOnce(ctx, join, given, last, report)
 		if err != nil {
 			return &JoinError{Causes: causes, Ctx: err}
 		}
@@ -123,12 +144,17 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		join.Attempt++
 		last = causes
 		n.counters.joinRetries.Add(1)
-		select {
-		case <-time.After(delay/2 + rand.N(delay)):
-		case <-ctx.Done():
-			return &JoinError{Causes: last, Ctx: ctx.Err()}
-		case <-n.ctx.Done():
-			return ErrClosed
+		for again := time.After(delay/2 + rand.N(delay)); again != nil; {
+			select {
+			case <-again:
+				again = nil
+			case <-report.due:
+				n.logJoining(join.Attempt-1, last, report)
+			case <-ctx.Done():
+				return &JoinError{Causes: last, Ctx: ctx.Err()}
+			case <-n.ctx.Done():
+				return ErrClosed
+			}
 		}
 		limit := joinDelayMax
 		if causes[len(causes)-1].Failure == nil && unreachedSince.IsZero() {
@@ -185,7 +211,7 @@ func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
 // context that ended it, and the causes are then those of the attempt before too.
-func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, last []protocol.JoinCause) ([]protocol.JoinCause, error) {
+func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, last []protocol.JoinCause, report joinReport) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -200,12 +226,16 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 		n.wg.Go(func() { n.redirect(looking, given) })
 	}
 	n.mu.Unlock()
-	select {
-	case causes := <-done:
-		return causes, nil
-	case <-ctx.Done():
-	case <-n.ctx.Done():
-		return nil, ErrClosed
+	for ctx.Err() == nil {
+		select {
+		case causes := <-done:
+			return causes, nil
+		case <-report.due:
+			n.logJoining(join.Attempt, last, report)
+		case <-ctx.Done():
+		case <-n.ctx.Done():
+			return nil, ErrClosed
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -216,13 +246,37 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 	if n.view.Phase.InRing() {
 		return nil, nil // a member already; only the one before is not told yet
 	}
-	causes, waiting := n.machine.JoinCauses()
+	causes := n.joinCauses(last)
 	if !n.closed {
 		n.stepLocked(protocol.GiveUp{})
 	}
+	return causes, ctx.Err()
+}
+
+// joinCauses are why the open join has not succeeded yet, those of the attempt
+// before among them. Callers hold mu.
+func (n *Node) joinCauses(last []protocol.JoinCause) []protocol.JoinCause {
+	causes, waiting := n.machine.JoinCauses()
 	if waiting.Addr != "" {
 		open := protocol.JoinCause{At: waiting, Failure: &protocol.Failure{Kind: protocol.TimedOut, Detail: "no answer yet"}}
 		last = merge([]protocol.JoinCause{open}, last) // unless it has answered an earlier attempt
 	}
-	return merge(last, causes), ctx.Err()
+	return merge(last, causes)
+}
+
+// logJoining logs what has become of a join so far.
+func (n *Node) logJoining(attempt int, last []protocol.JoinCause, report joinReport) {
+	n.mu.Lock()
+	causes, phase := n.joinCauses(last), n.view.Phase
+	n.mu.Unlock()
+	n.Note(slog.LevelWarn, "in no ring yet", slog.String("phase", phase.String()), slog.Duration("for", time.Since(report.began).Truncate(time.Second)),
+		slog.Int("attempt", attempt+1), slog.String("answers", answers(causes)))
+}
+
+// logFounding logs that a ring was founded though some of the addresses given have
+// not answered: there may be another ring there.
+func (n *Node) logFounding(unanswered []protocol.JoinCause) {
+	if len(unanswered) > 0 {
+		n.Note(slog.LevelWarn, "ring founded, though not every address has answered", slog.String("answers", answers(unanswered)))
+	}
 }

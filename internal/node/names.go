@@ -42,7 +42,9 @@ func (fd *Finder) inquire(ctx context.Context, env transport.Envelope, req proto
 		if ctx.Err() != nil {
 			kind = protocol.Cancelled
 		}
-		return protocol.Reply{}, &protocol.Failure{Kind: kind, Detail: err.Error()}
+		f := &protocol.Failure{Kind: kind, Detail: err.Error()}
+		fd.failed(env.To, f, 0)
+		return protocol.Reply{}, f
 	}
 	var reply protocol.Reply
 	var f *protocol.Failure

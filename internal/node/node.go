@@ -24,7 +24,7 @@ type Config struct {
 	Successors int
 	Interval   time.Duration
 	MinMembers int              // fewer that live: isolated; 0: never
-	Log        *slog.Logger     // nil: discard
+	Log        *slog.Logger     // nil: nothing is logged
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Meta       []byte           // what the application says of the member; not modified
 	Seed       uint64           // of the machine's randomness; 0: drawn
@@ -36,6 +36,9 @@ type Config struct {
 	// known, none while it is in no ring: at the start, when they have changed,
 	// and at the end. Nil: nothing is remembered.
 	Remember func(incarnation uint64, members []ring.Member) error
+	// Inspect looks at the node's surroundings, on one goroutine, at the start and
+	// every hour. What it finds is logged. Nil, or without a Log: nobody looks.
+	Inspect func(context.Context) []Remark
 	// Ended is called once, when the node has ended.
 	Ended func()
 	// Observer is told what the node does.
@@ -46,10 +49,8 @@ type Config struct {
 type Node struct {
 	Finder
 	cfg     Config
-	log     *slog.Logger
 	timer   *time.Timer
 	onRange serial                   // calls of OnRange
-	journal serial                   // calls of the log handler
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
 	holding atomic.Pointer[Holding]  // what is watched
 
@@ -86,9 +87,6 @@ type Snapshot struct {
 // New starts a node that is in no ring. It answers over tr from now on and
 // closes it when it is closed itself.
 func New(cfg Config, tr transport.Transport) *Node {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
@@ -96,17 +94,19 @@ func New(cfg Config, tr transport.Transport) *Node {
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
 	n := &Node{
 		cfg:      cfg,
-		log:      cfg.Log.With(slog.String("member", cfg.Self.Name)),
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
 		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
 		strayed:  make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 		onRange:  serial{most: 1},
-		journal:  serial{most: 1024, drain: true},
 	}
-	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval)
-	n.resolver, n.note = cfg.Resolver, n.Note
+	var log *slog.Logger
+	if cfg.Log != nil {
+		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
+	}
+	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log)
+	n.resolver = cfg.Resolver
 	n.observer = cfg.Observer
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
@@ -129,6 +129,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.wg.Go(n.tick)
 	n.wg.Go(n.tendFingers)
 	n.wg.Go(n.confirmArcs)
+	n.inspect(cfg.Inspect)
 	if cfg.Remember != nil {
 		n.wg.Go(n.remember)
 	}
@@ -204,6 +205,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				n.tellRange(e.New)
 			}
 		case protocol.JoinDone:
+			n.logFounding(e.Unanswered)
 			if n.joinDone != nil {
 				n.joinDone <- e.Causes
 				n.joinDone = nil
@@ -334,7 +336,6 @@ func (n *Node) Close() {
 		n.cancel()
 	}
 	n.onRange.stop()
-	n.journal.stop()
 	n.end()
 	n.ended.Do(func() {
 		if n.cfg.Ended != nil {

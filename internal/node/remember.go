@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"log/slog"
 	"slices"
 	"time"
@@ -109,9 +108,4 @@ func (n *Node) remember() {
 			return
 		}
 	}
-}
-
-// Note logs what happened around the node, in order with its own records.
-func (n *Node) Note(level slog.Level, msg string, attrs ...slog.Attr) {
-	n.journal.put(func() { n.log.LogAttrs(context.Background(), level, msg, attrs...) })
 }

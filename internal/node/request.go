@@ -36,17 +36,20 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 		f = fd.checkReply(env.To, &reply)
 	}
 	done(f)
-	fd.measure(env.To.Addr, time.Since(sent), f, limit == peer.PatientTimeout)
+	fd.measure(env.To, time.Since(sent), f, limit == peer.PatientTimeout)
 	return reply, f
 }
 
-// measure notes how long an answer took.
-func (fd *Finder) measure(addr string, took time.Duration, f *protocol.Failure, slow bool) {
+// measure notes how long x took to answer, or why there was no answer.
+func (fd *Finder) measure(x ring.Member, took time.Duration, f *protocol.Failure, slow bool) {
 	switch {
 	case f == nil && !slow:
-		fd.peers.observe(addr, took)
-	case f != nil && f.Kind == protocol.TimedOut:
-		fd.counters.timeouts.Add(1)
+		fd.peers.observe(x.Addr, took)
+	case f != nil:
+		if f.Kind == protocol.TimedOut {
+			fd.counters.timeouts.Add(1)
+		}
+		fd.failed(x, f, took)
 	}
 }
 
@@ -78,7 +81,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 		f = fd.checkAnswer(to, &a)
 	}
 	done(f)
-	fd.measure(to.Addr, time.Since(sent), f, false)
+	fd.measure(to, time.Since(sent), f, false)
 	if f != nil && f.Kind == protocol.TimedOut {
 		fd.peers.late(to.Addr)
 	}

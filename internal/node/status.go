@@ -67,6 +67,8 @@ type Counters struct {
 	// IncarnationsRefused counts messages refused for an incarnation that no member
 	// can have.
 	IncarnationsRefused uint64
+	PeerFailures        uint64 // questions without a usable answer
+	IncomingRefused     uint64 // connections, and requests of another kind of ring, refused here
 }
 
 // Counters returns the totals so far.
@@ -82,6 +84,7 @@ func (fd *Finder) Counters() Counters {
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
+	out.PeerFailures, out.IncomingRefused = fd.failures.counts()
 	for i := range c.asked {
 		out.RingRequests += c.asked[i].Load()
 	}
@@ -105,7 +108,9 @@ func (fd *Finder) Connections() int { return fd.tr.Connections() }
 
 // logChange logs how a member's pointers changed, outside the lock.
 func (n *Node) logChange(old, now *protocol.View) {
-	n.journal.put(func() { n.logViews(old, now) })
+	if n.log != nil {
+		n.journal.put(func() { n.logViews(old, now) })
+	}
 }
 
 func (n *Node) logViews(old, now *protocol.View) {
@@ -132,7 +137,9 @@ func (n *Node) logViews(old, now *protocol.View) {
 }
 
 func (n *Node) logRange(e protocol.RangeChanged) {
-	n.journal.put(func() { n.logArcs(e) })
+	if n.log != nil {
+		n.journal.put(func() { n.logArcs(e) })
+	}
 }
 
 func (n *Node) logArcs(e protocol.RangeChanged) {
@@ -143,7 +150,9 @@ func (n *Node) logArcs(e protocol.RangeChanged) {
 }
 
 func (n *Node) logMeeting(by ring.Member) {
-	n.journal.put(func() { n.log.Info("another ring met", attr("by", by)) })
+	if n.log != nil {
+		n.Note(slog.LevelInfo, "another ring met", attr("by", by))
+	}
 }
 
 // attr is a member as an attribute. It is a group whoever it is: an attribute has one

@@ -95,7 +95,7 @@ func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask fun
 		f = hasty(ctx, time.Since(sent), limit, f)
 		cancel()
 		done(f)
-		fd.measure(x.Addr, time.Since(sent), f, false)
+		fd.measure(x, time.Since(sent), f, false)
 		if f == nil || f.Kind != protocol.TimedOut || ctx.Err() != nil {
 			break
 		}

@@ -121,7 +121,12 @@ type (
 		Cause          Cause
 	}
 	// JoinDone: the join is over. It failed unless Causes is nil.
-	JoinDone struct{ Causes []JoinCause }
+	JoinDone struct {
+		Causes []JoinCause
+		// Unanswered, of a member that has founded a ring: the addresses given at
+		// which nobody was heard, and why. There may be a ring behind them.
+		Unanswered []JoinCause
+	}
 	// DepartDone: the neighbours do without the member, or cannot be told.
 	DepartDone struct{}
 	// RingMet: By is in another ring than this member, and can be reached: the

@@ -228,10 +228,11 @@ func (m *Machine) decide() bool {
 	if disputed && l.named < lookStalled*l.patience || !all && l.round < l.patience {
 		return false
 	}
+	unanswered := slices.DeleteFunc(m.lookCauses(), func(c JoinCause) bool { return c.Failure.Kind == NotJoined })
 	m.look = looking{}
 	m.begin()
 	m.probeSoon()
-	m.late(JoinDone{})
+	m.late(JoinDone{Unanswered: unanswered})
 	return true
 }
 

@@ -50,6 +50,7 @@ func pbStatus(s concord.Status) (*adminpb.StatusResp, error) {
 		Connections:  int64(s.Connections),
 		Share:        s.Share,
 		Arcs:         int64(s.Arcs),
+		Failures:     each(s.Failures, pbFailure),
 	}
 	if s.SuccessorAge != nil {
 		ns := s.SuccessorAge.Nanoseconds()
@@ -81,6 +82,7 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 		Connections: int(r.GetConnections()),
 		Share:       r.GetShare(),
 		Arcs:        int(r.GetArcs()),
+		Failures:    each(r.GetFailures(), readFailure),
 	}
 	if r.SuccessorAge != nil {
 		age := time.Duration(r.GetSuccessorAge())
@@ -95,6 +97,20 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 		out.Predecessor = &x
 	}
 	return out, recode(r.GetCounters(), &out.Counters)
+}
+
+func pbFailure(f concord.PeerFailure) *adminpb.PeerFailure {
+	return &adminpb.PeerFailure{
+		Name: f.Name, Address: f.Address, Incoming: f.Incoming, Cause: string(f.Cause), Error: f.Error,
+		First: f.First.UnixNano(), Last: f.Last.UnixNano(), Count: int64(f.Count),
+	}
+}
+
+func readFailure(f *adminpb.PeerFailure) concord.PeerFailure {
+	return concord.PeerFailure{
+		Name: f.GetName(), Address: f.GetAddress(), Incoming: f.GetIncoming(), Cause: concord.Outcome(f.GetCause()), Error: f.GetError(),
+		First: time.Unix(0, f.GetFirst()).UTC(), Last: time.Unix(0, f.GetLast()).UTC(), Count: int(f.GetCount()),
+	}
 }
 
 // recode reads into to what from is in JSON. Numbers keep all of their digits.

@@ -370,7 +370,9 @@ type StatusResp struct {
 	Share    float64           `protobuf:"fixed64,15,opt,name=share,proto3" json:"share,omitempty"`
 	Arcs     int64             `protobuf:"varint,16,opt,name=arcs,proto3" json:"arcs,omitempty"`
 	// Nanoseconds; absent: there is no successor, or it has not answered yet.
-	SuccessorAge  *int64 `protobuf:"varint,17,opt,name=successor_age,json=successorAge,proto3,oneof" json:"successor_age,omitempty"`
+	SuccessorAge *int64 `protobuf:"varint,17,opt,name=successor_age,json=successorAge,proto3,oneof" json:"successor_age,omitempty"`
+	// The newest first.
+	Failures      []*PeerFailure `protobuf:"bytes,18,rep,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,6 +526,116 @@ func (x *StatusResp) GetSuccessorAge() int64 {
 	return 0
 }
 
+func (x *StatusResp) GetFailures() []*PeerFailure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+// What went wrong, once or again and again, between the member and a peer.
+type PeerFailure struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The peer asked, and was refused here.
+	Incoming bool   `protobuf:"varint,3,opt,name=incoming,proto3" json:"incoming,omitempty"`
+	Cause    string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	Error    string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// Nanoseconds since 1970.
+	First         int64 `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64 `protobuf:"varint,7,opt,name=last,proto3" json:"last,omitempty"`
+	Count         int64 `protobuf:"varint,8,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerFailure) Reset() {
+	*x = PeerFailure{}
+	mi := &file_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerFailure) ProtoMessage() {}
+
+func (x *PeerFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerFailure.ProtoReflect.Descriptor instead.
+func (*PeerFailure) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PeerFailure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PeerFailure) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *PeerFailure) GetIncoming() bool {
+	if x != nil {
+		return x.Incoming
+	}
+	return false
+}
+
+func (x *PeerFailure) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *PeerFailure) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *PeerFailure) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PeerFailure) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *PeerFailure) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent: it had, or has, no range.
@@ -540,7 +652,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +664,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +677,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{8}
+	return file_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetOld() *Range {
@@ -639,7 +751,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\x9a\x06\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\xd2\x06\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -661,13 +773,23 @@ const file_admin_proto_rawDesc = "" +
 	"\bcounters\x18\x0e \x03(\v2'.concord.admin.StatusResp.CountersEntryR\bcounters\x12\x14\n" +
 	"\x05share\x18\x0f \x01(\x01R\x05share\x12\x12\n" +
 	"\x04arcs\x18\x10 \x01(\x03R\x04arcs\x12(\n" +
-	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x1a;\n" +
+	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x126\n" +
+	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
 	"\x06_rangeB\x0e\n" +
 	"\f_predecessorB\x10\n" +
-	"\x0e_successor_age\"\xcb\x02\n" +
+	"\x0e_successor_age\"\xc3\x01\n" +
+	"\vPeerFailure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
+	"\bincoming\x18\x03 \x01(\bR\bincoming\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x14\n" +
+	"\x05first\x18\x06 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\a \x01(\x03R\x04last\x12\x14\n" +
+	"\x05count\x18\b \x01(\x03R\x05count\"\xcb\x02\n" +
 	"\x05Event\x12+\n" +
 	"\x03old\x18\x01 \x01(\v2\x14.concord.admin.RangeH\x00R\x03old\x88\x01\x01\x12+\n" +
 	"\x03new\x18\x02 \x01(\v2\x14.concord.admin.RangeH\x01R\x03new\x88\x01\x01\x12,\n" +
@@ -697,18 +819,19 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_admin_proto_goTypes = []any{
-	(*StatusReq)(nil),  // 0: concord.admin.StatusReq
-	(*WatchReq)(nil),   // 1: concord.admin.WatchReq
-	(*LeaveReq)(nil),   // 2: concord.admin.LeaveReq
-	(*LeaveResp)(nil),  // 3: concord.admin.LeaveResp
-	(*Server)(nil),     // 4: concord.admin.Server
-	(*Range)(nil),      // 5: concord.admin.Range
-	(*Finger)(nil),     // 6: concord.admin.Finger
-	(*StatusResp)(nil), // 7: concord.admin.StatusResp
-	(*Event)(nil),      // 8: concord.admin.Event
-	nil,                // 9: concord.admin.StatusResp.CountersEntry
+	(*StatusReq)(nil),   // 0: concord.admin.StatusReq
+	(*WatchReq)(nil),    // 1: concord.admin.WatchReq
+	(*LeaveReq)(nil),    // 2: concord.admin.LeaveReq
+	(*LeaveResp)(nil),   // 3: concord.admin.LeaveResp
+	(*Server)(nil),      // 4: concord.admin.Server
+	(*Range)(nil),       // 5: concord.admin.Range
+	(*Finger)(nil),      // 6: concord.admin.Finger
+	(*StatusResp)(nil),  // 7: concord.admin.StatusResp
+	(*PeerFailure)(nil), // 8: concord.admin.PeerFailure
+	(*Event)(nil),       // 9: concord.admin.Event
+	nil,                 // 10: concord.admin.StatusResp.CountersEntry
 }
 var file_admin_proto_depIdxs = []int32{
 	4,  // 0: concord.admin.Finger.server:type_name -> concord.admin.Server
@@ -718,24 +841,25 @@ var file_admin_proto_depIdxs = []int32{
 	4,  // 4: concord.admin.StatusResp.successors:type_name -> concord.admin.Server
 	6,  // 5: concord.admin.StatusResp.fingers:type_name -> concord.admin.Finger
 	4,  // 6: concord.admin.StatusResp.acquaintances:type_name -> concord.admin.Server
-	9,  // 7: concord.admin.StatusResp.counters:type_name -> concord.admin.StatusResp.CountersEntry
-	5,  // 8: concord.admin.Event.old:type_name -> concord.admin.Range
-	5,  // 9: concord.admin.Event.new:type_name -> concord.admin.Range
-	5,  // 10: concord.admin.Event.gained:type_name -> concord.admin.Range
-	5,  // 11: concord.admin.Event.lost:type_name -> concord.admin.Range
-	4,  // 12: concord.admin.Event.from:type_name -> concord.admin.Server
-	4,  // 13: concord.admin.Event.to:type_name -> concord.admin.Server
-	0,  // 14: concord.admin.Admin.Status:input_type -> concord.admin.StatusReq
-	1,  // 15: concord.admin.Admin.Watch:input_type -> concord.admin.WatchReq
-	2,  // 16: concord.admin.Admin.Leave:input_type -> concord.admin.LeaveReq
-	7,  // 17: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
-	8,  // 18: concord.admin.Admin.Watch:output_type -> concord.admin.Event
-	3,  // 19: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 7: concord.admin.StatusResp.counters:type_name -> concord.admin.StatusResp.CountersEntry
+	8,  // 8: concord.admin.StatusResp.failures:type_name -> concord.admin.PeerFailure
+	5,  // 9: concord.admin.Event.old:type_name -> concord.admin.Range
+	5,  // 10: concord.admin.Event.new:type_name -> concord.admin.Range
+	5,  // 11: concord.admin.Event.gained:type_name -> concord.admin.Range
+	5,  // 12: concord.admin.Event.lost:type_name -> concord.admin.Range
+	4,  // 13: concord.admin.Event.from:type_name -> concord.admin.Server
+	4,  // 14: concord.admin.Event.to:type_name -> concord.admin.Server
+	0,  // 15: concord.admin.Admin.Status:input_type -> concord.admin.StatusReq
+	1,  // 16: concord.admin.Admin.Watch:input_type -> concord.admin.WatchReq
+	2,  // 17: concord.admin.Admin.Leave:input_type -> concord.admin.LeaveReq
+	7,  // 18: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
+	9,  // 19: concord.admin.Admin.Watch:output_type -> concord.admin.Event
+	3,  // 20: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -744,14 +868,14 @@ func file_admin_proto_init() {
 		return
 	}
 	file_admin_proto_msgTypes[7].OneofWrappers = []any{}
-	file_admin_proto_msgTypes[8].OneofWrappers = []any{}
+	file_admin_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

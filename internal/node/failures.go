@@ -1,0 +1,269 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/ollelogdahl/concord/internal/peer"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Bounds on what is kept and logged of failures.
+const (
+	// maxFailures is how many causes and peers are kept. The one that has been
+	// silent for longest makes room.
+	maxFailures = 256
+	// maxShownFailures is how many of them PeerFailures lists.
+	maxShownFailures = 16
+	// failurePause is the least time between two records of one cause and peer.
+	failurePause = time.Minute
+	// failureBurst is how many records may follow each other at once, and
+	// failurePace the time between two of them in the long run, whoever they are of.
+	failureBurst = 4
+	failurePace  = 500 * time.Millisecond
+	// maxAnswers is how many addresses one record says the answers of.
+	maxAnswers = 16
+)
+
+// PeerFailure is what went wrong between this process and a peer, for one cause.
+type PeerFailure struct {
+	Name     string               // of the peer; empty: not known
+	Addr     string               // of the peer; of a refused connection its host alone
+	Kind     protocol.FailureKind // 0: a connection that was refused here
+	Incoming bool                 // the peer asked, and was refused here
+	Err      string               // in words, the last time
+	First    time.Time
+	Last     time.Time
+	Count    uint64
+}
+
+// failures keeps what went wrong with peers. It alone decides what of it is logged:
+// each cause and peer the first time and then at most once a minute, and all of them
+// together at most a few a second. The zero failures is empty. Safe for concurrent
+// use.
+type failures struct {
+	mu   sync.Mutex
+	kept map[failureKey]*keptFailure
+	next time.Time // before which at most failureBurst records may be written
+	held uint64    // records that were due since the last one, and not written
+	// outgoing and incoming count all failures.
+	outgoing, incoming uint64
+}
+
+// failureKey is one cause and peer. Numbers in the words do not count: they may be
+// of the one occurrence.
+type failureKey struct {
+	name, addr string
+	kind       protocol.FailureKind
+	incoming   bool
+	words      string
+}
+
+type keptFailure struct {
+	PeerFailure
+	logged time.Time // zero: never
+	since  uint64    // failures since then
+}
+
+// failureRecord is what the log is to be told.
+type failureRecord struct {
+	PeerFailure
+	times uint64 // it happened since the record before
+	held  uint64 // records of other causes and peers left out since the one before
+}
+
+// note counts a failure, and reports whether it is to be logged.
+func (fs *failures) note(f PeerFailure, now time.Time) (r failureRecord, logged bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.Incoming {
+		fs.incoming++
+	} else {
+		fs.outgoing++
+	}
+	key := failureKey{f.Name, f.Addr, f.Kind, f.Incoming, withoutDigits(f.Err)}
+	k := fs.kept[key]
+	if k == nil {
+		if fs.kept == nil {
+			fs.kept = map[failureKey]*keptFailure{}
+		}
+		if len(fs.kept) >= maxFailures {
+			fs.evict()
+		}
+		k = &keptFailure{PeerFailure: f}
+		k.First = now
+		fs.kept[key] = k
+	}
+	k.Err, k.Last = f.Err, now
+	k.Count++
+	k.since++
+	if !k.logged.IsZero() && now.Sub(k.logged) < failurePause {
+		return r, false
+	}
+	if fs.next.Sub(now) > (failureBurst-1)*failurePace {
+		fs.held++
+		return r, false
+	}
+	if fs.next.Before(now) {
+		fs.next = now
+	}
+	fs.next = fs.next.Add(failurePace)
+	r = failureRecord{PeerFailure: k.PeerFailure, times: k.since, held: fs.held}
+	k.logged, k.since, fs.held = now, 0, 0
+	return r, true
+}
+
+// evict forgets the failure that was last seen first.
+func (fs *failures) evict() {
+	var oldest failureKey
+	var at time.Time
+	for key, k := range fs.kept {
+		if at.IsZero() || k.Last.Before(at) {
+			oldest, at = key, k.Last
+		}
+	}
+	delete(fs.kept, oldest)
+}
+
+// last are the failures seen last, the newest first.
+func (fs *failures) last() []PeerFailure {
+	fs.mu.Lock()
+	out := make([]PeerFailure, 0, len(fs.kept))
+	for _, k := range fs.kept {
+		out = append(out, k.PeerFailure)
+	}
+	fs.mu.Unlock()
+	slices.SortFunc(out, func(a, b PeerFailure) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Err, b.Err))
+	})
+	return slices.Clone(out[:min(len(out), maxShownFailures)])
+}
+
+func (fs *failures) counts() (outgoing, incoming uint64) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.outgoing, fs.incoming
+}
+
+func withoutDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// PeerFailures are the failures seen last, the newest first, at most 16.
+func (fd *Finder) PeerFailures() []PeerFailure { return fd.failures.last() }
+
+// failed notes that a question to x got no usable answer, which took so long. What
+// says nothing of x is left out: that the caller gave up, or allowed less time than
+// any member needs; that x is in no ring, isolated, or in a later life.
+func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration) {
+	switch f.Kind {
+	case protocol.TimedOut:
+		if took < peer.MinTimeout {
+			return
+		}
+	case protocol.Unreachable, protocol.Refused, protocol.WrongRing, protocol.Invalid:
+	case protocol.WrongMember:
+		if f.By.ID == x.ID && f.By.Name == x.Name && x.Name != "" {
+			return
+		}
+	default:
+		return
+	}
+	if fd.ctx.Err() == nil {
+		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Err: failureWords(f, x.Addr)})
+	}
+}
+
+// refused notes that the transport has refused a connection.
+func (fd *Finder) refused(from, why string) {
+	fd.noteFailure(PeerFailure{Addr: from, Incoming: true, Err: why})
+}
+
+func (fd *Finder) noteFailure(f PeerFailure) {
+	r, logged := fd.failures.note(f, time.Now())
+	if !logged || fd.log == nil {
+		return
+	}
+	msg := "peer not reachable"
+	switch {
+	case r.Incoming && r.Kind == 0:
+		msg = "incoming connection refused"
+	case r.Incoming:
+		msg = "incoming request refused"
+	case r.Kind == protocol.WrongRing, r.Kind == protocol.Invalid:
+		msg = "peer not usable"
+	}
+	var attrs []slog.Attr
+	if r.Name != "" {
+		attrs = append(attrs, slog.String("peer", r.Name))
+	}
+	if r.Addr != "" {
+		attrs = append(attrs, slog.String("addr", r.Addr))
+	}
+	attrs = append(attrs, slog.String("err", r.Err))
+	if r.times > 1 {
+		attrs = append(attrs, slog.Uint64("times", r.times))
+	}
+	if r.held > 0 {
+		attrs = append(attrs, slog.Uint64("left_out", r.held))
+	}
+	fd.Note(slog.LevelWarn, msg, attrs...)
+}
+
+// failureWords says what a failure at addr was, without the address.
+func failureWords(f *protocol.Failure, addr string) string {
+	switch f.Kind {
+	case protocol.TimedOut:
+		return "no answer in time"
+	case protocol.Refused:
+		return f.Kind.String()
+	case protocol.Unreachable, protocol.Invalid:
+		if f.Detail != "" {
+			return strings.TrimPrefix(f.Detail, addr+": ")
+		}
+	case protocol.WrongRing, protocol.NotJoined, protocol.Isolated:
+		c := *f
+		c.By = ring.Member{}
+		return c.Error()
+	}
+	return f.Error()
+}
+
+// answers says in one line what each address has said.
+func answers(causes []protocol.JoinCause) string {
+	var b strings.Builder
+	for i, c := range causes {
+		if i == maxAnswers {
+			b.WriteString("; and more")
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		if f := c.Failure; f != nil {
+			b.WriteString(whom(c.At) + ": " + failureWords(f, c.At.Addr))
+		} else {
+			b.WriteString(describe(c))
+		}
+	}
+	return b.String()
+}
+
+// Note logs what happened, in order with the other records. It does not block.
+func (fd *Finder) Note(level slog.Level, msg string, attrs ...slog.Attr) {
+	if fd.log != nil {
+		fd.journal.put(func() { fd.log.LogAttrs(context.Background(), level, msg, attrs...) })
+	}
+}
