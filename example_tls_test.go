@@ -34,11 +34,12 @@ func ExampleTLSConfig() {
 	}
 	node1 := concord.New(concord.Config{Name: "node1", BindAddr: "127.0.0.1:0", TLS: secured})
 	node2 := concord.New(concord.Config{Name: "node2", BindAddr: "127.0.0.1:0", TLS: secured})
+	defer node1.Stop()
+	defer node2.Stop()
 	for _, node := range []*concord.Concord{node1, node2} {
 		if err := node.Start(); err != nil {
 			log.Fatal(err)
 		}
-		defer node.Stop()
 	}
 	if err := node1.Create(); err != nil {
 		log.Fatal(err)

@@ -6,7 +6,8 @@
 // # Rings in memory
 //
 // By default a [Ring] carries its traffic in memory and opens no socket. Inside a testing/synctest
-// bubble it runs on the bubble's clock, so an hour of ring time takes less than a second:
+// bubble it runs on the bubble's clock, so an hour in the life of a ring of five takes about half
+// a second:
 //
 //	func TestStoreKeepsItsKeys(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -55,6 +56,6 @@
 //
 // A Ring calls Fatalf when it cannot do what it was asked for. When a test has failed, for whatever
 // reason, the ring logs the state of every member and its seed. Set [Options.Seed] to that seed to
-// draw the same delays, losses and jitter again. The seed does not fix the order in which goroutines
-// run.
+// draw the same delays and losses, and the same jitter of the members' rounds, again. The seed does not
+// fix the order in which goroutines run.
 package concordtest

@@ -345,7 +345,7 @@ func (r *Ring) Close() {
 	r.clients = nil
 	r.mu.Unlock()
 	for _, c := range clients {
-		c.Close()
+		_ = c.Close()
 	}
 	r.cluster.Close()
 	if r.close != nil {

@@ -290,8 +290,10 @@ func TestProgramsOwnMemberIsAdopted(t *testing.T) {
 		if s, err := client.Lookup([]byte("mine")); err != nil || s != serverOf(mine) {
 			t.Errorf("%v, %v", s, err)
 		}
-		ring.Hang(mine)
-		ring.Settle(t.Context())
+		ring.Kill(mine)
+		if mine.Joined() || len(ring.Members()) != 2 {
+			t.Error("it cannot be killed")
+		}
 	})
 }
 

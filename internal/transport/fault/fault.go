@@ -32,8 +32,8 @@ type Faults struct {
 // pair is one direction between two addresses.
 type pair struct{ from, to string }
 
-// span is a latency drawn evenly from min to max.
-type span struct{ min, max time.Duration }
+// span is a latency drawn evenly from least to most.
+type span struct{ least, most time.Duration }
 
 // New makes Faults that do nothing yet. The seed decides what they draw; the order of the draws is
 // up to the scheduler.
@@ -47,13 +47,13 @@ func New(seed uint64) *Faults {
 	}
 }
 
-// Delay makes every packet take between min and max, evenly drawn, where DelayBetween says nothing
-// else. A max below min counts as min.
-func (f *Faults) Delay(min, max time.Duration) { f.set(func() { f.delay = span{min, max} }) }
+// Delay makes every packet take between least and most, evenly drawn, where DelayBetween says
+// nothing else. A most below least counts as least.
+func (f *Faults) Delay(least, most time.Duration) { f.set(func() { f.delay = span{least, most} }) }
 
 // DelayBetween is Delay for packets that from sends to to; the way back keeps its own.
-func (f *Faults) DelayBetween(from, to string, min, max time.Duration) {
-	f.set(func() { f.delays[pair{from, to}] = span{min, max} })
+func (f *Faults) DelayBetween(from, to string, least, most time.Duration) {
+	f.set(func() { f.delays[pair{from, to}] = span{least, most} })
 }
 
 // Lose makes each packet vanish with probability p. Each network defines what one packet is.
@@ -158,8 +158,8 @@ func (f *Faults) Draw(from, to string) (wait time.Duration, lost bool) {
 	if !ok {
 		between = f.delay
 	}
-	wait = between.min
-	if extra := between.max - between.min; extra > 0 {
+	wait = between.least
+	if extra := between.most - between.least; extra > 0 {
 		wait += time.Duration(f.rng.Int64N(int64(extra) + 1))
 	}
 	return wait, lost
