@@ -61,8 +61,7 @@ type Observer struct {
 	Suspicion func(Server)
 	// RingMet is called when the member has met a member, by, of another ring, and
 	// the two rings are about to become one: after a partition, or when several
-	// were founded. Usually several members of both notice, each for itself, and
-	// nearly always one does.
+	// were founded. Usually several members of both notice, each for itself.
 	RingMet func(by Server)
 }
 

@@ -93,6 +93,9 @@ type Machine struct {
 	budget   int    // placements still allowed this round
 	rivalry  uint64 // the round before which no rival is looked into
 	nudged   uint64 // the round before which a refused notification is no reason to look again
+	// headSince and predSince are the rounds in which the head and the predecessor
+	// were taken. Nothing is decided by them; see meet.go.
+	headSince, predSince uint64
 
 	// What the open Step has changed.
 	out   []Effect

@@ -41,6 +41,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	m.lone = false
 	if m.head() != head(old) {
 		m.certain, m.answered = -1, -1 // until it has answered
+		m.headSince = m.round
 	}
 	m.version++
 	m.dirty = true
@@ -103,6 +104,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	}
 	old := m.pred
 	m.pred, m.predSilent = p, false
+	m.predSince = m.round
 	m.version++
 	m.dirty = true
 	m.cause = cause
