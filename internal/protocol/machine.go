@@ -287,6 +287,9 @@ func (m *Machine) lost(ev Lost) {
 	if m.phase != Joined {
 		return
 	}
+	if ev.Gone && rolledBack(ev.Who, ev.By) {
+		m.record(fact{kind: wasSuperseded, who: ev.Who, by: ev.By})
+	}
 	if m.head().Addr == ev.Addr {
 		m.kick()
 	}
