@@ -62,7 +62,7 @@ func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
 		fd.suspect(x)
-		fd.doubt(x)
+		fd.arcs.DoubtMember(x)
 	}
 }
 
