@@ -11,6 +11,10 @@ type Naming struct {
 	Dated    bool          // the answer says of which instant it is certain
 	Age      time.Duration // how long ago that was, if Dated
 	Promised time.Duration // the age that the caller was promised at most
+	// Strict: the caller has asked for that age. Else an answer that cannot be had better
+	// counts, however old it is: on an owner that does not answer.
+	Strict bool
+	Took   time.Duration // the lookup
 	// Claimed: the member that was named, or unless the lookup was Fresh the member before
 	// it, said that it held the key at an instant not before the lookup began, or unless it
 	// was Fresh not longer before than was promised.
@@ -43,6 +47,8 @@ var (
 	NotOlderThanPromised = NamingRule{"not-older-than-promised", "A lookup names no owner of longer ago than it was promised.", "docs/GUARANTEES.md, what a lookup answers from memory", func(n Naming) string {
 		switch {
 		case n.Fresh || !n.Dated:
+		case n.Strict && n.Age > n.Promised+n.Took:
+			return fmt.Sprintf("the answer is %v old, after %v, and %v was wanted", n.Age, n.Took, n.Promised)
 		case !n.Claimed && !n.Rightful:
 			return fmt.Sprintf("it did not hold the key at any instant, from %v before the lookup on, and is not the owner", n.Promised)
 		}

@@ -83,6 +83,9 @@ func (w *world) holds(h *host) {
 // since on: of itself, or as the member before it.
 func (w *world) said(by, owner ring.Member, id uint64, since time.Duration) bool {
 	h := w.hosts[number(by.Addr)]
+	if !h.up || h.view.Self != by {
+		return true // what a process held that has ended is not known any more
+	}
 	for i := len(h.held) - 1; i >= 0; i-- {
 		switch c := h.held[i]; {
 		case c.self != by:
@@ -106,19 +109,19 @@ func (w *world) judgeNaming(h *host, l *lookup, a routing.Answer, right bool) {
 	}
 	naming := invariant.Naming{
 		Fresh: l.opts.Fresh, Dated: a.HasArc, Age: a.Age, Promised: min(age, w.lease()),
+		Strict: l.opts.MaxAge > 0, Took: w.now - l.began,
 		Rightful: right || l.owner >= 0 && w.hosts[l.owner].addr == a.Owner.Addr,
 	}
 	since := l.began
 	if !l.opts.Fresh {
 		since -= naming.Promised
 	}
-	g := w.hosts[number(a.Owner.Addr)]
-	naming.Claimed = w.said(a.Owner, a.Owner, l.id, since) || !g.up // what a process held that has ended is not known
+	naming.Claimed = w.said(a.Owner, a.Owner, l.id, since)
 	if a.By.IsZero() {
 		a.By = h.view.Self // by its own list
 	}
 	if !naming.Claimed && !l.opts.Fresh {
-		naming.Claimed = w.said(a.By, a.Owner, l.id, since) || !w.hosts[number(a.By.Addr)].up
+		naming.Claimed = w.said(a.By, a.Owner, l.id, since)
 	}
 	for i := range namings {
 		if broken := namings[i].Broken(naming); broken != "" {
