@@ -369,7 +369,7 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Sim:   "comings and goings",
 		},
 	}},
-	{Says: "answering with what is too old, or is not the owner's word", Mutants: []Mutant{
+	{Says: "answering with what is too old, or is not the owner's word", Unchecked: "it reads no time, by which words are old", Mutants: []Mutant{
 		{
 			Name: "memory-without-end",
 			Does: "A confirmed arc answers lookups until it is contradicted.",

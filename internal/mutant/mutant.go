@@ -40,6 +40,8 @@ type Edit struct {
 type Mistake struct {
 	Says    string
 	Mutants []Mutant
+	// Unchecked, if not empty, says why the model checker can find none of them.
+	Unchecked string
 }
 
 // Overlay writes the patched files of m, a module at root, to dir, and returns
