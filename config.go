@@ -23,11 +23,8 @@ const (
 	MinStabilizeInterval     = 10 * time.Millisecond
 	DefaultFoundAfter        = 3 * time.Second
 	MinFoundAfter            = 100 * time.Millisecond
-	MaxMeta                  = 256 // bytes
+	MaxMeta                  = transport.MaxMeta // bytes
 )
-
-// The transports carry as much, no less and no more.
-var _ [MaxMeta]struct{} = [transport.MaxMeta]struct{}{}
 
 // Config says who a member is and how it behaves. It is copied by New and never
 // modified. HashFunc, HashBits and Cluster must be the same on all members of a

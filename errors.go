@@ -34,7 +34,7 @@ var (
 	// ErrAddress: what was given to Join or Dial is neither host:port nor the name of SRV records, or nothing was
 	// given.
 	ErrAddress = errors.New("concord: not an address")
-	// ErrSelf: an address given to Join is this member's own.
+	// ErrSelf: an address given to Join is this member's own, or led to it.
 	ErrSelf = errors.New("concord: the address is this member's own")
 	// ErrNameTaken: a live member has this name.
 	ErrNameTaken = errors.New("concord: name taken by a live member")
@@ -242,10 +242,9 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 // LookupError is why a lookup found no owner. A lookup gives it rather than a
 // wrong answer that it could have avoided.
 type LookupError struct {
-	// Key is the key that was looked up.
+	// Key is the key that was looked up, and Id its identifier.
 	Key []byte
-	// Id is the identifier of the key.
-	Id uint64
+	Id  uint64
 	// Hops are the members asked, in order.
 	Hops []Hop
 	// Err is what ended the lookup: the error of the context, ErrHopLimit,

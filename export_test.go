@@ -13,3 +13,10 @@ func UseDNS(c *Concord, dns bootstrap.DNS) { c.dns = dns }
 func DialBy(ctx context.Context, dns bootstrap.DNS, cfg ClientConfig, addrs ...string) (*Client, error) {
 	return dial(ctx, cfg, addrs, dns)
 }
+
+// Bound is the address that a member has bound, whatever it advertises.
+func Bound(c *Concord) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bound
+}

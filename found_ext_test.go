@@ -197,7 +197,8 @@ func TestAloneInItsListFoundsAtOnce(t *testing.T) {
 }
 
 func TestOwnAddressInTheListUnderAnotherName(t *testing.T) {
-	a, b := start(t, "a"), start(t, "b")
+	soon := func(c *concord.Config) { c.FoundAfter = 300 * time.Millisecond }
+	a, b := start(t, "a", soon), start(t, "b", soon)
 	var list []string
 	for _, c := range []*concord.Concord{a, b} {
 		_, port, err := net.SplitHostPort(c.Address())
@@ -216,8 +217,8 @@ func TestOwnAddressInTheListUnderAnotherName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(began); took >= concord.DefaultFoundAfter {
-		t.Errorf("took %v, though all were there", took)
+	if took := time.Since(began); took < 300*time.Millisecond || took > concord.DefaultFoundAfter {
+		t.Errorf("took %v; whoever answers under another name may be behind a load balancer", took)
 	}
 	awaitIdeal(t, []*concord.Concord{a, b})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,10 +26,8 @@ const joinTimeout = 30 * time.Second
 // and including End. Start == End is the whole circle, except in the zero Range
 // of a member that has no range, see [Concord.Range].
 type Range struct {
-	// Start is the identifier before the first on the arc.
 	Start uint64 `json:"start,string"`
-	// End is the last identifier on the arc.
-	End uint64 `json:"end,string"`
+	End   uint64 `json:"end,string"`
 }
 
 // Contains reports whether the identifier lies on the arc.
@@ -38,11 +37,8 @@ func (r Range) Contains(id uint64) bool {
 
 // Server is a member as the others know it.
 type Server struct {
-	// Name is unique in the ring.
-	Name string `json:"name"`
-	// Id is the member's place on the circle, the hash of its name.
-	Id uint64 `json:"id,string"`
-	// Address is the host:port at which the others reach it.
+	Name    string `json:"name"`
+	Id      uint64 `json:"id,string"`
 	Address string `json:"address"`
 }
 
@@ -62,6 +58,7 @@ type Concord struct {
 	node    *node.Node // nil before Start
 	kept    *keeper    // nil without StateDir
 	addr    string     // as advertised, once started
+	bound   string     // as bound, once started
 	joining *node.Node // the one on which a Create or Join is under way
 }
 
@@ -169,7 +166,7 @@ func (c *Concord) Start() error {
 			former = max(former, last)
 		}
 	}
-	c.addr, c.kept, started = addr, kept, true
+	c.addr, c.bound, c.kept, started = addr, tr.Addr(), kept, true
 	n = node.New(node.Config{
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
 		Space:      c.space,
@@ -274,11 +271,14 @@ func (c *Concord) Create() error {
 // be given. All are kept, to find the ring again when everybody known is lost.
 //
 // What can get better (an address that refuses or is silent, a member that has
-// not joined itself) is tried again until ctx ends, or for 30 s if ctx has no
-// deadline. What cannot (a name taken; every address leading to another kind of
-// ring or to this member itself; an AdvAddr where the others do not reach it, twice
-// in a row or, as names take a while to be known, for 30 s if it is a name) is an
-// error without further tries. The error is a *JoinError,
+// not joined itself, an address that leads to this member now and may lead to
+// another later, as one of a load balancer does) is tried again until ctx ends, or
+// for 30 s if ctx has no deadline. What cannot (a name taken; every address of
+// another kind of ring, or this member's own for certain: its AdvAddr, the address
+// that it has bound, the loopback with that port; another member that advertises the
+// same AdvAddr; an AdvAddr where the others do not reach it, twice in a row or, as
+// names take a while to be known, for 30 s if it is a name) is an error without
+// further tries. The error is a *JoinError,
 // which matches ctx's error and the last cause of each address. After an error the
 // member is in no ring and can try again.
 func (c *Concord) Join(ctx context.Context, addrs ...string) error {
@@ -292,12 +292,16 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 //
 // If a member of a ring answers at any address, that ring is joined. Otherwise
 // those that call JoinOrCreate tell each other of it, and the one with the
-// smallest identifier whose address is among those given to it founds; the
-// others join it. It does so at once if all of the addresses lead to members that
-// look and agree, and after Config.FoundAfter in any case. A member whose own
-// address is not among the addresses never founds, but waits for those. Its own
-// address is known by its AdvAddr or, under another name, by its own answer.
-// Given no address but its AdvAddr, it founds at once.
+// smallest identifier to which one of the addresses leads founds; the others join
+// it. It does so at once if all of the addresses are the AdvAddrs of members that
+// look and agree, and after Config.FoundAfter in any case. A member to which none of
+// the addresses leads never founds, but waits for those that are there. Given no
+// address but its AdvAddr, it founds as soon as it has answered there itself.
+//
+// An address may be that of a load balancer with all members behind it, and the only
+// one: those that answer there tell each other their own addresses. Whether an
+// address is a member's own or leads to anyone is not known, unless the member
+// advertises it; so nobody founds before Config.FoundAfter then.
 //
 // Addresses are as with Join. Names are resolved again every second. If one stands
 // for several members, or only one name was given, there may be others that the DNS
@@ -338,8 +342,10 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		switch err := bootstrap.Check(a); {
 		case err != nil:
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Err: fmt.Errorf("%w: %w", ErrAddress, err)})
-		case a == c.Address() && found == 0:
+		case c.own(a) && found == 0:
 			out.Attempts = append(out.Attempts, JoinAttempt{Address: a, Other: c.self(), Err: ErrSelf})
+		case c.own(a):
+			usable = append(usable, c.Address())
 		default:
 			usable = append(usable, a)
 		}
@@ -414,6 +420,34 @@ func (c *Concord) Address() string {
 		return c.cfg.AdvAddr
 	}
 	return c.addr
+}
+
+// own reports whether an address given is this member's own for certain: the one that
+// it advertises or has bound, or one of this machine alone with the bound port. Any
+// other may be that of a load balancer, though it has led back here.
+func (c *Concord) own(given string) bool {
+	advertised := c.Address()
+	c.mu.Lock()
+	bound := c.bound
+	c.mu.Unlock()
+	if given == advertised || given == bound {
+		return true
+	}
+	host, port, err := net.SplitHostPort(given)
+	if err != nil {
+		return false
+	}
+	boundHost, boundPort, err := net.SplitHostPort(bound)
+	if err != nil || port != boundPort {
+		return false
+	}
+	at, _ := netip.ParseAddr(boundHost)
+	everywhere := boundHost == "" || at.IsUnspecified()
+	if host == "localhost" {
+		return everywhere || at == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || at == netip.IPv6Loopback()
+	}
+	to, err := netip.ParseAddr(host)
+	return err == nil && to.IsLoopback() && everywhere
 }
 
 func (c *Concord) self() Server {

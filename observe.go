@@ -52,18 +52,17 @@ type Observer struct {
 
 	// Range is called with each change of the member's range. They are not merged.
 	Range func(Event)
-	// Successor is called when the nearest member clockwise was replaced. A zero
-	// Server is none. Nothing is called for the successors after it.
-	Successor func(old, now Server)
-	// Predecessor is called when the nearest member counter-clockwise was replaced.
-	// A zero Server is none.
+	// Successor and Predecessor are called when the nearest member clockwise, or
+	// counter-clockwise, was replaced. A zero Server is none.
+	Successor   func(old, now Server)
 	Predecessor func(old, now Server)
 	// Suspicion is called when a member did not answer or is not there, and
 	// lookups begin to go round it.
 	Suspicion func(Server)
 	// RingMet is called when the member has met a member, by, of another ring, and
 	// the two rings are about to become one: after a partition, or when several
-	// were founded. Usually several members of both notice, each for itself.
+	// were founded. Usually several members of both notice, each for itself, and
+	// nearly always one does.
 	RingMet func(by Server)
 }
 
@@ -79,9 +78,8 @@ type LookupBegin struct {
 type LookupEnd struct {
 	// Outcome is OutcomeOK if the owner was found.
 	Outcome Outcome
-	// Owner is the member that was found, zero if none was.
-	Owner Server
-	// Source is where its name came from, empty if none was found.
+	// Owner is zero and Source empty if it was not.
+	Owner  Server
 	Source Source
 	// Hops is how many members were asked.
 	Hops int

@@ -148,10 +148,6 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	if err != nil {
 		return err
 	}
-	if f.cluster == "" {
-		log.Warn("no cluster is named: this ring becomes one with any other that names none and that one of its members meets",
-			slog.String("flag", "--cluster"))
-	}
 	secured, err := f.tls.renewing(log)
 	if err != nil {
 		return err
@@ -344,11 +340,11 @@ func advise(err error) error {
 	case errors.Is(err, concord.ErrNameTaken), errors.Is(err, concord.ErrIdentifierTaken):
 		advice = "choose another --name, or stop that member first"
 	case errors.Is(err, concord.ErrNotReachable):
-		advice = "--advertise must be an address at which the other members reach this one"
+		advice = "--advertise must be an address at which the other members reach this one, and no other: not that of a load balancer"
 	case errors.Is(err, concord.ErrDifferentRing):
 		advice = "all members of a ring need the same --cluster"
 	case errors.Is(err, concord.ErrSelf):
-		advice = "--join needs the address of another member; leave it out to found a ring"
+		advice = "--join leads to this member itself; it needs the address of another one. If it is that of a load balancer, no other member has joined behind it yet"
 	case errors.Is(err, concord.ErrUnavailable), errors.Is(err, concord.ErrNotJoined):
 		advice = "is a member of the ring running at the address of --join? Leave --join out to found a ring"
 	default:

@@ -28,7 +28,7 @@ func open(t *testing.T, dir string, who Identity) *State {
 }
 
 func someMemory() Memory {
-	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}, Saved: now}
+	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}}
 }
 
 func TestMemoryIsKept(t *testing.T) {
@@ -65,7 +65,7 @@ func TestClusterThatIsNotUTF8(t *testing.T) {
 
 func TestLongestFileThatIsWrittenIsRead(t *testing.T) {
 	s := open(t, t.TempDir(), me)
-	m := Memory{Saved: now}
+	var m Memory
 	for i := range MaxRecalled {
 		m.Members = append(m.Members, Recalled{
 			Name:    fmt.Sprintf("%03d", i) + strings.Repeat("\x01", 252),

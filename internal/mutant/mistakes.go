@@ -4,13 +4,12 @@ const (
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	approachFile     = "internal/protocol/approach.go"
 	departFile       = "internal/protocol/depart.go"
+	foundFile        = "internal/protocol/found.go"
 	machineFile      = "internal/protocol/machine.go"
 	placeFile        = "internal/protocol/place.go"
 	pointersFile     = "internal/protocol/pointers.go"
 	rectifyFile      = "internal/protocol/rectify.go"
 	ringFile         = "internal/ring/ring.go"
-	searchFile       = "internal/routing/search.go"
-	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
 )
 
@@ -369,38 +368,6 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Sim:   "comings and goings",
 		},
 	}},
-	{Says: "answering with what is too old, or is not the owner's word", Unchecked: "it reads no time, by which words are old", Mutants: []Mutant{
-		{
-			Name: "memory-without-end",
-			Does: "A confirmed arc answers lookups until it is contradicted.",
-			Edits: []Edit{{arcsFile, `
-	return now < w.Until && (age == 0 || now-w.At <= age)
-`, `
-	return age == 0 || now-w.At <= age
-`}},
-			Sim: "churn and lookups",
-		},
-		{
-			Name: "age-left-out",
-			Does: "A confirmed arc answers a lookup that wants a younger word.",
-			Edits: []Edit{{arcsFile, `
-	return now < w.Until && (age == 0 || now-w.At <= age)
-`, `
-	return now < w.Until
-`}},
-			Sim: "churn and lookups",
-		},
-		{
-			Name: "fresh-by-another",
-			Does: "A fresh lookup takes the word of the member before the owner.",
-			Edits: []Edit{{searchFile, `
-		if a.Owner == from || !fresh && s.recent(from, a) {
-`, `
-		if _ = fresh; a.Owner == from || s.recent(from, a) {
-`}},
-			Sim: "churn and lookups",
-		},
-	}},
 	{Says: "leaving out what keeps rings together", Mutants: []Mutant{
 		{
 			Name: "no-notify",
@@ -460,6 +427,44 @@ func (m *Machine) approachWithout(x ring.Member) {
 		a.next = 0
 `}},
 			Sim: "two rings",
+		},
+	}},
+	{Says: "founding beside a member that has answered", Unchecked: "it starts no member that looks", Mutants: []Mutant{
+		{
+			Name: "founds-disputed",
+			Does: "A member founds after its time though one that it has met names another.",
+			Edits: []Edit{{foundFile, `
+			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
+`, `
+			disputed = disputed || o.enters
+`}},
+			Sim: "founders cut apart",
+		},
+		{
+			Name: "founds-sooner-unmet",
+			Does: "A member takes its own word for enough: it never names another.",
+			Edits: []Edit{{foundFile, `
+		if o.met && names && l.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+`, `
+		if o.met && names && l.hears(o) && best.IsZero() {
+`}},
+			Sim: "founders",
+		},
+		{
+			Name: "address-for-member",
+			Does: "Whoever answers at an address given is taken for the member that is there.",
+			Edits: []Edit{{foundFile, `
+	case st.Self == m.self:
+		o.mine, o.anyone = true, true
+		l.list()
+	case st.Self.Addr != o.addr:
+`, `
+	case st.Self == m.self:
+		o.own, o.selves = true, ownAsks
+		l.list()
+	case false:
+`}},
+			Sim: "founders",
 		},
 	}},
 }

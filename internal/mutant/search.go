@@ -102,12 +102,16 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash}, Seeds: 10,
 	},
 	{
-		Name: "comings and goings", Says: "the same with joins and leaves, and with hosts that vanish (`--faults crash,vanish,join,leave`)",
-		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
+		Name: "founders", Says: "8 members look for a ring behind one load balancer",
+		Sim: &sim.Config{Members: 8, Start: "founders", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},
 	{
-		Name: "churn and lookups", Says: "the same with many lookups (`--lookups 64`)",
-		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64}, Seeds: 10,
+		Name: "founders cut apart", Says: "the same with cuts and losses, and some of them hang (`--members 8 --start founders --duration 20s --faults loss,cut,pause`)",
+		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
+	},
+	{
+		Name: "comings and goings", Says: "the same with joins and leaves, and with hosts that vanish (`--faults crash,vanish,join,leave`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
 	},
 }
 

@@ -171,25 +171,24 @@ func (n *Node) followsName() bool {
 }
 
 // hopeless reports whether a cause that trying again cannot mend ended the
-// attempt. One address of another kind of ring, or of this member itself, does
-// not, while others may be right; nor does not being reached, unless unreached says
-// that it has lasted: for two attempts, or for namesLag by a name.
+// attempt. One address of another kind of ring does not, while others may be right;
+// nor does an address that leads to this member itself, as it may lead to another the
+// next time; nor does not being reached, unless unreached says that it has lasted: for
+// two attempts, or for namesLag by a name. That another member has answered that
+// advertises the same address does at once.
 func (n *Node) hopeless(causes []protocol.JoinCause, unreached bool) bool {
 	self := n.Snapshot().View.Self
 	all := true
 	for _, c := range causes {
 		switch f := c.Failure; {
 		case f == nil && c.Refusal.Reason == protocol.NotReached:
-			if unreached {
+			other := c.Refusal.Other
+			if unreached || other.Addr == self.Addr && other.ID != self.ID {
 				return true
 			}
 			all = false
 		case f == nil && c.Permanent():
 			return true
-		case f != nil && f.Kind == protocol.NotJoined && f.By == self:
-			if _, ok := n.origin(c.At.Addr); ok {
-				all = false // the name may come to stand for others
-			}
 		default:
 			all = all && c.Permanent()
 		}

@@ -175,12 +175,15 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	}
 	if l := &m.look; m.phase == Looking {
 		b = append(b, byte(min(l.round, l.patience, 255)), byte(min(l.named, lookStalled*l.patience, 255)), byte(len(l.others)))
-		flags(l.listed, l.open)
+		flags(l.listed, l.open, l.wanted, l.alone)
 		for i := range l.others {
 			o := &l.others[i]
-			b = append(b, e.Member(ring.Member{Addr: o.addr}), e.Member(o.who), e.Member(o.founder),
-				byte(min(l.round-o.heard, 255)), byte(min(l.round-o.asked, 255)), byte(min(o.silent, 255)))
-			flags(o.given, o.recall, o.own, o.met, o.enters, o.call != 0)
+			b = append(b, e.Member(ring.Member{Addr: o.addr}), e.Member(o.told), e.Member(o.who), e.Member(o.founder),
+				byte(min(l.round-o.heard, 255)), byte(min(l.round-o.asked, 255)), byte(min(o.silent, 255)), byte(o.selves),
+				byte(min((m.now-o.since)/l.every, 255)), byte(min((m.now-o.sent)/l.every, 255)))
+			flags(o.given, o.recall, o.own, o.mine, o.anyone, o.met, o.enters, o.call != 0)
+			flags(o.placed, o.agreed)
+			b = append(b, e.Member(o.asks))
 		}
 	}
 	if p := &m.probe; p.wait > 0 && m.cfg.Recall == nil && len(m.seeds) > 0 {

@@ -13,62 +13,97 @@ import (
 //
 // A member that looks asks its addresses again and again who is there, and says
 // whom it would let found, its founder: the smallest identifier among itself, if
-// one of its addresses is its own, and those that it has met and that name
-// themselves. It joins the first member of a ring that answers. It founds one
+// one of its addresses leads to it, and those that it has met and that name
+// themselves, or nobody and were at one of its addresses. It joins the first member of a ring that answers. It founds one
 // when it names itself and
 //
-//   - everybody at its addresses looks too, and names it, and there can be no
-//     others; or
-//   - it has looked for the time given, and nobody who was heard of late names
-//     another.
+//   - every address given is a member's own, everybody there looks too, and names
+//     it, and there can be no others; or
+//   - it has looked for the time given, and everybody who was heard of late, told
+//     that this member would found, has said of late that it names it, or nobody.
+//
+// An address is not a member. One of a load balancer leads to anyone, to the member
+// itself too, and differently each time. So what is said at an address counts as
+// the word of the member that says it, and that member is asked at its own address,
+// the one that it advertises. A member has been met when it has answered there. That
+// an address leads to it, it learns by its own answer, or as another names it that
+// has found it there: not every load balancer leads anybody back to itself.
 //
 // A word that names another is a promise: who has given it founds no ring while
-// that other is heard. So of members that share their addresses two found only
-// if no question of the one reached the other in all the time given. Then their
-// rings merge, since each founder keeps the addresses and asks there.
+// that other is heard, for lookMemory at least since it was asked last. Whoever it
+// names relies on it for lookTrust only, counted from its own question, and so not
+// for longer. So of two members that have met both found only if no question of the
+// one has reached the other for lookMemory. Then their rings merge, since each
+// founder keeps the addresses and asks there.
 //
-// Time is counted in rounds and not read: a member that stood still for a while
-// has not looked meanwhile.
+// How long it has looked is counted in rounds: a member that stood still for a while
+// has not looked meanwhile. How old a word is, is measured.
 type looking struct {
 	every    time.Duration // length of a round
 	patience int           // rounds until it founds though not everybody has answered
 	round    int           // rounds so far
 	named    int           // rounds in which it has named itself, without a break
 	open     bool          // there may be others than those at the addresses
-	listed   bool          // one of the addresses is its own
+	wanted   bool          // another has named it
+	listed   bool          // one of the addresses leads to it
+	alone    bool          // it was given no address but the one that it advertises
 	others   []looker
 }
 
 // looker is an address that is asked, and who looks there.
 type looker struct {
-	addr    string
-	given   bool        // to JoinOrCreate
-	recall  bool        // of a member of the ring of an earlier life; otherwise heard of from one that looks
-	own     bool        // this member itself is there
-	who     ring.Member // who looks there; zero: nobody, as far as known
-	met     bool        // who has answered there itself
-	founder ring.Member // whom it named last; zero: it has met nobody who may found
-	enters  bool        // it has found a ring and is on its way in
-	heard   int         // the round in which it last spoke
-	call    uint64      // the open question, 0 for none
-	asked   int         // the round after that of the last question; 0: none was put
-	silent  int         // questions in a row that were not answered
-	failure *Failure    // what became of the last question
+	addr   string
+	given  bool // to JoinOrCreate
+	recall bool // of a member of the ring of an earlier life; otherwise heard of from one that looks
+	own    bool // it is the one that this member advertises
+	// mine: this member itself has answered there, though the address is not the
+	// one that it advertises.
+	mine bool
+	// anyone: somebody has answered there who advertises another address.
+	anyone  bool
+	told    ring.Member   // who is said to look there, by another
+	who     ring.Member   // who looks there and advertises the address; zero: nobody, as far as known
+	met     bool          // who has answered there itself
+	placed  bool          // who has answered at an address given, too, that leads to anyone
+	founder ring.Member   // whom it named last; zero: it has met nobody who may found
+	enters  bool          // it has found a ring and is on its way in
+	heard   int           // the round in which it last spoke
+	call    uint64        // the open question, 0 for none
+	asked   int           // the round after that of the last question; 0: none was put
+	sent    time.Duration // when the last question was put
+	asks    ring.Member   // whom the last question named
+	agreed  bool          // who has answered a question that named this member
+	since   time.Duration // agreed: when the last such question was put
+	silent  int           // questions in a row that were not answered
+	selves  int           // own: how often this member has answered there
+	last    ring.Member   // who answered last
+	failure *Failure      // what became of the last question
 }
 
 const (
-	lookRounds  = 12                     // rounds until a member founds alone, at least
-	lookEvery   = 250 * time.Millisecond // length of a round, at most
-	lookPace    = time.Second            // between questions where little news is expected
-	lookMemory  = 3 * lookPace           // how long a word counts, unless the time to found is longer
-	lookDoubt   = 3                      // questions until one that asks and does not answer is no reason to wait
-	lookStalled = 4                      // times the time to found, after which others' words are no reason to wait
-	maxLooks    = 64                     // questions open at once
-	maxLearned  = 32                     // lookers at other addresses than those given
+	lookRounds = 12                     // rounds until a member founds alone, at least
+	lookEvery  = 250 * time.Millisecond // length of a round, at most
+	lookPace   = time.Second            // between questions where little news is expected
+	lookMemory = 3 * lookPace           // how long a promise is kept, unless the time to found is longer
+	lookTrust  = lookMemory / 2         // how long it is relied on
+
+	// Promise is for how long at least a member founds no ring after another has
+	// answered that it looks, is smaller, and would found.
+	Promise = lookMemory - lookEvery
+
+	lookDoubt   = 3  // questions until one that asks and does not answer is no reason to wait
+	lookStalled = 4  // times the time to found, after which others' words are no reason to wait
+	maxLooks    = 64 // questions open at once
+	maxLearned  = 32 // lookers at other addresses than those given
+	// ownAsks is how often a member asks who answers at the address that it
+	// advertises before it founds, if that is all that was given to it. If all members
+	// advertise the address of a load balancer, another of them answers.
+	ownAsks = 4
 )
 
 // startLooking begins to look for a ring, or for others to found one with.
 func (m *Machine) startLooking(ev Join) {
+	before := m.look.others // of an attempt that has found a ring and could not join it
 	every := max(time.Millisecond, min(lookEvery, ev.Found/lookRounds))
 	l := looking{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open}
 	for i, addr := range slices.Concat(ev.Via, ev.Recalled) {
@@ -77,6 +112,11 @@ func (m *Machine) startLooking(ev Join) {
 	l.list()
 	m.phase = Looking
 	m.look = l
+	for i := range before {
+		if o := &before[i]; ev.Attempt > 0 && !o.own && !o.anyone && !o.failed() {
+			m.learnLooker(cmp.Or(o.who, o.told, ring.Member{Addr: o.addr}), true)
+		}
+	}
 	m.setSeeds(m.seedsOf(ev))
 	m.dirty = true
 	m.lookRound()
@@ -94,10 +134,23 @@ func (l *looking) add(addr string, own, recall bool, silent int) {
 	l.others = append(l.others, looker{addr: addr, given: !recall, recall: recall, own: own, silent: silent})
 }
 
-// list notes whether one of the addresses is the member's own.
+// list notes whether one of the addresses leads to the member, and all are its own.
 func (l *looking) list() {
-	l.listed = slices.ContainsFunc(l.others, func(o looker) bool { return o.own && (o.given || o.recall) })
+	l.alone = !slices.ContainsFunc(l.others, func(o looker) bool { return !o.own && (o.given || o.recall) })
+	l.listed = l.wanted || slices.ContainsFunc(l.others, func(o looker) bool { return (o.own || o.mine) && (o.given || o.recall) })
 }
+
+// at is the looker at a member's own address, nil if it is not asked.
+func (l *looking) at(addr string) *looker {
+	i := slices.IndexFunc(l.others, func(o looker) bool { return o.addr == addr })
+	if i < 0 {
+		return nil
+	}
+	return &l.others[i]
+}
+
+// failed reports whether nobody looks there any more, as far as known.
+func (o *looker) failed() bool { return o.silent > 0 && o.who.IsZero() }
 
 // redirect goes on with other addresses. Those that are not among the given any
 // more are treated as heard of.
@@ -120,7 +173,7 @@ func (m *Machine) redirect(ev Redirect) {
 func (m *Machine) lookRound() {
 	l := &m.look
 	l.others = slices.DeleteFunc(l.others, func(o looker) bool {
-		return !o.given && !o.recall && !o.own && o.call == 0 && o.silent > 0 && !l.hears(&o)
+		return !o.given && !o.recall && !o.own && o.call == 0 && (o.silent > 0 || o.anyone) && !l.hears(&o)
 	})
 	if m.decide() {
 		return
@@ -150,12 +203,19 @@ func (m *Machine) lookAt(i int) {
 		}
 	}
 	o := &l.others[i]
-	if o.own || o.call != 0 || open >= maxLooks {
+	if o.own && (!l.alone || o.knows()) || o.call != 0 || open >= maxLooks {
 		return
 	}
-	o.asked = l.round + 1
-	o.call = m.ask(ring.Member{Addr: o.addr}, Request{Kind: Look, Subject: m.founder()}, min(o.silent, lookDoubt), false)
+	to := ring.Member{Addr: o.addr}
+	if o.met {
+		to = o.who
+	}
+	o.asked, o.sent, o.asks = l.round+1, m.now, m.founder()
+	o.call = m.ask(to, Request{Kind: Look, Subject: o.asks}, min(o.silent, lookDoubt), false)
 }
+
+// knows reports of the member's own address whether it is known who answers there.
+func (o *looker) knows() bool { return o.selves >= ownAsks || o.failure != nil }
 
 // wait is the number of rounds between two questions to an address. Those that
 // name the same founder have nothing new to tell each other, but all watch it.
@@ -186,7 +246,8 @@ func (m *Machine) founder() ring.Member {
 	}
 	for i := range l.others {
 		o := &l.others[i]
-		if o.met && o.founder == o.who && l.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+		names := o.founder == o.who || o.placed && o.founder.IsZero()
+		if o.met && names && l.hears(o) && (best.IsZero() || sooner(o.who, best)) {
 			best = o.who
 		}
 	}
@@ -205,23 +266,30 @@ func (m *Machine) decide() bool {
 	l := &m.look
 	if m.founder() != m.self {
 		l.named = 0
+		for i := range l.others {
+			l.others[i].agreed = false
+		}
 		return false
 	}
 	all, disputed := !l.open, false
 	for i := range l.others {
 		o := &l.others[i]
 		if o.own {
+			if l.alone && !o.knows() {
+				return false
+			}
 			continue
 		}
 		hears := l.hears(o)
+		fresh := o.met && o.agreed && m.now-o.since <= lookTrust
 		switch {
 		case !hears:
 		case o.met:
-			disputed = disputed || o.enters || o.founder != m.self && !o.founder.IsZero()
+			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
 		case o.silent < lookDoubt && o.founder == o.who && sooner(o.who, m.self):
 			disputed = true // it asks, and has not been met yet
 		}
-		if agrees := hears && o.met && o.founder == m.self; !agrees && (o.given || o.recall && o.failure == nil) {
+		if agrees := hears && fresh && o.founder == m.self; !agrees && (o.given || o.recall && o.failure == nil) {
 			all = false
 		}
 	}
@@ -229,7 +297,6 @@ func (m *Machine) decide() bool {
 		return false
 	}
 	unanswered := slices.DeleteFunc(m.lookCauses(), func(c JoinCause) bool { return c.Failure.Kind == NotJoined })
-	m.look = looking{}
 	m.begin()
 	m.probeSoon()
 	m.late(JoinDone{Unanswered: unanswered})
@@ -241,42 +308,71 @@ func (m *Machine) looked(from, founder ring.Member) {
 	if m.phase != Looking || from.Name == "" || from.Addr == m.self.Addr {
 		return
 	}
-	l := &m.look
-	m.learnLooker(from.Addr)
-	i := slices.IndexFunc(l.others, func(o looker) bool { return o.addr == from.Addr || o.who.Addr == from.Addr })
-	if i < 0 {
-		return
+	if founder == m.self && !m.look.listed {
+		m.look.wanted, m.look.listed = true, true
 	}
-	l.others[i].spoke(from, founder, l.round)
-	m.learnLooker(founder.Addr)
-	if o := &l.others[i]; !o.met && o.silent == 0 {
-		m.lookAt(i)
-	}
+	m.word(from, founder)
 	m.decide()
 }
 
-// spoke notes that who looks, and whom it names.
-func (o *looker) spoke(who, founder ring.Member, round int) {
-	o.met = o.met && o.who == who
-	o.who, o.founder, o.heard, o.enters = who, founder, round, false
+// word notes what a member that looks has said, wherever it was, and has it asked at
+// its own address if it has not answered there yet.
+func (m *Machine) word(who, founder ring.Member) {
+	l := &m.look
+	m.learnLooker(founder, true)
+	m.learnLooker(who, founder == who)
+	i := slices.IndexFunc(l.others, func(o looker) bool { return o.addr == who.Addr })
+	if i < 0 || l.others[i].own {
+		return
+	}
+	o := &l.others[i]
+	same := o.who == who
+	o.met, o.placed, o.agreed = o.met && same, o.placed && same, o.agreed && same
+	o.who, o.founder, o.heard, o.enters = who, founder, l.round, false
+	if !o.met && o.silent == 0 {
+		m.lookAt(i)
+	}
 }
 
-// learnLooker has an address asked at which somebody looks.
-func (m *Machine) learnLooker(addr string) {
+// learnLooker has an address asked that a member which looks advertises. If it is one
+// too many, the address goes of who would found last.
+func (m *Machine) learnLooker(x ring.Member, founds bool) {
 	l := &m.look
-	learned := 0
+	if x.Addr == "" || x.Addr == m.self.Addr || l.at(x.Addr) != nil {
+		return
+	}
+	learned, last := 0, -1
 	for i := range l.others {
-		o := &l.others[i]
-		if o.addr == addr || o.who.Addr == addr {
-			return
-		}
-		if !o.given && !o.recall {
+		if o := &l.others[i]; !o.given && !o.recall && !o.own {
 			learned++
+			if last < 0 || o.foundsAfter(l.others[last].looks(), l.others[last].founds()) {
+				last = i
+			}
 		}
 	}
-	if addr != "" && addr != m.self.Addr && learned < maxLearned {
-		l.others = append(slices.Clip(l.others), looker{addr: addr})
+	l.others = slices.Clip(l.others)
+	switch {
+	case learned < maxLearned:
+		l.others = append(l.others, looker{addr: x.Addr, told: x})
+	case l.others[last].foundsAfter(x, founds):
+		l.others = slices.Concat(l.others[:last], l.others[last+1:], []looker{{addr: x.Addr, told: x}})
 	}
+}
+
+// looks is who looks there, by its own word or that of others.
+func (o *looker) looks() ring.Member { return cmp.Or(o.who, o.told) }
+
+// founds reports whether who looks there may be the one to found.
+func (o *looker) founds() bool {
+	return o.who.IsZero() || o.founder == o.who || o.placed && o.founder.IsZero()
+}
+
+// foundsAfter reports whether x is to found rather than who looks there.
+func (o *looker) foundsAfter(x ring.Member, founds bool) bool {
+	if o.founds() != founds {
+		return founds
+	}
+	return sooner(x, o.looks())
 }
 
 // lookAnswer goes on after an address was asked who is there.
@@ -291,8 +387,8 @@ func (m *Machine) lookAnswer(a Answer) {
 	o.failure = a.Failure
 	if f := a.Failure; f != nil {
 		o.silent++
-		if f.Kind == Refused || f.Kind == WrongRing {
-			o.who = ring.Member{} // whoever looked there does so no more
+		if f.Kind == Refused || f.Kind == WrongRing || f.Kind == WrongMember {
+			o.who, o.met = ring.Member{}, false // whoever looked there does so no more
 		}
 		if m.hopeless() {
 			m.failJoin(m.lookCauses())
@@ -302,21 +398,44 @@ func (m *Machine) lookAnswer(a Answer) {
 		return
 	}
 	o.silent = 0
-	switch st := a.Reply.State; {
-	case st.Self == m.self:
-		o.own = true
-		l.list()
-	case st.Phase == Joined:
-		m.joinFrom(o.addr)
+	st := a.Reply.State
+	o.last = st.Self
+	if m.sharesAddress(st.Self) {
+		m.failJoin([]JoinCause{m.sharedAddress(o.addr, st.Self)})
 		return
+	}
+	switch {
+	case st.Phase == Joined:
+		m.joinFrom(o.addr, st.Self)
+		return
+	case st.Self == m.self && o.own:
+		o.selves++
+		m.lookAt(i)
+	case st.Self == m.self:
+		o.mine, o.anyone = true, true
+		l.list()
+	case st.Self.Addr != o.addr:
+		o.anyone = true
+		if st.Phase == Looking {
+			placed := o.given || o.recall
+			m.word(st.Self, st.Founder)
+			if at := l.at(st.Self.Addr); at != nil && placed {
+				at.placed = true
+			}
+		} else if at := l.at(st.Self.Addr); st.Phase == Joining && at != nil && at.who == st.Self {
+			at.enters, at.heard = true, l.round
+		}
 	case st.Phase == Looking:
-		o.spoke(st.Self, st.Founder, l.round)
-		o.met = true
-		m.learnLooker(st.Founder.Addr)
+		o.agreed = o.agreed && o.who == st.Self
+		o.who, o.met = st.Self, true
+		if o.asks == m.self {
+			o.agreed, o.since = true, o.sent
+		}
+		m.word(st.Self, st.Founder)
 	case st.Phase == Joining && st.Self == o.who:
 		o.enters, o.heard = true, l.round
 	default:
-		o.who = ring.Member{}
+		o.who, o.met = ring.Member{}, false
 	}
 	m.decide()
 }
@@ -327,7 +446,7 @@ func (m *Machine) hopeless() bool {
 	others := 0
 	for i := range m.look.others {
 		switch o := &m.look.others[i]; {
-		case o.own, o.recall && !o.given:
+		case o.own, o.mine, o.recall && !o.given:
 		case o.failure == nil || o.failure.Kind != WrongRing:
 			return false
 		default:
@@ -337,12 +456,18 @@ func (m *Machine) hopeless() bool {
 	return others > 0
 }
 
-// joinFrom joins the ring that the member at addr has shown to be in.
-func (m *Machine) joinFrom(addr string) {
-	m.look = looking{}
+// joinFrom joins the ring that a member has shown to be in that was asked at addr:
+// through its own address, as the next to answer at addr may be another.
+func (m *Machine) joinFrom(addr string, by ring.Member) {
+	via := []string{addr}
+	if by.Addr != "" && by.Addr != addr {
+		m.learnLooker(by, true)
+		via = []string{by.Addr, addr}
+	}
+	m.look = looking{others: m.look.others} // should this not lead to the ring
 	m.phase = Joining
 	m.dirty = true
-	m.join = &joining{via: []string{addr}}
+	m.join = &joining{via: via}
 	m.probeSeldom()
 	m.joinVia()
 }
@@ -356,6 +481,8 @@ func (m *Machine) lookCauses() []JoinCause {
 		switch {
 		case !o.given && !o.recall || o.own:
 			continue
+		case o.failure == nil && o.anyone:
+			c.Failure = &Failure{Kind: NotJoined, By: o.last, Detail: Looking.String()}
 		case o.failure == nil && m.look.hears(o):
 			c.Failure = &Failure{Kind: NotJoined, By: o.who, Detail: Looking.String()}
 		case o.failure == nil && o.heard == 0 && o.call != 0:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -335,6 +336,7 @@ func TestWhoeverIsAloneInTheListFoundsAtOnce(t *testing.T) {
 	w := newWorld(t, 1, 3)
 	h := w.member(0)
 	w.find(h, foundAfter, h.addr)
+	w.run(foundAfter / 10) // it asks who answers there
 	if h.joinDone == nil || h.joinDone.Causes != nil || h.m.phase != Joined {
 		t.Errorf("phase %v", h.m.phase)
 	}
@@ -347,7 +349,9 @@ func TestOwnAddressIsKnownByItsAnswer(t *testing.T) {
 	via := []string{"alias of a:1", "alias of b:1"}
 	w.find(a, foundAfter, via...)
 	w.find(b, foundAfter, via...)
-	w.oneRing(foundAfter, 2)
+	if took := w.oneRing(foundAfter+time.Second, 2); took < foundAfter {
+		t.Errorf("one ring after %v: others may be at addresses that are nobody's own", took)
+	}
 	if f := w.founders(); len(f) != 1 {
 		t.Errorf("%d founders", len(f))
 	}
@@ -537,5 +541,294 @@ func TestLookingIsBounded(t *testing.T) {
 	}
 	if n := len(m.look.others) - len(via); n > maxLearned {
 		t.Errorf("%d others, want at most %d", n, maxLearned)
+	}
+}
+
+// behindOne starts n members, one after another within spread, that were all given
+// the address of one load balancer, and runs until they are one ring.
+func behindOne(w *world, n int, spread time.Duration) time.Duration {
+	w.t.Helper()
+	w.vip = "vip:1"
+	w.group(n)
+	for _, h := range w.order {
+		w.startAt(w.upTo(spread), h, foundAfter, w.vip)
+	}
+	w.run(spread)
+	return w.oneRing(foundAfter+5*time.Second, n)
+}
+
+func TestMembersBehindOneAddressFoundOneRing(t *testing.T) {
+	for _, n := range []int{2, 3, 4, 5, 16, 40} {
+		for _, spread := range []time.Duration{time.Millisecond, 2 * foundAfter} {
+			t.Run(fmt.Sprintf("%d within %v", n, spread), func(t *testing.T) {
+				t.Parallel()
+				var took []time.Duration
+				for seed := range seedsOf(max(10, 200/n)) {
+					w := newWorld(t, seed, 3)
+					took = append(took, behindOne(w, n, spread))
+					if f := w.founders(); len(f) != 1 {
+						t.Fatalf("seed %d: %d founders\n%s", seed, len(f), w)
+					}
+				}
+				report(t, took)
+			})
+		}
+	}
+}
+
+func TestMembersBehindOneAddressWithFaults(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		set     func(w *world)
+		founded int // at most
+	}{
+		{"it never leads back to the asker", func(w *world) {
+			w.backend = func(asker *host) *host {
+				for {
+					if h := w.order[w.rng.IntN(len(w.order))]; h != asker && h.up {
+						return h
+					}
+				}
+			}
+		}, 1},
+		{"it leads each asker to the same member always", func(w *world) {
+			w.backend = func(asker *host) *host {
+				i := slices.Index(w.order, asker)
+				return w.order[(i+1)%len(w.order)]
+			}
+		}, 1},
+		{"it times out where it leads back to the asker", func(w *world) {
+			w.backend = func(asker *host) *host {
+				if h := w.order[w.rng.IntN(len(w.order))]; h != asker {
+					return h
+				}
+				return &host{up: true, frozen: true}
+			}
+		}, 1},
+		{"slow", func(w *world) {
+			w.timeout = time.Second
+			w.latency = func(string, string) time.Duration { return 20*time.Millisecond + w.upTo(180*time.Millisecond) }
+		}, 1},
+		{"a fifth of the messages lost", func(w *world) {
+			normal := w.latency
+			w.latency = func(a, b string) time.Duration {
+				if w.now < 10*time.Second && w.rng.IntN(5) == 0 {
+					return -1
+				}
+				return normal(a, b)
+			}
+		}, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var took []time.Duration
+			several := 0
+			for seed := range seedsOf(100) {
+				w := newWorld(t, seed, 3)
+				tc.set(w)
+				w.vip = "vip:1"
+				w.group(5)
+				for _, h := range w.order {
+					h.up = true
+				}
+				for _, h := range w.order {
+					w.find(h, foundAfter, w.vip)
+				}
+				took = append(took, w.oneRing(30*time.Second, 5))
+				f := w.founders()
+				if len(f) > tc.founded {
+					t.Fatalf("seed %d: %d founders\n%s", seed, len(f), w)
+				}
+				if len(f) > 1 {
+					several++
+				}
+			}
+			report(t, took)
+			t.Logf("several founders in %d", several)
+		})
+	}
+}
+
+// What leads only to the member itself may be a load balancer that the others are
+// not behind yet.
+func TestAddressThatLeadsToOneselfIsNoReasonToFoundAtOnce(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	h := w.member(0)
+	w.hosts["vip:1"] = h
+	w.find(h, foundAfter, "vip:1")
+	w.run(foundAfter - time.Millisecond)
+	if h.m.phase != Looking {
+		t.Fatalf("phase %v before FoundAfter is over", h.m.phase)
+	}
+	w.run(time.Second)
+	if h.m.phase != Joined {
+		t.Errorf("phase %v after it", h.m.phase)
+	}
+}
+
+// A ring that cannot be joined just now is not forgotten when it is looked for again,
+// though the address given leads to others that look, too.
+func TestRingThatWasFoundIsAskedAgain(t *testing.T) {
+	self, member, other := named(500, "m", 1), named(100, "r", 1), named(900, "b", 1)
+	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	join := Join{Via: []string{"vip:1"}, Found: foundAfter}
+	asked := func(out []Effect) (calls map[string]uint64) {
+		calls = map[string]uint64{}
+		for _, e := range out {
+			if q, ok := e.(Ask); ok {
+				calls[q.To.Addr] = q.Call
+			}
+		}
+		return calls
+	}
+	call := asked(m.Step(0, join))["vip:1"]
+	inRing := Answer{Call: call, Reply: Reply{State: State{Self: member, Phase: Joined}}}
+	call, ok := asked(m.Step(0, inRing))[member.Addr]
+	if !ok {
+		t.Fatal("the member in a ring is not asked at its own address")
+	}
+	for range 2 { // there, and at the address given
+		for _, c := range asked(m.Step(0, Answer{Call: call, Failure: &Failure{Kind: NotJoined, By: other}})) {
+			call = c
+		}
+	}
+	if m.phase != Outside {
+		t.Fatalf("phase %v", m.phase)
+	}
+	join.Attempt++
+	if _, ok := asked(m.Step(0, join))[member.Addr]; !ok {
+		t.Error("the member of the ring is asked no more")
+	}
+}
+
+// All members advertise the address of the load balancer.
+func TestTwoThatAdvertiseOneAddressAreRefused(t *testing.T) {
+	self := ring.Member{ID: 500, Name: "m", Addr: "vip:1", Incarnation: 1}
+	twin := ring.Member{ID: 100, Name: "s", Addr: "vip:1", Incarnation: 1}
+	first := func(out []Effect) uint64 {
+		for _, e := range out {
+			if q, ok := e.(Ask); ok {
+				return q.Call
+			}
+		}
+		t.Fatal("nobody is asked")
+		return 0
+	}
+	done := func(out []Effect) *JoinDone {
+		for _, e := range out {
+			if d, ok := e.(JoinDone); ok {
+				return &d
+			}
+		}
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		join   Join
+		answer Answer
+	}{
+		"looking, the other is in a ring":         {Join{Via: []string{"vip:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Joined}}}},
+		"looking, the other looks too":            {Join{Via: []string{"vip:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Looking, Founder: twin}}}},
+		"joining through another address":         {Join{Via: []string{"a:1"}}, Answer{Reply: Reply{State: State{Self: twin, Phase: Joined}, Verdict: Taken}}},
+		"joining, the other is in no ring":        {Join{Via: []string{"a:1"}}, Answer{Failure: &Failure{Kind: NotJoined, By: twin}}},
+		"looking, at the address of another name": {Join{Via: []string{"b:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Looking}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+			tc.answer.Call = first(m.Step(0, tc.join))
+			d := done(m.Step(0, tc.answer))
+			if d == nil || len(d.Causes) != 1 || m.phase != Outside {
+				t.Fatalf("%+v, phase %v; want one cause, and outside", d, m.phase)
+			}
+			c := d.Causes[0]
+			if !c.Permanent() || c.Refusal.Other != twin || !strings.Contains(c.Refusal.Detail, "load balancer") {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+	// A member refuses such a joiner, should it be asked by it.
+	m := New(twin, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	m.Step(0, Create{})
+	for _, e := range m.Step(0, Asked{Token: 1, From: self, Request: Request{Kind: Notify, Joining: true}}) {
+		if r, ok := e.(Respond); ok {
+			if r.Reply.Refusal.Reason != NotReached || r.Reply.Refusal.Other != twin {
+				t.Errorf("%+v", r)
+			}
+			return
+		}
+	}
+	t.Error("the joiner is not answered")
+}
+
+// Whoever founds alone at an address asks there first.
+func TestFounderAsksWhoAnswersAtItsAddress(t *testing.T) {
+	refusedTo := 0
+	for seed := range uint64(200) {
+		w := newWorld(t, seed, 3)
+		a, b := w.add("a", 100, "vip:1", 1000), w.add("b", 200, "vip:1", 1000)
+		w.vip = "vip:1"
+		b.up = false
+		w.find(a, foundAfter, w.vip)
+		w.run(time.Second)
+		if a.m.phase != Joined {
+			t.Fatalf("seed %d: the first is %v", seed, a.m.phase)
+		}
+		b.up = true
+		b.joinDone = nil
+		w.step(b, Join{Via: []string{w.vip}, Found: foundAfter})
+		w.run(time.Second)
+		if b.joinDone != nil && b.joinDone.Causes != nil {
+			refusedTo++
+		}
+	}
+	if want := 200 - 2*200>>ownAsks; refusedTo < want {
+		t.Errorf("the second was refused in %d of 200, want %d at least", refusedTo, want)
+	}
+}
+
+// Two that are not listed yet tell each other that they name nobody. That is no
+// promise: both may be listed a moment later.
+func TestWordGivenBeforeTheMemberNamedItselfIsNoPromise(t *testing.T) {
+	self, other := named(500, "m", 1), named(900, "b", 1)
+	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
+	leads := other // the address given, to this member
+	var named []ring.Member
+	answer := func(out []Effect) {
+		for pending := slices.Clone(out); len(pending) > 0; pending = pending[1:] {
+			q, ok := pending[0].(Ask)
+			if !ok {
+				continue
+			}
+			who := other
+			if q.To.Addr == "vip:1" {
+				who = leads
+			} else {
+				named = append(named, q.Request.Subject)
+			}
+			st := State{Self: who, Phase: Looking}
+			if who == self {
+				st.Founder = m.State().Founder
+			}
+			pending = append(pending, slices.Clone(m.Step(0, Answer{Call: q.Call, Reply: Reply{State: st}}))...)
+			if m.phase == Joined && named[len(named)-1] != self {
+				t.Fatalf("it has founded, and the other was told that it names %v", named)
+			}
+		}
+	}
+	w := &m.look
+	answer(m.Step(0, Join{Via: []string{"vip:1"}, Found: foundAfter}))
+	w.others[1].placed = false // as if it had been met through another
+	for range 2 * lookRounds {
+		answer(m.Step(0, Tick{}))
+		w.others[1].placed = false
+	}
+	if m.phase != Looking || w.listed {
+		t.Fatalf("phase %v, listed %v", m.phase, w.listed)
+	}
+	leads = self
+	for range lookRounds {
+		answer(m.Step(0, Tick{}))
+	}
+	if m.phase != Joined {
+		t.Errorf("phase %v, though the other names nobody", m.phase)
 	}
 }

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -50,6 +51,7 @@ func (m *Machine) startJoin(ev Join) {
 		return
 	}
 	m.phase = Joining
+	m.look = looking{}
 	m.setSeeds(m.seedsOf(ev))
 	m.join = &joining{via: slices.Clone(ev.Via), patience: ev.Attempt}
 	m.probeSeldom()
@@ -96,7 +98,9 @@ func (m *Machine) joinFailed() {
 
 // failJoin ends a join, or the search for a ring to join.
 func (m *Machine) failJoin(causes []JoinCause) {
+	met := m.look.others // by the next attempt, should it look for a ring again
 	m.outside()
+	m.look.others = met
 	m.late(JoinDone{Causes: causes})
 }
 
@@ -121,8 +125,33 @@ func (m *Machine) seek(x ring.Member) {
 
 func (m *Machine) joinCause(c JoinCause) { m.join.causes = append(m.join.causes, c) }
 
+// sharesAddress reports whether another member has answered that advertises the same
+// address as this one. Then whoever connects there reaches now the one, now the other.
+func (m *Machine) sharesAddress(by ring.Member) bool {
+	return by.Name != "" && by.Addr == m.self.Addr && by.ID != m.self.ID
+}
+
+// sharedAddress is the cause that ends a join in that case. By answered at addr.
+func (m *Machine) sharedAddress(addr string, by ring.Member) JoinCause {
+	return JoinCause{At: ring.Member{Addr: addr}, Refusal: Refusal{Reason: NotReached, Other: by, Detail: sharing(m.self, by)}}
+}
+
+// sharing says that x cannot be reached since by advertises its address too.
+func sharing(x, by ring.Member) string {
+	return fmt.Sprintf("%s answers, which advertises %s as %s does: each member must advertise an address that leads to itself alone, not that of a load balancer", by.Name, by.Addr, x.Name)
+}
+
 func (m *Machine) joinAnswer(a Answer) {
 	j := m.join
+	by := a.Reply.State.Self
+	if a.Failure != nil {
+		by = a.Failure.By
+	}
+	if m.sharesAddress(by) && j.stage != introducing {
+		m.joinCause(m.sharedAddress(j.asked.Addr, by))
+		m.joinFailed()
+		return
+	}
 	if f := a.Failure; f != nil {
 		switch {
 		case f.Kind == Cancelled:
@@ -428,7 +457,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 }
 
 func (m *Machine) joined() {
-	m.join = nil
+	m.join, m.look = nil, looking{}
 	m.late(JoinDone{})
 	m.kick() // the list may have grown since the successor gave it
 }

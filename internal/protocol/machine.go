@@ -93,9 +93,6 @@ type Machine struct {
 	budget   int    // placements still allowed this round
 	rivalry  uint64 // the round before which no rival is looked into
 	nudged   uint64 // the round before which a refused notification is no reason to look again
-	// headSince and predSince are the rounds in which the head and the predecessor
-	// were taken. Nothing is decided by them; see meet.go.
-	headSince, predSince uint64
 
 	// What the open Step has changed.
 	out   []Effect
@@ -230,6 +227,7 @@ func (m *Machine) create(seeds []string) {
 
 // begin makes the member a ring of one.
 func (m *Machine) begin() {
+	m.look = looking{}
 	m.phase = Joined
 	m.lone = true
 	m.cause = CauseCreated
@@ -286,9 +284,6 @@ func (m *Machine) tick() {
 func (m *Machine) lost(ev Lost) {
 	if m.phase != Joined {
 		return
-	}
-	if ev.Gone && rolledBack(ev.Who, ev.By) {
-		m.record(fact{kind: wasSuperseded, who: ev.Who, by: ev.By})
 	}
 	if m.head().Addr == ev.Addr {
 		m.kick()

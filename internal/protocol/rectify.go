@@ -22,7 +22,6 @@ type rectification struct {
 	refused bool        // rival: others refuse this member for it
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
-	before  ring.Member // its predecessor, as it said then
 	steps   int
 }
 
@@ -42,6 +41,9 @@ func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 		return
 	case n == m.pred:
 		m.respond(token, Refusal{})
+		return
+	case m.sharesAddress(n):
+		m.respond(token, Refusal{Reason: NotReached, Other: m.self, Detail: sharing(n, m.self)})
 		return
 	}
 	if later := m.laterLife(n); !later.IsZero() && later != m.pred {
@@ -220,7 +222,11 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 		if m.acq.find(r.n) != nil {
 			m.record(fact{kind: wasSilent, who: r.n})
 		}
-		m.endRectification(i, Refusal{Reason: NotReached, Other: m.self,
+		other := m.self
+		if f.Kind == WrongMember && f.By.Addr == r.n.Addr {
+			other = f.By // it advertises the same address, and lives
+		}
+		m.endRectification(i, Refusal{Reason: NotReached, Other: other,
 			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.Error())})
 		return
 	}
@@ -228,7 +234,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 		m.endRectification(i, Refusal{Reason: NotInRing, Other: r.n, Detail: "the notifier is " + st.Phase.String()})
 		return
 	}
-	r.met, r.before = true, st.Pred
+	r.met = true
 	m.recognize(r.n)
 	facts := []fact{{kind: hasAnswered, who: r.n}, {kind: isOutside, who: r.n}}
 	if st.Phase != Joining {
@@ -243,7 +249,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 func (m *Machine) acceptPred(i int) {
 	r := m.rects[i]
 	old := m.pred
-	if m.foreignBefore(&r) {
+	if m.unjoined() && !r.joining && !r.n.Older() {
 		m.emit(RingMet{By: r.n})
 	}
 	cause := CausePredecessorJoined

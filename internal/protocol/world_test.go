@@ -15,12 +15,16 @@ import (
 
 // world drives machines over a network of its own: virtual time, one seed.
 type world struct {
-	t       *testing.T
-	rng     *rand.Rand
-	now     time.Duration
-	seq     uint64
-	queue   events
-	hosts   map[string]*host // by address
+	t     *testing.T
+	rng   *rand.Rand
+	now   time.Duration
+	seq   uint64
+	queue events
+	hosts map[string]*host // by address
+	// vip, if set, is the address of a load balancer: each question to it goes to
+	// one of all that are up, drawn anew.
+	vip     string
+	backend func(asker *host) *host // nil: anyone
 	order   []*host
 	latency func(from, to string) time.Duration // negative: the message is lost
 	timeout time.Duration
@@ -142,6 +146,23 @@ func (w *world) effect(h *host, e Effect) {
 	}
 }
 
+// leads is who is reached by a question of h to addr.
+func (w *world) leads(h *host, addr string) *host {
+	if addr != w.vip || addr == "" {
+		return w.hosts[addr]
+	}
+	if w.backend != nil {
+		return w.backend(h)
+	}
+	var up []*host
+	for _, x := range w.order {
+		if x.up {
+			up = append(up, x)
+		}
+	}
+	return up[w.rng.IntN(len(up))]
+}
+
 // request carries a question to whoever is at the address, and what becomes of
 // it back.
 func (w *world) request(from *host, to ring.Member, req Request, attempt int, patient bool, done func(Reply, *Failure)) {
@@ -169,7 +190,7 @@ func (w *world) request(from *host, to ring.Member, req Request, attempt int, pa
 				w.after(d, func() { finish(r, f) })
 			}
 		}
-		h := w.hosts[to.Addr]
+		h := w.leads(from, to.Addr)
 		if h == nil || !h.up {
 			back(Reply{}, &Failure{Kind: Refused})
 			return

@@ -15,9 +15,6 @@ type ref struct {
 	gen  uint32
 }
 
-// noLookup is what an arc is confirmed for.
-var noLookup = ref{slot: -1}
-
 // call is a request under way, until its asker has an answer and nobody holds
 // it any more.
 type call struct {
@@ -26,6 +23,7 @@ type call struct {
 	held    bool // the other has it and has not answered yet
 	wanted  bool // the asker waits for what becomes of it
 	patient bool
+	hasty   bool // the lookup has less time than the member asked may take
 	from    int32
 	life    uint32 // the asker's
 	to      int32  // -1: no host has the address
@@ -42,8 +40,7 @@ type call struct {
 	reply   protocol.Reply
 
 	route  bool
-	look   ref // the lookup that asks; noLookup: an arc is being confirmed
-	ask    int // the number of its question
+	look   ref // the lookup or finger that asks
 	query  routing.Query
 	answer routing.Answer
 
@@ -121,13 +118,16 @@ func (w *world) tell(h *host, e protocol.Tell) {
 }
 
 // route sends a step of a lookup.
-func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Query) {
+func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end time.Duration) {
 	i, c := w.openCall()
 	c.route, c.wanted = true, true
-	c.look, c.ask, c.query = look, ask, q
+	c.look, c.query = look, q
 	c.from, c.life = h.index, h.life
 	w.count.routes++
-	w.send(h, i, to, h.estimate(number(to.Addr)).RouteTimeout(h.common))
+	left, own := end-w.now, h.estimate(number(to.Addr)).RouteTimeout(h.common)
+	limit := min(own, peer.Patience(left), left)
+	c.hasty = limit < own
+	w.send(h, i, to, limit)
 }
 
 // send puts call i on its way. What becomes of it is decided message by
@@ -137,6 +137,9 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 	c.meant, c.addr, c.sender = to, to.Addr, h.m.Self()
 	c.sent, c.end = w.now, w.now+limit
 	c.to = number(to.Addr)
+	if to.Addr == vip {
+		c.to = w.balance()
+	}
 	if c.to >= int32(len(w.hosts)) {
 		c.to = -1
 	}
@@ -146,8 +149,8 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 		return
 	}
 	p := h.linkMade(c.to)
-	connected := w.connected(p)
-	if named := c.to; !connected || to.Anyone() {
+	connected := w.connected(p) && to.Addr != vip
+	if named := c.to; to.Addr != vip && (!connected || to.Anyone()) {
 		c.to = w.net.led(named)
 		c.astray = c.to != named
 		connected = connected && !c.astray
@@ -192,7 +195,7 @@ func (w *world) copyOf(i int32) int32 {
 	k, c := w.openCall()
 	gen := c.gen
 	*c = *w.calls[i]
-	c.gen, c.wanted, c.number, c.look = gen, false, 0, noLookup
+	c.gen, c.wanted, c.number, c.look = gen, false, 0, ref{}
 	return k
 }
 
@@ -302,7 +305,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		case failure.Kind == protocol.TimedOut:
 			w.count.timeouts++
 			p.open = false
-			if c.route {
+			if c.route && !c.hasty {
 				p.estimate.Late()
 			}
 		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
@@ -310,7 +313,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		}
 	}
 	if c.route {
-		w.answeredRoute(h, c, failure)
+		w.routed(h, c, failure)
 		w.closeCall(i)
 		return
 	}
@@ -318,37 +321,38 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	a := protocol.Answer{Call: c.number, Failure: failure}
 	if failure == nil {
 		a.Reply = c.reply
+		w.looked(h, c)
 		if h.heard != nil {
 			h.heard[c.reply.State.Self.Life()] = true
 		}
 	}
-	meant := c.meant
+	life := c.meant.Life()
+	named := c.meant.Name != ""
 	w.closeCall(i)
 	w.step(h, a)
-	if meant.Name != "" {
-		w.heed(h, meant, failure)
+	if named {
+		w.heed(h, life, failure)
 	}
 }
 
 // heed notes for lookups whether a member answers.
-func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
+func (w *world) heed(h *host, life ring.Life, f *protocol.Failure) {
 	if f == nil {
-		h.suspects = h.suspects.Clear(x.Life())
+		h.suspects = h.suspects.Clear(life)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		h.suspect(x.Life(), w.now, w.cfg.Interval)
-		if h.arcs != nil {
-			h.arcs.DoubtMember(x)
-		}
+		h.suspect(life, w.now, w.cfg.Interval)
 	}
 }
 
-// answeredRoute takes what became of a step of a lookup.
-func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
+// routed gives a lookup the answer to a step of it.
+func (w *world) routed(h *host, c *call, f *protocol.Failure) {
 	if c.meant.Name != "" {
-		w.heed(h, c.meant, f)
+		if f == nil || f.Kind != protocol.TimedOut || !c.hasty {
+			w.heed(h, c.meant.Life(), f)
+		}
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: c.addr, Gone: true}
 			if f.Kind == protocol.WrongMember {
@@ -358,10 +362,23 @@ func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
 			w.step(h, lost)
 		}
 	}
+	l := w.lookupOf(c.look)
+	if l == nil {
+		return
+	}
+	if l.search == nil {
+		w.believed(h, c.look, &c.answer, f)
+		return
+	}
+	l.hops++
 	if f == nil {
-		w.learn(h, c)
+		l.search.Answered(c.answer)
+	} else {
+		if w.now >= l.end {
+			w.lookupOver(h, c.look, errDeadline)
+			return
+		}
+		l.search.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember)
 	}
-	if c.look != noLookup {
-		w.routed(h, c.look, c.ask, c.answer, c.sent, f)
-	}
+	w.goOn(h, c.look)
 }

@@ -3,7 +3,9 @@ package sim
 import (
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // Attempts to join, as in internal/node, join.go, and around them what an
@@ -16,6 +18,10 @@ const (
 	joinDelayMax  = time.Second
 	joinLimit     = 30 * time.Second
 	joinAgain     = 2 * time.Second // between a Join that failed and the next
+	foundAfter    = 3 * time.Second // of members that found together
+	// vip is the address of a load balancer: each question to it goes to a process
+	// that is up, drawn anew, perhaps to the asker.
+	vip = "vip:1"
 )
 
 // attempts is where a host stands in joining.
@@ -24,7 +30,9 @@ type attempts struct {
 	count int // attempts of this Join
 	joins int // Joins begun
 	delay time.Duration
-	again bool // nobody reached this member at the attempt before
+	again bool                          // nobody reached this member at the attempt before
+	found time.Duration                 // above zero: it founds with others where there is no ring
+	met   map[ring.Member]time.Duration // with found: when another that looks last answered at its own address
 }
 
 // beginJoin calls Join.
@@ -32,12 +40,23 @@ func (w *world) beginJoin(h *host) {
 	j := &h.join
 	j.joins++
 	j.count, j.delay, j.again = 0, joinDelayMin, false
+	if w.cfg.Start == "founders" { // all that are started later do as the first
+		w.beginFounding(h, 0)
+		return
+	}
 	if j.via == nil || j.joins > 1 {
 		j.via = w.contacts(h)
 	}
 	w.regroup = true
 	w.queue.push(event{at: w.now, kind: evJoin, host: h.index, gen: h.life})
 	w.queue.push(event{at: w.now + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.life})
+}
+
+// beginFounding calls JoinOrCreate after a while.
+func (w *world) beginFounding(h *host, in time.Duration) {
+	h.join.via, h.join.found, h.join.delay, h.join.met = []string{vip}, foundAfter, joinDelayMin, map[ring.Member]time.Duration{}
+	w.regroup = true
+	w.queue.push(event{at: w.now + in, kind: evJoin, host: h.index, gen: h.life})
 }
 
 // contacts are up to three addresses of members.
@@ -63,13 +82,15 @@ func (w *world) tryJoin(h *host) {
 		w.step(h, protocol.Create{})
 		return
 	}
-	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.count})
+	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.count, Found: h.join.found})
 }
 
 func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 	j := &h.join
 	if causes == nil {
-		j.via = nil // the machine remembers them
+		if j.found == 0 {
+			j.via = nil // the machine remembers them
+		}
 		w.count.joined++
 		return
 	}
@@ -80,9 +101,9 @@ func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 		switch f := c.Failure; {
 		case f == nil && c.Refusal.Reason == protocol.NotReached:
 			unreached, permanent = true, false
+			hopeless = hopeless || c.Refusal.Other.Addr == self.Addr && c.Refusal.Other.ID != self.ID
 		case f == nil && c.Permanent():
 			hopeless = true
-		case f != nil && f.Kind == protocol.NotJoined && f.By == self:
 		default:
 			permanent = permanent && c.Permanent()
 		}
@@ -126,4 +147,53 @@ func (w *world) borne(h *host) bool {
 		}
 	}
 	return false
+}
+
+// balance draws the process that a question to the load balancer goes to.
+func (w *world) balance() int32 {
+	n := 0
+	for _, h := range w.hosts {
+		if h.up {
+			n++
+		}
+	}
+	if n == 0 {
+		return -1
+	}
+	k := w.net.rng.IntN(n)
+	for _, h := range w.hosts {
+		if h.up {
+			if k == 0 {
+				return h.index
+			}
+			k--
+		}
+	}
+	return -1
+}
+
+// looked notes that another member that looks for a ring has answered h.
+func (w *world) looked(h *host, c *call) {
+	if st := c.reply.State; h.join.met != nil && c.request.Kind == protocol.Look && st.Phase == protocol.Looking && st.Self.Addr == c.addr {
+		h.join.met[st.Self] = w.now
+	}
+}
+
+// founded holds what h has done just now against the rule of founders.
+func (w *world) founded(h *host) {
+	met := h.join.met
+	f := invariant.Founding{By: h.m.Self(), At: w.now, Heard: func(x ring.Member) (time.Duration, bool) {
+		at, ever := met[x]
+		return at, ever
+	}}
+	w.story.add(w, "%s has founded a ring", h.name)
+	for _, before := range w.foundings {
+		if g := w.hosts[number(before.By.Addr)]; !g.up || g.m.Self() != before.By {
+			continue // a refusal has told that it is gone
+		}
+		if broken := invariant.OneFounder.Broken(before, f); broken != "" {
+			w.violate(invariant.OneFounder.Name, broken)
+		}
+	}
+	w.foundings = append(w.foundings, f)
 }

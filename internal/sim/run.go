@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
-	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // Result is what became of one run.
@@ -212,9 +211,9 @@ func (w *world) heal() {
 		if w.load.IntN(4) == 0 {
 			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id
 		}
-		w.lookUp(h, id, w.wanted())
+		w.lookUp(h, id)
 	}
-	w.watch(routing.LookupTimeout + w.cfg.Interval)
+	w.watch(lookupLimit + w.cfg.Interval)
 	w.overdue()
 	w.afterIdeal = false
 }

@@ -203,6 +203,7 @@ var States = []State{
 	}},
 	{"dead-half", "an ideal ring, sixteen acquaintances each, and every second member on average is dead", nil},
 	{"joiners", "one member, whom all others join at once", nil},
+	{"founders", "no ring, and all look for one within a second, at the address of one load balancer that leads to anyone", nil},
 	{"uneven", "as random, and the identifiers crowd: half of them within a thousandth of the circle", nil},
 }
 
@@ -241,6 +242,12 @@ func (w *world) settle() {
 				}
 			}
 		}
+	case "founders":
+		for _, h := range w.hosts {
+			w.start(h, nil)
+			w.beginFounding(h, time.Duration(rng.Int64N(int64(time.Second))))
+		}
+		return
 	case "joiners":
 		w.start(w.hosts[0], &protocol.Standing{})
 		w.firstTick(w.hosts[0], rng)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // at is where in w.ring an identifier belongs.
@@ -40,31 +39,25 @@ func (w *world) owner(id uint64) *host {
 }
 
 // judge compares what a lookup found with the truth of this moment.
-func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
+func (w *world) judge(h *host, l *lookup, how outcome) {
 	r := w.result
 	n := &r.Lookups
 	if w.afterIdeal {
 		n = &r.After
 	}
 	n.Count++
-	var hops, silent int // of a search; memory asks nobody
-	if l.asks {
-		for _, q := range l.search.Questions() {
-			if hops++; q.State != routing.Answered {
-				silent++
-			}
-		}
+	n.Hops += l.hops
+	if l.search != nil {
+		n.Silent += l.search.Unanswered()
 	}
-	n.Hops += hops
-	n.Silent += silent
-	n.MostHops = max(n.MostHops, hops)
+	n.MostHops = max(n.MostHops, l.hops)
 	n.Slowest = max(n.Slowest, w.now-l.began)
-	w.mix(l.id, uint64(how), uint64(hops))
+	w.mix(l.id, uint64(how), uint64(l.hops))
 	if w.now > max(l.end, h.wake) {
 		w.violate("lookups-end", fmt.Sprintf("a lookup at %s took %v", h.name, w.now-l.began))
 	}
-	if hops > 256 {
-		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, hops))
+	if l.hops > 256 {
+		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, l.hops))
 	}
 	if how != found {
 		n.Errors++
@@ -74,15 +67,14 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 		return
 	}
 	if w.asked != nil {
-		w.asked = append(w.asked, hops-silent)
+		w.asked = append(w.asked, l.search.Asked()-l.search.Unanswered())
 	}
+	a := l.search.Result()
 	if !w.lived(a.Owner) {
 		w.violate("no-phantoms", fmt.Sprintf("a lookup at %s named %v, who never was", h.name, a.Owner))
 		return
 	}
-	right := w.rightful(l.id, a.Owner)
-	w.judgeNaming(h, l, a, right)
-	if right {
+	if w.rightful(l.id, a.Owner) {
 		return
 	}
 	n.Wrong++
@@ -150,11 +142,21 @@ func (w *world) group() {
 	for _, a := range w.known {
 		leader[find(a.who)] = find(a.of)
 	}
+	meets := func(i, k int32) {
+		if a, b := find(i), find(k); a != b {
+			leader[a] = b
+			w.known = append(w.known, acquainted{i, k, w.hosts[i].life, w.hosts[k].life})
+		}
+	}
 	knows := func(i int32, addr string) {
 		if k := number(addr); k >= 0 && int(k) < len(w.hosts) && w.hosts[k].up {
-			if a, b := find(i), find(k); a != b {
-				leader[a] = b
-				w.known = append(w.known, acquainted{i, k, w.hosts[i].life, w.hosts[k].life})
+			meets(i, k)
+		}
+		if addr == vip { // it leads to everybody in time
+			for _, h := range w.hosts {
+				if h.reachable() {
+					meets(i, h.index)
+				}
 			}
 		}
 	}
