@@ -9,9 +9,11 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/transport/memory"
 )
 
 // joinFor joins within limit; a join that takes much longer fails the test.
@@ -261,85 +263,6 @@ func TestJoinTriesEveryAddress(t *testing.T) {
 	awaitIdeal(t, append(ring, c))
 }
 
-func TestNameTaken(t *testing.T) {
-	ring := newRing(t, 3)
-	before := pointers(ring)
-	for _, holder := range ring {
-		c := start(t, holder.Name())
-		for _, via := range ring {
-			began := time.Now()
-			err := joinFor(t, c, patience, via.Address())
-			wantErr(t, "Join", err, concord.ErrNameTaken)
-			mentions(t, err, holder.Name(), holder.Address())
-			a := attempts(t, err)
-			if len(a) == 0 || a[len(a)-1].Other != serverOf(holder) {
-				t.Errorf("attempts %+v", a)
-			}
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("took %v", took)
-			}
-			phase(t, c, "outside")
-		}
-		c.Stop()
-	}
-	samePointers(t, ring, before)
-}
-
-func TestNameTakenInRingOfOne(t *testing.T) {
-	holder := create(t, "name")
-	before := pointers([]*concord.Concord{holder})
-	c := start(t, "name")
-	err := joinFor(t, c, patience, holder.Address())
-	wantErr(t, "Join", err, concord.ErrNameTaken)
-	mentions(t, err, holder.Address())
-	samePointers(t, []*concord.Concord{holder}, before)
-	holder.Stop()
-	if err := c.Create(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestIdentifierTaken(t *testing.T) {
-	narrow := func(c *concord.Config) { c.HashBits = 8 }
-	ids := map[uint64]string{}
-	var first, second string
-	for i := 0; first == ""; i++ {
-		name := fmt.Sprintf("name%d", i)
-		id := concord.New(concord.Config{Name: name, HashBits: 8}).Id()
-		if ids[id] != "" {
-			first, second = ids[id], name
-		}
-		ids[id] = name
-	}
-	var ring []*concord.Concord
-	holder := create(t, first, narrow)
-	ring = append(ring, holder)
-	for i := 0; len(ring) < 3; i++ {
-		name := fmt.Sprintf("other%d", i)
-		if id := concord.New(concord.Config{Name: name, HashBits: 8}).Id(); ids[id] == "" {
-			ids[id] = name
-			c := start(t, name, narrow)
-			join(t, c, holder.Address())
-			ring = append(ring, c)
-		}
-	}
-	awaitIdeal(t, ring)
-	before := pointers(ring)
-	c := start(t, second, narrow)
-	for _, via := range ring {
-		err := joinFor(t, c, patience, via.Address())
-		wantErr(t, "Join", err, concord.ErrIdentifierTaken)
-		if errors.Is(err, concord.ErrNameTaken) {
-			t.Errorf("also name taken: %v", err)
-		}
-		mentions(t, err, first, holder.Address())
-	}
-	samePointers(t, ring, before)
-	holder.Stop()
-	join(t, c, ring[1].Address())
-	awaitIdeal(t, append([]*concord.Concord{c}, ring[1:]...))
-}
-
 func TestMembersOfAnotherRingAreRefused(t *testing.T) {
 	for setting, edit := range map[string]func(*concord.Config){
 		"Cluster":  func(c *concord.Config) { c.Cluster = "blue" },
@@ -509,4 +432,26 @@ func TestJoinToOneselfByAnotherSpelling(t *testing.T) {
 		t.Errorf("took %v: it cannot get better", took)
 	}
 	joinsNow(t, c, ring)
+}
+
+func TestJoinPassesByAddressesThatSayNothing(t *testing.T) {
+	t.Parallel() // it waits
+	ring := newRing(t, 2)
+	c := start(t, "joiner")
+	join(t, c, blackHole(t), blackHole(t), ring[1].Address())
+	awaitIdeal(t, append(ring, c))
+}
+
+func TestJoinWithoutDeadlineEndsAfterThirtySeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		c := memoryMember(t, network, "joiner")
+		began := time.Now()
+		err := c.Join(t.Context(), "nobody:1")
+		if took := time.Since(began); took < 29*time.Second || took > 31*time.Second {
+			t.Errorf("took %v", took)
+		}
+		wantErr(t, "Join", err, context.DeadlineExceeded, concord.ErrUnavailable)
+		c.Stop()
+	})
 }

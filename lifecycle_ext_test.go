@@ -111,25 +111,6 @@ func TestEveryMethodAfterLeave(t *testing.T) {
 	phase(t, c, "stopped")
 }
 
-func TestLeaveBeforeJoinStops(t *testing.T) {
-	c := start(t, "node")
-	if err := c.Leave(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	outside(t, "after Leave", c, concord.ErrStopped)
-}
-
-func TestLeaveInEndedContextStopsAllTheSame(t *testing.T) {
-	members := newRing(t, 3)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := members[1].Leave(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	phase(t, members[1], "stopped")
-	awaitIdeal(t, []*concord.Concord{members[0], members[2]})
-}
-
 func TestRingOfOne(t *testing.T) {
 	c := create(t, "node")
 	if err := ideal([]*concord.Concord{c}); err != nil {
@@ -233,42 +214,6 @@ func TestStopAtAnyTime(t *testing.T) {
 	awaitIdeal(t, ring)
 }
 
-func TestRingLeavesAllAtOnce(t *testing.T) {
-	members := newRing(t, 5)
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	began := time.Now()
-	for _, c := range members {
-		wg.Go(func() {
-			if err := c.Leave(ctx); err != nil {
-				t.Errorf("%s: %v", c.Name(), err)
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("all left in %v", time.Since(began))
-}
-
-// Members that are not its neighbours may name it for a moment longer, so only
-// the owner's own word is asked for.
-func TestLeaveHandsOverWithoutWrongAnswers(t *testing.T) {
-	members := newRing(t, 4)
-	rest := []*concord.Concord{members[0], members[2], members[3]}
-	if err := members[1].Leave(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 50 {
-		key := fmt.Sprintf("key%d", i)
-		for _, c := range rest {
-			if got, want := lookup(t, c, key, concord.Fresh()), ownerOf(rest, idOf(key)); got != want {
-				t.Errorf("%s: %q: %v, want %v", c.Name(), key, got, want)
-			}
-		}
-	}
-	awaitIdeal(t, rest)
-}
-
 func TestStartAgainAfterStop(t *testing.T) {
 	members := newRing(t, 3)
 	c := members[1]
@@ -368,20 +313,26 @@ func TestStopEndsLookup(t *testing.T) {
 	}
 }
 
-func TestLeaveMoreThanOnceAtTheSameTime(t *testing.T) {
-	for range 50 {
+func TestStopAndStartDuringJoinBeginsAnew(t *testing.T) {
+	hole := blackHole(t)
+	for range 100 {
 		c := start(t, "node")
-		var wg sync.WaitGroup
-		begin := make(chan struct{})
-		for range 8 {
-			wg.Go(func() {
-				<-begin
-				if err := c.Leave(t.Context()); err != nil && !errors.Is(err, concord.ErrStopped) {
-					t.Error(err)
-				}
-			})
+		joined := make(chan error, 1)
+		go func() { joined <- c.Join(t.Context(), hole) }()
+		eventually(t, func() error {
+			if p := c.Status().Phase; p != "joining" {
+				return errors.New(p)
+			}
+			return nil
+		})
+		c.Stop()
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
 		}
-		close(begin)
-		within(t, patience, "Leave", wg.Wait)
+		if err := c.Create(); err != nil {
+			t.Fatalf("Create in the new life: %v", err)
+		}
+		wantErr(t, "Join in the old life", receive(t, joined, patience, "Join"), concord.ErrStopped)
+		c.Stop()
 	}
 }

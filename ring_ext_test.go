@@ -355,3 +355,50 @@ func TestConcurrentUseOfOneMember(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestMembersMayKeepListsOfDifferentLengths(t *testing.T) {
+	var members []*concord.Concord
+	for i, count := range []uint{1, 3, 64, 2, 5, 1} {
+		c := start(t, fmt.Sprintf("member%d", i), func(c *concord.Config) { c.SuccessorCount = count })
+		if i == 0 {
+			if err := c.Create(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			join(t, c, members[i-1].Address())
+		}
+		members = append(members, c)
+	}
+	eventually(t, func() error {
+		for _, c := range members {
+			if p, ok := c.Predecessor(); !ok || c.Range() != (concord.Range{Start: p.Id, End: c.Id()}) || ownerOf(members, c.Id()) != serverOf(c) {
+				return fmt.Errorf("%s: %v %v", c.Name(), p, c.Range())
+			}
+			for i := range 10 {
+				key := fmt.Sprintf("key%d", i)
+				if s, err := c.Lookup([]byte(key)); err != nil || s != ownerOf(members, idOf(key)) {
+					return fmt.Errorf("%s: %q: %v, %v", c.Name(), key, s, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Those that have gone fill the memory of those that stay; that must not keep
+// them from dealing with the next.
+func TestManyComeAndGo(t *testing.T) {
+	ring := newRing(t, 3)
+	for i := range 40 {
+		c := start(t, fmt.Sprintf("guest%d", i))
+		join(t, c, ring[0].Address())
+		began := time.Now()
+		if err := c.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Fatalf("guest %d took %v to leave", i, took)
+		}
+	}
+	awaitIdeal(t, ring)
+}
