@@ -23,7 +23,7 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet fmt tidy check-generated lint unit nested explore simulate processes
+SECTIONS := setup vet cross fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos figures clean
@@ -46,6 +46,10 @@ setup: ## install what the tests need and the machine lacks (Debian)
 
 vet: ## go vet
 	$(GO) vet ./...
+
+cross: ## go vet for Windows and macOS, which compiles everything, tests too
+	GOOS=windows $(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
 
 fmt: ## fail if a file is not formatted
 	@files=$$(find . -name '*.go' -not -path './.*/*' -exec gofmt -l {} +) && \

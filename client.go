@@ -18,8 +18,9 @@ import (
 // fields of their Config at zero. HashFunc, HashBits and Cluster must be those of
 // the members; they refuse a client that differs.
 type ClientConfig struct {
-	// HashFunc and HashBits are as in Config.
+	// HashFunc is as in Config. Nil: SHA-256.
 	HashFunc func([]byte) uint64
+	// HashBits is the width of the circle, as in Config, from 1 to 64. Zero: 64.
 	HashBits uint
 
 	// Cluster is the name of the ring, as in Config.

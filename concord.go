@@ -26,8 +26,10 @@ const joinTimeout = 30 * time.Second
 // and including End. Start == End is the whole circle, except in the zero Range
 // of a member that has no range, see [Concord.Range].
 type Range struct {
+	// Start is the identifier before the first on the arc.
 	Start uint64 `json:"start,string"`
-	End   uint64 `json:"end,string"`
+	// End is the last identifier on the arc.
+	End uint64 `json:"end,string"`
 }
 
 // Contains reports whether the identifier lies on the arc.
@@ -37,8 +39,11 @@ func (r Range) Contains(id uint64) bool {
 
 // Server is a member as the others know it.
 type Server struct {
-	Name    string `json:"name"`
-	Id      uint64 `json:"id,string"`
+	// Name is unique in the ring.
+	Name string `json:"name"`
+	// Id is the member's place on the circle, the hash of its name.
+	Id uint64 `json:"id,string"`
+	// Address is the host:port at which the others reach it.
 	Address string `json:"address"`
 }
 

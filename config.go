@@ -23,8 +23,11 @@ const (
 	MinStabilizeInterval     = 10 * time.Millisecond
 	DefaultFoundAfter        = 3 * time.Second
 	MinFoundAfter            = 100 * time.Millisecond
-	MaxMeta                  = transport.MaxMeta // bytes
+	MaxMeta                  = 256 // bytes
 )
+
+// The transports carry as much, no less and no more.
+var _ [MaxMeta]struct{} = [transport.MaxMeta]struct{}{}
 
 // Config says who a member is and how it behaves. It is copied by New and never
 // modified. HashFunc, HashBits and Cluster must be the same on all members of a

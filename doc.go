@@ -11,7 +11,7 @@
 // SuccessorCount+1 members survives SuccessorCount−1 failures at once. Two
 // parts of a ring that were cut apart become one again when they can reach each
 // other. What a lookup says is advice: right at some instant not long ago. See
-// docs/GUARANTEES.md for what is promised, from which size on, and what is not.
+// [docs/GUARANTEES.md] for what is promised, from which size on, and what is not.
 //
 // # Starting a member
 //
@@ -37,8 +37,11 @@
 // # Observing
 //
 // Status is the state of a member, Watch the changes of its range, and an Observer is
-// told of lookups, requests and changes as they happen. Packages concordprom and
-// concordotel make metrics and traces of that; docs/METRICS.md lists them, with alerts.
+// told of lookups, requests and changes as they happen. Packages
+// [github.com/ollelogdahl/concord/concordprom] and
+// [github.com/ollelogdahl/concord/concordotel] make metrics and traces of that;
+// [docs/METRICS.md] lists them, with alerts. [docs/OPERATIONS.md] is for whoever runs
+// members.
 //
 // # Failures
 //
@@ -49,6 +52,16 @@
 //
 // # Testing
 //
-// Package concordtest runs rings inside the tests of programs that use this package, in
+// Package [github.com/ollelogdahl/concord/concordtest] runs rings inside the tests of programs that use this package, in
 // memory and on the virtual time of testing/synctest, and makes the failures above.
+//
+// # JSON
+//
+// In JSON, identifiers, distances and incarnations are strings of decimal digits:
+// they have 64 bits, and the numbers of jq and JavaScript 53. Decoding takes numbers,
+// too.
+//
+// [docs/GUARANTEES.md]: https://github.com/ollelogdahl/concord/blob/main/docs/GUARANTEES.md
+// [docs/METRICS.md]: https://github.com/ollelogdahl/concord/blob/main/docs/METRICS.md
+// [docs/OPERATIONS.md]: https://github.com/ollelogdahl/concord/blob/main/docs/OPERATIONS.md
 package concord

@@ -242,9 +242,10 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 // LookupError is why a lookup found no owner. A lookup gives it rather than a
 // wrong answer that it could have avoided.
 type LookupError struct {
-	// Key is the key that was looked up, and Id its identifier.
+	// Key is the key that was looked up.
 	Key []byte
-	Id  uint64
+	// Id is the identifier of the key.
+	Id uint64
 	// Hops are the members asked, in order.
 	Hops []Hop
 	// Err is what ended the lookup: the error of the context, ErrHopLimit,

@@ -87,7 +87,7 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 //
 // Of each of them holds what LookupContext says of the one that it finds, but that
 // a member's word on its successors suffices where memory does not answer: one
-// request for up to SuccessorCount of them. With Fresh or MaxAge each is looked up.
+// request for up to SuccessorCount of them, and none if memory knows all n. With Fresh or MaxAge each is looked up.
 // The time is bounded as that of LookupContext, for all together; with an error
 // come those that were found.
 func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...LookupOption) ([]Server, error) {

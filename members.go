@@ -13,6 +13,7 @@ import (
 
 // Member is a member of the ring as it answers when it is asked for its place.
 type Member struct {
+	// Server is the member as the others know it.
 	Server Server `json:"server"`
 	// Incarnation is greater in a later life of the same name; zero with members
 	// of the existing library.

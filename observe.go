@@ -52,17 +52,18 @@ type Observer struct {
 
 	// Range is called with each change of the member's range. They are not merged.
 	Range func(Event)
-	// Successor and Predecessor are called when the nearest member clockwise, or
-	// counter-clockwise, was replaced. A zero Server is none.
-	Successor   func(old, now Server)
+	// Successor is called when the nearest member clockwise was replaced. A zero
+	// Server is none. Nothing is called for the successors after it.
+	Successor func(old, now Server)
+	// Predecessor is called when the nearest member counter-clockwise was replaced.
+	// A zero Server is none.
 	Predecessor func(old, now Server)
 	// Suspicion is called when a member did not answer or is not there, and
 	// lookups begin to go round it.
 	Suspicion func(Server)
 	// RingMet is called when the member has met a member, by, of another ring, and
 	// the two rings are about to become one: after a partition, or when several
-	// were founded. Usually several members of both notice, each for itself, and
-	// nearly always one does.
+	// were founded. Usually several members of both notice, each for itself.
 	RingMet func(by Server)
 }
 
@@ -78,8 +79,9 @@ type LookupBegin struct {
 type LookupEnd struct {
 	// Outcome is OutcomeOK if the owner was found.
 	Outcome Outcome
-	// Owner is zero and Source empty if it was not.
-	Owner  Server
+	// Owner is the member that was found, zero if none was.
+	Owner Server
+	// Source is where its name came from, empty if none was found.
 	Source Source
 	// Hops is how many members were asked.
 	Hops int

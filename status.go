@@ -10,7 +10,9 @@ import (
 
 // Status is the state of a member at one instant.
 type Status struct {
-	Self        Server `json:"self"`
+	// Self is the member itself. Its address is known from Start on.
+	Self Server `json:"self"`
+	// Incarnation is greater in a later life of the same name. It is zero before Start.
 	Incarnation uint64 `json:"incarnation,string"`
 	// Phase is "new", "outside", "looking", "joining", "joined", "leaving",
 	// "superseded" or "stopped".
@@ -24,16 +26,18 @@ type Status struct {
 	// nothing while it is isolated. Those of an ideal ring come to 1.
 	Share float64 `json:"share"`
 	// Predecessor is nil while it is not known, and in a ring of one.
-	Predecessor *Server  `json:"predecessor,omitempty"`
-	Successors  []Server `json:"successors"`
+	Predecessor *Server `json:"predecessor,omitempty"`
+	// Successors are the next members clockwise, the nearest first, at most
+	// SuccessorCount. None are while the member is in no ring.
+	Successors []Server `json:"successors"`
 	// Fingers are the distinct ones, the farthest first.
 	Fingers []Finger `json:"fingers"`
 	// Acquaintances are the live members known besides, by which the ring is
 	// found again when all pointers fail.
 	Acquaintances []Server `json:"acquaintances"`
-	// Silent counts acquaintances that did not answer last, and Pending those
-	// that may be in another ring.
-	Silent  int `json:"silent"`
+	// Silent counts acquaintances that did not answer last.
+	Silent int `json:"silent"`
+	// Pending counts acquaintances that may be in another ring.
 	Pending int `json:"pending"`
 	// Arcs is how many arcs are remembered with their owners, by which lookups are
 	// answered from memory.
@@ -42,9 +46,11 @@ type Status struct {
 	// It is nil while there is none, or it has not answered yet.
 	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
 	// Size is an estimate of the number of members.
-	Size        int      `json:"size_estimate"`
-	Connections int      `json:"connections"`
-	Counters    Counters `json:"counters"`
+	Size int `json:"size_estimate"`
+	// Connections is how many outgoing connections are open or being opened.
+	Connections int `json:"connections"`
+	// Counters are totals since Start.
+	Counters Counters `json:"counters"`
 	// Failures are what went wrong with other members last, the newest first, one for
 	// each cause and member. At most 16.
 	Failures []PeerFailure `json:"failures"`
@@ -65,10 +71,12 @@ type PeerFailure struct {
 	Cause Outcome `json:"cause"`
 	// Error says in words what happened the last time.
 	Error string `json:"error"`
-	// First and Last are when it happened first and last, and Count is how often.
+	// First is when it happened first.
 	First time.Time `json:"first"`
-	Last  time.Time `json:"last"`
-	Count int       `json:"count"`
+	// Last is when it happened last.
+	Last time.Time `json:"last"`
+	// Count is how often it happened.
+	Count int `json:"count"`
 }
 
 // peerFailures says in public terms what went wrong with peers.
@@ -89,41 +97,39 @@ func peerFailures(list []node.PeerFailure) []PeerFailure {
 // Finger is a member and the distances d, Low ≤ d ≤ High, of 2^i and of 3·2^(i−1),
 // for which it is responsible for self + d.
 type Finger struct {
-	Server Server `json:"server"`
-	Low    uint64 `json:"low,string"`
-	High   uint64 `json:"high,string"`
+	Server Server `json:"server"`      // the member
+	Low    uint64 `json:"low,string"`  // the smallest such distance
+	High   uint64 `json:"high,string"` // the greatest
 }
 
 // Counters are totals since Start.
 type Counters struct {
-	Lookups       uint64 `json:"lookups"`         // begun here, those of fingers included
-	Owned         uint64 `json:"owned"`           // of those, answered by the member's own range
-	Confirmed     uint64 `json:"confirmed"`       // of those, answered by an arc confirmed of late
-	LookupsFailed uint64 `json:"lookups_failed"`  // that found no owner
-	RouteRequests uint64 `json:"route_requests"`  // members asked during lookups
-	RingRequests  uint64 `json:"ring_requests"`   // requests of the ring's maintenance sent
-	Served        uint64 `json:"served_requests"` // requests of others
-	Timeouts      uint64 `json:"timeouts"`        // requests not answered in time
-	Broken        uint64 `json:"broken"`          // connections that others ended
-	JoinRetries   uint64 `json:"join_retries"`
-	FingerLookups uint64 `json:"finger_lookups"`
-	RangeChanges  uint64 `json:"range_changes"`
-	BytesWritten  uint64 `json:"bytes_written"` // to TCP connections of either direction, without TCP's headers
-	// SuccessorChanges and PredecessorChanges count how often the nearest member
-	// clockwise, and counter-clockwise, was replaced.
-	SuccessorChanges   uint64 `json:"successor_changes"`
-	PredecessorChanges uint64 `json:"predecessor_changes"`
-	Rounds             uint64 `json:"rounds"`     // of looking after the neighbours, one each StabilizeInterval
-	Suspicions         uint64 `json:"suspicions"` // members that lookups began to go round
-	RingsMet           uint64 `json:"rings_met"`  // members of other rings met, see Observer.RingMet
+	Lookups            uint64 `json:"lookups"`             // begun here, those of fingers included
+	Owned              uint64 `json:"owned"`               // of those, answered by the member's own range
+	Confirmed          uint64 `json:"confirmed"`           // of those, answered by an arc confirmed of late
+	LookupsFailed      uint64 `json:"lookups_failed"`      // that found no owner
+	RouteRequests      uint64 `json:"route_requests"`      // members asked during lookups
+	RingRequests       uint64 `json:"ring_requests"`       // requests of the ring's maintenance sent
+	Served             uint64 `json:"served_requests"`     // requests of others
+	Timeouts           uint64 `json:"timeouts"`            // requests not answered in time
+	Broken             uint64 `json:"broken"`              // connections that others ended
+	JoinRetries        uint64 `json:"join_retries"`        // attempts to join that another followed
+	FingerLookups      uint64 `json:"finger_lookups"`      // lookups of fingers, which are among Lookups
+	RangeChanges       uint64 `json:"range_changes"`       // changes of the member's range
+	BytesWritten       uint64 `json:"bytes_written"`       // to TCP connections of either direction, without TCP's headers
+	SuccessorChanges   uint64 `json:"successor_changes"`   // how often the nearest member clockwise was replaced
+	PredecessorChanges uint64 `json:"predecessor_changes"` // how often the nearest counter-clockwise was
+	Rounds             uint64 `json:"rounds"`              // of looking after the neighbours, one each StabilizeInterval
+	Suspicions         uint64 `json:"suspicions"`          // members that lookups began to go round
+	RingsMet           uint64 `json:"rings_met"`           // members of other rings met, see Observer.RingMet
 	// IncarnationsRefused counts messages that were refused because they name a member
 	// whose incarnation is more than a day ahead of the clock here: a clock is wrong, or
 	// somebody lies.
 	IncarnationsRefused uint64 `json:"incarnations_refused"`
-	// PeerFailures counts requests to others without a usable answer, each time,
-	// and IncomingRefused connections and requests of others that were refused here:
-	// a TLS handshake that failed, too many connections, another kind of ring.
-	PeerFailures    uint64 `json:"peer_failures"`
+	// PeerFailures counts requests to others without a usable answer, each time.
+	PeerFailures uint64 `json:"peer_failures"`
+	// IncomingRefused counts connections and requests of others that were refused
+	// here: a TLS handshake that failed, too many connections, another kind of ring.
 	IncomingRefused uint64 `json:"incoming_refused"`
 }
 
@@ -183,7 +189,8 @@ type ClientStatus struct {
 	Contacts []Server `json:"contacts"`
 	// Arcs is how many arcs are remembered with their owners, by which lookups are
 	// answered from memory.
-	Arcs        int `json:"arcs"`
+	Arcs int `json:"arcs"`
+	// Connections is how many connections are open or being opened.
 	Connections int `json:"connections"`
 	// Counters are totals since Dial. Those of what only members do are zero.
 	Counters Counters `json:"counters"`

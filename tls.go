@@ -11,6 +11,10 @@ import (
 //
 // Any certificate that the other side's CA accepts may take part under any
 // member name: names are not bound to certificates.
+//
+// With a LogHandler, a member looks at its own certificates at the start and every
+// hour: the two halves shake hands with each other in memory, which calls their
+// functions as a connection from 127.0.0.1 does. What is wrong is logged.
 type TLSConfig struct {
 	// Server is used for connections from other members. It needs a
 	// certificate, and ClientAuth must be tls.RequireAndVerifyClientCert, also of

@@ -38,10 +38,13 @@ var sources = map[routing.Source]Source{
 
 // Trace is what one lookup did and why.
 type Trace struct {
+	// Key is the key that was looked up. JSON has it in base64.
 	Key []byte `json:"key"`
-	Id  uint64 `json:"id,string"`
-	// Owner is zero if the lookup failed, and Source empty.
-	Owner  Server `json:"owner"`
+	// Id is the identifier of the key.
+	Id uint64 `json:"id,string"`
+	// Owner is the member that is responsible for the key, zero if the lookup failed.
+	Owner Server `json:"owner"`
+	// Source is where Owner's name came from, empty if the lookup failed.
 	Source Source `json:"source"`
 	// Range is the range that the answer said is Owner's, nil if it said none:
 	// members of the existing library say none.
@@ -58,6 +61,7 @@ type Trace struct {
 // Hop is one member asked during a lookup; the member that looks up does not
 // count.
 type Hop struct {
+	// Server is the member asked.
 	Server Server `json:"server"`
 	// Why says in words why it was asked: "remembered as the owner", "named as
 	// the owner", "nearest before the key", "about as near and quicker", or

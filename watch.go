@@ -36,20 +36,24 @@ const (
 // Event is one change of the range that a member is responsible for, or several
 // that came so quickly that they were merged.
 type Event struct {
-	// Old is the range before, if Had, and New the range now, if Has.
+	// Old is the range before, if Had.
 	Old Range `json:"old"`
+	// New is the range now, if Has.
 	New Range `json:"new"`
-	Had bool  `json:"had"`
-	Has bool  `json:"has"`
-	// Gained is what is in New and not in Old, and Lost what is in Old and not in
-	// New: at most two ranges each.
+	// Had: the member was responsible for a range before.
+	Had bool `json:"had"`
+	// Has: it is responsible for one now.
+	Has bool `json:"has"`
+	// Gained is what is in New and not in Old: at most two ranges.
 	Gained []Range `json:"gained,omitempty"`
-	Lost   []Range `json:"lost,omitempty"`
-	// From is who was responsible for what was gained, and To who is for what
-	// was lost, as far as the member knows: its predecessor before, and now. Of
-	// merged changes they are the first and the last.
+	// Lost is what is in Old and not in New: at most two ranges.
+	Lost []Range `json:"lost,omitempty"`
+	// From is who was responsible for what was gained, as far as the member knows:
+	// its predecessor before. Of merged changes it is that of the first.
 	From Server `json:"from,omitzero"`
-	To   Server `json:"to,omitzero"`
+	// To is who is responsible for what was lost, as far as the member knows: its
+	// predecessor now. Of merged changes it is that of the last.
+	To Server `json:"to,omitzero"`
 	// Cause is that of the last of the merged changes.
 	Cause Cause `json:"cause"`
 }

@@ -10,11 +10,11 @@
 // Lookups that are answered from memory are not touched: they are counted anyway, and
 // the counts read when Prometheus asks for them. So are all gauges. A lookup that
 // asks others takes a few microseconds more, of some sixty on one machine;
-// docs/METRICS.md has the figures.
+// [docs/METRICS.md] has the figures.
 //
 // # Names
 //
-// docs/METRICS.md lists the metrics, their labels with every value, and the alerts
+// [docs/METRICS.md] lists the metrics, their labels with every value, and the alerts
 // made of them. Labels are bounded: they never hold keys, addresses or names of
 // members.
 //
@@ -23,6 +23,8 @@
 // Each takes Metrics of its own, registered with a label that tells them apart:
 //
 //	prometheus.WrapRegistererWith(prometheus.Labels{"member": "node1"}, registry)
+//
+// [docs/METRICS.md]: https://github.com/ollelogdahl/concord/blob/main/docs/METRICS.md
 package concordprom
 
 import (

@@ -48,6 +48,21 @@ var binary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
+func TestRunWithoutAClusterWarns(t *testing.T) {
+	for _, args := range [][]string{nil, {"--cluster", "x"}} {
+		m, _ := runMember(t, append([]string{"--name", "a"}, args...)...)
+		if err := m.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Wait(); err != nil {
+			t.Error(err)
+		}
+		if warned := strings.Contains(m.logs.String(), "no cluster is named"); warned != (args == nil) {
+			t.Errorf("%v: %s", args, m.logs.String())
+		}
+	}
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if bin, _ := binary(); bin != "" {

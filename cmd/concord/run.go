@@ -148,6 +148,10 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	if err != nil {
 		return err
 	}
+	if f.cluster == "" {
+		log.Warn("no cluster is named: this ring becomes one with any other that names none and that one of its members meets",
+			slog.String("flag", "--cluster"))
+	}
 	secured, err := f.tls.renewing(log)
 	if err != nil {
 		return err

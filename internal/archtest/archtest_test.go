@@ -71,6 +71,49 @@ func TestTestsDoNotSleep(t *testing.T) {
 	}
 }
 
+// public are the packages whose documentation users read.
+var public = []string{".", "./concordprom", "./concordotel", "./concordtest"}
+
+func TestExportedFieldsAreExplained(t *testing.T) {
+	fset := token.NewFileSet()
+	fields := 0
+	for _, src := range sources(t, false) {
+		if !matchAny(public, src.pkg) {
+			continue
+		}
+		file, err := parser.ParseFile(fset, src.path, src.text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || !spec.Name.IsExported() {
+				return true
+			}
+			of, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				return true
+			}
+			for _, f := range of.Fields.List {
+				for _, name := range f.Names {
+					if !name.IsExported() {
+						continue
+					}
+					fields++
+					if f.Doc == nil && f.Comment == nil {
+						t.Errorf("%s: %s.%s has no comment: what does it mean, and its zero value?", fset.Position(name.Pos()), spec.Name, name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if fields < 50 {
+		t.Errorf("only %d fields found: have the packages moved?", fields)
+	}
+}
+
 type source struct {
 	pkg, path string
 	text      []byte

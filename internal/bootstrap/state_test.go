@@ -28,7 +28,7 @@ func open(t *testing.T, dir string, who Identity) *State {
 }
 
 func someMemory() Memory {
-	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}}
+	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}, Saved: now}
 }
 
 func TestMemoryIsKept(t *testing.T) {
@@ -65,7 +65,7 @@ func TestClusterThatIsNotUTF8(t *testing.T) {
 
 func TestLongestFileThatIsWrittenIsRead(t *testing.T) {
 	s := open(t, t.TempDir(), me)
-	var m Memory
+	m := Memory{Saved: now}
 	for i := range MaxRecalled {
 		m.Members = append(m.Members, Recalled{
 			Name:    fmt.Sprintf("%03d", i) + strings.Repeat("\x01", 252),

@@ -130,7 +130,7 @@ var (
 	Rounds = &Metric{Base: "rounds", Kind: Counter,
 		Help: "Rounds of looking after the neighbours (stabilize), one each StabilizeInterval while the member is in a ring."}
 	RingsMet = &Metric{Base: "rings_met", Kind: Counter,
-		Help: "Members of other rings met, which become one with this member's ring: after a partition, or when several were founded. Advice: several members may each count one merge, and now and then none does."}
+		Help: "Members of other rings met, which become one with this member's ring: after a partition, or when several were founded. Several members may each count one merge."}
 	JoinRetries = &Metric{Base: "join_retries", Kind: Counter,
 		Help: "Attempts to join that did not succeed and were followed by another."}
 	FingerLookups = &Metric{Base: "finger_lookups", Kind: Counter,

@@ -10,6 +10,8 @@ const (
 	pointersFile     = "internal/protocol/pointers.go"
 	rectifyFile      = "internal/protocol/rectify.go"
 	ringFile         = "internal/ring/ring.go"
+	searchFile       = "internal/routing/search.go"
+	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
 )
 
@@ -366,6 +368,38 @@ func (m *Machine) approachWithout(x ring.Member) {
 `}},
 			Check: "lost lists of one",
 			Sim:   "comings and goings",
+		},
+	}},
+	{Says: "answering with what is too old, or is not the owner's word", Unchecked: "it reads no time, by which words are old", Mutants: []Mutant{
+		{
+			Name: "memory-without-end",
+			Does: "A confirmed arc answers lookups until it is contradicted.",
+			Edits: []Edit{{arcsFile, `
+	return now < w.Until && (age == 0 || now-w.At <= age)
+`, `
+	return age == 0 || now-w.At <= age
+`}},
+			Sim: "churn and lookups",
+		},
+		{
+			Name: "age-left-out",
+			Does: "A confirmed arc answers a lookup that wants a younger word.",
+			Edits: []Edit{{arcsFile, `
+	return now < w.Until && (age == 0 || now-w.At <= age)
+`, `
+	return now < w.Until
+`}},
+			Sim: "churn and lookups",
+		},
+		{
+			Name: "fresh-by-another",
+			Does: "A fresh lookup takes the word of the member before the owner.",
+			Edits: []Edit{{searchFile, `
+		if a.Owner == from || !fresh && s.recent(from, a) {
+`, `
+		if _ = fresh; a.Owner == from || s.recent(from, a) {
+`}},
+			Sim: "churn and lookups",
 		},
 	}},
 	{Says: "leaving out what keeps rings together", Mutants: []Mutant{

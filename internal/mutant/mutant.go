@@ -38,10 +38,10 @@ type Edit struct {
 // Mistake is one that others have made, or that would be easy to make, with the
 // mutants that make it.
 type Mistake struct {
-	Says string
-	// Unchecked is why the model checker does not look for it, if it does not.
+	Says    string
+	Mutants []Mutant
+	// Unchecked, if not empty, says why the model checker can find none of them.
 	Unchecked string
-	Mutants   []Mutant
 }
 
 // Overlay writes the patched files of m, a module at root, to dir, and returns

@@ -113,6 +113,10 @@ var Searches = []Search{
 		Name: "comings and goings", Says: "the same with joins and leaves, and with hosts that vanish (`--faults crash,vanish,join,leave`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
 	},
+	{
+		Name: "churn and lookups", Says: "the same with many lookups (`--lookups 64`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64}, Seeds: 10,
+	},
 }
 
 // Run searches until something is found, or to the end.

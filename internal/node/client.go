@@ -69,7 +69,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
-		c.arcs.Doubt(func(owner ring.Member) bool { return owner.Addr == addr })
+		c.arcs.DoubtAddress(addr)
 	})
 	c.wg.Go(c.confirmArcs)
 	c.inspect(cfg.Inspect)

@@ -77,7 +77,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.life = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
 	fd.peers = newPeers()
-	fd.arcs = routing.NewArcs(self, space.Bits, maxArcs)
+	fd.arcs = routing.NewArcs(self, space.Bits, routing.MaxArcs)
 	fd.learned = make(chan struct{}, 1)
 	fd.idle = initialIdle
 	fd.flights = map[ring.Life]*flight{}

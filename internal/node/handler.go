@@ -160,6 +160,9 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 	ctx, cancel := context.WithTimeout(ctx, peer.PatientTimeout) // the caller need not have a limit
 	defer cancel()
 	r, err := n.Lookup(ctx, id, routing.Options{})
+	if err == nil && r.Owner.ID == id && n.outOfRing(ctx, r.Owner) {
+		r, err = n.Lookup(ctx, n.cfg.Space.Add(id, 1), routing.Options{})
+	}
 	if err != nil {
 		if n.Snapshot().Table == nil {
 			return ring.Member{}, n.refusal()
@@ -167,6 +170,29 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: err.Error()}
 	}
 	return r.Owner, nil
+}
+
+// outOfRing reports whether x, which the ring still names, says that it is in no ring,
+// or is known not to be there. Older members look up their own identifier to join; one
+// that was restarted a moment ago would be handed itself, for as long as others take it
+// for alive, and wait for itself.
+func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
+	v := n.Snapshot().View
+	if x.ID == v.Self.ID {
+		return false
+	}
+	ask := func(x ring.Member) (protocol.Reply, *protocol.Failure) {
+		env := transport.Envelope{From: v.Self, To: x, Settings: n.cfg.Settings}
+		return n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
+	}
+	reply, f := ask(x)
+	if f != nil && f.Kind == protocol.WrongMember && f.By.ID == x.ID && f.By.Name == x.Name {
+		reply, f = ask(f.By) // another life of it
+	}
+	if f != nil {
+		return f.Kind == protocol.NotJoined || gone(f)
+	}
+	return !reply.State.Phase.InRing()
 }
 
 // Meta answers what the application says of this member.

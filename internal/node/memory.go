@@ -1,19 +1,11 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
-)
-
-// Bounds on the confirmed arcs.
-const (
-	maxArcs = 1024
-	// maxConfirming bounds how many arcs are being confirmed again at once.
-	maxConfirming = 64
 )
 
 // Local answers a lookup from memory: from the member's own arc, or from one whose
@@ -62,85 +54,37 @@ func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing
 	return nil, nil
 }
 
-// learn keeps what x answered about an identifier, asked at the time sent. What an
-// older member answers, or what is said of one, is never kept, nor what is said of
-// one that was rejected: it is an owner on its own word only, in each lookup.
-//
-// Only the owner's own word answers lookups from then on, since then there is a
-// connection to it: if it ends, the owner may have, and the arc is doubted at once.
-// Its predecessor's word is a hint whom to ask.
+// learn keeps what x answered about an identifier, asked at the time sent.
 func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
-	owner := a.Owner
-	if a.Verdict == routing.Mine {
-		owner = x
-	}
-	if a.HasArc && !x.Older() && !owner.Older() && owner != fd.snap.Load().View.Self && !fd.peers.suspicions().Rejected(owner, fd.now()) {
-		w := routing.Word{By: x, At: sent - a.Age}
-		w.Until = w.At
-		if x == owner {
-			w.Until += min(a.Lease, fd.life)
-		}
-		fd.arcs.Confirm(a.Arc, owner, w)
-		if x == owner {
-			fd.connect(fd.arcs.Len())
-			select {
-			case fd.learned <- struct{}{}:
-			default:
-			}
-		}
-	}
-	// Not Find: an arc that is confirmed would count as wanted, and be so for ever.
-	if c := fd.arcs.Known(id); c != nil && c.Owner == x && (a.Verdict != routing.Mine || !a.HasArc) {
-		fd.arcs.Drop(func(o ring.Member) bool { return o == x }) // it says no
-	}
-}
-
-// contradict makes the arcs agree with the member's own new view: what it owns
-// nobody else does, what lies between it and its head is the head's, and a
-// neighbour that is one no longer may have gone.
-func (n *Node) contradict(old, v *protocol.View) {
-	if v.HasArc {
-		if v.Arc.Whole() {
-			n.arcs.Drop(func(ring.Member) bool { return true })
-		} else {
-			n.arcs.Contradict(v.Arc)
-		}
-	}
-	switch h := v.Head(); {
-	case h.IsZero() || h.Older():
-	case v.Certain < 0:
-		if h == old.Head() && old.Certain >= 0 {
-			n.doubt(h) // it has named somebody before it
-		}
-	case h == old.Head() && v.Certain == old.Certain:
-		// Nothing has been heard since; what has been lost in the meantime stays lost.
-	case !n.peers.suspicions().Avoided(h, n.now()):
-		n.arcs.Confirm(ring.Arc{After: v.Self.ID, To: h.ID}, h,
-			routing.Word{By: v.Self, At: v.Certain, Until: v.Certain + n.life})
-	}
-	for _, x := range v.Succ {
-		n.arcs.Stands(x)
-	}
-	if old.Pred != v.Pred && !old.Pred.IsZero() {
-		n.doubt(old.Pred)
-	}
-	for _, x := range old.Succ {
-		if !slices.Contains(v.Succ, x) {
-			n.doubt(x)
+	self := fd.snap.Load().View.Self
+	if fd.arcs.Learn(self, x, id, a, sent, fd.peers.suspicions(), fd.now(), fd.life) {
+		fd.connect(fd.arcs.Len())
+		select {
+		case fd.learned <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// doubt ends the time of what a member is said to own.
-func (fd *Finder) doubt(x ring.Member) {
-	fd.arcs.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
+// reconcile makes the arcs agree with the member's own new view.
+func (n *Node) reconcile(old, v *protocol.View) {
+	was, is := n.known(old), n.known(v)
+	n.arcs.Reconcile(&was, &is, n.peers.suspicions(), n.now(), n.life)
+}
+
+// known is what a table is made of, but for the routes.
+func (n *Node) known(v *protocol.View) routing.Known {
+	return routing.Known{
+		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
+		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Certain: v.Certain, Lease: n.life,
+	}
 }
 
 // confirmArcs confirms the arcs that lookups use before their time is over.
 func (fd *Finder) confirmArcs() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	pause := max(fd.life/6, time.Millisecond)
+	pause := routing.ConfirmPause(fd.life)
 	for {
 		select {
 		case <-fd.learned:
@@ -149,7 +93,7 @@ func (fd *Finder) confirmArcs() {
 			timer.Stop()
 			return
 		}
-		due, live := fd.arcs.Due(fd.now(), maxConfirming)
+		due, live := fd.arcs.Due(fd.now(), routing.MaxConfirming)
 		for _, c := range due {
 			c.Asked()
 			fd.board(fd.ctx, c.Owner, c.Arc.To)

@@ -229,7 +229,7 @@ func (n *Node) publish(v *protocol.View) {
 	}
 	n.logChange(n.view, v)
 	n.observeView(n.view, v)
-	n.contradict(n.view, v)
+	n.reconcile(n.view, v)
 	n.view = v
 	n.rebuild()
 }
@@ -239,12 +239,9 @@ func (n *Node) rebuild() {
 	v := n.view
 	s := &Snapshot{View: v, Fingers: n.fingers.Distinct()}
 	if v.Phase.InRing() && !v.Isolated {
-		s.Table = routing.NewTable(routing.Known{
-			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
-			Others: n.routes(v),
-			Bits:   n.cfg.Space.Bits, Full: n.cfg.Successors,
-			Certain: v.Certain, Lease: n.life,
-		})
+		known := n.known(v)
+		known.Others = n.routes(v)
+		s.Table = routing.NewTable(known)
 	}
 	next := make(chan struct{})
 	s.Next = next
@@ -279,7 +276,7 @@ func (n *Node) tellRange(r ring.Arc) {
 // may have gone: lookups go round it for a while.
 func (n *Node) broken(addr string) {
 	n.counters.broken.Add(1)
-	n.arcs.Doubt(func(owner ring.Member) bool { return owner.Addr == addr })
+	n.arcs.DoubtAddress(addr)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {

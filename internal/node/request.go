@@ -62,7 +62,7 @@ func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
 		fd.suspect(x)
-		fd.doubt(x)
+		fd.arcs.DoubtMember(x)
 	}
 }
 
@@ -90,7 +90,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: to.Addr, Gone: true}
 			if f.Kind == protocol.WrongMember {
-				lost.Who = to
+				lost.Who, lost.By = to, f.By
 			}
 			if fd.lost != nil {
 				fd.lost(lost)

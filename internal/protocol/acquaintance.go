@@ -253,8 +253,9 @@ func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
 
 // supersede records that the incarnation x has ended: by answers in its place, and is
 // as pending as x was. The record is kept as that of an unresponsive member, so that
-// being named does not bring it back, unless by is an incarnation of the same member,
-// which may have begun with a clock that went back.
+// being named does not bring it back, unless by is the same member: an incarnation of
+// it, which may have begun with a clock that went back, or an older member that runs in
+// its place.
 func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	a := q.find(x)
 	pending := a != nil && a.pending
@@ -273,10 +274,14 @@ func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	}
 }
 
-// sameSeat reports whether by has the name and address of x, and says so itself.
+// sameSeat reports whether by, which answers in place of x, has its name and address.
 func sameSeat(x, by ring.Member) bool {
-	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr && !by.Older()
+	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr
 }
+
+// rolledBack reports whether by is an older member that runs in place of x, which is
+// one of ours.
+func rolledBack(x, by ring.Member) bool { return sameSeat(x, by) && by.Older() && !x.Older() }
 
 // victim chooses whose place x takes when all places are taken, -1 for none: one that
 // a pointer names anyway; an unresponsive one if those are more than half; one of the

@@ -33,7 +33,7 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	c := m.Clone()
 	c.cfg = cfg.withDefaults()
 	c.acq, c.seeds, c.probe = c.noAcquaintances(), nil, probing{}
-	c.round, c.checks, c.budget, c.rivalry, c.nudged = 0, 0, 0, 0, 0
+	c.round, c.checks, c.budget, c.rivalry, c.nudged, c.headSince, c.predSince = 0, 0, 0, 0, 0, 0, 0
 	dirty := c.dirty
 	var known []ring.Member
 	for _, r := range c.rects {

@@ -67,6 +67,7 @@ type (
 		Addr string
 		Gone bool // nobody answers there; somebody else than Who, if that is set
 		Who  ring.Member
+		By   ring.Member // who answers in place of Who, if known
 	}
 	// Learned: these members were named in answers to lookups.
 	Learned struct{ Members []ring.Member }

@@ -93,6 +93,9 @@ type Machine struct {
 	budget   int    // placements still allowed this round
 	rivalry  uint64 // the round before which no rival is looked into
 	nudged   uint64 // the round before which a refused notification is no reason to look again
+	// headSince and predSince are the rounds in which the head and the predecessor
+	// were taken. Nothing is decided by them; see meet.go.
+	headSince, predSince uint64
 
 	// What the open Step has changed.
 	out   []Effect
@@ -284,6 +287,9 @@ func (m *Machine) tick() {
 func (m *Machine) lost(ev Lost) {
 	if m.phase != Joined {
 		return
+	}
+	if ev.Gone && rolledBack(ev.Who, ev.By) {
+		m.record(fact{kind: wasSuperseded, who: ev.Who, by: ev.By})
 	}
 	if m.head().Addr == ev.Addr {
 		m.kick()

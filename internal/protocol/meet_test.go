@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -42,6 +43,52 @@ func twoRings(t *testing.T, seed uint64, n int) *world {
 		w.after(w.upTo(interval), func() { w.step(h, Tick{}) })
 	}
 	return w
+}
+
+// A member of one ring ends, and one of another ring is started at its address.
+func TestRingsThatMeetAtAnAddressUsedAgainAreNoticedOnBothSides(t *testing.T) {
+	const seeds = 40
+	both, either := 0, 0
+	for seed := range uint64(seeds) {
+		w := newWorld(t, seed, 3)
+		sides := make([][]*host, 2)
+		for i := range 11 {
+			h := w.member(i)
+			if i < 2 {
+				w.step(h, Create{})
+			} else {
+				w.rejoin(h, w.order[i%2].addr)
+			}
+			sides[i%2] = append(sides[i%2], h)
+		}
+		w.run(2 * time.Minute)
+		old := sides[0][2]
+		old.up = false
+		w.run(w.upTo(10 * interval))
+		again := w.add("again", w.rng.Uint64(), old.addr, 1)
+		w.rejoin(again, sides[1][0].addr)
+		sides[1] = append(sides[1], again)
+		w.ideal(5*time.Minute, 11)
+		w.run(time.Minute)
+		var met [2]int
+		for i, side := range sides {
+			for _, h := range side {
+				met[i] += len(h.met)
+			}
+		}
+		if met[0]+met[1] > 0 {
+			either++
+		}
+		if met[0] > 0 && met[1] > 0 {
+			both++
+		} else {
+			t.Logf("seed %d: noticed %d and %d times", seed, met[0], met[1])
+		}
+	}
+	t.Logf("noticed in %d of %d seeds, on both sides in %d", either, seeds, both)
+	if both < seeds {
+		t.Errorf("noticed on both sides in %d of %d seeds", both, seeds)
+	}
 }
 
 // When two rings become one some member notices, unless they had a single link and
@@ -101,6 +148,42 @@ func TestPartsThatMeetAreNoticed(t *testing.T) {
 		t.Logf("%d of %d: noticed in %d of %d seeds", tc.alone, tc.members, noticed, seeds)
 		if noticed < tc.noticed {
 			t.Errorf("%d of %d: noticed in %d of %d seeds, want %d", tc.alone, tc.members, noticed, seeds, tc.noticed)
+		}
+	}
+}
+
+// A ring that has settled takes in seven times its members at once, and then its
+// members are replaced one after another, some at the address of the one before.
+func TestOneRingThatGrowsAtOnceAndIsReplacedMeetsNoOther(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, seed, 3)
+		first := w.member(0)
+		w.step(first, Create{})
+		for i := 1; i < 8; i++ {
+			w.rejoin(w.member(i), first.addr)
+		}
+		w.ideal(20*time.Second, 8)
+		w.run(20 * interval)
+		for i := 8; i < 64; i++ {
+			w.rejoin(w.member(i), first.addr)
+		}
+		w.ideal(time.Minute, 64)
+		w.run(20 * interval)
+		for i := range 60 {
+			old := w.order[1+i]
+			old.up = false
+			w.run(w.upTo(10 * interval))
+			addr := fmt.Sprintf("r%d:1", i)
+			if i%2 == 0 {
+				addr = old.addr
+			}
+			w.rejoin(w.add(fmt.Sprintf("r%d", i), w.rng.Uint64(), addr, 1), first.addr)
+			w.run(w.upTo(10 * interval))
+		}
+		w.ideal(time.Minute, 64)
+		w.run(time.Minute)
+		if n := w.met(); n != 0 {
+			t.Errorf("seed %d: %d meetings", seed, n)
 		}
 	}
 }

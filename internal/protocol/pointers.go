@@ -41,6 +41,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	m.lone = false
 	if m.head() != head(old) {
 		m.certain, m.answered = -1, -1 // until it has answered
+		m.headSince = m.round
 	}
 	m.version++
 	m.dirty = true
@@ -87,6 +88,16 @@ func (m *Machine) recognize(x ring.Member) {
 	m.dirty = true
 }
 
+// rollBack notes in the list that x was one of ours, and that an older member runs in
+// its place now. It is there, and asked as such before anything it says is relied on.
+func (m *Machine) rollBack(x, by ring.Member) {
+	if i := slices.Index(m.succ, x); i >= 0 {
+		list := slices.Clone(m.succ)
+		list[i] = by
+		m.setSucc(list)
+	}
+}
+
 // dropSucc takes x out of the list, without putting anyone in its place.
 func (m *Machine) dropSucc(x ring.Member) {
 	i := slices.Index(m.succ, x)
@@ -103,6 +114,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	}
 	old := m.pred
 	m.pred, m.predSilent = p, false
+	m.predSince = m.round
 	m.version++
 	m.dirty = true
 	m.cause = cause

@@ -51,6 +51,9 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 			m.gone = x.who
 		}
 		m.acq.note(x, m.vicinity(), &f)
+		if x.kind == wasSuperseded && rolledBack(x.who, x.by) {
+			m.rollBack(x.who, x.by)
+		}
 	}
 	return f
 }

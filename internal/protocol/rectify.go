@@ -22,6 +22,7 @@ type rectification struct {
 	refused bool        // rival: others refuse this member for it
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
+	before  ring.Member // its predecessor, as it said then
 	steps   int
 }
 
@@ -234,7 +235,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 		m.endRectification(i, Refusal{Reason: NotInRing, Other: r.n, Detail: "the notifier is " + st.Phase.String()})
 		return
 	}
-	r.met = true
+	r.met, r.before = true, st.Pred
 	m.recognize(r.n)
 	facts := []fact{{kind: hasAnswered, who: r.n}, {kind: isOutside, who: r.n}}
 	if st.Phase != Joining {
@@ -249,7 +250,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 func (m *Machine) acceptPred(i int) {
 	r := m.rects[i]
 	old := m.pred
-	if m.unjoined() && !r.joining && !r.n.Older() {
+	if m.foreignBefore(&r) {
 		m.emit(RingMet{By: r.n})
 	}
 	cause := CausePredecessorJoined

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // begin makes a fault.
@@ -101,7 +102,7 @@ func (w *world) leave(h *host) {
 		return
 	}
 	h.leaving = true
-	w.queue.push(event{at: w.now + lookupLimit, kind: evStop, host: h.index, gen: h.life})
+	w.queue.push(event{at: w.now + routing.LookupTimeout, kind: evStop, host: h.index, gen: h.life})
 	w.step(h, protocol.Depart{})
 }
 
@@ -182,6 +183,20 @@ func (w *world) sessionOver(h *host) {
 	w.queue.push(event{at: w.now + w.stay(), kind: evSession, host: g.index, gen: g.life + 1})
 }
 
+// wanted is what a lookup of the load asks for: mostly nothing, or the owner's own
+// word, or one that is not older than some age.
+func (w *world) wanted() routing.Options {
+	switch w.load.IntN(8) {
+	case 0:
+		return routing.Options{Fresh: true}
+	case 1:
+		return routing.Options{MaxAge: 1 + time.Duration(w.load.Int64N(int64(2*w.lease())))}
+	case 2:
+		return routing.Options{Cold: true}
+	}
+	return routing.Options{}
+}
+
 // nextLookup begins a lookup of the load and sets the time of the next.
 func (w *world) nextLookup() {
 	if !w.loading {
@@ -194,7 +209,7 @@ func (w *world) nextLookup() {
 			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id // exactly on a member
 		}
 		if w.now >= h.wake {
-			w.lookUp(h, id)
+			w.lookUp(h, id, w.wanted())
 		}
 	}
 	gap := w.load.ExpFloat64() * float64(w.cfg.Interval) / w.cfg.Lookups

@@ -15,6 +15,9 @@ type ref struct {
 	gen  uint32
 }
 
+// noLookup is what an arc is confirmed for.
+var noLookup = ref{slot: -1}
+
 // call is a request under way, until its asker has an answer and nobody holds
 // it any more.
 type call struct {
@@ -23,7 +26,6 @@ type call struct {
 	held    bool // the other has it and has not answered yet
 	wanted  bool // the asker waits for what becomes of it
 	patient bool
-	hasty   bool // the lookup has less time than the member asked may take
 	from    int32
 	life    uint32 // the asker's
 	to      int32  // -1: no host has the address
@@ -40,7 +42,8 @@ type call struct {
 	reply   protocol.Reply
 
 	route  bool
-	look   ref // the lookup or finger that asks
+	look   ref // the lookup that asks; noLookup: an arc is being confirmed
+	ask    int // the number of its question
 	query  routing.Query
 	answer routing.Answer
 
@@ -118,16 +121,13 @@ func (w *world) tell(h *host, e protocol.Tell) {
 }
 
 // route sends a step of a lookup.
-func (w *world) route(h *host, look ref, to ring.Member, q routing.Query, end time.Duration) {
+func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Query) {
 	i, c := w.openCall()
 	c.route, c.wanted = true, true
-	c.look, c.query = look, q
+	c.look, c.ask, c.query = look, ask, q
 	c.from, c.life = h.index, h.life
 	w.count.routes++
-	left, own := end-w.now, h.estimate(number(to.Addr)).RouteTimeout(h.common)
-	limit := min(own, peer.Patience(left), left)
-	c.hasty = limit < own
-	w.send(h, i, to, limit)
+	w.send(h, i, to, h.estimate(number(to.Addr)).RouteTimeout(h.common))
 }
 
 // send puts call i on its way. What becomes of it is decided message by
@@ -195,7 +195,7 @@ func (w *world) copyOf(i int32) int32 {
 	k, c := w.openCall()
 	gen := c.gen
 	*c = *w.calls[i]
-	c.gen, c.wanted, c.number, c.look = gen, false, 0, ref{}
+	c.gen, c.wanted, c.number, c.look = gen, false, 0, noLookup
 	return k
 }
 
@@ -305,7 +305,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		case failure.Kind == protocol.TimedOut:
 			w.count.timeouts++
 			p.open = false
-			if c.route && !c.hasty {
+			if c.route {
 				p.estimate.Late()
 			}
 		case failure.Kind == protocol.Refused || failure.Kind == protocol.Unreachable:
@@ -313,7 +313,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		}
 	}
 	if c.route {
-		w.routed(h, c, failure)
+		w.answeredRoute(h, c, failure)
 		w.closeCall(i)
 		return
 	}
@@ -326,33 +326,33 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 			h.heard[c.reply.State.Self.Life()] = true
 		}
 	}
-	life := c.meant.Life()
-	named := c.meant.Name != ""
+	meant := c.meant
 	w.closeCall(i)
 	w.step(h, a)
-	if named {
-		w.heed(h, life, failure)
+	if meant.Name != "" {
+		w.heed(h, meant, failure)
 	}
 }
 
 // heed notes for lookups whether a member answers.
-func (w *world) heed(h *host, life ring.Life, f *protocol.Failure) {
+func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		h.suspects = h.suspects.Clear(life)
+		h.suspects = h.suspects.Clear(x.Life())
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		h.suspect(life, w.now, w.cfg.Interval)
+		h.suspect(x.Life(), w.now, w.cfg.Interval)
+		if h.arcs != nil {
+			h.arcs.DoubtMember(x)
+		}
 	}
 }
 
-// routed gives a lookup the answer to a step of it.
-func (w *world) routed(h *host, c *call, f *protocol.Failure) {
+// answeredRoute takes what became of a step of a lookup.
+func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
 	if c.meant.Name != "" {
-		if f == nil || f.Kind != protocol.TimedOut || !c.hasty {
-			w.heed(h, c.meant.Life(), f)
-		}
+		w.heed(h, c.meant, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: c.addr, Gone: true}
 			if f.Kind == protocol.WrongMember {
@@ -362,23 +362,10 @@ func (w *world) routed(h *host, c *call, f *protocol.Failure) {
 			w.step(h, lost)
 		}
 	}
-	l := w.lookupOf(c.look)
-	if l == nil {
-		return
-	}
-	if l.search == nil {
-		w.believed(h, c.look, &c.answer, f)
-		return
-	}
-	l.hops++
 	if f == nil {
-		l.search.Answered(c.answer)
-	} else {
-		if w.now >= l.end {
-			w.lookupOver(h, c.look, errDeadline)
-			return
-		}
-		l.search.Silent(f.Kind == protocol.Refused || f.Kind == protocol.WrongMember)
+		w.learn(h, c)
 	}
-	w.goOn(h, c.look)
+	if c.look != noLookup {
+		w.routed(h, c.look, c.ask, c.answer, c.sent, f)
+	}
 }

@@ -42,6 +42,9 @@ type Config struct {
 	Lookups float64
 	// NoFingers leaves the fingers out: only the machine mends the ring.
 	NoFingers bool
+	// NoMemory has hosts remember nothing of what lookups have taught: none is answered
+	// by a confirmed arc.
+	NoMemory bool
 	// Bound is in how many rounds after the faults the ring must be ideal. 0:
 	// 120, see DefaultBound.
 	Bound int

@@ -47,33 +47,29 @@ func (w *world) tendFinger(h *host) {
 	r, l := w.openLookup(h, e.ID, peer.MaxTimeout)
 	l.what, l.errand = forFinger, e
 	if e.Believed.Name != "" {
-		w.route(h, r, e.Believed, routing.Query{ID: l.id}, l.end)
+		l.believed = true
+		w.route(h, r, 0, e.Believed, routing.Query{ID: l.id})
 		return
 	}
-	w.searchForErrand(h, r, l)
+	w.searchForErrand(h, r)
 }
 
-func (w *world) searchForErrand(h *host, r ref, l *lookup) {
-	opts := routing.Options{Fresh: true}
-	if !l.errand.Fresh() {
-		opts = w.lenient()
-	}
-	w.search(h, l, opts)
-	w.goOn(h, r)
+func (w *world) searchForErrand(h *host, r ref) {
+	w.search(h, r, routing.Options{Fresh: w.lookups[r.slot].errand.Fresh()})
 }
 
 // believed goes on after the owner believed in was asked whether it is so still.
-func (w *world) believed(h *host, r ref, a *routing.Answer, f *protocol.Failure) {
+func (w *world) believed(h *host, r ref, a routing.Answer, f *protocol.Failure) {
 	l := w.lookups[r.slot]
-	if f == nil && l.errand.Confirms(*a) {
+	l.believed = false
+	if f == nil && l.errand.Confirms(a) {
 		e := l.errand
-		a := *a
 		a.Owner = e.Believed
 		w.closeLookup(r)
 		w.errandDone(h, e, a)
 		return
 	}
-	w.searchForErrand(h, r, l)
+	w.searchForErrand(h, r)
 }
 
 // errandDone takes the answer found for an errand, the zero Answer for none.

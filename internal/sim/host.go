@@ -42,6 +42,9 @@ type host struct {
 	heard    map[ring.Life]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
+	arcs    *routing.Arcs // confirmed; nil: none yet, or there is no memory
+	confirm bool          // a look at which arcs are due is in the queue
+	held    []holding     // arcs of late, for judging answers
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
@@ -60,11 +63,8 @@ type link struct {
 	last     time.Duration
 }
 
-// Bounds of the runtime and its transport, as in package node.
-const (
-	maxAsks     = 512
-	lookupLimit = 5 * time.Second
-)
+// maxAsks bounds the questions of one machine under way, as in package node.
+const maxAsks = 512
 
 // maxTables is how many tables are kept at most: those of a million members
 // would take 3 GB.
@@ -172,12 +172,10 @@ func (w *world) tableOf(h *host) *routing.Table {
 	}
 	h.stale = false
 	h.table = nil
-	if v := h.view; v.Phase.InRing() {
-		h.table = routing.NewTable(routing.Known{
-			Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
-			Others: w.routes(h), Bits: bits, Full: w.cfg.Successors,
-			Certain: v.Certain, Lease: min(w.cfg.Interval, time.Second),
-		})
+	if v := h.view; v.Phase.InRing() && !v.Isolated {
+		known := w.pointersOf(v)
+		known.Others = w.routes(h)
+		h.table = routing.NewTable(known)
 		h.table.Others = nil // they are in the table's own list
 		w.keepTable(h)
 	}
@@ -201,8 +199,8 @@ func (w *world) keepTable(h *host) {
 // renewed marks the table as stale and lets those go on that wait for another.
 func (w *world) renewed(h *host) {
 	h.stale = true
-	for _, l := range h.waiting {
-		w.queue.push(event{at: w.now, kind: evResume, host: h.index, slot: l.slot, gen: l.gen})
+	for _, r := range h.waiting {
+		w.pause(h, r, 0)
 	}
 	h.waiting = h.waiting[:0]
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -48,6 +49,89 @@ func (w *world) judgeStep(h *host, old *protocol.View) {
 		}
 	}
 }
+
+// holding is an arc that a member has held, and whom it had for its head, since a time.
+type holding struct {
+	since time.Duration
+	arc   ring.Arc
+	has   bool
+	self  ring.Member
+	head  ring.Member
+}
+
+// remembered is for how long it is known what a member has held: longer than any
+// lookup and any word takes.
+const remembered = routing.LookupTimeout + routing.MaxLease
+
+// holds notes what a member holds now.
+func (w *world) holds(h *host) {
+	v := h.view
+	now := holding{since: w.now, arc: v.Arc, has: v.HasArc && v.Phase.InRing() && !v.Isolated, self: v.Self, head: v.Head()}
+	if n := len(h.held); n > 0 {
+		last := h.held[n-1]
+		if last.arc == now.arc && last.has == now.has && last.self == now.self && last.head == now.head {
+			return
+		}
+		if n >= 8 && h.held[1].since < w.now-remembered {
+			h.held = h.held[:copy(h.held, h.held[1:])]
+		}
+	}
+	h.held = append(h.held, now)
+}
+
+// said reports whether by said that the owner has the identifier at an instant from
+// since on: of itself, or as the member before it.
+func (w *world) said(by, owner ring.Member, id uint64, since time.Duration) bool {
+	h := w.hosts[number(by.Addr)]
+	if !h.up || h.view.Self != by {
+		return true // what a process held that has ended is not known any more
+	}
+	for i := len(h.held) - 1; i >= 0; i-- {
+		switch c := h.held[i]; {
+		case c.self != by:
+		case by == owner && (c.has && c.arc.Contains(id) || id == by.ID),
+			by != owner && c.head == owner && (ring.Arc{After: by.ID, To: owner.ID}).Contains(id):
+			return true
+		}
+		if h.held[i].since <= since {
+			return false
+		}
+	}
+	return false
+}
+
+// judgeNaming holds the owner that a lookup has named against what its program was
+// promised. Right says that it is the owner now.
+func (w *world) judgeNaming(h *host, l *lookup, a routing.Answer, right bool) {
+	age := l.opts.MaxAge
+	if age == 0 {
+		age = w.lease()
+	}
+	naming := invariant.Naming{
+		Fresh: l.opts.Fresh, Dated: a.HasArc, Age: a.Age, Promised: min(age, w.lease()),
+		Strict: l.opts.MaxAge > 0, Took: w.now - l.began,
+		Rightful: right || l.owner >= 0 && w.hosts[l.owner].addr == a.Owner.Addr,
+	}
+	since := l.began
+	if !l.opts.Fresh {
+		since -= naming.Promised
+	}
+	naming.Claimed = w.said(a.Owner, a.Owner, l.id, since)
+	if a.By.IsZero() {
+		a.By = h.view.Self // by its own list
+	}
+	if !naming.Claimed && !l.opts.Fresh {
+		naming.Claimed = w.said(a.By, a.Owner, l.id, since)
+	}
+	for i := range namings {
+		if broken := namings[i].Broken(naming); broken != "" {
+			w.violate(namings[i].Name, fmt.Sprintf("a lookup of %d at %s named %s, by %s, %v old, after %v: %s",
+				l.id, h.name, a.Owner.Name, a.By.Name, a.Age, w.now-l.began, broken))
+		}
+	}
+}
+
+var namings = invariant.Namings()
 
 // judgeAnswer holds a member's answer to a lookup against what its program was
 // told that it holds.

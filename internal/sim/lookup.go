@@ -1,27 +1,45 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// lookup is a search under way, of the load or for a finger.
+// lookup is a lookup under way, of the load or for a finger.
 type lookup struct {
 	gen    uint32
 	open   bool
 	host   int32
 	life   uint32
 	id     uint64
-	search *routing.Search // nil while a finger's owner is only asked whether it is so still
-	table  *routing.Table  // at which the search last began
-	failed int
-	hops   int
+	opts   routing.Options
+	search routing.Lookup
+	asks   bool // it has asked somebody, so that its end is in the queue
+	state  waitFor
+	until  time.Duration // it pauses, or has patience for one answer, until then
 	began  time.Duration
 	end    time.Duration
 	what   purpose
 	errand routing.Errand // what it is done for, if it is forFinger
+	// A lookup for a finger begins with the owner believed in.
+	believed bool
+	// Who was the owner when it began, for judging it.
+	owner int32
 }
+
+// waitFor is what a lookup waits for.
+type waitFor uint8
+
+const (
+	forAnswer waitFor = iota
+	forPause
+	forTable
+)
 
 // purpose is what a lookup is for.
 type purpose uint8
@@ -45,6 +63,9 @@ const (
 var outcomeNames = [...]string{"found", "deadline", "hop limit", "nobody left to ask", "not in the ring"}
 
 func (w *world) lookupOf(r ref) *lookup {
+	if r == noLookup {
+		return nil
+	}
 	if l := w.lookups[r.slot]; l.open && l.gen == r.gen {
 		return l
 	}
@@ -61,98 +82,169 @@ func (w *world) openLookup(h *host, id uint64, limit time.Duration) (ref, *looku
 		w.lookups = append(w.lookups, new(lookup))
 	}
 	l := w.lookups[i]
-	*l = lookup{gen: l.gen, open: true, host: h.index, life: h.life, id: id, began: w.now, end: w.now + limit}
+	*l = lookup{gen: l.gen, search: l.search, open: true, host: h.index, life: h.life, id: id, began: w.now, end: w.now + limit, owner: -1}
 	return ref{i, l.gen}, l
 }
 
 func (w *world) closeLookup(r ref) {
 	l := w.lookups[r.slot]
-	*l = lookup{gen: l.gen + 1}
+	*l = lookup{gen: l.gen + 1, search: l.search}
 	w.freeLookups = append(w.freeLookups, r.slot)
 }
 
 // lookUp begins a lookup of the load, as a program does with Lookup.
-func (w *world) lookUp(h *host, id uint64) {
-	r, l := w.openLookup(h, id, lookupLimit)
-	w.search(h, l, w.lenient())
-	w.goOn(h, r)
+func (w *world) lookUp(h *host, id uint64, opts routing.Options) {
+	r, l := w.openLookup(h, id, routing.LookupTimeout)
+	if len(w.ring) > 0 {
+		l.owner = w.owner(id).index
+	}
+	w.search(h, r, opts)
 }
 
-// lenient is what a lookup wants that asks for nothing in particular.
-func (w *world) lenient() routing.Options {
-	return routing.Options{Lenient: true, MaxAge: min(w.cfg.Interval, time.Second)}
-}
-
-// search begins at what the host knows now.
-func (w *world) search(h *host, l *lookup, opts routing.Options) {
-	l.table = w.tableOf(h)
-	if l.table != nil {
-		a := l.table.Answer(routing.Query{ID: l.id}, w.now)
+// search begins at what the host knows now: at its memory, unless that is not wanted.
+func (w *world) search(h *host, r ref, opts routing.Options) {
+	l := w.lookups[r.slot]
+	l.opts = opts
+	t := w.tableOf(h)
+	if t != nil {
+		a := t.Answer(routing.Query{ID: l.id}, w.now)
 		w.judgeAnswer(h, l.id, &a)
-		avoid, _ := h.suspects.Avoid(w.now)
-		l.search = routing.NewSearch(l.table, l.id, opts, avoid, w.now)
+	}
+	if !opts.Fresh && !opts.Cold {
+		switch own, arc := routing.Recall(t, h.arcs, l.id); {
+		case own != nil:
+			w.lookupOver(h, r, found, own.Answer(routing.Query{ID: l.id}, w.now))
+			return
+		case arc != nil && arc.Holds(w.now, opts.MaxAge):
+			word := arc.Word()
+			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: word.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Age: w.now - word.At})
+			return
+		}
+	}
+	l.search.Reset(l.id, opts, w.lease(), l.what == forProgram)
+	w.goOn(h, r, l.search.Begin(w.knowledge(h)))
+}
+
+// lease is how long a word on an arc may answer lookups.
+func (w *world) lease() time.Duration { return routing.Lease(w.cfg.Interval) }
+
+// knowledge is what the host knows now.
+func (w *world) knowledge(h *host) routing.Knowledge {
+	return routing.Knowledge{Now: w.now, Table: w.tableOf(h), Arcs: h.arcs, Suspicions: h.suspects}
+}
+
+// goOn does what a lookup wants next.
+func (w *world) goOn(h *host, r ref, want routing.Want) {
+	if want.Do == 0 {
+		return
+	}
+	l := w.lookups[r.slot]
+	if l.state == forTable {
+		h.waiting = slices.DeleteFunc(h.waiting, func(o ref) bool { return o == r })
+	}
+	l.state = forAnswer
+	switch want.Do {
+	case routing.Ask:
+		if w.now >= l.end {
+			w.lookupOver(h, r, errDeadline, routing.Answer{})
+			return
+		}
+		q := l.search.Questions()[want.Question]
+		w.route(h, r, want.Question, q.Whom, q.Query)
+		w.awaitAnswer(h, r, q.Whom)
+	case routing.Await:
+		w.awaitAnswer(h, r, l.search.Questions()[want.Question].Whom)
+	case routing.Pause:
+		w.endByTime(h, r)
+		w.pause(h, r, want.For)
+	case routing.AwaitTable:
+		l.state = forTable
+		h.waiting = append(h.waiting, r)
+		w.endByTime(h, r)
+	case routing.Found:
+		a, _ := l.search.Result()
+		w.lookupOver(h, r, found, a)
+	case routing.GiveUp:
+		how := errOutside
+		switch want.Err {
+		case routing.ErrHopLimit:
+			how = errHops
+		case routing.ErrStuck:
+			how = errStuck
+		}
+		w.lookupOver(h, r, how, routing.Answer{})
 	}
 }
 
-// goOn does what a search wants next.
-func (w *world) goOn(h *host, r ref) {
+// awaitAnswer has a lookup wait for an answer of x as long as its patience lasts.
+func (w *world) awaitAnswer(h *host, r ref, x ring.Member) {
 	l := w.lookups[r.slot]
-	for {
-		if l.table == nil {
-			w.lookupOver(h, r, errOutside)
-			return
-		}
-		switch step, x := l.search.Next(); step {
-		case routing.Done:
-			w.lookupOver(h, r, found)
-			return
-		case routing.AskNext:
-			if w.now >= l.end {
-				w.lookupOver(h, r, errDeadline)
-				return
-			}
-			w.route(h, r, x, l.search.Query(), l.end)
-			return
-		case routing.Exceeded:
-			w.lookupOver(h, r, errHops)
-			return
-		case routing.Stuck:
-			if l.what == forProgram {
-				if d, ok := l.search.Retry(); ok {
-					w.queue.push(event{at: min(l.end, w.now+d), kind: evResume, host: h.index, slot: r.slot, gen: r.gen})
-					return
-				}
-			}
-			now := w.tableOf(h)
-			if now == l.table && l.failed == l.search.Unanswered() {
-				if l.what != forProgram {
-					w.lookupOver(h, r, errStuck)
-					return
-				}
-				h.waiting = append(h.waiting, r)
-				w.queue.push(event{at: l.end, kind: evGiveUp, host: h.index, slot: r.slot, gen: r.gen})
-				return
-			}
-			if now != nil {
-				l.search.Restart(now, now != l.table, w.now)
-			}
-			l.table, l.failed = now, l.search.Unanswered()
-		}
+	w.endByTime(h, r)
+	own := h.estimate(number(x.Addr)).RouteTimeout(h.common)
+	l.until = w.now + peer.Patience(l.end-w.now)
+	if l.until < min(l.end, w.now+own) {
+		w.queue.push(event{at: l.until, kind: evImpatient, host: h.index, slot: r.slot, gen: r.gen})
+	}
+}
+
+// endByTime has a lookup that is not answered at once end when its time is over.
+func (w *world) endByTime(h *host, r ref) {
+	if l := w.lookups[r.slot]; !l.asks {
+		l.asks = true
+		w.queue.push(event{at: l.end, kind: evGiveUp, host: h.index, slot: r.slot, gen: r.gen})
+	}
+}
+
+// pause has a lookup go on after a time.
+func (w *world) pause(h *host, r ref, d time.Duration) {
+	l := w.lookups[r.slot]
+	l.state, l.until = forPause, w.now+d
+	w.queue.push(event{at: l.until, kind: evResume, host: h.index, slot: r.slot, gen: r.gen})
+}
+
+// resumed goes on with a lookup after a pause, or that waited for another table.
+func (w *world) resumed(h *host, r ref) {
+	l := w.lookups[r.slot]
+	if l.state != forPause || w.now < l.until || w.now >= l.end {
+		return // an answer has come meanwhile, or evGiveUp ends it
+	}
+	w.goOn(h, r, l.search.Resume(w.knowledge(h)))
+}
+
+// impatient has a lookup go on without the answer that it waits for.
+func (w *world) impatient(h *host, r ref) {
+	if l := w.lookups[r.slot]; !l.believed && l.state == forAnswer && w.now >= l.until && w.now < l.end {
+		w.goOn(h, r, l.search.Overtake(w.knowledge(h)))
+	}
+}
+
+// routed gives a lookup the answer to question i of it.
+func (w *world) routed(h *host, r ref, i int, a routing.Answer, sent time.Duration, f *protocol.Failure) {
+	l := w.lookupOf(r)
+	switch {
+	case l == nil:
+	case l.believed:
+		w.believed(h, r, a, f)
+	case f == nil:
+		w.goOn(h, r, l.search.Answer(i, a, sent, w.knowledge(h)))
+	case w.now >= l.end:
+	default:
+		w.goOn(h, r, l.search.Fail(i, f.Kind == protocol.Refused || f.Kind == protocol.WrongMember, w.knowledge(h)))
 	}
 }
 
 // lookupOver judges a lookup that has ended, or hands a finger what was found.
-func (w *world) lookupOver(h *host, r ref, how outcome) {
-	l := *w.lookups[r.slot]
-	w.closeLookup(r)
-	switch l.what {
-	case forFinger:
-		var a routing.Answer
-		if how == found {
-			a = l.search.Result()
-		}
-		w.errandDone(h, l.errand, a)
-	default:
-		w.judge(h, &l, how)
+func (w *world) lookupOver(h *host, r ref, how outcome, a routing.Answer) {
+	l := w.lookups[r.slot]
+	if l.state == forTable {
+		h.waiting = slices.DeleteFunc(h.waiting, func(o ref) bool { return o == r })
 	}
+	if l.what == forFinger {
+		e := l.errand
+		w.closeLookup(r)
+		w.errandDone(h, e, a)
+		return
+	}
+	w.judge(h, l, how, a)
+	w.closeLookup(r)
 }

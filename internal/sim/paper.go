@@ -243,7 +243,7 @@ func (s *Standing) Lookups(count int, seed uint64) Paths {
 	for range count {
 		h := w.hosts[rng.IntN(len(w.hosts))]
 		id := rng.Uint64()
-		search := routing.NewSearch(s.table(h), id, w.lenient(), nil, w.now)
+		search := routing.NewSearch(s.table(h), id, routing.Options{Lenient: true, MaxAge: w.lease()}, nil, w.now)
 		step, x := search.Next()
 		for ; step == routing.AskNext; step, x = search.Next() {
 			search.Answered(s.table(w.hosts[number(x.Addr)]).Answer(search.Query(), w.now))
@@ -286,12 +286,12 @@ func Halve(n, r, lookups int, share float64, seed uint64) (Paths, error) {
 	}
 	w.asked = make([]int, 0, lookups)
 	for i := range lookups {
-		w.lookUp(w.hosts[w.ring[rng.IntN(len(w.ring))]], rng.Uint64())
+		w.lookUp(w.hosts[w.ring[rng.IntN(len(w.ring))]], rng.Uint64(), routing.Options{Cold: true})
 		if i%100 == 99 {
 			w.run(w.now+100*time.Millisecond*100/time.Duration(lookups), nil)
 		}
 	}
-	w.run(w.now+lookupLimit+time.Second, nil)
+	w.run(w.now+routing.LookupTimeout+time.Second, nil)
 	c := &w.result.Lookups
 	return paths(n, "concord", w.asked, c.Silent, c.Errors, c.Wrong), nil
 }

@@ -25,7 +25,9 @@ const (
 	evJoin                           // a host tries to join
 	evJoinLimit                      // the time of its Join is over
 	evResume                         // a lookup goes on at a newer table
+	evImpatient                      // a lookup has waited long enough for one answer
 	evGiveUp                         // the time of a lookup is over
+	evConfirm                        // a host looks which arcs are due
 	evLoad                           // the next lookup of the load
 	evAction                         // action slot begins
 	evActionEnd                      // action slot ends

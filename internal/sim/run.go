@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // Result is what became of one run.
@@ -211,9 +212,9 @@ func (w *world) heal() {
 		if w.load.IntN(4) == 0 {
 			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id
 		}
-		w.lookUp(h, id)
+		w.lookUp(h, id, w.wanted())
 	}
-	w.watch(lookupLimit + w.cfg.Interval)
+	w.watch(routing.LookupTimeout + w.cfg.Interval)
 	w.overdue()
 	w.afterIdeal = false
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 func run(t *testing.T, cfg Config, seed uint64) Result {
@@ -394,10 +395,10 @@ func TestSilentMembersThatWereSlowLeaveTimeForOthers(t *testing.T) {
 	w.afterIdeal = true
 	for _, i := range w.ring {
 		for range 20 {
-			w.lookUp(w.hosts[i], w.load.Uint64())
+			w.lookUp(w.hosts[i], w.load.Uint64(), routing.Options{})
 		}
 	}
-	w.run(w.now+lookupLimit, nil)
+	w.run(w.now+routing.LookupTimeout, nil)
 	if r := w.result; len(r.Violations) > 0 || r.After.Count < 20*48 {
 		t.Errorf("%d lookups, %v", r.After.Count, r.Violations)
 	}
@@ -463,7 +464,7 @@ func TestALookupThatNeverEndsIsSeen(t *testing.T) {
 	}
 	w := newWorld(cfg, 1)
 	w.settle()
-	w.openLookup(w.hosts[0], 1, lookupLimit)
+	w.openLookup(w.hosts[0], 1, routing.LookupTimeout)
 	w.heal()
 	if v := w.result.Violations; len(v) != 1 || v[0].Rule != "lookups-end" {
 		t.Errorf("violations: %v", v)

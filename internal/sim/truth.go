@@ -8,6 +8,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // at is where in w.ring an identifier belongs.
@@ -39,25 +40,31 @@ func (w *world) owner(id uint64) *host {
 }
 
 // judge compares what a lookup found with the truth of this moment.
-func (w *world) judge(h *host, l *lookup, how outcome) {
+func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 	r := w.result
 	n := &r.Lookups
 	if w.afterIdeal {
 		n = &r.After
 	}
 	n.Count++
-	n.Hops += l.hops
-	if l.search != nil {
-		n.Silent += l.search.Unanswered()
+	var hops, silent int // of a search; memory asks nobody
+	if l.asks {
+		for _, q := range l.search.Questions() {
+			if hops++; q.State != routing.Answered {
+				silent++
+			}
+		}
 	}
-	n.MostHops = max(n.MostHops, l.hops)
+	n.Hops += hops
+	n.Silent += silent
+	n.MostHops = max(n.MostHops, hops)
 	n.Slowest = max(n.Slowest, w.now-l.began)
-	w.mix(l.id, uint64(how), uint64(l.hops))
+	w.mix(l.id, uint64(how), uint64(hops))
 	if w.now > max(l.end, h.wake) {
 		w.violate("lookups-end", fmt.Sprintf("a lookup at %s took %v", h.name, w.now-l.began))
 	}
-	if l.hops > 256 {
-		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, l.hops))
+	if hops > 256 {
+		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, hops))
 	}
 	if how != found {
 		n.Errors++
@@ -67,14 +74,15 @@ func (w *world) judge(h *host, l *lookup, how outcome) {
 		return
 	}
 	if w.asked != nil {
-		w.asked = append(w.asked, l.search.Asked()-l.search.Unanswered())
+		w.asked = append(w.asked, hops-silent)
 	}
-	a := l.search.Result()
 	if !w.lived(a.Owner) {
 		w.violate("no-phantoms", fmt.Sprintf("a lookup at %s named %v, who never was", h.name, a.Owner))
 		return
 	}
-	if w.rightful(l.id, a.Owner) {
+	right := w.rightful(l.id, a.Owner)
+	w.judgeNaming(h, l, a, right)
+	if right {
 		return
 	}
 	n.Wrong++

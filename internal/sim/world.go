@@ -161,6 +161,8 @@ func (w *world) start(h *host, at *protocol.Standing) {
 		h.heard = map[ring.Life]bool{}
 	}
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
+	h.arcs, h.confirm, h.held = nil, false, nil
+	w.holds(h)
 	h.tick = -1
 	if !w.cfg.NoFingers {
 		w.fingersLater(h)
@@ -193,7 +195,7 @@ func (w *world) stop(h *host, silent bool) {
 			w.closeLookup(ref{int32(i), l.gen})
 		}
 	}
-	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard = nil, nil, nil, nil, nil, nil, nil, nil
+	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard, h.arcs, h.held = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	if silent {
 		return // nobody is told
 	}
@@ -225,6 +227,9 @@ func (w *world) broken(h *host, to *host) {
 			w.renewed(h)
 			break
 		}
+	}
+	if h.arcs != nil {
+		h.arcs.DoubtAddress(to.addr)
 	}
 	w.stray(h, to.addr)
 	w.step(h, protocol.Lost{Addr: to.addr})
@@ -265,6 +270,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 func (w *world) published(h *host, v *protocol.View) {
 	old := h.view
 	h.view = v
+	w.reconcile(h, old)
 	moved := v.Version != old.Version || v.Phase != old.Phase || v.Self != old.Self
 	if !moved && !h.stale && h.table != nil && len(h.waiting) == 0 && slices.Equal(v.Known, old.Known) && v.Lone == old.Lone {
 		h.table.Certain = v.Certain // all else of the table stands
@@ -427,12 +433,19 @@ func (w *world) happen(e event) {
 		}
 	case evResume:
 		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
-			w.goOn(h, ref{e.slot, e.gen})
+			w.resumed(h, ref{e.slot, e.gen})
 		}
 	case evGiveUp:
-		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host && slices.Contains(h.waiting, ref{e.slot, e.gen}) {
-			h.waiting = slices.DeleteFunc(h.waiting, func(r ref) bool { return r == ref{e.slot, e.gen} })
-			w.lookupOver(h, ref{e.slot, e.gen}, errDeadline)
+		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
+			w.lookupOver(h, ref{e.slot, e.gen}, errDeadline, routing.Answer{})
+		}
+	case evImpatient:
+		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
+			w.impatient(h, ref{e.slot, e.gen})
+		}
+	case evConfirm:
+		if alive {
+			w.confirmArcs(h)
 		}
 	case evLoad:
 		w.nextLookup()

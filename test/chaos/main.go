@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command chaos runs rings of real processes and does to them what networks and
 // machines do: kill -9, SIGSTOP, cuts of every kind, restarts. Lookups run all
 // the time and are held against the truth. The members of a ring are hosts of a

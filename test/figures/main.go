@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command figures measures what docs/PERFORMANCE.md states of joining, healing,
 // churn and rest: on this machine, over real sockets on loopback, now.
 //

@@ -188,7 +188,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			return err
 		}
 		if r.GetAnswer() == nil {
-			if err := t.takeForOlder(l, env); err != nil {
+			if err := t.takeForOlder(ctx, l, env); err != nil {
 				return err
 			}
 			d = base
@@ -239,7 +239,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 			return err
 		}
 		if r.GetRing() == nil {
-			if err := t.takeForOlder(l, env); err != nil {
+			if err := t.takeForOlder(ctx, l, env); err != nil {
 				return err
 			}
 			return errBase
@@ -257,7 +257,7 @@ func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func
 	return t.call(ctx, env, func(l *link) error {
 		d := l.dialect()
 		if d == base || d == unknown && env.To.Older() && !t.known.has(env.To) {
-			if err := t.mayBeOlder(env); err != nil {
+			if err := t.mayBeOlder(ctx, l, env); err != nil {
 				return err
 			}
 			return errBase

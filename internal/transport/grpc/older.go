@@ -30,10 +30,15 @@ var (
 	errExtended = errors.New("the peer is a member of ours")
 )
 
-// takeForOlder notes that the peer of l is an older member, if that can be.
-func (t *Transport) takeForOlder(l *link, env transport.Envelope) error {
-	l.speaks.Store(int32(base))
-	return t.mayBeOlder(env)
+// takeForOlder notes that the peer of l, which has just answered as an older member
+// does, is one, and reports why none may be at env.To, if so.
+func (t *Transport) takeForOlder(ctx context.Context, l *link, env transport.Envelope) error {
+	if dialect(l.speaks.Swap(int32(base))) == extended {
+		// A process does not change, so something between passes for it.
+		t.pool.retire(l)
+		return notOlder(env)
+	}
+	return t.mayBeOlder(ctx, l, env)
 }
 
 // unimplemented finds out what a peer is that does not know a method of the extension, as
@@ -51,24 +56,83 @@ func (t *Transport) unimplemented(ctx context.Context, l *link, env transport.En
 			return err
 		}
 	}
-	if err := t.takeForOlder(l, env); err != nil {
+	if err := t.takeForOlder(ctx, l, env); err != nil {
 		return err
 	}
 	return errBase
 }
 
-// mayBeOlder reports why no older member may be at env.To, if so: the member
-// was seen with an incarnation, or older ones are not admitted.
-func (t *Transport) mayBeOlder(env transport.Envelope) error {
-	if env.To.Incarnation != 0 || t.known.has(env.To) {
-		return failure(protocol.WrongMember, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
-	}
-	if env.Settings.Cluster != 0 {
+// mayBeOlder reports why the peer of l, an older member by its answers, may not be
+// at env.To, if so: older ones are not admitted, or one of ours was seen there. In its
+// place an older member stands only if it has taken over that one's name and address,
+// as in a rollback; anything else that answers so is somebody else.
+func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envelope) error {
+	ours := env.To.Incarnation != 0 || t.known.has(env.To)
+	switch {
+	case !ours && env.Settings.Cluster == 0:
+		return nil
+	case !ours:
 		f := failure(protocol.WrongRing, "%s is an older member, which has no cluster", env.To.Addr)
 		f.Differing = []string{"Cluster"}
 		return f
+	case env.To.Name == "" || env.Settings.Cluster != 0 || !t.replaced(ctx, l, env):
+		return notOlder(env)
 	}
-	return nil
+	now := env.To
+	now.Incarnation = 0
+	t.known.lapse(now)
+	if env.To == now {
+		return nil
+	}
+	f := failure(protocol.WrongMember, "%s is an older member now, by the same name", env.To.Addr)
+	f.By = now
+	return f
+}
+
+func notOlder(env transport.Envelope) *protocol.Failure {
+	return failure(protocol.WrongMember, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
+}
+
+// replaced reports whether the peer of l, an older member by its answers, bears the
+// name and the address of env.To. Its answers do not say who it is, and addresses are
+// used again by others. So it has to be in a ring, and to be named with that
+// identifier at that address: by itself, in a ring of one or in a Notify to us, or by
+// its successor, as the predecessor that has notified it.
+func (t *Transport) replaced(ctx context.Context, l *link, env transport.Envelope) bool {
+	r, err := l.stub.GetRing(ctx, &pb.RingReq{Request: pbRequest(env)})
+	if err != nil || r.GetAnswer() != nil {
+		return false
+	}
+	s, err := olderState(ring.Member{Addr: env.To.Addr}, r)
+	if err != nil || s.Phase != protocol.Joined {
+		return false
+	}
+	isIt := func(m ring.Member) bool {
+		return m.ID == env.To.ID && m.Name == env.To.Name && m.Addr == env.To.Addr && m.Incarnation == 0
+	}
+	if isIt(s.Self) || t.known.claimed(env.To) {
+		return true
+	}
+	head := s.Head()
+	if head.IsZero() || head.Addr == env.To.Addr {
+		return false
+	}
+	pred, err := t.predecessorOf(ctx, env, head)
+	return err == nil && isIt(pred)
+}
+
+// predecessorOf asks x, of either kind, whom it has for its predecessor.
+func (t *Transport) predecessorOf(ctx context.Context, env transport.Envelope, x ring.Member) (pred ring.Member, err error) {
+	env.To = x
+	err = t.call(ctx, env, func(l *link) error {
+		r, err := l.stub.GetRing(ctx, &pb.RingReq{Request: pbRequest(env)})
+		if err != nil {
+			return err
+		}
+		pred, err = optional("ring.predecessor", r.GetPredecessor())
+		return unusable(env, err)
+	})
+	return pred, err
 }
 
 // olderState is the state that the ring of an older member shows. Its Self is
@@ -289,44 +353,85 @@ type place struct {
 	addr string
 }
 
-// known is a bounded set of members that were seen with an incarnation: whoever
-// is named without one later is still not an older member.
+// standing is what is known of who stands at a place.
+type standing uint8
+
+const (
+	ours    standing = iota + 1 // a member of ours was seen there
+	claimed                     // the same, and since then an older member has said that it stands there
+	lapsed                      // the same, and since then an older member was found there
+)
+
+// known is a bounded set of places where members were seen with an incarnation:
+// whoever is named there without one later is still not an older member, unless an
+// older member has been found there since.
 // The zero value is empty; it may be used concurrently.
 type known struct {
 	mu    sync.Mutex
-	ids   map[place]struct{}
+	ids   map[place]standing
 	order []place // the ids, a ring whose oldest is at next
 	next  int
 }
 
+// add notes that m has shown itself, with an incarnation.
 func (k *known) add(m ring.Member) {
 	if m.Incarnation == 0 {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, ok := k.ids[place{m.ID, m.Addr}]; ok {
+	at := place{m.ID, m.Addr}
+	if was := k.ids[at]; was != 0 {
+		if was != ours {
+			k.ids[at] = ours
+		}
 		return
 	}
 	if k.ids == nil {
-		k.ids = make(map[place]struct{})
+		k.ids = make(map[place]standing)
 	}
 	if len(k.order) < maxKnown {
-		k.order = append(k.order, place{m.ID, m.Addr})
+		k.order = append(k.order, at)
 	} else {
 		delete(k.ids, k.order[k.next])
-		k.order[k.next] = place{m.ID, m.Addr}
+		k.order[k.next] = at
 		k.next = (k.next + 1) % maxKnown
 	}
-	k.ids[place{m.ID, m.Addr}] = struct{}{}
+	k.ids[at] = ours
 }
 
+// claim notes that m says of itself, as older members do, that it stands at its place.
+func (k *known) claim(m ring.Member) { k.turn(m, claimed, ours) }
+
+// lapse notes that an older member was found at the place of m.
+func (k *known) lapse(m ring.Member) { k.turn(m, lapsed, ours, claimed) }
+
+func (k *known) turn(m ring.Member, to standing, from ...standing) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if at := (place{m.ID, m.Addr}); slices.Contains(from, k.ids[at]) {
+		k.ids[at] = to
+	}
+}
+
+// has reports whether, as far as known, one of ours stands at the place of m.
 func (k *known) has(m ring.Member) bool {
+	s := k.at(m)
+	return s == ours || s == claimed
+}
+
+// claimed reports whether an older member has said, since one of ours was seen at the
+// place of m, that it stands there.
+func (k *known) claimed(m ring.Member) bool {
+	s := k.at(m)
+	return s == claimed || s == lapsed
+}
+
+func (k *known) at(m ring.Member) standing {
 	if m.Name == "" {
-		return false
+		return 0
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok := k.ids[place{m.ID, m.Addr}]
-	return ok
+	return k.ids[place{m.ID, m.Addr}]
 }

@@ -2,10 +2,12 @@ package grpctransport
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -239,19 +241,136 @@ func TestOlderMembersAreNotAdmittedToACluster(t *testing.T) {
 	}
 }
 
-// One that was seen with an incarnation cannot have become an older member.
-func TestKnownMemberIsNeverTakenForAnOlderOne(t *testing.T) {
-	a := begin(t, Config{}, nil)
-	m := olderRingOf(t, "m")[0]
-	later := m.Self()
-	later.Incarnation = 8
-	for kind := protocol.AskRing; kind <= protocol.Leave; kind++ {
-		_, err := a.Maintain(patient(t), transport.Envelope{From: m.Self(), To: later}, protocol.Request{Kind: kind, Subject: m.Self()})
-		wantKind(t, err, protocol.WrongMember, "older member")
+// baseRing is a ring as an older member shows it.
+func baseRing(pred ring.Member, succ ...ring.Member) func(*pb.RingReq) (*pb.Ring, error) {
+	return func(*pb.RingReq) (*pb.Ring, error) {
+		return &pb.Ring{Predecessor: server(pred), Successors: servers(succ)}, nil
 	}
-	a.known.add(later)
-	_, err := a.Maintain(patient(t), transport.Envelope{To: m.Self()}, protocol.Request{Kind: protocol.AskRing})
-	wantKind(t, err, protocol.WrongMember, "older member")
+}
+
+// At the address of one that was seen with an incarnation an older member may answer
+// that is somebody else: addresses are used again, and its answers do not say who it is.
+// What passes for an older member there for a moment is not one either.
+func TestStrangerIsNotTakenForAMemberOfOursThatWasRolledBack(t *testing.T) {
+	t.Parallel()
+	x, y := transporttest.Member("x", "127.0.0.1:1", 0), transporttest.Member("y", "127.0.0.1:2", 0)
+	var showsOther, showsOurs scripted
+	other, stillOurs := transporttest.Member("s", showsOther.serve(t), 0), transporttest.Member("s", showsOurs.serve(t), 0)
+	for what, c := range map[string]struct {
+		ring  func(*pb.RingReq) (*pb.Ring, error)
+		claim bool // with a Notify of the base contract besides
+	}{
+		"of an empty ring":                        {ring: baseRing(ring.Member{}), claim: true},
+		"that knows no method":                    {claim: true},
+		"whose successor has another predecessor": {ring: baseRing(y, other, y)},
+		"whose successor still has ours":          {ring: baseRing(y, stillOurs, y)},
+		"whose successor does not answer":         {ring: baseRing(y, x, y)},
+		"alone, of another name":                  {ring: baseRing(y, y, y)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := &scripted{ring: c.ring, find: func(context.Context, *pb.FindReq) (*pb.FindResp, error) { return &pb.FindResp{Server: server(x)}, nil }}
+			m := transporttest.Member("m", s.serve(t), 0)
+			later := m
+			later.Incarnation = 8
+			showsOther.ring = baseRing(y, x)
+			showsOurs.ring = baseRing(later, x)
+			a := begin(t, Config{}, nil)
+			a.known.add(later)
+			if c.claim {
+				a.known.claim(m)
+			}
+			for _, to := range []ring.Member{m, later} {
+				env := transport.Envelope{From: x, To: to, Settings: ring.Settings{Bits: 64}}
+				for kind := protocol.AskRing; kind <= protocol.Leave; kind++ {
+					_, err := a.Maintain(patient(t), env, protocol.Request{Kind: kind, Subject: y})
+					if r, ok := errors.AsType[*protocol.Failure](err); !ok || r.Kind != protocol.WrongMember && c.ring != nil || !r.By.IsZero() {
+						t.Errorf("%v of %v: %v; want it to be another, not known whom", kind, to, err)
+					}
+				}
+				if _, err := a.Route(patient(t), env, routing.Query{ID: 1}); err == nil {
+					t.Errorf("Route of %v had an answer", to)
+				}
+			}
+		})
+	}
+}
+
+// An older member in the place of one of ours is known by its name, its identifier and
+// its address together: its successor, or it itself, says so.
+func TestOlderMemberInThePlaceOfOursIsTakenForOne(t *testing.T) {
+	t.Parallel()
+	y := transporttest.Member("y", "127.0.0.1:2", 0)
+	for what, claims := range map[string]bool{"its successor has it for its predecessor": false, "it has notified this member": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s, next := &scripted{}, &scripted{}
+			m, n := transporttest.Member("m", s.serve(t), 0), transporttest.Member("n", next.serve(t), 0)
+			later := m
+			later.Incarnation = 8
+			s.ring = baseRing(y, n, y)
+			s.find = func(context.Context, *pb.FindReq) (*pb.FindResp, error) { return &pb.FindResp{Server: server(n)}, nil }
+			next.ring = baseRing(later, y)
+			if !claims {
+				next.ring = baseRing(m, y)
+			}
+			a := begin(t, Config{}, &transporttest.Handler{})
+			a.known.add(later)
+			if claims {
+				if _, err := raw(t, a).Notify(patient(t), &pb.NotifyReq{Id: m.ID, Name: m.Name, Address: m.Addr}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			env := transport.Envelope{From: y, To: later, Settings: ring.Settings{Bits: 64}}
+			_, err := a.Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing})
+			if f, ok := errors.AsType[*protocol.Failure](err); !ok || f.Kind != protocol.WrongMember || f.By != m {
+				t.Errorf("asked as ours: %v; want to be told of %v", err, m)
+			}
+			env.To = m
+			r, err := a.Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing})
+			if err != nil || r.State.Self != m || r.State.Pred != y {
+				t.Errorf("%+v, %v; want the ring of %v", r, err, m)
+			}
+			if got, err := a.Route(patient(t), env, routing.Query{ID: 1}); err != nil || got.Owner != n {
+				t.Errorf("%+v, %v; want %v", got, err, n)
+			}
+			// Ours again: what has lapsed holds again.
+			a.known.add(later)
+			if !a.known.has(m) {
+				t.Error("one of ours that has come back is not remembered")
+			}
+		})
+	}
+}
+
+// A connection on which one of ours has answered does not lead to an older member
+// later: something between the two passes for one.
+func TestConnectionToOursDoesNotTurnIntoOneToAnOlderMember(t *testing.T) {
+	t.Parallel()
+	s := &scripted{}
+	m := transporttest.Member("m", s.serve(t), 8)
+	bare := m
+	bare.Incarnation = 0
+	full := func(*pb.RingReq) (*pb.Ring, error) {
+		return fullRing(protocol.State{Self: m, Phase: protocol.Joined}), nil
+	}
+	s.ring = full
+	a := begin(t, Config{}, nil)
+	ask := func() error {
+		_, err := a.Maintain(patient(t), transport.Envelope{To: m, Settings: ring.Settings{Bits: 64}}, protocol.Request{Kind: protocol.AskRing})
+		return err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	s.ring = baseRing(bare, bare)
+	wantKind(t, ask(), protocol.WrongMember, "which \"m\" is not")
+	s.ring = full
+	if err := ask(); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+	if !a.known.has(m) {
+		t.Error("it is not known any longer")
+	}
 }
 
 func TestKnownMembersAreBounded(t *testing.T) {

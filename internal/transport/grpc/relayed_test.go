@@ -44,6 +44,14 @@ func (s *scripted) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error)
 	return s.ring(r)
 }
 
+// Notify is answered as an older member does, by one that shows a ring.
+func (s *scripted) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, error) {
+	if s.ring == nil {
+		return s.UnimplementedChordServiceServer.Notify(ctx, r)
+	}
+	return &pb.NotifyResp{}, nil
+}
+
 func (s *scripted) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, error) {
 	if s.route == nil {
 		return s.UnimplementedChordServiceServer.Route(ctx, r)

@@ -102,6 +102,7 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	}
 	if env.Older {
 		by.Incarnation = 0
+		s.t.known.claim(by)
 	}
 	env.From = by
 	s.t.known.add(by)

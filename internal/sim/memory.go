@@ -1,0 +1,53 @@
+package sim
+
+import (
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// What a host remembers of who owns what, as in internal/node, memory.go.
+
+// learn keeps the answer to a step of a lookup.
+func (w *world) learn(h *host, c *call) {
+	if w.cfg.NoMemory {
+		return
+	}
+	if h.arcs == nil {
+		h.arcs = routing.NewArcs(h.id, bits, routing.MaxArcs)
+	}
+	if h.arcs.Learn(h.view.Self, c.meant, c.query.ID, c.answer, c.sent, h.suspects, w.now, w.lease()) && !h.confirm {
+		w.confirmArcs(h)
+	}
+}
+
+// confirmArcs asks the owners of arcs that lookups use before their time is over.
+func (w *world) confirmArcs(h *host) {
+	due, live := h.arcs.Due(w.now, routing.MaxConfirming)
+	for _, c := range due {
+		c.Asked()
+		w.route(h, noLookup, 0, c.Owner, routing.Query{ID: c.Arc.To})
+	}
+	if h.confirm = live; live {
+		w.queue.push(event{at: w.now + routing.ConfirmPause(w.lease()), kind: evConfirm, host: h.index, gen: h.life})
+	}
+}
+
+// reconcile makes what a host remembers agree with its new view.
+func (w *world) reconcile(h *host, old *protocol.View) {
+	if h.view.HasArc != old.HasArc || h.view.Arc != old.Arc || h.view.Phase != old.Phase || h.view.Self != old.Self || h.view.Isolated != old.Isolated || h.view.Head() != old.Head() {
+		w.holds(h)
+	}
+	if h.arcs == nil {
+		return
+	}
+	was, is := w.pointersOf(old), w.pointersOf(h.view)
+	h.arcs.Reconcile(&was, &is, h.suspects, w.now, w.lease())
+}
+
+// pointersOf is what a table is made of, but for the routes.
+func (w *world) pointersOf(v *protocol.View) routing.Known {
+	return routing.Known{
+		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
+		Bits: bits, Full: w.cfg.Successors, Certain: v.Certain, Lease: w.lease(),
+	}
+}
