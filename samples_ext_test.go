@@ -1,8 +1,8 @@
 package concord_test
 
-// The samples of the README, as they stand there. Those that are whole programs
-// run as such, in a process of their own; of the others each is a function, and
-// a test sets the addresses, since the samples' host names do not resolve here.
+// The samples of README.md and docs/USAGE.md, as they stand there. Each sample is a
+// function. A test sets its addresses, because the samples' host names do not resolve
+// here. The sample that creates a ring runs in a process of its own, unchanged.
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,35 @@ func joinSample(bind, adv, via string) {
 	}
 
 	log.Printf("Node %s joined cluster", node.Name())
+}
+
+// quickSample is the sample of README.md but for its addresses.
+func quickSample(ctx context.Context, listen, reach, via string) (concord.Server, error) {
+	node := concord.New(concord.Config{
+		Name:     "node2", // unique in the ring
+		BindAddr: listen,  // where it listens
+		AdvAddr:  reach,   // where the other members reach it
+	})
+	if err := node.Start(); err != nil { // reports every mistake in the Config
+		log.Fatal(err)
+	}
+	defer node.Stop()
+	if err := node.Join(ctx, via); err != nil { // the first member calls Create
+		log.Fatal(err)
+	}
+	server, err := node.Lookup([]byte("my-key")) // server.Name, server.Address
+	return server, err
+}
+
+// clientSample differs from the sample in its address only.
+func clientSample(ctx context.Context, via string) (concord.Server, error) {
+	client, err := concord.Dial(ctx, concord.ClientConfig{}, via)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	server, err := client.Lookup([]byte("my-key"))
+	return server, err
 }
 
 func lookupSample(node *concord.Concord) {
@@ -188,6 +218,42 @@ func mtlsSample() concord.Config {
 	return config
 }
 
+// TestSamplesOfTheDocumentsAreCompiled holds every block of Go code in the documents to
+// this file, line by line, white space aside. The samples whose addresses are arguments
+// are given those of the documents before the lines are compared.
+func TestSamplesOfTheDocumentsAreCompiled(t *testing.T) {
+	code, err := os.ReadFile("samples_ext_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	squeezed := func(text string) string {
+		text = regexp.MustCompile(`[\t ]+`).ReplaceAllString(text, " ")
+		return regexp.MustCompile(`(?m)^ `).ReplaceAllString(text, "")
+	}
+	compiled := strings.NewReplacer(
+		"BindAddr: bind,", `BindAddr: "0.0.0.0:7947",`,
+		"AdvAddr: adv,", `AdvAddr: "node2.example.com:7947",`,
+		"BindAddr: listen,", `BindAddr: "0.0.0.0:7946",`,
+		"AdvAddr: reach,", `AdvAddr: "node2.example.com:7946",`,
+		", via)", `, "node1.example.com:7946")`,
+	).Replace(squeezed(string(code)))
+	for file, least := range map[string]int{"README.md": 1, "docs/USAGE.md": 10} {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
+		if len(blocks) < least {
+			t.Errorf("%s has %d samples, want at least %d", file, len(blocks), least)
+		}
+		for _, b := range blocks {
+			if !strings.Contains(compiled, squeezed(b[1])) {
+				t.Errorf("this sample of %s is not in samples_ext_test.go:\n%s", file, b[1])
+			}
+		}
+	}
+}
+
 // captureLog collects what the standard logger is given until the test ends.
 func captureLog(t *testing.T) *bytes.Buffer {
 	t.Helper()
@@ -236,6 +302,14 @@ func TestJoiningAndLookupSamples(t *testing.T) {
 	out := captureLog(t)
 	joinSample("127.0.0.1:0", "127.0.0.1:0", via.Address())
 	lookupSample(via)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if s, err := quickSample(ctx, "127.0.0.1:0", "127.0.0.1:0", via.Address()); err != nil || !strings.HasPrefix(s.Name, "node") {
+		t.Errorf("README.md: %v, %v", s, err)
+	}
+	if s, err := clientSample(ctx, via.Address()); err != nil || !strings.HasPrefix(s.Name, "node") {
+		t.Errorf("a client: %v, %v", s, err)
+	}
 	for _, want := range []string{"Node node2 joined cluster", "Key is managed by node node"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q not in %q", want, out)
