@@ -36,7 +36,7 @@ func TestReadyThroughALife(t *testing.T) {
 	go func() { looks <- c.JoinOrCreate(ctx, nobody(t)) }()
 	eventually(t, func() error {
 		if got := c.Status().Phase; got != "looking" {
-			return errors.New(got)
+			return errors.New(got.String())
 		}
 		return nil
 	})

@@ -201,7 +201,7 @@ func TestJoinInContextThatEndsMeanwhile(t *testing.T) {
 	go func() { joined <- c.Join(ctx, blackHole(t)) }()
 	eventually(t, func() error {
 		if got := c.Status().Phase; got != "joining" {
-			return errors.New(got)
+			return errors.New(got.String())
 		}
 		return nil
 	})

@@ -2,7 +2,6 @@ package concord_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -283,7 +282,7 @@ func TestOtherCallsWhileJoinOrCreateLooks(t *testing.T) {
 	go func() { done <- c.JoinOrCreate(context.Background(), nobody(t)) }()
 	eventually(t, func() error {
 		if got := c.Status().Phase; got != "looking" {
-			return errors.New(got)
+			return fmt.Errorf("phase %s", got)
 		}
 		return nil
 	})

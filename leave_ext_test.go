@@ -94,7 +94,7 @@ func TestLeaveEndsJoin(t *testing.T) {
 		go func() { joined <- c.Join(context.Background(), hole) }()
 		eventually(t, func() error {
 			if p := c.Status().Phase; p != "joining" {
-				return errors.New(p)
+				return errors.New(p.String())
 			}
 			return nil
 		})

@@ -60,7 +60,7 @@ func unable(t *testing.T, when string, c *concord.Concord, want error) {
 	wantErr(t, when+": Leave", c.Leave(t.Context()), want)
 }
 
-func phase(t *testing.T, c *concord.Concord, want string) {
+func phase(t *testing.T, c *concord.Concord, want concord.Phase) {
 	t.Helper()
 	if got := c.Status().Phase; got != want {
 		t.Errorf("phase %q, want %q", got, want)
@@ -321,7 +321,7 @@ func TestStopAndStartDuringJoinBeginsAnew(t *testing.T) {
 		go func() { joined <- c.Join(t.Context(), hole) }()
 		eventually(t, func() error {
 			if p := c.Status().Phase; p != "joining" {
-				return errors.New(p)
+				return errors.New(p.String())
 			}
 			return nil
 		})

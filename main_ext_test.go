@@ -258,7 +258,7 @@ func descriptors(t *testing.T) int {
 
 // pointer is what a member relies on, for comparison before and after.
 type pointer struct {
-	Phase       string
+	Phase       concord.Phase
 	Range       concord.Range
 	Predecessor concord.Server
 	Successors  []concord.Server

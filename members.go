@@ -18,8 +18,8 @@ type Member struct {
 	// Incarnation is greater in a later life of the same name; zero with members
 	// of the existing library.
 	Incarnation uint64 `json:"incarnation,string"`
-	// Phase is "joined", or "leaving"; see Status.
-	Phase string `json:"phase"`
+	// Phase is PhaseJoined or PhaseLeaving.
+	Phase Phase `json:"phase"`
 	// Predecessor is nil while it does not know one, and in a ring of one.
 	Predecessor *Server `json:"predecessor,omitempty"`
 	// Successors are the next members clockwise, as far as it knows; none in a
@@ -80,7 +80,7 @@ func members(walk iter.Seq2[node.Met, error], yield func(Member, error) bool) {
 			err = failureError(m.Failure, ring.Member{})
 		} else {
 			out.Incarnation = m.State.Self.Incarnation
-			out.Phase = m.State.Phase.String()
+			out.Phase = Phase(m.State.Phase.String())
 			out.Predecessor = known(m.State.Pred)
 			out.Successors = servers(m.State.Succ)
 		}

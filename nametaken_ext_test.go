@@ -57,7 +57,7 @@ func TestMemberWhoseNameWasTakenWhileItHungYields(t *testing.T) {
 		network.Resume(old.Address())
 		if err := poll(time.Minute, func() error {
 			if p := old.Status().Phase; p != "superseded" {
-				return errors.New(p)
+				return errors.New(p.String())
 			}
 			return nil
 		}); err != nil {

@@ -94,16 +94,49 @@ type LookupEnd struct {
 
 // RequestInfo is one member, or a client, asking a member.
 type RequestInfo struct {
-	// Kind is what is asked: "route" (a step of a lookup), "find_successor" (a
-	// whole lookup for a member of the existing library; only served), "meta" (see
-	// Config.Meta), or, for the maintenance of the ring, "ring", "notify", "seek", "place", "introduce",
-	// "changed", "look" or "leave".
-	Kind string
+	// Kind is what the request asks for.
+	Kind RequestKind
 	// Server is the other side. It is zero where a client asks, or a member of
 	// the existing library, and has an Address only where it is not known who is
 	// there.
 	Server Server
 }
+
+// RequestKind says what a request asks for. Every value is one word with underscores, and their
+// number is small, so it can be the label of a metric.
+type RequestKind string
+
+// The kinds of requests. KindRoute and KindFindSuccessor belong to lookups and KindMeta to Meta; the
+// others maintain the ring.
+const (
+	// KindRoute asks where an identifier belongs. It is one step of a lookup.
+	KindRoute RequestKind = "route"
+	// KindFindSuccessor asks for a whole lookup. Only legacy members send it, so a member serves
+	// it and never sends it.
+	KindFindSuccessor RequestKind = "find_successor"
+	// KindMeta asks for the Config.Meta of a member.
+	KindMeta RequestKind = "meta"
+	// KindRing asks a member for its predecessor and its successors.
+	KindRing RequestKind = "ring"
+	// KindNotify tells a member that the sender has it as its successor.
+	KindNotify RequestKind = "notify"
+	// KindSeek asks where a member belongs in the ring.
+	KindSeek RequestKind = "seek"
+	// KindPlace asks where a member belongs in the ring. If it belongs right after the receiver,
+	// the receiver considers it as its successor.
+	KindPlace RequestKind = "place"
+	// KindIntroduce tells a member of another that may be nearer than its successor.
+	KindIntroduce RequestKind = "introduce"
+	// KindChanged tells a member that the successor list of the sender has changed.
+	KindChanged RequestKind = "changed"
+	// KindLook asks a member for its ring. The sender searches for a ring in JoinOrCreate.
+	KindLook RequestKind = "look"
+	// KindLeave tells a neighbour that the sender leaves the ring.
+	KindLeave RequestKind = "leave"
+)
+
+// String returns the kind as it is in labels and attributes.
+func (k RequestKind) String() string { return string(k) }
 
 // RequestEnd is what became of a request.
 type RequestEnd struct {
@@ -138,6 +171,9 @@ const (
 	OutcomeInvalid     Outcome = "invalid"      // R: one side could not accept what the other sent
 	OutcomeRelayed     Outcome = "relayed"      // R: a member of the existing library answered with the failure of another that it had asked
 )
+
+// String returns the outcome as it is in labels and attributes.
+func (o Outcome) String() string { return string(o) }
 
 // requestOutcomes are the outcomes of requests by what failed them.
 var requestOutcomes = map[protocol.FailureKind]Outcome{
@@ -221,7 +257,7 @@ func requestHook(f func(context.Context, RequestInfo) (context.Context, func(Req
 		return nil
 	}
 	return func(ctx context.Context, r node.Request) (context.Context, func(*protocol.Failure, time.Duration)) {
-		ctx, done := f(ctx, RequestInfo{Kind: r.Kind, Server: server(r.Member)})
+		ctx, done := f(ctx, RequestInfo{Kind: RequestKind(r.Kind), Server: server(r.Member)})
 		if done == nil {
 			return ctx, nil
 		}

@@ -21,21 +21,21 @@ type notes struct {
 	mu       sync.Mutex
 	lookups  []concord.LookupEnd
 	begun    []concord.LookupBegin
-	requests map[string][]concord.RequestEnd
-	served   map[string][]concord.RequestEnd
+	requests map[concord.RequestKind][]concord.RequestEnd
+	served   map[concord.RequestKind][]concord.RequestEnd
 	open     int // what has begun and not ended
 	changes  []string
 }
 
 // observer is an Observer that takes notes.
 func (n *notes) observer() *concord.Observer {
-	n.requests, n.served = map[string][]concord.RequestEnd{}, map[string][]concord.RequestEnd{}
+	n.requests, n.served = map[concord.RequestKind][]concord.RequestEnd{}, map[concord.RequestKind][]concord.RequestEnd{}
 	note := func(f func()) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		f()
 	}
-	asked := func(in map[string][]concord.RequestEnd) func(context.Context, concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
+	asked := func(in map[concord.RequestKind][]concord.RequestEnd) func(context.Context, concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
 		return func(ctx context.Context, r concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
 			note(func() { n.open++ })
 			return ctx, func(e concord.RequestEnd) {
@@ -65,7 +65,7 @@ func (n *notes) observer() *concord.Observer {
 		},
 		Request:     asked(n.requests),
 		Serve:       asked(n.served),
-		Range:       func(e concord.Event) { note(func() { n.changes = append(n.changes, "range "+string(e.Cause)) }) },
+		Range:       func(e concord.Event) { note(func() { n.changes = append(n.changes, "range "+e.Cause.String()) }) },
 		Successor:   replaced("successor"),
 		Predecessor: replaced("predecessor"),
 		Suspicion:   changed("suspicion"),
@@ -162,7 +162,7 @@ func TestObserverIsToldOfLookupsThatMemoryDoesNotAnswer(t *testing.T) {
 				}
 			}
 		}
-		for _, kind := range []string{"route", "ring", "introduce"} {
+		for _, kind := range []concord.RequestKind{concord.KindRoute, concord.KindRing, concord.KindIntroduce} {
 			if len(n.requests[kind]) == 0 || len(n.served[kind]) == 0 {
 				t.Errorf("%s: told of %d requests, %d served", kind, len(n.requests[kind]), len(n.served[kind]))
 			}
@@ -413,7 +413,7 @@ func TestHeadersTravelWithRoute(t *testing.T) {
 			Serve: func(ctx context.Context, r concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
 				if v, _ := ctx.Value(key{}).(string); v != "" {
 					mu.Lock()
-					arrived = append(arrived, r.Kind+" "+v)
+					arrived = append(arrived, r.Kind.String()+" "+v)
 					mu.Unlock()
 				}
 				return ctx, nil

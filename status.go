@@ -14,9 +14,8 @@ type Status struct {
 	Self Server `json:"self"`
 	// Incarnation is greater in a later life of the same name. It is zero before Start.
 	Incarnation uint64 `json:"incarnation,string"`
-	// Phase is "new", "outside", "looking", "joining", "joined", "leaving",
-	// "superseded" or "stopped".
-	Phase string `json:"phase"`
+	// Phase is how far the member is in its life.
+	Phase Phase `json:"phase"`
 	// Isolated: fewer members are known to live than Config.MinMembers. The
 	// member serves no key.
 	Isolated bool `json:"isolated"`
@@ -55,6 +54,35 @@ type Status struct {
 	// each cause and member. At most 16.
 	Failures []PeerFailure `json:"failures"`
 }
+
+// Phase says how far a member is in its life. Start, Create, Join, Leave and Stop change it.
+type Phase string
+
+// The phases of a member.
+const (
+	// PhaseNew is the phase before Start.
+	PhaseNew Phase = "new"
+	// PhaseOutside is the phase after Start. The member is in no ring and tries to join none.
+	PhaseOutside Phase = "outside"
+	// PhaseLooking is the phase while JoinOrCreate searches for a ring, or for members to create
+	// one with.
+	PhaseLooking Phase = "looking"
+	// PhaseJoining is the phase while the member joins a ring.
+	PhaseJoining Phase = "joining"
+	// PhaseJoined is the phase of a member that is in a ring.
+	PhaseJoined Phase = "joined"
+	// PhaseLeaving is the phase of a member that is still in the ring and hands over to its
+	// neighbours.
+	PhaseLeaving Phase = "leaving"
+	// PhaseSuperseded is the phase of a member that has yielded to a later one of the same name.
+	// See ErrSuperseded.
+	PhaseSuperseded Phase = "superseded"
+	// PhaseStopped is the phase after Stop or Leave.
+	PhaseStopped Phase = "stopped"
+)
+
+// String returns the phase as one word in lower case.
+func (p Phase) String() string { return string(p) }
 
 // PeerFailure is what went wrong, once or again and again, between this process and
 // a peer, for one cause.
@@ -138,7 +166,7 @@ func (c *Concord) Status() Status {
 	c.mu.Lock()
 	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
-	out := Status{Self: c.self(), Phase: "new", Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
+	out := Status{Self: c.self(), Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
 	if n == nil {
 		return out
 	}
@@ -146,10 +174,10 @@ func (c *Concord) Status() Status {
 	v := s.View
 	out.Incarnation = v.Self.Incarnation
 	out.Counters = Counters(n.Counters())
-	out.Phase = v.Phase.String()
+	out.Phase = Phase(v.Phase.String())
 	out.Failures = peerFailures(n.PeerFailures())
 	if !running {
-		out.Phase = "stopped"
+		out.Phase = PhaseStopped
 		return out
 	}
 	out.Connections = n.Connections()

@@ -17,6 +17,7 @@ import (
 // Source is where the answer of a lookup came from.
 type Source string
 
+// The sources of an answer.
 const (
 	// SourceOwnRange: the key lies in the range of the member that looked it up.
 	SourceOwnRange Source = "own range"
@@ -29,12 +30,52 @@ const (
 	SourceAsked Source = "asked"
 )
 
+// String returns the source in words.
+func (s Source) String() string { return string(s) }
+
 var sources = map[routing.Source]Source{
 	routing.OwnRange:      SourceOwnRange,
 	routing.ConfirmedArc:  SourceConfirmedArc,
 	routing.SuccessorList: SourceSuccessorList,
 	routing.Asked:         SourceAsked,
 }
+
+// Reason says in words why a lookup asked a member.
+type Reason string
+
+// The reasons of a Hop.
+const (
+	// ReasonRemembered means that memory has the member as the owner of the key.
+	ReasonRemembered Reason = "remembered as the owner"
+	// ReasonNamed means that another member named it as the owner of the key.
+	ReasonNamed Reason = "named as the owner"
+	// ReasonNearest means that it is the nearest known member before the key.
+	ReasonNearest Reason = "nearest before the key"
+	// ReasonQuicker means that it is about as near to the key as the nearest known member and
+	// answers much sooner.
+	ReasonQuicker Reason = "about as near and quicker"
+	// ReasonAgain means that the members it had named do not answer, so it was asked for others.
+	ReasonAgain Reason = "asked again for others"
+)
+
+// String returns the reason in words.
+func (r Reason) String() string { return string(r) }
+
+// Verdict is the kind of an answer that a member gave during a lookup.
+type Verdict string
+
+// The verdicts of a Hop.
+const (
+	// VerdictMine means that the member owns the key.
+	VerdictMine Verdict = "mine"
+	// VerdictOwned means that the member named the owner of the key, which is its successor.
+	VerdictOwned Verdict = "owned"
+	// VerdictCloser means that the member named members that are closer to the key.
+	VerdictCloser Verdict = "closer"
+)
+
+// String returns the verdict as one word.
+func (v Verdict) String() string { return string(v) }
 
 // Trace is what one lookup did and why.
 type Trace struct {
@@ -63,13 +104,10 @@ type Trace struct {
 type Hop struct {
 	// Server is the member asked.
 	Server Server `json:"server"`
-	// Why says in words why it was asked: "remembered as the owner", "named as
-	// the owner", "nearest before the key", "about as near and quicker", or
-	// "asked again for others".
-	Why string `json:"why"`
-	// Said is what it answered: "mine", "owned" by another, or "closer": others
-	// know better. Empty if it did not answer.
-	Said string `json:"said,omitempty"`
+	// Why is the reason why it was asked.
+	Why Reason `json:"why"`
+	// Said is the kind of its answer, empty if it did not answer.
+	Said Verdict `json:"said,omitempty"`
 	// Named are those that it named: the owner, or those that are closer.
 	Named []Server `json:"named,omitempty"`
 	// Took is the time until it answered or was given up.
@@ -101,14 +139,14 @@ func (h *Hop) outcome() string {
 	switch {
 	case h.Err != nil:
 		return h.Err.Error()
-	case h.Said == routing.Owned.String():
+	case h.Said == VerdictOwned:
 		return "named " + names[0] + " as the owner"
-	case h.Said == routing.Closer.String() && len(names) > 0:
+	case h.Said == VerdictCloser && len(names) > 0:
 		return "named " + strings.Join(names, ", ") + " as closer"
-	case h.Said == routing.Closer.String():
+	case h.Said == VerdictCloser:
 		return "knew nobody closer"
 	}
-	return "said " + h.Said
+	return "said " + h.Said.String()
 }
 
 // Trace looks key up as LookupContext does and says what was done for it. If the
@@ -147,7 +185,7 @@ func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Tr
 func hops(in []node.Hop) []Hop {
 	out := make([]Hop, len(in))
 	for i, h := range in {
-		out[i] = Hop{Server: server(h.Member), Why: h.Why.String(), Took: h.Took}
+		out[i] = Hop{Server: server(h.Member), Why: Reason(h.Why.String()), Took: h.Took}
 		var f *protocol.Failure
 		switch {
 		case errors.As(h.Err, &f):
@@ -155,7 +193,7 @@ func hops(in []node.Hop) []Hop {
 		case h.Err != nil:
 			out[i].Err = h.Err
 		default:
-			out[i].Said = h.Answer.Verdict.String()
+			out[i].Said = Verdict(h.Answer.Verdict.String())
 			if h.Answer.Verdict == routing.Owned {
 				out[i].Named = []Server{server(h.Answer.Owner)}
 			} else {

@@ -33,6 +33,9 @@ const (
 	CauseEnoughMembers Cause = "enough members"
 )
 
+// String returns the cause in words.
+func (c Cause) String() string { return string(c) }
+
 // Event is one change of the range that a member is responsible for, or several
 // that came so quickly that they were merged.
 type Event struct {

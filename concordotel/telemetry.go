@@ -203,9 +203,9 @@ func (t *Telemetry) lookup(ctx context.Context, l concord.LookupBegin) (context.
 	// An identifier need not fit into a signed integer.
 	ctx, span := t.tracer.Start(ctx, "concord.lookup", trace.WithAttributes(attribute.String("concord.id", strconv.FormatUint(l.Id, 10))))
 	return ctx, func(e concord.LookupEnd) {
-		span.SetAttributes(attribute.Int("concord.hops", e.Hops), attribute.String("concord.outcome", string(e.Outcome)))
+		span.SetAttributes(attribute.Int("concord.hops", e.Hops), attribute.String("concord.outcome", e.Outcome.String()))
 		if e.Err == nil {
-			span.SetAttributes(attribute.String("concord.owner", e.Owner.Name), attribute.String("concord.source", string(e.Source)))
+			span.SetAttributes(attribute.String("concord.owner", e.Owner.Name), attribute.String("concord.source", e.Source.String()))
 		}
 		end(span, e.Err)
 	}
@@ -224,7 +224,7 @@ func (t *Telemetry) span(ctx context.Context, r concord.RequestInfo, kind trace.
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, nil
 	}
-	about := []attribute.KeyValue{attribute.String("concord.kind", r.Kind)}
+	about := []attribute.KeyValue{attribute.String("concord.kind", r.Kind.String())}
 	if r.Server.Name != "" {
 		about = append(about, attribute.String("concord.member", r.Server.Name))
 	}
@@ -234,9 +234,9 @@ func (t *Telemetry) span(ctx context.Context, r concord.RequestInfo, kind trace.
 			about = append(about, attribute.Int("server.port", n))
 		}
 	}
-	ctx, span := t.tracer.Start(ctx, "concord."+r.Kind, trace.WithSpanKind(kind), trace.WithAttributes(about...))
+	ctx, span := t.tracer.Start(ctx, "concord."+r.Kind.String(), trace.WithSpanKind(kind), trace.WithAttributes(about...))
 	return ctx, func(e concord.RequestEnd) {
-		span.SetAttributes(attribute.String("concord.outcome", string(e.Outcome)))
+		span.SetAttributes(attribute.String("concord.outcome", e.Outcome.String()))
 		end(span, e.Err)
 	}
 }

@@ -288,7 +288,7 @@ func (r *Ring) Owner(key []byte) *concord.Concord {
 // has stopped.
 func (r *Ring) notice() {
 	for _, m := range r.cluster.Members() {
-		if m.Status().Phase == "stopped" {
+		if m.Status().Phase == concord.PhaseStopped {
 			r.cluster.Exit(m)
 		}
 	}

@@ -62,7 +62,7 @@ func printStatus(out io.Writer, s concord.Status) {
 	}
 	row("member", "%s", person(s.Self))
 	row("incarnation", "%d", s.Incarnation)
-	phase := s.Phase
+	phase := s.Phase.String()
 	if s.Isolated {
 		phase += ", isolated: serves no key"
 	}

@@ -61,11 +61,11 @@ func printTrace(out io.Writer, tr concord.Trace) {
 	fmt.Fprintf(out, "%s has identifier %d\n", cell(string(tr.Key), 40), tr.Id)
 	for i, h := range tr.Hops {
 		fmt.Fprintf(out, "%3d  %-20s %-32s %8s\n", i+1, cell(h.Server.Name, 20), cell(h.Server.Address, 32), short(h.Took))
-		said := h.Said
+		said := h.Said.String()
 		switch {
 		case h.Err != nil:
 			said = h.Err.Error()
-		case len(h.Named) > 0 && h.Said != "mine":
+		case len(h.Named) > 0 && h.Said != concord.VerdictMine:
 			var names []string
 			for _, s := range h.Named {
 				names = append(names, cell(s.Name, 18))

@@ -20,7 +20,7 @@ func NotIdeal(all []concord.Status, successors int) string {
 			succ = append(succ, all[(i+k)%n].Self)
 		}
 		switch {
-		case s.Phase != "joined":
+		case s.Phase != concord.PhaseJoined:
 			return fmt.Sprintf("%s is %s", s.Self.Name, s.Phase)
 		case n == 1 && s.Predecessor != nil:
 			return fmt.Sprintf("%s is alone and has predecessor %s", s.Self.Name, s.Predecessor.Name)

@@ -63,16 +63,16 @@ var (
 	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
-	askedOutcomes   = append(slices.Clip(requestOutcomes), string(concord.OutcomeRelayed)) // of requests to others
-	requestKinds    = []string{"route", "meta", "ring", "notify", "seek", "place", "introduce", "changed", "look", "leave"}
-	servedKinds     = append([]string{"find_successor"}, requestKinds...)
+	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String()) // of requests to others
+	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
+	servedKinds     = append(words(concord.KindFindSuccessor), requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members"}
 )
 
-func words(outcomes ...concord.Outcome) []string {
+func words[T ~string](values ...T) []string {
 	var out []string
-	for _, o := range outcomes {
-		out = append(out, string(o))
+	for _, v := range values {
+		out = append(out, string(v))
 	}
 	return out
 }

@@ -39,7 +39,7 @@ func (r *Record) Observer(h Histograms) *concord.Observer {
 				return ctx, nil
 			}
 			return ctx, func(e concord.LookupEnd) {
-				r.lookups.add(source(e.Source), string(e.Outcome))
+				r.lookups.add(source(e.Source), e.Outcome.String())
 				if e.Outcome != concord.OutcomeOK {
 					h.LookupDuration(e.Took.Seconds(), "error")
 					return
@@ -50,14 +50,14 @@ func (r *Record) Observer(h Histograms) *concord.Observer {
 		},
 		Request: func(ctx context.Context, q concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
 			return ctx, func(e concord.RequestEnd) {
-				r.requests.add(q.Kind, string(e.Outcome))
-				h.RequestDuration(e.Took.Seconds(), q.Kind)
+				r.requests.add(q.Kind.String(), e.Outcome.String())
+				h.RequestDuration(e.Took.Seconds(), q.Kind.String())
 			}
 		},
 		Serve: func(ctx context.Context, q concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
-			return ctx, func(e concord.RequestEnd) { r.served.add(q.Kind, string(e.Outcome)) }
+			return ctx, func(e concord.RequestEnd) { r.served.add(q.Kind.String(), e.Outcome.String()) }
 		},
-		Range: func(e concord.Event) { r.ranges.add(underscored(string(e.Cause))) },
+		Range: func(e concord.Event) { r.ranges.add(underscored(e.Cause.String())) },
 	}
 }
 
@@ -65,7 +65,7 @@ func source(s concord.Source) string {
 	if s == "" {
 		return "none"
 	}
-	return underscored(string(s))
+	return underscored(s.String())
 }
 
 func underscored(s string) string { return strings.ReplaceAll(s, " ", "_") }
@@ -75,7 +75,7 @@ type Put func(m *Metric, value float64, labels ...string)
 
 // Member gives the figures of a member, but for the histograms.
 func (r *Record) Member(s concord.Status, put Put) {
-	joined := s.Phase == "joined" || s.Phase == "leaving"
+	joined := s.Phase == concord.PhaseJoined || s.Phase == concord.PhaseLeaving
 	put(Joined, flag(joined))
 	put(Isolated, flag(s.Isolated))
 	put(RangeShare, s.Share)

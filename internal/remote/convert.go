@@ -37,7 +37,7 @@ func pbStatus(s concord.Status) (*adminpb.StatusResp, error) {
 	out := &adminpb.StatusResp{
 		Self:          pbServer(s.Self),
 		Incarnation:   s.Incarnation,
-		Phase:         s.Phase,
+		Phase:         s.Phase.String(),
 		Isolated:      s.Isolated,
 		Successors:    each(s.Successors, pbServer),
 		Acquaintances: each(s.Acquaintances, pbServer),
@@ -69,7 +69,7 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 	out := concord.Status{
 		Self:          readServer(r.GetSelf()),
 		Incarnation:   r.GetIncarnation(),
-		Phase:         r.GetPhase(),
+		Phase:         concord.Phase(r.GetPhase()),
 		Isolated:      r.GetIsolated(),
 		Successors:    each(r.GetSuccessors(), readServer),
 		Acquaintances: each(r.GetAcquaintances(), readServer),
@@ -101,7 +101,7 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 
 func pbFailure(f concord.PeerFailure) *adminpb.PeerFailure {
 	return &adminpb.PeerFailure{
-		Name: f.Name, Address: f.Address, Incoming: f.Incoming, Cause: string(f.Cause), Error: f.Error,
+		Name: f.Name, Address: f.Address, Incoming: f.Incoming, Cause: f.Cause.String(), Error: f.Error,
 		First: f.First.UnixNano(), Last: f.Last.UnixNano(), Count: int64(f.Count),
 	}
 }
@@ -123,7 +123,7 @@ func recode(from, to any) error {
 }
 
 func pbEvent(e concord.Event) *adminpb.Event {
-	out := &adminpb.Event{Cause: string(e.Cause), Gained: each(e.Gained, pbRange), Lost: each(e.Lost, pbRange)}
+	out := &adminpb.Event{Cause: e.Cause.String(), Gained: each(e.Gained, pbRange), Lost: each(e.Lost, pbRange)}
 	if e.Had {
 		out.Old = pbRange(e.Old)
 	}

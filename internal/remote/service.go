@@ -45,7 +45,7 @@ func (s *service) Watch(_ *adminpb.WatchReq, to grpc.ServerStreamingServer[admin
 			return err
 		}
 	}
-	if ctx.Err() != nil && s.node.Status().Phase != "stopped" {
+	if ctx.Err() != nil && s.node.Status().Phase != concord.PhaseStopped {
 		return status.Error(codes.Unavailable, "the admin listener is closed")
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/web"
 	"github.com/ollelogdahl/concord/internal/web/webtest"
 )
@@ -441,7 +442,7 @@ func TestWhatHappensIsTold(t *testing.T) {
 		expect(pred+" is gone", `node1 gained [\d.]+ % of the keys \(predecessor failed\)`)
 		r.Join(pred)
 		expect(pred+" has joined", `node1 gave up [\d.]+ % of the keys \(predecessor joined\)`)
-		r.Phase("leaving")
+		r.Phase(concord.PhaseLeaving)
 		expect("node1 is leaving")
 		p := page(t, h)
 		if i := slices.IndexFunc(p.Events, func(e web.Event) bool { return e.Text == "ninth has joined" }); i < 0 ||

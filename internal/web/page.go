@@ -112,7 +112,7 @@ type Finger struct {
 type Self struct {
 	Server        Server           `json:"server"`
 	Incarnation   ID               `json:"incarnation"`
-	Phase         string           `json:"phase"`
+	Phase         concord.Phase    `json:"phase"`
 	Isolated      bool             `json:"isolated"`
 	Range         *Range           `json:"range,omitempty"`
 	Predecessor   *Server          `json:"predecessor,omitempty"`
@@ -174,12 +174,12 @@ type Lookup struct {
 
 // Hop is one member asked; see [concord.Hop].
 type Hop struct {
-	Server Server        `json:"server"`
-	Why    string        `json:"why"`
-	Said   string        `json:"said,omitempty"`
-	Named  []Server      `json:"named"`
-	Took   time.Duration `json:"took_ns"`
-	Error  string        `json:"error,omitempty"`
+	Server Server          `json:"server"`
+	Why    concord.Reason  `json:"why"`
+	Said   concord.Verdict `json:"said,omitempty"`
+	Named  []Server        `json:"named"`
+	Took   time.Duration   `json:"took_ns"`
+	Error  string          `json:"error,omitempty"`
 }
 
 func server(s concord.Server) Server { return Server{Name: s.Name, ID: ID(s.Id), Address: s.Address} }
@@ -217,7 +217,7 @@ func self(s concord.Status) Self {
 
 func lookup(t concord.Trace, err error) Lookup {
 	out := Lookup{
-		Key: string(t.Key), ID: ID(t.Id), Source: string(t.Source), Range: span(t.Range),
+		Key: string(t.Key), ID: ID(t.Id), Source: t.Source.String(), Range: span(t.Range),
 		Age: t.Age, Took: t.Took, Hops: []Hop{},
 	}
 	if !utf8.Valid(t.Key) {

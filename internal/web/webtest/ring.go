@@ -26,7 +26,7 @@ type Ring struct {
 	members []concord.Server // clockwise
 	made    int
 	silent  []string // names
-	phase   string
+	phase   concord.Phase
 	walks   int
 	fail    error         // of walks
 	block   chan struct{} // lookups wait for it; nil: they do not
@@ -36,7 +36,7 @@ type Ring struct {
 
 // New makes a ring of node1 … noden, of which node1 is the page's own.
 func New(n int) *Ring {
-	r := &Ring{phase: "joined", moved: make(chan struct{})}
+	r := &Ring{phase: concord.PhaseJoined, moved: make(chan struct{})}
 	for i := range n {
 		r.Join(fmt.Sprintf("node%d", i+1))
 	}
@@ -90,7 +90,7 @@ func (r *Ring) Fail(err error) {
 }
 
 // Phase sets the own member's.
-func (r *Ring) Phase(phase string) {
+func (r *Ring) Phase(phase concord.Phase) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.phase = phase
@@ -235,7 +235,7 @@ func (r *Ring) Members(context.Context) iter.Seq2[concord.Member, error] {
 		if slices.Contains(r.silent, m.Server.Name) {
 			errs = append(errs, fmt.Errorf("%w: it is silent", concord.ErrUnavailable))
 		} else {
-			m.Incarnation, m.Phase, m.Predecessor, m.Successors = 1, "joined", r.pred(i), r.list(i)
+			m.Incarnation, m.Phase, m.Predecessor, m.Successors = 1, concord.PhaseJoined, r.pred(i), r.list(i)
 			errs = append(errs, nil)
 		}
 		all = append(all, m)
