@@ -81,8 +81,23 @@ func (m *Machine) approachAsk(x ring.Member) {
 	m.approach.call = m.ask(x, Request{Kind: AskRing}, 0, false)
 }
 
-func (m *Machine) approachAnswer(a Answer) {
-	op := &m.approach
+func (op *approach) question(i int) (uint64, bool) { return op.call, op.open && i == 0 }
+
+func (op *approach) encode(m *Machine, f *form) {
+	if op.open {
+		// Whom the approach has heard of before matters only while that is
+		// the head, and its predecessor only if it is this member.
+		heard := !op.heard.IsZero() && op.heard == m.head()
+		f.members(op.asked)
+		f.bytes(byte(op.attempt))
+		f.flags(heard, heard && op.headPred == m.self)
+		f.list(op.rest)
+		f.tokens(op.waiters)
+	}
+	f.tokens(m.waiters)
+}
+
+func (op *approach) answered(m *Machine, _ int, a Answer) {
 	x := op.asked
 	if f := a.Failure; f != nil {
 		switch f.Kind {

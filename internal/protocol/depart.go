@@ -70,12 +70,25 @@ func (m *Machine) notice(x ring.Member) {
 	m.depart.calls = append(slices.Clip(m.depart.calls), notice{call, x})
 }
 
-func (m *Machine) departAnswer(a Answer) {
-	d := &m.depart
-	i := slices.IndexFunc(d.calls, func(n notice) bool { return n.call == a.Call })
-	if i < 0 {
+func (d *departure) question(i int) (uint64, bool) {
+	if i >= len(d.calls) {
+		return 0, false
+	}
+	return d.calls[i].call, true
+}
+
+func (d *departure) encode(_ *Machine, f *form) {
+	if !d.open {
 		return
 	}
+	f.bytes(byte(len(d.calls)))
+	for _, n := range d.calls {
+		f.members(n.to)
+	}
+	f.list(d.again)
+}
+
+func (d *departure) answered(m *Machine, i int, a Answer) {
 	to := d.calls[i].to
 	d.calls = slices.Concat(d.calls[:i], d.calls[i+1:])
 	if a.Failure == nil && a.Reply.Refusal.Reason == Busy {

@@ -375,13 +375,45 @@ func (o *looker) foundsAfter(x ring.Member, founds bool) bool {
 	return sooner(x, o.looks())
 }
 
-// lookAnswer goes on after an address was asked who is there.
-func (m *Machine) lookAnswer(a Answer) {
-	l := &m.look
-	i := slices.IndexFunc(l.others, func(o looker) bool { return o.call != 0 && o.call == a.Call })
-	if i < 0 {
-		return
+// ended reports whether the search is over. Whom it met may be remembered for another.
+func (l *looking) ended() bool { return l.every == 0 }
+
+func (l *looking) question(i int) (uint64, bool) {
+	if l.ended() || i >= len(l.others) {
+		return 0, false
 	}
+	return l.others[i].call, true
+}
+
+// encode writes the search for a ring, and when a member that is in one asks at the
+// addresses given next.
+func (l *looking) encode(m *Machine, f *form) {
+	if !l.ended() {
+		f.bytes(byte(min(l.round, l.patience, 255)), byte(min(l.named, lookStalled*l.patience, 255)), byte(len(l.others)))
+		f.flags(l.listed, l.open, l.wanted, l.alone)
+		for i := range l.others {
+			l.others[i].encode(m, f)
+		}
+	}
+	if p := &m.probe; p.wait > 0 && m.cfg.Recall == nil && len(m.seeds) > 0 {
+		f.ahead(p.next)
+		f.bytes(byte(min(p.wait, 255)))
+	}
+}
+
+func (o *looker) encode(m *Machine, f *form) {
+	l := &m.look
+	f.address(o.addr)
+	f.members(o.told, o.who, o.founder)
+	f.bytes(byte(min(l.round-o.heard, 255)), byte(min(l.round-o.asked, 255)), byte(min(o.silent, 255)), byte(o.selves),
+		byte(min((m.now-o.since)/l.every, 255)), byte(min((m.now-o.sent)/l.every, 255)))
+	f.flags(o.given, o.recall, o.own, o.mine, o.anyone, o.met, o.enters, o.call != 0)
+	f.flags(o.placed, o.agreed)
+	f.members(o.asks)
+}
+
+// answered goes on after an address was asked who is there.
+func (l *looking) answered(m *Machine, i int, a Answer) {
 	o := &l.others[i]
 	o.call = 0
 	o.failure = a.Failure

@@ -141,8 +141,28 @@ func sharing(x, by ring.Member) string {
 	return fmt.Sprintf("%s answers, which advertises %s as %s does: each member must advertise an address that leads to itself alone, not that of a load balancer", by.Name, by.Addr, x.Name)
 }
 
-func (m *Machine) joinAnswer(a Answer) {
-	j := m.join
+func (j *joining) question(i int) (uint64, bool) {
+	if j == nil || i > 0 {
+		return 0, false
+	}
+	return j.call, true
+}
+
+func (j *joining) encode(_ *Machine, f *form) {
+	if j == nil {
+		return
+	}
+	f.bytes(byte(j.stage), byte(j.attempt), byte(len(j.via)))
+	for _, addr := range j.via {
+		f.address(addr)
+	}
+	f.members(j.asked, j.before, j.nearer, j.rival)
+	for _, list := range [...][]ring.Member{j.rest, j.after, j.tried, j.failed} {
+		f.list(list)
+	}
+}
+
+func (j *joining) answered(m *Machine, _ int, a Answer) {
 	by := a.Reply.State.Self
 	if a.Failure != nil {
 		by = a.Failure.By

@@ -71,7 +71,7 @@ type Machine struct {
 	acq        acquaintances
 	seeds      []seed
 	approach   approach
-	rects      []rectification
+	rects      rectifications
 	placing    placement
 	toPlace    []ring.Member // members to be placed when the open placement has ended
 	join       *joining      // nil: none is open
@@ -314,26 +314,9 @@ func (m *Machine) answer(a Answer) {
 	if a.Failure == nil {
 		m.disown(a.Reply.State)
 	}
-	switch {
-	case m.approach.open && a.Call == m.approach.call:
-		m.approachAnswer(a)
-		return
-	case m.placing.open && a.Call == m.placing.call:
-		m.placingAnswer(a)
-		return
-	case m.join != nil && a.Call == m.join.call:
-		m.joinAnswer(a)
-		return
-	case m.phase == Leaving:
-		m.departAnswer(a)
-		return
-	case m.phase == Looking:
-		m.lookAnswer(a)
-		return
-	}
-	for i := range m.rects {
-		if m.rects[i].call == a.Call {
-			m.rectifyAnswer(i, a)
+	for q := range m.questions {
+		if q.call == a.Call {
+			q.op.answered(m, q.i, a)
 			return
 		}
 	}

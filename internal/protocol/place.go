@@ -179,8 +179,22 @@ func (m *Machine) placeAsk(x ring.Member) {
 	op.call = m.ask(x, Request{Kind: Place, Subject: op.subject}, 0, false)
 }
 
-func (m *Machine) placingAnswer(a Answer) {
-	op := &m.placing
+func (op *placement) question(i int) (uint64, bool) { return op.call, op.open && i == 0 }
+
+func (op *placement) encode(m *Machine, f *form) {
+	if op.open {
+		f.members(op.subject, op.via, op.asked)
+		f.bytes(byte(op.attempt))
+		f.flags(op.from != "")
+		if op.from != "" {
+			f.address(op.from)
+		}
+		f.list(op.rest)
+	}
+	f.list(m.toPlace)
+}
+
+func (op *placement) answered(m *Machine, _ int, a Answer) {
 	if f := a.Failure; f != nil {
 		switch {
 		case f.Kind == Cancelled:

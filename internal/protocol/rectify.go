@@ -26,6 +26,28 @@ type rectification struct {
 	steps   int
 }
 
+// rectifications are all that are open.
+type rectifications []rectification
+
+func (rs *rectifications) question(i int) (uint64, bool) {
+	if i >= len(*rs) {
+		return 0, false
+	}
+	return (*rs)[i].call, true
+}
+
+func (rs *rectifications) encode(_ *Machine, f *form) {
+	f.bytes(byte(len(*rs)))
+	for i := range *rs {
+		r := &(*rs)[i]
+		f.members(r.n)
+		f.token(r.token)
+		f.bytes(byte(r.attempt))
+		f.members(r.asked, r.gone)
+		f.flags(r.joining, r.rival, r.left, r.met, r.call == 0, r.refused)
+	}
+}
+
 // rectify is Zave's rectify at the notified member: adopt the notifier if there
 // is no predecessor or the notifier is nearer; otherwise see whether the
 // predecessor is alive, and adopt the notifier if not.
@@ -126,9 +148,9 @@ func (m *Machine) asksPred(i int) bool {
 	return false
 }
 
-// rectifyAnswer gives an answer to rectification i and to those that wait for
-// the same one.
-func (m *Machine) rectifyAnswer(i int, a Answer) {
+// answered gives an answer to rectification i and to those that wait for the same
+// one.
+func (*rectifications) answered(m *Machine, i int, a Answer) {
 	asked, shared := m.rects[i].asked, m.rects[i].asked != m.rects[i].n && !m.rects[i].rival
 	if f := a.Failure; f != nil && (f.Kind == TimedOut || f.Kind == Unreachable) && m.rects[i].attempt == 0 {
 		shared = false // it is asked once more
