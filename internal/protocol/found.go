@@ -181,7 +181,7 @@ func (m *Machine) lookRound() {
 	founder := m.founder()
 	var due []int
 	for i := range l.others {
-		if o := &l.others[i]; o.asked == 0 || l.round+1-o.asked >= l.wait(o, founder) {
+		if o := &l.others[i]; o.asked == 0 || l.round+1-o.asked >= l.wait(o, founder, founder == m.self) {
 			due = append(due, i)
 		}
 	}
@@ -219,12 +219,14 @@ func (o *looker) knows() bool { return o.selves >= ownAsks || o.failure != nil }
 
 // wait is the number of rounds between two questions to an address. Those that
 // name the same founder have nothing new to tell each other, but all watch it.
-func (l *looking) wait(o *looker, founder ring.Member) int {
+func (l *looking) wait(o *looker, founder ring.Member, own bool) int {
 	looks := o.met && l.hears(o)
 	agrees := looks && o.founder == founder
 	switch {
 	case looks && o.who == founder:
 		return 1
+	case own && l.round >= l.patience && l.named < 2*lookStalled*l.patience:
+		return 1 // it is to found, and only waits for a word
 	case agrees, l.round >= l.patience:
 		return int(lookPace / l.every)
 	}
