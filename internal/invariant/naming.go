@@ -36,7 +36,7 @@ type NamingRule struct {
 // Rules of every owner that a lookup names.
 var (
 	// OwnersOwnWord: a member that says that a key is its own held it then.
-	OwnersOwnWord = NamingRule{"owners-own-word", "A fresh lookup names a member that held the key, by its own account, during the lookup.", "docs/GUARANTEES.md, what Fresh promises", func(n Naming) string {
+	OwnersOwnWord = NamingRule{"owners-own-word", "A fresh lookup names a member that held the key, by its own account, during the lookup.", "docs/GUARANTEES.md, A lookup is advice", func(n Naming) string {
 		if n.Fresh && !n.Claimed {
 			return "it did not hold the key at any instant of a fresh lookup"
 		}
@@ -44,7 +44,7 @@ var (
 	}}
 	// NotOlderThanPromised says nothing of an answer that has no date: that of a list
 	// whose entries do not answer.
-	NotOlderThanPromised = NamingRule{"not-older-than-promised", "A lookup names no owner of longer ago than it was promised.", "docs/GUARANTEES.md, what a lookup answers from memory", func(n Naming) string {
+	NotOlderThanPromised = NamingRule{"not-older-than-promised", "A lookup names no owner of longer ago than it was promised.", "docs/GUARANTEES.md, A lookup is advice", func(n Naming) string {
 		switch {
 		case n.Fresh || !n.Dated:
 		case n.Strict && n.Age > n.Promised+n.Took:
