@@ -219,11 +219,11 @@ func TestLogSaysWhichCertificateKeepsMembersApart(t *testing.T) {
 	a := newAuthority(t)
 	good, expired := a.issue(t), a.issue(t, until(-time.Minute))
 	var log1, log2 journal
-	member1 := start(t, "member1", log1.takes, func(cfg *concord.Config) { cfg.TLS = a.mutual(good, good) })
+	member1 := start(t, "member1", onLocalhost, log1.takes, func(cfg *concord.Config) { cfg.TLS = a.mutual(good, good) })
 	if err := member1.Create(); err != nil {
 		t.Fatal(err)
 	}
-	member2 := start(t, "member2", log2.takes, func(cfg *concord.Config) {
+	member2 := start(t, "member2", onLocalhost, log2.takes, func(cfg *concord.Config) {
 		cfg.TLS, cfg.FoundAfter = a.mutual(expired, expired), 300*time.Millisecond
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

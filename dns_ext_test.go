@@ -341,7 +341,7 @@ func TestNamesOfARealNameServer(t *testing.T) {
 	resolver := nameServer(t, dns)
 	members := []*concord.Concord{a}
 	for i, name := range []string{"ring.example:" + port, "_concord._tcp.example"} {
-		c := concord.New(configure(fmt.Sprintf("member%d", i)))
+		c := concord.New(configure(fmt.Sprintf("member%d", i), onLocalhost))
 		concord.UseDNS(c, resolver)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)

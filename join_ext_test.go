@@ -423,7 +423,7 @@ func TestJoinErrorSaysWhatBecameOfEveryAddress(t *testing.T) {
 
 func TestJoinToOneselfByAnotherSpelling(t *testing.T) {
 	ring := newRing(t, 2)
-	c := start(t, "joiner")
+	c := start(t, "joiner", onLocalhost)
 	_, port, _ := net.SplitHostPort(c.Address())
 	began := time.Now()
 	err := joinFor(t, c, 3*time.Second, net.JoinHostPort("localhost", port))

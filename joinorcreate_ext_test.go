@@ -197,7 +197,7 @@ func TestAloneInItsListFoundsAtOnce(t *testing.T) {
 
 func TestOwnAddressInTheListUnderAnotherName(t *testing.T) {
 	soon := func(c *concord.Config) { c.FoundAfter = 300 * time.Millisecond }
-	a, b := start(t, "a", soon), start(t, "b", soon)
+	a, b := start(t, "a", soon, onLocalhost), start(t, "b", soon, onLocalhost)
 	var list []string
 	for _, c := range []*concord.Concord{a, b} {
 		_, port, err := net.SplitHostPort(c.Address())

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/transport/memory"
 )
 
@@ -28,12 +29,16 @@ const patience = 10 * time.Second
 
 // configure is the configuration of a member on loopback.
 func configure(name string, edits ...func(*concord.Config)) concord.Config {
-	cfg := concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: testInterval}
+	cfg := concord.Config{Name: name, BindAddr: cluster.Address(), StabilizeInterval: testInterval}
 	for _, edit := range edits {
 		edit(&cfg)
 	}
 	return cfg
 }
+
+// onLocalhost has a member listen where the name localhost and the tests' certificates
+// lead.
+func onLocalhost(c *concord.Config) { c.BindAddr = "127.0.0.1:0" }
 
 // start starts a member that is in no ring and is stopped when the test ends.
 func start(t *testing.T, name string, edits ...func(*concord.Config)) *concord.Concord {

@@ -26,7 +26,7 @@
 //
 // # Rings on sockets
 //
-// With [Options.Sockets] the members speak gRPC over TCP on 127.0.0.1 and use the TLS of their
+// With [Options.Sockets] the members speak gRPC over TCP on loopback addresses and use the TLS of their
 // configuration. Every connection between them passes through a relay in the test's process, which
 // injects the faults. Every fault works on both kinds of ring, with these differences:
 //

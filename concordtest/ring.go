@@ -33,7 +33,8 @@ type TB interface {
 // Options configure a Ring. The zero Options make a ring in memory whose members have
 // the defaults of package concord.
 type Options struct {
-	// Sockets selects a ring on TCP sockets of 127.0.0.1. False: in memory.
+	// Sockets selects a ring on TCP sockets of loopback addresses, of 127.0.0.1 with TLS.
+	// False: in memory.
 	Sockets bool
 
 	// Config is the configuration that every member starts from. HashFunc, HashBits
@@ -96,11 +97,8 @@ func New(tb TB, opts Options) *Ring {
 	} else {
 		r.net = memory.NewNetwork(r.seed)
 	}
-	if r.base.BindAddr == "" {
-		r.base.BindAddr = "127.0.0.1:0"
-		if !opts.Sockets {
-			r.base.BindAddr = "mem:0"
-		}
+	if r.base.BindAddr == "" && !opts.Sockets {
+		r.base.BindAddr = "mem:0"
 	}
 	r.base.Network = r.net
 	tb.Cleanup(func() {
@@ -146,6 +144,13 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 func (r *Ring) Config(name string) concord.Config {
 	c := r.base
 	c.Name = name
+	switch {
+	case c.BindAddr != "":
+	case c.TLS != nil:
+		c.BindAddr = "127.0.0.1:0" // for which test certificates are made
+	default:
+		c.BindAddr = cluster.Address()
+	}
 	return c
 }
 

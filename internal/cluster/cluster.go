@@ -47,7 +47,7 @@ type member struct {
 
 // New makes a cluster without members. config gives the configuration of the
 // i-th member, counted from 0; an empty Name becomes "member-i", an empty
-// BindAddr a free port of 127.0.0.1. The configurations must agree in HashFunc,
+// BindAddr an Address. The configurations must agree in HashFunc,
 // HashBits and Cluster.
 func New(config func(i int) concord.Config) *Cluster {
 	return &Cluster{config: config, members: map[*concord.Concord]*member{}}
@@ -66,7 +66,7 @@ func (c *Cluster) Start(n int) ([]*concord.Concord, error) {
 			cfg.Name = fmt.Sprintf("member-%d", i)
 		}
 		if cfg.BindAddr == "" {
-			cfg.BindAddr = "127.0.0.1:0"
+			cfg.BindAddr = Address()
 		}
 		m, err := c.start(cfg)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
+	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/health"
 )
 
@@ -84,7 +85,7 @@ func TestNothingIsLostOnTheWay(t *testing.T) {
 // member is a ring of one, served.
 func member(t *testing.T, name string, leave func(*concord.Concord) error) (node *concord.Concord, s *admin.Server, c *Client) {
 	t.Helper()
-	node = concord.New(concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: 50 * time.Millisecond})
+	node = concord.New(concord.Config{Name: name, BindAddr: cluster.Address(), StabilizeInterval: 50 * time.Millisecond})
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestStatusWatchAndLeave(t *testing.T) {
 	if want := a.Status(); err != nil || st.Self != want.Self || st.Phase != "joined" || *st.Range != *want.Range || st.Incarnation != want.Incarnation {
 		t.Errorf("%+v, %v", st, err)
 	}
-	b := concord.New(concord.Config{Name: "b", BindAddr: "127.0.0.1:0"})
+	b := concord.New(concord.Config{Name: "b", BindAddr: cluster.Address()})
 	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}

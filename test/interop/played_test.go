@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
 // played is an older member whose every answer the test decides: one that is
@@ -34,7 +35,7 @@ type played struct {
 func play(t *testing.T, name, addr string) *played {
 	t.Helper()
 	if addr == "" {
-		addr = "127.0.0.1:0"
+		addr = cluster.Address()
 	}
 	lis, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/transport/oldertest"
 )
 
@@ -54,7 +55,7 @@ func idOf(name string) uint64 {
 
 func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) seat {
 	t.Helper()
-	cfg := concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: interval}
+	cfg := concord.Config{Name: name, BindAddr: cluster.Address(), StabilizeInterval: interval}
 	for _, edit := range edits {
 		edit(&cfg)
 	}
@@ -74,6 +75,9 @@ func startOlder(t *testing.T, name string) seat {
 // startOlderAt starts an older member at an address; empty: anywhere.
 func startOlderAt(t *testing.T, name, addr string) seat {
 	t.Helper()
+	if addr == "" {
+		addr = cluster.Address()
+	}
 	cfg := oldertest.Config{Name: name, Successors: full, Interval: interval, Addr: addr}
 	cfg.Space.Bits, cfg.Space.Hash = 64, func(b []byte) uint64 { return idOf(string(b)) }
 	m, err := oldertest.Listen(cfg)
