@@ -24,8 +24,8 @@
 // rule that holds of every state here holds with any acquaintances, of any age.
 // Four things follow that keep the states few:
 //
-//   - one recollection for each approach is enough: whom a machine would ask
-//     next it can ask in the approach after, which can begin at once;
+//   - one recollection for each stabilization is enough: whom a machine would ask
+//     next it can ask in the stabilization after, which can begin at once;
 //   - the dead are not remembered: asking them changes nothing;
 //   - messages that only tell of members, or to look again, are left out: they
 //     do what a round that remembers the member does. So is a joiner's

@@ -134,7 +134,7 @@ func (c *checker) mayFail(w *world) uint8 {
 	}
 	// Answers under way count as the list that they may become.
 	for _, m := range w.messages[:w.n] {
-		if m.stage() != answered || m.role() != roleApproach && m.role() != roleJoin {
+		if m.stage() != answered || m.role() != roleStabilize && m.role() != roleJoin {
 			continue
 		}
 		r := &c.saids[m.said()].reply

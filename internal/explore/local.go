@@ -22,15 +22,15 @@ import (
 
 // local is a local state: of a machine with or without a memory.
 type local struct {
-	machine  *protocol.Machine // stands for all with the same canonical form
-	memory   bool
-	phase    protocol.Phase
-	life     uint8
-	pointers uint32 // which pointers, 0 if it is in no ring
-	open     []byte // roles of the questions that it has open
-	approach bool
-	mentions uint8 // members named anywhere in it
-	turned   uint32
+	machine     *protocol.Machine // stands for all with the same canonical form
+	memory      bool
+	phase       protocol.Phase
+	life        uint8
+	pointers    uint32 // which pointers, 0 if it is in no ring
+	open        []byte // roles of the questions that it has open
+	stabilizing bool
+	mentions    uint8 // members named anywhere in it
+	turned      uint32
 }
 
 // pointers are what a local state shows to the rules.
@@ -275,7 +275,7 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 			x.open = append(x.open, role)
 		}
 	}
-	x.approach = m.Call(roleApproach) != 0
+	x.stabilizing = m.Call(roleStabilize) != 0
 	if st.Phase.InRing() {
 		x.pointers = l.keepPointers(m, st)
 	}
@@ -284,16 +284,16 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 }
 
 const (
-	roleApproach = 1
-	rolePlacing  = 2
-	roleJoin     = 3
-	roleRectify  = 16
-	roleDepart   = 64
+	roleStabilize = 1
+	rolePlacing   = 2
+	roleJoin      = 3
+	roleRectify   = 16
+	roleDepart    = 64
 )
 
 // roles are those that a question can be asked in.
 var roles = func() []byte {
-	out := []byte{roleApproach, rolePlacing, roleJoin}
+	out := []byte{roleStabilize, rolePlacing, roleJoin}
 	for i := range byte(16) {
 		out = append(out, roleRectify+i)
 	}
@@ -562,7 +562,7 @@ func (l *locals) useful(id uint32, role byte, asker int) uint32 {
 	st := &r.State
 	pred, succ := st.Pred, st.Succ
 	st.Pred, st.Succ, r.Closer = ring.Member{}, nil, nil
-	if role == roleApproach {
+	if role == roleStabilize {
 		// It adopts the list as far as its own would go, and goes on with the
 		// predecessor if that is between it and the one that answers.
 		self := l.names[1][asker]

@@ -73,9 +73,9 @@ func (c *checker) transitions(w *world) []transition {
 		x := &c.all[w.slots[i]]
 		switch {
 		case x.phase == protocol.Joined:
-			// A round that begins while an approach is open only makes another
+			// A round that begins while a stabilization is open only makes another
 			// follow it, which may as well begin when the first has ended.
-			if !x.approach && (!x.memory || x.machine.Call(rolePlacing) == 0) {
+			if !x.stabilizing && (!x.memory || x.machine.Call(rolePlacing) == 0) {
 				out = append(out, transition{tick, i, 0})
 			}
 			if w.leaves > 0 && may&(1<<i) != 0 {

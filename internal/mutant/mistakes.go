@@ -2,7 +2,7 @@ package mutant
 
 const (
 	acquaintanceFile = "internal/protocol/acquaintance.go"
-	approachFile     = "internal/protocol/approach.go"
+	stabilizeFile    = "internal/protocol/stabilize.go"
 	departFile       = "internal/protocol/depart.go"
 	foundFile        = "internal/protocol/found.go"
 	machineFile      = "internal/protocol/machine.go"
@@ -21,7 +21,7 @@ var Mistakes = []Mistake{
 		{
 			Name: "head-unasked",
 			Does: "The predecessor that the head names goes before the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 	if p := st.Pred; m.nearer(p) {
 `, `
 	if p := st.Pred; m.nearer(p) {
@@ -33,7 +33,7 @@ var Mistakes = []Mistake{
 		{
 			Name: "head-replaced-unasked",
 			Does: "The predecessor that the head names takes the head's place in the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 	if p := st.Pred; m.nearer(p) {
 `, `
 	if p := st.Pred; m.nearer(p) {
@@ -45,7 +45,7 @@ var Mistakes = []Mistake{
 		{
 			Name: "candidate-unasked",
 			Does: "An acquaintance nearer than the head goes before the list, and is asked afterwards.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 	if x := m.nearestCandidate(); !x.IsZero() {
 `, `
 	if x := m.nearestCandidate(); !x.IsZero() {
@@ -82,18 +82,18 @@ var Mistakes = []Mistake{
 			Name: "old-head-notified",
 			Does: "A stabilization notifies the head with which it began.",
 			Edits: []Edit{
-				{approachFile, `
+				{stabilizeFile, `
 	heard, headPred ring.Member
 `, `
 	heard, headPred ring.Member
 	first           ring.Member
 `},
-				{approachFile, `
-	m.approach = approach{open: true, waiters: m.waiters}
+				{stabilizeFile, `
+	m.stabilization = stabilization{open: true, waiters: m.waiters}
 `, `
-	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}
+	m.stabilization = stabilization{open: true, waiters: m.waiters, first: m.head()}
 `},
-				{approachFile, `
+				{stabilizeFile, `
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 `, `
 	if h := op.first; !h.IsZero() && (h != op.heard || op.headPred != m.self) {
@@ -106,18 +106,18 @@ var Mistakes = []Mistake{
 			Name: "old-head-notified-on-change",
 			Does: "A stabilization notifies only if it has changed the head, and then the head with which it began.",
 			Edits: []Edit{
-				{approachFile, `
+				{stabilizeFile, `
 	heard, headPred ring.Member
 `, `
 	heard, headPred ring.Member
 	first           ring.Member
 `},
-				{approachFile, `
-	m.approach = approach{open: true, waiters: m.waiters}
+				{stabilizeFile, `
+	m.stabilization = stabilization{open: true, waiters: m.waiters}
 `, `
-	m.approach = approach{open: true, waiters: m.waiters, first: m.head()}
+	m.stabilization = stabilization{open: true, waiters: m.waiters, first: m.head()}
 `},
-				{approachFile, `
+				{stabilizeFile, `
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 `, `
 	if h := op.first; !h.IsZero() && h != m.head() {
@@ -171,7 +171,7 @@ var Mistakes = []Mistake{
 		{
 			Name: "head-not-compared-again",
 			Does: "A member that was to be nearer than the head is adopted when it answers, whoever is the head by then.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 	case m.nearer(x):
 `, `
 	case x.ID != m.self.ID:
@@ -251,7 +251,7 @@ var Mistakes = []Mistake{
 		{
 			Name: "dead-list-owns-all",
 			Does: "A member whose whole list is dead takes itself for a ring of one.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 		if len(m.succ) == 0 {
 			m.recoverAll()
 			return
@@ -259,7 +259,7 @@ var Mistakes = []Mistake{
 `, `
 		if len(m.succ) == 0 {
 			m.alone()
-			m.closeApproach()
+			m.closeStabilization()
 			return
 		}
 `}},
@@ -270,12 +270,12 @@ var Mistakes = []Mistake{
 			Name: "nobody-answers-owns-all",
 			Does: "A member that has lost its list takes itself for a ring of one while its predecessor lives.",
 			Edits: []Edit{
-				{approachFile, `
+				{stabilizeFile, `
 	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
 `, `
 	if false {
 `},
-				{approachFile, `
+				{stabilizeFile, `
 	if m.pred.IsZero() || m.believedDead() {
 `, `
 	if true {
@@ -358,10 +358,10 @@ var Mistakes = []Mistake{
 		{
 			Name: "silent-stays-head",
 			Does: "A member that the head names goes before the list though it did not answer.",
-			Edits: []Edit{{approachFile, `
-func (m *Machine) approachWithout(x ring.Member) {
+			Edits: []Edit{{stabilizeFile, `
+func (m *Machine) stabilizeWithout(x ring.Member) {
 `, `
-func (m *Machine) approachWithout(x ring.Member) {
+func (m *Machine) stabilizeWithout(x ring.Member) {
 	if len(m.succ) > 0 && m.nearer(x) {
 		m.setSucc(m.cut(x, m.succ))
 	}
@@ -406,7 +406,7 @@ func (m *Machine) approachWithout(x ring.Member) {
 		{
 			Name: "no-notify",
 			Does: "Nobody notifies its successor.",
-			Edits: []Edit{{approachFile, `
+			Edits: []Edit{{stabilizeFile, `
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 `, `
 	if h := m.head(); !h.IsZero() && op.heard == h && false {
@@ -444,10 +444,10 @@ func (m *Machine) approachWithout(x ring.Member) {
 			Name: "no-check",
 			Does: "Nobody places itself from anywhere.",
 			Edits: []Edit{{machineFile, `
-		m.kick()
+		m.triggerStabilize()
 		m.check()
 `, `
-		m.kick()
+		m.triggerStabilize()
 `}},
 			Check: "every",
 			Sim:   "two rings",

@@ -39,7 +39,7 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	for _, r := range c.rects {
 		known = append(known, r.n, r.asked, r.gone)
 	}
-	known = append(append(known, c.approach.asked), c.approach.rest...)
+	known = append(append(known, c.stabilization.asked), c.stabilization.rest...)
 	if j := c.join; j != nil {
 		known = slices.Concat(known, []ring.Member{j.asked, j.before}, j.rest, j.after)
 	}

@@ -159,7 +159,7 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 		if token != 0 {
 			m.wait(token)
 		}
-		m.kick()
+		m.triggerStabilize()
 	} else if token != 0 {
 		m.respond(token, Refusal{})
 	}

@@ -31,7 +31,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
 		m.encodeMemory(&f)
 	}
-	f.flags(m.lone, m.again, m.approach.open, m.approach.recovering, m.placing.open, m.join != nil, m.depart.open)
+	f.flags(m.lone, m.again, m.stabilization.open, m.stabilization.recovering, m.placing.open, m.join != nil, m.depart.open)
 	for _, op := range m.operations() {
 		op.encode(m, &f)
 	}
@@ -157,8 +157,8 @@ func (m *Machine) Describe() string {
 			fmt.Fprintf(&b, "!%d", a.failures)
 		}
 	}
-	if m.approach.open {
-		fmt.Fprintf(&b, ", approaches %s%s", m.approach.asked.Name, m.approach.asked.Addr)
+	if m.stabilization.open {
+		fmt.Fprintf(&b, ", stabilizes by %s%s", m.stabilization.asked.Name, m.stabilization.asked.Addr)
 	}
 	if m.placing.open {
 		fmt.Fprintf(&b, ", places %s at %s", m.placing.subject.Name, m.placing.asked.Name)

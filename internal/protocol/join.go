@@ -375,7 +375,7 @@ func (m *Machine) surveyed(a Answer) {
 		return
 	}
 	m.enter(s, st)
-	m.kick() // notifies it
+	m.triggerStabilize() // notifies it
 	m.introduce()
 }
 
@@ -479,7 +479,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 func (m *Machine) joined() {
 	m.join, m.look = nil, looking{}
 	m.late(JoinDone{})
-	m.kick() // the list may have grown since the successor gave it
+	m.triggerStabilize() // the list may have grown since the successor gave it
 }
 
 // JoinCauses lists why the open join has not succeeded yet, and whose answer it

@@ -61,26 +61,26 @@ type Machine struct {
 	self ring.Member
 
 	// Pointers: changed by events only, reading no time.
-	phase      Phase
-	predSilent bool // it did not answer when last asked
-	lone       bool // the list is empty because there is nobody else, not because all of it was lost
-	again      bool // approach once more when the open one has ended
-	pred       ring.Member
-	succ       []ring.Member
-	version    uint64
-	acq        acquaintances
-	seeds      []seed
-	approach   approach
-	rects      rectifications
-	placing    placement
-	toPlace    []ring.Member // members to be placed when the open placement has ended
-	join       *joining      // nil: none is open
-	look       looking
-	probe      probing
-	depart     departure
-	waiters    []uint64     // tokens for the next approach
-	later      *ring.Member // the life that this one is superseded by
-	calls      uint64       // the last call number given out
+	phase         Phase
+	predSilent    bool // it did not answer when last asked
+	lone          bool // the list is empty because there is nobody else, not because all of it was lost
+	again         bool // stabilize once more when the open one has ended
+	pred          ring.Member
+	succ          []ring.Member
+	version       uint64
+	acq           acquaintances
+	seeds         []seed
+	stabilization stabilization
+	rects         rectifications
+	placing       placement
+	toPlace       []ring.Member // members to be placed when the open placement has ended
+	join          *joining      // nil: none is open
+	look          looking
+	probe         probing
+	depart        departure
+	waiters       []uint64     // tokens for the next stabilization
+	later         *ring.Member // the life that this one is superseded by
+	calls         uint64       // the last call number given out
 
 	// Timing: decides only when events happen.
 	rng     rand.PCG
@@ -276,7 +276,7 @@ func (m *Machine) tick() {
 		m.round++
 		m.budget = placementsPerRnd
 		m.schedule()
-		m.kick()
+		m.triggerStabilize()
 		m.check()
 	}
 }
@@ -292,7 +292,7 @@ func (m *Machine) lost(ev Lost) {
 		m.record(fact{kind: wasSuperseded, who: ev.Who, by: ev.By})
 	}
 	if m.head().Addr == ev.Addr {
-		m.kick()
+		m.triggerStabilize()
 	}
 	if !ev.Gone {
 		return
@@ -337,11 +337,11 @@ func (m *Machine) notified(r Reply) {
 		// Once a round: the head and this member may see p differently for ever.
 		if p := r.State.Pred; m.nearer(p) && m.acq.find(p) != nil && m.eligible(p) && m.nudged <= m.round {
 			m.nudged = m.round + 1
-			m.kick()
+			m.triggerStabilize()
 		}
 	case NotInRing:
 		if r.State.Self == m.head() {
-			m.kick()
+			m.triggerStabilize()
 		}
 	case NameTaken, Outdated:
 		m.meetRival(r.Refusal.Other, true)
@@ -385,14 +385,14 @@ func (m *Machine) asked(a Asked) {
 			} else {
 				m.record(fact{kind: mayBeElsewhere, who: req.Subject}) // others may name the dead
 			}
-			m.kick()
+			m.triggerStabilize()
 		}
 	case Introduce:
 		m.introduced(req.Subject, a.From, a.Token)
 	case Changed:
 		m.respond(a.Token, Refusal{})
 		if a.From == m.head() {
-			m.kick()
+			m.triggerStabilize()
 		}
 	case Leave:
 		m.left(a.From, req, a.Token)
@@ -427,10 +427,10 @@ func (m *Machine) introduced(y, by ring.Member, token uint64) {
 		return
 	}
 	m.wait(token)
-	m.kick()
+	m.triggerStabilize()
 }
 
-// wait answers the token when the approach that is to come has ended.
+// wait answers the token when the stabilization that is to come has ended.
 func (m *Machine) wait(token uint64) {
 	if len(m.waiters) >= maxWaiters {
 		m.respond(token, Refusal{Reason: Busy})

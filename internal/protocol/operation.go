@@ -22,12 +22,12 @@ type question struct {
 
 // The roles of questions begin, for each operation, at these numbers. See Machine.Role.
 const (
-	roleApproach byte = 1
-	rolePlacing  byte = 2
-	roleJoin     byte = 3
-	roleRectify  byte = 16
-	roleDepart   byte = 64
-	roleLook     byte = 128
+	roleStabilize byte = 1
+	rolePlacing   byte = 2
+	roleJoin      byte = 3
+	roleRectify   byte = 16
+	roleDepart    byte = 64
+	roleLook      byte = 128
 )
 
 // operations lists what may wait for answers, in the order of the canonical form, each
@@ -40,7 +40,7 @@ func (m *Machine) operations() [6]struct {
 		operation
 		role byte
 	}{
-		{&m.approach, roleApproach},
+		{&m.stabilization, roleStabilize},
 		{&m.rects, roleRectify},
 		{&m.placing, rolePlacing},
 		{m.join, roleJoin},

@@ -310,7 +310,7 @@ func (m *Machine) takenBy(st State) {
 		}
 		m.record(fact{kind: wasNamed, who: x})
 		if m.nearer(x) {
-			m.kick()
+			m.triggerStabilize()
 		}
 	}
 }

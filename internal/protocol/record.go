@@ -104,7 +104,7 @@ func (m *Machine) noticeIncarnation(x ring.Member) {
 		return
 	}
 	if m.phase == Joined && slices.ContainsFunc(m.succ, x.Supersedes) {
-		m.kick() // asking will show that the earlier incarnation is gone
+		m.triggerStabilize() // asking will show that the earlier incarnation is gone
 	}
 }
 
@@ -148,8 +148,8 @@ func (m *Machine) eligible(x ring.Member) bool {
 // better successor than the head, zero if there is none.
 func (m *Machine) nearestCandidate() ring.Member {
 	if m.cfg.Recall != nil {
-		if m.approach.steps > 1 {
-			return ring.Member{} // whom it may know next, the next approach may begin with
+		if m.stabilization.steps > 1 {
+			return ring.Member{} // whom it may know next, the next stabilization may begin with
 		}
 		return m.cfg.Recall(m.nearer)
 	}

@@ -296,7 +296,7 @@ func (m *Machine) acceptPred(i int) {
 		m.tell(old, Request{Kind: Introduce, Subject: r.n})
 	}
 	if m.nearer(r.n) {
-		m.kick()
+		m.triggerStabilize()
 	}
 }
 
@@ -351,7 +351,7 @@ func (m *Machine) outgrow(past ring.Member) {
 	m.self.Incarnation = past.Incarnation + 1
 	m.version++
 	m.dirty = true
-	m.kick() // the neighbours do not know this life
+	m.triggerStabilize() // the neighbours do not know this life
 }
 
 func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
@@ -378,8 +378,8 @@ func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
 // closeAll ends every open operation; whoever waits is told that this member
 // is in no ring.
 func (m *Machine) closeAll() {
-	waiting := m.approach.waiters
-	m.approach = approach{}
+	waiting := m.stabilization.waiters
+	m.stabilization = stabilization{}
 	m.placing = placement{}
 	m.toPlace = nil
 	m.again = false

@@ -307,7 +307,7 @@ func (w *world) String() string {
 		for _, a := range h.m.acq.list {
 			fmt.Fprintf(&b, "%s[p%v s%d n%d] ", a.Name, a.pending, a.failures, a.next)
 		}
-		fmt.Fprintf(&b, " round=%d approach=%v placing=%v rects=%d\n", h.m.round, h.m.approach.open, h.m.placing.open, len(h.m.rects))
+		fmt.Fprintf(&b, " round=%d stabilization=%v placing=%v rects=%d\n", h.m.round, h.m.stabilization.open, h.m.placing.open, len(h.m.rects))
 	}
 	return b.String()
 }

@@ -7,13 +7,13 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// approach is the one operation on the successor side: stabilize, consider and
+// stabilization is the one operation on the successor side: stabilize, consider and
 // recover. They are one because they differ only in whom they begin with: each
 // asks a member for its ring, tests again whether that member belongs at the
 // head of the list, adopts what it says, and goes on with its predecessor if
 // that is nearer still. So no two questions about the head are ever open at
-// once, and whatever wants a member considered remembers it and kicks.
-type approach struct {
+// once, and whatever wants a member considered remembers it and triggers it.
+type stabilization struct {
 	open bool
 	// recovering: the list is empty; rest are those not yet asked, and
 	// addresses after them.
@@ -23,40 +23,40 @@ type approach struct {
 	sent       time.Duration // when asked was asked
 	attempt    int
 	steps      int
-	// heard is the head that has answered in this approach, and headPred the
+	// heard is the head that has answered in this stabilization, and headPred the
 	// predecessor that it named.
 	heard, headPred ring.Member
 	heardAt         time.Duration // when it was asked
 	rest            []ring.Member
-	// waiters are the tokens to be answered when this approach has ended.
+	// waiters are the tokens to be answered when this stabilization has ended.
 	waiters []uint64
 }
 
-// kick starts an approach now, or another when the open one has ended.
-func (m *Machine) kick() {
+// triggerStabilize starts a stabilization now, or another when the open one has ended.
+func (m *Machine) triggerStabilize() {
 	if m.phase != Joined {
 		return
 	}
-	if m.approach.open {
+	if m.stabilization.open {
 		m.again = true
 		return
 	}
-	m.startApproach()
+	m.startStabilization()
 }
 
-func (m *Machine) startApproach() {
+func (m *Machine) startStabilization() {
 	m.again = false
-	m.approach = approach{open: true, waiters: m.waiters}
+	m.stabilization = stabilization{open: true, waiters: m.waiters}
 	m.waiters = nil
-	m.approachNext()
+	m.stabilizeNext()
 }
 
-// approachNext asks whom there is to ask: a member that may be nearer than the
+// stabilizeNext asks whom there is to ask: a member that may be nearer than the
 // head, else the head, else nobody.
-func (m *Machine) approachNext() {
-	op := &m.approach
+func (m *Machine) stabilizeNext() {
+	op := &m.stabilization
 	if op.steps++; op.steps > maxSteps {
-		m.endApproach()
+		m.endStabilization()
 		return
 	}
 	if len(m.succ) == 0 {
@@ -64,28 +64,28 @@ func (m *Machine) approachNext() {
 		return
 	}
 	if x := m.nearestCandidate(); !x.IsZero() {
-		m.approachAsk(x)
+		m.stabilizeAsk(x)
 		return
 	}
 	if op.heard != m.succ[0] {
-		m.approachAsk(m.succ[0])
+		m.stabilizeAsk(m.succ[0])
 		return
 	}
-	m.endApproach()
+	m.endStabilization()
 }
 
-func (m *Machine) approachAsk(x ring.Member) {
-	m.approach.asked = x
-	m.approach.attempt = 0
-	m.approach.sent = m.now
-	m.approach.call = m.ask(x, Request{Kind: AskRing}, 0, false)
+func (m *Machine) stabilizeAsk(x ring.Member) {
+	m.stabilization.asked = x
+	m.stabilization.attempt = 0
+	m.stabilization.sent = m.now
+	m.stabilization.call = m.ask(x, Request{Kind: AskRing}, 0, false)
 }
 
-func (op *approach) question(i int) (uint64, bool) { return op.call, op.open && i == 0 }
+func (op *stabilization) question(i int) (uint64, bool) { return op.call, op.open && i == 0 }
 
-func (op *approach) encode(m *Machine, f *form) {
+func (op *stabilization) encode(m *Machine, f *form) {
 	if op.open {
-		// Whom the approach has heard of before matters only while that is
+		// Whom the stabilization has heard of before matters only while that is
 		// the head, and its predecessor only if it is this member.
 		heard := !op.heard.IsZero() && op.heard == m.head()
 		f.members(op.asked)
@@ -97,12 +97,12 @@ func (op *approach) encode(m *Machine, f *form) {
 	f.tokens(m.waiters)
 }
 
-func (op *approach) answered(m *Machine, _ int, a Answer) {
+func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 	x := op.asked
 	if f := a.Failure; f != nil {
 		switch f.Kind {
 		case Cancelled:
-			m.closeApproach()
+			m.closeStabilization()
 		case TimedOut, Unreachable:
 			// One time-out is not evidence: ask again, and allow more time.
 			if op.attempt == 0 && !(op.recovering && x.Anyone()) {
@@ -114,16 +114,16 @@ func (op *approach) answered(m *Machine, _ int, a Answer) {
 			m.noAnswer(x)
 		case WrongMember:
 			m.record(fact{kind: wasSuperseded, who: x, by: f.By})
-			m.approachWithout(x)
+			m.stabilizeWithout(x)
 		case NotJoined:
 			m.notInRing(x)
 		case Invalid:
 			// It lives, and what it says cannot be used: nothing changes.
 			m.record(fact{kind: isOutside, who: x})
 			if x == m.head() {
-				m.closeApproach()
+				m.closeStabilization()
 			} else {
-				m.approachWithout(x)
+				m.stabilizeWithout(x)
 			}
 		default:
 			m.noAnswer(x)
@@ -149,7 +149,7 @@ func (op *approach) answered(m *Machine, _ int, a Answer) {
 	if st.Self != x {
 		// It goes by another address or name than those it was asked under.
 		m.record(fact{kind: wasNamed, who: st.Self}, fact{kind: wasSuperseded, who: x, by: st.Self})
-		m.approachWithout(x)
+		m.stabilizeWithout(x)
 		return
 	}
 	m.recognize(x)
@@ -165,7 +165,7 @@ func (op *approach) answered(m *Machine, _ int, a Answer) {
 // adopt uses the answer of x, which is alive and in the ring, if x still
 // belongs at the head of the list. Returned says that it had been unresponsive.
 func (m *Machine) adopt(x ring.Member, st State, returned bool) {
-	op := &m.approach
+	op := &m.stabilization
 	head := m.head()
 	switch {
 	case x == head:
@@ -183,7 +183,7 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 			m.tell(x, Request{Kind: Introduce, Subject: head})
 		}
 	default:
-		m.approachNext() // the head is nearer by now
+		m.stabilizeNext() // the head is nearer by now
 		return
 	}
 	m.answered = m.now
@@ -196,11 +196,11 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 	op.heard, op.headPred = x, st.Pred
 	if p := st.Pred; m.nearer(p) {
 		if op.steps++; op.steps <= maxSteps {
-			m.approachAsk(p)
+			m.stabilizeAsk(p)
 			return
 		}
 	}
-	m.approachNext()
+	m.stabilizeNext()
 }
 
 // noAnswer goes on after x did not answer.
@@ -209,11 +209,11 @@ func (m *Machine) noAnswer(x ring.Member) {
 		m.seedSilent(x.Addr)
 	} else {
 		m.record(fact{kind: wasSilent, who: x})
-		if h := m.head(); h == m.approach.heard && x == m.approach.headPred {
-			m.certain = m.approach.heardAt // the head has not noticed yet, or is the only one that it reaches
+		if h := m.head(); h == m.stabilization.heard && x == m.stabilization.headPred {
+			m.certain = m.stabilization.heardAt // the head has not noticed yet, or is the only one that it reaches
 		}
 	}
-	m.approachWithout(x)
+	m.stabilizeWithout(x)
 }
 
 // notInRing goes on after x answered as itself but is in no ring, or on its
@@ -222,12 +222,12 @@ func (m *Machine) notInRing(x ring.Member) {
 	if !x.Anyone() {
 		m.record(fact{kind: isOutside, who: x})
 	}
-	m.approachWithout(x)
+	m.stabilizeWithout(x)
 }
 
-// approachWithout drops x if it was the head, and goes on.
-func (m *Machine) approachWithout(x ring.Member) {
-	op := &m.approach
+// stabilizeWithout drops x if it was the head, and goes on.
+func (m *Machine) stabilizeWithout(x ring.Member) {
+	op := &m.stabilization
 	if op.recovering {
 		m.recoverNext()
 		return
@@ -239,27 +239,27 @@ func (m *Machine) approachWithout(x ring.Member) {
 			return
 		}
 	}
-	m.approachNext()
+	m.stabilizeNext()
 }
 
-// endApproach notifies the head if it does not name this member as its
+// endStabilization notifies the head if it does not name this member as its
 // predecessor. Zave's protocol notifies in every round; where the head has
 // named us already, that would change nothing.
-func (m *Machine) endApproach() {
-	op := &m.approach
+func (m *Machine) endStabilization() {
+	op := &m.stabilization
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 		m.ask(h, Request{Kind: Notify}, 0, true)
 	}
-	m.closeApproach()
+	m.closeStabilization()
 }
 
-func (m *Machine) closeApproach() {
-	for _, t := range m.approach.waiters {
+func (m *Machine) closeStabilization() {
+	for _, t := range m.stabilization.waiters {
 		m.respond(t, Refusal{})
 	}
-	m.approach = approach{}
+	m.stabilization = stabilization{}
 	if m.again && m.phase == Joined {
-		m.startApproach()
+		m.startStabilization()
 	}
 }
 
@@ -272,7 +272,7 @@ func (m *Machine) recoverAll() { m.startRecover(true) }
 func (m *Machine) recover() { m.startRecover(false) }
 
 func (m *Machine) startRecover(all bool) {
-	op := &m.approach
+	op := &m.stabilization
 	op.recovering = true
 	op.rest = nil
 	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
@@ -302,11 +302,11 @@ func (m *Machine) startRecover(all bool) {
 }
 
 func (m *Machine) recoverNext() {
-	op := &m.approach
+	op := &m.stabilization
 	if len(op.rest) > 0 {
 		x := op.rest[0]
 		op.rest = op.rest[1:]
-		m.approachAsk(x)
+		m.stabilizeAsk(x)
 		return
 	}
 	op.recovering = false
@@ -315,5 +315,5 @@ func (m *Machine) recoverNext() {
 	if m.pred.IsZero() || m.believedDead() {
 		m.alone()
 	}
-	m.closeApproach()
+	m.closeStabilization()
 }
