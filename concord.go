@@ -23,8 +23,8 @@ import (
 const joinTimeout = 30 * time.Second
 
 // Range is an arc of the circle: the identifiers clockwise after Start, up to
-// and including End. Start == End is the whole circle, except in the zero Range
-// of a member that has no range, see [Concord.Range].
+// and including End. Start == End is the whole circle, except in the zero Range,
+// which is no range at all: it contains nothing.
 type Range struct {
 	// Start is the identifier before the first on the arc.
 	Start uint64 `json:"start,string"`
@@ -32,9 +32,19 @@ type Range struct {
 	End uint64 `json:"end,string"`
 }
 
-// Contains reports whether the identifier lies on the arc.
+// Contains reports whether the identifier lies on the arc. The zero Range contains
+// nothing.
 func (r Range) Contains(id uint64) bool {
-	return ring.Arc{After: r.Start, To: r.End}.Contains(id)
+	return r != Range{} && ring.Arc{After: r.Start, To: r.End}.Contains(id)
+}
+
+// rangeOf is the Range of an arc that a member has. It is never the zero Range: the
+// whole circle of the member whose identifier is 0 is told from 1 to 1.
+func rangeOf(a ring.Arc) Range {
+	if a == (ring.Arc{}) {
+		return Range{Start: 1, End: 1}
+	}
+	return Range{Start: a.After, End: a.To}
 }
 
 // Server is a member as the others know it.
@@ -162,7 +172,7 @@ func (c *Concord) Start() error {
 			if !current {
 				return // stopped while it waited
 			}
-			f(Range{Start: a.After, End: a.To})
+			f(rangeOf(a))
 		}
 	}
 	former := kept.incarnation()
@@ -477,8 +487,8 @@ func (c *Concord) Joined() bool {
 }
 
 // Range returns the range of identifiers that the member is responsible for:
-// from its predecessor, excluded, to itself, included. It is the zero Range,
-// which then means nothing, before Create or Join has succeeded, until a member
+// from its predecessor, excluded, to itself, included. It is the zero Range, which
+// contains nothing, before Create or Join has succeeded, until a member
 // that has joined knows its predecessor, and after Stop or Leave. While the member
 // is isolated, see Config.MinMembers, it is what OnRangeChange was told last.
 func (c *Concord) Range() Range {
@@ -486,7 +496,7 @@ func (c *Concord) Range() Range {
 	if !ok || !s.View.HasArc {
 		return Range{}
 	}
-	return Range{Start: s.View.Arc.After, End: s.View.Arc.To}
+	return rangeOf(s.View.Arc)
 }
 
 // Owns reports whether the key lies in Range. It is false while there is none, and

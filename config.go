@@ -48,7 +48,8 @@ type Config struct {
 	AdvAddr string
 
 	// OnRangeChange, if set, is called with the newest range of keys that this
-	// member is responsible for, whenever that has changed. Calls are made one
+	// member is responsible for, whenever that has changed, and with the same range
+	// if others have been responsible for it meanwhile, see CauseResumed. Calls are made one
 	// at a time, outside all locks, and may call any method of the member, Stop
 	// included; changes during a call are merged into one call after it. Create
 	// and Join each cause a call, Stop and Leave none, and none begins after

@@ -183,7 +183,8 @@ func (c *Concord) Status() Status {
 	out.Connections = n.Connections()
 	out.Isolated = v.Isolated
 	if v.HasArc {
-		out.Range = &Range{Start: v.Arc.After, End: v.Arc.To}
+		own := rangeOf(v.Arc)
+		out.Range = &own
 		if !v.Isolated {
 			out.Share = c.space.Share(v.Arc)
 		}

@@ -176,7 +176,8 @@ func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Tr
 	out.Owner = server(r.Owner)
 	out.Source = sources[r.Source]
 	if r.HasArc {
-		out.Range, out.Age = &Range{Start: r.Arc.After, End: r.Arc.To}, r.Age
+		arc := rangeOf(r.Arc)
+		out.Range, out.Age = &arc, r.Age
 	}
 	return out, nil
 }

@@ -53,7 +53,8 @@ func (w *watcher) apply(t *testing.T, e concord.Event) {
 			return slices.ContainsFunc(ranges, func(r concord.Range) bool { return r.Contains(id) })
 		}
 		before, after := e.Had && e.Old.Contains(id), e.Has && e.New.Contains(id)
-		if in(e.Gained) != (after && !before) || in(e.Lost) != (before && !after) {
+		gained, lost := in(e.Gained), in(e.Lost)
+		if gained && !after || after && !before && !gained || before && !after && !lost || lost && after && !gained {
 			t.Errorf("%s: %+v: %d was %v, is %v", w.of.Name(), e, id, before, after)
 		}
 	}
@@ -174,4 +175,150 @@ func TestWatchOfAMemberThatIsNotStarted(t *testing.T) {
 	for e := range concord.New(configure("a")).Watch(t.Context()) {
 		t.Errorf("%+v", e)
 	}
+}
+
+// A member that nobody reaches takes itself for a ring of one, while its successor
+// answers for its range. When it is back it is told of all of its range, and who has
+// it. What a member sees that hung with all that it
+// is, TestStoppedMemberIsTold shows.
+func TestMemberThatWasCutOffIsTold(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			network := memory.NewNetwork(seed)
+			members := newMemoryRing(t, network, 4)
+			awaitIdeal(t, members)
+			time.Sleep(5 * time.Second)
+			var watchers []*watcher
+			for _, m := range members {
+				watchers = append(watchers, watch(t, t.Context(), m, 0))
+			}
+			synctest.Wait()
+			who, own := members[1], members[1].Range()
+			heir := who.Successors()[0]
+			network.Pause(who.Address())
+			time.Sleep(8 * time.Second)
+			network.Resume(who.Address())
+			awaitIdeal(t, members)
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+
+			_, _, events, _ := watchers[1].state()
+			told := slices.ContainsFunc(events[1:], func(e concord.Event) bool {
+				return e.Has && e.From == heir && slices.ContainsFunc(e.Gained, func(r concord.Range) bool { return r == own || r.Start == r.End })
+			})
+			if !told {
+				t.Errorf("seed %d: %s saw %+v, nothing of %v from %s", seed, who.Name(), events[1:], own, heir.Name)
+			}
+			for _, m := range members {
+				m.Stop()
+			}
+		})
+	}
+}
+
+func TestRangeLostAndRegainedDuringASlowLoopBodyIsAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		a, b := memoryMember(t, network, "a"), memoryMember(t, network, "b")
+		if err := a.Create(); err != nil {
+			t.Fatal(err)
+		}
+		w := watch(t, t.Context(), a, time.Minute)
+		synctest.Wait()
+		join(t, b, a.Address())
+		awaitIdeal(t, []*concord.Concord{a, b})
+		time.Sleep(5 * time.Second)
+		b.Stop()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		whole := concord.Range{Start: a.Id(), End: a.Id()}
+		theirs := []concord.Range{{Start: a.Id(), End: b.Id()}}
+		want := concord.Event{Had: true, Has: true, Old: whole, New: whole, Gained: theirs, Lost: theirs, Cause: concord.CauseAlone}
+		if _, _, got, _ := w.state(); len(got) != 2 || fmt.Sprint(got[1]) != fmt.Sprint(want) {
+			t.Errorf("got\n%+v, want\n%+v", got[1:], want)
+		}
+		a.Stop()
+	})
+}
+
+func TestEventOfAJoinNamesTheHolderOfTheData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		members := newMemoryRing(t, network, 4)
+		late := memoryMember(t, network, "late")
+		w := watch(t, t.Context(), late, 0)
+		synctest.Wait()
+		join(t, late, members[0].Address())
+		awaitIdeal(t, append(slices.Clone(members), late))
+		synctest.Wait()
+		_, _, events, _ := w.state()
+		if len(events) == 0 || events[0].Cause != concord.CauseJoined || events[0].From != late.Successors()[0] {
+			t.Errorf("%+v, want the first to be from %v", events, late.Successors()[0])
+		}
+		// What a member had that crashes, nobody is known to have.
+		heir := late.Successors()[0]
+		k := slices.IndexFunc(members, func(m *concord.Concord) bool { return m.Name() == heir.Name })
+		v := watch(t, t.Context(), members[k], 0)
+		synctest.Wait()
+		late.Stop()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		_, _, events, _ = v.state()
+		if e := events[len(events)-1]; e.Cause != concord.CausePredecessorFailed || len(e.Gained) != 1 || e.From != (concord.Server{}) {
+			t.Errorf("after the crash of %s: %+v", late.Name(), e)
+		}
+		for _, m := range members {
+			m.Stop()
+		}
+	})
+}
+
+func TestNothingIsInNoRange(t *testing.T) {
+	for _, id := range []uint64{0, 1, 1 << 63, 1<<64 - 1} {
+		if (concord.Range{}).Contains(id) {
+			t.Errorf("%d is in the zero Range", id)
+		}
+		if !(concord.Range{Start: 7, End: 7}).Contains(id) {
+			t.Errorf("%d is not in the whole circle", id)
+		}
+	}
+	if r := (concord.Range{Start: 5}); !r.Contains(0) || !r.Contains(6) || r.Contains(5) {
+		t.Errorf("%v is not what comes after 5, up to 0", r)
+	}
+}
+
+// Alone with the identifier 0 a member has the whole circle, and not the zero Range.
+func TestWholeCircleOfTheMemberZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		var told calls
+		c := memoryMember(t, network, "zero", func(cfg *concord.Config) {
+			cfg.HashFunc = func(b []byte) uint64 {
+				if string(b) == "zero" {
+					return 0
+				}
+				return uint64(len(b))
+			}
+			cfg.OnRangeChange = told.add
+		})
+		w := watch(t, t.Context(), c, 0)
+		synctest.Wait()
+		if r := c.Range(); r != (concord.Range{}) || r.Contains(0) {
+			t.Errorf("in no ring the range is %v", r)
+		}
+		if err := c.Create(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		_, _, events, _ := w.state()
+		if len(events) != 1 || len(told.all()) != 1 || c.Status().Range == nil {
+			t.Fatalf("%+v, told %v, status %+v", events, told.all(), c.Status())
+		}
+		for _, r := range []concord.Range{c.Range(), events[0].New, events[0].Gained[0], told.all()[0], *c.Status().Range} {
+			if r == (concord.Range{}) || !r.Contains(0) || !r.Contains(1) || !r.Contains(1<<40) {
+				t.Errorf("%v is not the whole circle", r)
+			}
+		}
+		c.Stop()
+	})
 }

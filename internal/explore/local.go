@@ -82,6 +82,7 @@ type branch struct {
 	renamed  []renaming
 	needs    []byte // members, as lives, that the machine was said to know
 	departed bool   // its leave is complete
+	told     bool   // its program is told of its range
 }
 
 type send struct {
@@ -114,7 +115,8 @@ type locals struct {
 	successors int
 	turn       bool // whether a turned world is the same
 	check      int
-	memory     int // acquaintances of machines with a memory; 0: the default
+	memory     int  // acquaintances of machines with a memory; 0: the default
+	replaces   bool // members may be replaced without knowing it
 
 	all      []local
 	byForm   map[string]uint32
@@ -145,7 +147,7 @@ type choice struct{ took, of int }
 
 func newLocals(cfg *Config) *locals {
 	l := &locals{
-		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory),
+		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0,
 		byForm: map[string]uint32{}, byPoint: map[string]uint32{}, bySaid: map[string]uint32{},
 		lives: 1 + cfg.Restarts,
 	}
@@ -284,7 +286,7 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 }
 
 const (
-	roleStabilize = 1
+	roleStabilize = protocol.RoleStabilize
 	rolePlacing   = 2
 	roleJoin      = 3
 	roleRectify   = 16
@@ -451,12 +453,15 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 			if e.Token != 0 {
 				r := e.Reply
 				r.State.Version, r.Refusal.Detail = 0, ""
+				r.State.Replaced = protocol.Replaced{} // moves no pointer
 				s := said{reply: r}
 				if e.Failure != nil {
 					s = said{failure: &protocol.Failure{Kind: e.Failure.Kind, By: e.Failure.By}}
 				}
 				b.replies = append(b.replies, reply{byte(e.Token), l.keepSaid(s)})
 			}
+		case protocol.RangeChanged:
+			b.told = true
 		case protocol.DepartDone:
 			b.departed = true
 		}
@@ -564,10 +569,14 @@ func (l *locals) useful(id uint32, role byte, asker int) uint32 {
 	st.Pred, st.Succ, r.Closer = ring.Member{}, nil, nil
 	if role == roleStabilize {
 		// It adopts the list as far as its own would go, and goes on with the
-		// predecessor if that is between it and the one that answers.
+		// predecessor if that is between it and the one that answers. Any other
+		// predecessor, and none, only says whether the one that answers holds the
+		// asker's own identifier, which matters if it can.
 		self := l.names[1][asker]
 		if !pred.IsZero() && (pred.ID == self.ID || ring.Between(self.ID, pred.ID, st.Self.ID)) {
 			st.Pred = pred
+		} else if l.replaces && !pred.IsZero() {
+			st.Pred = st.Self
 		}
 		last := st.Self
 		for _, x := range succ {
@@ -576,6 +585,9 @@ func (l *locals) useful(id uint32, role byte, asker int) uint32 {
 			}
 			st.Succ = append(st.Succ, x)
 			last = x
+		}
+		if l.replaces && len(succ) > 0 && len(st.Succ) == 0 {
+			st.Succ = []ring.Member{self} // cut off, but it has a list
 		}
 	}
 	n := l.keepSaid(said{reply: r})

@@ -30,8 +30,12 @@ func Holding(cfg Config) []invariant.Rule {
 // HoldingSteps are the rules that hold of every step of cfg. Whoever may be taken
 // for dead by mistake may have its arc taken over. So may the predecessor of one
 // without a list that has any memory: it may not remember that it was answered.
+// Where nobody is, nobody is replaced without knowing it.
 func HoldingSteps(cfg Config) []invariant.ChangeRule {
 	rules := []invariant.ChangeRule{invariant.AskedFirst}
+	if cfg.Suspicions > 0 {
+		rules = append(rules, invariant.Told)
+	}
 	if cfg.Suspicions == 0 && cfg.Losses == 0 && (cfg.Memory >= 0 || cfg.Assume != Nothing && cfg.Start == Ring) {
 		rules = append(rules, invariant.NoTakeover)
 	}

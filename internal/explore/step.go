@@ -318,7 +318,7 @@ func (c *checker) step(d, i int, ev event) {
 		w := &c.stack[d+1]
 		*w = c.stack[d]
 		c.change(w, i, b, ev)
-		c.watch(&c.stack[d], w, i, ev)
+		c.watch(&c.stack[d], w, i, ev, b.told)
 		c.tellStep(d, i, b)
 		c.run(d + 1)
 	}

@@ -28,9 +28,13 @@ func (c *checker) listen(w *world, m message) {
 }
 
 // watch holds a step of the machine at place i against the rules of steps.
-func (c *checker) watch(before, after *world, i int, ev event) {
+func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 	was, is := &c.all[before.slots[i]], &c.all[after.slots[i]]
-	if c.quiet || after.wrong != 0 || len(c.cfg.Steps) == 0 || was.pointers == is.pointers || is.pointers == 0 {
+	if c.quiet || after.wrong != 0 || len(c.cfg.Steps) == 0 || is.pointers == 0 {
+		return
+	}
+	heard := was.pointers != 0 && !told && ev.kind == evAnswer && ev.role == roleStabilize && c.saids[ev.said].failure == nil
+	if was.pointers == is.pointers && !heard {
 		return
 	}
 	p, q := &c.pointers[was.pointers], &c.pointers[is.pointers]
@@ -50,7 +54,7 @@ func (c *checker) watch(before, after *world, i int, ev event) {
 	// Most steps give no rule a reason to object.
 	newHead := len(q.succ) > 0 && !slices.Contains(p.succ, q.succ[0])
 	newPred := q.pred != p.pred || q.pred >= 0 && q.lives[q.pred] != p.lives[q.pred]
-	if !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
+	if !heard && !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
 		!(newPred && was.pointers != 0 && p.pred >= 0 && lives(p.pred, p.lives[p.pred])) {
 		return
 	}
@@ -58,6 +62,13 @@ func (c *checker) watch(before, after *world, i int, ev event) {
 		Before: c.view(before, i), After: c.view(after, i),
 		Answered: func(x ring.Member) bool { return answered(c.number(i, index(x))) },
 		Lives:    func(x ring.Member) bool { return lives(c.number(i, index(x)), uint8(x.Incarnation)) },
+		Told:     told,
+	}
+	if heard {
+		st := c.saids[ev.said].reply.State
+		seen := func(x ring.Member) ring.Member { return c.seenFrom(c.places(i), c.seenFrom(ev.from, x)) }
+		st.Self, st.Pred = seen(st.Self), seen(st.Pred)
+		step.Heard = &st // of its list only the length matters
 	}
 	for _, rule := range c.cfg.Steps {
 		if how := rule.Broken(step); how != "" {
@@ -75,7 +86,7 @@ func (c *checker) view(w *world, i int) *protocol.View {
 		return &protocol.View{Phase: protocol.Outside}
 	}
 	st := c.stateOf(w, i)
-	v := &protocol.View{Self: st.Self, Phase: st.Phase, Pred: st.Pred, Succ: st.Succ}
+	v := &protocol.View{Self: st.Self, Phase: st.Phase, Pred: st.Pred, Succ: st.Succ, Replaced: x.machine.Replaced()}
 	if p := &c.pointers[x.pointers]; p.hasArc {
 		id := func(at uint64) uint64 { return c.names[1][c.place(i, placeOf(at))].ID }
 		v.Arc, v.HasArc, v.Lone = ring.Arc{After: id(p.arc.After), To: id(p.arc.To)}, true, p.lone

@@ -16,6 +16,12 @@ type Change struct {
 	Answered func(ring.Member) bool
 	// Lives reports whether that life is a member now.
 	Lives func(ring.Member) bool
+	// Heard is what another has said of itself in the answer that this step used;
+	// nil: the step used none, or one that says of the member what an earlier one has
+	// said by the same Number.
+	Heard *protocol.State
+	// Told reports whether the step has told the program of its range.
+	Told bool
 }
 
 // ChangeRule is one thing that must hold of every step of every member.
@@ -51,6 +57,21 @@ var (
 			if p.ID == a.To || ring.Between(a.After, p.ID, a.To) {
 				return fmt.Sprintf("%s has taken over the arc of %s, which lives", is.Self.Name, p.Name)
 			}
+		}
+		return ""
+	}}
+	// Told needs no clock and no memory of the one that took over: see
+	// internal/protocol, replaced.go.
+	Told = ChangeRule{"told-when-replaced", "A member that hears its head answer for its own identifier tells its program.", "docs/PROTOCOL.md, Replaced without knowing it", func(c Change) string {
+		was, is, h := c.Before, c.After, c.Heard
+		if h == nil || h.Phase != protocol.Joined || h.Self != is.Head() || c.Told || was.Replaced || !was.HasArc || is.Isolated || is.Phase != protocol.Joined {
+			return ""
+		}
+		if h.Pred.IsZero() {
+			return "" // it answers for nothing, or is a ring of one
+		}
+		if arc := (ring.Arc{After: h.Pred.ID, To: h.Self.ID}); arc.Contains(is.Self.ID) {
+			return fmt.Sprintf("%s has heard that %s answers for its arc, and tells nobody", is.Self.Name, h.Self.Name)
 		}
 		return ""
 	}}

@@ -9,6 +9,7 @@ const (
 	placeFile        = "internal/protocol/place.go"
 	pointersFile     = "internal/protocol/pointers.go"
 	rectifyFile      = "internal/protocol/rectify.go"
+	replacedFile     = "internal/protocol/replaced.go"
 	ringFile         = "internal/ring/ring.go"
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
@@ -499,6 +500,40 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 	case false:
 `}},
 			Sim: "founders",
+		},
+	}},
+	{Says: "not telling a member that was taken for dead", Mutants: []Mutant{
+		{
+			Name: "replaced-not-told",
+			Does: "A member whose head answers for its own identifier tells its program nothing.",
+			Edits: []Edit{{pointersFile, `
+	case m.hasArc && !m.replaced.by.IsZero():
+`, `
+	case false:
+`}},
+			Check: "taken for dead",
+			Sim:   "pauses",
+		},
+		{
+			Name: "together-not-told",
+			Does: "A member that was replaced says nothing to its predecessor, which was replaced with it.",
+			Edits: []Edit{{replacedFile, `
+		m.say(p, by, after)
+`, `
+`}},
+			Sim: "pauses",
+		},
+		{
+			Name: "replacing-forgotten",
+			Does: "A member that takes back a predecessor that it had replaced does not say that it had.",
+			Edits: []Edit{{replacedFile, `
+			m.say(old, m.self, p.ID)
+`, `
+`}, {replacedFile, `
+		m.say(n, m.self, start)
+`, `
+`}},
+			Sim: "cuts",
 		},
 	}},
 }

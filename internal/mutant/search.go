@@ -82,6 +82,12 @@ var Searches = []Search{
 		Every: &explore.Config{Members: 3, Successors: 2, Quiet: 30},
 	},
 	{
+		Name: "taken for dead", Says: "three may be taken for dead by mistake (`--members 4 --start ring --assume nothing --joins 0 --fails 0 --suspicions 3`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Instant, Assume: explore.Nothing, Suspicions: 3, Quiet: 30,
+		},
+	},
+	{
 		Name: "joiners", Says: "15 join one at once",
 		Sim: &sim.Config{Members: 16, Start: "joiners"}, Seeds: 10,
 	},
@@ -116,6 +122,14 @@ var Searches = []Search{
 	{
 		Name: "churn and lookups", Says: "the same with many lookups (`--lookups 64`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64}, Seeds: 10,
+	},
+	{
+		Name: "pauses", Says: "16 members, half a minute in which some hang (`--members 16 --duration 30s --faults pause`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 40,
+	},
+	{
+		Name: "cuts", Says: "the same, and the network is cut in two (`--faults pause,cut,oneway,links`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
 	},
 }
 

@@ -52,7 +52,6 @@ type Node struct {
 	timer   *time.Timer
 	onRange serial                   // calls of OnRange
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
-	holding atomic.Pointer[Holding]  // what is watched
 
 	mu       sync.Mutex
 	machine  *protocol.Machine
@@ -70,6 +69,8 @@ type Node struct {
 	fingers  *routing.Fingers
 	strayed  chan struct{} // a finger may be gone
 	view     *protocol.View
+	holding  Holding // since the change before the last
+	watchers map[*watcher]bool
 	changed  chan struct{} // closed when the next snapshot is there
 
 	loops loopGuard
@@ -119,7 +120,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
 	}, cfg.Seed)
-	n.holding.Store(&Holding{next: make(chan struct{})})
+	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)

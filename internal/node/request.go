@@ -189,7 +189,7 @@ func (fd *Finder) checkReply(of ring.Member, r *protocol.Reply) *protocol.Failur
 		f.By = ring.Member{} // it is this side that refuses
 		return f
 	}
-	return fd.check(answer, of, one("answerer", r.State.Self), one("predecessor", r.State.Pred), one("founder", r.State.Founder),
+	return fd.check(answer, of, one("answerer", r.State.Self), one("predecessor", r.State.Pred), one("founder", r.State.Founder), one("replaced.by", r.State.Replaced.By),
 		one("refusal.other", r.Refusal.Other), several("successors", r.State.Succ), several("closer", r.Closer))
 }
 

@@ -146,7 +146,7 @@ func (n *Node) logArcs(e protocol.RangeChanged) {
 	n.log.Info("range changed",
 		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
-		slog.String("cause", e.Cause.String()))
+		slog.String("cause", e.Cause.String()), attr("from", e.From))
 }
 
 func (n *Node) logMeeting(by ring.Member) {

@@ -154,7 +154,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11, 0}
+	return file_concord_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type RouteResp_Verdict int32
@@ -209,7 +209,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13, 0}
+	return file_concord_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -264,7 +264,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16, 0}
+	return file_concord_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type FindReq struct {
@@ -438,16 +438,19 @@ type Ring struct {
 	Successors  []*Server              `protobuf:"bytes,2,rep,name=successors,proto3" json:"successors,omitempty"`
 	Answer      *Answer                `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	Phase       Phase                  `protobuf:"varint,17,opt,name=phase,proto3,enum=concord.Phase" json:"phase,omitempty"`
-	// Changes whenever predecessor or successors change.
+	// Changes whenever predecessor, successors or replaced change.
 	Version uint64 `protobuf:"varint,18,opt,name=version,proto3" json:"version,omitempty"`
-	// The caller has seen this version already; predecessor, successors and the
-	// answerer are left out. Only sent to a caller that named the version.
+	// The caller has seen this version already; predecessor, successors, replaced
+	// and the answerer are left out. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
 	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// While it looks for a ring: the member that it would let found one, which
 	// may be itself. Absent: it has met nobody who may.
-	Founder       *Server `protobuf:"bytes,21,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
+	Founder *Server `protobuf:"bytes,21,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
+	// What the member knows of one before it that another has answered for.
+	// Absent: nothing.
+	Replaced      *Replaced `protobuf:"bytes,22,opt,name=replaced,proto3,oneof" json:"replaced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +541,88 @@ func (x *Ring) GetFounder() *Server {
 	return nil
 }
 
+func (x *Ring) GetReplaced() *Replaced {
+	if x != nil {
+		return x.Replaced
+	}
+	return nil
+}
+
+// Replaced says of a member that another has answered for its range while it
+// lived, because it was taken for dead.
+type Replaced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The life that was replaced.
+	Who *Target `protobuf:"bytes,1,opt,name=who,proto3" json:"who,omitempty"`
+	// Who has answered for its range.
+	By *Server `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// by answered for all that comes after this point, up to who. The identifier of
+	// who itself: by was a ring of one.
+	After uint64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	// Tells what the answerer says of different times apart; never 0.
+	Number        uint64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replaced) Reset() {
+	*x = Replaced{}
+	mi := &file_concord_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replaced) ProtoMessage() {}
+
+func (x *Replaced) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
+func (*Replaced) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Replaced) GetWho() *Target {
+	if x != nil {
+		return x.Who
+	}
+	return nil
+}
+
+func (x *Replaced) GetBy() *Server {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Replaced) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Replaced) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Request is part of every request of a member that knows the extension.
 type Request struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -554,7 +639,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +651,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +664,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{4}
+	return file_concord_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -621,7 +706,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +718,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +731,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{5}
+	return file_concord_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Target) GetId() uint64 {
@@ -677,7 +762,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +774,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +787,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{6}
+	return file_concord_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -737,7 +822,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +834,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +847,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{7}
+	return file_concord_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -793,7 +878,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +890,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +903,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{8}
+	return file_concord_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -864,7 +949,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +961,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +974,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{9}
+	return file_concord_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -945,7 +1030,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1042,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1055,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{10}
+	return file_concord_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -1000,7 +1085,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1097,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1110,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1062,7 +1147,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1159,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1172,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -1132,7 +1217,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1229,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1242,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -1219,7 +1304,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1316,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1329,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -1274,7 +1359,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1371,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1384,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -1337,7 +1422,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1434,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1447,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -1403,7 +1488,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1500,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1513,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -1454,7 +1539,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1551,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1564,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -1500,7 +1585,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1597,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1610,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -1558,7 +1643,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1655,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1668,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -1604,7 +1689,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1701,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1714,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -1657,7 +1742,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1754,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1767,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -1705,7 +1790,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1802,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1815,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -1759,7 +1844,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1856,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1869,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -1812,7 +1897,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1909,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1922,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -1862,7 +1947,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xee\x02\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xaf\x03\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -1873,10 +1958,17 @@ const file_concord_proto_rawDesc = "" +
 	"\aversion\x18\x12 \x01(\x04R\aversion\x12\x1c\n" +
 	"\tunchanged\x18\x13 \x01(\bR\tunchanged\x12*\n" +
 	"\arefusal\x18\x14 \x01(\v2\x10.concord.RefusalR\arefusal\x12.\n" +
-	"\afounder\x18\x15 \x01(\v2\x0f.concord.ServerH\x01R\afounder\x88\x01\x01B\x0e\n" +
+	"\afounder\x18\x15 \x01(\v2\x0f.concord.ServerH\x01R\afounder\x88\x01\x01\x122\n" +
+	"\breplaced\x18\x16 \x01(\v2\x11.concord.ReplacedH\x02R\breplaced\x88\x01\x01B\x0e\n" +
 	"\f_predecessorB\n" +
 	"\n" +
-	"\b_founder\"\xc6\x01\n" +
+	"\b_founderB\v\n" +
+	"\t_replaced\"|\n" +
+	"\bReplaced\x12!\n" +
+	"\x03who\x18\x01 \x01(\v2\x0f.concord.TargetR\x03who\x12\x1f\n" +
+	"\x02by\x18\x02 \x01(\v2\x0f.concord.ServerR\x02by\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x04R\x05after\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"\xc6\x01\n" +
 	"\aRequest\x12,\n" +
 	"\x06target\x18\x01 \x01(\v2\x0f.concord.TargetH\x00R\x06target\x88\x01\x01\x12,\n" +
 	"\x06sender\x18\x02 \x01(\v2\x0f.concord.ServerH\x01R\x06sender\x88\x01\x01\x12-\n" +
@@ -2022,7 +2114,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -2032,98 +2124,102 @@ var file_concord_proto_goTypes = []any{
 	(*FindResp)(nil),       // 5: concord.FindResp
 	(*Server)(nil),         // 6: concord.Server
 	(*Ring)(nil),           // 7: concord.Ring
-	(*Request)(nil),        // 8: concord.Request
-	(*Target)(nil),         // 9: concord.Target
-	(*Settings)(nil),       // 10: concord.Settings
-	(*Answer)(nil),         // 11: concord.Answer
-	(*RingReq)(nil),        // 12: concord.RingReq
-	(*NotifyReq)(nil),      // 13: concord.NotifyReq
-	(*NotifyResp)(nil),     // 14: concord.NotifyResp
-	(*Refusal)(nil),        // 15: concord.Refusal
-	(*RouteReq)(nil),       // 16: concord.RouteReq
-	(*RouteResp)(nil),      // 17: concord.RouteResp
-	(*Arc)(nil),            // 18: concord.Arc
-	(*PlaceReq)(nil),       // 19: concord.PlaceReq
-	(*PlaceResp)(nil),      // 20: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 21: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 22: concord.ChangedReq
-	(*LeaveReq)(nil),       // 23: concord.LeaveReq
-	(*MetaReq)(nil),        // 24: concord.MetaReq
-	(*MetaResp)(nil),       // 25: concord.MetaResp
-	(*WrongMember)(nil),    // 26: concord.WrongMember
-	(*WrongRing)(nil),      // 27: concord.WrongRing
-	(*NotJoined)(nil),      // 28: concord.NotJoined
-	(*Isolated)(nil),       // 29: concord.Isolated
-	(*emptypb.Empty)(nil),  // 30: google.protobuf.Empty
+	(*Replaced)(nil),       // 8: concord.Replaced
+	(*Request)(nil),        // 9: concord.Request
+	(*Target)(nil),         // 10: concord.Target
+	(*Settings)(nil),       // 11: concord.Settings
+	(*Answer)(nil),         // 12: concord.Answer
+	(*RingReq)(nil),        // 13: concord.RingReq
+	(*NotifyReq)(nil),      // 14: concord.NotifyReq
+	(*NotifyResp)(nil),     // 15: concord.NotifyResp
+	(*Refusal)(nil),        // 16: concord.Refusal
+	(*RouteReq)(nil),       // 17: concord.RouteReq
+	(*RouteResp)(nil),      // 18: concord.RouteResp
+	(*Arc)(nil),            // 19: concord.Arc
+	(*PlaceReq)(nil),       // 20: concord.PlaceReq
+	(*PlaceResp)(nil),      // 21: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 22: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 23: concord.ChangedReq
+	(*LeaveReq)(nil),       // 24: concord.LeaveReq
+	(*MetaReq)(nil),        // 25: concord.MetaReq
+	(*MetaResp)(nil),       // 26: concord.MetaResp
+	(*WrongMember)(nil),    // 27: concord.WrongMember
+	(*WrongRing)(nil),      // 28: concord.WrongRing
+	(*NotJoined)(nil),      // 29: concord.NotJoined
+	(*Isolated)(nil),       // 30: concord.Isolated
+	(*emptypb.Empty)(nil),  // 31: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
-	8,  // 0: concord.FindReq.request:type_name -> concord.Request
+	9,  // 0: concord.FindReq.request:type_name -> concord.Request
 	6,  // 1: concord.FindResp.server:type_name -> concord.Server
 	6,  // 2: concord.Ring.predecessor:type_name -> concord.Server
 	6,  // 3: concord.Ring.successors:type_name -> concord.Server
-	11, // 4: concord.Ring.answer:type_name -> concord.Answer
+	12, // 4: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 5: concord.Ring.phase:type_name -> concord.Phase
-	15, // 6: concord.Ring.refusal:type_name -> concord.Refusal
+	16, // 6: concord.Ring.refusal:type_name -> concord.Refusal
 	6,  // 7: concord.Ring.founder:type_name -> concord.Server
-	9,  // 8: concord.Request.target:type_name -> concord.Target
-	6,  // 9: concord.Request.sender:type_name -> concord.Server
-	10, // 10: concord.Request.settings:type_name -> concord.Settings
-	6,  // 11: concord.Answer.answerer:type_name -> concord.Server
-	8,  // 12: concord.RingReq.request:type_name -> concord.Request
-	6,  // 13: concord.RingReq.founder:type_name -> concord.Server
-	8,  // 14: concord.NotifyReq.request:type_name -> concord.Request
-	7,  // 15: concord.NotifyResp.ring:type_name -> concord.Ring
-	1,  // 16: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	6,  // 17: concord.Refusal.other:type_name -> concord.Server
-	8,  // 18: concord.RouteReq.request:type_name -> concord.Request
-	9,  // 19: concord.RouteReq.avoid:type_name -> concord.Target
-	2,  // 20: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	6,  // 21: concord.RouteResp.owner:type_name -> concord.Server
-	18, // 22: concord.RouteResp.arc:type_name -> concord.Arc
-	6,  // 23: concord.RouteResp.closer:type_name -> concord.Server
-	11, // 24: concord.RouteResp.answer:type_name -> concord.Answer
-	6,  // 25: concord.PlaceReq.subject:type_name -> concord.Server
-	8,  // 26: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 27: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	6,  // 28: concord.PlaceResp.closer:type_name -> concord.Server
-	7,  // 29: concord.PlaceResp.ring:type_name -> concord.Ring
-	11, // 30: concord.PlaceResp.answer:type_name -> concord.Answer
-	6,  // 31: concord.IntroduceReq.subject:type_name -> concord.Server
-	8,  // 32: concord.IntroduceReq.request:type_name -> concord.Request
-	8,  // 33: concord.ChangedReq.request:type_name -> concord.Request
-	6,  // 34: concord.LeaveReq.predecessor:type_name -> concord.Server
-	6,  // 35: concord.LeaveReq.successors:type_name -> concord.Server
-	8,  // 36: concord.LeaveReq.request:type_name -> concord.Request
-	8,  // 37: concord.MetaReq.request:type_name -> concord.Request
-	11, // 38: concord.MetaResp.answer:type_name -> concord.Answer
-	6,  // 39: concord.WrongMember.answerer:type_name -> concord.Server
-	6,  // 40: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 41: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 42: concord.NotJoined.answerer:type_name -> concord.Server
-	6,  // 43: concord.Isolated.answerer:type_name -> concord.Server
-	4,  // 44: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	12, // 45: concord.ChordService.GetRing:input_type -> concord.RingReq
-	13, // 46: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	16, // 47: concord.ChordService.Route:input_type -> concord.RouteReq
-	19, // 48: concord.ChordService.Place:input_type -> concord.PlaceReq
-	21, // 49: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	22, // 50: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	23, // 51: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	24, // 52: concord.ChordService.Meta:input_type -> concord.MetaReq
-	5,  // 53: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 54: concord.ChordService.GetRing:output_type -> concord.Ring
-	14, // 55: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	17, // 56: concord.ChordService.Route:output_type -> concord.RouteResp
-	20, // 57: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 58: concord.ChordService.Introduce:output_type -> concord.Ring
-	30, // 59: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 60: concord.ChordService.Leave:output_type -> concord.Ring
-	25, // 61: concord.ChordService.Meta:output_type -> concord.MetaResp
-	53, // [53:62] is the sub-list for method output_type
-	44, // [44:53] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	8,  // 8: concord.Ring.replaced:type_name -> concord.Replaced
+	10, // 9: concord.Replaced.who:type_name -> concord.Target
+	6,  // 10: concord.Replaced.by:type_name -> concord.Server
+	10, // 11: concord.Request.target:type_name -> concord.Target
+	6,  // 12: concord.Request.sender:type_name -> concord.Server
+	11, // 13: concord.Request.settings:type_name -> concord.Settings
+	6,  // 14: concord.Answer.answerer:type_name -> concord.Server
+	9,  // 15: concord.RingReq.request:type_name -> concord.Request
+	6,  // 16: concord.RingReq.founder:type_name -> concord.Server
+	9,  // 17: concord.NotifyReq.request:type_name -> concord.Request
+	7,  // 18: concord.NotifyResp.ring:type_name -> concord.Ring
+	1,  // 19: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	6,  // 20: concord.Refusal.other:type_name -> concord.Server
+	9,  // 21: concord.RouteReq.request:type_name -> concord.Request
+	10, // 22: concord.RouteReq.avoid:type_name -> concord.Target
+	2,  // 23: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	6,  // 24: concord.RouteResp.owner:type_name -> concord.Server
+	19, // 25: concord.RouteResp.arc:type_name -> concord.Arc
+	6,  // 26: concord.RouteResp.closer:type_name -> concord.Server
+	12, // 27: concord.RouteResp.answer:type_name -> concord.Answer
+	6,  // 28: concord.PlaceReq.subject:type_name -> concord.Server
+	9,  // 29: concord.PlaceReq.request:type_name -> concord.Request
+	3,  // 30: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	6,  // 31: concord.PlaceResp.closer:type_name -> concord.Server
+	7,  // 32: concord.PlaceResp.ring:type_name -> concord.Ring
+	12, // 33: concord.PlaceResp.answer:type_name -> concord.Answer
+	6,  // 34: concord.IntroduceReq.subject:type_name -> concord.Server
+	9,  // 35: concord.IntroduceReq.request:type_name -> concord.Request
+	9,  // 36: concord.ChangedReq.request:type_name -> concord.Request
+	6,  // 37: concord.LeaveReq.predecessor:type_name -> concord.Server
+	6,  // 38: concord.LeaveReq.successors:type_name -> concord.Server
+	9,  // 39: concord.LeaveReq.request:type_name -> concord.Request
+	9,  // 40: concord.MetaReq.request:type_name -> concord.Request
+	12, // 41: concord.MetaResp.answer:type_name -> concord.Answer
+	6,  // 42: concord.WrongMember.answerer:type_name -> concord.Server
+	6,  // 43: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 44: concord.NotJoined.phase:type_name -> concord.Phase
+	6,  // 45: concord.NotJoined.answerer:type_name -> concord.Server
+	6,  // 46: concord.Isolated.answerer:type_name -> concord.Server
+	4,  // 47: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	13, // 48: concord.ChordService.GetRing:input_type -> concord.RingReq
+	14, // 49: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	17, // 50: concord.ChordService.Route:input_type -> concord.RouteReq
+	20, // 51: concord.ChordService.Place:input_type -> concord.PlaceReq
+	22, // 52: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	23, // 53: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	24, // 54: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	25, // 55: concord.ChordService.Meta:input_type -> concord.MetaReq
+	5,  // 56: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	7,  // 57: concord.ChordService.GetRing:output_type -> concord.Ring
+	15, // 58: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	18, // 59: concord.ChordService.Route:output_type -> concord.RouteResp
+	21, // 60: concord.ChordService.Place:output_type -> concord.PlaceResp
+	7,  // 61: concord.ChordService.Introduce:output_type -> concord.Ring
+	31, // 62: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	7,  // 63: concord.ChordService.Leave:output_type -> concord.Ring
+	26, // 64: concord.ChordService.Meta:output_type -> concord.MetaResp
+	56, // [56:65] is the sub-list for method output_type
+	47, // [47:56] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -2133,18 +2229,18 @@ func file_concord_proto_init() {
 	}
 	file_concord_proto_msgTypes[1].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[3].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[4].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[11].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[19].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[5].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[9].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

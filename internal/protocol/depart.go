@@ -145,6 +145,7 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 	m.record(facts...)
 	inList := slices.Contains(m.succ, x)
 	if x == m.pred {
+		m.leaver = x
 		switch p := req.Pred; {
 		case p.IsZero() || p.ID == m.self.ID:
 			m.setPred(ring.Member{}, CausePredecessorLeft)

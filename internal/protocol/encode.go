@@ -18,8 +18,9 @@ type Encoder struct {
 
 // Encode appends the canonical form of the machine's state to b: two machines
 // with equal forms do the same on equal events. What only bounds or reports
-// (steps taken, causes, versions) is left out, and time is written relative to
-// the round, so that rounds in which nothing changes lead back to the same form.
+// (steps taken, causes, versions, what the program was told) is left out, and time
+// is written relative to the round, so that rounds in which nothing changes lead
+// back to the same form.
 func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	f := form{Encoder: e, out: b, round: m.round}
 	f.bytes(byte(m.phase))
@@ -171,6 +172,9 @@ func (m *Machine) Describe() string {
 
 // Lone reports whether the list is empty because nobody else is known to live.
 func (m *Machine) Lone() bool { return m.lone }
+
+// Replaced is View.Replaced.
+func (m *Machine) Replaced() bool { return m.replaced.known }
 
 // Owns is the arc that the member answers for, if it knows it.
 func (m *Machine) Owns() (ring.Arc, bool) { return m.ownArc() }

@@ -115,11 +115,18 @@ type (
 	WakeAt struct{ At time.Duration }
 	// Publish: the state that others may read has changed.
 	Publish struct{ View *View }
-	// RangeChanged: the member's arc of the circle has changed.
+	// RangeChanged: the member's arc of the circle has changed, or was not its own
+	// for a while.
 	RangeChanged struct {
 		Old, New       ring.Arc
 		HadOld, HasNew bool
-		Cause          Cause
+		// Again: others may have answered for all of it meanwhile, so that nothing
+		// of Old counts as kept. Old and New may be the same.
+		Again bool
+		Cause Cause
+		// From is the member that can hand over what was gained; zero: nobody is
+		// known to.
+		From ring.Member
 	}
 	// JoinDone: the join is over. It failed unless Causes is nil.
 	JoinDone struct {
@@ -158,9 +165,10 @@ const (
 	CauseAlone                   // nobody else answers; a ring of one
 	CauseSuperseded              // a later life of the same name was met
 	CauseEnoughMembers           // the member is isolated no longer
+	CauseResumed                 // the member was replaced without knowing it, and is back
 )
 
-var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members"}
+var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members", "resumed"}
 
 func (c Cause) String() string {
 	if int(c) < len(causeNames) {
@@ -205,6 +213,9 @@ type View struct {
 	// Isolated: fewer members are known to live than Config.MinMembers. The
 	// member serves no key then and names no owner.
 	Isolated bool
+	// Replaced: a head has answered for this member's identifier, too, and none has
+	// named this member as its predecessor since.
+	Replaced bool
 	Lone     bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version  uint64
 	// Certain is when the head was asked that has answered, and that named nobody

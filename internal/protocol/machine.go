@@ -78,7 +78,9 @@ type Machine struct {
 	look          looking
 	probe         probing
 	depart        departure
-	waiters       []uint64     // tokens for the next stabilization
+	waiters       []uint64 // tokens for the next stabilization
+	replaced      replacement
+	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
 	later         *ring.Member // the life that this one is superseded by
 	calls         uint64       // the last call number given out
 
@@ -108,6 +110,7 @@ type Machine struct {
 	hasArc bool
 	apart  bool // isolated
 	arc    ring.Arc
+	before ring.Member   // the predecessor
 	known  []ring.Member // never written to
 }
 
@@ -134,7 +137,7 @@ func (m *Machine) Self() ring.Member { return m.self }
 
 // State is what the member says of itself.
 func (m *Machine) State() State {
-	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version}
+	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells}
 	if m.phase == Looking {
 		s.Founder = m.founder()
 	}
@@ -147,7 +150,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.out = m.out[:0]
 	m.now = now
 	m.cause = 0
-	m.gone = ring.Member{}
+	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	switch ev := ev.(type) {
 	case Tick:
 		m.tick()
@@ -261,6 +264,7 @@ func (m *Machine) schedule() {
 	if spread > 0 {
 		at += time.Duration(m.rng.Uint64() % uint64(spread))
 	}
+	m.replaced.due = at
 	m.emit(WakeAt{At: at})
 }
 
@@ -273,6 +277,7 @@ func (m *Machine) tick() {
 		m.look.named++
 		m.lookRound()
 	case Joined:
+		m.wake()
 		m.round++
 		m.budget = placementsPerRnd
 		m.schedule()
@@ -332,6 +337,9 @@ func (m *Machine) notified(r Reply) {
 		return
 	}
 	m.recordAnswer(r.State)
+	if r.State.Self == m.head() && r.State.Pred == m.self {
+		m.heardHead(r.State, m.now)
+	}
 	switch r.Refusal.Reason {
 	case Nearer:
 		// Once a round: the head and this member may see p differently for ever.

@@ -37,8 +37,11 @@ type State struct {
 	Phase   Phase
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // never longer than the successor count, never self
-	Version uint64        // changes whenever Pred or Succ do
+	Version uint64        // changes whenever Pred, Succ or Replaced do
 	Founder ring.Member   // Looking: whom it would let found a ring; zero: it has met nobody who may
+	// Replaced is what it knows of a member before it that another has answered for;
+	// the zero Replaced: nothing.
+	Replaced Replaced
 }
 
 // Head is the first entry of the successor list, zero if that is empty.

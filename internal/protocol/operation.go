@@ -22,7 +22,8 @@ type question struct {
 
 // The roles of questions begin, for each operation, at these numbers. See Machine.Role.
 const (
-	roleStabilize byte = 1
+	// RoleStabilize is that of a question about the head.
+	RoleStabilize byte = 1
 	rolePlacing   byte = 2
 	roleJoin      byte = 3
 	roleRectify   byte = 16
@@ -40,7 +41,7 @@ func (m *Machine) operations() [6]struct {
 		operation
 		role byte
 	}{
-		{&m.stabilization, roleStabilize},
+		{&m.stabilization, RoleStabilize},
 		{&m.rects, roleRectify},
 		{&m.placing, rolePlacing},
 		{m.join, roleJoin},

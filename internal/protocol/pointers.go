@@ -118,6 +118,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	m.version++
 	m.dirty = true
 	m.cause = cause
+	m.hasReplaced(old, p, cause)
 	if !old.IsZero() {
 		m.outOfView(old)
 	}
@@ -139,6 +140,7 @@ func (m *Machine) alone() {
 	m.setPred(ring.Member{}, CauseAlone)
 	m.dirty = m.dirty || !m.lone
 	m.lone = true
+	m.replaced.known = false
 	m.cause = CauseAlone
 }
 
@@ -199,7 +201,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Lone: m.lone, Version: m.version, Certain: m.certain, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Lone: m.lone, Version: m.version, Certain: m.certain, Answered: m.answered,
 	}
 	var known int
 	same := true
@@ -227,15 +229,42 @@ func (m *Machine) settle() {
 	v.Known = m.known
 	m.emit(Publish{View: v})
 	cause := m.cause
-	// Others may have held the arc while this member was isolated, so that it is
-	// told again even if it is the same.
-	again := m.apart && !isolated && m.phase.InRing()
-	if again {
-		cause = CauseEnoughMembers
+	// Others may have held the arc while this member was isolated, or did while it
+	// hung or was cut off, so that it is told again even if it is the same.
+	again := false
+	switch {
+	case isolated || !m.phase.InRing():
+	case m.apart:
+		again, cause = true, CauseEnoughMembers
+	case m.hasArc && !m.replaced.by.IsZero():
+		again, cause = true, CauseResumed
 	}
 	m.apart = isolated
-	if arc != m.arc || has != m.hasArc || again && has {
-		m.emit(RangeChanged{Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Cause: cause})
-		m.arc, m.hasArc = arc, has
+	if cause == 0 && m.hasArc && !has {
+		cause = CauseResumed // a ring of one has met others, and does not know its predecessor yet
 	}
+	if arc != m.arc || has != m.hasArc || again && has {
+		m.emit(RangeChanged{
+			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause),
+		})
+		m.arc, m.hasArc = arc, has
+		if has {
+			m.leaver = ring.Member{}
+		}
+	}
+}
+
+// holder is the member that can hand over what this one has gained for that cause,
+// zero if nobody is known to. After a crash there is none: whether others hold copies
+// is not the ring's business.
+func (m *Machine) holder(cause Cause) ring.Member {
+	switch {
+	case cause == CauseResumed:
+		return m.replaced.by
+	case !m.leaver.IsZero() && (cause == CausePredecessorLeft || cause == CauseJoined || cause == CauseAlone):
+		return m.leaver
+	case cause == CauseJoined || cause == CauseEnoughMembers:
+		return m.head()
+	}
+	return ring.Member{}
 }

@@ -287,7 +287,11 @@ func (m *Machine) acceptPred(i int) {
 	if r.left {
 		m.gone = old
 	}
+	told := m.replaced.tells
 	m.setPred(r.n, cause)
+	if !r.joining {
+		m.takesBack(r.n, old, told)
+	}
 	m.endRectification(i, Refusal{})
 	if r.joining {
 		return // it is no member yet, and will introduce itself

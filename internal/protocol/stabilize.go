@@ -186,6 +186,7 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 		m.stabilizeNext() // the head is nearer by now
 		return
 	}
+	m.heardHead(st, op.sent)
 	m.answered = m.now
 	if m.certain = op.sent; m.nearer(st.Pred) && m.responsive(st.Pred) {
 		m.certain = -1 // whoever that is may own a part of what lies between us

@@ -49,9 +49,18 @@ type host struct {
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
 
+	note     note        // the last of its having been replaced
+	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody
+
 	right bool  // in the quiet phase: stands as it should
 	home  int32 // its ring in the quiet phase, -1 for none
 	place int32 // and its place there
+}
+
+// note tells what members say of having replaced others apart.
+type note struct {
+	by     ring.Life
+	number uint64
 }
 
 // link is a host's way to another: how fast that one answers, and whether there is a

@@ -141,3 +141,68 @@ func (w *world) judgeAnswer(h *host, id uint64, a *routing.Answer) {
 		w.violate(invariant.AnswersForItsArc.Name, fmt.Sprintf("%s says that %d is its own, which is not on its arc", h.name, id))
 	}
 }
+
+// heardHead is what the answer to a question about its head tells a member; nil if ev
+// is no such answer, or says of the member what it has heard before.
+func heardHead(h *host, ev protocol.Event) *protocol.State {
+	a, ok := ev.(protocol.Answer)
+	if !ok || a.Failure != nil {
+		return nil
+	}
+	st := &a.Reply.State
+	again := false
+	if r := st.Replaced; r.Number != 0 && r.Who == h.view.Self.Life() {
+		n := note{st.Self.Life(), r.Number}
+		again, h.note = n == h.note, n
+	}
+	if again || h.m.Role(a.Call) != protocol.RoleStabilize {
+		return nil
+	}
+	return st
+}
+
+// judgeHeard holds the use of such an answer against the rule of members that were
+// replaced.
+func (w *world) judgeHeard(h *host, old *protocol.View, heard *protocol.State, told bool) {
+	if broken := invariant.Told.Broken(invariant.Change{Before: old, After: h.view, Heard: heard, Told: told}); broken != "" {
+		w.violate(invariant.Told.Name, broken)
+	}
+}
+
+// rangeChanged notes whose arc h has taken over, for judgeReplaced: of members that
+// take h for the nearest after them. What a member is told of all of its range makes
+// up for it. One that takes itself for a ring of one is left out.
+func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
+	if e.Again || !e.HadOld {
+		h.replaced = ring.Member{}
+	}
+	if !e.HasNew || !e.HadOld || e.New.Whole() {
+		return
+	}
+	for _, a := range e.New.Minus(e.Old) {
+		for k := range w.ring {
+			g := w.hosts[w.ring[(w.at(a.After+1)+k)%len(w.ring)]]
+			if !a.Contains(g.id) || k > 0 && g.id == a.After {
+				break
+			}
+			if g != h && g.view.HasArc && g.view.Head() == h.view.Self {
+				g.replaced = h.view.Self
+			}
+		}
+	}
+}
+
+// judgeReplaced holds the members of an ideal ring against the same rule: whoever
+// was replaced knows by now, whichever answer has told it. That is not so if the one
+// that has taken over is gone, or joiners stand between; and a lost answer of a
+// member that took over twice may have been the only one to say so.
+func (w *world) judgeReplaced() {
+	if w.cfg.Faults&^(Pause|Cut|OneWay|Slow|Links|Reorder|Duplicate) != 0 || w.cfg.Sessions.Mean > 0 || w.cfg.Start != "ideal" {
+		return
+	}
+	for _, i := range w.ring {
+		if h := w.hosts[i]; !h.replaced.IsZero() {
+			w.violate(invariant.Told.Name, fmt.Sprintf("%s has taken over the arc of %s, whose program was never told", h.replaced.Name, h.name))
+		}
+	}
+}

@@ -197,6 +197,7 @@ func (w *world) heal() {
 	}
 	// What was under way comes to its end first.
 	w.watch(5 * w.cfg.Interval)
+	w.judgeReplaced()
 	before := w.count
 	w.watch(time.Duration(w.cfg.Idle) * w.cfg.Interval)
 	if stop() {

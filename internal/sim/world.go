@@ -196,6 +196,7 @@ func (w *world) stop(h *host, silent bool) {
 		}
 	}
 	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard, h.arcs, h.held = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	h.replaced = ring.Member{}
 	if silent {
 		return // nobody is told
 	}
@@ -237,7 +238,10 @@ func (w *world) broken(h *host, to *host) {
 
 // step gives the machine at h an event and carries out what it wants.
 func (w *world) step(h *host, ev protocol.Event) {
+	old := h.view
+	heard := heardHead(h, ev)
 	effects := h.m.Step(w.now, ev)
+	told := false
 	for _, e := range effects {
 		switch e := e.(type) {
 		case protocol.Ask:
@@ -257,11 +261,16 @@ func (w *world) step(h *host, ev protocol.Event) {
 			if e.Cause == protocol.CauseCreated && h.join.found > 0 {
 				w.founded(h)
 			}
+			told = true
+			w.rangeChanged(h, e)
 		case protocol.JoinDone:
 			w.joinDone(h, e.Causes)
 		case protocol.DepartDone:
 			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.life})
 		}
+	}
+	if heard != nil {
+		w.judgeHeard(h, old, heard, told)
 	}
 	clear(effects) // what the machine keeps of them is a tenth of it
 }

@@ -42,6 +42,7 @@ var figures = []figure{
 	{"kill2", "two adjacent members of 32 killed, lookups going on", killTwo},
 	{"two", "ring of two, one killed: the other owns everything", killOneOfTwo},
 	{"sigstop", "SIGSTOP of one of 6 processes, then SIGCONT", sigstop},
+	{"resumed", "one of four processes hangs (SIGSTOP) and wakes: it is told that others answered for its range", resumed},
 	{"rpcs", "requests of one lookup, ring of 64, half of the members killed", lookupRequests},
 	{"churn", "32 members, one leaves by Stop and one joins each 500 ms for 60 s", churn},
 	{"idle", "idle, default interval, per member", idle},

@@ -204,7 +204,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			if req.Version == 0 || s.Version != req.Version {
 				return unusable(env, errors.New("a ring that is unchanged, though nobody named its version"))
 			}
-			s.Self, s.Pred, s.Succ = seen.Self, seen.Pred, slices.Clone(seen.Succ)
+			s.Self, s.Pred, s.Succ, s.Replaced = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced
 			return nil
 		}
 		keep := s

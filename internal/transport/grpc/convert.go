@@ -116,6 +116,7 @@ func fullRing(s protocol.State) *pb.Ring {
 		Phase:       pb.Phase(s.Phase),
 		Version:     s.Version,
 		Founder:     server(s.Founder),
+		Replaced:    pbReplaced(s.Replaced),
 	}
 }
 
@@ -141,8 +142,36 @@ func state(field string, r *pb.Ring) (protocol.State, error) {
 	if s.Founder, err = optional(field+".founder", r.GetFounder()); err != nil {
 		return protocol.State{}, err
 	}
+	if s.Replaced, err = replaced(field+".replaced", r.GetReplaced()); err != nil {
+		return protocol.State{}, err
+	}
 	s.Version = r.GetVersion()
 	return s, nil
+}
+
+func pbReplaced(r protocol.Replaced) *pb.Replaced {
+	if r.Number == 0 {
+		return nil
+	}
+	return &pb.Replaced{
+		Who: &pb.Target{Id: r.Who.ID, Incarnation: r.Who.Incarnation},
+		By:  server(r.By), After: r.After, Number: r.Number,
+	}
+}
+
+func replaced(field string, r *pb.Replaced) (protocol.Replaced, error) {
+	if r == nil {
+		return protocol.Replaced{}, nil
+	}
+	if r.GetNumber() == 0 {
+		return protocol.Replaced{}, fmt.Errorf("%s.number is 0", field)
+	}
+	by, err := member(field+".by", r.GetBy())
+	if err != nil {
+		return protocol.Replaced{}, err
+	}
+	who := ring.Life{ID: r.GetWho().GetId(), Incarnation: r.GetWho().GetIncarnation()}
+	return protocol.Replaced{Who: who, By: by, After: r.GetAfter(), Number: r.GetNumber()}, nil
 }
 
 // reasons maps what can be refused to the numbers of the contract.

@@ -86,7 +86,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
 		// The version is of one life, and the caller has named it.
-		out.Predecessor, out.Successors, out.Answer, out.Unchanged = nil, nil, &pb.Answer{}, true
+		out.Predecessor, out.Successors, out.Replaced, out.Answer, out.Unchanged = nil, nil, nil, &pb.Answer{}, true
 	}
 	return out, nil
 }

@@ -228,6 +228,9 @@ func testReplies(t *testing.T, r *rig) {
 	cases := []exchange{
 		{"neighbours", ask, protocol.Reply{State: among}},
 		{"a ring of one", ask, protocol.Reply{State: alone}},
+		{"one replaced", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert}, Version: 8,
+			Replaced: protocol.Replaced{Who: anna.Life(), By: clara, After: 1<<64 - 2, Number: 1<<64 - 1}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/child"
+)
+
+var (
+	runs = flag.Int("runs", 20, "how often the member of the figure resumed hangs")
+	hung = flag.Duration("hung", 8*time.Second, "for how long it hangs")
+)
+
+// resumed stops one of four processes for so long that its successor takes over its
+// range, lets it go on, and measures how long it takes until that process tells its
+// program so.
+func resumed(ctx context.Context) (result, error) {
+	r := result{asked: "default interval; every time, within one interval of its first answer"}
+	dir, err := os.MkdirTemp("", "figures")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "concord")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
+		return r, fmt.Errorf("build: %w: %s", err, out)
+	}
+	var ps []*child.Child
+	defer func() {
+		for _, p := range ps {
+			p.Kill()
+		}
+	}()
+	for i := range 4 {
+		o := child.Options{Binary: binary, Name: fmt.Sprintf("p%d", i)}
+		if i > 0 {
+			o.Join = []string{ps[0].Self.Address}
+		}
+		p, err := child.Start(ctx, o)
+		if err != nil {
+			return r, err
+		}
+		ps = append(ps, p)
+	}
+	var took []time.Duration
+	missed, again := 0, 0
+	for i := range *runs {
+		if _, err := waitRing(ctx, ps, 20*time.Second); err != nil {
+			return r, err
+		}
+		pause(ctx, 2*concord.DefaultStabilizeInterval)
+		p := ps[i%len(ps)]
+		before, err := p.Status(ctx)
+		if err != nil {
+			return r, err
+		}
+		p.Signal(syscall.SIGSTOP)
+		pause(ctx, *hung)
+		p.Signal(syscall.SIGCONT)
+		began := time.Now()
+		var told time.Duration
+		for told == 0 && time.Since(began) < 10*time.Second && ctx.Err() == nil {
+			s, err := p.Status(ctx)
+			if err != nil {
+				return r, err
+			}
+			if s.Counters.RangeChanges > before.Counters.RangeChanges {
+				told = time.Since(began)
+			}
+			pause(ctx, 5*time.Millisecond)
+		}
+		if told == 0 {
+			missed++
+			continue
+		}
+		took = append(took, told)
+		pause(ctx, 2*concord.DefaultStabilizeInterval)
+		s, err := p.Status(ctx)
+		if err != nil {
+			return r, err
+		}
+		if s.Counters.RangeChanges != before.Counters.RangeChanges+1 {
+			again++
+		}
+	}
+	if len(took) == 0 {
+		r.measured = fmt.Sprintf("hung for %v, %d times: never told", *hung, *runs)
+		return r, nil
+	}
+	slices.Sort(took)
+	round := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+	r.measured = fmt.Sprintf("hung for %v, %d times: told %d times, %d of them more than once; median %v after SIGCONT, slowest %v",
+		*hung, *runs, len(took), again, round(took[len(took)/2]), round(took[len(took)-1]))
+	r.reached = missed == 0 && took[len(took)-1] <= concord.DefaultStabilizeInterval+time.Second
+	return r, nil
+}
