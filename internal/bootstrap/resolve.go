@@ -23,6 +23,9 @@ const (
 	// MaxPlaces bounds the places that one name stands for. All members cut a
 	// longer answer alike.
 	MaxPlaces = 64
+	// ResolveEvery is how often names are resolved anew by a process that searches for
+	// a ring.
+	ResolveEvery = time.Second
 	// resolveTimeout bounds a question to the DNS.
 	resolveTimeout = 2 * time.Second
 )

@@ -17,16 +17,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// Bounds on a client.
-const (
-	// maxContacts is how many members it knows besides the owners of its arcs.
-	maxContacts = 16
-	// maxNamed is how many of the members that one contact names are kept.
-	maxNamed = 3
-	// maxAtOnce is how many are asked at once for a way into the ring.
-	maxAtOnce = 16
-)
-
 // ClientConfig is what a client is made of. All fields but Resolver, Log,
 // Inspect and Observer are required.
 type ClientConfig struct {
@@ -52,7 +42,7 @@ type Client struct {
 	cfg ClientConfig
 
 	mu       sync.Mutex // guards all below, and who writes snap
-	contacts []ring.Member
+	contacts routing.Contacts
 	changed  chan struct{}                     // closed when the next snapshot is there
 	looking  bool                              // for the ring, since lookups are stuck
 	asking   map[ring.Member]bool              // asked for the ring and not heard of yet
@@ -66,7 +56,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log)
 	c.resolver = cfg.Resolver
 	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
-	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed})
+	c.snap.Store(&Snapshot{Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
 		c.arcs.DoubtAddress(addr)
@@ -81,7 +71,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 func (c *Client) Close() {
 	c.cancel()
 	c.mu.Lock()
-	c.snap.Store(&Snapshot{View: &protocol.View{Phase: protocol.Outside}, Next: c.changed}) // nothing is remembered
+	c.snap.Store(&Snapshot{Next: c.changed}) // nothing is remembered
 	c.mu.Unlock()
 	c.end()
 }
@@ -89,35 +79,34 @@ func (c *Client) Close() {
 // Dial asks the addresses until a member answers from within the ring. What can
 // get better is tried again until ctx ends. The error is ErrClosed or a *JoinError.
 func (c *Client) Dial(ctx context.Context) error {
-	delay := joinDelayMin
-	var last []protocol.JoinCause
+	var made protocol.Attempts
 	began := time.Now()
 	told := began
-	for attempt := 0; ; attempt++ {
-		causes := c.ask(ctx, anyone(c.cfg.Addrs), attempt)
+	for {
+		causes := c.ask(ctx, routing.Contacts{}.Everybody(nil, c.cfg.Addrs), made.Failed)
 		switch {
 		case causes == nil:
 			return nil
 		case c.ctx.Err() != nil:
 			return ErrClosed
 		case ctx.Err() != nil:
-			if last != nil {
+			if made.Failed > 0 {
 				// What it was told says more than that this attempt was cut short.
-				causes = last
+				causes = made.Causes
 			}
 			return &JoinError{Causes: causes, Ctx: ctx.Err()}
-		case !slices.ContainsFunc(causes, func(x protocol.JoinCause) bool { return !x.Permanent() }):
+		}
+		var hopeless bool
+		if made, hopeless = made.Fail(causes, protocol.Newcomer{}, c.now()); hopeless {
 			return &JoinError{Causes: causes}
 		}
-		last = causes
 		if time.Since(told) >= joinReportEvery {
 			told = time.Now()
 			c.logLooking(began, causes)
 		}
-		if !pause(ctx, c.ctx, delay) && c.ctx.Err() == nil {
-			return &JoinError{Causes: last, Ctx: ctx.Err()}
+		if !pause(ctx, c.ctx, made) && c.ctx.Err() == nil {
+			return &JoinError{Causes: causes, Ctx: ctx.Err()}
 		}
-		delay = min(2*delay, joinDelayMax)
 	}
 }
 
@@ -126,10 +115,10 @@ func (c *Client) logLooking(began time.Time, causes []protocol.JoinCause) {
 	c.Note(slog.LevelWarn, "no member of a ring found yet", slog.Duration("for", time.Since(began).Truncate(time.Second)), slog.String("answers", answers(causes)))
 }
 
-// pause waits for d, a half more or less, and reports whether both lives lasted
+// pause waits for the time of the next attempt, and reports whether both lives lasted
 // that long.
-func pause(ctx, life context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d))
+func pause(ctx, life context.Context, made protocol.Attempts) bool {
+	timer := time.NewTimer(made.Pause(rand.Float64()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -140,21 +129,13 @@ func pause(ctx, life context.Context, d time.Duration) bool {
 	return false
 }
 
-func anyone(addrs []string) []ring.Member {
-	out := make([]ring.Member, len(addrs))
-	for i, a := range addrs {
-		out[i] = ring.Member{Addr: a}
-	}
-	return out
-}
-
 // ask asks members for their ring, many at once, and takes the first that answers
 // from within one as a contact. It returns nil then, else why none has.
 func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []protocol.JoinCause {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	causes := make([]protocol.JoinCause, len(whom))
-	room := make(chan struct{}, maxAtOnce)
+	room := make(chan struct{}, routing.MaxAsking)
 	var asking sync.WaitGroup
 	for i, x := range whom {
 		room <- struct{}{}
@@ -206,7 +187,7 @@ func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
 			}
 		}
 		c.mu.Lock()
-		contacts := slices.Clone(c.contacts)
+		contacts := c.contacts.List()
 		c.mu.Unlock()
 		switch {
 		case c.ctx.Err() != nil:
@@ -223,19 +204,12 @@ func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
 }
 
 // meet makes a member that has answered a contact, and some of those that it
-// names. An older member does not say who it is itself. It reports false if
-// nobody was named.
+// names. It reports false if nobody was named.
 func (c *Client) meet(st protocol.State) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	news := append([]ring.Member{st.Self}, st.Succ[:min(len(st.Succ), maxNamed)]...)
-	if st.Self.IsZero() {
-		news = append(news, st.Pred)
-	}
-	c.publish(append(news, slices.DeleteFunc(slices.Clone(c.contacts), func(x ring.Member) bool {
-		return c.peers.suspicions().Avoided(x, c.now())
-	})...))
-	return len(c.contacts) > 0
+	c.publish(c.contacts.Meet(st.Self, st.Pred, st.Succ, c.peers.suspicions(), c.now()))
+	return len(c.contacts.List()) > 0
 }
 
 // forget makes one that is gone a contact no longer.
@@ -243,34 +217,22 @@ func (c *Client) forget(l protocol.Lost) {
 	if !l.Gone {
 		return
 	}
-	gone := func(x ring.Member) bool { return x.Addr == l.Addr && (l.Who.IsZero() || x == l.Who) }
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if slices.ContainsFunc(c.contacts, gone) {
-		c.publish(slices.DeleteFunc(slices.Clone(c.contacts), gone))
+	if contacts, forgotten := c.contacts.Forget(l.Addr, l.Who); forgotten {
+		c.publish(contacts)
 	}
 }
 
-// publish makes the first of these members, each once, the contacts, unless the
-// client is closed. Callers hold mu.
-func (c *Client) publish(members []ring.Member) {
+// publish lets lookups begin at these contacts, unless the client is closed. Callers
+// hold mu.
+func (c *Client) publish(contacts routing.Contacts) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	var kept []ring.Member
-	for _, x := range members {
-		same := func(y ring.Member) bool { return y.ID == x.ID }
-		if x.Name != "" && len(kept) < maxContacts && !slices.ContainsFunc(kept, same) {
-			kept = append(kept, x)
-		}
-	}
-	c.contacts = kept
+	c.contacts = contacts
 	next := make(chan struct{})
-	c.snap.Store(&Snapshot{
-		View:  &protocol.View{Phase: protocol.Outside},
-		Table: routing.NewTable(routing.Known{Others: kept, Bits: c.space.Bits, Certain: -1}),
-		Next:  next,
-	})
+	c.snap.Store(&Snapshot{Table: contacts.Table(c.space.Bits), Next: next})
 	close(c.changed)
 	c.changed = next
 }
@@ -291,7 +253,7 @@ func (c *Client) look() {
 // lookForRing asks everybody known for a way into the ring, as long as lookups
 // wait for one.
 func (c *Client) lookForRing() {
-	delay := joinDelayMin
+	var made protocol.Attempts
 	from := 0
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -300,14 +262,14 @@ func (c *Client) lookForRing() {
 	c.mu.Lock()
 	clear(c.answered)
 	c.mu.Unlock()
-	for attempt := 0; ; attempt++ {
-		from = c.askEverybody(&asking, from, attempt)
+	for {
+		from = c.askEverybody(&asking, from, made.Failed)
 		if time.Since(told) >= joinReportEvery {
 			told = time.Now()
 			c.logLooking(began, c.lastAnswers())
 		}
-		more := pause(c.ctx, c.ctx, delay)
-		delay = min(2*delay, joinDelayMax)
+		made = made.Repeat()
+		more := pause(c.ctx, c.ctx, made)
 		c.mu.Lock()
 		if !more || c.waits.Load() == 0 {
 			c.looking = false
@@ -318,22 +280,14 @@ func (c *Client) lookForRing() {
 	}
 }
 
-// askEverybody asks all for the ring who are not being asked, beginning with the
-// one at from. Whoever has not answered yet does not keep the others waiting, but
-// takes a place: who finds none is to be the first of the next time.
+// askEverybody asks all for the ring whose turn it is, see routing.Turn, and returns
+// where the next turn begins.
 func (c *Client) askEverybody(asking *sync.WaitGroup, from, attempt int) int {
 	all := c.everybody()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range all {
-		at := (from + i) % len(all)
-		x := all[at]
-		if len(c.asking) >= maxAtOnce {
-			return at
-		}
-		if c.asking[x] {
-			continue
-		}
+	ask, next := routing.Turn(all, from, len(c.asking), func(x ring.Member) bool { return c.asking[x] })
+	for _, x := range ask {
 		c.asking[x] = true
 		asking.Go(func() {
 			f := c.askOne(c.ctx, x, attempt)
@@ -345,7 +299,7 @@ func (c *Client) askEverybody(asking *sync.WaitGroup, from, attempt int) int {
 			}
 		})
 	}
-	return from
+	return next
 }
 
 // lastAnswers are the failures of those asked since the client began to look for the
@@ -363,18 +317,10 @@ func (c *Client) lastAnswers() []protocol.JoinCause {
 	return out
 }
 
-// everybody lists whom to ask for the ring: the contacts, owners of arcs from all
-// round the circle, and whoever is at the addresses.
+// everybody lists whom to ask for the ring.
 func (c *Client) everybody() []ring.Member {
 	c.mu.Lock()
-	out := slices.Clone(c.contacts)
+	contacts := c.contacts
 	c.mu.Unlock()
-	arcs := c.arcs.All()
-	for i := range min(len(arcs), maxContacts) {
-		x := arcs[i*len(arcs)/min(len(arcs), maxContacts)].Owner
-		if !slices.Contains(out, x) {
-			out = append(out, x)
-		}
-	}
-	return append(out, anyone(c.cfg.Addrs)...)
+	return contacts.Everybody(c.arcs, c.cfg.Addrs)
 }

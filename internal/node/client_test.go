@@ -325,31 +325,31 @@ func TestContacts(t *testing.T) {
 		defer g.close()
 		g.grow(6)
 		c := g.dial()
-		known := len(c.contacts)
+		known := len(c.contacts.List())
 		if known != 1+g.r {
-			t.Errorf("contacts %v; want the one dialled and its list", c.contacts)
+			t.Errorf("contacts %v; want the one dialled and its list", c.contacts.List())
 		}
-		for i, x := range c.contacts[:known-1] {
+		for i, x := range c.contacts.List()[:known-1] {
 			c.forget(protocol.Lost{Addr: x.Addr, Gone: true})
-			if len(c.contacts) != known-1-i {
-				t.Errorf("%d contacts after %d were gone", len(c.contacts), i+1)
+			if len(c.contacts.List()) != known-1-i {
+				t.Errorf("%d contacts after %d were gone", len(c.contacts.List()), i+1)
 			}
 		}
-		c.forget(protocol.Lost{Addr: c.contacts[0].Addr})
-		c.forget(protocol.Lost{Addr: c.contacts[0].Addr, Gone: true, Who: ring.Member{ID: 1, Name: "who was there"}})
-		if len(c.contacts) != 1 {
-			t.Errorf("contacts %v", c.contacts)
+		c.forget(protocol.Lost{Addr: c.contacts.List()[0].Addr})
+		c.forget(protocol.Lost{Addr: c.contacts.List()[0].Addr, Gone: true, Who: ring.Member{ID: 1, Name: "who was there"}})
+		if len(c.contacts.List()) != 1 {
+			t.Errorf("contacts %v", c.contacts.List())
 		}
 		g.clientIsRight(c)
 		for i := range 10 {
 			st := g.nodes[i%6].Snapshot().View
 			c.meet(protocol.State{Self: st.Self, Succ: st.Succ})
 		}
-		if len(c.contacts) != 6 {
-			t.Errorf("%d contacts in a ring of 6: %v", len(c.contacts), c.contacts)
+		if len(c.contacts.List()) != 6 {
+			t.Errorf("%d contacts in a ring of 6: %v", len(c.contacts.List()), c.contacts.List())
 		}
-		if c.meet(protocol.State{}); len(c.contacts) != 6 {
-			t.Errorf("%d contacts after an empty answer", len(c.contacts))
+		if c.meet(protocol.State{}); len(c.contacts.List()) != 6 {
+			t.Errorf("%d contacts after an empty answer", len(c.contacts.List()))
 		}
 	})
 }

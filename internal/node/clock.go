@@ -27,7 +27,7 @@ const (
 // that knows its own clock to be behind cannot judge, and refuses only what no clock
 // can say. A client does not judge either: it has no life to outlive another.
 func (fd *Finder) horizon() uint64 {
-	self := fd.snap.Load().View.Self
+	self := fd.snap.Load().Self
 	if self.IsZero() || fd.behind.Load() {
 		return ring.MaxIncarnation
 	}
@@ -56,13 +56,13 @@ func Plausible(incarnation uint64, now time.Time) bool {
 // is behind: somebody began a life in the future. That it is told so of itself only
 // is no reason: it would begin a life yet later, which others refuse.
 func (fd *Finder) reckon(fields []field, horizon uint64) bool {
-	v := fd.snap.Load().View
-	if v.Phase.InRing() {
+	snap := fd.snap.Load()
+	if snap.InRing {
 		return false
 	}
 	for _, in := range fields {
 		x, _, ok := in.find(func(x ring.Member) bool {
-			return x.ID != v.Self.ID && x.Incarnation > horizon && x.Incarnation <= ring.MaxIncarnation
+			return x.ID != snap.Self.ID && x.Incarnation > horizon && x.Incarnation <= ring.MaxIncarnation
 		})
 		if !ok {
 			continue

@@ -61,6 +61,22 @@ type Finder struct {
 	owners   int // and those besides, for as many owners of arcs that hold
 }
 
+// Snapshot is an immutable picture of what a Finder finds owners by, at one time.
+type Snapshot struct {
+	Self   ring.Member // zero: a client
+	InRing bool        // as a member
+	// Table is nil if no lookup can begin. Absent says why; a nil Absent: for want of a
+	// ring.
+	Table  *routing.Table
+	Absent error
+	// Next is closed when a newer snapshot is there.
+	Next <-chan struct{}
+
+	// Of a Node only. A client has neither.
+	View    *protocol.View
+	Fingers []routing.Finger
+}
+
 // Bounds on the life and the suspicion of a Finder, and how many connections it
 // keeps before it knows how large the ring is.
 const (

@@ -29,7 +29,7 @@ var _ transport.Handler = (*handler)(nil)
 // admit refuses what is meant for another member or comes from another kind
 // of ring.
 func (h *handler) admit(env transport.Envelope) *protocol.Failure {
-	self := h.snap.Load().View.Self
+	self := h.snap.Load().Self
 	if env.Older {
 		if h.cfg.Settings.Cluster != 0 {
 			return h.turnAway(env, &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: []string{"Cluster"},

@@ -27,8 +27,8 @@ func (g *rig) hasty(fd *Finder, trip time.Duration, opts routing.Options) {
 	g.t.Helper()
 	for round := range 3 {
 		for _, m := range g.live() {
-			self := m.Snapshot().View.Self
-			if self == fd.snap.Load().View.Self {
+			self := m.Snapshot().Self
+			if self == fd.snap.Load().Self {
 				continue
 			}
 			began := time.Now()
@@ -141,7 +141,7 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := g.nodes[3]
-			self := m.Snapshot().View.Self
+			self := m.Snapshot().Self
 			id := g.space.Add(self.ID, ^uint64(0)) // before it
 			c.arcs.Confirm(ring.Arc{After: m.Snapshot().View.Pred.ID, To: self.ID}, self,
 				routing.Word{By: self, At: c.now() - time.Hour, Until: c.now() - time.Hour})

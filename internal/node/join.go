@@ -14,17 +14,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Delays between attempts to join.
-const (
-	joinDelayMin  = 20 * time.Millisecond
-	joinDelayBusy = 250 * time.Millisecond // the ring answers and is being rebuilt
-	joinDelayMax  = time.Second
-)
-
-// namesLag is how long the others may see an old address behind the name that the
-// member advertises, or none: names take a while to follow a member that moves.
-const namesLag = 30 * time.Second
-
 // joinReportEvery is how often the log is told what has become of a join so far.
 const joinReportEvery = 10 * time.Second
 
@@ -103,9 +92,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 	if found > 0 {
 		join.Recalled = recalled
 	}
-	delay := joinDelayMin
-	var last []protocol.JoinCause
-	var unreachedSince time.Time // since when all attempts ended because nobody reached this member; zero: the last did not
+	var made protocol.Attempts
 	var report joinReport
 	if n.log != nil {
 		ticker := time.NewTicker(joinReportEvery)
@@ -118,50 +105,41 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		if found == 0 {
 			join.Via = slices.Concat(via, recalled)
 		}
-		causes, err := n.joinOnce(ctx, join, given, last, report)
+		join.Attempt = made.Failed
+		causes, err := n.joinOnce(ctx, join, given, made, report)
 		if err != nil {
 			return &JoinError{Causes: causes, Ctx: err}
 		}
 		if causes == nil {
 			return nil
 		}
-		unreached := slices.ContainsFunc(causes, func(c protocol.JoinCause) bool { return c.Refusal.Reason == protocol.NotReached })
-		switch {
-		case !unreached:
-			unreachedSince = time.Time{}
-		case unreachedSince.IsZero():
-			unreachedSince = time.Now()
-			if n.followsName() {
-				n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: causes}))
-			}
-			unreached = false
-		case n.followsName():
-			unreached = time.Since(unreachedSince) > namesLag
-		}
-		if n.hopeless(causes, unreached) {
+		before := made
+		var hopeless bool
+		if made, hopeless = made.Fail(causes, n.newcomer(), n.now()); hopeless {
 			return &JoinError{Causes: causes}
 		}
-		join.Attempt++
-		last = causes
+		if made.Unreached() && !before.Unreached() && n.followsName() {
+			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: causes}))
+		}
 		n.counters.joinRetries.Add(1)
-		for again := time.After(delay/2 + rand.N(delay)); again != nil; {
+		for again := time.After(made.Pause(rand.Float64())); again != nil; {
 			select {
 			case <-again:
 				again = nil
 			case <-report.due:
-				n.logJoining(join.Attempt-1, last, report)
+				n.logJoining(made, report)
 			case <-ctx.Done():
-				return &JoinError{Causes: last, Ctx: ctx.Err()}
+				return &JoinError{Causes: causes, Ctx: ctx.Err()}
 			case <-n.ctx.Done():
 				return ErrClosed
 			}
 		}
-		limit := joinDelayMax
-		if causes[len(causes)-1].Failure == nil && unreachedSince.IsZero() {
-			limit = joinDelayBusy
-		}
-		delay = min(2*delay, limit)
 	}
+}
+
+// newcomer is this member as one that tries to join.
+func (n *Node) newcomer() protocol.Newcomer {
+	return protocol.Newcomer{Self: n.Snapshot().Self, Named: n.followsName()}
 }
 
 // followsName reports whether the address at which this member is reached is a name,
@@ -170,47 +148,9 @@ func (n *Node) followsName() bool {
 	return n.resolver != nil && n.resolver.DNS != nil && bootstrap.IsName(n.cfg.Self.Addr)
 }
 
-// hopeless reports whether a cause that trying again cannot mend ended the
-// attempt. One address of another kind of ring does not, while others may be right;
-// nor does an address that leads to this member itself, as it may lead to another the
-// next time; nor does not being reached, unless unreached says that it has lasted: for
-// two attempts, or for namesLag by a name. That another member has answered that
-// advertises the same address does at once.
-func (n *Node) hopeless(causes []protocol.JoinCause, unreached bool) bool {
-	self := n.Snapshot().View.Self
-	all := true
-	for _, c := range causes {
-		switch f := c.Failure; {
-		case f == nil && c.Refusal.Reason == protocol.NotReached:
-			other := c.Refusal.Other
-			if unreached || other.Addr == self.Addr && other.ID != self.ID {
-				return true
-			}
-			all = false
-		case f == nil && c.Permanent():
-			return true
-		default:
-			all = all && c.Permanent()
-		}
-	}
-	return all
-}
-
-// merge returns the causes of the newest attempt, and of the one before for
-// those that the newest did not come to.
-func merge(last, newest []protocol.JoinCause) []protocol.JoinCause {
-	out := slices.Clone(newest)
-	for _, c := range last {
-		if !slices.ContainsFunc(newest, func(n protocol.JoinCause) bool { return n.At.Addr == c.At.Addr }) {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a
 // context that ended it, and the causes are then those of the attempt before too.
-func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, last []protocol.JoinCause, report joinReport) ([]protocol.JoinCause, error) {
+func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, made protocol.Attempts, report joinReport) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
 	if n.closed {
@@ -230,7 +170,7 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 		case causes := <-done:
 			return causes, nil
 		case <-report.due:
-			n.logJoining(join.Attempt, last, report)
+			n.logJoining(made, report)
 		case <-ctx.Done():
 		case <-n.ctx.Done():
 			return nil, ErrClosed
@@ -245,7 +185,7 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 	if n.view.Phase.InRing() {
 		return nil, nil // a member already; only the one before is not told yet
 	}
-	causes := n.joinCauses(last)
+	causes := n.joinCauses(made)
 	if !n.closed {
 		n.stepLocked(protocol.GiveUp{})
 	}
@@ -254,22 +194,17 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 
 // joinCauses are why the open join has not succeeded yet, those of the attempt
 // before among them. Callers hold mu.
-func (n *Node) joinCauses(last []protocol.JoinCause) []protocol.JoinCause {
-	causes, waiting := n.machine.JoinCauses()
-	if waiting.Addr != "" {
-		open := protocol.JoinCause{At: waiting, Failure: &protocol.Failure{Kind: protocol.TimedOut, Detail: "no answer yet"}}
-		last = merge([]protocol.JoinCause{open}, last) // unless it has answered an earlier attempt
-	}
-	return merge(last, causes)
+func (n *Node) joinCauses(made protocol.Attempts) []protocol.JoinCause {
+	return made.Open(n.machine.JoinCauses())
 }
 
-// logJoining logs what has become of a join so far.
-func (n *Node) logJoining(attempt int, last []protocol.JoinCause, report joinReport) {
+// logJoining logs what has become of a join so far, after these attempts.
+func (n *Node) logJoining(made protocol.Attempts, report joinReport) {
 	n.mu.Lock()
-	causes, phase := n.joinCauses(last), n.view.Phase
+	causes, phase := n.joinCauses(made), n.view.Phase
 	n.mu.Unlock()
 	n.Note(slog.LevelWarn, "in no ring yet", slog.String("phase", phase.String()), slog.Duration("for", time.Since(report.began).Truncate(time.Second)),
-		slog.Int("attempt", attempt+1), slog.String("answers", answers(causes)))
+		slog.Int("attempt", made.Failed+1), slog.String("answers", answers(causes)))
 }
 
 // logFounding logs that a ring was founded though some of the addresses given have

@@ -64,15 +64,13 @@ func (e *LookupError) Error() string {
 
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// outside is why a node without a table answers no lookups.
+// outside is why a finder without a table answers no lookups.
 func (fd *Finder) outside() error {
-	switch {
-	case fd.ctx.Err() != nil:
+	if fd.ctx.Err() != nil {
 		return ErrClosed
-	case fd.snap.Load().View.Phase == protocol.Superseded:
-		return ErrSuperseded
-	case fd.snap.Load().View.Isolated:
-		return ErrIsolated
+	}
+	if err := fd.snap.Load().Absent; err != nil {
+		return err
 	}
 	return ErrNotInRing
 }

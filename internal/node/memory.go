@@ -56,7 +56,7 @@ func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing
 
 // learn keeps what x answered about an identifier, asked at the time sent.
 func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
-	self := fd.snap.Load().View.Self
+	self := fd.snap.Load().Self
 	if fd.arcs.Learn(self, x, id, a, sent, fd.peers.suspicions(), fd.now(), fd.life) {
 		fd.connect(fd.arcs.Len())
 		select {

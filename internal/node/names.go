@@ -11,13 +11,8 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-const (
-	// redirectEvery is how often names are resolved anew while a member looks
-	// for a ring.
-	redirectEvery = time.Second
-	// maxTried is at how many of the places of one name one question is put.
-	maxTried = 3
-)
+// maxTried is at how many of the places of one name one question is put.
+const maxTried = 3
 
 // origin is what an address was resolved from.
 type origin struct {
@@ -107,7 +102,7 @@ func (fd *Finder) places(ctx context.Context, given []string) (via []string, ope
 
 // redirect resolves the names given anew, until ctx ends, for the open join.
 func (n *Node) redirect(ctx context.Context, given []string) {
-	tick := time.NewTicker(redirectEvery)
+	tick := time.NewTicker(bootstrap.ResolveEvery)
 	defer tick.Stop()
 	for {
 		select {

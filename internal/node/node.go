@@ -76,15 +76,6 @@ type Node struct {
 	loops loopGuard
 }
 
-// Snapshot is an immutable picture of a node.
-type Snapshot struct {
-	View    *protocol.View
-	Table   *routing.Table // nil while the node is in no ring, or isolated
-	Fingers []routing.Finger
-	// Next is closed when a newer snapshot is there.
-	Next <-chan struct{}
-}
-
 // New starts a node that is in no ring. It answers over tr from now on and
 // closes it when it is closed itself.
 func New(cfg Config, tr transport.Transport) *Node {
@@ -122,7 +113,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
-	n.snap.Store(&Snapshot{View: n.view, Next: n.changed})
+	n.snap.Store(&Snapshot{Self: cfg.Self, View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)
 	n.timer.Stop()
 	tr.Broken(n.broken)
@@ -238,8 +229,14 @@ func (n *Node) publish(v *protocol.View) {
 // rebuild makes a new snapshot of the view and the fingers.
 func (n *Node) rebuild() {
 	v := n.view
-	s := &Snapshot{View: v, Fingers: n.fingers.Distinct()}
-	if v.Phase.InRing() && !v.Isolated {
+	s := &Snapshot{Self: v.Self, InRing: v.Phase.InRing(), View: v, Fingers: n.fingers.Distinct()}
+	switch {
+	case v.Phase == protocol.Superseded:
+		s.Absent = ErrSuperseded
+	case v.Isolated:
+		s.Absent = ErrIsolated
+	}
+	if v.Serves() {
 		known := n.known(v)
 		known.Others = n.routes(v)
 		s.Table = routing.NewTable(known)

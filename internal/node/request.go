@@ -75,7 +75,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	fd.counters.routed.Add(1)
 	ctx, done := observed(fd.observer.Request, ctx, kindRoute, to)
 	sent, at := time.Now(), fd.now()
-	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().View.Self, To: to, Settings: fd.settings}, q)
+	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().Self, To: to, Settings: fd.settings}, q)
 	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkAnswer(to, &a)
@@ -153,7 +153,7 @@ func (fd *Finder) checkHash(what string, x ring.Member) *protocol.Failure {
 	}
 	var differs *ring.HashError
 	if err := fd.space.Check(x); errors.As(err, &differs) {
-		return &protocol.Failure{Kind: protocol.WrongRing, By: fd.snap.Load().View.Self, Differing: []string{"HashFunc"}, Detail: what + " names " + err.Error()}
+		return &protocol.Failure{Kind: protocol.WrongRing, By: fd.snap.Load().Self, Differing: []string{"HashFunc"}, Detail: what + " names " + err.Error()}
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func (fd *Finder) checkMember(what string, x ring.Member) *protocol.Failure {
 	}
 	f := &protocol.Failure{Kind: protocol.Invalid, Detail: what + " names " + err.Error()}
 	var differs *ring.HashError
-	if errors.As(err, &differs) && !fd.snap.Load().View.Phase.InRing() {
+	if errors.As(err, &differs) && !fd.snap.Load().InRing {
 		// Whoever is in no ring has none to lose: it would not be in the same as the
 		// member named.
 		f.Kind, f.Differing = protocol.WrongRing, []string{"HashFunc"}

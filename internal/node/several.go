@@ -93,11 +93,14 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, n int, opts 
 // listOf is the successor list of x, asked for unless that is the member itself;
 // nil if it does not answer from within the ring.
 func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
-	self := fd.snap.Load().View
-	if x == self.Self {
-		return self.Succ
+	snap := fd.snap.Load()
+	if x == snap.Self {
+		if snap.Table == nil {
+			return nil
+		}
+		return snap.Table.Succ
 	}
-	reply, f := fd.maintain(ctx, transport.Envelope{From: self.Self, To: x, Settings: fd.settings},
+	reply, f := fd.maintain(ctx, transport.Envelope{From: snap.Self, To: x, Settings: fd.settings},
 		protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
 	fd.heed(x, f)
 	if f != nil || !reply.State.Phase.InRing() {

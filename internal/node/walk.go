@@ -85,7 +85,7 @@ func (fd *Finder) ending(ctx context.Context, f *protocol.Failure) error {
 // again asks a member, and once more if it does not answer in time: one time-out
 // says little.
 func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask func(context.Context, transport.Envelope) error) (f *protocol.Failure) {
-	env := transport.Envelope{From: fd.snap.Load().View.Self, To: x, Settings: fd.settings}
+	env := transport.Envelope{From: fd.snap.Load().Self, To: x, Settings: fd.settings}
 	for attempt := range walkAttempts {
 		limit := fd.peers.of(x.Addr).Timeout(attempt)
 		limited, cancel := context.WithTimeout(ctx, limit)

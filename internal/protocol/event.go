@@ -227,5 +227,9 @@ type View struct {
 	Answered time.Duration
 }
 
+// Serves reports whether the member answers lookups, its own and those of others: it is
+// in a ring and not isolated.
+func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
+
 // Head is the first entry of the successor list, zero if that is empty.
 func (v *View) Head() ring.Member { return head(v.Succ) }

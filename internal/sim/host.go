@@ -181,7 +181,7 @@ func (w *world) tableOf(h *host) *routing.Table {
 	}
 	h.stale = false
 	h.table = nil
-	if v := h.view; v.Phase.InRing() && !v.Isolated {
+	if v := h.view; v.Serves() {
 		known := w.pointersOf(v)
 		known.Others = w.routes(h)
 		h.table = routing.NewTable(known)

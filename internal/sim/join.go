@@ -8,17 +8,14 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Attempts to join, as in internal/node, join.go, and around them what an
-// operator does: a Join that has failed is begun again, in the end with
-// addresses of members as they are now.
+// Attempts to join, and around them what an operator does: a Join that has failed is
+// begun again, in the end with addresses of members as they are now.
 
+// What the program of a host allows.
 const (
-	joinDelayMin  = 20 * time.Millisecond
-	joinDelayBusy = 250 * time.Millisecond
-	joinDelayMax  = time.Second
-	joinLimit     = 30 * time.Second
-	joinAgain     = 2 * time.Second // between a Join that failed and the next
-	foundAfter    = 3 * time.Second // of members that found together
+	joinLimit  = 30 * time.Second
+	joinAgain  = 2 * time.Second // between a Join that failed and the next
+	foundAfter = 3 * time.Second // of members that found together
 	// vip is the address of a load balancer: each question to it goes to a process
 	// that is up, drawn anew, perhaps to the asker.
 	vip = "vip:1"
@@ -27,10 +24,8 @@ const (
 // attempts is where a host stands in joining.
 type attempts struct {
 	via   []string
-	count int // attempts of this Join
-	joins int // Joins begun
-	delay time.Duration
-	again bool                          // nobody reached this member at the attempt before
+	made  protocol.Attempts             // of this Join
+	joins int                           // Joins begun
 	found time.Duration                 // above zero: it founds with others where there is no ring
 	met   map[ring.Member]time.Duration // with found: when another that looks last answered at its own address
 }
@@ -39,7 +34,7 @@ type attempts struct {
 func (w *world) beginJoin(h *host) {
 	j := &h.join
 	j.joins++
-	j.count, j.delay, j.again = 0, joinDelayMin, false
+	j.made = protocol.Attempts{}
 	if w.cfg.Start == "founders" { // all that are started later do as the first
 		w.beginFounding(h, 0)
 		return
@@ -54,7 +49,7 @@ func (w *world) beginJoin(h *host) {
 
 // beginFounding calls JoinOrCreate after a while.
 func (w *world) beginFounding(h *host, in time.Duration) {
-	h.join.via, h.join.found, h.join.delay, h.join.met = []string{vip}, foundAfter, joinDelayMin, map[ring.Member]time.Duration{}
+	h.join.via, h.join.found, h.join.met = []string{vip}, foundAfter, map[ring.Member]time.Duration{}
 	w.regroup = true
 	w.queue.push(event{at: w.now + in, kind: evJoin, host: h.index, gen: h.life})
 }
@@ -82,33 +77,21 @@ func (w *world) tryJoin(h *host) {
 		w.step(h, protocol.Create{})
 		return
 	}
-	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.count, Found: h.join.found})
+	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.made.Failed, Found: h.join.found})
 }
 
 func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 	j := &h.join
 	if causes == nil {
+		j.made = protocol.Attempts{}
 		if j.found == 0 {
-			j.via = nil // the machine remembers them
+			j.via = nil // the machine remembers whom it knows
 		}
 		w.count.joined++
 		return
 	}
-	unreached, permanent := false, true
-	self := h.m.Self()
-	hopeless := false
-	for _, c := range causes {
-		switch f := c.Failure; {
-		case f == nil && c.Refusal.Reason == protocol.NotReached:
-			unreached, permanent = true, false
-			hopeless = hopeless || c.Refusal.Other.Addr == self.Addr && c.Refusal.Other.ID != self.ID
-		case f == nil && c.Permanent():
-			hopeless = true
-		default:
-			permanent = permanent && c.Permanent()
-		}
-	}
-	if hopeless || permanent || unreached && j.again {
+	var hopeless bool
+	if j.made, hopeless = j.made.Fail(causes, protocol.Newcomer{Self: h.m.Self()}, w.now); hopeless {
 		w.story.add(w, "%s at %s: join refused: %v", h.name, h.addr, causes[len(causes)-1].Refusal.Reason)
 		if w.borne(h) {
 			// Join has said so, and the program that called it ends.
@@ -119,15 +102,7 @@ func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 		w.queue.push(event{at: w.now + joinAgain, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.life})
 		return
 	}
-	j.again = unreached
-	j.count++
-	wait := j.delay/2 + time.Duration(w.load.Int64N(int64(j.delay)))
-	limit := joinDelayMax
-	if causes[len(causes)-1].Failure == nil {
-		limit = joinDelayBusy
-	}
-	j.delay = min(2*j.delay, limit)
-	w.queue.push(event{at: w.now + wait, kind: evJoin, host: h.index, gen: h.life})
+	w.queue.push(event{at: w.now + j.made.Pause(w.load.Float64()), kind: evJoin, host: h.index, gen: h.life})
 }
 
 // joinTimeUp ends a Join that is still open, and begins another.

@@ -66,7 +66,7 @@ const remembered = routing.LookupTimeout + routing.MaxLease
 // holds notes what a member holds now.
 func (w *world) holds(h *host) {
 	v := h.view
-	now := holding{since: w.now, arc: v.Arc, has: v.HasArc && v.Phase.InRing() && !v.Isolated, self: v.Self, head: v.Head()}
+	now := holding{since: w.now, arc: v.Arc, has: v.HasArc && v.Serves(), self: v.Self, head: v.Head()}
 	if n := len(h.held); n > 0 {
 		last := h.held[n-1]
 		if last.arc == now.arc && last.has == now.has && last.self == now.self && last.head == now.head {

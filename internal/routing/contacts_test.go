@@ -1,0 +1,119 @@
+package routing
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/peer"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+func contact(id uint64) ring.Member {
+	return ring.Member{ID: id, Name: fmt.Sprint(id), Addr: fmt.Sprintf("h%d:1", id), Incarnation: 1}
+}
+
+func contacts(ids ...uint64) []ring.Member {
+	var out []ring.Member
+	for _, id := range ids {
+		out = append(out, contact(id))
+	}
+	return out
+}
+
+func TestContactsAreWhoeverAnsweredLastAndWhomTheyNamed(t *testing.T) {
+	var none peer.Suspicions
+	c := Contacts{}.Meet(contact(10), contact(5), contacts(20, 30, 40, 50), none, 0)
+	if got := c.List(); !slices.Equal(got, contacts(10, 20, 30, 40)) {
+		t.Errorf("after the first: %v", got)
+	}
+	c = c.Meet(contact(30), contact(20), contacts(40), none, 0)
+	if got := c.List(); !slices.Equal(got, contacts(30, 40, 10, 20)) {
+		t.Errorf("after the second: %v", got)
+	}
+	// An older member says only who its neighbours are.
+	if got := (Contacts{}).Meet(ring.Member{}, contact(5), contacts(20), none, 0).List(); !slices.Equal(got, contacts(20, 5)) {
+		t.Errorf("by an older member: %v", got)
+	}
+	suspects, _ := none.Suspect(contact(10).Life(), 0, time.Second)
+	if got := c.Meet(contact(60), ring.Member{}, nil, suspects, 0).List(); !slices.Equal(got, contacts(60, 30, 40, 20)) {
+		t.Errorf("with 10 suspected: %v", got)
+	}
+	for id := range uint64(3 * MaxContacts) {
+		c = c.Meet(contact(100+id), ring.Member{}, nil, none, 0)
+	}
+	if got := c.List(); len(got) != MaxContacts || got[0] != contact(100+3*MaxContacts-1) {
+		t.Errorf("%d contacts, first %v", len(got), got[0])
+	}
+}
+
+func TestContactsThatAreGoneAreForgotten(t *testing.T) {
+	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20), nil, 0)
+	later := contact(10)
+	later.Incarnation = 2
+	if _, forgotten := c.Forget("h10:1", later); forgotten {
+		t.Error("10 is forgotten for another life of it")
+	}
+	for _, who := range []ring.Member{{}, contact(10)} {
+		if rest, forgotten := c.Forget("h10:1", who); !forgotten || !slices.Equal(rest.List(), contacts(20)) || len(c.List()) != 2 {
+			t.Errorf("%v left, %v before", rest.List(), c.List())
+		}
+	}
+}
+
+func TestClientNamesNoOwnerItself(t *testing.T) {
+	table := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0).Table(64)
+	for _, id := range []uint64{0, 9, 10, 11, 20, 25, 31} {
+		a := table.Answer(Query{ID: id}, 0)
+		if a.Verdict != Closer || len(a.Closer) == 0 || !a.Owner.IsZero() {
+			t.Errorf("%d: %+v", id, a)
+		}
+	}
+	if own, arc := Recall(table, nil, 10); own != nil || arc != nil {
+		t.Error("a client answers for an identifier itself")
+	}
+}
+
+func TestEverybodyIsAskedForAWayIntoTheRing(t *testing.T) {
+	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20), nil, 0)
+	arcs := NewArcs(0, 64, MaxArcs)
+	for i := range uint64(100) {
+		arcs.Confirm(ring.Arc{After: 1000 + i*10, To: 1010 + i*10}, contact(1010+i*10), Word{By: contact(1010 + i*10), Until: time.Second})
+	}
+	all := c.Everybody(arcs, []string{"a:1", "b:1"})
+	if len(all) != 2+MaxContacts+2 || !slices.Equal(all[:2], contacts(10, 20)) || all[len(all)-1].Addr != "b:1" || all[len(all)-1].Name != "" {
+		t.Errorf("%d to ask: %v", len(all), all)
+	}
+	if only := (Contacts{}).Everybody(nil, []string{"a:1"}); len(only) != 1 || only[0].Addr != "a:1" {
+		t.Errorf("of one that has met nobody: %v", only)
+	}
+}
+
+func TestTurnsComeToEverybody(t *testing.T) {
+	var all []ring.Member
+	for i := range uint64(3 * MaxAsking) {
+		all = append(all, contact(i+1))
+	}
+	asked := map[ring.Member]bool{}
+	isAsked := func(x ring.Member) bool { return asked[x] }
+	for turn, from := 0, 0; turn < 3; turn++ {
+		ask, next := Turn(all, from, 0, isAsked)
+		for _, x := range ask {
+			if asked[x] {
+				t.Errorf("turn %d: %v is asked again", turn, x)
+			}
+			asked[x] = true
+		}
+		if len(ask) != MaxAsking {
+			t.Errorf("turn %d: %d are asked", turn, len(ask))
+		}
+		from = next
+	}
+	if ask, next := Turn(all, 5, MaxAsking-1, func(ring.Member) bool { return false }); len(ask) != 1 || ask[0] != all[5] || next != 6 {
+		t.Errorf("with room for one: %v, next %d", ask, next)
+	}
+	if ask, _ := Turn(nil, 3, 0, isAsked); len(ask) != 0 {
+		t.Errorf("of nobody: %v", ask)
+	}
+}
