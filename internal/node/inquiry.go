@@ -27,12 +27,15 @@ var errStopping = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the membe
 // inquiry asks and waits.
 type inquiry struct {
 	fd        *Finder
-	ctx       context.Context // with a deadline
-	lookup    *routing.Lookup
+	ctx       context.Context
+	deadline  time.Time          // of the lookup
+	cancel    context.CancelFunc // nil: ctx does not end by the lookup's time yet
+	lookup    routing.Lookup
 	snap      *Snapshot // that the lookup was told of last
 	roundTrip func(ring.Member) time.Duration
 
 	asked   []inquired    // for each question of the lookup
+	room    [2]inquired   // of asked, mostly
 	arrived chan arrival  // questions that were gone on without and have ended; made for the first
 	over    chan struct{} // closed at the end of the lookup; made with arrived
 }
@@ -51,9 +54,13 @@ type arrival struct {
 }
 
 func (q *inquiry) run() (Result, error) {
+	q.asked = q.room[:0]
 	defer func() {
 		if q.over != nil {
 			close(q.over)
+		}
+		if q.cancel != nil {
+			q.cancel()
 		}
 	}()
 	want := q.lookup.Begin(q.knowledge())
@@ -125,9 +132,14 @@ func (q *inquiry) hops() []Hop {
 }
 
 // patience is how long the lookup waits for one answer before it goes on.
-func (q *inquiry) patience() time.Duration {
-	end, _ := q.ctx.Deadline()
-	return peer.Patience(time.Until(end))
+func (q *inquiry) patience() time.Duration { return peer.Patience(time.Until(q.deadline)) }
+
+// bound has the context end by the lookup's time. A question whose answer is awaited
+// where it is asked has less time of its own, and needs no timer besides.
+func (q *inquiry) bound() {
+	if q.cancel == nil {
+		q.ctx, q.cancel = context.WithDeadline(q.ctx, q.deadline)
+	}
 }
 
 // ask puts question i and waits for its answer.
@@ -140,6 +152,7 @@ func (q *inquiry) ask(i int) (routing.Want, error) {
 	var f *flight
 	switch {
 	case x.Shared:
+		q.bound()
 		f = fd.board(q.ctx, x.Whom, x.Query.ID)
 	case q.arrived == nil && fd.peers.routeTimeout(x.Whom.Addr) <= q.patience():
 		// Nothing else can happen meanwhile.
@@ -147,6 +160,7 @@ func (q *inquiry) ask(i int) (routing.Want, error) {
 		a, err := fd.route(q.ctx, x.Whom, x.Query)
 		return q.tell(i, a, err, sent)
 	default:
+		q.bound()
 		f = fd.launch(q.ctx, x.Whom, x.Query)
 	}
 	if f == nil {
@@ -159,6 +173,7 @@ func (q *inquiry) ask(i int) (routing.Want, error) {
 // await waits for question i, which was asked, until the patience is over, for an
 // answer to another that the lookup has use for, or for the end of the context.
 func (q *inquiry) await(i int) (routing.Want, error) {
+	q.bound()
 	f := q.asked[i].flight
 	timer := time.NewTimer(q.patience())
 	defer timer.Stop()
@@ -251,6 +266,7 @@ func (q *inquiry) awaitTable() (routing.Want, error) {
 }
 
 func (q *inquiry) wait(timer <-chan time.Time, news <-chan struct{}) (routing.Want, error) {
+	q.bound()
 	for {
 		select {
 		case <-timer:

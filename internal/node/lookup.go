@@ -118,12 +118,12 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
 	fd.counters.searched.add(id)
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, routing.LookupTimeout)
-		defer cancel()
+	q := &inquiry{fd: fd, ctx: ctx}
+	var ok bool
+	if q.deadline, ok = ctx.Deadline(); !ok {
+		q.deadline = time.Now().Add(routing.LookupTimeout)
 	}
-	q := &inquiry{fd: fd, ctx: ctx, lookup: routing.NewLookup(id, opts, fd.life, wait)}
+	q.lookup.Reset(id, opts, fd.life, wait)
 	q.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	r, err := q.run()
 	if err != nil {

@@ -65,14 +65,17 @@ type Knowledge struct {
 // A member has its own time for an answer, by how fast it answers. A lookup may have
 // less. Then it waits for an answer for as long as its patience lasts and asks another
 // member besides. An answer counts whenever it comes.
+//
+// A Lookup must not be copied.
 type Lookup struct {
 	id   uint64
 	opts Options
 	wait bool
 
 	questions []Question
-	current   int // the question that is waited for, -1 for none
-	overtaken int // questions gone on without that may still be answered
+	room      [2]Question // of questions, mostly
+	current   int         // the question that is waited for, -1 for none
+	overtaken int         // questions gone on without that may still be answered
 	search    *Search
 	table     *Table // at which the search began
 	failed    int    // questions of the search that had failed by then
@@ -163,8 +166,12 @@ func (l *Lookup) Reset(id uint64, opts Options, lease time.Duration, wait bool) 
 			opts.MaxAge = lease
 		}
 	}
-	clear(l.questions)
-	*l = Lookup{id: id, opts: opts, wait: wait, questions: l.questions[:0], current: -1, used: -1}
+	questions := l.questions
+	*l = Lookup{id: id, opts: opts, wait: wait, current: -1, used: -1}
+	if l.questions = questions[:0]; cap(questions) <= len(l.room) {
+		l.questions = l.room[:0]
+	}
+	clear(questions)
 }
 
 // ID is the identifier whose owner is wanted.

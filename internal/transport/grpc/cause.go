@@ -42,9 +42,11 @@ func (c *cause) get() error {
 // broke notes an error of reading or writing, unless this side has closed the
 // connection.
 func (c *cause) broke(err error) {
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		c.io.CompareAndSwap(nil, &err)
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return
 	}
+	noted := err // so that err itself, which is nil mostly, need not be allocated
+	c.io.CompareAndSwap(nil, &noted)
 }
 
 // heed notes an alert of the other side, and reports whether err is one.
