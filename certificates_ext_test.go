@@ -167,7 +167,8 @@ func TestEndOfACertificateIsLoggedHourlyUntilItIsRenewed(t *testing.T) {
 		before := len(j.of("own certificate"))
 		time.Sleep(5 * time.Hour)
 		synctest.Wait()
-		if got := len(j.of("own certificate")); got > before+1 { // one may have been due at that instant
+		// One may have been due at that instant.
+		if got := len(j.of("own certificate")); got > before+1 {
 			t.Errorf("%d records of a certificate that has been renewed", got-before)
 		}
 	})

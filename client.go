@@ -13,35 +13,33 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// ClientConfig says how a Client speaks to a ring. It is copied by Dial and never
-// modified. The zero ClientConfig is right for a ring whose members leave the same
-// fields of their Config at zero. HashFunc, HashBits and Cluster must be those of
-// the members; they refuse a client that differs.
+// ClientConfig configures a Client. Dial copies it and never modifies it.
+//
+// The zero ClientConfig fits a ring whose members leave the same fields of their Config at zero.
+// HashFunc, HashBits and Cluster must equal those of the members. Members refuse a client that
+// differs.
 type ClientConfig struct {
-	// HashFunc is as in Config. Nil: SHA-256.
+	// HashFunc is as in Config. If nil, SHA-256.
 	HashFunc func([]byte) uint64
-	// HashBits is the width of the circle, as in Config, from 1 to 64. Zero: 64.
+	// HashBits is the width of the circle, as in Config. If zero, 64. It is at most 64.
 	HashBits uint
 
-	// Cluster is the name of the ring, as in Config.
+	// Cluster is the name of the ring, as in Config. If empty, the ring has no name.
 	Cluster string
 
-	// TLS, if set, encrypts and authenticates all connections: the Client half of
-	// a member's TLSConfig, with the same requirements. Nil: plaintext.
+	// TLS, if not nil, encrypts and authenticates all connections. It has to meet the requirements
+	// of TLSConfig.Client. If nil, connections are in plaintext.
 	TLS *tls.Config
 
-	// LogHandler receives what keeps the client from members: each cause and member the
-	// first time and then at most once a minute. Nil: nothing is logged, which costs
-	// nothing.
+	// LogHandler receives the failures that keep the client from members. Each cause and member is
+	// logged the first time and then at most once a minute. If nil, nothing is logged.
 	LogHandler slog.Handler
 
-	// Observer, if set, is told what the client does; its functions Serve, Extract,
-	// Range, Successor, Predecessor and RingMet are never called. What it points to
-	// is copied. Nil: nobody, which costs nothing.
+	// Observer, if not nil, is told what the client does. Its functions Serve, Extract, Range,
+	// Successor, Predecessor and RingMet are never called. Dial copies it.
 	Observer *Observer
 
-	// Network, if set, carries the client's traffic instead of TCP, as in Config.
-	// Nil: TCP.
+	// Network, if not nil, carries the client's traffic instead of TCP, as in Config.
 	Network transport.Network
 }
 
@@ -60,26 +58,28 @@ func (c *ClientConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Client looks keys up in a ring without being a member of it: it owns nothing,
-// listens nowhere, and no member knows it. Make it with Dial. An idle Client asks
-// nobody anything and lets its connections go after half a minute. Its methods may
+// Client looks up keys in a ring without being a member of it. It owns no keys, it does not listen,
+// and no member knows it. Use Dial to make one.
+//
+// An idle Client sends no requests and closes its connections after half a minute. Its methods may
 // be called concurrently.
 type Client struct {
 	space ring.Space
 	node  *node.Client
 }
 
-// Dial makes a Client of the ring that the addresses lead to: host:port or names of
-// SRV records, as with [Concord.Join]. It asks all of them at once and returns when a
-// member has answered; one suffices. Later, when none of the members met since
-// answers, the Client asks the addresses again, and resolves names anew.
+// Dial makes a Client of the ring that the addresses lead to. An address is host:port or the name
+// of SRV records, as with [Concord.Join]. Dial asks all addresses at once and returns when one
+// member has answered. Later, when none of the members that the Client has met answers, it asks the
+// addresses again and resolves their names anew.
 //
-// Mistakes in cfg are *ConfigErrors, joined. Otherwise the error is a *DialError,
-// which matches ctx's error and the last cause of each address. What can get
-// better (an address that refuses or is silent, a member that is in no ring) is
-// tried again until ctx ends, or for 30 s if ctx has no deadline. What cannot
-// (every address leads to another kind of ring, or none is one) is an error at
-// once. ctx bounds Dial only; Close ends the Client.
+// Mistakes in cfg are *ConfigErrors, joined. Any other error is a *DialError, which matches the
+// error of ctx and the last cause at each address. Dial retries while success is possible: when an
+// address refuses or does not answer, or when the member there is in no ring. It does so until ctx
+// ends, or for 30 s if ctx has no deadline. Dial fails at once if every address leads to another
+// kind of ring or is not an address.
+//
+// ctx bounds Dial only. Call Close to release the Client.
 func Dial(ctx context.Context, cfg ClientConfig, addrs ...string) (*Client, error) {
 	return dial(ctx, cfg, addrs, resolver(cfg.Network))
 }
@@ -140,42 +140,40 @@ func checkAddress(s string) error {
 	return nil
 }
 
-// Lookup finds the member that is responsible for key; see [Concord.Lookup].
+// Lookup returns the member that is responsible for key. See [Concord.Lookup].
 func (c *Client) Lookup(key []byte) (Server, error) {
 	return c.LookupContext(context.Background(), key)
 }
 
-// LookupContext finds the member that is responsible for key; see
-// [Concord.LookupContext]. The error is ErrStopped after Close, or a *LookupError.
+// LookupContext returns the member that is responsible for key. See [Concord.LookupContext]. The
+// error is ErrStopped after Close, and a *LookupError otherwise.
 func (c *Client) LookupContext(ctx context.Context, key []byte, opts ...LookupOption) (Server, error) {
 	return c.finding().lookup(ctx, key, opts)
 }
 
-// LookupN finds the member that is responsible for key and the n−1 members after
-// it; see [Concord.LookupN].
+// LookupN returns the member that is responsible for key and the n−1 members after it. See
+// [Concord.LookupN].
 func (c *Client) LookupN(ctx context.Context, key []byte, n int, opts ...LookupOption) ([]Server, error) {
 	return c.finding().lookupN(ctx, key, n, opts)
 }
 
-// LookupAll finds for each of the keys the member that is responsible for it; see
-// [Concord.LookupAll].
+// LookupAll returns the members that are responsible for the keys. See [Concord.LookupAll].
 func (c *Client) LookupAll(ctx context.Context, keys [][]byte, opts ...LookupOption) ([]Server, error) {
 	return c.finding().lookupAll(ctx, keys, opts)
 }
 
-// Trace looks key up and says what was done for it; see [Concord.Trace].
+// Trace looks up key and returns the path of the lookup. See [Concord.Trace].
 func (c *Client) Trace(ctx context.Context, key []byte, opts ...LookupOption) (Trace, error) {
 	return c.finding().trace(ctx, key, opts)
 }
 
-// Reject reports that s, named as the owner of key, did not serve it. For two
-// seconds lookups of this Client go round s, and name it as an owner only on its
-// own word, given during the lookup.
+// Reject reports that s did not serve key although a lookup named it as the owner. For two seconds,
+// lookups of this Client go around s. They name it as an owner only if s itself confirms it during
+// the lookup.
 func (c *Client) Reject(key []byte, s Server) { c.finding().reject(s) }
 
-// Close ends the Client: lookups under way fail, and when it returns no goroutine
-// and no connection of the Client is left. It may be called more than once and
-// returns nil.
+// Close closes the Client. Lookups in progress fail. When Close returns, the Client has no
+// goroutine and no connection left. Close may be called more than once. It always returns nil.
 func (c *Client) Close() error {
 	c.node.Close()
 	return nil

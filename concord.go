@@ -22,24 +22,23 @@ import (
 // joinTimeout bounds a Join whose context has no deadline.
 const joinTimeout = 30 * time.Second
 
-// Range is an arc of the circle: the identifiers clockwise after Start, up to
-// and including End. Start == End is the whole circle, except in the zero Range,
-// which is no range at all: it contains nothing.
+// Range is an arc of the circle of identifiers. It contains the identifiers clockwise after Start,
+// up to and including End. If Start equals End, the arc is the whole circle. The only exception is
+// the zero Range, which contains nothing.
 type Range struct {
-	// Start is the identifier before the first on the arc.
+	// Start is the identifier just before the arc.
 	Start uint64 `json:"start,string"`
-	// End is the last identifier on the arc.
+	// End is the last identifier of the arc.
 	End uint64 `json:"end,string"`
 }
 
-// Contains reports whether the identifier lies on the arc. The zero Range contains
-// nothing.
+// Contains reports whether the identifier lies on the arc. The zero Range contains nothing.
 func (r Range) Contains(id uint64) bool {
 	return r != Range{} && ring.Arc{After: r.Start, To: r.End}.Contains(id)
 }
 
-// rangeOf is the Range of an arc that a member has. It is never the zero Range: the
-// whole circle of the member whose identifier is 0 is told from 1 to 1.
+// rangeOf converts an arc that a member has. The result is never the zero Range: the whole circle
+// of the member with identifier 0 is given from 1 to 1.
 func rangeOf(a ring.Arc) Range {
 	if a == (ring.Arc{}) {
 		return Range{Start: 1, End: 1}
@@ -47,18 +46,19 @@ func rangeOf(a ring.Arc) Range {
 	return Range{Start: a.After, End: a.To}
 }
 
-// Server is a member as the others know it.
+// Server identifies a member.
 type Server struct {
-	// Name is unique in the ring.
+	// Name is the name of the member, unique in the ring.
 	Name string `json:"name"`
-	// Id is the member's place on the circle, the hash of its name.
+	// Id is the identifier of the member, the hash of its name. It is the member's place on the
+	// circle.
 	Id uint64 `json:"id,string"`
-	// Address is the host:port at which the others reach it.
+	// Address is the host:port at which other members reach the member.
 	Address string `json:"address"`
 }
 
-// Concord is one member of a ring. Make it with New. Its methods may be called
-// concurrently, and from OnRangeChange.
+// Concord is one member of a ring. Use New to make one. Its methods may be called concurrently, and
+// from OnRangeChange.
 type Concord struct {
 	cfg   Config
 	space ring.Space
@@ -77,9 +77,8 @@ type Concord struct {
 	joining *node.Node // the one on which a Create or Join is under way
 }
 
-// New makes a member that is in no ring. It does nothing yet and never fails:
-// what is wrong with cfg is an error of Start. Name and Id are known from now
-// on.
+// New makes a member that is in no ring. It does nothing else and never fails: Start reports
+// mistakes in cfg. Name and Id return the member's name and identifier from now on.
 func New(cfg Config) *Concord {
 	cfg.TLS = cfg.TLS.clone()
 	cfg.Meta = slices.Clone(cfg.Meta)
@@ -121,12 +120,11 @@ func resolver(n transport.Network) bootstrap.DNS {
 	return nil
 }
 
-// Start begins to listen. The member is in no ring until Create or Join has
-// succeeded. A mistake in the Config is a *ConfigError; all of them are
-// reported at once, joined, and nothing is started.
+// Start makes the member listen. The member is in no ring until Create or Join has succeeded.
 //
-// A member that was stopped can be started again; it is then a new incarnation
-// of its name. Start returns ErrStarted if the member is running.
+// Each mistake in the Config is a *ConfigError. Start returns all of them, joined, and starts
+// nothing. It returns ErrStarted if the member is running. A member that was stopped can be started
+// again. It is a new incarnation of its name then.
 func (c *Concord) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -251,9 +249,11 @@ func (c *Concord) endJoin(n *node.Node) {
 	c.mu.Unlock()
 }
 
-// Create makes the member a ring of one, which others can join. With MinMembers
-// above one it is isolated until enough of them have. If Config.StateDir remembers
-// members of a ring that lives, the two rings become one.
+// Create creates a ring of which this member is the only one. Others can join it. If MinMembers is
+// above one, the member is isolated until enough members have joined. If Config.StateDir remembers
+// members of a ring that still exists, the two rings become one.
+//
+// The error is ErrNotStarted, ErrStopped, ErrAlreadyJoined or ErrSuperseded.
 func (c *Concord) Create() error {
 	n, err := c.beginJoin()
 	if err != nil {
@@ -272,68 +272,68 @@ func (c *Concord) Create() error {
 	return nil
 }
 
-// Join makes the member one of the ring that the addresses lead to; they are
-// tried in order, and one that answers suffices. It returns nil when the
-// member's successor has accepted it, and its predecessor points at it if that
-// can be told.
+// Join makes the member join the ring that the addresses lead to. The addresses are tried in order,
+// and one that answers is enough. Join returns nil when the member's successor has accepted it and,
+// if that can be told, its predecessor has it as its successor.
 //
-// An address is host:port, or the name of SRV records without a port, as
-// "_concord._tcp.example.com". A name is resolved anew at each try; a host with
-// several IPv4 or IPv6 addresses, and SRV records, stand for as many addresses. A
-// name that cannot be resolved is like an address that is silent. A certificate must
-// be good for the host as it was given, with SRV records for their target. After
-// the addresses come those that Config.StateDir remembers; with these, none need
-// be given. All are kept, to find the ring again when everybody known is lost.
+// An address is host:port, or the name of SRV records without a port, such as
+// "_concord._tcp.example.com". Join resolves names anew at each try. A host with several IPv4 or
+// IPv6 addresses stands for all of them, and so do SRV records. A name that cannot be resolved
+// counts as an address that does not answer. With TLS, the certificate of a member must be valid
+// for the host of its address as given, or for the target of the SRV record.
 //
-// What can get better (an address that refuses or is silent, a member that has
-// not joined itself, an address that leads to this member now and may lead to
-// another later, as one of a load balancer does) is tried again until ctx ends, or
-// for 30 s if ctx has no deadline. What cannot (a name taken; every address of
-// another kind of ring, or this member's own for certain: its AdvAddr, the address
-// that it has bound, the loopback with that port; another member that advertises the
-// same AdvAddr; an AdvAddr where the others do not reach it, twice in a row or, as
-// names take a while to be known, for 30 s if it is a name) is an error without
-// further tries. The error is a *JoinError,
-// which matches ctx's error and the last cause of each address. After an error the
-// member is in no ring and can try again.
+// After the given addresses Join tries those that Config.StateDir remembers. If there are any, no
+// address has to be given. The member keeps all addresses, to find the ring again when it has lost
+// everybody it knew.
+//
+// Join retries while success is possible: when an address refuses or does not answer, when the
+// member there is not in a ring itself, or when the address leads back to this member but may lead
+// to another later, as the address of a load balancer does. It does so until ctx ends, or for 30 s
+// if ctx has no deadline.
+//
+// Join fails without another try in these cases:
+//
+//   - Another member has the name or the identifier, or advertises the same AdvAddr.
+//   - Every address leads to another kind of ring, or is certainly the member's own: its AdvAddr,
+//     the address it listens on, or that port on the loopback interface.
+//   - The members of the ring cannot reach this one at its AdvAddr. That must happen twice in a row
+//     or, if the AdvAddr is a name, for 30 s, because names take time to become known.
+//
+// The error is a *JoinError, which matches the error of ctx and the last cause at each address.
+// After an error the member is in no ring, and Join may be called again.
 func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 	return c.join(ctx, addrs, 0)
 }
 
-// JoinOrCreate makes the member one of the ring that the addresses lead to, as
-// Join does, or founds one with the others that look for one. Every member of a
-// cluster can call it with the same addresses, at any time: at the first start,
-// after a restart, after a restart of all.
+// JoinOrCreate makes the member join the ring that the addresses lead to, as Join does. If there is
+// no such ring, it creates one together with the other members that call JoinOrCreate. Every member
+// of a cluster can call it with the same addresses at any time: at the first start, after a
+// restart, and after a restart of all members.
 //
-// If a member of a ring answers at any address, that ring is joined. Otherwise
-// those that call JoinOrCreate tell each other of it, and the one with the
-// smallest identifier to which one of the addresses leads founds; the others join
-// it. It does so at once if all of the addresses are the AdvAddrs of members that
-// look and agree, and after Config.FoundAfter in any case. A member to which none of
-// the addresses leads never founds, but waits for those that are there. Given no
-// address but its AdvAddr, it founds as soon as it has answered there itself.
+// If a member of a ring answers at any address, JoinOrCreate joins that ring. Otherwise the members
+// that call JoinOrCreate tell each other so. The one with the smallest identifier among those that
+// the addresses lead to creates the ring, and the others join it. It creates the ring as soon as
+// every address is the AdvAddr of a member that searches and agrees, and after Config.FoundAfter in
+// any case. A member that no address leads to never creates a ring but waits for the others. A
+// member that is given only its own AdvAddr creates the ring as soon as it has answered itself
+// there.
 //
-// An address may be that of a load balancer with all members behind it, and the only
-// one: those that answer there tell each other their own addresses. Whether an
-// address is a member's own or leads to anyone is not known, unless the member
-// advertises it; so nobody founds before Config.FoundAfter then.
+// Addresses are as with Join. Names are resolved again every second. An address may be that of a
+// load balancer in front of all members, and it may be the only one: the members that answer there
+// tell each other their own addresses. If a name stands for several members, if only one name is
+// given, or if no member advertises the address, there may be members that are not known yet. Then
+// the ring is not created before Config.FoundAfter. Members that Config.StateDir remembers count as
+// given, so the members of a ring find each other after all of them have restarted. JoinOrCreate
+// does not wait for remembered members that do not answer.
 //
-// Addresses are as with Join. Names are resolved again every second. If one stands
-// for several members, or only one name was given, there may be others that the DNS
-// does not list yet: then it founds after Config.FoundAfter, not before. What
-// Config.StateDir remembers counts as given, so that a ring whose members all
-// restart is found again though every address given is gone; but those that do not
-// answer are no reason to wait.
+// Members that cannot reach each other for FoundAfter may create several rings. These become one
+// when the members can reach each other. Until then each ring owns every key, unless
+// Config.MinMembers prevents that.
 //
-// Members that cannot reach each other for as long as FoundAfter may found
-// several rings. These become one when they can reach each other; until then
-// each owns every key, unless Config.MinMembers prevents that.
-//
-// It goes on until it has succeeded or ctx ends: for ever, if ctx does not. Only
-// what cannot get better is an error at once, as with Join. That includes that
-// every other address belongs to another kind of ring, and that none given is
-// an address at all. Nil means what it means with Join, or that the member
-// has founded.
+// JoinOrCreate returns nil when the member has joined a ring, as Join does, or has created one. It
+// retries until ctx ends, forever if ctx does not end. It fails at once where Join does. It also
+// fails at once if every other address leads to another kind of ring, or if nothing given is an
+// address.
 func (c *Concord) JoinOrCreate(ctx context.Context, addrs ...string) error {
 	return c.join(ctx, addrs, c.cfg.foundAfter())
 }
@@ -386,12 +386,12 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 	return nil
 }
 
-// Stop ends the member at once. To the others that is a failure; Leave is the
-// polite way. When it returns, nothing of the member is left: no goroutine, no
-// connection, no listener. Only a call of OnRangeChange, or of the LogHandler,
-// that is being made is not waited for longer than 100 ms, since it may be the
-// one that stops. Stop may be called at any time and more than once; it returns
-// nil.
+// Stop stops the member at once. To the other members it has failed; use Leave to leave the ring
+// properly. When Stop returns, the member has no goroutine, connection or listener left. Stop waits
+// at most 100 ms for a running call of OnRangeChange or the LogHandler, because that call may be
+// the one that stops the member.
+//
+// Stop may be called at any time and more than once. It always returns nil.
 func (c *Concord) Stop() error {
 	c.mu.Lock()
 	n := c.node
@@ -403,9 +403,11 @@ func (c *Concord) Stop() error {
 	return nil
 }
 
-// Leave tells the neighbours, goes on answering until they have acknowledged
-// that they do without this member, and then does what Stop does. If ctx ends
-// before that, the member is stopped all the same and ctx's error returned.
+// Leave leaves the ring and stops the member. It tells the neighbours and answers requests until
+// they have acknowledged that they no longer rely on this member. Then it does what Stop does.
+//
+// If ctx ends before that, Leave stops the member all the same and returns the error of ctx. It
+// returns ErrNotStarted or ErrStopped if the member is not running.
 func (c *Concord) Leave(ctx context.Context) error {
 	n, err := c.started()
 	if err != nil {
@@ -420,14 +422,14 @@ func (c *Concord) Leave(ctx context.Context) error {
 	return err
 }
 
-// Name returns the member's name.
+// Name returns the name of the member.
 func (c *Concord) Name() string { return c.cfg.Name }
 
-// Id returns the member's identifier, the hash of its name.
+// Id returns the identifier of the member, the hash of its name.
 func (c *Concord) Id() uint64 { return c.id }
 
-// Address returns the address that the member advertises: AdvAddr, or the bound
-// address once it has started.
+// Address returns the address that the member advertises. That is AdvAddr or, if AdvAddr is empty,
+// the bound address, which is known after Start.
 func (c *Concord) Address() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -479,18 +481,18 @@ func (c *Concord) snapshot() (*node.Snapshot, bool) {
 	return s, s.View.Phase.InRing()
 }
 
-// Joined reports whether the member is in a ring. One that is isolated is; Status
-// tells.
+// Joined reports whether the member is in a ring. An isolated member is in a ring, too; see Status.
 func (c *Concord) Joined() bool {
 	_, ok := c.snapshot()
 	return ok
 }
 
-// Range returns the range of identifiers that the member is responsible for:
-// from its predecessor, excluded, to itself, included. It is the zero Range, which
-// contains nothing, before Create or Join has succeeded, until a member
-// that has joined knows its predecessor, and after Stop or Leave. While the member
-// is isolated, see Config.MinMembers, it is what OnRangeChange was told last.
+// Range returns the range of identifiers that the member is responsible for: those after its
+// predecessor, up to and including its own.
+//
+// It returns the zero Range, which contains nothing, before Create or Join has succeeded, after
+// Join until the member knows its predecessor, and after Stop or Leave. While the member is
+// isolated, Range returns the range that OnRangeChange was called with last; see Config.MinMembers.
 func (c *Concord) Range() Range {
 	s, ok := c.snapshot()
 	if !ok || !s.View.HasArc {
@@ -499,16 +501,16 @@ func (c *Concord) Range() Range {
 	return rangeOf(s.View.Arc)
 }
 
-// Owns reports whether the key lies in Range. It is false while there is none, and
-// while the member is isolated.
+// Owns reports whether the key lies in Range. It returns false while the member has no range and
+// while it is isolated.
 func (c *Concord) Owns(key []byte) bool {
 	s, ok := c.snapshot()
 	return ok && s.View.HasArc && !s.View.Isolated && s.View.Arc.Contains(c.space.ID(key))
 }
 
-// Successors returns the next members clockwise, nearest first, at most
-// SuccessorCount. In a ring of one that is the member itself. Nil while the
-// member is in no ring; empty while all it knew are lost and it looks for others.
+// Successors returns the next members clockwise, nearest first. There are at most SuccessorCount.
+// In a ring of one it returns the member itself. It returns nil while the member is in no ring, and
+// an empty slice while the member has lost all successors and searches for others.
 func (c *Concord) Successors() []Server {
 	s, ok := c.snapshot()
 	if !ok {
@@ -520,8 +522,8 @@ func (c *Concord) Successors() []Server {
 	return servers(s.View.Succ)
 }
 
-// Predecessor returns the nearest member counter-clockwise, and whether it is
-// known. In a ring of one that is the member itself.
+// Predecessor returns the nearest member counterclockwise and reports whether it is known. In a
+// ring of one it returns the member itself.
 func (c *Concord) Predecessor() (Server, bool) {
 	s, ok := c.snapshot()
 	switch {

@@ -14,137 +14,147 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// Defaults and bounds of Config.
+// Defaults and bounds of the fields of Config.
 const (
-	DefaultHashBits          = 64
-	DefaultSuccessorCount    = 3
-	MaxSuccessorCount        = 64
+	// DefaultHashBits is the HashBits of a Config that sets none. It is also the largest.
+	DefaultHashBits = 64
+	// DefaultSuccessorCount is the SuccessorCount of a Config that sets none.
+	DefaultSuccessorCount = 3
+	// MaxSuccessorCount is the largest SuccessorCount.
+	MaxSuccessorCount = 64
+	// DefaultStabilizeInterval is the StabilizeInterval of a Config that sets none.
 	DefaultStabilizeInterval = time.Second
-	MinStabilizeInterval     = 10 * time.Millisecond
-	DefaultFoundAfter        = 3 * time.Second
-	MinFoundAfter            = 100 * time.Millisecond
-	MaxMeta                  = 256 // bytes
+	// MinStabilizeInterval is the smallest StabilizeInterval.
+	MinStabilizeInterval = 10 * time.Millisecond
+	// DefaultFoundAfter is the FoundAfter of a Config that sets none.
+	DefaultFoundAfter = 3 * time.Second
+	// MinFoundAfter is the smallest FoundAfter.
+	MinFoundAfter = 100 * time.Millisecond
+	// MaxMeta is the largest number of bytes in Meta.
+	MaxMeta = 256
 )
 
 // The transports carry as much, no less and no more.
 var _ [MaxMeta]struct{} = [transport.MaxMeta]struct{}{}
 
-// Config says who a member is and how it behaves. It is copied by New and never
-// modified. HashFunc, HashBits and Cluster must be the same on all members of a
-// ring; members that differ in one refuse each other.
+// Config configures a member. New copies it and never modifies it.
+//
+// HashFunc, HashBits and Cluster must be the same on all members of a ring. Members that differ in
+// one of them refuse each other.
 type Config struct {
-	// Name is the member's name, unique in the ring. The member's identifier,
-	// its place on the circle, is the hash of it. Required; UTF-8, at most 255 bytes.
+	// Name is the name of the member, unique in the ring. Its hash is the member's identifier,
+	// which is its place on the circle. Name is required. It is UTF-8 of at most 255 bytes.
 	Name string
 
-	// BindAddr is the host and port to listen at. An empty or wildcard host
-	// listens on all interfaces, port 0 picks a free port. Required.
+	// BindAddr is the host and port to listen on. An empty or wildcard host listens on all
+	// interfaces. Port 0 picks a free port. BindAddr is required.
 	BindAddr string
 
-	// AdvAddr is the host and port at which the other members reach this one.
-	// They verify that: a member whose AdvAddr leads nowhere, or to somebody
-	// else, is refused. Empty: the bound address, whose host must then be a
-	// definite one. Port 0: the bound port.
+	// AdvAddr is the host and port at which the other members reach this one. They verify it: a
+	// member is refused if its AdvAddr leads nowhere or to another member. Port 0 stands for the
+	// bound port. If empty, AdvAddr is the bound address, whose host must not be a wildcard then.
 	AdvAddr string
 
-	// OnRangeChange, if set, is called with the newest range of keys that this
-	// member is responsible for, whenever that has changed, and with the same range
-	// if others have been responsible for it meanwhile, see CauseResumed. Calls are made one
-	// at a time, outside all locks, and may call any method of the member, Stop
-	// included; changes during a call are merged into one call after it. Create
-	// and Join each cause a call, Stop and Leave none, and none begins after
-	// those have returned. A panic in it is not caught.
+	// OnRangeChange, if not nil, is called with the newest range of keys that the member is
+	// responsible for when that range has changed. It is called with the same range if other
+	// members have been responsible for it in the meantime; see CauseResumed. Create and Join each
+	// cause a call; Stop and Leave cause none. A member that loses its range gets no call.
+	//
+	// Calls are made one at a time and outside all locks. A call may block and may call any method
+	// of the member, Stop included. Changes during a call are merged into one call after it. No
+	// call begins after Stop or Leave has returned. A panic in it is not recovered.
 	OnRangeChange func(Range)
 
-	// HashFunc puts names and keys on the circle: the low HashBits bits of what
-	// it returns. It must be safe for concurrent use. Nil: the first 8 bytes of
-	// SHA-256, big-endian.
+	// HashFunc hashes names and keys to identifiers, which are the low HashBits bits of its result.
+	// It must be safe for concurrent use. If nil, the first 8 bytes of SHA-256 are used,
+	// big-endian.
 	HashFunc func([]byte) uint64
 
-	// HashBits is the width of the circle, which has 2^HashBits identifiers.
-	// Zero: 64. At most 64.
+	// HashBits is the width of the circle, which has 2^HashBits identifiers. If zero, 64. It is at
+	// most 64.
 	HashBits uint
 
-	// SuccessorCount is how many of the members after it each member knows. A
-	// ring that has settled with at least SuccessorCount+1 members survives
-	// SuccessorCount−1 failures at once; more cost a longer list in every
-	// round. Zero: 3. At most 64.
+	// SuccessorCount is how many of the members after it each member knows. A ring that has settled
+	// with at least SuccessorCount+1 members survives SuccessorCount−1 failures at the same time. A
+	// higher count makes the list longer that is sent in every round. If zero, 3. It is at most 64.
 	SuccessorCount uint
 
-	// LogHandler receives changes of state, and what keeps the member from others: each
-	// cause and peer the first time and then at most once a minute. Nil: nothing is
-	// logged, which costs nothing.
+	// LogHandler receives changes of state and the failures that keep the member from others. Each
+	// cause and peer is logged the first time and then at most once a minute. If nil, nothing is
+	// logged.
 	LogHandler slog.Handler
 
-	// StabilizeInterval is the time between two rounds in which a member looks
-	// after its neighbours. Breaks, joins and leaves are dealt with as they
-	// come, so it bounds how long a silent failure goes unnoticed: longer is
-	// cheaper, shorter is quicker. Zero: 1 s. At least 10 ms.
+	// StabilizeInterval is the time between two rounds in which the member checks its neighbours.
+	// Joins, leaves and broken connections are handled when they happen, so it only bounds how long
+	// a silent failure goes unnoticed. A longer interval costs less; a shorter one notices sooner.
+	// If zero, 1 s. It is at least 10 ms.
 	StabilizeInterval time.Duration
 
-	// MinMembers is how many members, this one included, must be known to live
-	// for this one to serve keys. With fewer it is isolated: lookups at it give
-	// ErrIsolated, Owns is false, Range and OnRangeChange stand still, it names
-	// no owner to others, and it goes on looking for the others. With more than
-	// half of all members, at most one side of a partition serves. A member
-	// knows itself and its successors, so at most SuccessorCount+1. It should be
-	// the same on all members. Zero and one: a member serves even when it is
+	// MinMembers is how many live members, itself included, the member must know to serve keys.
+	// With fewer it is isolated: its lookups return ErrIsolated, Owns returns false, Range and
+	// OnRangeChange do not change, it names no owner to others, and it keeps searching for the
+	// other members. If MinMembers is more than half of all members, at most one side of a
+	// partition serves keys.
+	//
+	// A member knows itself and its successors, so MinMembers is at most SuccessorCount+1. It
+	// should be the same on all members. If zero or one, a member serves keys even when it is
 	// alone, and each side of a partition owns every key.
 	MinMembers uint
 
-	// FoundAfter is for how long JoinOrCreate looks for a ring, and for others
-	// to found one with, before it founds one though not everybody has answered.
-	// It should be several times the slowest round trip, and longer than the
-	// time over which members started together come up: members that do not
-	// hear of each other for so long found one ring each, which become one when
-	// they can. Zero: 3 s. At least 100 ms.
+	// FoundAfter is how long JoinOrCreate searches for a ring, and for other members that search,
+	// before it creates a ring although not every address has answered. It should be several times
+	// the slowest round trip. It should also be longer than the time that members take to start
+	// together: members that do not hear of each other within FoundAfter create one ring each, and
+	// these become one later. If zero, 3 s. It is at least 100 ms.
 	FoundAfter time.Duration
 
-	// StateDir, if set, is a directory in which the member remembers its
-	// incarnation and up to 32 members of its ring, so that after a restart it finds
-	// the ring though every address given to Join is gone. It is made if need be;
-	// each member needs one of its own. The file in it, ring.json, is replaced when
-	// the neighbours have changed, at most every three seconds, when only others
-	// have, every minute, and at the end. What keeps it from being used is logged,
-	// and the member does without: a file that is damaged, or that of another Name
-	// or Cluster, is set aside as ring.json.damaged-<time>. Only a directory that
-	// another running member uses is an error of Start, where files can be locked
-	// (Unix). Empty: nothing is remembered.
+	// StateDir, if not empty, is a directory in which the member remembers its incarnation and up
+	// to 32 members of its ring. After a restart it finds the ring with them even if no address
+	// given to Join leads there any more. The directory is made if it does not exist. Each member
+	// needs its own.
+	//
+	// The file in it, ring.json, is replaced when the neighbours have changed, at most every three
+	// seconds. When only other members have changed, it is replaced every minute. It is also
+	// replaced at the end. If the file is damaged, or belongs to another Name or Cluster, it is
+	// renamed to ring.json.damaged-<time>. Failures to use the directory are logged, and the member
+	// runs without it. Start returns an error only if another running member uses the directory, on
+	// systems where files can be locked (Unix). If empty, nothing is remembered.
 	StateDir string
 
-	// Meta is what the application says of the member to whoever asks for it by
-	// [Concord.Meta], its own address say. It does not change while the member
-	// runs. Nil and empty: nothing. At most 256 bytes.
+	// Meta is what the application says about the member, such as the application's own address.
+	// [Concord.Meta] returns it to everyone who asks. It does not change while the member runs. It
+	// may be empty. It has at most 256 bytes.
 	Meta []byte
 
-	// TLS, if set, encrypts and authenticates all connections between members.
-	// Nil: plaintext.
+	// TLS, if not nil, encrypts and authenticates all connections between members. If nil,
+	// connections are in plaintext.
 	TLS *TLSConfig
 
-	// Cluster names the ring. Members of another name are refused. Empty: no
-	// name; only then can members of the existing Concord library take part.
+	// Cluster is the name of the ring. Members with another name are refused. If empty, the ring
+	// has no name; only then can legacy members take part, which are those of the existing Concord
+	// library.
 	Cluster string
 
-	// Observer, if set, is told what the member does, for metrics and traces. What
-	// it points to is copied. Nil: nobody, which costs nothing.
+	// Observer, if not nil, is told what the member does, for metrics and traces. New copies it.
 	Observer *Observer
 
-	// Network, if set, carries the member's traffic instead of TCP. It is for tests:
-	// package concordtest makes Networks, in memory or with faults. Nil: TCP.
+	// Network, if not nil, carries the member's traffic instead of TCP. It is for tests: package
+	// concordtest makes Networks in memory and with faults.
 	Network transport.Network
 }
 
-// ConfigError is one mistake in a Config, or in a ClientConfig. Start and Dial
-// report all of them, joined.
+// ConfigError is one mistake in a Config or a ClientConfig. Start and Dial return all mistakes at
+// once, joined.
 type ConfigError struct {
-	// Field is the name of the field, as "TLS.Server".
+	// Field is the name of the field, such as "TLS.Server".
 	Field string
-	// Err says what is wrong with it.
+	// Err says what is wrong with the field.
 	Err error
 
 	client bool // it is a field of a ClientConfig
 }
 
+// Error names the struct and the field and says what is wrong.
 func (e *ConfigError) Error() string {
 	in := "Config."
 	if e.client {

@@ -1,17 +1,22 @@
-// Package concord tells, in a group of servers without a master, which server
-// is responsible for a key, and keeps telling it right while servers join,
-// leave, hang, crash and are cut off from each other. It is the Chord lookup
-// protocol as corrected and proved by Pamela Zave, over gRPC.
+// Package concord implements Chord, a protocol that tells which server of a group is responsible
+// for a key. The group has no master. Its servers may join, leave, hang, crash and be cut off from
+// each other at any time. The protocol is the version corrected and proved by Pamela Zave
+// ("Reasoning about Identifier Spaces: How to Make Chord Correct", 2017). Members talk to each
+// other over gRPC.
+//
+// The package stores nothing. Programs build distributed hash tables, caches and lock services on
+// it.
 //
 // # Guarantees
 //
-// Members stand on a circle of identifiers at the hash of their names. A key
-// belongs to the first member at or after the key's own hash. Each member knows
-// the few members after it, so that a ring that has settled with at least
-// SuccessorCount+1 members survives SuccessorCount−1 failures at once. Two
-// parts of a ring that were cut apart become one again when they can reach each
-// other. What a lookup says is advice: right at some instant not long ago. See
-// [docs/GUARANTEES.md] for what is promised, from which size on, and what is not.
+// Each member has a place on a circle of identifiers, which is the hash of its name. A key belongs
+// to the first member at or after the hash of the key. Each member knows the next SuccessorCount
+// members after it. A ring that has settled with at least SuccessorCount+1 members therefore
+// survives SuccessorCount−1 failures at the same time. When a partition ends, its two rings become
+// one.
+//
+// The answer of a lookup is advice: it was right at some instant, not long ago.
+// [docs/GUARANTEES.md] says what is promised, from which size of the ring on, and what is not.
 //
 // # Starting a member
 //
@@ -23,43 +28,43 @@
 //	if err := node.Start(); err != nil { ... }
 //	defer node.Stop()
 //
-// The first member calls Create, every other Join with the address of any. Or all
-// call JoinOrCreate with the same addresses, in any order.
+// The first member then calls [Concord.Create]. Every other member calls [Concord.Join] with the
+// address of any member. Alternatively all members call [Concord.JoinOrCreate] with the same
+// addresses, in any order.
 //
-// # Looking up
+// # Looking up keys
 //
-// Lookup names the server of a key. Owns says whether that is this member, and
-// OnRangeChange tells when the range of keys that it is responsible for has
-// changed. LookupN names several servers for a key, LookupAll the servers of many
-// keys, and Trace says how one was found. A program that only looks up need not be a
-// member: Dial gives it a Client.
+// [Concord.Lookup] returns the server of a key, and [Concord.Owns] reports whether that is this
+// member. [Config.OnRangeChange] is called when the range of keys that the member is responsible
+// for has changed. [Concord.LookupN] returns several servers for a key, [Concord.LookupAll] the
+// servers of many keys, and [Concord.Trace] the path of a lookup. A program that only looks up keys
+// does not have to be a member: [Dial] returns a [Client].
 //
 // # Observing
 //
-// Status is the state of a member, Watch the changes of its range, and an Observer is
-// told of lookups, requests and changes as they happen. Packages
+// [Concord.Status] returns the state of a member, and [Concord.Watch] yields the changes of its
+// range. An [Observer] is told of lookups, requests and changes when they happen. Packages
 // [github.com/ollelogdahl/concord/concordprom] and
-// [github.com/ollelogdahl/concord/concordotel] make metrics and traces of that;
-// [docs/METRICS.md] lists them, with alerts. [docs/OPERATIONS.md] is for whoever runs
+// [github.com/ollelogdahl/concord/concordotel] turn them into metrics and traces, which
+// [docs/METRICS.md] lists together with alerts. [docs/OPERATIONS.md] is for the people who run
 // members.
 //
 // # Failures
 //
-// A member that stops answering is noticed by the member before it, which goes
-// round it; the one after it takes over its keys. A member that was taken for
-// dead and lives takes its place again by itself. In a partition each side owns
-// every key, unless Config.MinMembers says how many members it takes.
+// When a member stops answering, the member before it goes around it and the member after it takes
+// over its keys. A member that was taken for dead but is alive rejoins by itself. In a partition
+// each side owns every key, unless [Config.MinMembers] says how many members a side needs.
 //
 // # Testing
 //
-// Package [github.com/ollelogdahl/concord/concordtest] runs rings inside the tests of programs that use this package, in
-// memory and on the virtual time of testing/synctest, and makes the failures above.
+// Package [github.com/ollelogdahl/concord/concordtest] runs rings inside the tests of programs that
+// use this package. Its rings live in memory, can run on the virtual time of testing/synctest, and
+// can be made to fail in the ways above.
 //
 // # JSON
 //
-// In JSON, identifiers, distances and incarnations are strings of decimal digits:
-// they have 64 bits, and the numbers of jq and JavaScript 53. Decoding takes numbers,
-// too.
+// In JSON, identifiers, distances and incarnations are strings of decimal digits, because they have
+// 64 bits and the numbers of jq and JavaScript have 53. Decoding accepts numbers, too.
 //
 // [docs/GUARANTEES.md]: https://github.com/ollelogdahl/concord/blob/main/docs/GUARANTEES.md
 // [docs/METRICS.md]: https://github.com/ollelogdahl/concord/blob/main/docs/METRICS.md

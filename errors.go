@@ -13,79 +13,78 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// Errors that a program may want to decide by. Test for them with errors.Is.
+// Errors that a program may want to tell apart. Test for them with errors.Is.
 var (
-	// ErrNotStarted: Start has not been called, or has failed.
+	// ErrNotStarted means that Start has not been called or has failed.
 	ErrNotStarted = errors.New("concord: not started")
-	// ErrStarted: Start was called before.
+	// ErrStarted means that the member is running already.
 	ErrStarted = errors.New("concord: already started")
-	// ErrStopped: Stop, Leave, or Close of a Client, was called.
+	// ErrStopped means that Stop, Leave, or Close of a Client, was called.
 	ErrStopped = errors.New("concord: stopped")
-	// ErrNotJoined: the member is in no ring. In a JoinError: the member at the
-	// address given is not.
+	// ErrNotJoined means that the member is in no ring. In a JoinError, a DialError or a Hop it is
+	// the member that was asked.
 	ErrNotJoined = errors.New("concord: not joined")
-	// ErrAlreadyJoined: the member is in a ring, or another Create or Join is
-	// under way.
+	// ErrAlreadyJoined means that the member is in a ring, or that another Create or Join is in
+	// progress.
 	ErrAlreadyJoined = errors.New("concord: already joined or joining")
-	// ErrSuperseded: another member of the same name began later, and this one
-	// has yielded to it.
+	// ErrSuperseded means that another member of the same name started later, and that this one has
+	// yielded to it.
 	ErrSuperseded = errors.New("concord: superseded by a later member of the same name")
 
-	// ErrAddress: what was given to Join or Dial is neither host:port nor the name of SRV records, or nothing was
-	// given.
+	// ErrAddress means that an argument of Join or Dial is neither host:port nor the name of SRV
+	// records, or that there was no argument.
 	ErrAddress = errors.New("concord: not an address")
-	// ErrSelf: an address given to Join is this member's own, or led to it.
+	// ErrSelf means that an address given to Join is the member's own.
 	ErrSelf = errors.New("concord: the address is this member's own")
-	// ErrNameTaken: a live member has this name.
+	// ErrNameTaken means that a live member has the same name.
 	ErrNameTaken = errors.New("concord: name taken by a live member")
-	// ErrIdentifierTaken: a live member of another name has this identifier.
+	// ErrIdentifierTaken means that a live member of another name has the same identifier.
 	ErrIdentifierTaken = errors.New("concord: identifier taken by a live member")
-	// ErrDifferentRing: the other's Cluster, HashBits or HashFunc differ.
+	// ErrDifferentRing means that the other member has another Cluster, HashBits or HashFunc.
 	ErrDifferentRing = errors.New("concord: the member belongs to another kind of ring")
-	// ErrNotReachable: the members of the ring cannot reach this one at its
-	// AdvAddr, or somebody else answers there.
+	// ErrNotReachable means that the members of the ring cannot reach this one at its AdvAddr, or
+	// that another member answers there.
 	ErrNotReachable = errors.New("concord: not reachable at the advertised address")
-	// ErrUnavailable: a member refused the connection, or did not answer, or could not
-	// get an answer from others, as members of the existing library do.
+	// ErrUnavailable means that a member refused the connection or did not answer. A legacy member
+	// also causes it when it gets no answer from a third member.
 	ErrUnavailable = errors.New("concord: member unavailable")
-	// ErrBusy: a member has too much to do at once.
+	// ErrBusy means that a member has too many requests at once.
 	ErrBusy = errors.New("concord: member busy")
-	// ErrIsolated: fewer members are known to live than Config.MinMembers. In a
-	// Hop: at the member that was asked.
+	// ErrIsolated means that fewer live members are known than Config.MinMembers. In a Hop it is
+	// the member that was asked that knows too few.
 	ErrIsolated = errors.New("concord: isolated: fewer members are known to live than MinMembers")
-	// ErrHopLimit: a lookup, or the loop over Members, asked as many members as it
-	// may.
+	// ErrHopLimit means that a lookup, or the loop over Members, asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
-	// ErrCount: LookupN was asked for less than one server, or more than
-	// MaxLookupN.
+	// ErrCount means that LookupN was asked for less than one server or for more than MaxLookupN.
 	ErrCount = errors.New("concord: number of servers out of bounds")
 )
 
-// JoinError is why a join did not succeed.
+// JoinError says why a join failed.
 type JoinError struct {
-	// Attempts says what became of the last attempt, member by member.
+	// Attempts are the results of the last attempt, one for each member that was asked.
 	Attempts []JoinAttempt
-	// Err is the error of the context if that ended the join, nil if trying
-	// again would not have helped.
+	// Err is the error of the context if the context ended the join. It is nil if further tries
+	// would not have helped.
 	Err error
 }
 
-// JoinAttempt is what one member asked had to say to a join.
+// JoinAttempt is the result of asking one member to join its ring.
 type JoinAttempt struct {
-	// Address is where it was asked.
+	// Address is the address of the member.
 	Address string
-	// Given is the name given to Join that Address was resolved from, empty for
-	// an address that was given itself, or is that of a member.
+	// Given is the name given to Join from which Address was resolved. It is empty if Address was
+	// given itself, or belongs to a member that another one named.
 	Given string
-	// Name is its name, empty for an address given to Join or remembered.
+	// Name is the name of the member. It is empty if the address was given to Join or remembered.
 	Name string
-	// Other is the member that the error speaks of, if there is one: the one
-	// that has the name or the identifier, or that answered instead.
+	// Other is the member that the error is about, if there is one: the member that has the name or
+	// the identifier, or the one that answered instead.
 	Other Server
-	// Err matches one of this package's errors.
+	// Err says why the member was not joined. It matches one of the errors of this package.
 	Err error
 }
 
+// Error says what ended the join and lists the attempts.
 func (e *JoinError) Error() string {
 	var b strings.Builder
 	b.WriteString("concord: join failed")
@@ -108,7 +107,7 @@ func (e *JoinError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the context's error and those of the attempts.
+// Unwrap returns the error of the context and those of the attempts.
 func (e *JoinError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
@@ -120,18 +119,18 @@ func (e *JoinError) Unwrap() []error {
 	return errs
 }
 
-// DialError is why Dial found no member of a ring.
+// DialError says why Dial found no member of a ring.
 type DialError struct {
-	// Attempts says what became of the last attempt, address by address.
+	// Attempts are the results of the last attempt, one for each address that was asked.
 	Attempts []DialAttempt
-	// Err is the error of the context if that ended Dial, nil if trying again
-	// would not have helped.
+	// Err is the error of the context if the context ended Dial. It is nil if further tries would
+	// not have helped.
 	Err error
 }
 
-// DialAttempt is what one address asked had to say.
+// DialAttempt is the result of asking one address.
 type DialAttempt struct {
-	// Address is where it was asked.
+	// Address is the address that was asked.
 	Address string
 	// Other is the member that answered, if it said who it is.
 	Other Server
@@ -139,6 +138,7 @@ type DialAttempt struct {
 	Err error
 }
 
+// Error says what ended Dial and lists the attempts.
 func (e *DialError) Error() string {
 	var b strings.Builder
 	b.WriteString("concord: dial failed")
@@ -151,7 +151,7 @@ func (e *DialError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the context's error and those of the attempts.
+// Unwrap returns the error of the context and those of the attempts.
 func (e *DialError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
@@ -163,8 +163,8 @@ func (e *DialError) Unwrap() []error {
 	return errs
 }
 
-// dialError says in public terms why no member of a ring was found. The attempts
-// are those that could not even be made.
+// dialError converts the error of a dial to public terms. attempts are the ones that could not be
+// made.
 func dialError(je *node.JoinError, attempts []DialAttempt) *DialError {
 	out := &DialError{Err: je.Ctx, Attempts: attempts}
 	for _, c := range je.Causes {
@@ -174,8 +174,8 @@ func dialError(je *node.JoinError, attempts []DialAttempt) *DialError {
 	return out
 }
 
-// joinError says in public terms why a join did not succeed. The attempts are
-// those that could not even be made.
+// joinError converts the error of a join to public terms. attempts are the ones that could not be
+// made.
 func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
 	var je *node.JoinError
 	if !errors.As(err, &je) {
@@ -219,7 +219,7 @@ func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
 	return a
 }
 
-// failureError says in public terms why a request got no answer.
+// failureError converts the failure of a request to public terms.
 func failureError(f *protocol.Failure, self ring.Member) error {
 	switch f.Kind {
 	case protocol.WrongRing:
@@ -239,8 +239,7 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, f)
 }
 
-// LookupError is why a lookup found no owner. A lookup gives it rather than a
-// wrong answer that it could have avoided.
+// LookupError says why a lookup found no owner. A lookup returns it instead of a wrong answer.
 type LookupError struct {
 	// Key is the key that was looked up.
 	Key []byte
@@ -248,11 +247,12 @@ type LookupError struct {
 	Id uint64
 	// Hops are the members asked, in order.
 	Hops []Hop
-	// Err is what ended the lookup: the error of the context, ErrHopLimit,
-	// ErrIsolated, ErrStopped or ErrSuperseded.
+	// Err is what ended the lookup: the error of the context, ErrHopLimit, ErrIsolated, ErrStopped
+	// or ErrSuperseded.
 	Err error
 }
 
+// Error says what ended the lookup and what the first eight members asked have answered.
 func (e *LookupError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "concord: lookup of identifier %d: %s", e.Id, strings.TrimPrefix(e.Err.Error(), "concord: "))
@@ -269,7 +269,7 @@ func (e *LookupError) Error() string {
 // Unwrap returns Err.
 func (e *LookupError) Unwrap() error { return e.Err }
 
-// lookupError says in public terms why a lookup of key failed.
+// lookupError converts the error of a lookup of key to public terms.
 func lookupError(key []byte, err error) error {
 	var le *node.LookupError
 	if !errors.As(err, &le) {

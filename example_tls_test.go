@@ -19,7 +19,8 @@ import (
 // Members prove to each other who they are: each has a certificate that all of them
 // trust. Clients of the ring need one, too.
 func ExampleTLSConfig() {
-	certificate, authority := testCertificate() // as of tls.LoadX509KeyPair and x509.CertPool.AppendCertsFromPEM
+	// Programs use tls.LoadX509KeyPair and x509.CertPool.AppendCertsFromPEM.
+	certificate, authority := testCertificate()
 
 	secured := &concord.TLSConfig{
 		Server: &tls.Config{

@@ -8,21 +8,22 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
-// ErrUnconfirmed: the successor has not answered for so long that the ring may be
-// broken here.
+// ErrUnconfirmed means that the successor has not answered for so long that the ring may be broken
+// at this member. See [Concord.Ready].
 var ErrUnconfirmed = errors.New("concord: the successor has not answered for long")
 
-// patience is how long a member may go without a step of its loop, or without a
-// word of its successor: five intervals, at least 10 s. A successor that dies is
-// replaced in a fraction of it.
+// patience is how long a member may go without a step of its loop, or without an answer of its
+// successor: five intervals, at least 10 s. A successor that fails is replaced in a fraction of
+// that.
 func (c *Concord) patience() time.Duration { return max(10*time.Second, 5*c.cfg.interval()) }
 
-// Ready reports whether the member does its part: nil, if it is in a ring, serves
-// keys, and its successor has answered within the last five StabilizeIntervals, at
-// least 10 s. Otherwise the error says why not. It matches ErrNotStarted,
-// ErrNotJoined before Create or Join has succeeded, ErrStopped while and after
-// leaving, ErrIsolated, ErrSuperseded or ErrUnconfirmed. It asks nobody and returns
-// at once.
+// Ready reports whether the member does its part in a ring. It returns nil if the member is in a
+// ring, serves keys, and its successor has answered within the last five StabilizeIntervals or the
+// last 10 s, whichever is longer.
+//
+// Otherwise the error says why not. It matches ErrNotStarted, ErrNotJoined before Create or Join
+// has succeeded, ErrStopped during and after Leave, ErrIsolated, ErrSuperseded or ErrUnconfirmed.
+// Ready sends no request and returns at once.
 func (c *Concord) Ready() error {
 	n, err := c.started()
 	if err != nil {
@@ -32,8 +33,7 @@ func (c *Concord) Ready() error {
 	return c.readiness(n.Snapshot().View, head)
 }
 
-// readiness is Ready of a member of which this is known, head being how long ago its
-// successor last answered.
+// readiness is Ready for a member with view v whose successor last answered so long ago.
 func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	switch {
 	case v.Phase == protocol.Superseded:
@@ -50,11 +50,13 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	return nil
 }
 
-// Alive reports whether the member's own loop turns: nil, or an error if it is in a
-// ring, or looks for one, and has done nothing for five StabilizeIntervals, at least
-// 10 s; then only ending the process helps. A member that has not started is alive,
-// and so is one that waits to be told to join. One that was stopped gives
-// ErrStopped. It asks nobody and returns at once.
+// Alive reports whether the member's own loop runs. It returns an error if the member is in a ring,
+// or searches for one, and the loop has done nothing for five StabilizeIntervals or 10 s, whichever
+// is longer. Then only a restart of the process helps.
+//
+// Alive returns nil for a member that has not started, and for one that waits for a call of Create
+// or Join. It returns ErrStopped for a member that was stopped. Alive sends no request and returns
+// at once.
 func (c *Concord) Alive() error {
 	n, err := c.started()
 	if errors.Is(err, ErrNotStarted) {
@@ -67,7 +69,7 @@ func (c *Concord) Alive() error {
 	return c.liveness(n.Snapshot().View.Phase, idle)
 }
 
-// liveness is Alive of a member in this phase that has done nothing for so long.
+// liveness is Alive for a member in this phase that has done nothing for so long.
 func (c *Concord) liveness(phase protocol.Phase, idle time.Duration) error {
 	if (phase.InRing() || phase == protocol.Looking) && idle > c.patience() {
 		return fmt.Errorf("concord: the member has done nothing for %v", idle.Round(time.Millisecond))

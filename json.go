@@ -32,9 +32,9 @@ func (d *digits) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The identifier may be a string of
-// digits, as it is encoded, or a number. A struct that embeds a Server needs a method
-// of its own, or this one decodes the Server alone.
+// UnmarshalJSON implements json.Unmarshaler. The identifier may be a string of digits, as it is
+// encoded, or a number. A struct that embeds a Server needs its own method, because this one
+// decodes only the Server.
 func (s *Server) UnmarshalJSON(b []byte) error {
 	type fields Server
 	return json.Unmarshal(b, &struct {
@@ -43,8 +43,8 @@ func (s *Server) UnmarshalJSON(b []byte) error {
 	}{(*fields)(s), (*digits)(&s.Id)})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. Identifiers may be strings of digits, as
-// they are encoded, or numbers.
+// UnmarshalJSON implements json.Unmarshaler. The identifiers may be strings of digits, as they are
+// encoded, or numbers.
 func (r *Range) UnmarshalJSON(b []byte) error {
 	type fields Range
 	return json.Unmarshal(b, &struct {
@@ -54,8 +54,8 @@ func (r *Range) UnmarshalJSON(b []byte) error {
 	}{(*fields)(r), (*digits)(&r.Start), (*digits)(&r.End)})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The distances may be strings of digits,
-// as they are encoded, or numbers.
+// UnmarshalJSON implements json.Unmarshaler. The distances may be strings of digits, as they are
+// encoded, or numbers.
 func (f *Finger) UnmarshalJSON(b []byte) error {
 	type fields Finger
 	return json.Unmarshal(b, &struct {
@@ -65,8 +65,8 @@ func (f *Finger) UnmarshalJSON(b []byte) error {
 	}{(*fields)(f), (*digits)(&f.Low), (*digits)(&f.High)})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The incarnation may be a string of
-// digits, as it is encoded, or a number.
+// UnmarshalJSON implements json.Unmarshaler. The incarnation may be a string of digits, as it is
+// encoded, or a number.
 func (s *Status) UnmarshalJSON(b []byte) error {
 	type fields Status
 	return json.Unmarshal(b, &struct {
@@ -75,9 +75,9 @@ func (s *Status) UnmarshalJSON(b []byte) error {
 	}{(*fields)(s), (*digits)(&s.Incarnation)})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The incarnation may be a string of
-// digits, as it is encoded, or a number. A struct that embeds a Member needs a method
-// of its own, or this one decodes the Member alone.
+// UnmarshalJSON implements json.Unmarshaler. The incarnation may be a string of digits, as it is
+// encoded, or a number. A struct that embeds a Member needs its own method, because this one
+// decodes only the Member.
 func (m *Member) UnmarshalJSON(b []byte) error {
 	type fields Member
 	return json.Unmarshal(b, &struct {
@@ -86,8 +86,8 @@ func (m *Member) UnmarshalJSON(b []byte) error {
 	}{(*fields)(m), (*digits)(&m.Incarnation)})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. The identifier may be a string of
-// digits, as it is encoded, or a number.
+// UnmarshalJSON implements json.Unmarshaler. The identifier may be a string of digits, as it is
+// encoded, or a number.
 func (t *Trace) UnmarshalJSON(b []byte) error {
 	type fields Trace
 	return json.Unmarshal(b, &struct {

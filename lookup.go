@@ -11,35 +11,34 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// MaxLookupN is how many servers LookupN can be asked for at most.
+// MaxLookupN is the largest number of servers that LookupN accepts.
 const MaxLookupN = 256
 
 // maxKeyErrors bounds how many *LookupErrors the error of one LookupAll joins.
 const maxKeyErrors = 8
 
-// LookupOption says what the answer of one lookup must be worth. The zero
-// LookupOption asks for nothing.
+// LookupOption says which answers a lookup accepts. The zero LookupOption changes nothing. If
+// several options are given, the strictest counts.
 type LookupOption struct {
 	fresh  bool
 	maxAge time.Duration
 	cold   bool
 }
 
-// Fresh makes a lookup count only the owner's own word, asked for and given during
-// the lookup. It costs at least one request unless this member is the owner.
+// Fresh makes a lookup accept only what the owner itself confirms during the lookup. It costs at
+// least one request, unless this member is the owner.
 func Fresh() LookupOption { return LookupOption{fresh: true} }
 
-// MaxAge bounds how long ago an answer may have been certain that is not the
-// owner's own word, given during the lookup. Zero or less is Fresh. It can only
-// make the bound that holds without it tighter, which is the StabilizeInterval,
-// and at most a second.
+// MaxAge makes a lookup accept answers that were confirmed at most d ago. If d is zero or negative,
+// MaxAge is Fresh. Without MaxAge, answers may be as old as the StabilizeInterval, and at most one
+// second. A longer d does not change that.
 func MaxAge(d time.Duration) LookupOption {
 	return LookupOption{fresh: d <= 0, maxAge: max(0, d)}
 }
 
-// Cold makes a lookup leave out what earlier lookups have taught: it goes by this
-// member's pointers and fingers alone, a client's by its contacts. It is slower,
-// never better, and there to measure and, with Trace, to see the path.
+// Cold makes a lookup ignore what earlier lookups have taught. A member then uses only its
+// neighbours and fingers, and a client only its contacts. The answer is never better and the lookup
+// is slower. Use Cold to measure and, with Trace, to see the whole path.
 func Cold() LookupOption { return LookupOption{cold: true} }
 
 // options are those that the options of one lookup come to.
@@ -54,24 +53,23 @@ func options(opts []LookupOption) (o routing.Options) {
 	return o
 }
 
-// Lookup finds the member that is responsible for key: LookupContext with a
-// bound of 5 s.
+// Lookup returns the member that is responsible for key. It is LookupContext with a deadline of 5
+// s.
 func (c *Concord) Lookup(key []byte) (Server, error) {
 	return c.LookupContext(context.Background(), key)
 }
 
-// LookupContext finds the member that is responsible for key, the first at or
-// after the key's identifier. Unless options say otherwise it answers from
-// memory, without asking anybody, where the owner itself has said less than a
-// second ago that the key is its own.
+// LookupContext returns the member that is responsible for key, which is the first one at or after
+// the identifier of the key. By default it answers from memory, without a request, if the owner has
+// confirmed its range less than a second ago, or less than a StabilizeInterval ago if that is
+// shorter.
 //
-// The answer is advice: it was right at some instant, and the owner may since
-// have died or handed the key on. The server asked should check Owns, and its
-// client call Reject and look up again if it refuses.
+// The answer is advice: it was right at some instant, and the owner may have died or handed over
+// the key since. The server that is asked for the key should check Owns. If it refuses, its client
+// should call Reject and look up the key again.
 //
-// It waits no longer than ctx allows, or 5 s if ctx has no deadline. The error
-// is ErrNotStarted, ErrNotJoined, ErrIsolated, ErrStopped, ErrSuperseded, or a
-// *LookupError.
+// LookupContext returns when ctx ends, or after 5 s if ctx has no deadline. The error is
+// ErrNotStarted, ErrNotJoined, ErrIsolated, ErrStopped, ErrSuperseded or a *LookupError.
 func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupOption) (Server, error) {
 	n, err := c.started()
 	if err != nil {
@@ -80,16 +78,18 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	return finding{&n.Finder, c.space}.lookup(ctx, key, opts)
 }
 
-// LookupN finds the member that is responsible for key and the n−1 members after
-// it, distinct, the nearest first: where copies of what belongs to key are kept.
-// They are fewer than n if the ring has fewer. n is from 1 to MaxLookupN, anything
-// else is ErrCount.
+// LookupN returns the member that is responsible for key and the n−1 members after it, nearest
+// first. That is where the copies of what belongs to the key are kept. The members are distinct.
+// There are fewer than n if the ring is smaller. If n is not between 1 and MaxLookupN, the error is
+// ErrCount.
 //
-// Of each of them holds what LookupContext says of the one that it finds, but that
-// a member's word on its successors suffices where memory does not answer: one
-// request for up to SuccessorCount of them, and none if memory knows all n. With Fresh or MaxAge each is looked up.
-// The time is bounded as that of LookupContext, for all together; with an error
-// come those that were found.
+// The first server is found as by LookupContext. The others may come from the successor list of the
+// member before them, which can name a member that has just died. One request gives up to
+// SuccessorCount of them. LookupN sends no request if memory knows all n. With Fresh or MaxAge, it
+// looks up each of them.
+//
+// The time for all servers together is bounded as by LookupContext. If there is an error, LookupN
+// returns the servers that it has found, too.
 func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...LookupOption) ([]Server, error) {
 	live, err := c.started()
 	if err != nil {
@@ -98,14 +98,13 @@ func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...Lookup
 	return finding{&live.Finder, c.space}.lookupN(ctx, key, n, opts)
 }
 
-// LookupAll finds for each of the keys the member that is responsible for it. Of
-// each holds what LookupContext says. What memory does not answer costs about one
-// request for each owner, not for each key; they go to up to 16 owners at once.
+// LookupAll returns the member that is responsible for each of the keys, in the order of the keys.
+// Each is found as by LookupContext. The keys that memory does not answer cost about one request
+// for each owner, not for each key. LookupAll asks up to 16 owners at once.
 //
-// The servers are in the order of the keys. Those of keys whose lookup failed are
-// zero; then the error joins up to eight *LookupErrors and says how many more
-// there are. The time is bounded as that of LookupContext, for all together: many
-// keys in a large ring want a ctx with a deadline of their own.
+// If some lookups fail, their servers are zero. The error then joins up to eight *LookupErrors and
+// says how many more there are. The time for all keys together is bounded as by LookupContext, so
+// many keys in a large ring need a ctx with a longer deadline.
 func (c *Concord) LookupAll(ctx context.Context, keys [][]byte, opts ...LookupOption) ([]Server, error) {
 	n, err := c.started()
 	if err != nil {
@@ -114,10 +113,10 @@ func (c *Concord) LookupAll(ctx context.Context, keys [][]byte, opts ...LookupOp
 	return finding{&n.Finder, c.space}.lookupAll(ctx, keys, opts)
 }
 
-// Reject reports that s, named as the owner of key, did not serve it. For two
-// intervals, at least a second, lookups at this member go round s, and name it as
-// an owner only on its own word, given during the lookup; if it is this member's
-// successor, that is looked into at once.
+// Reject reports that s did not serve key although a lookup named it as the owner. For two
+// StabilizeIntervals, and at least a second, lookups of this member go around s. They name it as an
+// owner only if s itself confirms it during the lookup. If s is the member's successor, the member
+// checks it at once.
 func (c *Concord) Reject(key []byte, s Server) {
 	if n, err := c.started(); err == nil {
 		finding{&n.Finder, c.space}.reject(s)
@@ -132,7 +131,8 @@ type finding struct {
 
 func (f finding) lookup(ctx context.Context, key []byte, opts []LookupOption) (Server, error) {
 	id := f.space.ID(key)
-	if len(opts) == 0 && ctx.Err() == nil { // the others may be answered from memory, too, but not as quickly
+	// Memory may answer lookups with options, too, but not as quickly.
+	if len(opts) == 0 && ctx.Err() == nil {
 		if owner := f.finder.Local(id, 0); owner != nil {
 			return Server{Name: owner.Name, Id: owner.ID, Address: owner.Addr}, nil
 		}

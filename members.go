@@ -11,41 +11,44 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Member is a member of the ring as it answers when it is asked for its place.
+// Member is the state of one member of the ring, as the member itself reports it.
 type Member struct {
-	// Server is the member as the others know it.
+	// Server identifies the member.
 	Server Server `json:"server"`
-	// Incarnation is greater in a later life of the same name; zero with members
-	// of the existing library.
+	// Incarnation is greater after each restart of the member. It is zero for legacy members, which
+	// are those of the existing Concord library.
 	Incarnation uint64 `json:"incarnation,string"`
 	// Phase is PhaseJoined or PhaseLeaving.
 	Phase Phase `json:"phase"`
-	// Predecessor is nil while it does not know one, and in a ring of one.
+	// Predecessor is the nearest member counterclockwise. It is nil while the member does not know
+	// one, and in a ring of one.
 	Predecessor *Server `json:"predecessor,omitempty"`
-	// Successors are the next members clockwise, as far as it knows; none in a
-	// ring of one.
+	// Successors are the next members clockwise, as far as the member knows. It is empty in a ring
+	// of one.
 	Successors []Server `json:"successors"`
-	// NamedBy is the member that named it first, nil if the loop began with it.
+	// NamedBy is the member that named it first. It is nil for the member that the loop began with.
 	NamedBy *Server `json:"named_by,omitempty"`
 }
 
-// Members yields the members of the ring as they answer now, clockwise from this
-// one: this member, and everyone whom a member yielded names as its predecessor or
-// as one of its successors. So members beside the ring are among them too, as one
-// is that has just joined. Who is named only after its place was passed comes at the
-// end. Each is asked once, up to 16 at a time, so a ring of N costs N−1 requests.
+// Members returns an iterator over the members of the ring, clockwise from this one. It yields this
+// member and every member that a yielded one names as its predecessor or as one of its successors.
+// So it also yields members beside the ring, such as one that has just joined and that no member
+// has as its successor yet. A member that is named only after the loop has passed its place is
+// yielded at the end. Members asks each member once, up to 16 at a time, so a ring of N members
+// costs N−1 requests.
 //
-// One that is named and does not answer as a member comes with an error, which
-// matches ErrUnavailable, ErrNotJoined or ErrDifferentRing; of the Member, Server
-// and NamedBy are then set. The loop goes on after it. Until the others have noticed
-// a failure, that is what members that have just died look like.
+// A member that is named but does not answer as a member is yielded with an error that matches
+// ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the
+// Member are set then, and the loop continues. A member that has just died is yielded like that
+// until the others have noticed.
 //
-// The loop ends when everybody has been asked, by break, or with an error of its
-// own and a zero Member: that of ctx, ErrNotStarted, ErrNotJoined, ErrStopped,
-// ErrSuperseded, or ErrHopLimit after 2^20 members. A member that is silent is
-// waited for twice, at most 4 s each time; ctx bounds the whole. What is yielded was
-// true of each member at another instant: a ring that is changing meanwhile may look
-// worse than it ever was. The loop body may call any method of the member.
+// The loop ends when all members have been asked. If it cannot go on, it ends with a zero Member
+// and an error: that of ctx, ErrNotStarted, ErrNotJoined, ErrStopped, ErrSuperseded, or ErrHopLimit
+// after 2^20 members. It waits twice for a member that does not answer, at most 4 s each time; ctx
+// bounds the whole loop.
+//
+// Each member reports its state at a different instant. A ring that changes during the loop may
+// therefore look worse than it ever was. The loop body may call any method of the member.
 func (c *Concord) Members(ctx context.Context) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
 		n, err := c.started()
@@ -57,9 +60,9 @@ func (c *Concord) Members(ctx context.Context) iter.Seq2[Member, error] {
 	}
 }
 
-// Members yields the members of the ring as they answer now, clockwise from one that
-// this Client has met; see [Concord.Members]. If nobody answers, the error is a
-// *DialError; after Close it is ErrStopped.
+// Members returns an iterator over the members of the ring, clockwise from one that the Client has
+// met. See [Concord.Members]. If no member answers, the error is a *DialError. After Close it is
+// ErrStopped.
 func (c *Client) Members(ctx context.Context) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) { members(c.node.Walk(ctx), yield) }
 }
@@ -99,13 +102,13 @@ func known(m ring.Member) *Server {
 	return &s
 }
 
-// Meta asks s what its application says of it: its Config.Meta, nil if that is
-// empty, as it is with members of the existing library. Of s, the address suffices:
-// then whoever answers there is meant. The caller owns the result.
+// Meta asks the member s for its Config.Meta, which is what its application says about it. It
+// returns nil if that is empty or s is a legacy member. If only the address of s is set, Meta asks
+// whichever member answers there. The caller owns the result.
 //
-// It waits no longer than ctx allows, or 5 s if ctx has no deadline. The error is
-// that of ctx, ErrNotStarted or ErrStopped, or matches ErrUnavailable (also when
-// another member than s answers), ErrDifferentRing or ErrAddress.
+// Meta returns when ctx ends, or after 5 s if ctx has no deadline. The error is that of ctx,
+// ErrNotStarted or ErrStopped, or it matches ErrUnavailable, ErrDifferentRing or ErrAddress. It
+// matches ErrUnavailable also if another member than s answers.
 func (c *Concord) Meta(ctx context.Context, s Server) ([]byte, error) {
 	n, err := c.started()
 	if err != nil {
@@ -117,7 +120,7 @@ func (c *Concord) Meta(ctx context.Context, s Server) ([]byte, error) {
 	return meta(ctx, &n.Finder, s)
 }
 
-// Meta asks s what its application says of it; see [Concord.Meta].
+// Meta asks the member s for its Config.Meta. See [Concord.Meta].
 func (c *Client) Meta(ctx context.Context, s Server) ([]byte, error) {
 	return meta(ctx, &c.node.Finder, s)
 }

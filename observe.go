@@ -10,111 +10,107 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Observer is told what a member, or a client, does: a set of functions, of which
-// those that are nil are not called. The zero Observer is told nothing, and no
-// Observer costs nothing. More functions may be added in later versions.
-// Packages concordprom and concordotel make Observers; Observers joins several.
+// Observer is a set of functions that are told what a member or a client does. Functions that are
+// nil are not called; the zero Observer has no effect and no cost. Later versions may add
+// functions. Packages concordprom and concordotel make Observers. The function Observers joins
+// several into one.
 //
-// What memory answers is not told of: such lookups are too many and too quick. They
-// are in Counters.
+// An Observer is not told of lookups that are answered from memory, because they are too many and
+// take too little time. Counters counts them.
 //
-// Lookup, Request and Serve are called where the thing happens, concurrently: what
-// they take, the lookup or the answer takes longer. The context that they return is
-// that of what follows, so that it must be the one that they were given or be
-// derived from it; done may be nil, and is called once, when it is over. Range,
-// Successor, Predecessor, Suspicion and RingMet are called one at a time, in order,
-// outside all locks, and may call any method of the member; while 1024 calls wait
-// for one that is slow, further ones are left out. After Stop, Leave or Close has
-// returned none of them begins.
+// Lookup, Request and Serve are called concurrently, in the goroutine of the lookup or the request,
+// which waits for them. The context that they return is used for what follows. It must be the
+// context that they were given or be derived from it. The function done may be nil. Otherwise it is
+// called once, when the lookup or the request has ended.
+//
+// Range, Successor, Predecessor, Suspicion and RingMet are called one at a time, in the order of
+// the events, and outside all locks. They may call any method of the member. While 1024 calls wait
+// for a slow one, further calls are dropped. None of them begins after Stop, Leave or Close has
+// returned.
 type Observer struct {
-	// Lookup is called when a lookup that memory does not answer begins, also one
-	// that fails at once.
+	// Lookup is called when a lookup begins that memory does not answer, even if it fails at once.
 	Lookup func(ctx context.Context, l LookupBegin) (_ context.Context, done func(LookupEnd))
-	// Request is called when a member is about to be asked: during a lookup, with
-	// its context, or for the maintenance of the ring. Lookups that want to know
-	// the same of one member at the same time share a request, which has the
-	// context of the first.
+	// Request is called before a member is asked. Requests of a lookup have the context of the
+	// lookup; the others maintain the ring. Lookups that ask one member for the same thing at the
+	// same time share a request, which has the context of the first.
 	Request func(ctx context.Context, r RequestInfo) (_ context.Context, done func(RequestEnd))
-	// Serve is called when another asks this member.
+	// Serve is called when another member or a client asks this member.
 	Serve func(ctx context.Context, r RequestInfo) (_ context.Context, done func(RequestEnd))
 
-	// Inject names what travels beside a request of kind "route", as the context
-	// of a trace does: pairs of a header of gRPC and its value. A pair whose name is
-	// not made of a-z, 0-9, - _ and ., or is reserved (grpc-…, or ending in -bin),
-	// or whose value is not printable ASCII, is left out, and so is what is beyond
-	// 8 KiB in all. Nothing else of a lookup's context travels, the metadata that
-	// its caller set for requests of its own no more than its values.
+	// Inject adds headers to requests of kind KindRoute by calling set, to carry the context of a
+	// trace. A header is dropped if its name has other characters than a-z, 0-9, "-", "_" and ".",
+	// if the name is reserved (it begins with "grpc-" or ends in "-bin"), if its value is not
+	// printable ASCII, or if it is beyond 8 KiB in total. Nothing else of the context of a lookup
+	// is sent, in particular no gRPC metadata that the caller has set for its own requests.
 	Inject func(ctx context.Context, set func(key, value string))
-	// Extract returns the context in which such a request of another is served,
-	// before Serve is called; get gives what has travelled with it, or "". Whoever
-	// can connect can send anything.
+	// Extract returns the context in which such a request from another process is served. It is
+	// called before Serve. The function get returns the value of a header, or "". Everyone who can
+	// connect can send any headers.
 	Extract func(ctx context.Context, get func(key string) string) context.Context
 
-	// Range is called with each change of the member's range. They are not merged.
+	// Range is called for each change of the member's range. Changes are not merged.
 	Range func(Event)
-	// Successor is called when the nearest member clockwise was replaced. A zero
-	// Server is none. Nothing is called for the successors after it.
+	// Successor is called when the nearest member clockwise has changed. A zero Server stands for
+	// none. Changes of the successors after it are not reported.
 	Successor func(old, now Server)
-	// Predecessor is called when the nearest member counter-clockwise was replaced.
-	// A zero Server is none.
+	// Predecessor is called when the nearest member counterclockwise has changed. A zero Server
+	// stands for none.
 	Predecessor func(old, now Server)
-	// Suspicion is called when a member did not answer or is not there, and
-	// lookups begin to go round it.
+	// Suspicion is called when a member did not answer or does not exist, and lookups begin to go
+	// around it.
 	Suspicion func(Server)
-	// RingMet is called when the member has met a member, by, of another ring, and
-	// the two rings are about to become one: after a partition, or when several
-	// were founded. Usually several members of both notice, each for itself.
+	// RingMet is called when the member has met by, a member of another ring, and the two rings are
+	// about to become one. This happens after a partition, and when several rings were created.
+	// Usually several members of both rings notice it, each for itself.
 	RingMet func(by Server)
 }
 
-// LookupBegin is a lookup that memory does not answer.
+// LookupBegin describes a lookup that memory does not answer.
 type LookupBegin struct {
 	// Id is the identifier of the key.
 	Id uint64
-	// Background: it is the member's own, to keep its fingers.
+	// Background is true if the member looks up a finger for its own routing table.
 	Background bool
 }
 
-// LookupEnd is what became of a lookup.
+// LookupEnd is the result of a lookup.
 type LookupEnd struct {
-	// Outcome is OutcomeOK if the owner was found.
+	// Outcome is OutcomeOK if the lookup found the owner.
 	Outcome Outcome
-	// Owner is the member that was found, zero if none was.
+	// Owner is the member that the lookup found. It is zero if the lookup failed.
 	Owner Server
-	// Source is where its name came from, empty if none was found.
+	// Source says where the answer came from. It is empty if the lookup failed.
 	Source Source
-	// Hops is how many members were asked.
+	// Hops is the number of members asked.
 	Hops int
-	// Took is how long it took.
+	// Took is the duration of the lookup.
 	Took time.Duration
-	// Err is nil if the owner was found, else what LookupContext returns; a
-	// *LookupError in it names no Key.
+	// Err is the error that LookupContext returns. It is nil if the lookup found the owner. If it
+	// is a *LookupError, its Key is nil.
 	Err error
 }
 
-// RequestInfo is one member, or a client, asking a member.
+// RequestInfo describes a request to a member.
 type RequestInfo struct {
 	// Kind is what the request asks for.
 	Kind RequestKind
-	// Server is the other side. It is zero where a client asks, or a member of
-	// the existing library, and has an Address only where it is not known who is
-	// there.
+	// Server is the other side of the request. It is zero if a client or a legacy member asks. It
+	// has only an Address if it is not known which member is there.
 	Server Server
 }
 
-// RequestKind says what a request asks for. Every value is one word with underscores, and their
-// number is small, so it can be the label of a metric.
+// RequestKind says what a request asks for. The values suit the label of a metric: they are few, in
+// lower case, and have no spaces.
 type RequestKind string
 
-// The kinds of requests. KindRoute and KindFindSuccessor belong to lookups and KindMeta to Meta; the
-// others maintain the ring.
+// The kinds of requests. KindRoute and KindFindSuccessor belong to lookups and KindMeta to Meta;
+// the others maintain the ring.
 const (
-	// KindRoute asks where an identifier belongs. It is one step of a lookup.
+	// KindRoute asks a member where an identifier belongs. It is one step of a lookup.
 	KindRoute RequestKind = "route"
-	// KindFindSuccessor asks for a whole lookup. Only legacy members send it, so a member serves
-	// it and never sends it.
+	// KindFindSuccessor asks a member for a whole lookup. Only legacy members send it.
 	KindFindSuccessor RequestKind = "find_successor"
-	// KindMeta asks for the Config.Meta of a member.
+	// KindMeta asks a member for its Config.Meta.
 	KindMeta RequestKind = "meta"
 	// KindRing asks a member for its predecessor and its successors.
 	KindRing RequestKind = "ring"
@@ -135,44 +131,61 @@ const (
 	KindLeave RequestKind = "leave"
 )
 
-// String returns the kind as it is in labels and attributes.
+// String returns the kind as metrics and traces show it.
 func (k RequestKind) String() string { return string(k) }
 
-// RequestEnd is what became of a request.
+// RequestEnd is the result of a request.
 type RequestEnd struct {
 	// Outcome is OutcomeOK if there was an answer.
 	Outcome Outcome
-	// Took is how long it took.
+	// Took is the duration of the request.
 	Took time.Duration
-	// Err is nil if there was an answer. Of a request served it says why it was
-	// refused.
+	// Err is nil if there was an answer. For a request that was served, it says why it was refused.
 	Err error
 }
 
-// Outcome is what became of a lookup or a request, as one of few words: fit for the
-// label of a metric.
+// Outcome is the result of a lookup or a request. The values suit the label of a metric: they are
+// few, in lower case, and have no spaces.
 type Outcome string
 
-// The outcomes. Of a lookup are those marked L, of a request those marked R.
+// The outcomes of lookups and requests.
 const (
-	OutcomeOK          Outcome = "ok"           // L R
-	OutcomeTimedOut    Outcome = "timed_out"    // L R: not in time
-	OutcomeCancelled   Outcome = "cancelled"    // L R: the caller gave up; a request served: overloaded, or stopping
-	OutcomeNotJoined   Outcome = "not_joined"   // L R: the member asked is in no ring
-	OutcomeIsolated    Outcome = "isolated"     // L R: see Config.MinMembers
-	OutcomeStopped     Outcome = "stopped"      // L: it was stopped meanwhile
-	OutcomeSuperseded  Outcome = "superseded"   // L: see ErrSuperseded
-	OutcomeHopLimit    Outcome = "hop_limit"    // L: see ErrHopLimit
-	OutcomeFailed      Outcome = "failed"       // L: one of the member's own, with nobody left to ask
-	OutcomeUnreachable Outcome = "unreachable"  // R: no connection, or it broke
-	OutcomeRefused     Outcome = "refused"      // R: nobody listens there
-	OutcomeWrongMember Outcome = "wrong_member" // R: meant for another than who got it
-	OutcomeWrongRing   Outcome = "wrong_ring"   // R: see ErrDifferentRing
-	OutcomeInvalid     Outcome = "invalid"      // R: one side could not accept what the other sent
-	OutcomeRelayed     Outcome = "relayed"      // R: a member of the existing library answered with the failure of another that it had asked
+	// OutcomeOK means that a lookup found the owner, or that a request was answered.
+	OutcomeOK Outcome = "ok"
+	// OutcomeTimedOut means that a lookup or a request was not answered in time.
+	OutcomeTimedOut Outcome = "timed_out"
+	// OutcomeCancelled means that the caller of a lookup or a request gave up. For a request that
+	// was served it can also mean that this member was overloaded or stopping.
+	OutcomeCancelled Outcome = "cancelled"
+	// OutcomeNotJoined means that the member that was asked is in no ring.
+	OutcomeNotJoined Outcome = "not_joined"
+	// OutcomeIsolated means that the member that was asked is isolated. See Config.MinMembers.
+	OutcomeIsolated Outcome = "isolated"
+	// OutcomeStopped means that the member was stopped during a lookup.
+	OutcomeStopped Outcome = "stopped"
+	// OutcomeSuperseded means that a lookup ended with ErrSuperseded.
+	OutcomeSuperseded Outcome = "superseded"
+	// OutcomeHopLimit means that a lookup ended with ErrHopLimit.
+	OutcomeHopLimit Outcome = "hop_limit"
+	// OutcomeFailed means that a lookup that the member made for itself had no member left to ask.
+	OutcomeFailed Outcome = "failed"
+	// OutcomeUnreachable means that a request found no connection or that its connection broke.
+	OutcomeUnreachable Outcome = "unreachable"
+	// OutcomeRefused means that nothing listens at the address of a request.
+	OutcomeRefused Outcome = "refused"
+	// OutcomeWrongMember means that a request reached another member than it was meant for.
+	OutcomeWrongMember Outcome = "wrong_member"
+	// OutcomeWrongRing means that the other side of a request belongs to another kind of ring. See
+	// ErrDifferentRing.
+	OutcomeWrongRing Outcome = "wrong_ring"
+	// OutcomeInvalid means that one side of a request could not accept what the other sent.
+	OutcomeInvalid Outcome = "invalid"
+	// OutcomeRelayed means that a legacy member answered a request with the failure of a third
+	// member that it had asked.
+	OutcomeRelayed Outcome = "relayed"
 )
 
-// String returns the outcome as it is in labels and attributes.
+// String returns the outcome as metrics and traces show it.
 func (o Outcome) String() string { return string(o) }
 
 // requestOutcomes are the outcomes of requests by what failed them.
@@ -285,8 +298,8 @@ func memberHook(f func(Server)) func(ring.Member) {
 	return func(x ring.Member) { f(server(x)) }
 }
 
-// Observers joins several into one, which calls the functions of each in the order
-// given, but those that tell of an end in the opposite order. Nil ones are left out.
+// Observers joins several Observers into one. It calls the functions of each in the order of the
+// list, and the done functions in the opposite order. Nil Observers in the list are skipped.
 func Observers(list ...*Observer) *Observer {
 	out := &Observer{}
 	for _, o := range list {

@@ -10,100 +10,102 @@ import (
 
 // Status is the state of a member at one instant.
 type Status struct {
-	// Self is the member itself. Its address is known from Start on.
+	// Self identifies the member itself. Its Address is known after Start.
 	Self Server `json:"self"`
-	// Incarnation is greater in a later life of the same name. It is zero before Start.
+	// Incarnation is greater after each restart of the member. It is zero before Start.
 	Incarnation uint64 `json:"incarnation,string"`
-	// Phase is how far the member is in its life.
+	// Phase says whether the member is in a ring, and what it is doing if it is not.
 	Phase Phase `json:"phase"`
-	// Isolated: fewer members are known to live than Config.MinMembers. The
-	// member serves no key.
+	// Isolated is true if the member knows fewer live members than Config.MinMembers. It serves no
+	// key then.
 	Isolated bool `json:"isolated"`
-	// Range is nil while the member has none.
+	// Range is the range that the member is responsible for. It is nil while the member has none.
 	Range *Range `json:"range,omitempty"`
-	// Share is how much of the circle the member serves, from 0 to 1: its Range, or
-	// nothing while it is isolated. Those of an ideal ring come to 1.
+	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of Range,
+	// or 0 while the member is isolated. The shares of a ring that has settled add up to 1.
 	Share float64 `json:"share"`
-	// Predecessor is nil while it is not known, and in a ring of one.
+	// Predecessor is the nearest member counterclockwise. It is nil while it is not known, and in a
+	// ring of one.
 	Predecessor *Server `json:"predecessor,omitempty"`
-	// Successors are the next members clockwise, the nearest first, at most
-	// SuccessorCount. None are while the member is in no ring.
+	// Successors are the next members clockwise, nearest first. There are at most SuccessorCount.
+	// It is empty while the member is in no ring, and in a ring of one.
 	Successors []Server `json:"successors"`
-	// Fingers are the distinct ones, the farthest first.
+	// Fingers are the members that the fingers lead to, each once, farthest first.
 	Fingers []Finger `json:"fingers"`
-	// Acquaintances are the live members known besides, by which the ring is
-	// found again when all pointers fail.
+	// Acquaintances are the other live members that the member knows. It finds the ring again
+	// through them when it has lost its successors and its predecessor.
 	Acquaintances []Server `json:"acquaintances"`
-	// Silent counts acquaintances that did not answer last.
+	// Silent is the number of acquaintances that did not answer the last time they were asked.
 	Silent int `json:"silent"`
-	// Pending counts acquaintances that may be in another ring.
+	// Pending is the number of acquaintances that may be in another ring.
 	Pending int `json:"pending"`
-	// Arcs is how many arcs are remembered with their owners, by which lookups are
-	// answered from memory.
+	// Arcs is the number of arcs that are remembered with their owners. They answer lookups from
+	// memory.
 	Arcs int `json:"arcs"`
-	// SuccessorAge is how long ago the nearest successor last answered for itself.
-	// It is nil while there is none, or it has not answered yet.
+	// SuccessorAge is how long ago the nearest successor last answered. It is nil while there is no
+	// successor or it has not answered yet.
 	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
-	// Size is an estimate of the number of members.
+	// Size is an estimate of the number of members of the ring.
 	Size int `json:"size_estimate"`
-	// Connections is how many outgoing connections are open or being opened.
+	// Connections is the number of outgoing connections that are open or being opened.
 	Connections int `json:"connections"`
 	// Counters are totals since Start.
 	Counters Counters `json:"counters"`
-	// Failures are what went wrong with other members last, the newest first, one for
-	// each cause and member. At most 16.
+	// Failures are the last failures of requests between this member and others, newest first, one
+	// for each cause and peer. There are at most 16.
 	Failures []PeerFailure `json:"failures"`
 }
 
-// Phase says how far a member is in its life. Start, Create, Join, Leave and Stop change it.
+// Phase is a stage in the life of a member. Start, Create, Join, Leave and Stop change it.
 type Phase string
 
 // The phases of a member.
 const (
 	// PhaseNew is the phase before Start.
 	PhaseNew Phase = "new"
-	// PhaseOutside is the phase after Start. The member is in no ring and tries to join none.
+	// PhaseOutside is the phase after Start. The member is in no ring and is not joining one.
 	PhaseOutside Phase = "outside"
-	// PhaseLooking is the phase while JoinOrCreate searches for a ring, or for members to create
-	// one with.
+	// PhaseLooking is the phase in which JoinOrCreate searches for a ring, or for other members to
+	// create one with.
 	PhaseLooking Phase = "looking"
-	// PhaseJoining is the phase while the member joins a ring.
+	// PhaseJoining is the phase in which the member joins a ring.
 	PhaseJoining Phase = "joining"
 	// PhaseJoined is the phase of a member that is in a ring.
 	PhaseJoined Phase = "joined"
-	// PhaseLeaving is the phase of a member that is still in the ring and hands over to its
-	// neighbours.
+	// PhaseLeaving is the phase of a member that has told its neighbours that it leaves. It still
+	// answers requests.
 	PhaseLeaving Phase = "leaving"
-	// PhaseSuperseded is the phase of a member that has yielded to a later one of the same name.
-	// See ErrSuperseded.
+	// PhaseSuperseded is the phase of a member that has yielded to another one of the same name
+	// that started later. See ErrSuperseded.
 	PhaseSuperseded Phase = "superseded"
 	// PhaseStopped is the phase after Stop or Leave.
 	PhaseStopped Phase = "stopped"
 )
 
-// String returns the phase as one word in lower case.
+// String returns the phase, which is one word in lower case.
 func (p Phase) String() string { return string(p) }
 
-// PeerFailure is what went wrong, once or again and again, between this process and
-// a peer, for one cause.
+// PeerFailure is a failure between this process and a peer that happened once or several times with
+// the same cause.
 type PeerFailure struct {
-	// Name is that of the member, empty if it is not known.
+	// Name is the name of the peer. It is empty if the name is not known.
 	Name string `json:"name"`
-	// Address is where the member was asked; of a connection that was refused here
-	// the host that it came from. Empty if a request that was refused did not say.
+	// Address is the address at which the peer was asked. If the peer was refused here, it is the
+	// host that its connection came from, and empty if a refused request did not say.
 	Address string `json:"address"`
-	// Incoming: the peer asked, and was refused here. Otherwise it was asked.
+	// Incoming is true if the peer sent the request, or opened the connection, and was refused
+	// here. It is false if this process sent the request.
 	Incoming bool `json:"incoming"`
-	// Cause is OutcomeTimedOut, OutcomeUnreachable, OutcomeRefused,
-	// OutcomeWrongMember, OutcomeWrongRing or OutcomeInvalid.
+	// Cause is OutcomeTimedOut, OutcomeUnreachable, OutcomeRefused, OutcomeWrongMember,
+	// OutcomeWrongRing or OutcomeInvalid.
 	Cause Outcome `json:"cause"`
-	// Error says in words what happened the last time.
+	// Error says what happened the last time.
 	Error string `json:"error"`
-	// First is when it happened first.
+	// First is when the failure happened first.
 	First time.Time `json:"first"`
-	// Last is when it happened last.
+	// Last is when the failure happened last.
 	Last time.Time `json:"last"`
-	// Count is how often it happened.
+	// Count is how often the failure happened.
 	Count int `json:"count"`
 }
 
@@ -122,42 +124,67 @@ func peerFailures(list []node.PeerFailure) []PeerFailure {
 	return out
 }
 
-// Finger is a member and the distances d, Low ≤ d ≤ High, of 2^i and of 3·2^(i−1),
-// for which it is responsible for self + d.
+// Finger is a member that a routing table leads to. The member is responsible for Id + d, where Id
+// is that of the member that has the table, for all distances d of the form 2^i or 3·2^(i−1)
+// between Low and High.
 type Finger struct {
-	Server Server `json:"server"`      // the member
-	Low    uint64 `json:"low,string"`  // the smallest such distance
-	High   uint64 `json:"high,string"` // the greatest
+	// Server is the member that the finger leads to.
+	Server Server `json:"server"`
+	// Low is the smallest of the distances.
+	Low uint64 `json:"low,string"`
+	// High is the greatest of the distances.
+	High uint64 `json:"high,string"`
 }
 
-// Counters are totals since Start.
+// Counters are totals since Start, or since Dial for a Client.
 type Counters struct {
-	Lookups            uint64 `json:"lookups"`             // begun here, those of fingers included
-	Owned              uint64 `json:"owned"`               // of those, answered by the member's own range
-	Confirmed          uint64 `json:"confirmed"`           // of those, answered by an arc confirmed of late
-	LookupsFailed      uint64 `json:"lookups_failed"`      // that found no owner
-	RouteRequests      uint64 `json:"route_requests"`      // members asked during lookups
-	RingRequests       uint64 `json:"ring_requests"`       // requests of the ring's maintenance sent
-	Served             uint64 `json:"served_requests"`     // requests of others
-	Timeouts           uint64 `json:"timeouts"`            // requests not answered in time
-	Broken             uint64 `json:"broken"`              // connections that others ended
-	JoinRetries        uint64 `json:"join_retries"`        // attempts to join that another followed
-	FingerLookups      uint64 `json:"finger_lookups"`      // lookups of fingers, which are among Lookups
-	RangeChanges       uint64 `json:"range_changes"`       // changes of the member's range
-	BytesWritten       uint64 `json:"bytes_written"`       // to TCP connections of either direction, without TCP's headers
-	SuccessorChanges   uint64 `json:"successor_changes"`   // how often the nearest member clockwise was replaced
-	PredecessorChanges uint64 `json:"predecessor_changes"` // how often the nearest counter-clockwise was
-	Rounds             uint64 `json:"rounds"`              // of looking after the neighbours, one each StabilizeInterval
-	Suspicions         uint64 `json:"suspicions"`          // members that lookups began to go round
-	RingsMet           uint64 `json:"rings_met"`           // members of other rings met, see Observer.RingMet
-	// IncarnationsRefused counts messages that were refused because they name a member
-	// whose incarnation is more than a day ahead of the clock here: a clock is wrong, or
-	// somebody lies.
+	// Lookups is the number of lookups begun, including those of fingers.
+	Lookups uint64 `json:"lookups"`
+	// Owned is the number of Lookups that the member's own range answered.
+	Owned uint64 `json:"owned"`
+	// Confirmed is the number of Lookups that an arc confirmed by its owner answered from memory.
+	Confirmed uint64 `json:"confirmed"`
+	// LookupsFailed is the number of lookups that found no owner.
+	LookupsFailed uint64 `json:"lookups_failed"`
+	// RouteRequests is the number of requests sent for lookups.
+	RouteRequests uint64 `json:"route_requests"`
+	// RingRequests is the number of requests sent to maintain the ring.
+	RingRequests uint64 `json:"ring_requests"`
+	// Served is the number of requests of others that were answered.
+	Served uint64 `json:"served_requests"`
+	// Timeouts is the number of requests that were not answered in time.
+	Timeouts uint64 `json:"timeouts"`
+	// Broken is the number of connections that others ended.
+	Broken uint64 `json:"broken"`
+	// JoinRetries is the number of attempts to join that were followed by another one.
+	JoinRetries uint64 `json:"join_retries"`
+	// FingerLookups is the number of Lookups made for fingers.
+	FingerLookups uint64 `json:"finger_lookups"`
+	// RangeChanges is the number of changes of the member's range.
+	RangeChanges uint64 `json:"range_changes"`
+	// BytesWritten is the number of bytes written to connections of either direction, without the
+	// headers of TCP.
+	BytesWritten uint64 `json:"bytes_written"`
+	// SuccessorChanges is the number of changes of the nearest member clockwise.
+	SuccessorChanges uint64 `json:"successor_changes"`
+	// PredecessorChanges is the number of changes of the nearest member counterclockwise.
+	PredecessorChanges uint64 `json:"predecessor_changes"`
+	// Rounds is the number of rounds in which the member checked its neighbours. There is one in
+	// each StabilizeInterval.
+	Rounds uint64 `json:"rounds"`
+	// Suspicions is the number of times that lookups began to go around a member.
+	Suspicions uint64 `json:"suspicions"`
+	// RingsMet is the number of meetings with members of other rings. See Observer.RingMet.
+	RingsMet uint64 `json:"rings_met"`
+	// IncarnationsRefused is the number of messages refused because they name a member whose
+	// incarnation is more than a day ahead of the clock of this host. Either a clock is wrong or a
+	// member lies.
 	IncarnationsRefused uint64 `json:"incarnations_refused"`
-	// PeerFailures counts requests to others without a usable answer, each time.
+	// PeerFailures is the number of requests to others that got no usable answer.
 	PeerFailures uint64 `json:"peer_failures"`
-	// IncomingRefused counts connections and requests of others that were refused
-	// here: a TLS handshake that failed, too many connections, another kind of ring.
+	// IncomingRefused is the number of connections and requests of others that were refused here,
+	// because a TLS handshake failed, there were too many connections, or the other side belongs
+	// to another kind of ring.
 	IncomingRefused uint64 `json:"incoming_refused"`
 }
 
@@ -214,22 +241,22 @@ func (c *Concord) Status() Status {
 
 // ClientStatus is the state of a Client at one instant.
 type ClientStatus struct {
-	// Contacts are the members that its searches begin at.
+	// Contacts are the members that lookups start from.
 	Contacts []Server `json:"contacts"`
-	// Arcs is how many arcs are remembered with their owners, by which lookups are
-	// answered from memory.
+	// Arcs is the number of arcs that are remembered with their owners. They answer lookups from
+	// memory.
 	Arcs int `json:"arcs"`
-	// Connections is how many connections are open or being opened.
+	// Connections is the number of connections that are open or being opened.
 	Connections int `json:"connections"`
-	// Counters are totals since Dial. Those of what only members do are zero.
+	// Counters are totals since Dial. Those that only members count are zero.
 	Counters Counters `json:"counters"`
-	// Failures are what went wrong with members last, the newest first, one for each
-	// cause and member. At most 16.
+	// Failures are the last failures of requests to members, newest first, one for each cause and
+	// member. There are at most 16.
 	Failures []PeerFailure `json:"failures"`
 }
 
-// Status returns the state of the client. It may be called at any time; after Close
-// only the counters and the failures are left.
+// Status returns the state of the Client. It may be called at any time. After Close only the
+// counters and the failures are left.
 func (c *Client) Status() ClientStatus {
 	out := ClientStatus{Contacts: []Server{}, Counters: Counters(c.node.Counters()), Failures: peerFailures(c.node.PeerFailures())}
 	table := c.node.Snapshot().Table

@@ -5,30 +5,28 @@ import (
 	"errors"
 )
 
-// TLSConfig is the configuration of both directions of mutual TLS. Every member
-// is server and client at once, so both halves are required. The configurations
-// are cloned by New.
+// TLSConfig configures mutual TLS between members. Every member is both server and client, so both
+// halves are required. New clones the configurations.
 //
-// Any certificate that the other side's CA accepts may take part under any
-// member name: names are not bound to certificates.
+// Every certificate that the other side's CA accepts may take part under any member name: names are
+// not bound to certificates.
 //
-// With a LogHandler, a member looks at its own certificates at the start and every
-// hour: the two halves shake hands with each other in memory, which calls their
-// functions as a connection from 127.0.0.1 does. What is wrong is logged.
+// With a LogHandler, a member checks its own certificates at the start and every hour. For that the
+// two halves shake hands with each other in memory. Their functions are called as for a connection
+// from 127.0.0.1. The member logs what is wrong.
 type TLSConfig struct {
-	// Server is used for connections from other members. It needs a
-	// certificate, and ClientAuth must be tls.RequireAndVerifyClientCert, also of
-	// what GetConfigForClient gives.
+	// Server is used for connections from other members. It needs a certificate. Its ClientAuth
+	// must be tls.RequireAndVerifyClientCert, and so must that of the configurations that
+	// GetConfigForClient returns.
 	Server *tls.Config
-	// Client is used for connections to other members. It needs a certificate.
-	// Unless it sets ServerName, the name verified is the host of the address
-	// that is dialled.
+	// Client is used for connections to other members. It needs a certificate. If its ServerName is
+	// empty, the host of the dialed address is verified.
 	Client *tls.Config
-	// GetClient, if set, is called for each connection to another member and gives
-	// the configuration to be used instead of Client, so that the CA can change
-	// while the member runs, as Server.GetConfigForClient lets it in the other
-	// direction. The rules are those of Client, whose ServerName holds. An error
-	// fails the connection. It may be called concurrently.
+	// GetClient, if not nil, is called for each connection to another member and returns the
+	// configuration to use instead of Client. With it the CA can change while the member runs; for
+	// connections from others use Server.GetConfigForClient. The result has to meet the
+	// requirements of Client, and Client.ServerName applies to it. If GetClient returns an error,
+	// the connection fails. It must be safe for concurrent use.
 	GetClient func() (*tls.Config, error)
 }
 

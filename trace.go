@@ -14,19 +14,20 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
-// Source is where the answer of a lookup came from.
+// Source says where the answer of a lookup came from.
 type Source string
 
 // The sources of an answer.
 const (
-	// SourceOwnRange: the key lies in the range of the member that looked it up.
+	// SourceOwnRange means that the key is in the range of the member that looked it up.
 	SourceOwnRange Source = "own range"
-	// SourceConfirmedArc: memory; the owner itself has said of late that it owns
-	// the arc that the key lies on. Nobody was asked.
+	// SourceConfirmedArc means that the owner has confirmed recently that the arc with the key is
+	// its own, and that memory answered. No member was asked.
 	SourceConfirmedArc Source = "confirmed arc"
-	// SourceSuccessorList: the member's own list names it. Nobody was asked.
+	// SourceSuccessorList means that the owner is in the member's own successor list. No member was
+	// asked.
 	SourceSuccessorList Source = "successor list"
-	// SourceAsked: a member asked during the lookup.
+	// SourceAsked means that a member that was asked during the lookup gave the answer.
 	SourceAsked Source = "asked"
 )
 
@@ -40,19 +41,19 @@ var sources = map[routing.Source]Source{
 	routing.Asked:         SourceAsked,
 }
 
-// Reason says in words why a lookup asked a member.
+// Reason says why a lookup asked a member.
 type Reason string
 
 // The reasons of a Hop.
 const (
-	// ReasonRemembered means that memory has the member as the owner of the key.
+	// ReasonRemembered means that the member was remembered as the owner of the key.
 	ReasonRemembered Reason = "remembered as the owner"
-	// ReasonNamed means that another member named it as the owner of the key.
+	// ReasonNamed means that another member named this one as the owner of the key.
 	ReasonNamed Reason = "named as the owner"
-	// ReasonNearest means that it is the nearest known member before the key.
+	// ReasonNearest means that no known member is nearer before the key.
 	ReasonNearest Reason = "nearest before the key"
-	// ReasonQuicker means that it is about as near to the key as the nearest known member and
-	// answers much sooner.
+	// ReasonQuicker means that the member is about as near to the key as the nearest known one and
+	// answers much faster.
 	ReasonQuicker Reason = "about as near and quicker"
 	// ReasonAgain means that the members it had named do not answer, so it was asked for others.
 	ReasonAgain Reason = "asked again for others"
@@ -74,46 +75,45 @@ const (
 	VerdictCloser Verdict = "closer"
 )
 
-// String returns the verdict as one word.
+// String returns the verdict, which is one word in lower case.
 func (v Verdict) String() string { return string(v) }
 
-// Trace is what one lookup did and why.
+// Trace is the path of one lookup.
 type Trace struct {
-	// Key is the key that was looked up. JSON has it in base64.
+	// Key is the key that was looked up. In JSON it is base64.
 	Key []byte `json:"key"`
 	// Id is the identifier of the key.
 	Id uint64 `json:"id,string"`
-	// Owner is the member that is responsible for the key, zero if the lookup failed.
+	// Owner is the member that is responsible for the key. It is zero if the lookup failed.
 	Owner Server `json:"owner"`
-	// Source is where Owner's name came from, empty if the lookup failed.
+	// Source says where the answer came from. It is empty if the lookup failed.
 	Source Source `json:"source"`
-	// Range is the range that the answer said is Owner's, nil if it said none:
-	// members of the existing library say none.
+	// Range is the range of Owner according to the answer. It is nil if the answer had none, as
+	// those of legacy members have none.
 	Range *Range `json:"range,omitempty"`
-	// Age is how long ago that was certain, at most, when the lookup ended. It is
-	// zero for the member's own range.
+	// Age is the greatest possible age of the answer when the lookup ended. It is zero if the key
+	// is in the member's own range.
 	Age time.Duration `json:"age_ns"`
-	// Took is the time of the whole lookup.
+	// Took is the duration of the whole lookup.
 	Took time.Duration `json:"took_ns"`
-	// Hops are the members asked, in order. None are if memory answered.
+	// Hops are the members asked, in order. It is empty if memory answered.
 	Hops []Hop `json:"hops"`
 }
 
-// Hop is one member asked during a lookup; the member that looks up does not
-// count.
+// Hop is one member asked during a lookup. The member that looks up is not one of the hops.
 type Hop struct {
-	// Server is the member asked.
+	// Server is the member that was asked.
 	Server Server `json:"server"`
-	// Why is the reason why it was asked.
+	// Why is the reason for which the member was asked.
 	Why Reason `json:"why"`
-	// Said is the kind of its answer, empty if it did not answer.
+	// Said is the kind of the member's answer. It is empty if the member did not answer.
 	Said Verdict `json:"said,omitempty"`
-	// Named are those that it named: the owner, or those that are closer.
+	// Named are the members in the answer: the owner, or members that are closer to the key.
 	Named []Server `json:"named,omitempty"`
-	// Took is the time until it answered or was given up.
+	// Took is the time until the member answered or the lookup gave up on it.
 	Took time.Duration `json:"took_ns"`
-	// Err is nil if it answered. It matches ErrUnavailable, ErrNotJoined,
-	// ErrIsolated or ErrDifferentRing. JSON has its text as "error".
+	// Err is nil if the member answered. It matches ErrUnavailable, ErrNotJoined, ErrIsolated or
+	// ErrDifferentRing. In JSON its text is in the field "error".
 	Err error `json:"-"`
 }
 
@@ -149,9 +149,8 @@ func (h *Hop) outcome() string {
 	return "said " + h.Said.String()
 }
 
-// Trace looks key up as LookupContext does and says what was done for it. If the
-// lookup fails, the Trace has the hops until then, and the error is that of
-// LookupContext.
+// Trace looks up key as LookupContext does and returns the path of the lookup. If the lookup fails,
+// the Trace has the hops until then, and the error is that of LookupContext.
 func (c *Concord) Trace(ctx context.Context, key []byte, opts ...LookupOption) (Trace, error) {
 	n, err := c.started()
 	if err != nil {

@@ -9,80 +9,78 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Cause is why a member's range has changed, or was not its own for a while.
+// Cause says why the range of a member has changed, or why it was not its own for a while.
 type Cause string
 
 // The causes of an Event.
 const (
-	// CauseCreated: the member has founded a ring.
+	// CauseCreated means that the member has created a ring.
 	CauseCreated Cause = "created"
-	// CauseJoined: the member has joined, and knows its predecessor now.
+	// CauseJoined means that the member has joined a ring and knows its predecessor now.
 	CauseJoined Cause = "joined"
-	// CausePredecessorJoined: a member has come between the predecessor and this
-	// one.
+	// CausePredecessorJoined means that a member has joined between the predecessor and this one.
 	CausePredecessorJoined Cause = "predecessor joined"
-	// CausePredecessorFailed: the predecessor does not answer.
+	// CausePredecessorFailed means that the predecessor does not answer.
 	CausePredecessorFailed Cause = "predecessor failed"
-	// CausePredecessorLeft: the predecessor has left politely.
+	// CausePredecessorLeft means that the predecessor has left the ring.
 	CausePredecessorLeft Cause = "predecessor left"
-	// CauseAlone: nobody else answers, or is left.
+	// CauseAlone means that no other member answers, or that the last other member has left.
 	CauseAlone Cause = "alone"
-	// CauseSuperseded: a later life of the same name was met.
+	// CauseSuperseded means that another member of the same name started later.
 	CauseSuperseded Cause = "superseded"
-	// CauseEnoughMembers: the member is isolated no longer, see Config.MinMembers.
+	// CauseEnoughMembers means that the member is no longer isolated. See Config.MinMembers.
 	CauseEnoughMembers Cause = "enough members"
-	// CauseResumed: others have answered for the range meanwhile, since they took the
-	// member for dead: it hung, or was cut off, or its ring and another have become
-	// one. It is responsible again. Old and New may be the same.
+	// CauseResumed means that other members have answered for the range in the meantime, because
+	// they took the member for dead: it hung, it was cut off, or its ring and another one have
+	// become one. The member is responsible for the range again. Old and New may be equal.
 	CauseResumed Cause = "resumed"
 )
 
 // String returns the cause in words.
 func (c Cause) String() string { return string(c) }
 
-// Event is one change of the range that a member is responsible for, or several
-// that came so quickly that they were merged.
+// Event is one change of the range that a member is responsible for, or several quick changes
+// merged into one.
 type Event struct {
-	// Old is the range before, if Had.
+	// Old is the range before the change. It is valid if Had is true.
 	Old Range `json:"old"`
-	// New is the range now, if Has.
+	// New is the range after the change. It is valid if Has is true.
 	New Range `json:"new"`
-	// Had: the member was responsible for a range before.
+	// Had is true if the member was responsible for a range before the change.
 	Had bool `json:"had"`
-	// Has: it is responsible for one now.
+	// Has is true if the member is responsible for a range after the change.
 	Has bool `json:"has"`
-	// Gained is what is in New and was not the member's own all the time since Old:
-	// at most two ranges.
+	// Gained is what is in New and was not the member's own all the time since Old. It has at most
+	// two ranges.
 	Gained []Range `json:"gained,omitempty"`
-	// Lost is what is in Old and was not its own all the time since, and what it held
-	// for a while and has not in New: at most two ranges. What was lost and is back is
-	// in Gained, too.
+	// Lost is what is in Old and was not the member's own all the time since, and what the member
+	// had for a while and does not have in New. It has at most two ranges. What was lost and has
+	// come back is in Gained, too.
 	Lost []Range `json:"lost,omitempty"`
-	// From is the member that can hand over what was gained: the successor after a
-	// join and after CauseEnoughMembers, who has answered for it after CauseResumed,
-	// the predecessor if it has left, and is on its way out. It lived when the range
-	// changed. The zero Server: nobody is known to. So it is after
-	// CausePredecessorFailed, and after CauseAlone if the others have failed: what the
-	// dead had, only copies have. Of merged changes it is the last that is known.
+	// From is the member that can hand over Gained. It is the successor after a join and after
+	// CauseEnoughMembers, the member that has answered for the range after CauseResumed, and the
+	// predecessor that is about to leave after CausePredecessorLeft. It was alive when the range
+	// changed. It is zero if no such member is known, as after CausePredecessorFailed, and after
+	// CauseAlone if the others have failed; only copies have what the dead had. If changes were
+	// merged, it is the last member that is known.
 	From Server `json:"from,omitzero"`
-	// To is the member that is responsible now for what is in Lost and not in New:
-	// the predecessor. The zero Server: all that was lost is back, or the member has
-	// no range, or no predecessor.
+	// To is the member that is now responsible for what is in Lost but not in New, which is the
+	// predecessor. It is zero if all that was lost has come back, if the member has no range, and
+	// if it has no predecessor.
 	To Server `json:"to,omitzero"`
-	// Cause is that of the last of the merged changes.
+	// Cause says why the range changed. If changes were merged, it is that of the last.
 	Cause Cause `json:"cause"`
 }
 
-// Watch yields the range that the member is responsible for now, if there is one,
-// as an Event without an Old, and then every change of it. Applying the events in
-// their order always gives what Range gave at some instant since the last, and in
-// the end what it gives now.
+// Watch returns an iterator over the changes of the member's range. If the member has a range, the
+// first Event has it as New and has no Old. Applied in order, the events always give what Range
+// returned at some instant since the last event, and finally what it returns now.
 //
-// A slow loop body holds up nobody: changes while it runs are merged into one
-// Event. A range that was lost and came back while it ran is an Event, too, with Old
-// equal to New. It may call any method of the member. The loop ends when ctx does, when
-// the member is stopped or has left, or by break. A member that is not started
-// yields nothing. Several may watch at once, and each sees all.
+// A slow loop body delays nothing else: changes during it are merged into one Event. A range that
+// was lost and has come back during it is an Event, too, in which Old equals New. The loop body may
+// call any method of the member. The loop ends when ctx ends, when the member is stopped or has
+// left, or by break. If the member has not been started, the loop yields nothing. Several loops may
+// run at the same time, and each gets all events.
 func (c *Concord) Watch(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		n, err := c.started()

@@ -1,5 +1,5 @@
-// Package concordotel measures members and clients of package concord with
-// OpenTelemetry, and traces their lookups across members.
+// Package concordotel exports metrics of concord members and clients through OpenTelemetry, and
+// traces their lookups from member to member.
 //
 //	telemetry, err := concordotel.New(concordotel.Config{})
 //	…
@@ -10,26 +10,27 @@
 //
 // # Traces
 //
-// A lookup that memory does not answer is a span, "concord.lookup", below the span
-// of the context that it was given. Each member asked is a span below that
-// ("concord.route", kind client), and each of those, at the member asked if that
-// traces too, another ("concord.route", kind server): the context of the trace travels in the
-// headers of the request. Without a span in the context the lookup begins a trace,
-// if the sampler wants one. What memory answers has no span, nor has the maintenance
-// of the ring or what a member looks up for itself. Lookups that ask one member
-// for the same thing at the same time share its request, which is below the first.
+// A lookup that memory does not answer is a span with the name "concord.lookup". Its parent is the
+// span of the lookup's context. If the context has no span, the lookup begins a trace, if the
+// sampler wants one. Each request to a member is a child span with the name "concord.route" and
+// kind client. If that member traces too, it adds a child span "concord.route" of kind server,
+// since the headers of the request carry the context of the trace. Lookups that ask one member for
+// the same thing at the same time share a request, which is a child of the first.
 //
-// Attributes: concord.id (the identifier of the key, never the key), concord.owner,
-// concord.source, concord.hops and concord.outcome of a lookup; concord.kind,
-// concord.member, server.address, server.port and concord.outcome of a request.
+// Lookups that memory answers have no span. Neither have the requests that maintain the ring and
+// the lookups that a member makes for itself.
+//
+// The attributes of a lookup are concord.id, concord.owner, concord.source, concord.hops and
+// concord.outcome. The attribute concord.id is the identifier of the key; the key itself is never
+// exported. The attributes of a request are concord.kind, concord.member, server.address,
+// server.port and concord.outcome.
 //
 // # Metrics
 //
-// They are those of docs/METRICS.md with other names: concord_lookups_total is
-// concord.lookups, and concord_lookup_duration_seconds is concord.lookup_duration with
-// the unit s, so that exporters to Prometheus make the same names of them again.
-// Labels are attributes of the same names. All but the histograms are read when they
-// are collected.
+// The metrics are those of docs/METRICS.md with other names: concord_lookups_total is
+// concord.lookups, and concord_lookup_duration_seconds is concord.lookup_duration with the unit s.
+// Exporters to Prometheus turn them into the same names again. Labels are attributes of the same
+// names. All metrics except the histograms are read when they are collected.
 package concordotel
 
 import (
@@ -51,21 +52,21 @@ import (
 // scope is the name under which the instruments and the spans are made.
 const scope = "github.com/ollelogdahl/concord/concordotel"
 
-// Config says where measurements and spans go. The zero Config is that of the
+// Config says where measurements and spans go. The zero Config uses the global providers of the
 // program.
 type Config struct {
-	// MeterProvider makes the instruments. Nil: otel.GetMeterProvider().
+	// MeterProvider makes the instruments. If nil, otel.GetMeterProvider() is used.
 	MeterProvider metric.MeterProvider
-	// TracerProvider makes the spans. Nil: otel.GetTracerProvider().
+	// TracerProvider makes the spans. If nil, otel.GetTracerProvider() is used.
 	TracerProvider trace.TracerProvider
-	// Propagator says how the context of a trace travels from member to member.
-	// Nil: the W3C's traceparent and tracestate, and no baggage, which is not meant
-	// for members.
+	// Propagator carries the context of a trace from member to member. If nil, the W3C headers
+	// traceparent and tracestate are used. Baggage is then not sent, because it is not meant for
+	// members.
 	Propagator propagation.TextMapPropagator
 }
 
-// Telemetry is that of one member or one client. Make it with New. Its methods may be
-// called concurrently.
+// Telemetry exports the metrics and traces of one member or one client. Use New to make one. Its
+// methods may be called concurrently.
 type Telemetry struct {
 	meter       metric.Meter
 	tracer      trace.Tracer
@@ -75,7 +76,7 @@ type Telemetry struct {
 	observables map[*metrics.Metric]metric.Float64Observable // the counters and gauges
 }
 
-// New makes the instruments. An error is the meter provider's.
+// New makes the instruments. It returns the errors of the meter provider.
 func New(cfg Config) (*Telemetry, error) {
 	if cfg.MeterProvider == nil {
 		cfg.MeterProvider = otel.GetMeterProvider()
@@ -146,20 +147,20 @@ func attributes(d *metrics.Metric, values ...string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(list...))
 }
 
-// Observer returns what goes into the Config of the member, or the ClientConfig of
-// the client, that is observed.
+// Observer returns the Observer to set in the Config of the member, or in the ClientConfig of the
+// client, that is observed.
 func (t *Telemetry) Observer() *concord.Observer { return t.observer }
 
-// Member has the figures of a member collected, until the registration is ended. The
-// member must have been made with the Observer of t. An error is the meter
-// provider's.
+// Member registers the metrics of a member for collection, until the registration is unregistered.
+// The member must have been made with the Observer of t. Member returns the errors of the meter
+// provider.
 func (t *Telemetry) Member(c *concord.Concord) (metric.Registration, error) {
 	return t.register(false, func(put metrics.Put) { t.record.Member(c.Status(), put) })
 }
 
-// Client has the figures of a client collected, until the registration is ended. The
-// client must have been made with the Observer of t. An error is the meter
-// provider's.
+// Client registers the metrics of a client for collection, until the registration is unregistered.
+// The client must have been made with the Observer of t. Client returns the errors of the meter
+// provider.
 func (t *Telemetry) Client(c *concord.Client) (metric.Registration, error) {
 	return t.register(true, func(put metrics.Put) { t.record.Client(c.Status(), put) })
 }
@@ -269,5 +270,5 @@ func (c carrier) Set(key, value string) {
 	}
 }
 
-// Keys implements propagation.TextMapCarrier. Which headers there are is not told.
+// Keys implements propagation.TextMapCarrier. It does not say which headers there are.
 func (carrier) Keys() []string { return nil }

@@ -1,26 +1,23 @@
-// Package concordprom measures members and clients of package concord with
-// Prometheus.
+// Package concordprom exports metrics of concord members and clients to Prometheus.
 //
 //	metrics := concordprom.New()
 //	node := concord.New(concord.Config{ /* … */ Observer: metrics.Observer()})
 //	prometheus.MustRegister(metrics.Member(node))
 //
-// # What it costs
+// # Cost
 //
-// Lookups that are answered from memory are not touched: they are counted anyway, and
-// the counts read when Prometheus asks for them. So are all gauges. A lookup that
-// asks others takes a few microseconds more, of some sixty on one machine;
-// [docs/METRICS.md] has the figures.
+// Lookups that are answered from memory become no slower. They are counted anyway, and the counts
+// are read when Prometheus collects them, as are all gauges. A lookup that asks other members takes
+// a few microseconds longer, of about sixty on one machine; [docs/METRICS.md] has the figures.
 //
 // # Names
 //
-// [docs/METRICS.md] lists the metrics, their labels with every value, and the alerts
-// made of them. Labels are bounded: they never hold keys, addresses or names of
-// members.
+// [docs/METRICS.md] lists the metrics, the values of their labels, and alerts. The values of labels
+// are bounded: they are never keys, addresses or names of members.
 //
 // # Several members in one process
 //
-// Each takes Metrics of its own, registered with a label that tells them apart:
+// Give each member its own Metrics and register them with a label that tells the members apart:
 //
 //	prometheus.WrapRegistererWith(prometheus.Labels{"member": "node1"}, registry)
 //
@@ -38,8 +35,8 @@ import (
 	"github.com/ollelogdahl/concord/internal/metrics"
 )
 
-// Metrics are those of one member or one client. Make them with New. The methods may
-// be called concurrently.
+// Metrics are the metrics of one member or one client. Use New to make them. The methods may be
+// called concurrently.
 type Metrics struct {
 	record     *metrics.Record
 	observer   *concord.Observer
@@ -47,7 +44,7 @@ type Metrics struct {
 	descs      map[*metrics.Metric]*prometheus.Desc
 }
 
-// New returns metrics that have measured nothing yet.
+// New returns Metrics without measurements.
 func New() *Metrics {
 	m := &Metrics{record: metrics.NewRecord(), descs: map[*metrics.Metric]*prometheus.Desc{}}
 	for _, d := range metrics.All {
@@ -61,8 +58,8 @@ func New() *Metrics {
 	return m
 }
 
-// histogram makes a histogram with a series for each value of its label, if it has
-// one, from the beginning.
+// histogram makes a histogram. If it has a label, it has a series for each value from the
+// beginning.
 func (m *Metrics) histogram(d *metrics.Metric) metrics.Observe {
 	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: d.Name(), Help: d.Help, Buckets: d.Buckets}, d.LabelNames())
 	m.histograms = append(m.histograms, vec)
@@ -81,20 +78,19 @@ func (m *Metrics) histogram(d *metrics.Metric) metrics.Observe {
 	}
 }
 
-// Observer returns what goes into the Config of the member, or the ClientConfig of
-// the client, that is measured.
+// Observer returns the Observer to set in the Config of the member, or in the ClientConfig of the
+// client, that is measured.
 func (m *Metrics) Observer() *concord.Observer { return m.observer }
 
-// Member returns the collector of a member's metrics, to be registered. The member
-// must have been made with the Observer of m. It may be collected at any time, also
-// before Start and after Stop.
+// Member returns the collector of a member's metrics, to be registered. The member must have been
+// made with the Observer of m. The collector may be used at any time, also before Start and after
+// Stop.
 func (m *Metrics) Member(c *concord.Concord) prometheus.Collector {
 	return &collector{m, func(put metrics.Put) { m.record.Member(c.Status(), put) }, false}
 }
 
-// Client returns the collector of a client's metrics, to be registered. The client
-// must have been made with the Observer of m. It may be collected at any time, also
-// after Close.
+// Client returns the collector of a client's metrics, to be registered. The client must have been
+// made with the Observer of m. The collector may be used at any time, also after Close.
 func (m *Metrics) Client(c *concord.Client) prometheus.Collector {
 	return &collector{m, func(put metrics.Put) { m.record.Client(c.Status(), put) }, true}
 }
@@ -128,9 +124,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// Handler serves the metrics of a member, and those of the Go runtime and the process,
-// for Prometheus to scrape, and more, which are the program's own. It is for programs
-// that have no registry of their own.
+// Handler returns a handler that serves the metrics of a member, of the Go runtime and of the
+// process for Prometheus to scrape. It also serves what the collectors in more give. It is for
+// programs without a registry of their own.
 func (m *Metrics) Handler(c *concord.Concord, more ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(more...)

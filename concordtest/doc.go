@@ -26,8 +26,8 @@
 //
 // # Rings on sockets
 //
-// With [Options.Sockets] the members speak gRPC over TCP on loopback addresses and use the TLS of their
-// configuration. Every connection between them passes through a relay in the test's process, which
+// With [Options.Sockets] the members speak gRPC over TCP on loopback addresses and use the TLS of
+// their configuration. Every connection between them passes through a relay in the test's process, which
 // injects the faults. Every fault works on both kinds of ring, with these differences:
 //
 //	                 in memory                        on sockets
@@ -46,8 +46,8 @@
 //
 // Give a program that makes its own member a configuration from [Ring.Config]; its Network field
 // leads to the ring. The program may set any AdvAddr: members of the ring reach it by that address
-// even if no such host exists. Call [Ring.Adopt] to make the member part of the truth. [Ring.Client]
-// and [Ring.ClientConfig] are for programs that only look keys up.
+// even if no such host exists. Call [Ring.Adopt] to make the member part of the truth.
+// [Ring.Client] and [Ring.ClientConfig] are for programs that only look keys up.
 //
 // Connections that a program makes itself, to serve the keys, are not part of the ring and have no
 // faults.
@@ -56,6 +56,6 @@
 //
 // A Ring calls Fatalf when it cannot do what it was asked for. When a test has failed, for whatever
 // reason, the ring logs the state of every member and its seed. Set [Options.Seed] to that seed to
-// draw the same delays and losses, and the same jitter of the members' rounds, again. The seed does not
-// fix the order in which goroutines run.
+// draw the same delays and losses, and the same jitter of the members' rounds, again. The seed does
+// not fix the order in which goroutines run.
 package concordtest

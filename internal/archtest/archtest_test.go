@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // root is the root of the module, from here.
@@ -111,6 +113,145 @@ func TestExportedFieldsAreExplained(t *testing.T) {
 	}
 	if fields < 50 {
 		t.Errorf("only %d fields found: have the packages moved?", fields)
+	}
+}
+
+// widest is how many columns a line with a comment may have in the packages that users read.
+const widest = 100
+
+func TestPublicCommentsFitTheScreen(t *testing.T) {
+	lines := 0
+	for _, src := range append(sources(t, false), sources(t, true)...) {
+		if !matchAny(public, src.pkg) {
+			continue
+		}
+		n, wide := wideComments(t, src)
+		lines += n
+		for _, at := range wide {
+			t.Errorf("%s: a line with a comment ends after column %d, where most editors end", at, widest)
+		}
+	}
+	if lines < 500 {
+		t.Errorf("only %d lines of comments found: have the packages moved?", lines)
+	}
+}
+
+// wideComments counts the lines of comments in a file, and says which end too far to the right. A tab
+// is four columns wide.
+func wideComments(t *testing.T, src source) (lines int, wide []string) {
+	t.Helper()
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, src.path, src.text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Split(string(src.text), "\n")
+	for _, group := range file.Comments {
+		for i := fset.Position(group.Pos()).Line; i <= fset.Position(group.End()).Line; i++ {
+			lines++
+			if utf8.RuneCountInString(strings.ReplaceAll(text[i-1], "\t", "    ")) > widest {
+				wide = append(wide, fmt.Sprintf("%s:%d", src.path, i))
+			}
+		}
+	}
+	return lines, wide
+}
+
+func TestPublicDocumentationBeginsWithTheName(t *testing.T) {
+	names := 0
+	for _, src := range sources(t, false) {
+		if !matchAny(public, src.pkg) {
+			continue
+		}
+		n, wrong := undocumented(t, src)
+		names += n
+		for _, w := range wrong {
+			t.Error(w)
+		}
+	}
+	if names < 150 {
+		t.Errorf("only %d exported names found: have the packages moved?", names)
+	}
+}
+
+// undocumented counts the exported names of a file but for fields, and says which of them have no
+// comment that begins with the name.
+func undocumented(t *testing.T, src source) (names int, wrong []string) {
+	t.Helper()
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, src.path, src.text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(name *ast.Ident, doc *ast.CommentGroup) {
+		if !name.IsExported() {
+			return
+		}
+		names++
+		if first, _, _ := strings.Cut(strings.Join(strings.Fields(doc.Text()), " "), " "); first != name.Name {
+			wrong = append(wrong, fmt.Sprintf("%s: the comment of %s begins with %q, not with the name", fset.Position(name.Pos()), name, first))
+		}
+	}
+	for _, decl := range file.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil || ast.IsExported(receiver(d)) {
+				check(d.Name, d.Doc)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch s := spec.(type) {
+				case *ast.TypeSpec:
+					check(s.Name, either(s.Doc, d))
+				case *ast.ValueSpec:
+					for _, name := range s.Names {
+						check(name, either(s.Doc, d))
+					}
+				}
+			}
+		}
+	}
+	return names, wrong
+}
+
+// either is the comment of a specification, or that of the declaration if it has no parentheses.
+func either(own *ast.CommentGroup, d *ast.GenDecl) *ast.CommentGroup {
+	if own == nil && !d.Lparen.IsValid() {
+		return d.Doc
+	}
+	return own
+}
+
+// receiver is the name of the type that a method is of.
+func receiver(d *ast.FuncDecl) string {
+	of := d.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	name, _ := of.(*ast.Ident)
+	if name == nil {
+		return ""
+	}
+	return name.Name
+}
+
+// A checker of comments that finds nothing would not be noticed.
+func TestCommentsAreChecked(t *testing.T) {
+	long := strings.Repeat("x", widest)
+	src := source{path: "x.go", text: []byte("package x\n\n// " + long + "\nvar a = 1 // short\n\n" +
+		"// Good is fine.\ntype Good struct{}\n\n// It is not.\nfunc (*Good) Bad() {}\n\nfunc None() {}\n\n" +
+		"// Group is for both.\nconst (\n\tGroup = 1\n\t// Own is fine.\n\tOwn = 2\n)\n\nfunc hidden() {}\n")}
+	if lines, wide := wideComments(t, src); lines < 6 || !slices.Equal(wide, []string{"x.go:3"}) {
+		t.Errorf("%d lines, wide %v", lines, wide)
+	}
+	names, wrong := undocumented(t, src)
+	if names != 5 || len(wrong) != 3 {
+		t.Errorf("%d names, wrong %q", names, wrong)
+	}
+	for i, want := range []string{"Bad", "None", "Group"} {
+		if i < len(wrong) && !strings.Contains(wrong[i], "comment of "+want) {
+			t.Errorf("%q, want %s", wrong[i], want)
+		}
 	}
 }
 
