@@ -516,7 +516,7 @@ func (c *Concord) Successors() []Server {
 	if !ok {
 		return nil
 	}
-	if s.View.Lone && len(s.View.Succ) == 0 {
+	if s.View.Alone && len(s.View.Succ) == 0 {
 		return []Server{server(s.View.Self)}
 	}
 	return servers(s.View.Succ)
@@ -531,7 +531,7 @@ func (c *Concord) Predecessor() (Server, bool) {
 		return Server{}, false
 	case !s.View.Pred.IsZero():
 		return server(s.View.Pred), true
-	case s.View.Lone:
+	case s.View.Alone:
 		return server(s.View.Self), true
 	}
 	return Server{}, false

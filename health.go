@@ -44,7 +44,7 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 		return fmt.Errorf("%w: %s", ErrNotJoined, v.Phase)
 	case v.Isolated:
 		return fmt.Errorf("%w: %d, of which it takes %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
-	case !v.Lone && head > c.patience():
+	case !v.Alone && head > c.patience():
 		return fmt.Errorf("%w: %v", ErrUnconfirmed, head.Round(time.Millisecond))
 	}
 	return nil

@@ -25,7 +25,7 @@ func TestHowLongTheSuccessorMayBeSilent(t *testing.T) {
 		"silent":              {time.Second, 10*time.Second + 1, joined, ErrUnconfirmed},
 		"long intervals":      {time.Minute, 5 * time.Minute, joined, nil},
 		"silent all the same": {time.Minute, 5*time.Minute + 1, joined, ErrUnconfirmed},
-		"alone":               {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ, v.Lone = nil, true }), nil},
+		"alone":               {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ, v.Alone = nil, true }), nil},
 		"all lost":            {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ = nil }), ErrUnconfirmed},
 		"leaving":             {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Leaving }), ErrStopped},
 		"joining":             {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Joining }), ErrNotJoined},

@@ -170,7 +170,7 @@ func (c *checker) ring(w *world, of func(i int) bool) invariant.Ring {
 			by := c.place(i, placeOf(p.arc.To))
 			r.Claims = append(r.Claims, invariant.Claim{
 				By:  c.names[c.all[w.slots[i]].life][by],
-				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID}, Lone: p.lone,
+				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID}, Alone: p.alone,
 			})
 		}
 	}

@@ -38,7 +38,7 @@ type pointers struct {
 	state  protocol.State
 	arc    ring.Arc
 	hasArc bool
-	lone   bool
+	alone  bool
 	pred   int // -1: unknown
 	succ   []int
 	lives  [maxMembers]uint8 // which life of each member is meant
@@ -307,13 +307,13 @@ var roles = func() []byte {
 
 func (l *locals) keepPointers(m *protocol.Machine, st protocol.State) uint32 {
 	arc, has := m.Owns()
-	p := pointers{state: st, arc: arc, hasArc: has, lone: m.Lone(), pred: -1}
+	p := pointers{state: st, arc: arc, hasArc: has, alone: m.Alone(), pred: -1}
 	p.state.Version = 0
 	b := []byte{byte(st.Phase), l.code(st.Self), l.code(st.Pred)}
 	if has && arc.Whole() {
 		b[0] |= 0x80
 	}
-	if p.lone {
+	if p.alone {
 		b[0] |= 0x40
 	}
 	if !st.Pred.IsZero() {

@@ -89,7 +89,7 @@ func (c *checker) view(w *world, i int) *protocol.View {
 	v := &protocol.View{Self: st.Self, Phase: st.Phase, Pred: st.Pred, Succ: st.Succ, Replaced: x.machine.Replaced()}
 	if p := &c.pointers[x.pointers]; p.hasArc {
 		id := func(at uint64) uint64 { return c.names[1][c.place(i, placeOf(at))].ID }
-		v.Arc, v.HasArc, v.Lone = ring.Arc{After: id(p.arc.After), To: id(p.arc.To)}, true, p.lone
+		v.Arc, v.HasArc, v.Alone = ring.Arc{After: id(p.arc.After), To: id(p.arc.To)}, true, p.alone
 	}
 	return v
 }

@@ -21,9 +21,9 @@ type Ring struct {
 
 // Claim is what a member answers for.
 type Claim struct {
-	By   ring.Member
-	Arc  ring.Arc
-	Lone bool // it knows of nobody else that lives, or only of one on its way in
+	By    ring.Member
+	Arc   ring.Arc
+	Alone bool // it knows of nobody else that lives, or only of one on its way in
 }
 
 // NewRing sorts the members clockwise. Those that are in no ring are left out.

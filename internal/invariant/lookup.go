@@ -67,7 +67,7 @@ func (r Ring) table(s protocol.State) *routing.Table {
 	k := routing.Known{Self: s.Self, Pred: s.Pred, Succ: s.Succ, Bits: 64, Full: r.Successors, Certain: -1}
 	for _, c := range r.Claims {
 		if c.By == s.Self {
-			k.Arc, k.HasArc, k.Lone = c.Arc, true, c.Lone
+			k.Arc, k.HasArc, k.Alone = c.Arc, true, c.Alone
 		}
 	}
 	return routing.NewTable(k)

@@ -65,7 +65,7 @@ func TestRulesOfWhatMembersAnswerFor(t *testing.T) {
 			t.Errorf("%s of %v: %q", c.rule.Name, c.ring.Claims, how)
 		}
 	}
-	alone := Ring{Members: []protocol.State{{Self: named(100), Phase: protocol.Joined}}, Claims: []Claim{{By: named(100), Arc: ring.Arc{After: 100, To: 100}, Lone: true}}}
+	alone := Ring{Members: []protocol.State{{Self: named(100), Phase: protocol.Joined}}, Claims: []Claim{{By: named(100), Arc: ring.Arc{After: 100, To: 100}, Alone: true}}}
 	if how := WholeCircle.Broken(alone); how != "" {
 		t.Error(how)
 	}

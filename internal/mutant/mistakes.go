@@ -224,12 +224,12 @@ var Mistakes = []Mistake{
 			Name: "short-list-closes-lookup",
 			Does: "A lookup takes what is behind the last entry of a list that is not full for the member's own.",
 			Edits: []Edit{{tableFile, `
-	if t.Lone && !t.Pred.IsZero() {
+	if t.Alone && !t.Pred.IsZero() {
 `, `
 	if n := len(t.Succ); n > 0 && n < t.Full {
 		return Answer{Verdict: Mine, Owner: t.Self}, true
 	}
-	if t.Lone && !t.Pred.IsZero() {
+	if t.Alone && !t.Pred.IsZero() {
 `}},
 			Check: "ring",
 			Sim:   "crashes",
@@ -238,11 +238,11 @@ var Mistakes = []Mistake{
 			Name: "short-list-closes-range",
 			Does: "A member that does not know its predecessor takes the last entry of a list that is not full for it.",
 			Edits: []Edit{{pointersFile, `
-	case m.lone:
+	case m.alone:
 		return ring.Arc{After: m.self.ID`, `
 	case len(m.succ) > 0 && len(m.succ) < m.cfg.Successors:
 		return ring.Arc{After: m.succ[len(m.succ)-1].ID, To: m.self.ID}, true
-	case m.lone:
+	case m.alone:
 		return ring.Arc{After: m.self.ID`}},
 			Check: "ring",
 			Sim:   "joiners",
@@ -259,7 +259,7 @@ var Mistakes = []Mistake{
 		}
 `, `
 		if len(m.succ) == 0 {
-			m.alone()
+			m.becomeAlone()
 			m.closeStabilization()
 			return
 		}
@@ -289,12 +289,12 @@ var Mistakes = []Mistake{
 			Name: "dead-list-answers",
 			Does: "A lookup at a member that has lost its list ends there.",
 			Edits: []Edit{{tableFile, `
-	if t.Lone && !t.Pred.IsZero() {
+	if t.Alone && !t.Pred.IsZero() {
 `, `
-	if len(t.Succ) == 0 && !t.Lone {
+	if len(t.Succ) == 0 && !t.Alone {
 		return Answer{Verdict: Mine, Owner: t.Self}, true
 	}
-	if t.Lone && !t.Pred.IsZero() {
+	if t.Alone && !t.Pred.IsZero() {
 `}},
 			Check: "lost lists",
 			Sim:   "crashes",

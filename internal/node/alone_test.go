@@ -65,7 +65,7 @@ func TestAloneIsLoggedOfOneThatIs(t *testing.T) {
 			g.cut(m.Addr(), n.Addr())
 		}
 		time.Sleep(400 * g.interval)
-		if n := j.count(warning); n != 1 || !m.Snapshot().View.Lone {
+		if n := j.count(warning); n != 1 || !m.Snapshot().View.Alone {
 			t.Errorf("%d times alone, %+v", n, m.Snapshot().View)
 		}
 	})

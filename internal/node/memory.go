@@ -75,7 +75,7 @@ func (n *Node) reconcile(old, v *protocol.View) {
 // known is what a table is made of, but for the routes.
 func (n *Node) known(v *protocol.View) routing.Known {
 	return routing.Known{
-		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
+		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
 		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Certain: v.Certain, Lease: n.life,
 	}
 }

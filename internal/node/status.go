@@ -125,7 +125,7 @@ func (n *Node) logViews(old, now *protocol.View) {
 	if old.Pred != now.Pred {
 		n.log.Info("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
 	}
-	if old.Phase == protocol.Joined && !old.Lone && now.Phase == protocol.Joined && now.Lone {
+	if old.Phase == protocol.Joined && !old.Alone && now.Phase == protocol.Joined && now.Alone {
 		n.log.Warn("alone: no other member answers")
 	}
 	switch {

@@ -101,10 +101,10 @@ type rebirth struct{ earlier, later ring.Member }
 
 // vicinity is what the acquaintances need to know of the member that keeps them.
 type vicinity struct {
-	round  uint64
-	alone  bool // it has nobody, or not enough, to be in a ring with
-	inView func(ring.Member) bool
-	choose func(n int) int
+	round           uint64
+	aloneOrIsolated bool // it has nobody, or not enough, to be in a ring with
+	inView          func(ring.Member) bool
+	choose          func(n int) int
 }
 
 // note records one fact and adds to f what follows from it.
@@ -246,8 +246,8 @@ func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
 	if a == nil || a.Member != x {
 		return
 	}
-	a.condition, a.failures = unresponsive, oneMore(a.failures, v.alone)
-	a.next = v.round + q.backoff(a.failures, v.alone)
+	a.condition, a.failures = unresponsive, oneMore(a.failures, v.aloneOrIsolated)
+	a.next = v.round + q.backoff(a.failures, v.aloneOrIsolated)
 	f.changed = true
 }
 
@@ -347,8 +347,8 @@ func (q *acquaintances) class(id uint64) int { return q.space.Class(q.self, id) 
 
 // oneMore counts one more failure in a row. A member that is alone does not count far:
 // it may be the one that cannot be reached.
-func oneMore(failures uint8, alone bool) uint8 {
-	if failures < 3 || failures < maxFailures && !alone {
+func oneMore(failures uint8, aloneOrIsolated bool) uint8 {
+	if failures < 3 || failures < maxFailures && !aloneOrIsolated {
 		failures++
 	}
 	return failures
@@ -357,9 +357,9 @@ func oneMore(failures uint8, alone bool) uint8 {
 // backoff is the number of rounds until an unresponsive member is tried again:
 // K·2^failures/2, at most 2K, and sooner for a member that is alone, which has nothing
 // else to do.
-func (q *acquaintances) backoff(failures uint8, alone bool) uint64 {
+func (q *acquaintances) backoff(failures uint8, aloneOrIsolated bool) uint64 {
 	k := q.checkEvery
-	if alone {
+	if aloneOrIsolated {
 		return uint64(min(1<<failures, max(1, k/2)))
 	}
 	return uint64(min(k<<failures/2, 2*k))

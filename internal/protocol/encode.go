@@ -32,7 +32,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
 		m.encodeMemory(&f)
 	}
-	f.flags(m.lone, m.again, m.stabilization.open, m.stabilization.recovering, m.placing.open, m.join != nil, m.depart.open)
+	f.flags(m.alone, m.again, m.stabilization.open, m.stabilization.recovering, m.placing.open, m.join != nil, m.depart.open)
 	for _, op := range m.operations() {
 		op.encode(m, &f)
 	}
@@ -170,8 +170,8 @@ func (m *Machine) Describe() string {
 	return b.String()
 }
 
-// Lone reports whether the list is empty because nobody else is known to live.
-func (m *Machine) Lone() bool { return m.lone }
+// Alone reports whether the list is empty because nobody else is known to live.
+func (m *Machine) Alone() bool { return m.alone }
 
 // Replaced is View.Replaced.
 func (m *Machine) Replaced() bool { return m.replaced.known }

@@ -216,7 +216,7 @@ type View struct {
 	// Replaced: a head has answered for this member's identifier, too, and none has
 	// named this member as its predecessor since.
 	Replaced bool
-	Lone     bool // nobody else is known to live; false with an empty Succ: all of it was lost
+	Alone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version  uint64
 	// Certain is when the head was asked that has answered, and that named nobody
 	// between this member and itself, or one that is silent: what lies between them

@@ -63,7 +63,7 @@ type Machine struct {
 	// Pointers: changed by events only, reading no time.
 	phase         Phase
 	predSilent    bool // it did not answer when last asked
-	lone          bool // the list is empty because there is nobody else, not because all of it was lost
+	alone         bool // the list is empty because there is nobody else, not because all of it was lost
 	again         bool // stabilize once more when the open one has ended
 	pred          ring.Member
 	succ          []ring.Member
@@ -107,11 +107,11 @@ type Machine struct {
 	cause Cause
 
 	// As last published.
-	hasArc bool
-	apart  bool // isolated
-	arc    ring.Arc
-	before ring.Member   // the predecessor
-	known  []ring.Member // never written to
+	hasArc      bool
+	wasIsolated bool
+	arc         ring.Arc
+	before      ring.Member   // the predecessor
+	known       []ring.Member // never written to
 }
 
 // New returns a machine that is in no ring. Seed is all its randomness.
@@ -235,7 +235,7 @@ func (m *Machine) create(seeds []string) {
 func (m *Machine) begin() {
 	m.look = looking{}
 	m.phase = Joined
-	m.lone = true
+	m.alone = true
 	m.cause = CauseCreated
 	m.dirty = true
 	m.schedule()

@@ -24,7 +24,7 @@ func (m *Machine) taker(via ring.Member, st State) bool {
 // another ring: it had been silent and has returned, and knows no neighbour of this
 // member, as one that had only been slow would. A ring of one finds only others.
 func (m *Machine) foreign(x ring.Member, st State, returned bool) bool {
-	if m.unjoined() {
+	if m.knowsNobody() {
 		return true
 	}
 	if returned {
@@ -55,12 +55,12 @@ func (m *Machine) foreignBefore(r *rectification) bool {
 	if r.joining || r.n.Older() {
 		return false
 	}
-	return m.unjoined() || m.steady() && r.gone != m.pred && !m.ours(r.n) && !r.before.IsZero() && !m.ours(r.before)
+	return m.knowsNobody() || m.steady() && r.gone != m.pred && !m.ours(r.n) && !r.before.IsZero() && !m.ours(r.before)
 }
 
-// unjoined reports whether the member is a ring of one that nobody has joined. A
+// knowsNobody reports whether the member is a ring of one that nobody has joined. A
 // member that notifies it, and is not just joining, comes from another ring, too.
-func (m *Machine) unjoined() bool { return m.lone && m.pred.IsZero() }
+func (m *Machine) knowsNobody() bool { return m.alone && m.pred.IsZero() }
 
 // ours reports whether x is this member or a neighbour of it.
 func (m *Machine) ours(x ring.Member) bool { return x.ID == m.self.ID || m.inView(x) }

@@ -38,7 +38,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	}
 	old := m.succ
 	m.succ = list
-	m.lone = false
+	m.alone = false
 	if m.head() != head(old) {
 		m.certain, m.answered = -1, -1 // until it has answered
 		m.headSince = m.round
@@ -134,19 +134,19 @@ func (m *Machine) disown(st State) {
 	}
 }
 
-// alone makes a ring of one.
-func (m *Machine) alone() {
+// becomeAlone makes a ring of one.
+func (m *Machine) becomeAlone() {
 	m.setSucc(nil)
 	m.setPred(ring.Member{}, CauseAlone)
-	m.dirty = m.dirty || !m.lone
-	m.lone = true
+	m.dirty = m.dirty || !m.alone
+	m.alone = true
 	m.replaced.known = false
 	m.cause = CauseAlone
 }
 
 // vacate drops both pointers of a member that is in the ring no longer.
 func (m *Machine) vacate(cause Cause) {
-	m.succ, m.pred, m.lone = nil, ring.Member{}, false
+	m.succ, m.pred, m.alone = nil, ring.Member{}, false
 	m.version++
 	m.dirty = true
 	m.cause = cause
@@ -175,7 +175,7 @@ func (m *Machine) ownArc() (ring.Arc, bool) {
 		return ring.Arc{}, false
 	case !m.pred.IsZero():
 		return ring.Arc{After: m.pred.ID, To: m.self.ID}, true
-	case m.lone:
+	case m.alone:
 		return ring.Arc{After: m.self.ID, To: m.self.ID}, true
 	}
 	return ring.Arc{}, false
@@ -201,7 +201,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Lone: m.lone, Version: m.version, Certain: m.certain, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Certain: m.certain, Answered: m.answered,
 	}
 	var known int
 	same := true
@@ -234,12 +234,12 @@ func (m *Machine) settle() {
 	again := false
 	switch {
 	case isolated || !m.phase.InRing():
-	case m.apart:
+	case m.wasIsolated:
 		again, cause = true, CauseEnoughMembers
 	case m.hasArc && !m.replaced.by.IsZero():
 		again, cause = true, CauseResumed
 	}
-	m.apart = isolated
+	m.wasIsolated = isolated
 	if cause == 0 && m.hasArc && !has {
 		cause = CauseResumed // a ring of one has met others, and does not know its predecessor yet
 	}

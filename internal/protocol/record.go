@@ -67,7 +67,7 @@ func (m *Machine) nameAll(f *findings, members ...ring.Member) {
 
 // vicinity is what the acquaintances need to know of this member now.
 func (m *Machine) vicinity() vicinity {
-	return vicinity{round: m.round, alone: m.apartFromAll(), inView: m.inView, choose: m.choose}
+	return vicinity{round: m.round, aloneOrIsolated: m.aloneOrIsolated(), inView: m.inView, choose: m.choose}
 }
 
 // act does what follows from facts.
@@ -156,9 +156,9 @@ func (m *Machine) nearestCandidate() ring.Member {
 	return m.acq.nearest(m.round, m.nearer)
 }
 
-// apartFromAll reports whether the member has nobody, or not enough, to be in a ring
+// aloneOrIsolated reports whether the member has nobody, or not enough, to be in a ring
 // with.
-func (m *Machine) apartFromAll() bool { return len(m.succ) == 0 || m.isolated() }
+func (m *Machine) aloneOrIsolated() bool { return len(m.succ) == 0 || m.isolated() }
 
 // choose draws a number below n.
 func (m *Machine) choose(n int) int {

@@ -90,11 +90,11 @@ func (m *Machine) heardHead(st State, asked time.Duration) {
 	var by ring.Member
 	var after uint64
 	t := st.Replaced
-	lone := t.After == m.self.ID // By was a ring of one, which concerns those whose successor it still was
+	alone := t.After == m.self.ID // By was a ring of one, which concerns those whose successor it still was
 	noted := t.Number != 0 && t.Who == m.self.Life()
 	if noted && (r.teller != st.Self.Life() || r.number != t.Number) {
 		r.teller, r.number = st.Self.Life(), t.Number
-		if !lone || r.namedBy == t.By {
+		if !alone || r.namedBy == t.By {
 			if !r.bare { // else the head's arc has told it already
 				by, after = t.By, t.After
 			}
@@ -107,7 +107,7 @@ func (m *Machine) heardHead(st State, asked time.Duration) {
 	}
 	switch {
 	case has && ring.Arc{After: start, To: st.Self.ID}.Contains(m.self.ID):
-		if !r.known && (!noted || lone) {
+		if !r.known && (!noted || alone) {
 			by, after, r.bare = st.Self, start, true
 		}
 		r.known, r.doubts = true, false

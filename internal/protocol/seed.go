@@ -60,7 +60,7 @@ func (m *Machine) pendingSeed() int {
 func (m *Machine) seedSilent(addr string) {
 	if s := m.seed(addr); s != nil {
 		s.pending = true
-		s.silent = oneMore(s.silent, m.apartFromAll())
+		s.silent = oneMore(s.silent, m.aloneOrIsolated())
 		s.next = m.round + rarely(m.cfg.CheckEvery, s.silent)
 	}
 }

@@ -314,7 +314,7 @@ func (m *Machine) recoverNext() {
 	// A predecessor that was heard of late, and is not known dead, is no
 	// reason to claim the whole circle.
 	if m.pred.IsZero() || m.believedDead() {
-		m.alone()
+		m.becomeAlone()
 	}
 	m.closeStabilization()
 }

@@ -24,7 +24,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	if len(at.Succ) > 0 {
 		m.succ = m.cut(at.Succ[0], at.Succ[1:])
 	}
-	m.lone = len(m.succ) == 0 && m.pred.IsZero()
+	m.alone = len(m.succ) == 0 && m.pred.IsZero()
 	m.certain, m.answered = -1, -1
 	m.setSeeds(at.Seeds)
 	m.probeSeldom()
@@ -37,7 +37,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	for _, x := range at.Known {
 		m.record(fact{kind: wasNamed, who: x})
 	}
-	if m.apart = m.isolated(); !m.apart {
+	if m.wasIsolated = m.isolated(); !m.wasIsolated {
 		m.arc, m.hasArc = m.ownArc()
 	}
 	m.dirty = false

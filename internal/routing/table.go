@@ -14,7 +14,7 @@ type Known struct {
 	Self   ring.Member   // zero for a client, which has no place on the circle
 	Arc    ring.Arc      // the member's own, if HasArc
 	HasArc bool          // false: in no ring, or the predecessor is not known yet
-	Lone   bool          // Succ is empty because nobody else is known to live
+	Alone  bool          // Succ is empty because nobody else is known to live
 	Pred   ring.Member   // zero: unknown
 	Succ   []ring.Member // nearest first
 	Others []ring.Member // fingers and acquaintances, in any order
@@ -136,7 +136,7 @@ func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 		}
 		prev = s
 	}
-	if t.Lone && !t.Pred.IsZero() {
+	if t.Alone && !t.Pred.IsZero() {
 		// A second member has been accepted and is on its way in.
 		return Answer{Verdict: Owned, Owner: t.Pred}, true
 	}

@@ -47,7 +47,7 @@ func (w *world) reconcile(h *host, old *protocol.View) {
 // pointersOf is what a table is made of, but for the routes.
 func (w *world) pointersOf(v *protocol.View) routing.Known {
 	return routing.Known{
-		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Lone: v.Lone, Pred: v.Pred, Succ: v.Succ,
+		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
 		Bits: bits, Full: w.cfg.Successors, Certain: v.Certain, Lease: w.lease(),
 	}
 }

@@ -141,7 +141,7 @@ func (w *world) start(h *host, at *protocol.Standing) {
 		h.m = protocol.Restore(self, w.machine(), seed, *at)
 	}
 	s := h.m.State()
-	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Lone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
+	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
 	if at != nil {
 		h.lives = append(h.lives, self.Incarnation)
 		if w.cfg.Start == "former-lives" {
@@ -151,7 +151,7 @@ func (w *world) start(h *host, at *protocol.Standing) {
 		switch {
 		case !s.Pred.IsZero():
 			h.view.Arc, h.view.HasArc = ring.Arc{After: s.Pred.ID, To: h.id}, true
-		case h.view.Lone:
+		case h.view.Alone:
 			h.view.Arc, h.view.HasArc = ring.Arc{After: h.id, To: h.id}, true
 		}
 	}
@@ -281,7 +281,7 @@ func (w *world) published(h *host, v *protocol.View) {
 	h.view = v
 	w.reconcile(h, old)
 	moved := v.Version != old.Version || v.Phase != old.Phase || v.Self != old.Self
-	if !moved && !h.stale && h.table != nil && len(h.waiting) == 0 && slices.Equal(v.Known, old.Known) && v.Lone == old.Lone {
+	if !moved && !h.stale && h.table != nil && len(h.waiting) == 0 && slices.Equal(v.Known, old.Known) && v.Alone == old.Alone {
 		h.table.Certain = v.Certain // all else of the table stands
 		return
 	}
@@ -320,7 +320,7 @@ func (w *world) judgeState(h *host) {
 	w.one[0] = protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}
 	r := invariant.Ring{Members: w.one[:], Successors: w.cfg.Successors}
 	if v.HasArc {
-		w.claim[0] = invariant.Claim{By: v.Self, Arc: v.Arc, Lone: v.Lone}
+		w.claim[0] = invariant.Claim{By: v.Self, Arc: v.Arc, Alone: v.Alone}
 		r.Claims = w.claim[:]
 	}
 	for i := range always {
