@@ -24,7 +24,7 @@ func Every(cfg Config, k, n int) Result {
 	}
 	c := newChecker(cfg)
 	began := time.Now()
-	at := c.standings()
+	at := c.snapshots()
 	members := cfg.Members
 	total := 1
 	for range members {
@@ -78,9 +78,9 @@ func Every(cfg Config, k, n int) Result {
 	return r
 }
 
-// standings are all that a member's pointers can be, as the member numbers the
+// snapshots are all that a member's pointers can be, as the member numbers the
 // others.
-func (c *checker) standings() []protocol.Standing {
+func (c *checker) snapshots() []protocol.Snapshot {
 	var lists [][]ring.Member
 	var grow func(list []ring.Member, next int)
 	grow = func(list []ring.Member, next int) {
@@ -90,10 +90,10 @@ func (c *checker) standings() []protocol.Standing {
 		}
 	}
 	grow(nil, 1)
-	var out []protocol.Standing
+	var out []protocol.Snapshot
 	for _, succ := range lists {
 		for p := range c.cfg.Members {
-			s := protocol.Standing{Succ: succ}
+			s := protocol.Snapshot{Succ: succ}
 			if p > 0 {
 				s.Pred = c.names[1][p]
 			}

@@ -352,7 +352,7 @@ func (c *checker) starts() []world {
 		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
 		for k, i := range at {
 			name := func(x int) ring.Member { return c.names[1][c.number(i, x)] }
-			s := protocol.Standing{Pred: name(at[(k+len(at)-1)%len(at)])}
+			s := protocol.Snapshot{Pred: name(at[(k+len(at)-1)%len(at)])}
 			for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
 				s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
 			}

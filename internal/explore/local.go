@@ -527,7 +527,7 @@ func (l *locals) allSeenFrom(by int, list []ring.Member) []ring.Member {
 }
 
 // restored is a machine at place i that stands as told.
-func (l *locals) restored(i int, life uint8, at protocol.Standing, memory bool) uint32 {
+func (l *locals) restored(i int, life uint8, at protocol.Snapshot, memory bool) uint32 {
 	return l.keep(protocol.Restore(l.names[life][l.own(i)], l.config(memory), 1, at), memory)
 }
 

@@ -33,19 +33,19 @@ func TestImpossibleIncarnationsAreRefusedAndChangeNothing(t *testing.T) {
 				"leaver's successor":   {other, Request{Kind: Leave, Succ: []ring.Member{bad}}},
 			} {
 				m := machineOf(self)
-				before, known := m.State(), m.Standing()
+				before, known := m.State(), m.Snapshot()
 				out := m.Step(0, Asked{Token: 1, From: x.from, Request: x.req})
 				if len(out) != 1 || out[0].(Respond).Failure == nil || out[0].(Respond).Failure.Kind != Invalid {
 					t.Errorf("%s of incarnation %d: %v", what, n, out)
 				}
-				if !reflect.DeepEqual(m.State(), before) || !reflect.DeepEqual(m.Standing(), known) {
+				if !reflect.DeepEqual(m.State(), before) || !reflect.DeepEqual(m.Snapshot(), known) {
 					t.Errorf("%s of incarnation %d has changed the member: %v", what, n, m.State())
 				}
 			}
 			m := machineOf(self)
-			known := m.Standing()
+			known := m.Snapshot()
 			m.Step(0, Learned{Members: []ring.Member{bad}})
-			if !reflect.DeepEqual(m.Standing(), known) {
+			if !reflect.DeepEqual(m.Snapshot(), known) {
 				t.Errorf("incarnation %d was learned", n)
 			}
 		}

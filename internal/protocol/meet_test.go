@@ -29,7 +29,7 @@ func twoRings(t *testing.T, seed uint64, n int) *world {
 	slices.SortFunc(ms, func(a, b *host) int { return cmp.Compare(a.m.self.ID, b.m.self.ID) })
 	link := w.rng.IntN(n)
 	for i, h := range ms {
-		at := Standing{}
+		at := Snapshot{}
 		if n > 2 {
 			at.Pred = ms[(i+n-2)%n].m.self
 			for k := 2; k < n && len(at.Succ) < 3; k += 2 {

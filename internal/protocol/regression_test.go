@@ -44,7 +44,7 @@ func TestLaterLifeThatIsRefusedMakesItselfKnown(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	past := w.order[3].m.self
 	again := w.add(past.Name, past.ID, "elsewhere:1", past.Incarnation+1)
-	at := w.order[3].m.Standing()
+	at := w.order[3].m.Snapshot()
 	again.place(slices.Clone(at.Succ), ring.Member{})
 	w.step(again, Tick{})
 	w.until(40*interval, "superseded", func() bool { return w.order[3].m.phase == Superseded })
@@ -80,7 +80,7 @@ func TestLaterLifeThatIsGoneDoesNotStandInTheWay(t *testing.T) {
 	first, next := ms[2], ms[3]
 	second := first.m.self
 	second.Addr, second.Incarnation = "elsewhere:1", second.Incarnation+1
-	at := next.m.Standing()
+	at := next.m.Snapshot()
 	next.place(slices.Clone(at.Succ), second)
 	w.step(next, Tick{})
 	w.ideal(10*interval, 6)
@@ -262,7 +262,7 @@ func TestSupersededMemberIntroducesWhoKnowsNoOther(t *testing.T) {
 	w.step(alone, Create{Seeds: []string{old.addr}})
 	alone.frozen = true
 	again := w.add(old.m.self.Name, old.m.self.ID, "elsewhere:1", old.m.self.Incarnation+1)
-	at := old.m.Standing()
+	at := old.m.Snapshot()
 	again.place(slices.Clone(at.Succ), ring.Member{})
 	w.step(again, Tick{})
 	w.until(40*interval, "superseded", func() bool { return old.m.phase == Superseded })
@@ -305,7 +305,7 @@ func TestLeaverHandsOverWhomNobodyElseKnows(t *testing.T) {
 		w.step(h, Create{})
 		others = append(others, h.m.self)
 	}
-	at := leaver.m.Standing()
+	at := leaver.m.Snapshot()
 	leaver.place(slices.Clone(at.Succ), at.Pred, others...)
 	w.step(leaver, Depart{})
 	w.until(5*interval, "it has left", func() bool { return leaver.departed })

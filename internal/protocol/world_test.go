@@ -352,5 +352,5 @@ func (w *world) rejoin(h *host, via string) {
 func (h *host) place(succ []ring.Member, pred ring.Member, known ...ring.Member) {
 	self := h.m.self
 	slices.SortFunc(succ, func(a, b ring.Member) int { return cmp.Compare(a.ID-self.ID, b.ID-self.ID) })
-	h.m = Restore(self, h.m.cfg, self.ID, Standing{Pred: pred, Succ: succ, Pending: known})
+	h.m = Restore(self, h.m.cfg, self.ID, Snapshot{Pred: pred, Succ: succ, Pending: known})
 }

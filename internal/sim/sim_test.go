@@ -486,7 +486,7 @@ func TestToForgetEachOtherIsNoExcuse(t *testing.T) {
 		t.Fatalf("%d groups", len(w.groups))
 	}
 	for _, h := range w.hosts {
-		at := h.m.Standing()
+		at := h.m.Snapshot()
 		at.Pending, at.Known = nil, nil
 		h.m = protocol.Restore(h.m.Self(), w.machine(), 1, at)
 	}

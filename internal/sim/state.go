@@ -24,7 +24,7 @@ type placer struct {
 	rng *rand.Rand
 	r   int
 	ms  []ring.Member
-	at  []protocol.Standing // of each
+	at  []protocol.Snapshot // of each
 }
 
 func (p *placer) n() int { return len(p.ms) }
@@ -219,7 +219,7 @@ func (w *world) settle() {
 	}
 	order := slices.Clone(w.hosts)
 	slices.SortFunc(order, func(a, b *host) int { return cmp.Compare(a.id, b.id) })
-	p := &placer{rng: rng, r: w.cfg.Successors, ms: make([]ring.Member, n), at: make([]protocol.Standing, n)}
+	p := &placer{rng: rng, r: w.cfg.Successors, ms: make([]ring.Member, n), at: make([]protocol.Snapshot, n)}
 	for i, h := range order {
 		p.ms[i] = w.self(h)
 	}
@@ -249,7 +249,7 @@ func (w *world) settle() {
 		}
 		return
 	case "joiners":
-		w.start(w.hosts[0], &protocol.Standing{})
+		w.start(w.hosts[0], &protocol.Snapshot{})
 		w.firstTick(w.hosts[0], rng)
 		for _, h := range w.hosts[1:] {
 			h.join.via = []string{w.hosts[0].addr}
@@ -284,7 +284,7 @@ func (w *world) settle() {
 			h.fingers, h.view.Known = f, nil    // which names the same
 			h.fingers.Settle(rng.IntN(1 << 16)) // it has been there for long
 		}
-		p.at[i] = protocol.Standing{}
+		p.at[i] = protocol.Snapshot{}
 		w.firstTick(h, rng)
 	}
 	if w.cfg.Start == "dead-half" {

@@ -130,7 +130,7 @@ func (w *world) machine() protocol.Config {
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
-func (w *world) start(h *host, at *protocol.Standing) {
+func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
 	h.life++
 	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.life)))

@@ -4,9 +4,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Standing is where a member stands in the ring: its pointers and whom it
+// Snapshot is where a member is in the ring: its pointers and whom it
 // remembers.
-type Standing struct {
+type Snapshot struct {
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // nearest first; what a list may not hold is cut off
 	Known   []ring.Member // acquaintances known to be in the same ring
@@ -14,10 +14,10 @@ type Standing struct {
 	Seeds   []string      // addresses to turn to when all else is lost
 }
 
-// Restore returns a machine that is in the ring and stands as told, however it
-// may have come to stand there. Its rounds begin with the first Tick. The
+// Restore returns a machine that is in the ring as at tells, however it may
+// have come there. Its rounds begin with the first Tick. The
 // simulator and the model checker begin with it.
-func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
+func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 	m := New(self, cfg, seed)
 	m.phase = Joined
 	m.pred = at.Pred
@@ -45,9 +45,9 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Standing) *Machine {
 	return m
 }
 
-// Standing is where the machine stands now.
-func (m *Machine) Standing() Standing {
-	s := Standing{Pred: m.pred, Succ: m.succ, Seeds: m.addresses()}
+// Snapshot is where the machine is now.
+func (m *Machine) Snapshot() Snapshot {
+	s := Snapshot{Pred: m.pred, Succ: m.succ, Seeds: m.addresses()}
 	for i := range m.acq.list {
 		if a := &m.acq.list[i]; a.pending {
 			s.Pending = append(s.Pending, a.Member)
