@@ -139,7 +139,7 @@ type (
 	DepartDone struct{}
 	// RingMet: By is in another ring than this member, and can be reached: the
 	// two are about to become one. It is news for people, and nothing is to be done
-	// about it; see meet.go for when it is told.
+	// about it; see ringmet.go for when it is told.
 	RingMet struct{ By ring.Member }
 )
 

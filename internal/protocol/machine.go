@@ -96,7 +96,7 @@ type Machine struct {
 	rivalry  uint64 // the round before which no rival is looked into
 	nudged   uint64 // the round before which a refused notification is no reason to look again
 	// headSince and predSince are the rounds in which the head and the predecessor
-	// were taken. Nothing is decided by them; see meet.go.
+	// were taken. Nothing is decided by them; see ringmet.go.
 	headSince, predSince uint64
 
 	// What the open Step has changed.
