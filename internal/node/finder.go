@@ -54,7 +54,7 @@ type Finder struct {
 	wg     sync.WaitGroup
 
 	boarding sync.Mutex // guards all below
-	flights  map[ring.Life]*flight
+	flights  map[ring.Instance]*flight
 	hurried  int // questions of lookups that can outlast them
 	ended    bool
 	idle     int // connections kept that nobody uses
@@ -96,7 +96,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.arcs = routing.NewArcs(self, space.Bits, routing.MaxArcs)
 	fd.learned = make(chan struct{}, 1)
 	fd.idle = initialIdle
-	fd.flights = map[ring.Life]*flight{}
+	fd.flights = map[ring.Instance]*flight{}
 	fd.news = serial{most: maxNews, drain: true}
 	fd.journal = serial{most: maxRecords, drain: true}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())

@@ -328,7 +328,7 @@ func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64) *flig
 	if fd.ended {
 		return nil
 	}
-	life := owner.Life()
+	life := owner.Instance()
 	f := fd.flights[life]
 	if f == nil {
 		f = &flight{sent: fd.now(), done: make(chan struct{})}

@@ -252,7 +252,7 @@ func (n *Node) rebuild() {
 func (n *Node) routes(v *protocol.View) []ring.Member {
 	avoid, _ := n.peers.suspicions().Avoid(n.now())
 	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
-		return slices.Contains(avoid, x.Life())
+		return slices.Contains(avoid, x.Instance())
 	})
 }
 

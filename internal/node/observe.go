@@ -96,7 +96,7 @@ func observed(f func(context.Context, Request) (context.Context, func(*protocol.
 // suspect has lookups go round x for a while.
 func (fd *Finder) suspect(x ring.Member) {
 	now := fd.now()
-	if !fd.peers.suspect(x.Life(), now, now+fd.suspicion) {
+	if !fd.peers.suspect(x.Instance(), now, now+fd.suspicion) {
 		return // it was suspected already
 	}
 	fd.counters.suspicions.Add(1)

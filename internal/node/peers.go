@@ -91,7 +91,7 @@ func (p *peers) suspicions() peer.Suspicions { return *p.suspected.Load() }
 
 // suspect has lookups go round a member's incarnation until the time given, and
 // reports whether that is news.
-func (p *peers) suspect(life ring.Life, now, until time.Duration) (news bool) {
+func (p *peers) suspect(life ring.Instance, now, until time.Duration) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, news := p.suspicions().Suspect(life, now, until)
@@ -108,7 +108,7 @@ func (p *peers) reject(id uint64, addr string, now, until time.Duration) {
 }
 
 // clear notes that a member's incarnation answered.
-func (p *peers) clear(life ring.Life) {
+func (p *peers) clear(life ring.Instance) {
 	if len(p.suspicions()) == 0 {
 		return // the common case takes no lock
 	}

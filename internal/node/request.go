@@ -56,7 +56,7 @@ func (fd *Finder) measure(x ring.Member, took time.Duration, f *protocol.Failure
 // heed notes for lookups whether a member answers.
 func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		fd.peers.clear(x.Life())
+		fd.peers.clear(x.Instance())
 		return
 	}
 	switch f.Kind {

@@ -235,16 +235,16 @@ func (w *walk) next() (Met, bool) {
 
 // ask asks a member, in whichever life, for its place.
 func (w *walk) ask(m *Met) {
-	anyLife := m.Who
-	anyLife.Incarnation = 0
+	anyIncarnation := m.Who
+	anyIncarnation.Incarnation = 0
 	var reply protocol.Reply
-	f := w.fd.again(w.ctx, protocol.AskRing.String(), anyLife, func(ctx context.Context, env transport.Envelope) (err error) {
+	f := w.fd.again(w.ctx, protocol.AskRing.String(), anyIncarnation, func(ctx context.Context, env transport.Envelope) (err error) {
 		w.fd.counters.asked[protocol.AskRing].Add(1)
 		reply, err = w.fd.tr.Maintain(ctx, env, protocol.Request{Kind: protocol.AskRing})
 		return err
 	})
 	if f == nil {
-		f = w.fd.checkReply(anyLife, &reply)
+		f = w.fd.checkReply(anyIncarnation, &reply)
 	}
 	switch st := reply.State; {
 	case w.ctx.Err() != nil:

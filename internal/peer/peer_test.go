@@ -102,15 +102,15 @@ func TestEvictionDropsHalf(t *testing.T) {
 
 func TestSuspicionEndsByTimeOrAnswer(t *testing.T) {
 	x := ring.Member{ID: 1, Name: "x", Addr: "x:1", Incarnation: 5}
-	s, news := Suspicions(nil).Suspect(x.Life(), 0, 10)
+	s, news := Suspicions(nil).Suspect(x.Instance(), 0, 10)
 	if !news || !s.Avoided(x, 9) || s.Avoided(x, 10) {
 		t.Errorf("news %v, avoided %v, later %v", news, s.Avoided(x, 9), s.Avoided(x, 10))
 	}
-	longer, news := s.Suspect(x.Life(), 5, 20)
+	longer, news := s.Suspect(x.Instance(), 5, 20)
 	if news || len(longer) != 1 || !longer.Avoided(x, 15) || s.Avoided(x, 15) {
 		t.Errorf("suspected again: news %v, %d kept", news, len(longer))
 	}
-	if _, news := s.Suspect(x.Life(), 11, 20); !news {
+	if _, news := s.Suspect(x.Instance(), 11, 20); !news {
 		t.Error("one whose time was over is no news")
 	}
 	reborn := x
@@ -118,7 +118,7 @@ func TestSuspicionEndsByTimeOrAnswer(t *testing.T) {
 	if s.Avoided(reborn, 1) {
 		t.Error("a later incarnation is avoided for an earlier one")
 	}
-	if len(s.Clear(x.Life())) != 0 || len(s) != 1 {
+	if len(s.Clear(x.Instance())) != 0 || len(s) != 1 {
 		t.Error("an answer did not clear it, or changed the value that others read")
 	}
 }
@@ -127,9 +127,9 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 	x := ring.Member{ID: 7, Name: "x", Addr: "x:1", Incarnation: 3}
 	s := Suspicions(nil).Reject(x.ID, x.Addr, 0, time.Second)
 	for i := range 2 * MaxSuspicions {
-		s, _ = s.Suspect(ring.Life{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
+		s, _ = s.Suspect(ring.Instance{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
 	}
-	s = s.Clear(x.Life())
+	s = s.Clear(x.Instance())
 	moved := x
 	moved.Addr = "x:2"
 	if !s.Rejected(x, 2) || !s.Avoided(x, 2) || s.Avoided(moved, 2) || len(s) != MaxSuspicions {

@@ -23,7 +23,7 @@ func SuspicionTime(interval time.Duration) time.Duration { return max(minSuspici
 type Suspicions []suspicion
 
 type suspicion struct {
-	life     ring.Life
+	life     ring.Instance
 	addr     string // of a member that was rejected
 	until    time.Duration
 	rejected bool
@@ -31,7 +31,7 @@ type suspicion struct {
 
 // Suspect adds a member's incarnation that did not answer, until the time given. It
 // reports whether that is news.
-func (s Suspicions) Suspect(life ring.Life, now, until time.Duration) (_ Suspicions, news bool) {
+func (s Suspicions) Suspect(life ring.Instance, now, until time.Duration) (_ Suspicions, news bool) {
 	return s.add(suspicion{life: life, until: until}, now)
 }
 
@@ -39,7 +39,7 @@ func (s Suspicions) Suspect(life ring.Life, now, until time.Duration) (_ Suspici
 // only. Whoever rejects a member does not know its incarnation, so the member is
 // told by its identifier and address.
 func (s Suspicions) Reject(id uint64, addr string, now, until time.Duration) Suspicions {
-	s, _ = s.add(suspicion{life: ring.Life{ID: id}, addr: addr, until: until, rejected: true}, now)
+	s, _ = s.add(suspicion{life: ring.Instance{ID: id}, addr: addr, until: until, rejected: true}, now)
 	return s
 }
 
@@ -66,7 +66,7 @@ func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool
 
 // Clear removes a member's incarnation that has answered. That does not say that it
 // serves: a rejection stays.
-func (s Suspicions) Clear(life ring.Life) Suspicions {
+func (s Suspicions) Clear(life ring.Instance) Suspicions {
 	answers := func(o suspicion) bool { return o.life == life && !o.rejected }
 	if !slices.ContainsFunc(s, answers) {
 		return s
@@ -78,7 +78,7 @@ func (s Suspicions) Clear(life ring.Life) Suspicions {
 // word only.
 func (s Suspicions) Avoided(x ring.Member, now time.Duration) bool {
 	for _, o := range s {
-		if o.until > now && (o.rejects(x) || !o.rejected && o.life == x.Life()) {
+		if o.until > now && (o.rejects(x) || !o.rejected && o.life == x.Instance()) {
 			return true
 		}
 	}
@@ -101,7 +101,7 @@ func (o suspicion) rejects(x ring.Member) bool {
 
 // Avoid lists the incarnations that lookups go round, and the members, by identifier
 // and address, that are owners on their own word only.
-func (s Suspicions) Avoid(now time.Duration) (lives []ring.Life, rejected []ring.Member) {
+func (s Suspicions) Avoid(now time.Duration) (lives []ring.Instance, rejected []ring.Member) {
 	for _, o := range s {
 		switch {
 		case o.until <= now:

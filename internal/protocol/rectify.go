@@ -69,7 +69,7 @@ func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 		m.respond(token, Refusal{Reason: NotReached, Other: m.self, Detail: sharing(n, m.self)})
 		return
 	}
-	if later := m.laterLife(n); !later.IsZero() && later != m.pred {
+	if later := m.laterIncarnation(n); !later.IsZero() && later != m.pred {
 		m.respond(token, Refusal{Reason: Outdated, Other: later})
 		return
 	}
@@ -94,9 +94,9 @@ func (m *Machine) taken(n, other ring.Member) Refusal {
 	return Refusal{Reason: IdentifierTaken, Other: other}
 }
 
-// laterLife is a life of n's name that began after n did, as far as known. One
+// laterIncarnation is a life of n's name that began after n did, as far as known. One
 // that is silent may be gone, as n is not.
-func (m *Machine) laterLife(n ring.Member) ring.Member {
+func (m *Machine) laterIncarnation(n ring.Member) ring.Member {
 	if m.pred.Supersedes(n) && !n.Older() {
 		return m.pred
 	}

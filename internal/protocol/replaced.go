@@ -28,7 +28,7 @@ import (
 
 // Replaced says of a member that another has answered for its arc while it lived.
 type Replaced struct {
-	Who ring.Life
+	Who ring.Instance
 	By  ring.Member
 	// By answered for all that comes after this point, up to Who. If it is Who's own
 	// identifier, By was a ring of one and nothing is said of the members before Who.
@@ -50,7 +50,7 @@ type replacement struct {
 	namedBy ring.Member
 	// teller is the life that last said that this member was replaced, and number the
 	// Number that it gave.
-	teller ring.Life
+	teller ring.Instance
 	number uint64
 	tells  Replaced // what this member says of its predecessor
 
@@ -91,9 +91,9 @@ func (m *Machine) heardHead(st State, asked time.Duration) {
 	var after uint64
 	t := st.Replaced
 	alone := t.After == m.self.ID // By was a ring of one, which concerns those whose successor it still was
-	noted := t.Number != 0 && t.Who == m.self.Life()
-	if noted && (r.teller != st.Self.Life() || r.number != t.Number) {
-		r.teller, r.number = st.Self.Life(), t.Number
+	noted := t.Number != 0 && t.Who == m.self.Instance()
+	if noted && (r.teller != st.Self.Instance() || r.number != t.Number) {
+		r.teller, r.number = st.Self.Instance(), t.Number
 		if !alone || r.namedBy == t.By {
 			if !r.bare { // else the head's arc has told it already
 				by, after = t.By, t.After
@@ -150,26 +150,26 @@ func (m *Machine) hasReplaced(old, p ring.Member, cause Cause) {
 		} else {
 			m.say(old, m.self, p.ID)
 		}
-	case old.Life() == r.tells.Who:
+	case old.Instance() == r.tells.Who:
 		r.tells = Replaced{}
 	}
 }
 
 // concerns reports whether r was to be said to old, and is about p, before it, too.
 func (r Replaced) concerns(old, p ring.Member) bool {
-	return r.Number != 0 && r.Who == old.Life() && ring.Between(r.After, p.ID, old.ID)
+	return r.Number != 0 && r.Who == old.Instance() && ring.Between(r.After, p.ID, old.ID)
 }
 
 // takesBack notes that n, which is a member and not on its way to become one, has
 // become the predecessor in place of old, of which this member said what it told:
 // until now this member has answered for the arc of n.
 func (m *Machine) takesBack(n, old ring.Member, told Replaced) {
-	if t := &m.replaced.tells; t.Number != 0 && t.Who == n.Life() && t.By == m.self {
+	if t := &m.replaced.tells; t.Number != 0 && t.Who == n.Instance() && t.By == m.self {
 		return // it says so already
 	}
 	start := old.ID
 	if !old.IsZero() && start != n.ID && (ring.Arc{After: start, To: m.self.ID}).Contains(n.ID) {
-		if told.Number != 0 && told.Who == old.Life() && ring.Between(told.After, old.ID, n.ID) {
+		if told.Number != 0 && told.Who == old.Instance() && ring.Between(told.After, old.ID, n.ID) {
 			start = told.After // n passes it on to old
 		}
 		m.say(n, m.self, start)
@@ -179,5 +179,5 @@ func (m *Machine) takesBack(n, old ring.Member, told Replaced) {
 // say has this member say from now on that by has replaced who.
 func (m *Machine) say(who, by ring.Member, after uint64) {
 	m.version++
-	m.replaced.tells = Replaced{Who: who.Life(), By: by, After: after, Number: m.version}
+	m.replaced.tells = Replaced{Who: who.Instance(), By: by, After: after, Number: m.version}
 }

@@ -116,14 +116,14 @@ func (m Member) Supersedes(o Member) bool {
 	return m.Incarnation > o.Incarnation || m.Incarnation == o.Incarnation && m.Addr > o.Addr
 }
 
-// Life is what tells one life of one member from every other.
-type Life struct {
+// Instance is what tells one incarnation of one member from every other.
+type Instance struct {
 	ID          uint64
 	Incarnation uint64
 }
 
-// Life returns m's.
-func (m Member) Life() Life { return Life{ID: m.ID, Incarnation: m.Incarnation} }
+// Instance returns that of m.
+func (m Member) Instance() Instance { return Instance{ID: m.ID, Incarnation: m.Incarnation} }
 
 func (m Member) String() string {
 	if m.IsZero() {

@@ -16,7 +16,7 @@ const MaxCloser = 3
 // Query asks a member where an identifier belongs.
 type Query struct {
 	ID    uint64
-	Avoid []ring.Life // members found silent; not to be named as closer
+	Avoid []ring.Instance // members found silent; not to be named as closer
 }
 
 // Verdict is the kind of an Answer.

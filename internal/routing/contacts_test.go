@@ -36,7 +36,7 @@ func TestContactsAreWhoeverAnsweredLastAndWhomTheyNamed(t *testing.T) {
 	if got := (Contacts{}).Meet(ring.Member{}, contact(5), contacts(20), none, 0).List(); !slices.Equal(got, contacts(20, 5)) {
 		t.Errorf("by an older member: %v", got)
 	}
-	suspects, _ := none.Suspect(contact(10).Life(), 0, time.Second)
+	suspects, _ := none.Suspect(contact(10).Instance(), 0, time.Second)
 	if got := c.Meet(contact(60), ring.Member{}, nil, suspects, 0).List(); !slices.Equal(got, contacts(60, 30, 40, 20)) {
 		t.Errorf("with 10 suspected: %v", got)
 	}

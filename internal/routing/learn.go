@@ -86,7 +86,7 @@ func (a *Arcs) Reconcile(old, now *Known, s peer.Suspicions, at, lease time.Dura
 
 // DoubtMember ends the time of what an incarnation of a member is said to own.
 func (a *Arcs) DoubtMember(x ring.Member) {
-	a.Doubt(func(o ring.Member) bool { return o.Life() == x.Life() })
+	a.Doubt(func(o ring.Member) bool { return o.Instance() == x.Instance() })
 }
 
 // DoubtAddress ends the time of what whoever is at an address is said to own: the

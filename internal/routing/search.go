@@ -47,16 +47,16 @@ type Search struct {
 	limit  int
 	asked  int
 	silent int // how many of those did not answer
-	avoid  []ring.Life
-	gone   []ring.Life   // those of avoid that are known not to be there
-	queue  []ring.Member // nearest before the identifier first
-	owner  ring.Member   // believed, to be asked itself
-	named  bool          // owner was named by another, not by the arcs
-	why    Why           // of the member asked last
-	floor  ring.Member   // the closest that has answered
-	news   bool          // someone was found silent since floor was asked
-	spent  bool          // floor is not to be asked again
-	again  bool          // an owner found silent may be asked once more
+	avoid  []ring.Instance
+	gone   []ring.Instance // those of avoid that are known not to be there
+	queue  []ring.Member   // nearest before the identifier first
+	owner  ring.Member     // believed, to be asked itself
+	named  bool            // owner was named by another, not by the arcs
+	why    Why             // of the member asked last
+	floor  ring.Member     // the closest that has answered
+	news   bool            // someone was found silent since floor was asked
+	spent  bool            // floor is not to be asked again
+	again  bool            // an owner found silent may be asked once more
 	// retries is how often floor was asked again because the search was stuck.
 	retries int
 	open    ring.Member // asked, not answered yet
@@ -101,7 +101,7 @@ func (w Why) String() string {
 
 // NewSearch begins at what t itself knows. Members in avoid are known not to
 // answer; they are named to those asked, and asked themselves only as owners.
-func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Life, now time.Duration) *Search {
+func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Instance, now time.Duration) *Search {
 	s := &Search{id: id, circle: ring.Space{Bits: t.Bits}, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
 	s.begin(t, now)
 	return s
@@ -158,7 +158,7 @@ func (s *Search) believe(self ring.Member) {
 	if s.opts.Arcs == nil || s.opts.Cold {
 		return
 	}
-	if c := s.opts.Arcs.Find(s.id); c != nil && (self.IsZero() || c.Owner.ID != self.ID) && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Life()) {
+	if c := s.opts.Arcs.Find(s.id); c != nil && (self.IsZero() || c.Owner.ID != self.ID) && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Instance()) {
 		s.owner, s.named = c.Owner, false
 	}
 	for _, x := range s.opts.Arcs.Near(s.id, MaxCloser) {
@@ -180,7 +180,7 @@ func (s *Search) take(from ring.Member, a Answer) {
 			s.finish(a)
 			return
 		}
-		if s.again || !slices.Contains(s.avoid, a.Owner.Life()) {
+		if s.again || !slices.Contains(s.avoid, a.Owner.Instance()) {
 			s.owner, s.named, s.again = a.Owner, true, false
 		}
 	case Closer:
@@ -196,7 +196,7 @@ func (s *Search) recent(from ring.Member, a Answer) bool {
 	case s.opts.MaxAge == 0:
 		return true
 	case s.opts.Lenient:
-		life := a.Owner.Life()
+		life := a.Owner.Instance()
 		silent := slices.Contains(s.avoid, life) && !slices.Contains(s.gone, life)
 		if silent || from.Older() || a.Owner.Older() {
 			return true
@@ -212,7 +212,7 @@ func (s *Search) finish(a Answer) {
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Life()) {
+	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
@@ -293,7 +293,7 @@ func (s *Search) Answered(a Answer) {
 // Late takes the answer of x, which was given up as silent. The member that Next
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
-	s.avoid = slices.DeleteFunc(s.avoid, func(life ring.Life) bool { return life == x.Life() })
+	s.avoid = slices.DeleteFunc(s.avoid, func(life ring.Instance) bool { return life == x.Instance() })
 	s.answered(x, a)
 }
 
@@ -322,7 +322,7 @@ func (s *Search) Silent(gone bool) {
 
 // Failed notes that x did not answer, whoever asked it.
 func (s *Search) Failed(x ring.Member, gone bool) {
-	life := x.Life()
+	life := x.Instance()
 	if s.owner == x {
 		s.owner = ring.Member{}
 	}

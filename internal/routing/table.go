@@ -154,7 +154,7 @@ func (t *Table) closer(q Query) []ring.Member {
 		return cmp.Compare(x.ID-t.Self.ID, d)
 	})
 	for i := end - 1; i >= 0 && len(out) < MaxCloser; i-- {
-		if !slices.Contains(q.Avoid, t.near[i].Life()) {
+		if !slices.Contains(q.Avoid, t.near[i].Instance()) {
 			out = append(out, t.near[i])
 		}
 	}
@@ -162,7 +162,7 @@ func (t *Table) closer(q Query) []ring.Member {
 	// round: if the others are dead, the asker gets on all the same.
 	for i := len(t.Succ) - 1; i >= 0; i-- {
 		s := t.Succ[i]
-		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.Life()) {
+		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.Instance()) {
 			continue
 		}
 		if !slices.Contains(out, s) {
@@ -183,7 +183,7 @@ func (t *Table) before(q Query) []ring.Member {
 	})
 	for i := range n {
 		x := t.near[(end-1-i+n)%n]
-		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.Life()) {
+		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.Instance()) {
 			out = append(out, x)
 		}
 	}

@@ -323,7 +323,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		a.Reply = c.reply
 		w.looked(h, c)
 		if h.heard != nil {
-			h.heard[c.reply.State.Self.Life()] = true
+			h.heard[c.reply.State.Self.Instance()] = true
 		}
 	}
 	meant := c.meant
@@ -337,12 +337,12 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 // heed notes for lookups whether a member answers.
 func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		h.suspects = h.suspects.Clear(x.Life())
+		h.suspects = h.suspects.Clear(x.Instance())
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		h.suspect(x.Life(), w.now, w.cfg.Interval)
+		h.suspect(x.Instance(), w.now, w.cfg.Interval)
 		if h.arcs != nil {
 			h.arcs.DoubtMember(x)
 		}

@@ -39,7 +39,7 @@ type host struct {
 	latest   int     // in links, the one looked for last
 	callers  []int32 // hosts that have made a connection to here, some more than once
 	suspects peer.Suspicions
-	heard    map[ring.Life]bool // who has answered this process; nil: not noted
+	heard    map[ring.Instance]bool // who has answered this process; nil: not noted
 
 	fingers *routing.Fingers
 	arcs    *routing.Arcs // confirmed; nil: none yet, or there is no memory
@@ -59,7 +59,7 @@ type host struct {
 
 // note tells what members say of having replaced others apart.
 type note struct {
-	by     ring.Life
+	by     ring.Instance
 	number uint64
 }
 
@@ -155,7 +155,7 @@ func (h *host) estimate(of int32) peer.Estimate {
 }
 
 // suspect lets lookups go round a member's incarnation for a while.
-func (h *host) suspect(life ring.Life, now, interval time.Duration) {
+func (h *host) suspect(life ring.Instance, now, interval time.Duration) {
 	h.suspects, _ = h.suspects.Suspect(life, now, now+peer.SuspicionTime(interval))
 }
 
@@ -171,7 +171,7 @@ func (w *world) routes(h *host) []ring.Member {
 		return out
 	}
 	avoid, _ := h.suspects.Avoid(w.now)
-	return slices.DeleteFunc(out, func(x ring.Member) bool { return slices.Contains(avoid, x.Life()) })
+	return slices.DeleteFunc(out, func(x ring.Member) bool { return slices.Contains(avoid, x.Instance()) })
 }
 
 // tableOf is the host's table, nil while it is in no ring.

@@ -33,7 +33,7 @@ func (w *world) judgeStep(h *host, old *protocol.View) {
 		return // whatever it has lost, it has gained nobody and nothing
 	}
 	step := invariant.Change{Before: old, After: h.view,
-		Answered: func(x ring.Member) bool { return h.heard[x.Life()] },
+		Answered: func(x ring.Member) bool { return h.heard[x.Instance()] },
 		Lives: func(x ring.Member) bool {
 			i := number(x.Addr)
 			if i < 0 || int(i) >= len(w.hosts) {
@@ -151,8 +151,8 @@ func heardHead(h *host, ev protocol.Event) *protocol.State {
 	}
 	st := &a.Reply.State
 	again := false
-	if r := st.Replaced; r.Number != 0 && r.Who == h.view.Self.Life() {
-		n := note{st.Self.Life(), r.Number}
+	if r := st.Replaced; r.Number != 0 && r.Who == h.view.Self.Instance() {
+		n := note{st.Self.Instance(), r.Number}
 		again, h.note = n == h.note, n
 	}
 	if again || h.m.Role(a.Call) != protocol.RoleStabilize {

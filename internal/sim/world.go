@@ -158,7 +158,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.table, h.stale = nil, true
 	h.asks, h.waiting, h.links, h.common, h.suspects = 0, nil, nil, peer.Estimate{}, nil
 	if h.heard = nil; w.cfg.Members <= maxWatched {
-		h.heard = map[ring.Life]bool{}
+		h.heard = map[ring.Instance]bool{}
 	}
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.arcs, h.confirm, h.held = nil, false, nil
@@ -224,7 +224,7 @@ func (w *world) broken(h *host, to *host) {
 	}
 	for _, x := range w.routes(h) {
 		if x.Addr == to.addr {
-			h.suspect(x.Life(), w.now, w.cfg.Interval)
+			h.suspect(x.Instance(), w.now, w.cfg.Interval)
 			w.renewed(h)
 			break
 		}

@@ -170,7 +170,7 @@ func replaced(field string, r *pb.Replaced) (protocol.Replaced, error) {
 	if err != nil {
 		return protocol.Replaced{}, err
 	}
-	who := ring.Life{ID: r.GetWho().GetId(), Incarnation: r.GetWho().GetIncarnation()}
+	who := ring.Instance{ID: r.GetWho().GetId(), Incarnation: r.GetWho().GetIncarnation()}
 	return protocol.Replaced{Who: who, By: by, After: r.GetAfter(), Number: r.GetNumber()}, nil
 }
 
@@ -292,7 +292,7 @@ func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 		LeaseNs: uint64(max(0, a.Lease)),
 		Closer:  servers(a.Closer),
 	}
-	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Life() != env.To.Life() {
+	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Instance() != env.To.Instance() {
 		out.Owner = server(a.Owner)
 	}
 	if !a.By.IsZero() {

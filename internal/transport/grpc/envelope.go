@@ -71,12 +71,12 @@ func query(r *pb.RouteReq) (routing.Query, error) {
 	}
 	q := routing.Query{ID: r.GetId()}
 	for _, t := range r.GetAvoid() {
-		q.Avoid = append(q.Avoid, ring.Life{ID: t.GetId(), Incarnation: t.GetIncarnation()})
+		q.Avoid = append(q.Avoid, ring.Instance{ID: t.GetId(), Incarnation: t.GetIncarnation()})
 	}
 	return q, nil
 }
 
-func targets(lives []ring.Life) []*pb.Target {
+func targets(lives []ring.Instance) []*pb.Target {
 	if len(lives) == 0 {
 		return nil
 	}

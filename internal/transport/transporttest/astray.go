@@ -32,7 +32,7 @@ func RunAstray(t *testing.T, mk func() Paths) {
 		{"a connection from before is not the last word", testNotTheLastWord},
 		{"an address that leads elsewhere costs a connection a second", testOneASecond},
 		{"a connection serves the member that it leads to", testServesWhoIsThere},
-		{"a connection to a later life is kept", testLaterLife},
+		{"a connection to a later life is kept", testLaterIncarnation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -144,7 +144,7 @@ func testServesWhoIsThere(t *testing.T, p *astray) {
 	}
 }
 
-func testLaterLife(t *testing.T, p *astray) {
+func testLaterIncarnation(t *testing.T, p *astray) {
 	past := p.members["m2"]
 	past.Incarnation--
 	for range 10 {

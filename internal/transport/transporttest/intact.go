@@ -230,7 +230,7 @@ func testReplies(t *testing.T, r *rig) {
 		{"a ring of one", ask, protocol.Reply{State: alone}},
 		{"one replaced", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert}, Version: 8,
-			Replaced: protocol.Replaced{Who: anna.Life(), By: clara, After: 1<<64 - 2, Number: 1<<64 - 1}}}},
+			Replaced: protocol.Replaced{Who: anna.Instance(), By: clara, After: 1<<64 - 2, Number: 1<<64 - 1}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},
@@ -279,9 +279,9 @@ func testQueries(t *testing.T, r *rig) {
 		return routing.Answer{Verdict: routing.Mine, Owner: anna, HasArc: true}, nil
 	}})
 	a := r.start("a", nil)
-	full := make([]ring.Life, routing.MaxAvoid)
+	full := make([]ring.Instance, routing.MaxAvoid)
 	for i := range full {
-		full[i] = ring.Life{ID: ^uint64(i), Incarnation: uint64(i)}
+		full[i] = ring.Instance{ID: ^uint64(i), Incarnation: uint64(i)}
 	}
 	for _, c := range []struct {
 		name  string
@@ -289,8 +289,8 @@ func testQueries(t *testing.T, r *rig) {
 	}{
 		{"zero", routing.Query{}},
 		{"the last identifier", routing.Query{ID: 1<<64 - 1}},
-		{"nobody to avoid", routing.Query{ID: 5, Avoid: []ring.Life{}}},
-		{"avoiding some, zero too", routing.Query{ID: 5, Avoid: []ring.Life{{ID: 7, Incarnation: 3}, {}, {ID: 1 << 63}}}},
+		{"nobody to avoid", routing.Query{ID: 5, Avoid: []ring.Instance{}}},
+		{"avoiding some, zero too", routing.Query{ID: 5, Avoid: []ring.Instance{{ID: 7, Incarnation: 3}, {}, {ID: 1 << 63}}}},
 		{"avoiding as many as may be", routing.Query{ID: 5, Avoid: full}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -391,7 +391,7 @@ func testNoSharedMemory(t *testing.T, r *rig) {
 	}
 	clear(reply.Closer)
 
-	avoid := []ring.Life{{ID: 1}, {ID: 2}}
+	avoid := []ring.Instance{{ID: 1}, {ID: 2}}
 	answer, err := a.Route(ctx, a.envelope(b), routing.Query{ID: 1, Avoid: avoid})
 	if err != nil {
 		t.Fatal(err)
