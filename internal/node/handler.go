@@ -30,7 +30,7 @@ var _ transport.Handler = (*handler)(nil)
 // of ring.
 func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	self := h.snap.Load().Self
-	if env.Older {
+	if env.Legacy {
 		if h.cfg.Settings.Cluster != 0 {
 			return h.turnAway(env, &protocol.Failure{Kind: protocol.WrongRing, By: self, Differing: []string{"Cluster"},
 				Detail: "the caller names no cluster"})
@@ -71,7 +71,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	if f := h.admit(env); f != nil {
 		return protocol.Reply{}, f
 	}
-	if !env.Older {
+	if !env.Legacy {
 		if f := n.checkHash("request", env.From); f != nil {
 			return protocol.Reply{}, f
 		}

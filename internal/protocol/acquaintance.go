@@ -174,7 +174,7 @@ func (q *acquaintances) remember(x ring.Member, pending bool, v vicinity, f *fin
 			return a
 		case names(a.Member, x):
 			a.Member = x // the same, in full
-		case x.Supersedes(a.Member), x.Older() && a.Older():
+		case x.Supersedes(a.Member), x.Legacy() && a.Legacy():
 			// A new incarnation: nothing that was known of the old one applies,
 			// except that it may be in another ring.
 			if a.pending && x.Addr != a.Addr {
@@ -281,7 +281,7 @@ func sameSeat(x, by ring.Member) bool {
 
 // rolledBack reports whether by is an older member that runs in place of x, which is
 // one of ours.
-func rolledBack(x, by ring.Member) bool { return sameSeat(x, by) && by.Older() && !x.Older() }
+func rolledBack(x, by ring.Member) bool { return sameSeat(x, by) && by.Legacy() && !x.Legacy() }
 
 // victim chooses whose place x takes when all places are taken, -1 for none: one that
 // a pointer names anyway; an unresponsive one if those are more than half; one of the
@@ -428,7 +428,7 @@ func (q *acquaintances) pick(choose func(n int) int, fits func(*acquaintance) bo
 // there is none.
 func (q *acquaintances) laterThan(n ring.Member) ring.Member {
 	for i := range q.list {
-		if a := &q.list[i]; a.responsive() && a.Supersedes(n) && !n.Older() {
+		if a := &q.list[i]; a.responsive() && a.Supersedes(n) && !n.Legacy() {
 			return a.Member
 		}
 	}
@@ -481,5 +481,5 @@ func (q acquaintances) clone() acquaintances {
 // names reports whether x, as another named it, is y, as it named itself: an older
 // member names members of ours without their incarnation.
 func names(x, y ring.Member) bool {
-	return x == y || x.Older() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
+	return x == y || x.Legacy() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
 }

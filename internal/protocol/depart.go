@@ -58,7 +58,7 @@ func (m *Machine) handOver() {
 
 // notice tells a neighbour that this member is leaving.
 func (m *Machine) notice(x ring.Member) {
-	if x.Name == "" || x.Older() || x.ID == m.self.ID {
+	if x.Name == "" || x.Legacy() || x.ID == m.self.ID {
 		return
 	}
 	for _, n := range m.depart.calls {

@@ -72,7 +72,7 @@ func TestHighestIncarnationDoesNotWrap(t *testing.T) {
 	past.Incarnation = ring.MaxIncarnation
 	m := machineOf(self)
 	m.Step(0, Asked{Token: 1, From: named(900, "x", 5), Request: Request{Kind: Introduce, Subject: past}})
-	if got := m.Self(); !got.Supersedes(past) || got.Older() {
+	if got := m.Self(); !got.Supersedes(past) || got.Legacy() {
 		t.Errorf("%v of incarnation %d comes after %d", got, got.Incarnation, past.Incarnation)
 	}
 }

@@ -339,7 +339,7 @@ func (m *Machine) joinAfter() {
 	}
 	s := j.after[0]
 	j.after = j.after[1:]
-	if s.Older() {
+	if s.Legacy() {
 		m.joinAsk(surveying, s, Request{Kind: AskRing}, false)
 		return
 	}
@@ -363,7 +363,7 @@ func (m *Machine) surveyed(a Answer) {
 	}
 	st := a.Reply.State
 	m.recordAnswer(st)
-	if !s.Older() {
+	if !s.Legacy() {
 		// An older member had named it; it can be notified.
 		j.after = slices.Insert(j.after, 0, s)
 		m.joinAfter()
@@ -448,7 +448,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 // considered it.
 func (m *Machine) introduce() {
 	j := m.join
-	if j.before.IsZero() || j.before.Older() || j.before.ID == m.self.ID || j.steps >= maxJoinSteps {
+	if j.before.IsZero() || j.before.Legacy() || j.before.ID == m.self.ID || j.steps >= maxJoinSteps {
 		m.joined()
 		return
 	}

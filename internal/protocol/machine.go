@@ -198,7 +198,7 @@ func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) ui
 }
 
 func (m *Machine) tell(to ring.Member, req Request) {
-	if !to.Older() {
+	if !to.Legacy() {
 		m.emit(Tell{To: to, Request: req})
 	}
 }

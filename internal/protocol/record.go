@@ -175,7 +175,7 @@ func (m *Machine) choose(n int) int {
 func (m *Machine) complete(r *Reply) {
 	known := func(x ring.Member) ring.Member {
 		switch {
-		case !x.Older():
+		case !x.Legacy():
 			return x
 		case x.ID == m.self.ID:
 			if r.State.Self.Incarnation == 0 && names(x, m.self) {
@@ -186,7 +186,7 @@ func (m *Machine) complete(r *Reply) {
 			return m.pred
 		}
 		for _, s := range m.succ {
-			if names(x, s) && !s.Older() {
+			if names(x, s) && !s.Legacy() {
 				return s
 			}
 		}
@@ -198,7 +198,7 @@ func (m *Machine) complete(r *Reply) {
 		return x
 	}
 	all := func(list []ring.Member) []ring.Member {
-		if !slices.ContainsFunc(list, ring.Member.Older) {
+		if !slices.ContainsFunc(list, ring.Member.Legacy) {
 			return list
 		}
 		list = slices.Clone(list)

@@ -52,7 +52,7 @@ func (m *Machine) steady() bool {
 // predecessor, which lives, though it is not joining, and its own predecessor, if it
 // has named one, is no neighbour.
 func (m *Machine) foreignBefore(r *rectification) bool {
-	if r.joining || r.n.Older() {
+	if r.joining || r.n.Legacy() {
 		return false
 	}
 	return m.knowsNobody() || m.steady() && r.gone != m.pred && !m.ours(r.n) && !r.before.IsZero() && !m.ours(r.before)

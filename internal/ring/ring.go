@@ -104,8 +104,9 @@ func (m Member) IsZero() bool { return m.Name == "" && m.Addr == "" }
 // Anyone reports whether m is no more than an address: whoever answers there.
 func (m Member) Anyone() bool { return m.Name == "" && m.Addr != "" }
 
-// Older reports whether m speaks the base contract only.
-func (m Member) Older() bool { return m.Incarnation == 0 && m.Name != "" }
+// Legacy reports whether m is a legacy member: one that speaks only the base methods of
+// the wire, as the existing Concord library does.
+func (m Member) Legacy() bool { return m.Incarnation == 0 && m.Name != "" }
 
 // Supersedes reports whether m is a later life of the name that o bears. Of two
 // that began at once, the one with the greater address counts as the later.

@@ -332,8 +332,8 @@ func TestMemberKinds(t *testing.T) {
 		{"of the existing library", Member{ID: 5, Name: "n", Addr: "h:1"}, false, false, true, "n (5) h:1"},
 		{"at identifier zero", Member{Name: "n", Addr: "h:1", Incarnation: 9}, false, false, false, "n (0) h:1"},
 	} {
-		if c.m.IsZero() != c.none || c.m.Anyone() != c.anyone || c.m.Older() != c.older {
-			t.Errorf("%s: IsZero %t, Anyone %t, Older %t", c.name, c.m.IsZero(), c.m.Anyone(), c.m.Older())
+		if c.m.IsZero() != c.none || c.m.Anyone() != c.anyone || c.m.Legacy() != c.older {
+			t.Errorf("%s: IsZero %t, Anyone %t, Legacy %t", c.name, c.m.IsZero(), c.m.Anyone(), c.m.Legacy())
 		}
 		if got := c.m.String(); got != c.text {
 			t.Errorf("%s: String() = %q; want %q", c.name, got, c.text)

@@ -34,7 +34,7 @@ func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Durat
 	if ans.Verdict == Mine {
 		owner = x
 	}
-	if ans.HasArc && !x.Older() && !owner.Older() && owner != self && !s.Rejected(owner, now) {
+	if ans.HasArc && !x.Legacy() && !owner.Legacy() && owner != self && !s.Rejected(owner, now) {
 		w := Word{By: x, At: sent - ans.Age}
 		w.Until = w.At
 		if confirmed = x == owner; confirmed {
@@ -61,7 +61,7 @@ func (a *Arcs) Reconcile(old, now *Known, s peer.Suspicions, at, lease time.Dura
 		}
 	}
 	switch h := now.head(); {
-	case h.IsZero() || h.Older():
+	case h.IsZero() || h.Legacy():
 	case now.Certain < 0:
 		if h == old.head() && old.Certain >= 0 {
 			a.DoubtMember(h) // it has named somebody before it

@@ -285,7 +285,7 @@ func (l *Lookup) Fail(i int, gone bool, k Knowledge) Want {
 	}
 	// An older member does a whole lookup when it is asked: that it did not answer in
 	// time is no reason to make it do another.
-	l.search.Silent(gone || q.Whom.Older())
+	l.search.Silent(gone || q.Whom.Legacy())
 	return l.next(k)
 }
 
@@ -331,7 +331,7 @@ func (l *Lookup) Overtake(k Knowledge) Want {
 	if l.search == nil {
 		return l.begin(k)
 	}
-	l.search.Silent(q.Whom.Older())
+	l.search.Silent(q.Whom.Legacy())
 	return l.next(k)
 }
 

@@ -198,7 +198,7 @@ func (s *Search) recent(from ring.Member, a Answer) bool {
 	case s.opts.Lenient:
 		life := a.Owner.Instance()
 		silent := slices.Contains(s.avoid, life) && !slices.Contains(s.gone, life)
-		if silent || from.Older() || a.Owner.Older() {
+		if silent || from.Legacy() || a.Owner.Legacy() {
 			return true
 		}
 	}

@@ -144,7 +144,7 @@ func (f *Fingers) Found(table *Table, e Errand, a Answer) (owner ring.Member, ne
 	owner, arc := a.Owner, a.Arc
 	switch {
 	case a.HasArc:
-	case owner.Name != "" && (owner.Older() || owner == e.Believed):
+	case owner.Name != "" && (owner.Legacy() || owner == e.Believed):
 		arc = ring.Arc{After: e.ID - 1, To: e.ID} // no more than that is known
 	default:
 		owner = ring.Member{}
@@ -163,7 +163,7 @@ func (f *Fingers) followed(table *Table, x ring.Member) ring.Member {
 	if !t.announcing {
 		return ring.Member{}
 	}
-	tell := x.Name != "" && t.follow.Contains(x.ID) && x.ID != f.self && !x.Older()
+	tell := x.Name != "" && t.follow.Contains(x.ID) && x.ID != f.self && !x.Legacy()
 	t.told++
 	t.at = f.space.Add(x.ID, 1)
 	if !tell || t.told >= maxFollowers || !t.follow.Contains(t.at) {

@@ -25,9 +25,9 @@ type Envelope struct {
 	Host string
 	// Settings are the asker's.
 	Settings ring.Settings
-	// Older is set on the answering side when the request speaks the base
+	// Legacy is set on the answering side when the request speaks the base
 	// contract only; From and Settings are then unknown.
-	Older bool
+	Legacy bool
 }
 
 // Handler answers requests. Its methods are called concurrently. Their error,

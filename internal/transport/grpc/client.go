@@ -256,7 +256,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
 	return t.call(ctx, env, func(l *link) error {
 		d := l.dialect()
-		if d == base || d == unknown && env.To.Older() && !t.known.has(env.To) {
+		if d == base || d == unknown && env.To.Legacy() && !t.known.has(env.To) {
 			if err := t.mayBeOlder(ctx, l, env); err != nil {
 				return err
 			}

@@ -44,7 +44,7 @@ func (l *link) request(env transport.Envelope) *pb.Request {
 // envelope reads that part; a request without it is an older member's.
 func envelope(r *pb.Request) (transport.Envelope, error) {
 	if r == nil {
-		return transport.Envelope{Older: true}, nil
+		return transport.Envelope{Legacy: true}, nil
 	}
 	from, err := optional("sender", r.GetSender())
 	if err != nil {

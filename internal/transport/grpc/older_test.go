@@ -196,7 +196,7 @@ func TestOurMemberNamedByAnOlderOneIsNotTakenForOne(t *testing.T) {
 	kinds := make(chan protocol.RequestKind, 8)
 	h := &transporttest.Handler{}
 	h.OnMaintain = func(_ context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
-		if env.Older {
+		if env.Legacy {
 			t.Error("asked as by an older member")
 		}
 		kinds <- req.Kind

@@ -46,7 +46,7 @@ func (s *service) maintain(ctx context.Context, env transport.Envelope, req prot
 // for its own word. It reads none of them, so it is sent none.
 func statusFor(ctx context.Context, env transport.Envelope, err error) error {
 	st := status.Convert(statusOf(ctx, err))
-	if env.Older && len(st.Proto().GetDetails()) > 0 {
+	if env.Legacy && len(st.Proto().GetDetails()) > 0 {
 		return status.Error(st.Code(), detail(err.Error()))
 	}
 	return st.Err()
@@ -80,7 +80,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	switch {
 	case err != nil:
 		return nil, err
-	case env.Older:
+	case env.Legacy:
 		return olderRing(ctx, env, reply.State, s.t.cfg.SuccessorCount)
 	}
 	out := fullRing(reply.State)
@@ -100,7 +100,7 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if env.Older {
+	if env.Legacy {
 		by.Incarnation = 0
 		s.t.known.claim(by)
 	}
@@ -110,9 +110,9 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	switch {
 	case err != nil:
 		return nil, err
-	case env.Older && reply.Refusal.Reason == protocol.NotInRing:
+	case env.Legacy && reply.Refusal.Reason == protocol.NotInRing:
 		return nil, statusFor(ctx, env, notJoined(reply.State))
-	case env.Older:
+	case env.Legacy:
 		return &pb.NotifyResp{}, nil
 	}
 	return notifyResp(reply), nil

@@ -107,7 +107,7 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := begin(t, Config{SuccessorCount: 4}, &transporttest.Handler{
 				OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
-					if !env.Older || env.From != (ring.Member{}) {
+					if !env.Legacy || env.From != (ring.Member{}) {
 						t.Errorf("envelope %+v; want an older caller's", env)
 					}
 					return protocol.Reply{State: c.state}, c.err
@@ -152,7 +152,7 @@ func TestOlderCallersNotifyAndLookUp(t *testing.T) {
 	if err != nil || proto.Size(r) != 0 {
 		t.Errorf("Notify = %v, %v; want it empty", r, err)
 	}
-	if !env.Older || env.From != x {
+	if !env.Legacy || env.From != x {
 		t.Errorf("notified by %+v; want %v", env, x)
 	}
 	found, err := c.FindSuccessor(patient(t), &pb.FindReq{Id: 3})

@@ -17,7 +17,7 @@ import (
 // Transport is one place on a Network. Network.Listen makes one, and Network.Client
 // one that only asks; the zero Transport is of no use. Its methods may be called concurrently.
 //
-// It is never Older and never meets an older member. A request that arrives
+// It is never Legacy and never meets a legacy member. A request that arrives
 // before Serve waits for it.
 type Transport struct {
 	net      *Network
