@@ -116,7 +116,17 @@ func signalMember(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 || membersOf(ts)[args[0]] == nil || signals[args[1]] == nil {
 		ts.Fatalf("usage: signal NAME term|stop|cont")
 	}
-	ts.Check(membersOf(ts)[args[0]].Process.Signal(signals[args[1]]))
+	process := membersOf(ts)[args[0]].Process
+	ts.Check(process.Signal(signals[args[1]]))
+	if args[1] == "stop" {
+		// The signal only begins to stop it. Until it has stopped it may still answer.
+		var status syscall.WaitStatus
+		_, err := syscall.Wait4(process.Pid, &status, syscall.WUNTRACED, nil)
+		ts.Check(err)
+		if !status.Stopped() {
+			ts.Fatalf("%s has ended: %v", args[0], status)
+		}
+	}
 }
 
 func awaitMember(ts *testscript.TestScript, neg bool, args []string) {
