@@ -27,8 +27,8 @@
 // # Rings on sockets
 //
 // With [Options.Sockets] the members speak gRPC over TCP on loopback addresses and use the TLS of
-// their configuration. Every connection between them passes through a relay in the test's process, which
-// injects the faults. Every fault works on both kinds of ring, with these differences:
+// their configuration. Every connection between them passes through a relay in the test's process,
+// which injects the faults. Every fault works on both kinds of ring, with these differences:
 //
 //	                 in memory                        on sockets
 //	Kill, Restart    connections break                the same
