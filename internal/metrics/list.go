@@ -87,74 +87,74 @@ var (
 // The metrics.
 var (
 	Lookups = &Metric{Base: "lookups", Kind: Counter, Client: true,
-		Help:   "Lookups of the application that have ended, by where the owner's name came from (none: it was not found) and what became of them. Of own_range and confirmed_arc, which are answered from memory, a few are the member's own.",
+		Help:   "Lookups of the application that have ended, by the source of the answer (none: the owner was not found) and by their outcome. own_range and confirmed_arc are answers from memory; they include a few lookups of the member itself.",
 		Labels: []Label{{"source", lookupSources}, {"outcome", lookupOutcomes}}}
 	LookupDuration = &Metric{Base: "lookup_duration", Kind: Histogram, Unit: "s", Client: true, Buckets: durations,
-		Help:   "Time of the application's lookups that memory did not answer.",
+		Help:   "Duration of the application's lookups that were not answered from memory.",
 		Labels: []Label{{"outcome", []string{"ok", "error"}}}}
 	LookupHops = &Metric{Base: "lookup_hops", Kind: Histogram, Client: true, Buckets: hops,
-		Help: "Members asked in the application's lookups that memory did not answer and that found the owner."}
+		Help: "Members asked in each lookup of the application that found the owner and was not answered from memory."}
 	Requests = &Metric{Base: "requests", Kind: Counter, Client: true,
-		Help:   "Requests to members, by what was asked (route: a step of a lookup; meta: what a member's application says of it; else maintenance of the ring) and what became of them.",
+		Help:   "Requests to members, by kind (route: a step of a lookup; meta: a question for Config.Meta; all others: maintenance of the ring) and by outcome.",
 		Labels: []Label{{"kind", requestKinds}, {"outcome", askedOutcomes}}}
 	RequestDuration = &Metric{Base: "request_duration", Kind: Histogram, Unit: "s", Client: true, Buckets: durations,
-		Help:   "Time until a request was answered or given up. notify, introduce and leave are answered when the other has asked third members.",
+		Help:   "Time until a request was answered or given up. A member answers notify, introduce and leave after it has asked third members.",
 		Labels: []Label{{"kind", requestKinds}}}
 	Served = &Metric{Base: "served_requests", Kind: Counter,
-		Help:   "Requests of others that have been answered or refused, by what was asked and why they were refused. find_successor: lookups done for members of the existing library.",
+		Help:   "Requests of other members that were answered or refused, by kind and by outcome. find_successor: lookups for members of the existing library.",
 		Labels: []Label{{"kind", servedKinds}, {"outcome", requestOutcomes}}}
 	Suspicions = &Metric{Base: "suspicions", Kind: Counter, Client: true,
-		Help: "Members that did not answer, so that lookups began to go round them."}
+		Help: "Members that did not answer, so that lookups began to avoid them."}
 	RefusedIncarnations = &Metric{Base: "refused_incarnations", Kind: Counter, Client: true,
-		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the clock here: a clock is wrong, or somebody lies."}
+		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the local clock. A clock is wrong, or somebody lies."}
 	PeerFailures = &Metric{Base: "peer_failures", Kind: Counter, Client: true,
-		Help: "Requests without a usable answer: not in time, nobody there, somebody else, another kind of ring, a certificate refused. The log and the status say of whom and why."}
+		Help: "Requests without a usable answer: no answer in time, no process there, another member there, another kind of ring, a refused certificate. The log and the status name the peer and the cause."}
 	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
-		Help: "Connections and requests of others that were refused here: a TLS handshake that failed, too many connections, another kind of ring. The log and the status say of whom and why."}
+		Help: "Incoming connections and requests that were refused: a TLS handshake that failed, too many connections, another kind of ring. The log and the status name the peer and the cause."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
 		Help: "Outgoing connections open or being opened."}
 	WrittenBytes = &Metric{Base: "written_bytes", Kind: Counter, Client: true,
-		Help: "Bytes written to connections of either direction, without the headers of TCP and IP."}
+		Help: "Bytes written to outgoing and incoming connections, without the headers of TCP and IP."}
 	Arcs = &Metric{Base: "arcs", Kind: Gauge, Client: true,
-		Help: "Arcs remembered with their owners, by which lookups are answered from memory. At most 1024."}
+		Help: "Arcs remembered with their owners. Lookups are answered from them without a request. At most 1024."}
 
 	RangeChanges = &Metric{Base: "range_changes", Kind: Counter,
-		Help:   "Changes of the member's range, by their cause.",
+		Help:   "Changes of the member's range, by cause.",
 		Labels: []Label{{"cause", rangeCauses}}}
 	SuccessorChanges = &Metric{Base: "successor_changes", Kind: Counter,
 		Help: "How often the nearest successor was replaced."}
 	PredecessorChanges = &Metric{Base: "predecessor_changes", Kind: Counter,
 		Help: "How often the predecessor was replaced."}
 	Rounds = &Metric{Base: "rounds", Kind: Counter,
-		Help: "Rounds of looking after the neighbours (stabilize), one each StabilizeInterval while the member is in a ring."}
+		Help: "Rounds of stabilization, one per StabilizeInterval while the member is in a ring."}
 	RingsMet = &Metric{Base: "rings_met", Kind: Counter,
-		Help: "Members of other rings met, which become one with this member's ring: after a partition, or when several were founded. Several members may each count one merge."}
+		Help: "Members of other rings that the member has met. Their ring and its own become one, after a partition or after several rings were founded. Several members may each count one merge."}
 	JoinRetries = &Metric{Base: "join_retries", Kind: Counter,
-		Help: "Attempts to join that did not succeed and were followed by another."}
+		Help: "Attempts to join that failed and were followed by another attempt."}
 	FingerLookups = &Metric{Base: "finger_lookups", Kind: Counter,
-		Help: "Fingers looked up: the member's own lookups, which are not in concord_lookups_total."}
+		Help: "Lookups that the member made for its fingers. They are not in concord_lookups_total."}
 	Joined = &Metric{Base: "joined", Kind: Gauge,
-		Help: "1 while the member is in a ring, isolated or not, else 0."}
+		Help: "1 while the member is in a ring, whether it is isolated or not; otherwise 0."}
 	Isolated = &Metric{Base: "isolated", Kind: Gauge,
-		Help: "1 while fewer members are known to live than MinMembers, so that the member serves no key, else 0."}
+		Help: "1 while the member knows of fewer live members than MinMembers and therefore serves no key; otherwise 0."}
 	RangeShare = &Metric{Base: "range_share", Kind: Gauge,
-		Help: "Share of the circle that the member serves, from 0 to 1. Those of all members come to 1: to more where keys have two owners, to less where they have none."}
+		Help: "Share of the circle that the member serves, from 0 to 1. The sum over all members is 1. It is larger if keys have two owners, and smaller if keys have none."}
 	MembersEstimate = &Metric{Base: "members_estimate", Kind: Gauge,
-		Help: "Number of members, from the density of the successor list: exact in a ring that the list covers, else right to within a factor of two or so."}
+		Help: "Estimated number of members, from the density of the successor list. It is exact if the list holds all members, and otherwise right to within a factor of about two."}
 	Successors = &Metric{Base: "successors", Kind: Gauge,
-		Help: "Members in the successor list: SuccessorCount, or all others if there are fewer. One less may fail at once."}
+		Help: "Members in the successor list: SuccessorCount, or all other members if there are fewer. One member less than that may fail at once."}
 	SuccessorAge = &Metric{Base: "successor_age", Kind: Gauge, Unit: "s",
-		Help: "Time since the nearest successor last answered for itself. At most about a StabilizeInterval; absent while there is no successor, or it has not answered yet."}
+		Help: "Time since the nearest successor last answered. Normally at most about a StabilizeInterval. Absent while there is no successor, or it has not answered yet."}
 	Fingers = &Metric{Base: "fingers", Kind: Gauge,
-		Help: "Distinct fingers."}
+		Help: "Distinct members that the fingers point to."}
 	Acquaintances = &Metric{Base: "acquaintances", Kind: Gauge,
-		Help: "Live members remembered to find the ring by when all pointers fail. At most 16, with those that are silent."}
+		Help: "Live members that are remembered, to find the ring again when all pointers fail. Together with the silent ones at most 16."}
 	SilentAcquaintances = &Metric{Base: "silent_acquaintances", Kind: Gauge,
-		Help: "Members remembered that did not answer when last asked."}
+		Help: "Remembered members that did not answer when they were last asked."}
 	PendingAcquaintances = &Metric{Base: "pending_acquaintances", Kind: Gauge,
-		Help: "Members remembered that may be in another ring; being looked into."}
+		Help: "Remembered members that may be in another ring. The member is finding out."}
 )
 
 // All lists the metrics in the order in which they are documented.
