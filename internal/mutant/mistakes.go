@@ -21,7 +21,7 @@ var Mistakes = []Mistake{
 	{Says: "adopting a pointer without asking it first", Mutants: []Mutant{
 		{
 			Name: "head-unasked",
-			Does: "The predecessor that the head names goes before the list, and is asked afterwards.",
+			Does: "The predecessor that the head names is put before the list, and asked afterwards.",
 			Edits: []Edit{{stabilizeFile, `
 	if p := st.Pred; m.nearer(p) {
 `, `
@@ -33,7 +33,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "head-replaced-unasked",
-			Does: "The predecessor that the head names takes the head's place in the list, and is asked afterwards.",
+			Does: "The predecessor that the head names replaces the head in the list, and is asked afterwards.",
 			Edits: []Edit{{stabilizeFile, `
 	if p := st.Pred; m.nearer(p) {
 `, `
@@ -45,7 +45,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "candidate-unasked",
-			Does: "An acquaintance nearer than the head goes before the list, and is asked afterwards.",
+			Does: "An acquaintance nearer than the head is put before the list, and asked afterwards.",
 			Edits: []Edit{{stabilizeFile, `
 	if x := m.nearestCandidate(); !x.IsZero() {
 `, `
@@ -57,7 +57,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "notifier-unasked",
-			Does: "A notifier is taken for the predecessor before it has answered at its own address.",
+			Does: "A notifier becomes the predecessor before it has answered at its own address.",
 			Edits: []Edit{{rectifyFile, `
 	case r.met || m.hasVerified(r.n):
 `, `
@@ -68,7 +68,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "leavers-word",
-			Does: "The predecessor that a leaver names is taken over from it unasked.",
+			Does: "The predecessor that a leaver names is adopted before it has answered.",
 			Edits: []Edit{{departFile, `
 			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
 `, `
@@ -105,7 +105,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "old-head-notified-on-change",
-			Does: "A stabilization notifies only if it has changed the head, and then the head with which it began.",
+			Does: "A stabilization notifies only if it has changed the head, and then it notifies the old one.",
 			Edits: []Edit{
 				{stabilizeFile, `
 	heard, headPred ring.Member
@@ -131,7 +131,7 @@ var Mistakes = []Mistake{
 	{Says: "not testing the condition again when the answer is used", Mutants: []Mutant{
 		{
 			Name: "notifier-not-compared-again",
-			Does: "A notifier is adopted when it has answered, whoever is the predecessor by then.",
+			Does: "A notifier is adopted once it has answered, whatever the predecessor is by then.",
 			Edits: []Edit{{rectifyFile, `
 	m.noticeIncarnation(m.rects[i].n)
 	m.advance(i)
@@ -148,7 +148,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "dead-predecessor-not-compared-again",
-			Does: "When the predecessor does not answer, whoever had it asked is adopted, though another may have been adopted meanwhile.",
+			Does: "When the predecessor does not answer, the notifier is adopted, though another may have been adopted meanwhile.",
 			Edits: []Edit{{rectifyFile, `
 			return
 		}
@@ -171,19 +171,19 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "head-not-compared-again",
-			Does: "A member that was to be nearer than the head is adopted when it answers, whoever is the head by then.",
+			Does: "A member that was nearer than the head is adopted when it answers, whatever the head is by then.",
 			Edits: []Edit{{stabilizeFile, `
 	case m.nearer(x):
 `, `
 	case x.ID != m.self.ID:
 `}},
-			Same: "Only one question about the head is open at once, and nothing but its answer brings a nearer head: a leave takes the head away, which makes the next one farther.",
+			Same: "Only one question about the head is open at once, and only its answer brings a nearer head. A leave removes the head, and the next one is farther.",
 		},
 	}},
 	{Says: "filling a short list with oneself or with copies", Mutants: []Mutant{
 		{
 			Name: "self-listed",
-			Does: "A list taken over goes on to the member itself.",
+			Does: "A list taken over may contain the member itself.",
 			Edits: []Edit{{pointersFile, `
 		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
 			break
@@ -222,7 +222,7 @@ var Mistakes = []Mistake{
 	{Says: "inferring from a short list that the circle is closed", Mutants: []Mutant{
 		{
 			Name: "short-list-closes-lookup",
-			Does: "A lookup takes what is behind the last entry of a list that is not full for the member's own.",
+			Does: "A member answers lookups behind the last entry of a list that is not full as the owner.",
 			Edits: []Edit{{tableFile, `
 	if t.Alone && !t.Pred.IsZero() {
 `, `
@@ -236,7 +236,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "short-list-closes-range",
-			Does: "A member that does not know its predecessor takes the last entry of a list that is not full for it.",
+			Does: "A member without a predecessor uses the last entry of a list that is not full as its predecessor.",
 			Edits: []Edit{{pointersFile, `
 	case m.alone:
 		return ring.Arc{After: m.self.ID`, `
@@ -251,7 +251,7 @@ var Mistakes = []Mistake{
 	{Says: "answering \"I own it\" when the whole list is dead", Mutants: []Mutant{
 		{
 			Name: "dead-list-owns-all",
-			Does: "A member whose whole list is dead takes itself for a ring of one.",
+			Does: "A member whose whole list is dead becomes a ring of one.",
 			Edits: []Edit{{stabilizeFile, `
 		if len(m.succ) == 0 {
 			m.recoverAll()
@@ -269,7 +269,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "nobody-answers-owns-all",
-			Does: "A member that has lost its list takes itself for a ring of one while its predecessor lives.",
+			Does: "A member that has lost its list becomes a ring of one while its predecessor lives.",
 			Edits: []Edit{
 				{stabilizeFile, `
 	if !m.pred.IsZero() && (all || m.eligible(m.pred)) {
@@ -287,7 +287,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "dead-list-answers",
-			Does: "A lookup at a member that has lost its list ends there.",
+			Does: "A member that has lost its list answers all lookups as the owner.",
 			Edits: []Edit{{tableFile, `
 	if t.Alone && !t.Pred.IsZero() {
 `, `
@@ -316,7 +316,7 @@ var Mistakes = []Mistake{
 	{Says: "an open interval where it must be closed at the right", Mutants: []Mutant{
 		{
 			Name: "arc-open",
-			Does: "An arc does not contain its end.",
+			Does: "An arc does not contain its right end.",
 			Edits: []Edit{{ringFile, `
 	return id == a.To || Between(a.After, id, a.To)
 `, `
@@ -345,7 +345,7 @@ var Mistakes = []Mistake{
 		},
 		{
 			Name: "listed-arc-open",
-			Does: "The arc between two entries of a list is taken for open at the right, and the entry after it for the owner of its end.",
+			Does: "The arc between two entries of a list is open at the right, and the entry after it owns its end.",
 			Edits: []Edit{{tableFile, `
 		if (ring.Arc{After: prev.ID, To: s.ID}).Contains(id) {
 `, `
@@ -358,7 +358,7 @@ var Mistakes = []Mistake{
 	{Says: "replacing a live entry by a dead one learned from a stale answer", Mutants: []Mutant{
 		{
 			Name: "silent-stays-head",
-			Does: "A member that the head names goes before the list though it did not answer.",
+			Does: "A member that the head names is put before the list though it did not answer.",
 			Edits: []Edit{{stabilizeFile, `
 func (m *Machine) stabilizeWithout(x ring.Member) {
 `, `
@@ -371,7 +371,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Sim:   "comings and goings",
 		},
 	}},
-	{Says: "answering with what is too old, or is not the owner's word", Unchecked: "it reads no time, by which words are old", Mutants: []Mutant{
+	{Says: "answering with what is too old, or is not the owner's own answer", Unchecked: "it reads no clock, and confirmations age with time", Mutants: []Mutant{
 		{
 			Name: "memory-without-end",
 			Does: "A confirmed arc answers lookups until it is contradicted.",
@@ -384,7 +384,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "age-left-out",
-			Does: "A confirmed arc answers a lookup that wants a younger word.",
+			Does: "A confirmed arc answers lookups though it is older than their MaxAge.",
 			Edits: []Edit{{arcsFile, `
 	return now < w.Until && (age == 0 || now-w.At <= age)
 `, `
@@ -394,7 +394,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "fresh-by-another",
-			Does: "A fresh lookup takes the word of the member before the owner.",
+			Does: "A Fresh lookup accepts the answer of the member before the owner.",
 			Edits: []Edit{{searchFile, `
 		if a.Owner == from || !fresh && s.recent(from, a) {
 `, `
@@ -406,7 +406,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 	{Says: "leaving out what keeps rings together", Mutants: []Mutant{
 		{
 			Name: "no-notify",
-			Does: "Nobody notifies its successor.",
+			Does: "No member notifies its successor.",
 			Edits: []Edit{{stabilizeFile, `
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 `, `
@@ -433,7 +433,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "pending-evicted",
-			Does: "Pending acquaintances make room as others do.",
+			Does: "Pending acquaintances are evicted like others.",
 			Edits: []Edit{{acquaintanceFile, `
 		case a.kept():
 			continue
@@ -443,7 +443,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "no-check",
-			Does: "Nobody places itself from anywhere.",
+			Does: "No member places itself.",
 			Edits: []Edit{{machineFile, `
 		m.triggerStabilize()
 		m.check()
@@ -464,10 +464,10 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Sim: "two rings",
 		},
 	}},
-	{Says: "founding beside a member that has answered", Unchecked: "it starts no member that looks", Mutants: []Mutant{
+	{Says: "founding beside a member that has answered", Unchecked: "it starts no bootstrapping member", Mutants: []Mutant{
 		{
 			Name: "founds-disputed",
-			Does: "A member founds after its time though one that it has met names another.",
+			Does: "A member founds when FoundAfter is over, though a member that has answered it names another.",
 			Edits: []Edit{{foundFile, `
 			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
 `, `
@@ -477,7 +477,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "founds-sooner-unmet",
-			Does: "A member takes its own word for enough: it never names another.",
+			Does: "A member that may found names itself, whoever has answered it.",
 			Edits: []Edit{{foundFile, `
 		if o.met && names && l.hears(o) && (best.IsZero() || sooner(o.who, best)) {
 `, `
@@ -487,7 +487,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		},
 		{
 			Name: "address-for-member",
-			Does: "Whoever answers at an address given is taken for the member that is there.",
+			Does: "The member that answers at a given address is taken for the one that advertises it.",
 			Edits: []Edit{{foundFile, `
 	case st.Self == m.self:
 		o.mine, o.anyone = true, true

@@ -38,11 +38,11 @@ const un = explore.Unlimited
 // Searches are all there are.
 var Searches = []Search{
 	{
-		Name: "ring", Says: "grain 1 from a ring, one quiet round has to suffice (`--members 4 --start ring --quiet 1`)",
+		Name: "ring", Says: "grain 1 from a ring; one quiet round must suffice (`--members 4 --start ring --quiet 1`)",
 		Check: &explore.Config{Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Instant, Joins: un, Fails: un, Quiet: 1},
 	},
 	{
-		Name: "founder", Says: "grain 1 from one founder, two quiet rounds have to suffice (`--members 4 --start founder --quiet 2`)",
+		Name: "founder", Says: "grain 1 from one founder; two quiet rounds must suffice (`--members 4 --start founder --quiet 2`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 2, Start: explore.Founder, Memory: explore.Abstract, Grain: explore.Instant, Joins: un, Fails: un, Quiet: 2,
 		},
@@ -54,25 +54,25 @@ var Searches = []Search{
 		},
 	},
 	{
-		Name: "lists of one", Says: "grain 2 from a ring, r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 60000`)",
+		Name: "lists of one", Says: "grain 2 from a ring; r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 60000`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 1, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.LiveSuccessor, Joins: 2, Fails: 1, MaxStates: 60000,
 		},
 	},
 	{
-		Name: "lost lists", Says: "whole lists may die, real memories (`--members 4 --start ring --memory 0 --assume nothing --joins 1 --fails 2 --max-states 20000`)",
+		Name: "lost lists", Says: "grain 1 from a ring; whole lists may die, real memories (`--members 4 --start ring --memory 0 --assume nothing --joins 1 --fails 2 --max-states 20000`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 2, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 2, Quiet: 30, MaxStates: 20000,
 		},
 	},
 	{
-		Name: "lost lists of one", Says: "the same with r = 1 (`--successors 1 --joins 2 --max-states 5000`)",
+		Name: "lost lists of one", Says: "as *lost lists*, with r = 1 (`--successors 1 --joins 2 --max-states 5000`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 1, Grain: explore.Instant, Assume: explore.Nothing, Joins: 2, Fails: 2, Quiet: 30, MaxStates: 5000,
 		},
 	},
 	{
-		Name: "leaves", Says: "grain 2 from a ring, one may leave, real memories (`--members 4 --start ring --grain 2 --memory 0 --joins 1 --fails 1 --leaves 1 --max-states 20000`)",
+		Name: "leaves", Says: "grain 2 from a ring; one may leave, real memories (`--members 4 --start ring --grain 2 --memory 0 --joins 1 --fails 1 --leaves 1 --max-states 20000`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 2, Grain: explore.Apart, Joins: 1, Fails: 1, Leaves: 1, Quiet: 30, MaxStates: 20000,
 		},
@@ -82,13 +82,13 @@ var Searches = []Search{
 		Every: &explore.Config{Members: 3, Successors: 2, Quiet: 30},
 	},
 	{
-		Name: "taken for dead", Says: "three may be taken for dead by mistake (`--members 4 --start ring --assume nothing --joins 0 --fails 0 --suspicions 3`)",
+		Name: "taken for dead", Says: "grain 1 from a ring; three members may be taken for dead by mistake (`--members 4 --start ring --assume nothing --joins 0 --fails 0 --suspicions 3`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Instant, Assume: explore.Nothing, Suspicions: 3, Quiet: 30,
 		},
 	},
 	{
-		Name: "joiners", Says: "15 join one at once",
+		Name: "joiners", Says: "15 members join one at once",
 		Sim: &sim.Config{Members: 16, Start: "joiners"}, Seeds: 10,
 	},
 	{
@@ -96,11 +96,11 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 32, Start: "random"}, Seeds: 10,
 	},
 	{
-		Name: "two rings", Says: "two rings of 16 have to be one after three rounds",
+		Name: "two rings", Says: "two rings of 16 must be one after three rounds",
 		Sim: &sim.Config{Members: 32, Start: "two-rings", Bound: 3}, Seeds: 10,
 	},
 	{
-		Name: "hub", Says: "32 members, one knows fifteen that know nobody, each of the others one of these",
+		Name: "hub", Says: "32 members; one knows fifteen that know nobody, each of the others knows one of these",
 		Sim: &sim.Config{Members: 32, Start: "hub"}, Seeds: 10,
 	},
 	{
@@ -108,19 +108,19 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash}, Seeds: 10,
 	},
 	{
-		Name: "founders", Says: "8 members look for a ring behind one load balancer",
+		Name: "founders", Says: "8 members bootstrap behind one load balancer",
 		Sim: &sim.Config{Members: 8, Start: "founders", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},
 	{
-		Name: "founders cut apart", Says: "the same with cuts and losses, and some of them hang (`--members 8 --start founders --duration 20s --faults loss,cut,pause`)",
+		Name: "founders cut apart", Says: "as *founders*, with cuts, losses and hung members (`--members 8 --start founders --duration 20s --faults loss,cut,pause`)",
 		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},
 	{
-		Name: "comings and goings", Says: "the same with joins and leaves, and with hosts that vanish (`--faults crash,vanish,join,leave`)",
+		Name: "comings and goings", Says: "16 members, half a minute of crashes, vanishing hosts, joins and leaves (`--members 16 --duration 30s --faults crash,vanish,join,leave`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
 	},
 	{
-		Name: "churn and lookups", Says: "the same with many lookups (`--lookups 64`)",
+		Name: "churn and lookups", Says: "as *comings and goings*, with many lookups (`--lookups 64`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64}, Seeds: 10,
 	},
 	{
@@ -128,7 +128,7 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 40,
 	},
 	{
-		Name: "cuts", Says: "the same, and the network is cut in two (`--faults pause,cut,oneway,links`)",
+		Name: "cuts", Says: "as *pauses*, and the network is cut in two (`--faults pause,cut,oneway,links`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
 	},
 }
