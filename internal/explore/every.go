@@ -41,13 +41,7 @@ func Every(cfg Config, k, n int) Result {
 		if turns == 0 {
 			continue
 		}
-		var w world
-		for i, d := range digits {
-			w.lives[i], w.slots[i] = 1, dead
-			if d < len(at) {
-				w.slots[i] = c.restored(i, 1, at[d], true)
-			}
-		}
+		w := c.worldOf(at, digits)
 		if !c.connected(&w) {
 			continue
 		}
@@ -62,20 +56,35 @@ func Every(cfg Config, k, n int) Result {
 			c.result.Exhausted = false
 			break
 		}
-		if tried%4096 == 0 {
-			if cfg.Progress != nil {
-				cfg.Progress(c.result)
-			}
-			if cfg.Time > 0 && time.Since(began) > cfg.Time || cfg.Stop != nil && cfg.Stop() {
-				c.result.Exhausted = false
-				break
-			}
+		if tried%4096 == 0 && c.reported(began) {
+			c.result.Exhausted = false
+			break
 		}
 	}
 	r := c.result
 	r.Transitions, r.Locals, r.Computed = tried, len(c.all), c.computed
 	r.Seconds = time.Since(began).Seconds()
 	return r
+}
+
+// worldOf is the world in which each member stands as its digit says; the digit after
+// the last of at is that of a dead one.
+func (c *checker) worldOf(at []protocol.Snapshot, digits []int) (w world) {
+	for i, d := range digits {
+		w.lives[i], w.slots[i] = 1, dead
+		if d < len(at) {
+			w.slots[i] = c.restored(i, 1, at[d], true)
+		}
+	}
+	return w
+}
+
+// reported tells how far it is, and whether the time is up.
+func (c *checker) reported(began time.Time) (over bool) {
+	if c.cfg.Progress != nil {
+		c.cfg.Progress(c.result)
+	}
+	return c.cfg.Time > 0 && time.Since(began) > c.cfg.Time || c.cfg.Stop != nil && c.cfg.Stop()
 }
 
 // snapshots are all that a member's pointers can be, as the member numbers the

@@ -70,39 +70,9 @@ func (c *checker) heals(w *world) string {
 	if !c.drain() {
 		return "messages without end"
 	}
-	path := h.path[:0]
-	bad := -1 // the last round before which it was not ideal
-	for round := 0; ; round++ {
-		c.round = round % quietPeriod
-		k := c.quietKey()
-		more, known := h.rounds.get(k)
-		if known && more > 0 {
-			bad = round + int(more) - 1
-		}
-		first := -1
-		if !known {
-			if c.ideal() != "" {
-				bad = round
-			}
-			// Once what comes has been there before, nothing new comes.
-			if bad != round {
-				if first = slices.Index(path, k); first >= 0 && first <= bad {
-					return fmt.Sprintf("after %d quiet rounds the ideal ring does not stay so\n%s%v", round, c.picture(&h.now), h.groups)
-				}
-			}
-		}
-		if bad >= c.cfg.Quiet {
-			return fmt.Sprintf("after %d quiet rounds: %s\n%s%v", round, c.ideal(), c.picture(&h.now), h.groups)
-		}
-		if known || first >= 0 {
-			break
-		}
-		if path = append(path, k); len(path) > maxQuiet+8*quietPeriod {
-			return "quiet rounds that never come to what has been before"
-		}
-		if !c.quietRound() {
-			return "messages without end"
-		}
+	path, bad, how := c.quietRounds(h.path[:0])
+	if how != "" {
+		return how
 	}
 	for i, k := range path {
 		h.rounds.put(k, uint32(max(0, bad+1-i)))
@@ -110,6 +80,44 @@ func (c *checker) heals(w *world) string {
 	h.path = path
 	c.result.QuietRounds = max(c.result.QuietRounds, bad+1)
 	return ""
+}
+
+// quietRounds lets rounds pass until what comes is known. It appends the state before
+// each to path, and returns the last round before which it was not ideal, -1 if it
+// always was; or how that was too late.
+func (c *checker) quietRounds(path []key) (_ []key, bad int, how string) {
+	h := &c.healing
+	bad = -1
+	for round := 0; ; round++ {
+		c.round = round % quietPeriod
+		k := c.quietKey()
+		more, known := h.rounds.get(k)
+		first := -1 // where in path the same state is
+		switch {
+		case known && more > 0:
+			bad = round + int(more) - 1
+		case known:
+		case c.ideal() != "":
+			bad = round
+		default:
+			// Once what comes has been there before, nothing new comes.
+			if first = slices.Index(path, k); first >= 0 && first <= bad {
+				return path, bad, fmt.Sprintf("after %d quiet rounds the ideal ring does not stay so\n%s%v", round, c.picture(&h.now), h.groups)
+			}
+		}
+		if bad >= c.cfg.Quiet {
+			return path, bad, fmt.Sprintf("after %d quiet rounds: %s\n%s%v", round, c.ideal(), c.picture(&h.now), h.groups)
+		}
+		if known || first >= 0 {
+			return path, bad, ""
+		}
+		if path = append(path, k); len(path) > maxQuiet+8*quietPeriod {
+			return path, bad, "quiet rounds that never come to what has been before"
+		}
+		if !c.quietRound() {
+			return path, bad, "messages without end"
+		}
+	}
 }
 
 // quietKey brings the state after a round into its canonical form.

@@ -1,6 +1,8 @@
 package explore
 
 import (
+	"slices"
+
 	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
@@ -30,71 +32,89 @@ type transition struct {
 // nothing else.
 func (c *checker) transitions(w *world) []transition {
 	out := c.next[:0]
-	n := c.cfg.Members
 	for k, m := range w.messages[:w.n] {
-		switch m.stage() {
-		case asked:
-			out = append(out, transition{arrive, k, 0})
-			if c.mayBeSuspected(w, m) {
-				out = append(out, transition{suspect, k, 0})
-			}
-		case answered:
-			out = append(out, transition{use, k, 0})
-		}
-		if m.stage() == asked || m.stage() == answered {
-			if w.losses > 0 {
-				out = append(out, transition{lose, k, 0})
-			}
-			if w.doubles > 0 && !c.readOnly(m) {
-				out = append(out, transition{double, k, 0})
-			}
-		}
+		out = c.ofMessage(out, w, k, m)
 	}
 	var may uint8
 	if w.fails > 0 || w.leaves > 0 {
 		may = c.mayFail(w)
 	}
-	for i := range n {
-		if !w.live(i) {
-			k := join
-			switch {
-			case w.slots[i] == dead && w.restarts > 0 && w.lives[i] <= uint8(c.cfg.Restarts) && w.lives[i] < maxLives:
-				k = restart
-			case w.slots[i] == dead || w.joins == 0:
-				continue
-			}
-			for j := range n {
-				if c.phase(w, j) == protocol.Joined {
-					out = append(out, transition{k, i, j})
-				}
-			}
-			continue
-		}
-		x := &c.all[w.slots[i]]
-		switch {
-		case x.phase == protocol.Joined:
-			// A round that begins while a stabilization is open only makes another
-			// follow it, which may as well begin when the first has ended.
-			if !x.stabilizing && (!x.memory || x.machine.Call(rolePlacing) == 0) {
-				out = append(out, transition{tick, i, 0})
-			}
-			if w.leaves > 0 && may&(1<<i) != 0 {
-				out = append(out, transition{depart, i, 0})
-			}
-		case x.phase == protocol.Leaving:
-			out = append(out, transition{tick, i, 0})
-		case x.phase == protocol.Outside:
-			for j := range n {
-				if c.phase(w, j) == protocol.Joined {
-					out = append(out, transition{rejoin, i, j})
-				}
-			}
-		}
-		if w.fails > 0 && may&(1<<i) != 0 {
-			out = append(out, transition{fail, i, 0})
+	for i := range c.cfg.Members {
+		if w.live(i) {
+			out = c.ofMember(out, w, i, may&(1<<i) != 0)
+		} else {
+			out = c.ofVacancy(out, w, i)
 		}
 	}
 	c.next = out
+	return out
+}
+
+// ofMessage adds what can happen to message m, which is message k.
+func (c *checker) ofMessage(out []transition, w *world, k int, m message) []transition {
+	switch m.stage() {
+	case asked:
+		out = append(out, transition{arrive, k, 0})
+		if c.mayBeSuspected(w, m) {
+			out = append(out, transition{suspect, k, 0})
+		}
+	case answered:
+		out = append(out, transition{use, k, 0})
+	default:
+		return out
+	}
+	if w.losses > 0 {
+		out = append(out, transition{lose, k, 0})
+	}
+	if w.doubles > 0 && !c.readOnly(m) {
+		out = append(out, transition{double, k, 0})
+	}
+	return out
+}
+
+// ofVacancy adds who can join, or come back, at place i, where nobody lives.
+func (c *checker) ofVacancy(out []transition, w *world, i int) []transition {
+	switch {
+	case w.slots[i] == dead && w.restarts > 0 && w.lives[i] <= uint8(c.cfg.Restarts) && w.lives[i] < maxLives:
+		return c.throughAny(out, w, restart, i)
+	case w.slots[i] == dead || w.joins == 0:
+		return out
+	}
+	return c.throughAny(out, w, join, i)
+}
+
+// ofMember adds what the member that lives at place i can do, and that it can fail if
+// it may: it may then leave, too.
+func (c *checker) ofMember(out []transition, w *world, i int, may bool) []transition {
+	x := &c.all[w.slots[i]]
+	switch x.phase {
+	case protocol.Joined:
+		// A round that begins while a stabilization is open only makes another
+		// follow it, which may as well begin when the first has ended.
+		if !x.stabilizing && (!x.memory || x.machine.Call(rolePlacing) == 0) {
+			out = append(out, transition{tick, i, 0})
+		}
+		if w.leaves > 0 && may {
+			out = append(out, transition{depart, i, 0})
+		}
+	case protocol.Leaving:
+		out = append(out, transition{tick, i, 0})
+	case protocol.Outside:
+		out = c.throughAny(out, w, rejoin, i)
+	}
+	if w.fails > 0 && may {
+		out = append(out, transition{fail, i, 0})
+	}
+	return out
+}
+
+// throughAny adds the transition at place i through each member of the ring.
+func (c *checker) throughAny(out []transition, w *world, k kind, i int) []transition {
+	for j := range c.cfg.Members {
+		if c.phase(w, j) == protocol.Joined {
+			out = append(out, transition{k, i, j})
+		}
+	}
 	return out
 }
 
@@ -342,82 +362,96 @@ func (c *checker) change(w *world, i int, b *branch, ev event) {
 	w.slots[i] = b.next
 	w.lives[i] = c.all[b.next].life
 	if len(b.renamed) > 0 {
-		for k := w.n - 1; k >= 0; k-- {
-			m := &w.messages[k]
-			if m.from() != i || m.role() == 0 {
-				continue
-			}
-			for _, r := range b.renamed {
-				if r.old == m.role() {
-					if r.new == 0 {
-						c.abandon(w, k)
-					} else {
-						m.setRole(r.new)
-					}
-					break
-				}
-			}
-		}
+		c.rename(w, i, b.renamed)
 	}
+	remembers := c.all[b.next].memory
 	for _, r := range b.replies {
-		for k := range w.messages[:w.n] {
-			m := &w.messages[k]
-			if m.stage() != waiting || m.to() != i || m.token() != r.token {
-				continue
-			}
-			if m.role() == 0 && !(c.all[b.next].memory && w.live(m.from())) {
-				w.remove(k)
-				break
-			}
-			m.setStage(answered)
-			m.setToken(0)
-			m.setSaid(r.said)
-			if !c.all[b.next].memory {
-				m.setSaid(c.useful(r.said, m.role(), c.number(i, m.from())))
-			}
-			m.setNow(c.cfg.Grain == Instant || c.quiet || c.saids[r.said].reply.Verdict == protocol.Next)
-			break
-		}
+		c.reply(w, i, r, remembers)
 	}
 	for k := range b.sends {
-		s := &b.sends[k]
-		to := c.place(i, s.to)
-		m := message(0)
-		m.set(fromAt, 3, uint64(i))
-		m.set(toAt, 3, uint64(to))
-		m.set(lifeAt, 3, uint64(s.life))
-		m.set(byAt, 3, uint64(w.lives[i]))
-		m.setRole(s.role)
-		m.setSaid(s.said)
-		if s.tell {
-			m |= tellFlag
-		}
-		switch c.saids[s.said].request.Kind {
-		case protocol.AskRing:
-			// The first question of an operation is read in one step with what
-			// begins the operation, which might as well have begun later.
-			m.setNow(!c.quiet && !(ev.kind == evAnswer && ev.role == s.role) ||
-				c.wholeJoins() && c.joinerWaits(w, i))
-		case protocol.Seek:
-			// So is a search, which changes nothing and can begin anywhere: only
-			// its last answer counts.
-			m.setNow(!c.quiet)
-		case protocol.Notify:
-			m.setNow(c.wholeJoins() && s.role == roleJoin)
-		case protocol.Introduce:
-			// Whoever is told may remember the joiner at any time, and may be
-			// said to; the answer would bring only what its own notification does.
-			if !c.all[b.next].memory {
-				m.setStage(answered)
-				m.setSaid(c.refused)
-				m.setNow(true)
-			}
-		}
-		c.add(w, m)
+		c.send(w, i, &b.sends[k], ev, remembers)
 	}
 	if b.departed {
 		c.die(w, i)
 	}
+}
+
+// rename gives the open questions of the member at place i the roles that they have
+// from now on.
+func (c *checker) rename(w *world, i int, renamed []renaming) {
+	for k := w.n - 1; k >= 0; k-- {
+		m := &w.messages[k]
+		if m.from() != i || m.role() == 0 {
+			continue
+		}
+		at := slices.IndexFunc(renamed, func(r renaming) bool { return r.old == m.role() })
+		switch {
+		case at < 0:
+		case renamed[at].new == 0:
+			c.abandon(w, k)
+		default:
+			m.setRole(renamed[at].new)
+		}
+	}
+}
+
+// reply makes the question that waits at place i for r an answer under way.
+func (c *checker) reply(w *world, i int, r reply, remembers bool) {
+	for k := range w.messages[:w.n] {
+		m := &w.messages[k]
+		if m.stage() != waiting || m.to() != i || m.token() != r.token {
+			continue
+		}
+		if m.role() == 0 && !(remembers && w.live(m.from())) {
+			w.remove(k)
+			return
+		}
+		m.setStage(answered)
+		m.setToken(0)
+		m.setSaid(r.said)
+		if !remembers {
+			m.setSaid(c.useful(r.said, m.role(), c.number(i, m.from())))
+		}
+		m.setNow(c.cfg.Grain == Instant || c.quiet || c.saids[r.said].reply.Verdict == protocol.Next)
+		return
+	}
+}
+
+// send puts under way what the member at place i sends after it has taken ev.
+func (c *checker) send(w *world, i int, s *send, ev event, remembers bool) {
+	to := c.place(i, s.to)
+	m := message(0)
+	m.set(fromAt, 3, uint64(i))
+	m.set(toAt, 3, uint64(to))
+	m.set(lifeAt, 3, uint64(s.life))
+	m.set(byAt, 3, uint64(w.lives[i]))
+	m.setRole(s.role)
+	m.setSaid(s.said)
+	if s.tell {
+		m |= tellFlag
+	}
+	switch c.saids[s.said].request.Kind {
+	case protocol.AskRing:
+		// The first question of an operation is read in one step with what
+		// begins the operation, which might as well have begun later.
+		m.setNow(!c.quiet && !(ev.kind == evAnswer && ev.role == s.role) ||
+			c.wholeJoins() && c.joinerWaits(w, i))
+	case protocol.Seek:
+		// So is a search, which changes nothing and can begin anywhere: only
+		// its last answer counts.
+		m.setNow(!c.quiet)
+	case protocol.Notify:
+		m.setNow(c.wholeJoins() && s.role == roleJoin)
+	case protocol.Introduce:
+		// Whoever is told may remember the joiner at any time, and may be
+		// said to; the answer would bring only what its own notification does.
+		if !remembers {
+			m.setStage(answered)
+			m.setSaid(c.refused)
+			m.setNow(true)
+		}
+	}
+	c.add(w, m)
 }
 
 // wholeJoins reports whether the search, the notification and the entry of a
