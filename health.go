@@ -71,7 +71,7 @@ func (c *Concord) Alive() error {
 
 // liveness is Alive for a member in this phase that has done nothing for so long.
 func (c *Concord) liveness(phase protocol.Phase, idle time.Duration) error {
-	if (phase.InRing() || phase == protocol.Looking) && idle > c.patience() {
+	if (phase.InRing() || phase == protocol.Bootstrapping) && idle > c.patience() {
 		return fmt.Errorf("concord: the member has done nothing for %v", idle.Round(time.Millisecond))
 	}
 	return nil

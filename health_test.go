@@ -41,7 +41,7 @@ func TestHowLongTheSuccessorMayBeSilent(t *testing.T) {
 func TestHowLongALoopMayStandStill(t *testing.T) {
 	c := New(Config{Name: "a"})
 	for phase, needsSteps := range map[protocol.Phase]bool{
-		protocol.Joined: true, protocol.Leaving: true, protocol.Looking: true,
+		protocol.Joined: true, protocol.Leaving: true, protocol.Bootstrapping: true,
 		protocol.Outside: false, protocol.Joining: false, protocol.Superseded: false,
 	} {
 		if err := c.liveness(phase, 10*time.Second); err != nil {

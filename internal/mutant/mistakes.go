@@ -4,7 +4,7 @@ const (
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	departFile       = "internal/protocol/depart.go"
-	foundFile        = "internal/protocol/found.go"
+	bootstrapFile    = "internal/protocol/bootstrap.go"
 	machineFile      = "internal/protocol/machine.go"
 	placeFile        = "internal/protocol/place.go"
 	pointersFile     = "internal/protocol/pointers.go"
@@ -468,7 +468,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		{
 			Name: "founds-disputed",
 			Does: "A member founds when FoundAfter is over, though a member that has answered it names another.",
-			Edits: []Edit{{foundFile, `
+			Edits: []Edit{{bootstrapFile, `
 			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
 `, `
 			disputed = disputed || o.enters
@@ -478,25 +478,25 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		{
 			Name: "founds-sooner-unmet",
 			Does: "A member that may found names itself, whoever has answered it.",
-			Edits: []Edit{{foundFile, `
-		if o.met && names && l.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+			Edits: []Edit{{bootstrapFile, `
+		if o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
 `, `
-		if o.met && names && l.hears(o) && best.IsZero() {
+		if o.met && names && b.hears(o) && best.IsZero() {
 `}},
 			Sim: "founders",
 		},
 		{
 			Name: "address-for-member",
 			Does: "The member that answers at a given address is taken for the one that advertises it.",
-			Edits: []Edit{{foundFile, `
+			Edits: []Edit{{bootstrapFile, `
 	case st.Self == m.self:
 		o.mine, o.anyone = true, true
-		l.list()
+		b.list()
 	case st.Self.Addr != o.addr:
 `, `
 	case st.Self == m.self:
 		o.own, o.selves = true, ownAsks
-		l.list()
+		b.list()
 	case false:
 `}},
 			Sim: "founders",

@@ -19,7 +19,7 @@ func (m *Machine) Clone() *Machine {
 		j.causes = slices.Clone(j.causes)
 		c.join = &j
 	}
-	c.look.others = slices.Clone(m.look.others)
+	c.bootstrap.others = slices.Clone(m.bootstrap.others)
 	c.out, c.last = nil, nil
 	// Lists of members are replaced and never written to.
 	return &c

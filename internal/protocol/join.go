@@ -47,11 +47,11 @@ func (m *Machine) startJoin(ev Join) {
 		return
 	}
 	if ev.Found > 0 {
-		m.startLooking(ev)
+		m.startBootstrapping(ev)
 		return
 	}
 	m.phase = Joining
-	m.look = looking{}
+	m.bootstrap = bootstrapping{}
 	m.setSeeds(m.seedsOf(ev))
 	m.join = &joining{via: slices.Clone(ev.Via), patience: ev.Attempt}
 	m.probeSeldom()
@@ -98,9 +98,9 @@ func (m *Machine) joinFailed() {
 
 // failJoin ends a join, or the search for a ring to join.
 func (m *Machine) failJoin(causes []JoinCause) {
-	met := m.look.others // by the next attempt, should it look for a ring again
+	met := m.bootstrap.others // by the next attempt, should it look for a ring again
 	m.outside()
-	m.look.others = met
+	m.bootstrap.others = met
 	m.late(JoinDone{Causes: causes})
 }
 
@@ -478,7 +478,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 }
 
 func (m *Machine) joined() {
-	m.join, m.look = nil, looking{}
+	m.join, m.bootstrap = nil, bootstrapping{}
 	m.late(JoinDone{})
 	m.triggerStabilize() // the list may have grown since the successor gave it
 }
@@ -486,8 +486,8 @@ func (m *Machine) joined() {
 // JoinCauses lists why the open join has not succeeded yet, and whose answer it
 // waits for; zero: that of nobody in particular.
 func (m *Machine) JoinCauses() (causes []JoinCause, waiting ring.Member) {
-	if m.phase == Looking {
-		return m.lookCauses(), ring.Member{}
+	if m.phase == Bootstrapping {
+		return m.bootstrapCauses(), ring.Member{}
 	}
 	if m.join == nil {
 		return nil, ring.Member{}

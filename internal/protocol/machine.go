@@ -75,7 +75,7 @@ type Machine struct {
 	placing       placement
 	toPlace       []ring.Member // members to be placed when the open placement has ended
 	join          *joining      // nil: none is open
-	look          looking
+	bootstrap     bootstrapping
 	probe         probing
 	depart        departure
 	waiters       []uint64 // tokens for the next stabilization
@@ -138,7 +138,7 @@ func (m *Machine) Self() ring.Member { return m.self }
 // State is what the member says of itself.
 func (m *Machine) State() State {
 	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells}
-	if m.phase == Looking {
+	if m.phase == Bootstrapping {
 		s.Founder = m.founder()
 	}
 	return s
@@ -233,7 +233,7 @@ func (m *Machine) create(seeds []string) {
 
 // begin makes the member a ring of one.
 func (m *Machine) begin() {
-	m.look = looking{}
+	m.bootstrap = bootstrapping{}
 	m.phase = Joined
 	m.alone = true
 	m.cause = CauseCreated
@@ -242,7 +242,7 @@ func (m *Machine) begin() {
 }
 
 func (m *Machine) giveUp() {
-	if m.phase == Joining || m.phase == Looking {
+	if m.phase == Joining || m.phase == Bootstrapping {
 		m.outside()
 	}
 }
@@ -251,7 +251,7 @@ func (m *Machine) giveUp() {
 // founded afterwards is one of its own.
 func (m *Machine) outside() {
 	m.phase = Outside
-	m.join, m.look = nil, looking{}
+	m.join, m.bootstrap = nil, bootstrapping{}
 	m.acq, m.seeds, m.probe = m.noAcquaintances(), nil, probing{}
 	m.dirty = true
 }
@@ -272,10 +272,10 @@ func (m *Machine) tick() {
 	switch m.phase {
 	case Leaving:
 		m.continueDepart()
-	case Looking:
-		m.look.round++
-		m.look.named++
-		m.lookRound()
+	case Bootstrapping:
+		m.bootstrap.round++
+		m.bootstrap.named++
+		m.bootstrapRound()
 	case Joined:
 		m.wake()
 		m.round++
@@ -366,7 +366,7 @@ func (m *Machine) asked(a Asked) {
 		m.heardFrom(a.From)
 	}
 	if req.Kind == Look {
-		m.looked(a.From, req.Subject)
+		m.heardBootstrapping(a.From, req.Subject)
 	}
 	if m.phase == Superseded && (req.Kind == AskRing || req.Kind == Place || req.Kind == Notify) && a.From.Name != "" && a.From.ID != m.self.ID {
 		// Whoever takes it for a member may know no other.

@@ -11,12 +11,12 @@ import (
 type Phase uint8
 
 const (
-	Outside    Phase = iota + 1 // in no ring
-	Joining                     // looking for its place
-	Joined                      // a member
-	Leaving                     // a member that has told its neighbours to do without it
-	Superseded                  // a later life of the same name was met; out for good
-	Looking                     // looking for a ring to join, or for others to found one with
+	Outside       Phase = iota + 1 // in no ring
+	Joining                        // looking for its place
+	Joined                         // a member
+	Leaving                        // a member that has told its neighbours to do without it
+	Superseded                     // a later life of the same name was met; out for good
+	Bootstrapping                  // searching for a ring to join, or for others to found one with
 )
 
 var phaseNames = [...]string{"unknown", "outside", "joining", "joined", "leaving", "superseded", "looking"}
@@ -38,7 +38,7 @@ type State struct {
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // never longer than the successor count, never self
 	Version uint64        // changes whenever Pred, Succ or Replaced do
-	Founder ring.Member   // Looking: whom it would let found a ring; zero: it has met nobody who may
+	Founder ring.Member   // Bootstrapping: whom it would let found a ring; zero: it has met nobody who may
 	// Replaced is what it knows of a member before it that another has answered for;
 	// the zero Replaced: nothing.
 	Replaced Replaced

@@ -28,7 +28,7 @@ const (
 	roleJoin      byte = 3
 	roleRectify   byte = 16
 	roleDepart    byte = 64
-	roleLook      byte = 128
+	roleBootstrap byte = 128
 )
 
 // operations lists what may wait for answers, in the order of the canonical form, each
@@ -45,7 +45,7 @@ func (m *Machine) operations() [6]struct {
 		{&m.rects, roleRectify},
 		{&m.placing, rolePlacing},
 		{m.join, roleJoin},
-		{&m.look, roleLook},
+		{&m.bootstrap, roleBootstrap},
 		{&m.depart, roleDepart},
 	}
 }

@@ -55,19 +55,19 @@ func TestRedirectReplacesWhatIsAsked(t *testing.T) {
 	h := w.add("zero", 0, "zero:1", 1000)
 	w.findBy(h, Join{Via: []string{"gone1:1", "gone2:1", h.addr}, Found: time.Hour})
 	w.run(5 * time.Second)
-	if h.m.phase != Looking || !h.m.look.listed {
-		t.Fatalf("%v, listed %v", h.m.phase, h.m.look.listed)
+	if h.m.phase != Bootstrapping || !h.m.bootstrap.listed {
+		t.Fatalf("%v, listed %v", h.m.phase, h.m.bootstrap.listed)
 	}
 	w.step(h, Redirect{Via: []string{"gone2:1", "gone3:1"}})
 	w.run(5 * time.Second)
 	var asked []string
-	for _, o := range h.m.look.others {
+	for _, o := range h.m.bootstrap.others {
 		if !o.own {
 			asked = append(asked, o.addr)
 		}
 	}
-	if want := []string{"gone2:1", "gone3:1"}; !slices.Equal(asked, want) || h.m.look.listed {
-		t.Errorf("asks %v, listed %v; want %v, and not listed any more", asked, h.m.look.listed, want)
+	if want := []string{"gone2:1", "gone3:1"}; !slices.Equal(asked, want) || h.m.bootstrap.listed {
+		t.Errorf("asks %v, listed %v; want %v, and not listed any more", asked, h.m.bootstrap.listed, want)
 	}
 	w.step(h, Redirect{Via: []string{w.order[1].addr}})
 	w.oneRing(2*time.Second, 3)
@@ -127,7 +127,7 @@ func TestRememberedAddressOfAnotherKindOfRing(t *testing.T) {
 	}
 	answer(m.Step(0, Join{Via: []string{"a:1"}, Found: foundAfter, Recalled: []string{"b:1"}}),
 		map[string]*Failure{"a:1": {Kind: Refused}, "b:1": &other})
-	if m.phase != Looking {
+	if m.phase != Bootstrapping {
 		t.Fatalf("phase %v", m.phase)
 	}
 	causes, _ := m.JoinCauses()

@@ -149,7 +149,7 @@ func (w *world) balance() int32 {
 
 // looked notes that another member that looks for a ring has answered h.
 func (w *world) looked(h *host, c *call) {
-	if st := c.reply.State; h.join.met != nil && c.request.Kind == protocol.Look && st.Phase == protocol.Looking && st.Self.Addr == c.addr {
+	if st := c.reply.State; h.join.met != nil && c.request.Kind == protocol.Look && st.Phase == protocol.Bootstrapping && st.Self.Addr == c.addr {
 		h.join.met[st.Self] = w.now
 	}
 }

@@ -93,7 +93,7 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 		fails string // what the error says
 	}{
 		{name: "outside", state: protocol.State{Self: self, Phase: protocol.Outside}, fails: "not joined (answered by self"},
-		{name: "looking", state: protocol.State{Self: self, Phase: protocol.Looking}, fails: "looking"},
+		{name: "looking", state: protocol.State{Self: self, Phase: protocol.Bootstrapping}, fails: "looking"},
 		{name: "joining", state: protocol.State{Self: self, Phase: protocol.Joining, Succ: []ring.Member{x}}, fails: "joining"},
 		{name: "superseded", state: protocol.State{Self: self, Phase: protocol.Superseded, Succ: []ring.Member{x}}, fails: "superseded"},
 		{name: "not joined", err: &protocol.Failure{Kind: protocol.NotJoined}, fails: "not joined"},

@@ -240,16 +240,16 @@ func testReplies(t *testing.T, r *rig) {
 		{"next, to three", place, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{clara, anna, bert}}},
 		{"next, to nobody", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{}}},
 		{"looking, and would found", protocol.Request{Kind: protocol.Look, Subject: anna},
-			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Looking, Founder: b.self, Version: 5}}},
+			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Bootstrapping, Founder: b.self, Version: 5}}},
 		{"looking, and knows of nobody", protocol.Request{Kind: protocol.Look},
-			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Looking, Version: 6}}},
+			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Bootstrapping, Version: 6}}},
 		{"looked at by one that looks", protocol.Request{Kind: protocol.Look, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to notify", notify, protocol.Reply{State: among}},
 		{"consent to introduce", protocol.Request{Kind: protocol.Introduce, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to leave", protocol.Request{Kind: protocol.Leave}, protocol.Reply{State: among}},
 		{"changed", protocol.Request{Kind: protocol.Changed}, protocol.Reply{State: among}},
 	}
-	for phase := protocol.Outside; phase <= protocol.Looking; phase++ {
+	for phase := protocol.Outside; phase <= protocol.Bootstrapping; phase++ {
 		cases = append(cases, exchange{"phase " + phase.String(), ask,
 			protocol.Reply{State: protocol.State{Self: b.self, Phase: phase, Version: 4}}})
 	}

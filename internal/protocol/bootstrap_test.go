@@ -218,7 +218,7 @@ func TestFoundingWithFaults(t *testing.T) {
 			w.after(1500*time.Millisecond, func() { low.up = false })
 			w.after(2*time.Minute, func() {
 				low.up = true
-				for _, o := range slices.Clone(low.m.look.others) {
+				for _, o := range slices.Clone(low.m.bootstrap.others) {
 					if o.call != 0 {
 						w.step(low, Answer{Call: o.call, Failure: &Failure{Kind: TimedOut}})
 					}
@@ -391,7 +391,7 @@ func TestUnreachableMemberDoesNotHoldUpFounding(t *testing.T) {
 func TestWhoFounds(t *testing.T) {
 	self, small, big := named(500, "m", 1), named(100, "s", 1), named(900, "b", 1)
 	looks := func(who, founder ring.Member) Answer {
-		return Answer{Reply: Reply{State: State{Self: who, Phase: Looking, Founder: founder}}}
+		return Answer{Reply: Reply{State: State{Self: who, Phase: Bootstrapping, Founder: founder}}}
 	}
 	refused := Answer{Failure: &Failure{Kind: Refused}}
 	silent := Answer{Failure: &Failure{Kind: TimedOut}}
@@ -424,7 +424,7 @@ func TestWhoFounds(t *testing.T) {
 					e := out[0]
 					out = out[1:]
 					q, ok := e.(Ask)
-					if !ok || m.phase != Looking {
+					if !ok || m.phase != Bootstrapping {
 						continue
 					}
 					a := Answer{Failure: &Failure{Kind: Refused}}
@@ -440,13 +440,13 @@ func TestWhoFounds(t *testing.T) {
 			}
 			step(Join{Via: []string{self.Addr, small.Addr, big.Addr}, Found: foundAfter})
 			reply()
-			if m.phase == Looking && m.founder() != tc.founder {
+			if m.phase == Bootstrapping && m.founder() != tc.founder {
 				t.Errorf("names %v, want %v", m.founder(), tc.founder)
 			}
 			if got := m.phase == Joined; got != tc.founds {
 				t.Errorf("founds at once: %v", got)
 			}
-			for range 2 * lookRounds {
+			for range 2 * bootstrapRounds {
 				step(Tick{})
 				reply()
 			}
@@ -519,7 +519,7 @@ func TestLookingIsBounded(t *testing.T) {
 				open = append(open, q.Call)
 			}
 		}
-		if len(open) > maxLooks {
+		if len(open) > maxBootstrapAsks {
 			t.Fatalf("%d questions open", len(open))
 		}
 	}
@@ -539,7 +539,7 @@ func TestLookingIsBounded(t *testing.T) {
 		x := named(i, fmt.Sprintf("x%d", i), 1)
 		take(m.Step(0, Asked{Token: i, From: x, Request: Request{Kind: Look, Subject: named(i, fmt.Sprintf("y%d", i), 1)}}))
 	}
-	if n := len(m.look.others) - len(via); n > maxLearned {
+	if n := len(m.bootstrap.others) - len(via); n > maxLearned {
 		t.Errorf("%d others, want at most %d", n, maxLearned)
 	}
 }
@@ -657,7 +657,7 @@ func TestAddressThatLeadsToOneselfIsNoReasonToFoundAtOnce(t *testing.T) {
 	w.hosts["vip:1"] = h
 	w.find(h, foundAfter, "vip:1")
 	w.run(foundAfter - time.Millisecond)
-	if h.m.phase != Looking {
+	if h.m.phase != Bootstrapping {
 		t.Fatalf("phase %v before FoundAfter is over", h.m.phase)
 	}
 	w.run(time.Second)
@@ -727,10 +727,10 @@ func TestTwoThatAdvertiseOneAddressAreRefused(t *testing.T) {
 		answer Answer
 	}{
 		"looking, the other is in a ring":         {Join{Via: []string{"vip:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Joined}}}},
-		"looking, the other looks too":            {Join{Via: []string{"vip:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Looking, Founder: twin}}}},
+		"looking, the other looks too":            {Join{Via: []string{"vip:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Bootstrapping, Founder: twin}}}},
 		"joining through another address":         {Join{Via: []string{"a:1"}}, Answer{Reply: Reply{State: State{Self: twin, Phase: Joined}, Verdict: Taken}}},
 		"joining, the other is in no ring":        {Join{Via: []string{"a:1"}}, Answer{Failure: &Failure{Kind: NotJoined, By: twin}}},
-		"looking, at the address of another name": {Join{Via: []string{"b:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Looking}}}},
+		"looking, at the address of another name": {Join{Via: []string{"b:1"}, Found: foundAfter}, Answer{Reply: Reply{State: State{Self: twin, Phase: Bootstrapping}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
@@ -804,7 +804,7 @@ func TestWordGivenBeforeTheMemberNamedItselfIsNoPromise(t *testing.T) {
 			} else {
 				named = append(named, q.Request.Subject)
 			}
-			st := State{Self: who, Phase: Looking}
+			st := State{Self: who, Phase: Bootstrapping}
 			if who == self {
 				st.Founder = m.State().Founder
 			}
@@ -814,18 +814,18 @@ func TestWordGivenBeforeTheMemberNamedItselfIsNoPromise(t *testing.T) {
 			}
 		}
 	}
-	w := &m.look
+	w := &m.bootstrap
 	answer(m.Step(0, Join{Via: []string{"vip:1"}, Found: foundAfter}))
 	w.others[1].placed = false // as if it had been met through another
-	for range 2 * lookRounds {
+	for range 2 * bootstrapRounds {
 		answer(m.Step(0, Tick{}))
 		w.others[1].placed = false
 	}
-	if m.phase != Looking || w.listed {
+	if m.phase != Bootstrapping || w.listed {
 		t.Fatalf("phase %v, listed %v", m.phase, w.listed)
 	}
 	leads = self
-	for range lookRounds {
+	for range bootstrapRounds {
 		answer(m.Step(0, Tick{}))
 	}
 	if m.phase != Joined {
