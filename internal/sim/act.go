@@ -24,56 +24,72 @@ func (w *world) begin(f *fault) {
 			w.hosts[i].wake = max(w.hosts[i].wake, w.now+f.last)
 		}
 	case Crash, Vanish, Clock:
-		for _, i := range w.some(f) {
-			h := w.hosts[i]
-			if len(w.ring) <= 1 {
-				break // somebody is left
-			}
-			old := h.m.Knows()
-			w.stop(h, f.fault == Vanish)
-			if chance(f.pick^uint64(i)) < 0.2 {
-				continue // for good
-			}
-			f.who = append(f.who, i)
-			h.join = attempts{}
-			if chance(f.shape^uint64(i)) < 0.5 {
-				// With the addresses of its former life, as if it kept them.
-				for _, x := range old[:min(len(old), 8)] {
-					h.join.via = append(h.join.via, x.Addr)
-				}
-			}
-		}
+		w.crash(f)
 	case Twin:
-		if f.who = w.some(f); len(f.who) == 0 {
-			break // all have left
-		}
-		f.who = f.who[:1]
-		h := w.hosts[f.who[0]]
-		h.wake = max(h.wake, w.now+f.last)
-		g := w.host(h.name, h.id)
-		w.queue.push(event{at: w.now + f.last/4, kind: evStart, host: g.index})
+		w.twin(f)
 	case Joins:
 		for range 1 + int(f.level*float64(w.cfg.Members)/4) {
 			g := w.newcomer()
 			w.queue.push(event{at: w.now, kind: evStart, host: g.index})
 		}
 	case Astray:
-		for _, i := range w.some(f) {
-			f.who = append(f.who, i)
-			f.leads = append(f.leads, w.ringAt(mix(f.pick+uint64(i)), 0))
-			for _, by := range w.hosts[i].callers {
-				if p := w.hosts[by].link(i); p != nil && chance(f.shape^uint64(by)<<32^uint64(i)) < 0.5 {
-					p.open = false
-				}
-			}
-		}
-		w.net.now = append(w.net.now, f)
+		w.leadAstray(f)
 	case Leaves:
 		who := w.some(f)
 		for _, i := range who[:min(len(who), 4, max(0, len(w.ring)-1))] {
 			w.leave(w.hosts[i])
 		}
 	}
+}
+
+// crash ends members, of which most come back when the fault ends.
+func (w *world) crash(f *fault) {
+	for _, i := range w.some(f) {
+		h := w.hosts[i]
+		if len(w.ring) <= 1 {
+			return // somebody is left
+		}
+		old := h.m.Knows()
+		w.stop(h, f.fault == Vanish)
+		if chance(f.pick^uint64(i)) < 0.2 {
+			continue // for good
+		}
+		f.who = append(f.who, i)
+		h.join = attempts{}
+		if chance(f.shape^uint64(i)) < 0.5 {
+			// With the addresses of its former life, as if it kept them.
+			for _, x := range old[:min(len(old), 8)] {
+				h.join.via = append(h.join.via, x.Addr)
+			}
+		}
+	}
+}
+
+// twin has a member hang while another of its name joins.
+func (w *world) twin(f *fault) {
+	if f.who = w.some(f); len(f.who) == 0 {
+		return // all have left
+	}
+	f.who = f.who[:1]
+	h := w.hosts[f.who[0]]
+	h.wake = max(h.wake, w.now+f.last)
+	g := w.host(h.name, h.id)
+	w.queue.push(event{at: w.now + f.last/4, kind: evStart, host: g.index})
+}
+
+// leadAstray has the names of members lead to others, and breaks half of the
+// connections to them, so that new ones are made.
+func (w *world) leadAstray(f *fault) {
+	for _, i := range w.some(f) {
+		f.who = append(f.who, i)
+		f.leads = append(f.leads, w.ringAt(mix(f.pick+uint64(i)), 0))
+		for _, by := range w.hosts[i].callers {
+			if p := w.hosts[by].link(i); p != nil && chance(f.shape^uint64(by)<<32^uint64(i)) < 0.5 {
+				p.open = false
+			}
+		}
+	}
+	w.net.now = append(w.net.now, f)
 }
 
 // end ends a fault.

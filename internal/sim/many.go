@@ -60,53 +60,64 @@ func Shrink(cfg Config, seed uint64, budget int) (Config, Result, error) {
 		return cfg, Result{}, err
 	}
 	first, _ := Run(cfg, seed)
-	rules := func(r Result) []string {
-		var out []string
-		for _, v := range r.Violations {
-			out = append(out, v.Rule)
+	if wanted := broken(first); len(wanted) > 0 {
+		fails := func(c Config) bool {
+			if budget--; budget < 0 {
+				return false
+			}
+			r, err := Run(c, seed)
+			return err == nil && slices.ContainsFunc(broken(r), func(s string) bool { return slices.Contains(wanted, s) })
 		}
-		return out
-	}
-	wanted := rules(first)
-	fails := func(c Config) bool {
-		if budget--; budget < 0 {
-			return false
-		}
-		r, err := Run(c, seed)
-		return err == nil && slices.ContainsFunc(rules(r), func(s string) bool { return slices.Contains(wanted, s) })
-	}
-	if len(wanted) > 0 {
 		if cfg.Actions == nil {
 			for i := range plan(&cfg, seed) {
 				cfg.Actions = append(cfg.Actions, i)
 			}
 		}
-		cfg = fewer(cfg, fails)
-		for smaller := true; smaller && budget > 0; {
-			smaller = false
-			for _, n := range []int{cfg.Members / 4, cfg.Members / 2, cfg.Members * 3 / 4, cfg.Members - 1} {
-				c := cfg
-				c.Members = n
-				c.Lookups = cfg.Lookups * float64(n) / float64(cfg.Members)
-				if n >= 1 && n < cfg.Members && fails(c) {
-					cfg, smaller = fewer(c, fails), true
-					break
-				}
-			}
-		}
-		for _, part := range []time.Duration{4, 2} {
-			for c := cfg; ; {
-				if c.Duration -= c.Duration / part; c.Duration < cfg.Interval || !fails(c) {
-					break
-				}
-				cfg = c
-			}
-		}
+		cfg = shorter(smaller(fewer(cfg, fails), fails), fails)
 	}
 	c := cfg
 	c.Tell = true
 	r, _ := Run(c, seed)
 	return cfg, r, nil
+}
+
+// broken are the rules that a run broke.
+func broken(r Result) []string {
+	var out []string
+	for _, v := range r.Violations {
+		out = append(out, v.Rule)
+	}
+	return out
+}
+
+// smaller leaves out members, and then actions again, as long as the run fails.
+func smaller(cfg Config, fails func(Config) bool) Config {
+	for again := true; again; {
+		again = false
+		for _, n := range []int{cfg.Members / 4, cfg.Members / 2, cfg.Members * 3 / 4, cfg.Members - 1} {
+			c := cfg
+			c.Members = n
+			c.Lookups = cfg.Lookups * float64(n) / float64(cfg.Members)
+			if n >= 1 && n < cfg.Members && fails(c) {
+				cfg, again = fewer(c, fails), true
+				break
+			}
+		}
+	}
+	return cfg
+}
+
+// shorter cuts the time of the faults as long as the run fails.
+func shorter(cfg Config, fails func(Config) bool) Config {
+	for _, part := range []time.Duration{4, 2} {
+		for c := cfg; ; {
+			if c.Duration -= c.Duration / part; c.Duration < cfg.Interval || !fails(c) {
+				break
+			}
+			cfg = c
+		}
+	}
+	return cfg
 }
 
 // fewer leaves out actions, ever smaller parts of them, as long as the run

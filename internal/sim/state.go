@@ -70,6 +70,15 @@ func (p *placer) ringOf(idx []int) {
 	}
 }
 
+// ideal makes all members one ideal ring.
+func (p *placer) ideal() {
+	all := make([]int, p.n())
+	for i := range all {
+		all[i] = i
+	}
+	p.ringOf(all)
+}
+
 // rings makes ideal rings of every count-th member, each with one acquaintance
 // in the ring before.
 func (p *placer) rings(count int) {
@@ -183,11 +192,7 @@ var States = []State{
 		}
 	}},
 	{"former-lives", "an ideal ring in which half of what is known are former lives", func(p *placer) {
-		all := make([]int, p.n())
-		for i := range all {
-			all[i] = i
-		}
-		p.ringOf(all)
+		p.ideal()
 		for i := range p.at {
 			at := &p.at[i]
 			for k := range at.Succ {
@@ -223,25 +228,7 @@ func (w *world) settle() {
 	for i, h := range order {
 		p.ms[i] = w.self(h)
 	}
-	ideal := func() {
-		all := make([]int, n)
-		for i := range all {
-			all[i] = i
-		}
-		p.ringOf(all)
-	}
 	switch w.cfg.Start {
-	case "ideal":
-		ideal()
-	case "dead-half":
-		ideal()
-		for i := range p.at {
-			for range 16 {
-				if k := rng.IntN(n); k != i {
-					p.at[i].Known = append(p.at[i].Known, p.ms[k])
-				}
-			}
-		}
 	case "founders":
 		for _, h := range w.hosts {
 			w.start(h, nil)
@@ -257,17 +244,47 @@ func (w *world) settle() {
 			w.beginJoin(h)
 		}
 		return
-	default:
-		name := w.cfg.Start
-		if name == "uneven" {
-			name = "random"
-		}
-		for _, s := range States {
-			if s.Name == name {
-				s.put(p)
+	}
+	p.put(w.cfg.Start)
+	w.startStanding(p, order)
+	if w.cfg.Start == "dead-half" {
+		for _, h := range order {
+			if rng.IntN(2) == 0 && len(w.ring) > 1 {
+				w.stop(h, rng.IntN(2) == 0)
 			}
 		}
 	}
+}
+
+// put puts the members into the state of that name.
+func (p *placer) put(name string) {
+	switch name {
+	case "ideal":
+		p.ideal()
+		return
+	case "dead-half":
+		p.ideal()
+		for i := range p.at {
+			for range 16 {
+				if k := p.rng.IntN(p.n()); k != i {
+					p.at[i].Known = append(p.at[i].Known, p.ms[k])
+				}
+			}
+		}
+		return
+	case "uneven":
+		name = "random"
+	}
+	for _, s := range States {
+		if s.Name == name {
+			s.put(p)
+		}
+	}
+}
+
+// startStanding starts the members, which are in clockwise order, where p has put them.
+// Those of an ideal ring have their fingers.
+func (w *world) startStanding(p *placer, order []*host) {
 	ideally := routing.NewFingers(0, bits)
 	var known []ring.Member
 	for i, h := range order {
@@ -281,18 +298,11 @@ func (w *world) settle() {
 		}
 		w.start(h, &p.at[i])
 		if fingers {
-			h.fingers, h.view.Known = f, nil    // which names the same
-			h.fingers.Settle(rng.IntN(1 << 16)) // it has been there for long
+			h.fingers, h.view.Known = f, nil      // which names the same
+			h.fingers.Settle(p.rng.IntN(1 << 16)) // it has been there for long
 		}
 		p.at[i] = protocol.Snapshot{}
-		w.firstTick(h, rng)
-	}
-	if w.cfg.Start == "dead-half" {
-		for _, h := range order {
-			if rng.IntN(2) == 0 && len(w.ring) > 1 {
-				w.stop(h, rng.IntN(2) == 0)
-			}
-		}
+		w.firstTick(h, p.rng)
 	}
 }
 

@@ -132,54 +132,7 @@ func (h *host) reachable() bool { return h.up && h.view.Phase != protocol.Supers
 func (w *world) group() {
 	w.regroup = false
 	w.groupsAt = w.now
-	leader := make([]int32, len(w.hosts))
-	for i := range leader {
-		leader[i] = int32(i)
-	}
-	find := func(i int32) int32 {
-		for leader[i] != i {
-			leader[i] = leader[leader[i]]
-			i = leader[i]
-		}
-		return i
-	}
-	w.known = slices.DeleteFunc(w.known, func(a acquainted) bool {
-		g, h := w.hosts[a.who], w.hosts[a.of]
-		return g.life != a.whose || h.life != a.which || !g.reachable() || !h.reachable()
-	})
-	for _, a := range w.known {
-		leader[find(a.who)] = find(a.of)
-	}
-	meets := func(i, k int32) {
-		if a, b := find(i), find(k); a != b {
-			leader[a] = b
-			w.known = append(w.known, acquainted{i, k, w.hosts[i].life, w.hosts[k].life})
-		}
-	}
-	knows := func(i int32, addr string) {
-		if k := number(addr); k >= 0 && int(k) < len(w.hosts) && w.hosts[k].up {
-			meets(i, k)
-		}
-		if addr == vip { // it leads to everybody in time
-			for _, h := range w.hosts {
-				if h.reachable() {
-					meets(i, h.index)
-				}
-			}
-		}
-	}
-	for _, h := range w.hosts {
-		h.home, h.right = -1, true
-		if !h.reachable() {
-			continue
-		}
-		for _, x := range h.m.Knows() {
-			knows(h.index, x.Addr)
-		}
-		for _, addr := range h.join.via {
-			knows(h.index, addr)
-		}
-	}
+	leaders := w.acquaint()
 	// Members in the order of the circle, so that groups are, too.
 	order := make([]int32, 0, len(w.ring))
 	for _, h := range w.hosts {
@@ -193,25 +146,12 @@ func (w *world) group() {
 	home := make([]int32, len(w.hosts)) // of a leader, from 1
 	w.groups = nil
 	for _, i := range order {
-		l := find(i)
+		l := leaders.of(i)
 		if home[l] == 0 {
 			w.groups = append(w.groups, nil)
 			home[l] = int32(len(w.groups))
 		}
-		g := &w.groups[home[l]-1]
-		h := w.hosts[i]
-		if n := len(*g); n > 0 && w.hosts[(*g)[n-1]].id == h.id {
-			// Two of one name: the later life stays, the other has to yield.
-			if last := w.hosts[(*g)[n-1]]; h.m.Self().Supersedes(last.m.Self()) {
-				last.home = -1
-				(*g)[n-1] = i
-			} else {
-				continue
-			}
-		} else {
-			*g = append(*g, i)
-		}
-		h.home, h.place = home[l]-1, int32(len(*g)-1)
+		w.enter(home[l]-1, w.hosts[i])
 	}
 	w.off = 0
 	for _, i := range order {
@@ -220,6 +160,84 @@ func (w *world) group() {
 			w.off++
 		}
 	}
+}
+
+// leaders are groups of hosts, as the sets of union-find: the leader of each is its own.
+type leaders []int32
+
+func (l leaders) of(i int32) int32 {
+	for l[i] != i {
+		l[i] = l[l[i]]
+		i = l[i]
+	}
+	return i
+}
+
+// acquaint finds out who knows, or knew, whom.
+func (w *world) acquaint() leaders {
+	l := make(leaders, len(w.hosts))
+	for i := range l {
+		l[i] = int32(i)
+	}
+	w.known = slices.DeleteFunc(w.known, func(a acquainted) bool {
+		g, h := w.hosts[a.who], w.hosts[a.of]
+		return g.life != a.whose || h.life != a.which || !g.reachable() || !h.reachable()
+	})
+	for _, a := range w.known {
+		l[l.of(a.who)] = l.of(a.of)
+	}
+	for _, h := range w.hosts {
+		h.home, h.right = -1, true
+		if !h.reachable() {
+			continue
+		}
+		for _, x := range h.m.Knows() {
+			w.knows(l, h, x.Addr)
+		}
+		for _, addr := range h.join.via {
+			w.knows(l, h, addr)
+		}
+	}
+	return l
+}
+
+// knows notes that h knows an address.
+func (w *world) knows(l leaders, h *host, addr string) {
+	if k := number(addr); k >= 0 && int(k) < len(w.hosts) && w.hosts[k].up {
+		w.meets(l, h, w.hosts[k])
+	}
+	if addr == vip { // it leads to everybody in time
+		for _, g := range w.hosts {
+			if g.reachable() {
+				w.meets(l, h, g)
+			}
+		}
+	}
+}
+
+// meets notes that h and g are of one group, if that is new.
+func (w *world) meets(l leaders, h, g *host) {
+	if a, b := l.of(h.index), l.of(g.index); a != b {
+		l[a] = b
+		w.known = append(w.known, acquainted{h.index, g.index, h.life, g.life})
+	}
+}
+
+// enter adds h to a group, to which it comes in the order of the circle.
+func (w *world) enter(group int32, h *host) {
+	g := &w.groups[group]
+	if n := len(*g); n > 0 && w.hosts[(*g)[n-1]].id == h.id {
+		// Two of one name: the later life stays, the other has to yield.
+		last := w.hosts[(*g)[n-1]]
+		if !h.m.Self().Supersedes(last.m.Self()) {
+			return
+		}
+		last.home = -1
+		(*g)[n-1] = h.index
+	} else {
+		*g = append(*g, h.index)
+	}
+	h.home, h.place = group, int32(len(*g)-1)
 }
 
 // stands notes whether h stands as it should by now.

@@ -405,56 +405,12 @@ func (w *world) happen(e event) {
 		}
 	}
 	w.trace = mix(w.trace ^ uint64(e.at)<<8 ^ uint64(e.kind) ^ uint64(e.host)<<40)
-	alive := h != nil && h.up && h.life == e.gen
 	switch e.kind {
-	case evTick:
-		if alive && h.tick <= w.now {
-			h.tick = 1 << 62
-			w.step(h, protocol.Tick{})
-		}
-	case evRequest:
-		if w.live(e.slot, e.gen) != nil {
-			w.arrived(e.slot)
-		}
-	case evReply:
-		if c := w.live(e.slot, e.gen); c != nil {
-			w.answered(e.slot, c.failure)
-		}
-	case evTimeout:
-		if c := w.live(e.slot, e.gen); c != nil {
-			w.answered(e.slot, timedOut)
-		}
-	case evBroken:
-		if alive {
-			w.broken(h, w.hosts[e.slot])
-		}
-	case evFingers:
-		if alive {
-			w.tendFingers(h)
-		}
-	case evJoin:
-		if alive {
-			w.tryJoin(h)
-		}
-	case evJoinLimit:
-		if alive {
-			w.joinTimeUp(h, int(e.slot))
-		}
-	case evResume:
+	case evRequest, evReply, evTimeout:
+		w.calling(e)
+	case evResume, evGiveUp, evImpatient:
 		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
-			w.resumed(h, ref{e.slot, e.gen})
-		}
-	case evGiveUp:
-		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
-			w.lookupOver(h, ref{e.slot, e.gen}, errDeadline, routing.Answer{})
-		}
-	case evImpatient:
-		if l := w.lookupOf(ref{e.slot, e.gen}); l != nil && l.host == e.host {
-			w.impatient(h, ref{e.slot, e.gen})
-		}
-	case evConfirm:
-		if alive {
-			w.confirmArcs(h)
+			w.lookingUp(h, e)
 		}
 	case evLoad:
 		w.nextLookup()
@@ -467,13 +423,63 @@ func (w *world) happen(e event) {
 			w.start(h, nil)
 			w.beginJoin(h)
 		}
+	default:
+		if h != nil && h.up && h.life == e.gen {
+			w.living(h, e)
+		}
+	}
+}
+
+// calling lets an event of a call happen, if the call is not over.
+func (w *world) calling(e event) {
+	c := w.live(e.slot, e.gen)
+	switch {
+	case c == nil:
+	case e.kind == evRequest:
+		w.arrived(e.slot)
+	case e.kind == evReply:
+		w.answered(e.slot, c.failure)
+	case e.kind == evTimeout:
+		w.answered(e.slot, timedOut)
+	}
+}
+
+// lookingUp lets an event of a lookup of h happen, which is under way.
+func (w *world) lookingUp(h *host, e event) {
+	l := ref{e.slot, e.gen}
+	switch e.kind {
+	case evResume:
+		w.resumed(h, l)
+	case evGiveUp:
+		w.lookupOver(h, l, errDeadline, routing.Answer{})
+	case evImpatient:
+		w.impatient(h, l)
+	}
+}
+
+// living lets an event of h happen, which lives the life that the event is of.
+func (w *world) living(h *host, e event) {
+	switch e.kind {
+	case evTick:
+		if h.tick <= w.now {
+			h.tick = 1 << 62
+			w.step(h, protocol.Tick{})
+		}
+	case evBroken:
+		w.broken(h, w.hosts[e.slot])
+	case evFingers:
+		w.tendFingers(h)
+	case evJoin:
+		w.tryJoin(h)
+	case evJoinLimit:
+		w.joinTimeUp(h, int(e.slot))
+	case evConfirm:
+		w.confirmArcs(h)
 	case evStop:
-		if alive && h.leaving {
+		if h.leaving {
 			w.stop(h, false)
 		}
 	case evSession:
-		if alive {
-			w.sessionOver(h)
-		}
+		w.sessionOver(h)
 	}
 }
