@@ -21,7 +21,7 @@ func newReference() *cobra.Command {
 			root := cmd.Root()
 			root.InitDefaultCompletionCmd()
 			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "# The command\n\nThis page is generated from the command itself, by `make generate`: `concord help COMMAND` says the same.\n\n%s\n\n", block(root.Long))
+			fmt.Fprintf(out, "# The command\n\n`make generate` makes this page from the command's help. `concord help COMMAND` prints the same.\n\n%s\n\n", block(root.Long))
 			writeReference(out, root)
 		},
 	}

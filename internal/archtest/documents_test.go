@@ -1,0 +1,188 @@
+package archtest
+
+import (
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxColumns is the length of the longest line of a document, outside of tables and code.
+const maxColumns = 100
+
+// unwrapped are the documents whose lines are not wrapped yet. A document whose lines are
+// wrapped must not be among them.
+var unwrapped = []string{
+	"docs/ARCHITECTURE.md",
+	"docs/PERFORMANCE.md",
+	"docs/PROTOCOL.md",
+	"docs/VERIFICATION.md",
+}
+
+// generated begins and ends the parts of documents that a program writes.
+var generated = [2]string{"<!-- Made by make bench from here on", "<!-- Made by make bench up to here"}
+
+// codeSpan is code inside of a line. It is not broken.
+var codeSpan = regexp.MustCompile("`[^`]*`")
+
+// marker is what stands before the text of an item of a list.
+var marker = regexp.MustCompile(`^ *([-*]|[0-9]+\.) `)
+
+// documents are the paths of all documents, from the root of the module.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range found {
+			paths = append(paths, strings.TrimPrefix(filepath.ToSlash(path), root+"/"))
+		}
+	}
+	if len(paths) < 10 {
+		t.Fatalf("only %d documents: %q", len(paths), paths)
+	}
+	return paths
+}
+
+func readDocument(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// prose are the lines of a document by their numbers, without code.
+func prose(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		inCode := false
+		for i, line := range strings.Split(text, "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				inCode = !inCode
+			} else if !inCode && !yield(i+1, line) {
+				return
+			}
+		}
+	}
+}
+
+// written are the lines of prose that no program has written.
+func written(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		byProgram := false
+		for number, line := range prose(text) {
+			switch {
+			case strings.HasPrefix(line, generated[0]):
+				byProgram = true
+			case strings.HasPrefix(line, generated[1]):
+				byProgram = false
+			case !byProgram && !yield(number, line):
+				return
+			}
+		}
+	}
+}
+
+// tooLong reports whether a line of prose is too long though it could be broken.
+func tooLong(line string) bool {
+	if utf8.RuneCountInString(line) <= maxColumns || strings.HasPrefix(line, "|") {
+		return false
+	}
+	text := codeSpan.ReplaceAllString(marker.ReplaceAllString(line, ""), "`")
+	return strings.Contains(strings.TrimSpace(text), " ")
+}
+
+func TestLinesOfDocumentsAreNotTooLong(t *testing.T) {
+	for _, path := range documents(t) {
+		long := 0
+		for number, line := range written(readDocument(t, path)) {
+			if !tooLong(line) {
+				continue
+			}
+			long++
+			if !slices.Contains(unwrapped, path) {
+				t.Errorf("%s:%d: %d columns, at most %d are allowed outside of tables and code",
+					path, number, utf8.RuneCountInString(line), maxColumns)
+			}
+		}
+		if long == 0 && slices.Contains(unwrapped, path) {
+			t.Errorf("%s has no line that is too long: remove it from the list of documents that may", path)
+		}
+	}
+}
+
+func TestLinesThatAreTooLong(t *testing.T) {
+	word := strings.Repeat("x", maxColumns)
+	for line, want := range map[string]bool{
+		word:                            false,
+		word + "x":                      false, // cannot be broken
+		"a " + word:                     true,
+		"- " + word:                     false,
+		"12. " + word:                   false,
+		"- a " + word:                   true,
+		"`a " + word + "`":              false,
+		"a `b " + word + "`":            true,
+		"| a | " + word + " |":          false,
+		strings.Repeat("é", maxColumns): false,
+	} {
+		if got := tooLong(line); got != want {
+			t.Errorf("%q: got %v, want %v", line, got, want)
+		}
+	}
+}
+
+// link is a link to a file of the repository, or to a heading.
+var link = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^) ]*))?\)`)
+
+// anchors are the names of the headings of a document, as GitHub makes them.
+func anchors(text string) []string {
+	var out []string
+	for _, line := range prose(text) {
+		title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if !ok || !strings.HasPrefix(line, "#") {
+			continue
+		}
+		out = append(out, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, title))
+	}
+	return out
+}
+
+func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
+	links := 0
+	for _, path := range documents(t) {
+		for number, line := range prose(readDocument(t, path)) {
+			for _, l := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(line, ""), -1) {
+				links++
+				target := path
+				if l[1] != "" {
+					target = filepath.ToSlash(filepath.Join(filepath.Dir(path), l[1]))
+				}
+				if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+					t.Errorf("%s:%d: %v", path, number, err)
+				} else if l[2] != "" && !slices.Contains(anchors(readDocument(t, target)), l[2]) {
+					t.Errorf("%s:%d: %s has no heading for #%s", path, number, target, l[2])
+				}
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("only %d links", links)
+	}
+}
