@@ -12,6 +12,8 @@ import (
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/ollelogdahl/concord/internal/peer"
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
@@ -169,4 +171,53 @@ func TestAttemptEndsWithItsLastWaiter(t *testing.T) {
 		}
 		a.Close()
 	})
+}
+
+// A path that is cut for a while leaves a connection that TCP tries again only after
+// as long. However slow the peer was, the first question that is given up in the time
+// that it is allowed ends that connection.
+func TestSilentConnectionIsReplacedHoweverSlowThePeerWas(t *testing.T) {
+	for _, trip := range []time.Duration{time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 1200 * time.Millisecond, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &network{at: make(map[string]named)}
+			a, lost := n.listen(t, "a:1", 0), make(chan struct{})
+			h := &transporttest.Handler{Self: transporttest.Member("m", "b:1", 7)}
+			silent := false
+			h.OnMaintain = func(ctx context.Context, _ transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+				if silent {
+					<-lost
+				}
+				time.Sleep(trip)
+				return protocol.Reply{State: protocol.State{Self: h.Self, Phase: protocol.Joined, Version: 1}}, nil
+			}
+			b := n.Listen(t, "b:1", h)
+			var known peer.Estimate
+			for range 60 {
+				began := time.Now()
+				if err := ask(t.Context(), a, h.Self); err != nil {
+					t.Fatal(err)
+				}
+				known.Observe(time.Since(began))
+			}
+			silent = true
+			for _, hurried := range []bool{true, false} {
+				limit, want := known.Timeout(0), 2
+				if hurried {
+					limit, want = peer.MinTimeout/2, 1 // says nothing of the connection
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				wantKind(t, ask(ctx, a, h.Self), protocol.TimedOut, "b:1")
+				cancel()
+				ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+				wantKind(t, ask(ctx, a, h.Self), protocol.TimedOut, "b:1")
+				cancel()
+				if got := n.Made(); got != want {
+					t.Errorf("answers take %v, a question was given up after %v: %d connections, want %d", trip, limit, got, want)
+				}
+			}
+			close(lost)
+			a.Close()
+			b.Close()
+		})
+	}
 }

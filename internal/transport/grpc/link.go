@@ -153,9 +153,12 @@ func (l *link) dialect() dialect { return dialect(l.speaks.Load()) }
 
 // enough is how long a request must have been without an answer for the link to be
 // under suspicion: a caller who waits less, for reasons of its own, has found out
-// nothing. The first request may have to wait for the handshake.
+// nothing. It is less than the time that peer.Estimate allows after the last answer,
+// or the link of a peer that was slow once would be kept for as long as the peer is
+// silent. The first request may have to wait for the handshake.
 func (l *link) enough() time.Duration {
-	return max(peer.MinTimeout, 4*time.Duration(l.trip.Load()))
+	last := time.Duration(l.trip.Load())
+	return max(peer.MinTimeout, min(last*3/2, peer.MaxTimeout*3/4))
 }
 
 // watched is the connection under a link. gRPC closes it when the handshake
