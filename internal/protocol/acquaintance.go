@@ -428,7 +428,7 @@ func (q *acquaintances) pick(choose func(n int) int, fits func(*acquaintance) bo
 // there is none.
 func (q *acquaintances) laterThan(n ring.Member) ring.Member {
 	for i := range q.list {
-		if a := &q.list[i]; a.responsive() && a.Supersedes(n) && !n.Legacy() {
+		if a := &q.list[i]; a.responsive() && a.Supersedes(n) {
 			return a.Member
 		}
 	}

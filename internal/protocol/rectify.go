@@ -97,7 +97,7 @@ func (m *Machine) taken(n, other ring.Member) Refusal {
 // laterIncarnation is a life of n's name that began after n did, as far as known. One
 // that is silent may be gone, as n is not.
 func (m *Machine) laterIncarnation(n ring.Member) ring.Member {
-	if m.pred.Supersedes(n) && !n.Legacy() {
+	if m.pred.Supersedes(n) {
 		return m.pred
 	}
 	return m.acq.laterThan(n)
@@ -225,7 +225,7 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 		m.recordAnswer(st, fact{kind: hasAnswered, who: p})
 		m.noticeIncarnation(p)
 		if p == m.pred {
-			if p.ID == r.n.ID && p.Supersedes(r.n) && !r.n.Legacy() {
+			if p.ID == r.n.ID && p.Supersedes(r.n) {
 				m.endRectification(i, Refusal{Reason: Outdated, Other: p})
 			} else if p.ID == r.n.ID {
 				m.endRectification(i, m.taken(r.n, p))
