@@ -420,12 +420,14 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Does: "A live member that falls out of the pointers is forgotten.",
 			Edits: []Edit{{pointersFile, `
 	if m.responsive(x) {
-		m.record(fact{kind: mayBeElsewhere, who: x})
+		return []fact{{kind: mayBeElsewhere, who: x}}
 	}
+	return nil
 }
 
 // inView`, `
 	m.acq.list = slices.DeleteFunc(m.acq.list, func(a acquaintance) bool { return a.Member == x })
+	return nil
 }
 
 // inView`}},

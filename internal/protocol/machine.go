@@ -104,7 +104,10 @@ type Machine struct {
 	last  []Effect    // go after what is published
 	gone  ring.Member // known in this Step to have left or to be another by now
 	dirty bool
-	cause Cause
+	// recorded is how often facts were recorded. Nothing is decided by it; a test holds
+	// it low.
+	recorded int
+	cause    Cause
 
 	// As last published.
 	hasArc      bool
@@ -151,6 +154,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.now = now
 	m.cause = 0
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
+	m.recorded = 0
 	switch ev := ev.(type) {
 	case Tick:
 		m.tick()

@@ -45,15 +45,17 @@ func (m *Machine) setSucc(list []ring.Member) {
 	}
 	m.version++
 	m.dirty = true
+	var fallen []fact
 	for _, x := range old {
 		switch {
 		case slices.Contains(list, x):
 		case len(list) == m.cfg.Successors && ring.Between(list[len(list)-1].ID, x.ID, m.self.ID):
-			m.record(fact{kind: wasNamed, who: x})
+			fallen = append(fallen, fact{kind: wasNamed, who: x})
 		default:
-			m.outOfView(x)
+			fallen = append(fallen, m.outOfView(x)...)
 		}
 	}
+	m.record(fallen...)
 	if !m.pred.IsZero() && !slices.Equal(m.forPred(old), m.forPred(list)) {
 		m.tell(m.pred, Request{Kind: Changed})
 	}
@@ -120,7 +122,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	m.cause = cause
 	m.hasReplaced(old, p, cause)
 	if !old.IsZero() {
-		m.outOfView(old)
+		m.record(m.outOfView(old)...)
 	}
 }
 
@@ -152,14 +154,16 @@ func (m *Machine) vacate(cause Cause) {
 	m.cause = cause
 }
 
-// outOfView keeps a member that no pointer names any longer.
-func (m *Machine) outOfView(x ring.Member) {
+// outOfView is what there is to record of x, which a pointer has named until now, so
+// that it is not lost.
+func (m *Machine) outOfView(x ring.Member) []fact {
 	if m.inView(x) || x.ID == m.self.ID || x == m.gone {
-		return
+		return nil
 	}
 	if m.responsive(x) {
-		m.record(fact{kind: mayBeElsewhere, who: x})
+		return []fact{{kind: mayBeElsewhere, who: x}}
 	}
+	return nil
 }
 
 // inView reports whether a pointer names x.

@@ -33,6 +33,9 @@ func (m *Machine) recordAnswer(st State, facts ...fact) (returned bool) {
 }
 
 func (m *Machine) noteAll(facts []fact) (f findings) {
+	if len(facts) > 0 {
+		m.recorded++
+	}
 	for _, x := range facts {
 		switch x.kind {
 		case hasSpoken, hasAnswered:

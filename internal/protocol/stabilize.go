@@ -131,6 +131,7 @@ func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 		return
 	}
 	st := a.Reply.State
+	heard := []fact{{kind: hasAnswered, who: st.Self}}
 	if x.Anyone() {
 		// An address given by configuration; now we know who is there.
 		if st.Self == m.self || st.Self.IsZero() {
@@ -140,7 +141,7 @@ func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 		}
 		x = st.Self
 		op.asked = x
-		m.record(fact{kind: mayBeElsewhere, who: x})
+		heard = []fact{{kind: mayBeElsewhere, who: x}, heard[0]}
 	}
 	if names(x, st.Self) {
 		x = st.Self
@@ -153,7 +154,7 @@ func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 		return
 	}
 	m.recognize(x)
-	returned := m.recordAnswer(st, fact{kind: hasAnswered, who: x})
+	returned := m.recordAnswer(st, heard...)
 	m.noticeIncarnation(x)
 	if st.Phase != Joined {
 		m.notInRing(x)

@@ -30,6 +30,9 @@ type world struct {
 	timeout time.Duration
 	r       int
 	sent    map[RequestKind]int
+	// recorded counts answers about the head by how often facts were recorded when one
+	// was used.
+	recorded [5]int
 }
 
 type host struct {
@@ -100,8 +103,13 @@ func (w *world) step(h *host, ev Event) {
 	if !h.up {
 		return
 	}
+	a, answered := ev.(Answer)
+	answered = answered && h.m.Role(a.Call) == RoleStabilize
 	for _, e := range h.m.Step(w.now, ev) {
 		w.effect(h, e)
+	}
+	if answered {
+		w.recorded[min(h.m.recorded, len(w.recorded)-1)]++
 	}
 	for _, s := range h.m.succ {
 		if s.ID == h.m.self.ID {
