@@ -48,21 +48,24 @@ func page(r results) string {
 
 func (r results) writeHead(w *strings.Builder) {
 	if r.Quick {
-		fmt.Fprintf(w, "**These figures were measured in no time, to see that the measuring works. They mean nothing.**\n\n")
+		fmt.Fprintf(w, "**This was a quick run, which only shows that the measuring works. Its figures mean nothing.**\n\n")
 	}
 	m := r.Machine
-	fmt.Fprintf(w, "Measured on %s in %s by `make bench`: %d CPUs", r.When, r.TookTotal.Round(time.Minute), m.CPUs)
+	fmt.Fprintf(w, "Measured on %s in %s by `make bench`. Each group of members ran in one process of\nits own, over loopback.\n\n",
+		r.When, r.TookTotal.Round(time.Minute))
+	fmt.Fprintf(w, "- %d CPUs", m.CPUs)
 	if m.CPU != "" {
 		fmt.Fprintf(w, " (%s)", m.CPU)
 	}
 	fmt.Fprintf(w, ", %s/%s, %s", m.OS, m.Arch, m.Go)
-	for _, v := range r.Versions {
-		fmt.Fprintf(w, ", %s %s", strings.TrimPrefix(v.Module, "github.com/"), v.Version)
-	}
 	if m.Load != nil {
-		fmt.Fprintf(w, "; load %.1f when it began", *m.Load)
+		fmt.Fprintf(w, "; load %.1f at the beginning", *m.Load)
 	}
-	fmt.Fprint(w, ".\nEvery group of members ran in a process of its own, all its members in it, over loopback.\n\n")
+	fmt.Fprintln(w)
+	for _, v := range r.Versions {
+		fmt.Fprintf(w, "- %s %s\n", strings.TrimPrefix(v.Module, "github.com/"), v.Version)
+	}
+	fmt.Fprintln(w)
 }
 
 // timing finds what was timed, nil if it was not.
@@ -149,7 +152,7 @@ func (r results) writeAsked(w *strings.Builder) {
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprint(w, "### What was asked for\n\nRing of 64, one caller unless said. Ratios are of one run.\n\n")
+	fmt.Fprint(w, "### What was asked for\n\nA ring of 64, one caller unless said otherwise. Both sides of a ratio are of one run.\n\n")
 	table(w, []string{"what", "asked for", "measured", "reached"}, rows)
 }
 
@@ -176,13 +179,20 @@ func (r results) writeLookups(w *strings.Builder) {
 	}
 	fmt.Fprintf(w, `### One lookup
 
-%d members; one of them looks up random keys of 16 bytes, warm. %s is a call of a bare gRPC server with messages as large as a
-lookup's, %s hashes the key, searches %d identifiers and looks at the clock. Medians of %d rounds, in turns; what takes less
-than 2 µs in batches of 1,000, the quantiles being of the batches' means. Allocations and CPU are the whole process's, both ends of
-every request, less what the ring's upkeep takes meanwhile. %s: what a ring answers from memory, of keys that are others' and of the
-member's own; %s: on the owner's own word.
+%d members. One of them looks up random keys of 16 bytes, after a warm-up.
 
-`, n, "`grpc-unary`", "`floor-hash-search`", n, r.Lookups[0].Rounds, "`lookup-confirmed`, `lookup-owned`", "`lookup-fresh`")
+- %s calls a bare gRPC server with messages as large as a lookup's.
+- %s hashes the key, searches %d identifiers and reads the clock.
+- %s is answered from memory, for keys of other members.
+- %s is answered from memory, for the member's own keys.
+- %s asks for the owner's own answer.
+
+Values are medians of %d rounds, which take turns. A call that takes less than 2 µs is measured in
+batches of 1,000, and its quantiles are those of the batches' means. Allocations and CPU are those
+of the whole process, so of both ends of every request, less what the ring's maintenance takes
+meanwhile.
+
+`, n, "`grpc-unary`", "`floor-hash-search`", n, "`lookup-confirmed`", "`lookup-owned`", "`lookup-fresh`", r.Lookups[0].Rounds)
 	table(w, []string{"name", "callers", "median", "99 %", "per second", "allocations", "CPU", "requests"}, rows)
 }
 
@@ -213,13 +223,14 @@ func (r results) writeLocal(w *strings.Builder) {
 	}
 	fmt.Fprintf(w, `### Beside local hash rings
 
-One caller, median; the same members and keys. groupcache's consistenthash has %d points a member, its default, and its own CRC-32 or
-the hash that concord uses; -1 has one point a member. They are asked as they are: the lock, or the copy, by which an application
-would keep them up to date is not timed.
+One caller, median, with the same members and keys. groupcache's consistenthash has %d points per
+member, its default, and its own CRC-32 or Concord's hash; %s has one point per
+member. The rings are asked without a lock and without a copy: what an application needs to keep
+them up to date is not timed.
 
 ![One lookup from memory](plots/lookup.svg)
 
-`, replicas)
+`, replicas, "`groupcache-sha256-1`")
 	table(w, head, rows)
 }
 
@@ -238,11 +249,13 @@ func (r results) writeRing(w *strings.Builder) {
 		i := r.Idle[0]
 		fmt.Fprintf(w, `### A ring at rest
 
-Interval %v, watched for %v from %v after the build on; each member. Bytes are what is written to TCP connections in both roles,
-without TCP's headers. Heap is what is reachable. Bare gRPC is as many servers with as many idle connections, in a process by themselves.
+StabilizeInterval %v. Each ring was watched for %v, beginning %v after it was built. Values are
+those of one member. Bytes are those written to TCP connections in both roles, without TCP's
+headers. Heap is what is reachable. *Bare gRPC* is as many servers with as many idle connections, in
+a process of their own.
 
 `, i.Interval, i.Watched, i.Settled)
-		table(w, []string{"members", "what", "bytes/s", "requests/s", "CPU a second", "heap", "heap's spans", "stacks", "goroutines", "connections"}, rows)
+		table(w, []string{"members", "what", "bytes/s", "requests/s", "CPU per second", "heap", "heap spans", "stacks", "goroutines", "connections"}, rows)
 	}
 	rows = nil
 	for _, s := range r.Spans {
@@ -255,21 +268,36 @@ without TCP's headers. Heap is what is reachable. Bare gRPC is as many servers w
 		fmt.Fprint(w, "### Joining and healing\n\n")
 		table(w, []string{"what", "members", "interval", "times", "median", "slowest"}, rows)
 	}
-	for i, c := range r.Churned {
-		if i == 0 {
-			fmt.Fprint(w, "### Churn\n\n")
-		}
-		how := "by default options"
-		if c.Name == "churn-plain" {
-			how = "that leave out what earlier ones have taught, as plain Chord's do (`Cold`)"
-		}
-		fmt.Fprintf(w, `%d members, interval %v, one killed and one joining each %v, for %v: %d joins, %d failed; %d lookups %s, %d failed,
-%.1f %% without a request, median %s, slowest %s. %d (%.3f %%) named a member that at no instant of the lookup was the owner, at most %s after
-it had ceased to be (median %s); %d named one that had never been. Ideal %s after the last change.
+	r.writeChurn(w)
+}
 
-`, c.Members, c.Interval, c.Every, c.Time, c.Joins, c.JoinsFailed, c.Lookups, how, c.Failed, 100*c.Memory, brief(c.P50), brief(c.Max),
-			c.Wrong, 100*c.WrongShare, brief(c.LateMax), brief(c.LateP50), c.Strangers, brief(c.Ideal))
+func (r results) writeChurn(w *strings.Builder) {
+	if len(r.Churned) == 0 {
+		return
 	}
+	c := r.Churned[0]
+	fmt.Fprintf(w, `### Churn
+
+%d members, StabilizeInterval %v. For %v, one member is killed and one joins every %v.
+
+- *Wrong*: lookups that named a member which was not the owner at any instant of the lookup.
+- *Late*: how long that member had ceased to be the owner, median and most.
+- *Never right*: lookups that named a member which had never been the owner.
+- *Ideal*: how long after the last change the ring was ideal.
+- *Cold* lookups use nothing that earlier lookups have learned, as in plain Chord.
+
+`, c.Members, c.Interval, c.Time, c.Every)
+	var rows [][]string
+	for _, c := range r.Churned {
+		name := "default"
+		if c.Name == "churn-plain" {
+			name = "`Cold`"
+		}
+		rows = append(rows, []string{name, fmt.Sprintf("%d, %d failed", c.Joins, c.JoinsFailed), fmt.Sprintf("%d, %d failed", c.Lookups, c.Failed),
+			fmt.Sprintf("%.1f %%", 100*c.Memory), brief(c.P50), brief(c.Max), fmt.Sprintf("%d (%.3f %%)", c.Wrong, 100*c.WrongShare),
+			fmt.Sprintf("%s, %s", brief(c.LateP50), brief(c.LateMax)), fmt.Sprint(c.Strangers), brief(c.Ideal)})
+	}
+	table(w, []string{"lookups", "joins", "number", "without a request", "median", "slowest", "wrong", "late", "never right", "ideal"}, rows)
 }
 
 func (r results) writeGroups(w *strings.Builder) {
@@ -278,11 +306,15 @@ func (r results) writeGroups(w *strings.Builder) {
 	}
 	fmt.Fprint(w, `### Beside gossip
 
-What others do instead: every member knows every other, by gossip, and asks a hash ring of its own. Until *all know*: with gossip, until
-every member has been told; in a ring, until the lookups of every member go by it. A member is killed by closing its sockets
-without a word, as the end of its process does. That breaks its TCP connections, which a ring hears at once, and says nothing to
-gossip over UDP; a host that vanishes without closing anything is found by a ring in 3 to 4 s at the default interval (`+"`sigstop`"+` above).
-Bytes are the payloads of TCP and UDP, CPU is processor time a second.
+The alternative to a ring: every member learns of every other by gossip, and asks a hash ring of its
+own. *All know* is the time until every member has been told (gossip), or until the lookups of every
+member go by the change (ring).
+
+A member is killed by closing its sockets without a word, as the end of its process does. That
+breaks its TCP connections, which the members of a ring notice at once. Gossip over UDP notices
+nothing by it. A host that vanishes without closing anything is noticed by a ring after 3 to 4 s at
+the default interval (`+"`sigstop`"+` above). Bytes are the payloads of TCP and UDP. CPU is processor
+time per second.
 
 `)
 	for _, s := range systems {
@@ -300,7 +332,7 @@ Bytes are the payloads of TCP and UDP, CPU is processor time a second.
 		rows = append(rows, []string{fmt.Sprint(g.Members), g.System, brief(g.Build), several(g.Join), several(g.Fail), fmt.Sprintf("%.0f", g.Bytes),
 			ns(g.CPU), kibi(g.Heap), kibi(g.Stacks), fmt.Sprintf("%.0f", g.Goroutines)})
 	}
-	fmt.Fprint(w, "Median, and in brackets the slowest and how many there were.\n\n")
+	fmt.Fprint(w, "Medians; in brackets the slowest, and how many changes were measured.\n\n")
 	table(w, []string{"members", "system", "all built", "all know of a join", "all know of a failure", "bytes/s", "CPU", "heap", "stacks", "goroutines"}, rows)
 }
 
