@@ -159,13 +159,13 @@ func table(rows [][]string) string {
 			}
 		}
 	}
-	b.WriteString("\n")
+	b.WriteString("\n| search | what is run | seeds |\n|---|---|---|\n")
 	for _, s := range Searches {
-		kind := ""
+		seeds := ""
 		if s.Sim != nil {
-			kind = fmt.Sprintf(", seeds 0 to %d", s.Seeds-1)
+			seeds = fmt.Sprintf("0 to %d", s.Seeds-1)
 		}
-		fmt.Fprintf(&b, "- *%s*: %s%s\n", s.Name, s.Says, kind)
+		fmt.Fprintf(&b, "| *%s* | %s | %s |\n", s.Name, s.Says, seeds)
 	}
 	return b.String()
 }
