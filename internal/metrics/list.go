@@ -101,7 +101,7 @@ var (
 		Help:   "Time until a request was answered or given up. A member answers notify, introduce and leave after it has asked third members.",
 		Labels: []Label{{"kind", requestKinds}}}
 	Served = &Metric{Base: "served_requests", Kind: Counter,
-		Help:   "Requests of other members that were answered or refused, by kind and by outcome. find_successor: lookups for members of the existing library.",
+		Help:   "Requests of other members that were answered or refused, by kind and by outcome. find_successor: lookups for legacy members.",
 		Labels: []Label{{"kind", servedKinds}, {"outcome", requestOutcomes}}}
 	Suspicions = &Metric{Base: "suspicions", Kind: Counter, Client: true,
 		Help: "Members that did not answer, so that lookups began to avoid them."}
