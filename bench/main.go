@@ -160,53 +160,29 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		p = quick()
 	}
 	if *sizes != "" {
-		p.sizes = nil
-		for s := range strings.SplitSeq(*sizes, ",") {
-			n, err := strconv.Atoi(s)
-			if err != nil || n < 3 || n > 512 {
-				return fmt.Errorf("-sizes %q: use numbers from 3 to 512", s)
-			}
-			p.sizes = append(p.sizes, n)
+		var err error
+		if p.sizes, err = sizesOf(*sizes); err != nil {
+			return err
 		}
 	}
-	chosen := systems
-	if *only != "" {
-		chosen = nil
-		for name := range strings.SplitSeq(*only, ",") {
-			i := slices.IndexFunc(systems, func(s system) bool { return s.name == name })
-			if i < 0 {
-				return fmt.Errorf("-systems %q: there is no such system", name)
-			}
-			chosen = append(chosen, systems[i])
-		}
+	chosen, err := systemsOf(*only)
+	if err != nil {
+		return err
 	}
 	if *one != "" {
 		return p.one(ctx, *one, out)
 	}
 	var r results
 	if *from != "" {
-		b, err := os.ReadFile(*from)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(b, &r); err != nil {
-			return fmt.Errorf("%s: %w", *from, err)
-		}
+		r, err = readResults(*from)
 	} else {
-		var err error
-		if r, err = p.all(ctx, chosen, *isQuick, progress); err != nil {
-			return err
-		}
+		r, err = p.all(ctx, chosen, *isQuick, progress)
+	}
+	if err != nil {
+		return err
 	}
 	if *to != "" {
-		b, err := json.MarshalIndent(r, "", "\t")
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(*to), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(*to, append(b, '\n'), 0o644); err != nil {
+		if err := r.write(*to); err != nil {
 			return err
 		}
 	}
@@ -221,6 +197,57 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	return rewrite(filepath.Join(*docs, "PERFORMANCE.md"), page(r))
+}
+
+// sizesOf reads a list of numbers of members.
+func sizesOf(list string) (sizes []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 3 || n > 512 {
+			return nil, fmt.Errorf("-sizes %q: use numbers from 3 to 512", s)
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
+}
+
+// systemsOf are the systems of a list of names, all if it is empty.
+func systemsOf(list string) (chosen []system, err error) {
+	if list == "" {
+		return systems, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(systems, func(s system) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-systems %q: there is no such system", name)
+		}
+		chosen = append(chosen, systems[i])
+	}
+	return chosen, nil
+}
+
+// readResults reads what write wrote.
+func readResults(name string) (r results, err error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
+
+// write writes the results to a file, whose directory it makes.
+func (r results) write(name string) error {
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(b, '\n'), 0o644)
 }
 
 // all measures everything, one process after the other.

@@ -89,13 +89,8 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 		return fmt.Errorf("--days %d: use 1 to %d", f.days, 365*caYears)
 	}
 	for _, name := range names {
-		if !fileName.MatchString(name) || name == "ca" {
-			return fmt.Errorf("%q is no name for a certificate: use letters, digits, and . _ - within", name)
-		}
-		for _, file := range []string{f.path(name + ".pem"), f.path(name + "-key.pem")} {
-			if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s is there already: remove it first, or choose another --dir", file)
-			}
+		if err := f.free(name); err != nil {
+			return err
 		}
 	}
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
@@ -107,21 +102,8 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 	}
 	for _, name := range names {
 		until := now.AddDate(0, 0, f.days)
-		template := &x509.Certificate{
-			Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
-			DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-			KeyUsage:    x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}
-		for _, h := range f.host {
-			if ip := net.ParseIP(h); ip != nil {
-				template.IPAddresses = append(template.IPAddresses, ip)
-			} else {
-				template.DNSNames = append(template.DNSNames, h)
-			}
-		}
 		made := issued{Name: name, Cert: f.path(name + ".pem"), Key: f.path(name + "-key.pem"), CA: f.path(caFile), Until: until}
-		if _, _, err := issue(template, ca, caKey, made.Cert, made.Key); err != nil {
+		if _, _, err := issue(f.template(name, now, until), ca, caKey, made.Cert, made.Key); err != nil {
 			return err
 		}
 		if f.json {
@@ -134,6 +116,38 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// free says why no certificate can be made for a name: it is that of no file, or there
+// is one.
+func (f *certsFlags) free(name string) error {
+	if !fileName.MatchString(name) || name == "ca" {
+		return fmt.Errorf("%q is no name for a certificate: use letters, digits, and . _ - within", name)
+	}
+	for _, file := range []string{f.path(name + ".pem"), f.path(name + "-key.pem")} {
+		if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is there already: remove it first, or choose another --dir", file)
+		}
+	}
+	return nil
+}
+
+// template is what the certificate of a name says.
+func (f *certsFlags) template(name string, now, until time.Time) *x509.Certificate {
+	t := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, h := range f.host {
+		if ip := net.ParseIP(h); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, h)
+		}
+	}
+	return t
 }
 
 func (f *certsFlags) path(name string) string { return filepath.Join(f.dir, name) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -105,27 +104,7 @@ func (f *checkFlags) run(ctx context.Context, out, logs io.Writer) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		cfg := f.cfg
-		cfg.Start = start
-		if cfg.Rules == nil {
-			cfg.Rules, cfg.Steps = explore.Holding(cfg), explore.HoldingSteps(cfg)
-		}
-		if file, ok := logs.(*os.File); f.progress || ok && terminal(file) {
-			began := time.Now()
-			cfg.Progress = func(r explore.Result) {
-				if time.Since(began) > 2*time.Second {
-					fmt.Fprintf(logs, "%s states, %s waiting, %s transitions/s\n",
-						grouped(r.States), grouped(r.Frontier), grouped(rate(r.Transitions, time.Since(began).Seconds())))
-				}
-			}
-		}
-		cfg.Stop = func() bool { return ctx.Err() != nil }
-		var r explore.Result
-		if f.every {
-			r = explore.Every(cfg, 0, 1)
-		} else {
-			r = explore.Run(cfg)
-		}
+		r := f.explore(ctx, start, logs)
 		run := total.add(f.name(start), r)
 		if !f.json {
 			fmt.Fprintln(out, run.String(f.every))
@@ -154,6 +133,35 @@ func (f *checkFlags) run(ctx context.Context, out, logs io.Writer) error {
 	return nil
 }
 
+// explore explores all that can happen from one start.
+func (f *checkFlags) explore(ctx context.Context, start explore.Start, logs io.Writer) explore.Result {
+	cfg := f.from(start)
+	if file, ok := logs.(*os.File); f.progress || ok && terminal(file) {
+		began := time.Now()
+		cfg.Progress = func(r explore.Result) {
+			if time.Since(began) > 2*time.Second {
+				fmt.Fprintf(logs, "%s states, %s waiting, %s transitions/s\n",
+					grouped(r.States), grouped(r.Frontier), grouped(rate(r.Transitions, time.Since(began).Seconds())))
+			}
+		}
+	}
+	cfg.Stop = func() bool { return ctx.Err() != nil }
+	if f.every {
+		return explore.Every(cfg, 0, 1)
+	}
+	return explore.Run(cfg)
+}
+
+// from is the configuration with a start and, unless rules were named, those that hold.
+func (f *checkFlags) from(start explore.Start) explore.Config {
+	cfg := f.cfg
+	cfg.Start = start
+	if cfg.Rules == nil {
+		cfg.Rules, cfg.Steps = explore.Holding(cfg), explore.HoldingSteps(cfg)
+	}
+	return cfg
+}
+
 // parse makes the flags a configuration, and says with what to start.
 func (f *checkFlags) parse() ([]explore.Start, error) {
 	cfg := &f.cfg
@@ -172,34 +180,8 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 	cfg.Joins = number("joins", f.joins, "any", explore.Unlimited)
 	cfg.Fails = number("fails", f.fails, "any", explore.Unlimited)
 	cfg.Memory = number("memory", f.memory, "abstract", explore.Abstract)
-	for _, o := range []struct {
-		flag string
-		n    int
-	}{
-		{"leaves", cfg.Leaves}, {"suspicions", cfg.Suspicions}, {"losses", cfg.Losses}, {"doubles", cfg.Doubles},
-		{"in-flight", cfg.InFlight}, {"max-states", cfg.MaxStates},
-	} {
-		switch {
-		case o.flag == "max-states" && o.n < 0:
-			err = errors.Join(err, fmt.Errorf("--max-states %d: use 0 or more", o.n))
-		case o.flag != "max-states" && (o.n < 0 || o.n > 254):
-			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", o.flag, o.n))
-		}
-	}
-	if cfg.Time < 0 {
-		err = errors.Join(err, fmt.Errorf("--time %v: use 0 or more", cfg.Time))
-	}
-	if cfg.Grain == explore.Messages {
-		if !f.lost {
-			cfg.Losses = 1
-		}
-		if !f.doubled {
-			cfg.Doubles = 1
-		}
-		if !f.flying {
-			cfg.InFlight = 4
-		}
-	}
+	err = errors.Join(err, f.bounds())
+	f.messageDefaults()
 	starts := map[string][]explore.Start{"ring": {explore.Ring}, "founder": {explore.Founder}, "both": {explore.Ring, explore.Founder}}[f.start]
 	if starts == nil {
 		err = errors.Join(err, fmt.Errorf("--start %s: use ring, founder or both", f.start))
@@ -233,12 +215,47 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 	return starts, err
 }
 
-func (f *checkFlags) retell(starts []explore.Start, out io.Writer) error {
-	f.cfg.Start = starts[0]
-	if f.cfg.Rules == nil {
-		f.cfg.Rules, f.cfg.Steps = explore.Holding(f.cfg), explore.HoldingSteps(f.cfg)
+// bounds says which numbers are out of their bounds.
+func (f *checkFlags) bounds() (err error) {
+	cfg := &f.cfg
+	for _, o := range []struct {
+		flag string
+		n    int
+	}{
+		{"leaves", cfg.Leaves}, {"suspicions", cfg.Suspicions}, {"losses", cfg.Losses}, {"doubles", cfg.Doubles},
+		{"in-flight", cfg.InFlight},
+	} {
+		if o.n < 0 || o.n > 254 {
+			err = errors.Join(err, fmt.Errorf("--%s %d: use a number from 0 to 254", o.flag, o.n))
+		}
 	}
-	told, broken, err := explore.Replay(f.cfg, f.replay)
+	if cfg.MaxStates < 0 {
+		err = errors.Join(err, fmt.Errorf("--max-states %d: use 0 or more", cfg.MaxStates))
+	}
+	if cfg.Time < 0 {
+		err = errors.Join(err, fmt.Errorf("--time %v: use 0 or more", cfg.Time))
+	}
+	return err
+}
+
+// messageDefaults are those of grain 3, where messages are lost and doubled.
+func (f *checkFlags) messageDefaults() {
+	if f.cfg.Grain != explore.Messages {
+		return
+	}
+	if !f.lost {
+		f.cfg.Losses = 1
+	}
+	if !f.doubled {
+		f.cfg.Doubles = 1
+	}
+	if !f.flying {
+		f.cfg.InFlight = 4
+	}
+}
+
+func (f *checkFlags) retell(starts []explore.Start, out io.Writer) error {
+	told, broken, err := explore.Replay(f.from(starts[0]), f.replay)
 	fmt.Fprint(out, told)
 	switch {
 	case err != nil:
@@ -301,75 +318,4 @@ func (f *checkFlags) command(start explore.Start, trace string) string {
 	}
 	b.WriteString("'\n")
 	return b.String()
-}
-
-// checkReport is the last line of --json.
-type checkReport struct {
-	States      int        `json:"states"`
-	Transitions int        `json:"transitions"`
-	Violations  int        `json:"violations"`
-	Exhausted   bool       `json:"exhausted"`
-	Seconds     float64    `json:"seconds"`
-	Rate        int        `json:"rate"` // transitions a second
-	QuietRounds int        `json:"quiet_rounds_max"`
-	Runs        []checkRun `json:"runs"`
-}
-
-type checkRun struct {
-	Start       string  `json:"start"`
-	States      int     `json:"states"`
-	Transitions int     `json:"transitions"`
-	Exhausted   bool    `json:"exhausted"`
-	Seconds     float64 `json:"seconds"`
-	Rate        int     `json:"rate"`
-	QuietRounds int     `json:"quiet_rounds_max"`
-	Depth       int     `json:"depth"`
-	Violation   string  `json:"violation,omitempty"`
-	Trace       string  `json:"trace,omitempty"`
-}
-
-func (t *checkReport) add(start string, r explore.Result) checkRun {
-	run := checkRun{
-		Start: start, States: r.States, Transitions: r.Transitions, Exhausted: r.Exhausted,
-		Seconds: math.Round(1000*r.Seconds) / 1000, Rate: rate(r.Transitions, r.Seconds), QuietRounds: r.QuietRounds, Depth: r.Depth,
-	}
-	if v := r.Violation; v != nil {
-		run.Violation, run.Trace = v.Rule, v.Trace
-		t.Violations++
-	}
-	t.States += r.States
-	t.Transitions += r.Transitions
-	t.Exhausted = t.Exhausted && r.Exhausted
-	t.Seconds += run.Seconds
-	t.Rate = rate(t.Transitions, t.Seconds)
-	t.QuietRounds = max(t.QuietRounds, r.QuietRounds)
-	t.Runs = append(t.Runs, run)
-	return run
-}
-
-func (r checkRun) String(every bool) string {
-	end := "not exhausted"
-	if r.Exhausted {
-		end = "exhausted"
-	}
-	if r.Violation != "" {
-		end = "broken"
-	}
-	if every {
-		return fmt.Sprintf("every state: %s states, %s tried, %s\n  in %.1f s; quiet rounds: at most %d",
-			grouped(r.States), grouped(r.Transitions), end, r.Seconds, r.QuietRounds)
-	}
-	return fmt.Sprintf("from a %s: %s states, %s transitions, %s\n  in %.1f s, %s transitions/s; quiet rounds: at most %d",
-		r.Start, grouped(r.States), grouped(r.Transitions), end, r.Seconds, grouped(r.Rate), r.QuietRounds)
-}
-
-func rate(n int, seconds float64) int { return int(float64(n) / max(seconds, 0.001)) }
-
-// grouped writes a number with a comma between thousands.
-func grouped(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

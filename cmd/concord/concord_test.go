@@ -31,6 +31,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord/internal/child"
+	"github.com/ollelogdahl/concord/internal/demo"
 )
 
 const patience = 30 * time.Second
@@ -146,7 +147,7 @@ func TestDemoSummaryIsJSON(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, story.String())
 	}
-	var sum summary
+	var sum demo.Summary
 	if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
 		t.Fatalf("%v: %s", err, out.String())
 	}
@@ -213,87 +214,6 @@ func TestInterruptedDemoSaysSo(t *testing.T) {
 
 func TestInterruptedSimulationEndsAtOnce(t *testing.T) {
 	interrupted(t, syscall.SIGTERM, func(string) bool { return true }, "sim", "paper", "--largest", "1048576")
-}
-
-func TestDemoAnswersKeysThatAreTyped(t *testing.T) {
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var out bytes.Buffer
-	d := &demo{flags: demoFlags{members: 3, interval: time.Second}, exe: bin, out: &out}
-	defer d.end()
-	if err := d.form(ctx); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	d.stay(ctx, strings.NewReader("\nsome key\napple\n"))
-	for _, key := range []string{"some key", "apple"} {
-		s := d.truth(key)
-		if want := fmt.Sprintf("%s -> %s (%d) %s", key, s.Name, s.Id, s.Address); !strings.Contains(out.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, out.String())
-		}
-	}
-}
-
-func TestMistakesSayWhatToDo(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	empty := filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		args []string
-		want []string
-	}{
-		"no such command":   {[]string{"rum"}, []string{"unknown command", "run"}},
-		"no such flag":      {[]string{"run", "--nme", "x"}, []string{"unknown flag: --nme"}},
-		"an argument":       {[]string{"run", "node1"}, []string{"takes flags only", "node1"}},
-		"no name":           {[]string{"run"}, []string{"--name node1"}},
-		"several at once":   {[]string{"run", "--name", "x", "--bind", "7946", "--successors", "99"}, []string{"--bind", "host:port", "--successors", "64"}},
-		"no advertise":      {[]string{"run", "--name", "x", "--bind", ":0"}, []string{"--advertise", "reach"}},
-		"port in use":       {[]string{"run", "--name", "x", "--bind", taken.Addr().String()}, []string{"--bind", "in use"}},
-		"interval":          {[]string{"run", "--name", "x", "--interval", "1ms"}, []string{"--interval", "10ms"}},
-		"no interval":       {[]string{"run", "--name", "x", "--interval", "0s"}, []string{"--interval", "10ms"}},
-		"min members":       {[]string{"run", "--name", "x", "--min-members", "5"}, []string{"--min-members", "raise --successors to at least 4"}},
-		"found nobody":      {[]string{"run", "--name", "x", "--found"}, []string{"--found", "--join"}},
-		"found after":       {[]string{"run", "--name", "x", "--found-after", "1ms"}, []string{"--found-after", "100ms"}},
-		"no found after":    {[]string{"run", "--name", "x", "--found-after", "0s"}, []string{"--found-after", "100ms"}},
-		"no successors":     {[]string{"run", "--name", "x", "--successors", "0"}, []string{"--successors"}},
-		"no time to leave":  {[]string{"run", "--name", "x", "--leave-timeout", "0s"}, []string{"--leave-timeout"}},
-		"http listener":     {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--http", taken.Addr().String()}, []string{"--http", "in use"}},
-		"admin listener":    {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--admin", "7950"}, []string{"--admin", "host:port"}},
-		"SRV name":          {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--join", "_concord.example"}, []string{"_concord.example", "_service._proto.name"}},
-		"log level":         {[]string{"run", "--name", "x", "--log-level", "loud"}, []string{"--log-level", "debug"}},
-		"half of TLS":       {[]string{"run", "--name", "x", "--tls-cert", "c.pem"}, []string{"tls-key", "tls-ca"}},
-		"no certificate":    {[]string{"run", "--name", "x", "--tls-cert", empty, "--tls-key", empty, "--tls-ca", empty}, []string{"--tls-cert"}},
-		"join no address":   {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--join", "nowhere"}, []string{"nowhere", "host:port"}},
-		"too few for demo":  {[]string{"demo", "--members", "2"}, []string{"--members", "3"}},
-		"too many for demo": {[]string{"demo", "--members", "1000"}, []string{"--members", "32"}},
-		"demo interval":     {[]string{"demo", "--interval", "1ms"}, []string{"--interval", "10ms"}},
-		"bench, all wrong": {[]string{"bench", "--members", "2", "--callers", "0", "--rounds", "0", "--interval", "1ms", "--only", "all", "--churn-time", "0s"},
-			[]string{"--members", "3 to 512", "--callers", "1 to 1024", "--rounds", "1 to 99", "--interval", "10ms", "--only", "idle, lookups, changes, churn", "--churn-time", "1s"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, err := command(t, c.args...).CombinedOutput()
-			if err == nil {
-				t.Errorf("no error; it says %s", out)
-			}
-			for _, want := range c.want {
-				if !strings.Contains(string(out), want) {
-					t.Errorf("lacks %q: %s", want, out)
-				}
-			}
-			if strings.Contains(string(out), "concord: concord:") {
-				t.Errorf("stutters: %s", out)
-			}
-		})
-	}
 }
 
 // member is a run of "concord run --control".

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -95,4 +96,24 @@ func (p *progress) done() {
 		fmt.Fprint(p.out, "\r", strings.Repeat(" ", p.width), "\r")
 		p.width = 0
 	}
+}
+
+// terminal reports whether somebody may type at f.
+func terminal(f *os.File) bool {
+	is, err := f.Stat()
+	if err != nil || is.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(is, null)
+}
+
+// quoted is s as the value of name=value.
+func quoted(s string) string {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == '"' || r == '=' || !strconv.IsPrint(r)
+	}) {
+		return strconv.Quote(s)
+	}
+	return s
 }

@@ -9,8 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -227,9 +225,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		}
 		if f.control {
 			defer hangUp()
-			if err := serveControl(node, in, out); err != nil {
-				log.Error("commands on standard input are not answered any more", slog.Any("error", err))
-			}
+			f.obey(node, in, out, log)
 		}
 	}()
 	<-ctx.Done()
@@ -244,6 +240,13 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
 	}
 	return nil
+}
+
+// obey answers commands on standard input until it ends.
+func (f *runFlags) obey(node *concord.Concord, in io.Reader, out io.Writer, log *slog.Logger) {
+	if err := serveControl(node, in, out); err != nil {
+		log.Error("commands on standard input are not answered any more", slog.Any("error", err))
+	}
 }
 
 // readiness is what the ready line says.
@@ -328,86 +331,4 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		StateDir:          f.stateDir,
 		LogHandler:        logs,
 	}, nil
-}
-
-// advise says what to do here about an error of the library.
-func advise(err error) error {
-	if mistakes := configErrors(err); len(mistakes) > 0 {
-		lines := make([]error, len(mistakes))
-		for i, m := range mistakes {
-			lines[i] = fmt.Errorf("%s: %s", flagOf(m.Field), inFlags.Replace(m.Err.Error()))
-		}
-		return errors.Join(lines...)
-	}
-	advice := ""
-	switch {
-	case errors.Is(err, concord.ErrNameTaken), errors.Is(err, concord.ErrIdentifierTaken):
-		advice = "choose another --name, or stop that member first"
-	case errors.Is(err, concord.ErrNotReachable):
-		advice = "--advertise must be an address at which the other members reach this one, and no other: not that of a load balancer"
-	case errors.Is(err, concord.ErrDifferentRing):
-		advice = "all members of a ring need the same --cluster"
-	case errors.Is(err, concord.ErrSelf):
-		advice = "--join leads to this member itself; it needs the address of another one. If it is that of a load balancer, no other member has joined behind it yet"
-	case errors.Is(err, concord.ErrUnavailable), errors.Is(err, concord.ErrNotJoined):
-		advice = "is a member of the ring running at the address of --join? Leave --join out to found a ring"
-	default:
-		return err
-	}
-	return fmt.Errorf("%w\n%s", err, advice)
-}
-
-// inFlags says in the words of the flags what the library says of another field.
-var inFlags = strings.NewReplacer("BindAddr", "--bind", "SuccessorCount", "--successors")
-
-// configErrors finds all mistakes that Start has reported.
-func configErrors(err error) []*concord.ConfigError {
-	if m, ok := err.(*concord.ConfigError); ok {
-		return []*concord.ConfigError{m}
-	}
-	var out []*concord.ConfigError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			out = append(out, configErrors(e)...)
-		}
-	}
-	return out
-}
-
-// flagOf is the flag that sets a field of concord.Config.
-func flagOf(field string) string {
-	switch field {
-	case "Name":
-		return "--name"
-	case "BindAddr":
-		return "--bind"
-	case "AdvAddr":
-		return "--advertise"
-	case "SuccessorCount":
-		return "--successors"
-	case "StabilizeInterval":
-		return "--interval"
-	case "MinMembers":
-		return "--min-members"
-	case "FoundAfter":
-		return "--found-after"
-	case "Meta":
-		return "--meta"
-	case "StateDir":
-		return "--state-dir"
-	}
-	if strings.HasPrefix(field, "TLS") {
-		return "--tls-cert, --tls-key, --tls-ca"
-	}
-	return field
-}
-
-// quoted is s as the value of name=value.
-func quoted(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r == '"' || r == '=' || !strconv.IsPrint(r)
-	}) {
-		return strconv.Quote(s)
-	}
-	return s
 }

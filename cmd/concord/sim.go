@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord/internal/sim"
+	"github.com/ollelogdahl/concord/internal/sim/study"
 	"github.com/ollelogdahl/concord/internal/svg"
 )
 
@@ -250,7 +250,7 @@ States to begin in (--start; ideal unless given):
 				return err
 			}
 			printSummary(f.output(cmd), sum)
-			if err := f.draw(histogram(sum)); err != nil {
+			if err := f.draw(study.Histogram(sum)); err != nil {
 				return err
 			}
 			return f.finish(cmd, sum.Violations, sum)
@@ -357,30 +357,19 @@ func (f *simFlags) draw(p *svg.Plot) error {
 	if f.svg == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(f.svg), 0o755); err != nil {
+	return drawTo(f.svg, p)
+}
+
+// drawTo writes a plot to a file, whose directory it makes.
+func drawTo(name string, p *svg.Plot) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	file, err := os.Create(f.svg)
+	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(p.Write(file), file.Close())
-}
-
-// histogram plots which share of the runs was ideal by when.
-func histogram(s *sim.Summary) *svg.Plot {
-	all := s.Distribution()
-	line := svg.Series{Line: true, Points: [][2]float64{{0, 0}}}
-	for i, r := range all {
-		line.Points = append(line.Points, [2]float64{r, 100 * float64(i+1) / float64(len(all))})
-	}
-	return &svg.Plot{
-		Title:    fmt.Sprintf("Rounds until the ring was ideal, %d members", s.Members),
-		Subtitle: fmt.Sprintf("%d seeds, start %s, faults %s, %d successors", s.Seeds, s.Start, s.Faults, s.Successors),
-		X:        svg.Axis{Label: "rounds after the faults", Zero: true},
-		Y:        svg.Axis{Label: "% of the runs", Zero: true},
-		Series:   []svg.Series{line},
-	}
 }
 
 func printSummary(out io.Writer, s *sim.Summary) {
@@ -406,223 +395,4 @@ func printSummary(out io.Writer, s *sim.Summary) {
 	}
 	line("violations", "%d", s.Violations)
 	line("time", "%.1f s, %.0f events/s", s.Seconds, float64(s.Events)/max(s.Seconds, 1e-9))
-}
-
-// Healing.
-
-func newSimHeal() *cobra.Command {
-	var f simFlags
-	var only string
-	var sizes []int
-	var with string
-	cmd := &cobra.Command{
-		Use:   "heal",
-		Short: "Let members in bad states heal, and count the rounds",
-		Long: `Put members into every bad state of concord sim --help, or those of --states,
-let them alone, and count the rounds until they are one ideal ring. With
---faults, faults are made for 20 rounds first, while they heal.`,
-		Example: `  concord sim heal --seeds 1000 --sizes 64 --states random`,
-		Args:    flagsOnly,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			base, err := f.config(cmd)
-			if err != nil {
-				return err
-			}
-			if base.Faults, err = sim.ParseFaults(with); err != nil {
-				return err
-			}
-			if base.Faults != 0 {
-				base.Duration = 20 * f.interval
-			}
-			var names []string
-			for _, s := range sim.States {
-				names = append(names, s.Name)
-			}
-			if only != "" {
-				all := names
-				names = strings.Split(only, ",")
-				for _, name := range names {
-					if !slices.Contains(all, name) {
-						return fmt.Errorf("--states %q: there is no such state", name)
-					}
-				}
-			}
-			if err := someMembers(sizes); err != nil {
-				return err
-			}
-			out := f.output(cmd)
-			fmt.Fprintf(out, "%-14s %7s %6s %8s %8s %8s %8s\n", "state", "members", "seeds", "median", "99 %", "worst", "failed")
-			began := time.Now()
-			all := struct {
-				States     []*sim.Summary `json:"states"`
-				Violations int            `json:"violations"`
-				RoundsMax  float64        `json:"rounds_max"`
-				Seconds    float64        `json:"seconds"`
-			}{}
-			plot := &svg.Plot{
-				Title: "Rounds until members in bad states are one ideal ring", Subtitle: fmt.Sprintf("median of %d seeds", f.seeds),
-				X: svg.Axis{Label: "members", Log: true}, Y: svg.Axis{Label: "rounds", Zero: true},
-			}
-			for _, name := range names {
-				line := svg.Series{Name: name, Line: true}
-				for _, n := range sizes {
-					c := base
-					c.Members, c.Start, c.Idle, c.Lookups = n, name, -1, -1
-					sum, err := f.runAll(cmd, c)
-					if err != nil {
-						return err
-					}
-					fmt.Fprintf(out, "%-14s %7d %6d %8.1f %8.1f %8.1f %8d\n", name, n, sum.Seeds, sum.RoundsMedian, sum.Rounds99, sum.RoundsMax, sum.Violations)
-					all.States = append(all.States, sum)
-					all.Violations += sum.Violations
-					all.RoundsMax = max(all.RoundsMax, sum.RoundsMax)
-					line.Points = append(line.Points, [2]float64{float64(n), sum.RoundsMedian})
-				}
-				plot.Series = append(plot.Series, line)
-			}
-			all.Seconds = time.Since(began).Seconds()
-			if err := f.draw(plot); err != nil {
-				return err
-			}
-			return f.finish(cmd, all.Violations, all)
-		},
-	}
-	f.register(cmd, 64, 100)
-	_ = cmd.Flags().MarkHidden("members")
-	cmd.Flags().IntSliceVar(&sizes, "sizes", []int{2, 3, 5, 16, 64}, "numbers of members")
-	cmd.Flags().StringVar(&only, "states", "", "only these states, with commas")
-	cmd.Flags().StringVar(&with, "faults", "none", "faults made while they heal")
-	return cmd
-}
-
-// someMembers says which of the sizes is that of no ring.
-func someMembers(sizes []int) error {
-	for _, n := range sizes {
-		if n < 1 {
-			return fmt.Errorf("--sizes %d: use at least 1", n)
-		}
-	}
-	return nil
-}
-
-// Merging.
-
-var mergeSizes = []int{16, 32, 64, 128, 256, 512, 1024, 2048, 4096}
-
-func newSimMerge() *cobra.Command {
-	var f simFlags
-	var sizes []int
-	var cut time.Duration
-	cmd := &cobra.Command{
-		Use:   "merge",
-		Short: "Let two rings become one, and count the rounds",
-		Long: `Put members into two ideal rings of every second member each, of which one
-member knows one of the other, and count the rounds until they are one ideal
-ring. With --cut, one ring is cut into halves for that long instead, and the
-rounds count from the cut's end.`,
-		Example: `  concord sim merge --latency constant:1ms --svg merge.svg
-  concord sim merge --cut 5m --sizes 64 --seeds 1000`,
-		Args: flagsOnly,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			base, err := f.config(cmd)
-			if err != nil {
-				return err
-			}
-			if err := someMembers(sizes); err != nil {
-				return err
-			}
-			base.Idle, base.Lookups = -1, -1
-			base.Start = "two-rings"
-			if cut > 0 {
-				base.Start, base.Warmup, base.Split = "ideal", 30*f.interval, cut
-			}
-			out := f.output(cmd)
-			fmt.Fprintf(out, "%7s %6s %8s %8s %8s %8s\n", "members", "seeds", "median", "99 %", "worst", "failed")
-			began := time.Now()
-			all := struct {
-				Sizes      []*sim.Summary `json:"sizes"`
-				Violations int            `json:"violations"`
-				RoundsMax  float64        `json:"rounds_max"`
-				Seconds    float64        `json:"seconds"`
-			}{}
-			median, worst := svg.Series{Name: "median", Line: true}, svg.Series{Name: "worst", Line: true}
-			for _, n := range sizes {
-				c := base
-				c.Members = n
-				sum, err := f.runAll(cmd, c)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(out, "%7d %6d %8.1f %8.1f %8.1f %8d\n", n, sum.Seeds, sum.RoundsMedian, sum.Rounds99, sum.RoundsMax, sum.Violations)
-				all.Sizes = append(all.Sizes, sum)
-				all.Violations += sum.Violations
-				all.RoundsMax = max(all.RoundsMax, sum.RoundsMax)
-				median.Points = append(median.Points, [2]float64{float64(n), sum.RoundsMedian})
-				worst.Points = append(worst.Points, [2]float64{float64(n), sum.RoundsMax})
-			}
-			all.Seconds = time.Since(began).Seconds()
-			what := "two rings, one acquaintance between them"
-			if cut > 0 {
-				what = fmt.Sprintf("one ring, cut into halves for %v", cut)
-			}
-			plot := &svg.Plot{
-				Title:    "Rounds until two rings are one",
-				Subtitle: fmt.Sprintf("%s; %d seeds each", what, f.seeds),
-				X:        svg.Axis{Label: "members", Log: true}, Y: svg.Axis{Label: "rounds", Zero: true},
-				Series: []svg.Series{median, worst},
-			}
-			if err := f.draw(plot); err != nil {
-				return err
-			}
-			return f.finish(cmd, all.Violations, all)
-		},
-	}
-	f.register(cmd, 64, 20)
-	_ = cmd.Flags().MarkHidden("members")
-	cmd.Flags().IntSliceVar(&sizes, "sizes", mergeSizes, "numbers of members, both rings together")
-	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for so long instead")
-	return cmd
-}
-
-// Churn.
-
-func newSimChurn() *cobra.Command {
-	var f simFlags
-	var session, duration time.Duration
-	var shape, polite, lookups float64
-	cmd := &cobra.Command{
-		Use:   "churn",
-		Short: "Let members come and go and count the lookups that are right",
-		Long: `Let every member of a ring stay for a while that is drawn from a Weibull
-distribution, then crash, or leave, and a new one join in its place, while
-lookups run. In the end nobody comes or goes any more, and the ring must become
-ideal.`,
-		Example: `  concord sim churn --members 10000 --duration 1h --session 1h --progress`,
-		Args:    flagsOnly,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.config(cmd)
-			if err != nil {
-				return err
-			}
-			c.Duration, c.Lookups = duration, lookups
-			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
-			sum, err := f.runAll(cmd, c)
-			if err != nil {
-				return err
-			}
-			printSummary(f.output(cmd), sum)
-			if err := f.draw(histogram(sum)); err != nil {
-				return err
-			}
-			return f.finish(cmd, sum.Violations, sum)
-		},
-	}
-	f.register(cmd, 10_000, 1)
-	flags := cmd.Flags()
-	flags.DurationVar(&session, "session", time.Hour, "how long members stay on average")
-	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
-	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
-	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go")
-	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, of all members")
-	return cmd
 }

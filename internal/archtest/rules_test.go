@@ -27,7 +27,7 @@ var library = []string{".", "./internal/..."}
 var testSupport = []string{"./.../*test", "./internal/mutant/..."}
 
 // aboveFace are the rooms that see of a ring what a user does.
-var aboveFace = []string{"./internal/web", "./internal/child", "./internal/metrics", "./internal/cluster", "./internal/bench", "./internal/remote", "./internal/survey"}
+var aboveFace = []string{"./internal/web", "./internal/child", "./internal/demo", "./internal/metrics", "./internal/cluster", "./internal/bench", "./internal/remote", "./internal/survey"}
 
 var rules = []rule{
 	{
@@ -169,6 +169,11 @@ var rules = []rule{
 		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
 	},
 	{
+		packages: []string{"./internal/sim/study"},
+		only:     []string{"./internal/sim", "./internal/svg"},
+		reason:   "an experiment is made of runs, and of nothing that a run does not show",
+	},
+	{
 		packages: []string{"./internal/mutant/..."},
 		only: []string{
 			"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant", "./internal/explore", "./internal/sim",
@@ -188,6 +193,11 @@ var rules = []rule{
 		packages: []string{"./internal/child"},
 		only:     []string{"."},
 		reason:   "who runs a member as another process sees of it what a user does",
+	},
+	{
+		packages: []string{"./internal/demo"},
+		only:     []string{".", "./internal/child"},
+		reason:   "its members are processes like those of any user, asked as anybody can ask them",
 	},
 	{
 		packages: []string{"./internal/cluster"},
@@ -280,7 +290,7 @@ var rules = []rule{
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/svg", "./internal/explore", "./internal/child",
+			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/sim/study", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
 			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			// A metric of its own, and gRPC's log in the journal. The library needs both modules anyway.
 			"github.com/prometheus/client_golang/prometheus", "google.golang.org/grpc/grpclog",

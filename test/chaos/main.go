@@ -187,17 +187,22 @@ func note(line string) error {
 	return errors.Join(err, f.Close())
 }
 
+// times is how often each scenario is run.
+func (p *player) times() int {
+	switch {
+	case p.runs > 0:
+		return p.runs
+	case p.ci:
+		return 1
+	}
+	return 3
+}
+
 // scenario runs one scenario as often as asked and prints each run.
 func (p *player) scenario(ctx context.Context, s scenario) {
 	times := map[string][]time.Duration{}
 	var names []string
-	runs := p.runs
-	if runs == 0 {
-		runs = 3
-		if p.ci {
-			runs = 1
-		}
-	}
+	runs := p.times()
 	for i := range runs {
 		if ctx.Err() != nil {
 			return
@@ -227,9 +232,13 @@ func (p *player) scenario(ctx context.Context, s scenario) {
 		}
 		p.mu.Unlock()
 	}
-	if runs == 1 {
-		return
+	if runs > 1 {
+		p.summarize(names, times)
 	}
+}
+
+// summarize prints how long the phases of a scenario took that was run several times.
+func (p *player) summarize(names []string, times map[string][]time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, name := range names {

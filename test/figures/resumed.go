@@ -4,9 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -20,37 +17,33 @@ var (
 	hung = flag.Duration("hung", 8*time.Second, "for how long it hangs")
 )
 
+// untilTold is how long it takes until p has told its program of more changes of its
+// range than before; 0 if that takes more than ten seconds.
+func untilTold(ctx context.Context, p *child.Child, before uint64) (time.Duration, error) {
+	began := time.Now()
+	for time.Since(began) < 10*time.Second && ctx.Err() == nil {
+		s, err := p.Status(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if s.Counters.RangeChanges > before {
+			return time.Since(began), nil
+		}
+		pause(ctx, 5*time.Millisecond)
+	}
+	return 0, nil
+}
+
 // resumed stops one of four processes for so long that its successor takes over its
 // range, lets it go on, and measures how long it takes until that process tells its
 // program so.
 func resumed(ctx context.Context) (result, error) {
 	r := result{asked: "default interval; every time, within one interval of its first answer"}
-	dir, err := os.MkdirTemp("", "figures")
+	ps, end, err := processes(ctx, 4)
 	if err != nil {
 		return r, err
 	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "concord")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
-		return r, fmt.Errorf("build: %w: %s", err, out)
-	}
-	var ps []*child.Child
-	defer func() {
-		for _, p := range ps {
-			p.Kill()
-		}
-	}()
-	for i := range 4 {
-		o := child.Options{Binary: binary, Name: fmt.Sprintf("p%d", i)}
-		if i > 0 {
-			o.Join = []string{ps[0].Self.Address}
-		}
-		p, err := child.Start(ctx, o)
-		if err != nil {
-			return r, err
-		}
-		ps = append(ps, p)
-	}
+	defer end()
 	var took []time.Duration
 	missed, again := 0, 0
 	for i := range *runs {
@@ -66,17 +59,9 @@ func resumed(ctx context.Context) (result, error) {
 		p.Signal(syscall.SIGSTOP)
 		pause(ctx, *hung)
 		p.Signal(syscall.SIGCONT)
-		began := time.Now()
-		var told time.Duration
-		for told == 0 && time.Since(began) < 10*time.Second && ctx.Err() == nil {
-			s, err := p.Status(ctx)
-			if err != nil {
-				return r, err
-			}
-			if s.Counters.RangeChanges > before.Counters.RangeChanges {
-				told = time.Since(began)
-			}
-			pause(ctx, 5*time.Millisecond)
+		told, err := untilTold(ctx, p, before.Counters.RangeChanges)
+		if err != nil {
+			return r, err
 		}
 		if told == 0 {
 			missed++

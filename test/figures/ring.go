@@ -158,10 +158,7 @@ func startLoad(c *cluster.Cluster, workers int, from func(*rand.Rand) *concord.C
 				judge := judged != nil && judged()
 				began := time.Now()
 				s, err := m.Lookup(key)
-				took := int64(time.Since(began))
-				for old := l.slowest.Load(); took > old && !l.slowest.CompareAndSwap(old, took); old = l.slowest.Load() {
-				}
-				l.lookups.Add(1)
+				l.took(time.Since(began))
 				switch {
 				case err != nil:
 					if c.Alive(m) {
@@ -176,6 +173,13 @@ func startLoad(c *cluster.Cluster, workers int, from func(*rand.Rand) *concord.C
 		})
 	}
 	return l
+}
+
+// took counts a lookup.
+func (l *load) took(d time.Duration) {
+	for old := l.slowest.Load(); int64(d) > old && !l.slowest.CompareAndSwap(old, int64(d)); old = l.slowest.Load() {
+	}
+	l.lookups.Add(1)
 }
 
 func (l *load) end() {
@@ -244,6 +248,19 @@ func killOneOfTwo(ctx context.Context) (result, error) {
 	return r, nil
 }
 
+// halves are the members of ms that are to die in a round, and the others: never more of
+// one list than the ring is promised to survive.
+func halves(ms []*concord.Concord, round int) (dead, alive []*concord.Concord) {
+	for i, m := range ms {
+		if i%4 == round%4 || i%4 == (round+1)%4 {
+			dead = append(dead, m)
+		} else {
+			alive = append(alive, m)
+		}
+	}
+	return dead, alive
+}
+
 // lookupRequests counts the requests of single lookups right after half of the
 // members have died, before fingers can have been looked up again.
 func lookupRequests(ctx context.Context) (result, error) {
@@ -257,15 +274,7 @@ func lookupRequests(ctx context.Context) (result, error) {
 			return r, err
 		}
 		ms := c.Members()
-		var dead, alive []*concord.Concord
-		for i, m := range ms {
-			// Never more of one list than the ring is promised to survive.
-			if i%4 == round%4 || i%4 == (round+1)%4 {
-				dead = append(dead, m)
-			} else {
-				alive = append(alive, m)
-			}
-		}
+		dead, alive := halves(ms, round)
 		c.Kill(dead...)
 		if err := idealWithin(ctx, c, 20*interval); err != nil {
 			c.Close()

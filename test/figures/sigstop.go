@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,36 +44,68 @@ func waitRing(ctx context.Context, ps []*child.Child, limit time.Duration) (time
 	}
 }
 
-// sigstop stops one of six processes, as a debugger or a swap storm would, and
-// lets it go on half a minute later.
-func sigstop(ctx context.Context) (result, error) {
-	r := result{asked: "default interval; no lookup of the others over 2 s; they are ideal within 5 s; a member again within 5 s"}
+// processes starts a ring of n processes, which end ends.
+func processes(ctx context.Context, n int) (ps []*child.Child, end func(), err error) {
 	dir, err := os.MkdirTemp("", "figures")
 	if err != nil {
-		return r, err
+		return nil, nil, err
 	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "concord")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
-		return r, fmt.Errorf("build: %w: %s", err, out)
-	}
-	var ps []*child.Child
-	defer func() {
+	end = func() {
 		for _, p := range ps {
 			p.Kill()
 		}
+		os.RemoveAll(dir)
+	}
+	defer func() {
+		if err != nil {
+			end()
+		}
 	}()
-	for i := range 6 {
+	binary := filepath.Join(dir, "concord")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
+		return ps, nil, fmt.Errorf("build: %w: %s", err, out)
+	}
+	for i := range n {
 		o := child.Options{Binary: binary, Name: fmt.Sprintf("p%d", i)}
 		if i > 0 {
 			o.Join = []string{ps[0].Self.Address}
 		}
 		p, err := child.Start(ctx, o)
 		if err != nil {
-			return r, err
+			return ps, nil, err
 		}
 		ps = append(ps, p)
 	}
+	return ps, end, nil
+}
+
+// ask has process p, which is number i, look keys up until stopped.
+func (l *load) ask(ctx context.Context, p *child.Child, i int) {
+	for k := 0; ; k++ {
+		select {
+		case <-l.stop:
+			return
+		default:
+		}
+		began := time.Now()
+		_, err := p.Ask(ctx, fmt.Sprintf("lookup key %d %d", i, k))
+		l.took(time.Since(began))
+		if err != nil {
+			l.errs.Add(1)
+		}
+		pause(ctx, 2*time.Millisecond)
+	}
+}
+
+// sigstop stops one of six processes, as a debugger or a swap storm would, and
+// lets it go on half a minute later.
+func sigstop(ctx context.Context) (result, error) {
+	r := result{asked: "default interval; no lookup of the others over 2 s; they are ideal within 5 s; a member again within 5 s"}
+	ps, end, err := processes(ctx, 6)
+	if err != nil {
+		return r, err
+	}
+	defer end()
 	if _, err := waitRing(ctx, ps, 20*time.Second); err != nil {
 		return r, err
 	}
@@ -83,37 +113,16 @@ func sigstop(ctx context.Context) (result, error) {
 
 	stopped := ps[2]
 	others := slices.DeleteFunc(slices.Clone(ps), func(p *child.Child) bool { return p == stopped })
-	var slowest, lookups, errs atomic.Int64
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
+	l := &load{stop: make(chan struct{})}
 	for i, p := range others {
-		wg.Go(func() {
-			for k := 0; ; k++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				began := time.Now()
-				_, err := p.Ask(ctx, fmt.Sprintf("lookup key %d %d", i, k))
-				took := int64(time.Since(began))
-				lookups.Add(1)
-				if err != nil {
-					errs.Add(1)
-				}
-				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
-				}
-				pause(ctx, 2*time.Millisecond)
-			}
-		})
+		l.wg.Go(func() { l.ask(ctx, p, i) })
 	}
 	stopped.Signal(syscall.SIGSTOP)
 	without, err := waitRing(ctx, others, 20*time.Second)
 	if err == nil {
 		pause(ctx, 30*time.Second)
 	}
-	close(stop)
-	wg.Wait()
+	l.end()
 	if err != nil {
 		return r, err
 	}
@@ -122,8 +131,9 @@ func sigstop(ctx context.Context) (result, error) {
 	if err != nil {
 		return r, err
 	}
-	r.measured = fmt.Sprintf("%d lookups, %d errors, slowest %v; ideal without it after %v; ideal with it %v after SIGCONT", lookups.Load(), errs.Load(),
-		time.Duration(slowest.Load()).Round(time.Millisecond), without.Round(time.Millisecond), again.Round(time.Millisecond))
-	r.reached = errs.Load() == 0 && time.Duration(slowest.Load()) <= 2*time.Second && without <= 5*time.Second && again <= 5*time.Second
+	slowest := time.Duration(l.slowest.Load())
+	r.measured = fmt.Sprintf("%d lookups, %d errors, slowest %v; ideal without it after %v; ideal with it %v after SIGCONT", l.lookups.Load(), l.errs.Load(),
+		slowest.Round(time.Millisecond), without.Round(time.Millisecond), again.Round(time.Millisecond))
+	r.reached = l.errs.Load() == 0 && slowest <= 2*time.Second && without <= 5*time.Second && again <= 5*time.Second
 	return r, nil
 }
