@@ -73,7 +73,9 @@ func (s *secured) Read(b []byte) (int, error) {
 	if n > 0 {
 		s.spoken.Store(true)
 	}
-	s.cause.heed(err)
+	if err != nil {
+		s.cause.heed(err)
+	}
 	return n, err
 }
 

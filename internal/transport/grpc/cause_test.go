@@ -213,3 +213,19 @@ func TestWordsOfGRPCAreFreedOfTheirWrapping(t *testing.T) {
 		}
 	}
 }
+
+// quiet is a connection that always has the same to read.
+type quiet struct{ net.Conn }
+
+func (quiet) Read(b []byte) (int, error)  { return len(b), nil }
+func (quiet) Write(b []byte) (int, error) { return len(b), nil }
+
+func TestReadingFromASecuredConnectionAllocatesNothing(t *testing.T) {
+	s, buf := &secured{Conn: quiet{}, cause: new(cause)}, make([]byte, 16)
+	if n := testing.AllocsPerRun(100, func() {
+		_, _ = s.Read(buf)
+		_, _ = s.Write(buf)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
