@@ -21,7 +21,7 @@ func possible(members ...ring.Member) bool {
 func (r *Request) possible() bool { return possible(r.Subject, r.Pred) && possible(r.Succ...) }
 
 func (r *Reply) possible() bool {
-	return possible(r.State.Self, r.State.Pred, r.State.Founder, r.Refusal.Other) && possible(r.State.Succ...) && possible(r.Closer...)
+	return possible(r.State.Self, r.State.Pred, r.State.Founder, r.State.Replaced.By, r.Refusal.Other) && possible(r.State.Succ...) && possible(r.Closer...)
 }
 
 // believable is the answer without what cannot be.

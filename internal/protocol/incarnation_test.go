@@ -42,6 +42,10 @@ func TestImpossibleIncarnationsAreRefusedAndChangeNothing(t *testing.T) {
 					t.Errorf("%s of incarnation %d has changed the member: %v", what, n, m.State())
 				}
 			}
+			answer := Answer{Reply: Reply{State: State{Self: other, Phase: Joined, Replaced: Replaced{Who: self.Instance(), By: bad, Number: 1}}}}
+			if got := answer.believable(); got.Failure == nil || got.Failure.Kind != Invalid {
+				t.Errorf("an answer that says that incarnation %d has replaced the member: %v", n, got)
+			}
 			m := machineOf(self)
 			known := m.Snapshot()
 			m.Step(0, Learned{Members: []ring.Member{bad}})
