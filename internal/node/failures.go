@@ -140,10 +140,14 @@ func (fs *failures) last() []PeerFailure {
 		out = append(out, k.PeerFailure)
 	}
 	fs.mu.Unlock()
-	slices.SortFunc(out, func(a, b PeerFailure) int {
+	newestFirst(out)
+	return slices.Clone(out[:min(len(out), maxShownFailures)])
+}
+
+func newestFirst(list []PeerFailure) {
+	slices.SortFunc(list, func(a, b PeerFailure) int {
 		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Err, b.Err))
 	})
-	return slices.Clone(out[:min(len(out), maxShownFailures)])
 }
 
 func (fs *failures) counts() (outgoing, incoming uint64) {
@@ -161,8 +165,17 @@ func withoutDigits(s string) string {
 	}, s)
 }
 
-// PeerFailures are the failures seen last, the newest first, at most 16.
-func (fd *Finder) PeerFailures() []PeerFailure { return fd.failures.last() }
+// PeerFailures are the failures seen last, the newest first, at most 16. Of those at
+// most half are incoming, if there are enough others: whoever can connect can cause any
+// number of them.
+func (fd *Finder) PeerFailures() []PeerFailure {
+	asked, refused := fd.failures.last(), fd.refusals.last()
+	refused = refused[:min(len(refused), max(maxShownFailures/2, maxShownFailures-len(asked)))]
+	asked = asked[:min(len(asked), maxShownFailures-len(refused))]
+	out := slices.Concat(asked, refused)
+	newestFirst(out)
+	return out
+}
 
 // failed notes that a question to x got no usable answer, which took so long. What
 // says nothing of x is left out: that the caller gave up, or allowed less time than
@@ -192,7 +205,11 @@ func (fd *Finder) refused(from, why string) {
 }
 
 func (fd *Finder) noteFailure(f PeerFailure) {
-	r, logged := fd.failures.note(f, time.Now())
+	fs := &fd.failures
+	if f.Incoming {
+		fs = &fd.refusals
+	}
+	r, logged := fs.note(f, time.Now())
 	if !logged || fd.log == nil {
 		return
 	}

@@ -379,6 +379,92 @@ func TestSurroundingsAreInspectedAtOnceAndHourly(t *testing.T) {
 	})
 }
 
+// A function of the application that hangs does not keep the node from ending.
+func TestLookAtTheSurroundingsThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		var j journal
+		tr, err := g.net.Listen("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hung, ended := make(chan struct{}), make(chan struct{})
+		n := New(Config{
+			Self:  ring.Member{ID: 1, Name: "x", Addr: tr.Addr()},
+			Space: g.space, Settings: g.space.Settings(""), Successors: 3, Interval: g.interval, Log: j.logger(),
+			Inspect: func(context.Context) []Remark {
+				<-hung
+				return []Remark{{Message: "too late"}}
+			},
+		}, tr)
+		synctest.Wait()
+		go func() {
+			n.Close()
+			close(ended)
+		}()
+		time.Sleep(time.Second)
+		select {
+		case <-ended:
+		default:
+			t.Error("Close waits")
+		}
+		close(hung)
+		<-ended
+		synctest.Wait()
+		if lines := j.lines("too late"); len(lines) > 0 {
+			t.Errorf("logged after the end: %q", lines)
+		}
+	})
+}
+
+// Whoever can connect can be refused for ever new reasons. That hides nothing of what
+// this member does not reach.
+func TestRefusedStrangersHideNoFailureToReachAPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		var j journal
+		n := g.logged("n0", &j)
+		flood := func(protocols string) {
+			for i := range 2 * maxFailures {
+				letters := strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j")
+				n.refused("192.0.2.1", protocols+letters.Replace(fmt.Sprint(i)))
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		flood("before ")
+		x := ring.Member{ID: 7, Name: "x", Addr: "x:1", Incarnation: 1}
+		n.failed(x, &protocol.Failure{Kind: protocol.Unreachable, Detail: "x:1: no route to host"}, time.Second)
+		synctest.Wait()
+		if lines := j.lines(`peer=x addr=x:1 err="no route to host"`); len(lines) != 1 {
+			t.Errorf("the log says %q of it", lines)
+		}
+		flood("after ")
+		var asked, refused int
+		for _, f := range n.PeerFailures() {
+			if f.Incoming {
+				refused++
+			} else {
+				asked++
+			}
+		}
+		if asked != 1 || refused != maxShownFailures-1 {
+			t.Errorf("%d failures to reach a peer are listed, and %d refusals", asked, refused)
+		}
+		for i := range maxShownFailures {
+			n.failed(ring.Member{Addr: fmt.Sprint("y:", i)}, &protocol.Failure{Kind: protocol.Refused}, 0)
+		}
+		flood("at last ")
+		list := n.PeerFailures()
+		if i := slices.IndexFunc(list, func(f PeerFailure) bool { return !f.Incoming }); i != maxShownFailures/2 || len(list) != maxShownFailures {
+			t.Errorf("of %d listed, %d are refusals", len(list), i)
+		}
+		if k := n.Counters(); k.IncomingRefused != 6*maxFailures || k.PeerFailures != 1+maxShownFailures {
+			t.Errorf("counted: %d refused, %d not reached", k.IncomingRefused, k.PeerFailures)
+		}
+	})
+}
+
 // Without a log nothing is written, put into words for it, or handed to a goroutine.
 func TestWithoutALogNothingIsDoneForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

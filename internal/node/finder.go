@@ -38,7 +38,9 @@ type Finder struct {
 	news     serial              // calls of its functions that take no context
 	log      *slog.Logger        // nil: nothing is logged
 	journal  serial              // calls of it
-	failures failures            // of questions and of connections
+	failures failures            // of questions to others
+	refusals failures            // of what others asked, and of their connections
+	looks    serial              // at the node's surroundings
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
 	// waits counts the lookups that have nobody left to ask and wait for a newer
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
@@ -99,6 +101,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.flights = map[ring.Instance]*flight{}
 	fd.news = serial{most: maxNews, drain: true}
 	fd.journal = serial{most: maxRecords, drain: true}
+	fd.looks = serial{most: 1}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
 	tr.Refused(fd.refused)
 }
@@ -111,6 +114,7 @@ func (fd *Finder) end() {
 	fd.cancel()
 	fd.tr.Close()
 	fd.wg.Wait()
+	fd.looks.stop()
 	fd.news.stop()
 	fd.journal.stop()
 }

@@ -16,7 +16,8 @@ type Remark struct {
 }
 
 // inspect logs what look finds, now and every hour, unless nobody would read it. A
-// nil look finds nothing.
+// nil look finds nothing. Look may call functions of the application, so the end of the
+// node waits for it only for a moment.
 func (fd *Finder) inspect(look func(context.Context) []Remark) {
 	if look == nil || fd.log == nil {
 		return
@@ -25,9 +26,11 @@ func (fd *Finder) inspect(look func(context.Context) []Remark) {
 		tick := time.NewTicker(inspectEvery)
 		defer tick.Stop()
 		for {
-			for _, r := range look(fd.ctx) {
-				fd.Note(slog.LevelWarn, r.Message, r.Attrs...)
-			}
+			fd.looks.put(func() {
+				for _, r := range look(fd.ctx) {
+					fd.Note(slog.LevelWarn, r.Message, r.Attrs...)
+				}
+			})
 			select {
 			case <-tick.C:
 			case <-fd.ctx.Done():

@@ -84,7 +84,8 @@ func (fd *Finder) Counters() Counters {
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
-	out.PeerFailures, out.IncomingRefused = fd.failures.counts()
+	out.PeerFailures, _ = fd.failures.counts()
+	_, out.IncomingRefused = fd.refusals.counts()
 	for i := range c.asked {
 		out.RingRequests += c.asked[i].Load()
 	}
