@@ -183,3 +183,45 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 		t.Errorf("only %d links", links)
 	}
 }
+
+// foreign are texts in the tables of docs/OPERATIONS.md that other programs print.
+var foreign = []string{"bad certificate", "unknown certificate authority"}
+
+// afterMessage is where a message that docs/OPERATIONS.md quotes ends: what follows it
+// are attributes, or differs each time.
+var afterMessage = regexp.MustCompile(` ?…| [a-z]+=`)
+
+// An operator searches the page for what the log says, so that it must be quoted as it is.
+func TestOperationsQuotesMessagesAsTheyAre(t *testing.T) {
+	var code strings.Builder
+	for _, src := range sources(t, false) {
+		code.Write(src.text)
+	}
+	_, page, found := strings.Cut(readDocument(t, "docs/OPERATIONS.md"), "\n## What the log says\n")
+	if !found {
+		t.Fatal("no section on what the log says")
+	}
+	quoted := 0
+	for number, line := range prose(page) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for _, span := range codeSpan.FindAllString(cells[1], -1) {
+			message := strings.Trim(span, "`\"")
+			if at := afterMessage.FindStringIndex(message); at != nil {
+				message = message[:at[0]]
+			}
+			if message == "" || strings.HasPrefix(message, "concord_") || slices.Contains(foreign, message) {
+				continue
+			}
+			quoted++
+			if !strings.Contains(code.String(), message) {
+				t.Errorf("line %d of the section: no code says %q", number, message)
+			}
+		}
+	}
+	if quoted < 30 {
+		t.Errorf("only %d messages", quoted)
+	}
+}
