@@ -80,9 +80,11 @@ func (m *Machine) Role(call uint64) byte {
 // Call is the inverse of Role: the number of the question that the machine has
 // open in that role, 0 if it has none.
 func (m *Machine) Call(role byte) uint64 {
-	for q := range m.questions {
-		if q.role == role {
-			return q.call
+	for _, op := range m.operations() {
+		if i := int(role) - int(op.role); i >= 0 {
+			if call, ok := op.question(i); ok {
+				return call
+			}
 		}
 	}
 	return 0
