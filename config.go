@@ -223,12 +223,12 @@ func (c *Config) validate() error {
 	}
 	switch advHost, advErr := splitAddr(c.AdvAddr); {
 	case c.AdvAddr == "" && err == nil && wildcard(bindHost):
-		wrong("AdvAddr", "is empty, and BindAddr %q names no definite host that others could reach", c.BindAddr)
+		wrong("AdvAddr", "is empty, and other members cannot reach the wildcard host of BindAddr %q", c.BindAddr)
 	case c.AdvAddr == "":
 	case advErr != nil:
 		wrong("AdvAddr", "%w", advErr)
 	case wildcard(advHost):
-		wrong("AdvAddr", "%q names no definite host that others could reach", c.AdvAddr)
+		wrong("AdvAddr", "other members cannot reach the wildcard host of %q", c.AdvAddr)
 	case len(c.AdvAddr) > ring.MaxAddressLength:
 		wrong("AdvAddr", "has %d bytes, at most %d are allowed", len(c.AdvAddr), ring.MaxAddressLength)
 	}
@@ -245,7 +245,7 @@ func (c *Config) validate() error {
 		wrong("StabilizeInterval", "is %v, at least %v is required", d, MinStabilizeInterval)
 	}
 	if most := uint(c.successors()) + 1; c.SuccessorCount <= MaxSuccessorCount && c.MinMembers > most {
-		wrong("MinMembers", "is %d, but with SuccessorCount %d a member knows of at most %d, itself included: raise SuccessorCount to at least %d",
+		wrong("MinMembers", "is %d, but with SuccessorCount %d a member knows at most %d members, itself included: raise SuccessorCount to at least %d",
 			c.MinMembers, most-1, most, c.MinMembers-1)
 	}
 	switch d := c.FoundAfter; {

@@ -52,7 +52,7 @@ var (
 	ErrBusy = errors.New("concord: member busy")
 	// ErrIsolated means that fewer live members are known than Config.MinMembers. In a Hop it is
 	// the member that was asked that knows too few.
-	ErrIsolated = errors.New("concord: isolated: fewer members are known to live than MinMembers")
+	ErrIsolated = errors.New("concord: isolated: the member knows fewer live members than MinMembers")
 	// ErrHopLimit means that a lookup, or the loop over Members, asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
 	// ErrCount means that LookupN was asked for less than one server or for more than MaxLookupN.

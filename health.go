@@ -10,7 +10,7 @@ import (
 
 // ErrUnconfirmed means that the successor has not answered for so long that the ring may be broken
 // at this member. See [Concord.Ready].
-var ErrUnconfirmed = errors.New("concord: the successor has not answered for long")
+var ErrUnconfirmed = errors.New("concord: no answer from the successor for too long")
 
 // patience is how long a member may go without a step of its loop, or without an answer of its
 // successor: five intervals, at least 10 s. A successor that fails is replaced in a fraction of
@@ -43,7 +43,7 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	case v.Phase != protocol.Joined:
 		return fmt.Errorf("%w: %s", ErrNotJoined, v.Phase)
 	case v.Isolated:
-		return fmt.Errorf("%w: %d, of which it takes %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
+		return fmt.Errorf("%w: it knows %d, itself included, and MinMembers is %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
 	case !v.Alone && head > c.patience():
 		return fmt.Errorf("%w: %v", ErrUnconfirmed, head.Round(time.Millisecond))
 	}

@@ -56,7 +56,7 @@ func TestReadyAlone(t *testing.T) {
 	probes(t, "a ring of one", create(t, "a"), nil, nil)
 	isolated := create(t, "b", func(c *concord.Config) { c.MinMembers = 2 })
 	probes(t, "isolated", isolated, nil, concord.ErrIsolated)
-	mentions(t, isolated.Ready(), "1, of which it takes 2")
+	mentions(t, isolated.Ready(), "it knows 1, itself included, and MinMembers is 2")
 }
 
 func TestSupersededIsAliveAndNotReady(t *testing.T) {

@@ -151,7 +151,7 @@ func (f finding) search(ctx context.Context, key []byte, id uint64, opts []Looku
 
 func (f finding) lookupN(ctx context.Context, key []byte, n int, opts []LookupOption) ([]Server, error) {
 	if n < 1 || n > MaxLookupN {
-		return nil, fmt.Errorf("%w: %d, from 1 to %d are allowed", ErrCount, n, MaxLookupN)
+		return nil, fmt.Errorf("%w: n is %d, must be between 1 and %d", ErrCount, n, MaxLookupN)
 	}
 	found, err := f.finder.LookupN(ctx, f.space.ID(key), n, options(opts))
 	if err != nil {

@@ -42,7 +42,7 @@ func openKeeper(cfg *Config) (k *keeper, notes []error, err error) {
 	if now = k.latest(now); !node.Plausible(k.memory.Incarnation, now) {
 		n := k.memory.Incarnation
 		k.memory.Incarnation = 0 // the members remembered are of use all the same
-		notes = append(notes, fmt.Errorf("incarnation %d is more than a day ahead of the clock, %s; the members remembered are used", n, now.UTC().Format(time.RFC3339)))
+		notes = append(notes, fmt.Errorf("incarnation %d is more than a day ahead of the clock, %s; only the remembered members are used", n, now.UTC().Format(time.RFC3339)))
 	}
 	return k, notes, nil
 }

@@ -217,7 +217,7 @@ func TestIncarnationOfTheStateFileThatCannotBeIsNotUsed(t *testing.T) {
 
 func TestDamagedStateIsSetAsideAndLogged(t *testing.T) {
 	for what, tc := range map[string]struct{ content, says string }{
-		"garbage":            {"\x00\x01", "not what was written"},
+		"garbage":            {"\x00\x01", "is damaged: invalid character"},
 		"of another member":  {`{"version":1,"name":"other","cluster":""}`, "other"},
 		"of another cluster": {`{"version":1,"name":"c","cluster":"prod"}`, "prod"},
 		"of a later program": {`{"version":7,"name":"c","cluster":""}`, "version 7"},

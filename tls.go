@@ -40,7 +40,7 @@ func (c *TLSConfig) validate() []error {
 		errs = append(errs, &ConfigError{Field: field, Err: errors.New(msg)})
 	}
 	if s := c.Server; s == nil {
-		wrong("TLS.Server", "is missing: every member is server and client at once")
+		wrong("TLS.Server", "is missing: every member is both server and client")
 	} else {
 		if len(s.Certificates) == 0 && s.GetCertificate == nil && s.GetConfigForClient == nil {
 			wrong("TLS.Server", "has no certificate: set Certificates, GetCertificate or GetConfigForClient")
@@ -50,7 +50,7 @@ func (c *TLSConfig) validate() []error {
 		}
 	}
 	if k := c.Client; k == nil {
-		wrong("TLS.Client", "is missing: every member is server and client at once")
+		wrong("TLS.Client", "is missing: every member is both server and client")
 	} else {
 		checkClient(k, func(msg string) { wrong("TLS.Client", msg) })
 	}
@@ -103,7 +103,7 @@ func (c *TLSConfig) client() func() (*tls.Config, error) {
 		case err != nil:
 			return nil, err
 		case k == nil:
-			return nil, errors.New("TLS.GetClient has given no configuration")
+			return nil, errors.New("TLS.GetClient returned no configuration")
 		}
 		checkClient(k, func(msg string) {
 			err = errors.Join(err, &ConfigError{Field: "TLS.GetClient", Err: errors.New(msg)})

@@ -342,7 +342,7 @@ func TestClientConfigurationIsCheckedEachTime(t *testing.T) {
 	members := secureRing(t, ca, 1)
 	for what, get := range map[string]func() (*tls.Config, error){
 		"InsecureSkipVerify":             func() (*tls.Config, error) { return &tls.Config{InsecureSkipVerify: true}, nil },
-		"has given no configuration":     func() (*tls.Config, error) { return nil, nil },
+		"returned no configuration":      func() (*tls.Config, error) { return nil, nil },
 		"the file is gone, for instance": func() (*tls.Config, error) { return nil, errors.New("the file is gone, for instance") },
 	} {
 		cfg := mtls(t, ca.files(t, "127.0.0.1"), "b")

@@ -146,7 +146,7 @@ func (h *Hop) outcome() string {
 	case h.Said == VerdictCloser:
 		return "knew nobody closer"
 	}
-	return "said " + h.Said.String()
+	return "said that it owns the key"
 }
 
 // Trace looks up key as LookupContext does and returns the path of the lookup. If the lookup fails,

@@ -42,19 +42,20 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a ring on this machine",
-		Long: `Measure, in one process and over loopback, four parts of what a ring costs:
+		Long: `Measure in one process, over loopback, what a ring costs. There are four parts:
 
   idle      what a member costs while nothing happens
   lookups   lookups, beside a bare gRPC call and a bare hash and search
   changes   how long a ring takes to form, to be joined, and to heal
   churn     how often a lookup is wrong while members come and go
 
-It takes about five minutes, with --quick, which leaves churn out, less than 50
-seconds. Lookups and what they are held against are measured in turns, and every
-figure is the median of several rounds. Allocations and CPU are the whole
-process's, both ends of each request, less what the ring's upkeep takes. What
-takes about a microsecond or less is timed in batches of 1,000, and the
-quantiles are those of the batches' means.`,
+All parts take about five minutes. With --quick, which omits churn, they take
+less than 50 seconds. Lookups and what they are compared with are measured in
+turns, and every figure is the median of several rounds. Allocations and CPU
+time are those of the whole process, with both ends of each request, minus what
+the ring needs when it is idle. Operations of about a microsecond or less are
+timed in batches of 1,000, and their quantiles are those of the means of the
+batches.`,
 		Example: `  concord bench --quick
   concord bench --members 256 --only idle,changes --json
   concord bench --only churn --churn-time 5m`,

@@ -42,21 +42,22 @@ func newCerts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs NAME...",
 		Short: "Make certificates of a test CA, for TLS between members",
-		Long: `Make for each name NAME.pem and NAME-key.pem, good as server and as client,
-signed by the CA in ca.pem and ca-key.pem, which is made first if it is not
-there. A certificate is good for the hosts of --host, which must have the host
-of the member's --advertise; and for localhost. No file is overwritten.
+		Long: `Make the files NAME.pem and NAME-key.pem for each name. The certificates are
+valid for servers and clients. They are signed by the CA in ca.pem and
+ca-key.pem, which is made first if it does not exist. A certificate is valid for
+localhost and for the hosts given with --host, which must include the host of
+the member's --advertise. No file is overwritten.
 
-It is for tests: the CA's key lies unencrypted beside the certificates, and
-whoever has it can make more. Any certificate of the CA may claim any member
-name.`,
+Use these certificates for tests only. The key of the CA is stored unencrypted
+beside them, and everyone who has it can make more. Every certificate of the CA
+may claim any member name.`,
 		Example: `  concord certs node1 --dir certs --host node1.example.com
   concord certs node1 node2 --host 10.0.0.1 --host 10.0.0.2
   concord run --name node1 --bind 127.0.0.1:7946 --tls-cert certs/node1.pem \
       --tls-key certs/node1-key.pem --tls-ca certs/ca.pem`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("for whom? concord certs node1 node2")
+				return errors.New("no name given: concord certs node1 node2")
 			}
 			return nil
 		},
@@ -65,9 +66,9 @@ name.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.dir, "dir", "certs", "where the files are, and are made")
-	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are good for; may be repeated")
-	flags.IntVar(&f.days, "days", 365, "how long the certificates are good for")
+	flags.StringVar(&f.dir, "dir", "certs", "directory of the files; made if it does not exist")
+	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are valid for; may be repeated")
+	flags.IntVar(&f.days, "days", 365, "number of days for which the certificates are valid")
 	flags.BoolVar(&f.json, "json", false, "print a line of JSON for each certificate")
 	return cmd
 }
@@ -122,11 +123,11 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 // is one.
 func (f *certsFlags) free(name string) error {
 	if !fileName.MatchString(name) || name == "ca" {
-		return fmt.Errorf("%q is no name for a certificate: use letters, digits, and . _ - within", name)
+		return fmt.Errorf("%q cannot be the name of a certificate: use letters, digits, and . _ - within", name)
 	}
 	for _, file := range []string{f.path(name + ".pem"), f.path(name + "-key.pem")} {
 		if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is there already: remove it first, or choose another --dir", file)
+			return fmt.Errorf("%s exists already: remove it first, or choose another --dir", file)
 		}
 	}
 	return nil

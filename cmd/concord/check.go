@@ -39,16 +39,17 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Try every order of events in a small ring",
-		Long: `Explore all that can happen in a ring of a few members: joins, rounds,
-failures, and every order of the questions and answers between them. What is
-run is the machine that ships. Every state must keep the rules, and from every
-state quiet rounds must lead to one ideal ring.
+		Long: `Explore everything that can happen in a ring of a few members: joins, rounds,
+failures, and every order of the requests and answers between them. It runs the
+code that ships. Every state must keep the rules, and quiet rounds must lead
+from every state to one ideal ring.
 
-At grain 1 a question is answered and the answer used in one step, at grain 2
-these are three steps, at grain 3 a message may also be lost or doubled.
+At grain 1, a request, its answer and the use of the answer are one step. At
+grain 2 they are three steps. At grain 3 a message may also be lost or
+duplicated.
 
-A violation is told as a story, with a command that tells it again. The exit
-status is then 1.`,
+A violation is printed step by step, with a command that prints it again. The
+exit status is then 1.`,
 		Example: `  concord check --members 5
   concord check --members 4 --grain 2 --start ring
   concord check --members 4 --assume nothing --joins 2 --fails 2
@@ -62,29 +63,29 @@ status is then 1.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&f.cfg.Members, "members", 4, "identifiers, so members that there can be at once; 2 to 8")
+	flags.IntVar(&f.cfg.Members, "members", 4, "number of identifiers, and so of members that can exist at the same time; 2 to 8")
 	flags.IntVar(&f.cfg.Successors, "successors", 2, "length of a full successor list")
 	flags.StringVar(&f.start, "start", "both", "ring (ideal, of successors+1), founder, or both")
-	flags.IntVar(&f.grain, "grain", 1, "what is one step: 1, 2 or 3")
+	flags.IntVar(&f.grain, "grain", 1, "what counts as one step: 1, 2 or 3")
 	flags.StringVar(&f.assume, "assume", "zave", "when a member may fail: zave (all others keep a live successor, successors+1 principals remain), successor (the first only), or nothing")
-	flags.StringVar(&f.memory, "memory", "abstract", "acquaintances of a member, or abstract: any")
+	flags.StringVar(&f.memory, "memory", "abstract", "number of acquaintances of a member, or abstract for any")
 	flags.StringVar(&f.joins, "joins", "any", "how many may join")
 	flags.StringVar(&f.fails, "fails", "any", "how many may fail")
-	flags.IntVar(&f.cfg.Restarts, "restarts", 0, "how many may come back under the same name; 0 to 3")
+	flags.IntVar(&f.cfg.Restarts, "restarts", 0, "how many may restart under the same name; 0 to 3")
 	flags.IntVar(&f.cfg.Leaves, "leaves", 0, "how many may leave")
 	flags.IntVar(&f.cfg.Suspicions, "suspicions", 0, "how often a live member may be taken for dead")
-	flags.IntVar(&f.cfg.Losses, "losses", 0, "messages that may be lost (at grain 3: 1)")
-	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "messages that may be doubled (at grain 3: 1)")
-	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "messages under way at once, 0: any (at grain 3: 4)")
-	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, make a join several steps")
-	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "quiet rounds within which every state must become ideal; 0: not tried")
+	flags.IntVar(&f.cfg.Losses, "losses", 0, "number of messages that may be lost (at grain 3: 1)")
+	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "number of messages that may be duplicated (at grain 3: 1)")
+	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "number of messages in flight at the same time; 0 for any (at grain 3: 4)")
+	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, divide a join into several steps")
+	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "number of quiet rounds within which every state must become ideal; 0 to omit that")
 	flags.StringSliceVar(&f.rules, "rules", nil, "rules to keep (default: those that hold)")
-	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and let only quiet rounds pass")
-	flags.IntVar(&f.cfg.MaxStates, "max-states", 0, "end after so many states; 0: when all are seen")
-	flags.DurationVar(&f.cfg.Time, "time", 0, "end after so long; 0: when all are seen")
-	flags.StringVar(&f.replay, "replay", "", "tell the story of a trace again")
+	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and run only quiet rounds")
+	flags.IntVar(&f.cfg.MaxStates, "max-states", 0, "end after this many states; 0 for all states")
+	flags.DurationVar(&f.cfg.Time, "time", 0, "end after this time; 0 for no limit")
+	flags.StringVar(&f.replay, "replay", "", "print the steps of a trace again")
 	flags.BoolVar(&f.json, "json", false, "end with one line of JSON")
-	flags.BoolVar(&f.progress, "progress", false, "report progress even if standard error is no terminal")
+	flags.BoolVar(&f.progress, "progress", false, "report progress even if standard error is not a terminal")
 	return cmd
 }
 

@@ -24,12 +24,12 @@ func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch processes form a ring, lose one to kill -9, and heal",
-		Long: `Start members as processes of their own on 127.0.0.1 and tell what they do: they
-join, answer lookups, lose a member to kill -9, heal, and let one leave. The
-first one's page, whose address is printed, shows it live. At a terminal the
-ring then stays for keys to be typed, and with --stay in any case until SIGINT.
-The exit status is not 0 if anything was wrong: a lookup that failed, or was not
-right in time.`,
+		Long: `Start members as separate processes on 127.0.0.1 and print what they do: they
+join, answer lookups, lose a member to kill -9, heal, and one of them leaves.
+The page of the first member shows it live; its address is printed. At a
+terminal the ring then remains, and you can type keys. With --stay it always
+remains until SIGINT. The exit status is not 0 if anything went wrong: a lookup
+failed, or its answer did not become right in time.`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.members < 3 || f.members > demo.MaxMembers {
@@ -43,8 +43,8 @@ right in time.`,
 	}
 	cmd.Flags().IntVar(&f.members, "members", 5, "number of processes")
 	cmd.Flags().DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "the members' --interval")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print a summary as JSON; the story goes to standard error")
-	cmd.Flags().BoolVar(&f.stay, "stay", false, "let the ring stay until SIGINT or SIGTERM, also without a terminal")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print a summary as JSON; the report goes to standard error")
+	cmd.Flags().BoolVar(&f.stay, "stay", false, "keep the ring until SIGINT or SIGTERM, also without a terminal")
 	return cmd
 }
 
@@ -82,7 +82,7 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 		if n == 1 {
 			return fmt.Errorf("demo: %s", sum.Wrong[0])
 		}
-		return fmt.Errorf("demo: %d things were not as they should be; the first: %s", n, sum.Wrong[0])
+		return fmt.Errorf("demo: %d things went wrong; the first: %s", n, sum.Wrong[0])
 	}
 	return nil
 }

@@ -34,16 +34,16 @@ type dialFlags struct {
 func (f *dialFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.addr, "addr", []string{defaultAddr}, "host:port of a member; may be repeated")
-	flags.StringVar(&f.cluster, "cluster", "", "name of the ring, as the members have it")
-	flags.UintVar(&f.hashBits, "hash-bits", concord.DefaultHashBits, "width of the circle, as the members have it")
+	flags.StringVar(&f.cluster, "cluster", "", "name of the ring, as set on the members")
+	flags.UintVar(&f.hashBits, "hash-bits", concord.DefaultHashBits, "width of the circle in bits, as set on the members")
 	f.tls.register(cmd, "a certificate that the members accept")
-	flags.DurationVar(&f.timeout, "timeout", askTimeout, "time for all of it")
+	flags.DurationVar(&f.timeout, "timeout", askTimeout, "time limit for the whole command")
 }
 
 // check finds what is wrong with the flags themselves.
 func (f *dialFlags) check() error {
 	if f.timeout <= 0 {
-		return fmt.Errorf("--timeout %v: use a time above zero", f.timeout)
+		return fmt.Errorf("--timeout %v: use a time greater than zero", f.timeout)
 	}
 	return nil
 }
@@ -120,17 +120,17 @@ type adminFlags struct {
 func (f *adminFlags) register(cmd *cobra.Command, timeout time.Duration) {
 	cmd.Flags().StringVar(&f.addr, "admin", "", `host:port of the member's admin listener, the --admin of "concord run" (required)`)
 	if timeout > 0 {
-		cmd.Flags().DurationVar(&f.timeout, "timeout", timeout, "time for the answer")
+		cmd.Flags().DurationVar(&f.timeout, "timeout", timeout, "time limit for the answer")
 	}
 }
 
 // with runs do with a client of the admin listener.
 func (f *adminFlags) with(do func(*remote.Client) error) error {
 	if f.addr == "" {
-		return errors.New(`which member? --admin host:port, the --admin of its "concord run"`)
+		return errors.New(`no member given: use --admin host:port, the --admin of its "concord run"`)
 	}
 	if f.timeout < 0 {
-		return fmt.Errorf("--timeout %v: use a time above zero", f.timeout)
+		return fmt.Errorf("--timeout %v: use a time greater than zero", f.timeout)
 	}
 	client, err := remote.Dial(f.addr)
 	if err != nil {

@@ -16,10 +16,10 @@ func newLeave() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "leave",
-		Short: "Let a member leave its ring and end",
-		Long: `Have a member tell its neighbours that it leaves, wait until they do without it,
-and end. The exit status is not 0 if it has left without all of them having
-acknowledged: they then find out as of a failure.`,
+		Short: "Make a member leave its ring and exit",
+		Long: `Make a member leave its ring and exit. It tells its neighbours and waits until
+they no longer rely on it. The exit status is not 0 if the member has left
+before all of them acknowledged; they then notice it as they notice a failure.`,
 		Example: `  concord leave --admin 127.0.0.1:7947`,
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {

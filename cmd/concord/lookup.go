@@ -23,14 +23,15 @@ func newLookup() *cobra.Command {
 	var f lookupFlags
 	cmd := &cobra.Command{
 		Use:   "lookup KEY...",
-		Short: "Tell which member is responsible for a key",
-		Long: `Ask the ring which member is responsible for each of the keys, without joining.
-With --n also tell the members after it, where copies are kept. The keys are
-hashed by the default function; a ring with another one refuses.
+		Short: "Show which member is responsible for a key",
+		Long: `Ask the ring which member is responsible for each of the keys, without joining
+it. With --n, show also the members after it, where copies are kept. The keys
+are hashed with the default function; a ring with another function refuses the
+request.
 
-With --json each key gives one line: key, id, servers, or error. A key that is
-not UTF-8 is key_base64 instead of key. The exit status is not 0 if a lookup
-failed.`,
+With --json there is one line for each key, with key, id and servers or error. A
+key that is not UTF-8 is in the field key_base64 instead of key. The exit status
+is not 0 if a lookup failed.`,
 		Example: `  concord lookup apple pear --addr node1.example.com:7946
   concord lookup apple --n 3 --json`,
 		Args: keys(1, -1),
@@ -44,8 +45,8 @@ failed.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().IntVar(&f.n, "n", 1, "how many members: the owner and those after it")
-	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "count only the owner's own word")
+	cmd.Flags().IntVar(&f.n, "n", 1, "number of members to show: the owner and those after it")
+	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "accept only what the owner itself confirms")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a line of JSON for each key")
 	return cmd
 }
@@ -55,7 +56,7 @@ func keys(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch n := len(args); {
 		case n < least:
-			return fmt.Errorf("which key? concord %s KEY", cmd.Name())
+			return fmt.Errorf("no key given: concord %s KEY", cmd.Name())
 		case most >= 0 && n > most:
 			return fmt.Errorf("%d keys: concord %s takes one (quote a key with spaces)", n, cmd.Name())
 		}

@@ -59,21 +59,22 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "concord",
 		Short: "Which server is responsible for a key?",
-		Long: `Concord runs members of a ring. Every member can tell which of them is
-responsible for a key, while members join, leave and crash.
+		Long: `Concord runs members of a ring. Every member knows which of them is responsible
+for a key, while members join, leave and crash.
 
 See it:     concord demo
 Measure it: concord bench
 Run one:    concord run --name node1 --bind 127.0.0.1:7946
 Ask it:     concord lookup KEY, concord ring
 
-Every flag can also be given by a variable of the environment, CONCORD_ and the
-flag's name: CONCORD_ADDR for --addr, CONCORD_TLS_CERT for --tls-cert. A flag
-comes before its variable, which comes before the default. Several values of a
-flag that may be repeated are separated by commas.
+Every flag can also be set by an environment variable whose name is CONCORD_ and
+the name of the flag: CONCORD_ADDR for --addr, CONCORD_TLS_CERT for --tls-cert.
+A flag overrides its variable, and the variable overrides the default. If a flag
+may be repeated, its variable has several values separated by commas.
 
-In JSON, identifiers and incarnations are strings of digits: they have 64 bits,
-and the numbers of jq and JavaScript 53. Names that end in _ns are nanoseconds.`,
+In JSON, identifiers and incarnations are strings of digits, because they have
+64 bits and the numbers of jq and JavaScript have 53. Fields whose names end in
+_ns are nanoseconds.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return setFromEnvironment(cmd, os.LookupEnv)
 		},

@@ -32,28 +32,29 @@ func newRing() *cobra.Command {
 	var f ringFlags
 	cmd := &cobra.Command{
 		Use:   "ring",
-		Short: "Walk the ring and tell what is wrong with it",
-		Long: `Ask every member for its neighbours, beginning at --addr, and judge what they
-say. With several --addr that lead to different rings, all are walked: two rings
-that know nothing of each other are found only so.
+		Short: "Walk the ring and show what is wrong with it",
+		Long: `Ask every member for its neighbours, beginning at --addr, and check the answers.
+If several --addr lead to different rings, all of them are walked. That is the
+only way to find two rings that know nothing of each other.
 
-Members are shown with their share of the circle; ! marks those with a finding.
-Findings:
+Members are shown with their share of the circle. A member with a finding is
+marked with "!". The findings are:
 
-  unreachable         a member is named, and does not answer
-  not-joined          a member is named, and is in no ring
-  wrong-predecessor   is not the member before, of those that answered
+  unreachable         a member that another names does not answer
+  not-joined          a member that another names is in no ring
+  wrong-predecessor   it is not the nearest member before that answered
   wrong-successor     an entry of the list is not the member it should be
   short-list          the list is shorter than --successors says
   at-most-one-ring    there are two rings or more
-  ordered-ring        the ring winds round the circle more than once
+  ordered-ring        the ring winds around the circle more than once
 
-and no-self, no-duplicates, ordered-lists, bounded-lists, one-live-successor,
-sufficient-principals, at-least-one-ring and connected-appendages, which are
-rules of Zave's proof. While members join or leave, findings that are gone a
-moment later are no fault: --wait walks again until there are none.
+The findings no-self, no-duplicates, ordered-lists, bounded-lists,
+one-live-successor, sufficient-principals, at-least-one-ring and
+connected-appendages are rules of Zave's proof. While members join or leave, a
+finding that disappears a moment later is not a fault: --wait walks the ring
+again until there are no findings.
 
-The exit status is not 0 if there is a finding, or nobody answers.`,
+The exit status is not 0 if there is a finding or if no member answers.`,
 		Example: `  concord ring --addr node1.example.com:7946
   concord ring --wait 30s --json`,
 		Args: flagsOnly,
@@ -62,9 +63,9 @@ The exit status is not 0 if there is a finding, or nobody answers.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().Lookup("timeout").Usage = "time for one walk"
-	cmd.Flags().IntVar(&f.successors, "successors", 0, "length of a full successor list; 0: of the longest")
-	cmd.Flags().DurationVar(&f.wait, "wait", 0, "walk again until nothing is wrong, for so long")
+	cmd.Flags().Lookup("timeout").Usage = "time limit for one walk"
+	cmd.Flags().IntVar(&f.successors, "successors", 0, "length of a full successor list; 0 for that of the longest one")
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "walk again until nothing is wrong, for at most this long")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the members and findings as JSON")
 	return cmd
 }
@@ -77,7 +78,7 @@ func (f *ringFlags) run(ctx context.Context, out, logs io.Writer) error {
 		return fmt.Errorf("--successors %d: use 1 to %d, or 0", f.successors, concord.MaxSuccessorCount)
 	}
 	if f.wait < 0 {
-		return fmt.Errorf("--wait %v: use a time above zero", f.wait)
+		return fmt.Errorf("--wait %v: use a time greater than zero", f.wait)
 	}
 	p := newProgress(logs)
 	end := time.Now().Add(f.wait)
@@ -138,7 +139,7 @@ func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error
 			case err != nil && m.Server == (concord.Server{}):
 				client.Close()
 				if errors.Is(err, context.DeadlineExceeded) {
-					return survey.Report{}, fmt.Errorf("after %s: the walk is not at its end within %v; give it a longer --timeout", plural(len(members), "member"), f.timeout)
+					return survey.Report{}, fmt.Errorf("after %s: the walk did not end within %v; give it a longer --timeout", plural(len(members), "member"), f.timeout)
 				}
 				return survey.Report{}, err
 			case err == nil && !slices.ContainsFunc(members, known):

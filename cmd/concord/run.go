@@ -49,39 +49,41 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run one member until SIGINT or SIGTERM, then leave",
-		Long: `Run one member of a ring. Without --join it founds a ring.
+		Long: `Run one member of a ring. Without --join it creates a ring.
 
-With --found all members can be started alike, in any order and at once: each is
-given the addresses of all, or of some, its own among them. They join the ring
-that is there; if there is none, one of those listed founds it.
+With --found, all members can be started with the same flags, in any order and
+at the same time. Each is given the addresses of all members or of some, its own
+among them. They join the ring if it exists. Otherwise one of the listed members
+creates it.
 
---join takes host:port, where the host may be a name of several addresses, or
-the name of SRV records without a port, as _concord._tcp.example.com. Names are
-resolved anew at each try.
+--join takes host:port, where the host may be a name with several addresses, or
+the name of SRV records without a port, such as _concord._tcp.example.com. Names
+are resolved again at each try.
 
-With --state-dir it remembers members of its ring, and after a restart finds
-the ring by these too; without --join by these alone, and it founds a ring only
-if none of them answers.
+With --state-dir the member remembers members of its ring. After a restart it
+looks for the ring at their addresses, too. Without --join it looks only there,
+and creates a ring if none of them answers.
 
-When it is in the ring it prints one line to standard output:
+When the member is in the ring, it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-and after that, with --http page=URL, with --admin admin=host:port, with
---metrics metrics=URL. A value with spaces, quotes or = in it is quoted as a Go
-string. With --json it is an object with these names. Changes of state are
-logged to standard error, with --json as an object a line, and so is why it
-fails. The member does not depend on whoever reads these: what nobody reads is
-lost, and counted in the log and by the metric concord_log_lost_records_total.
+The line also has page=URL with --http, admin=host:port with --admin, and
+metrics=URL with --metrics. A value with spaces, quotes or "=" is quoted as a Go
+string. With --json the line is an object with the same names. The member logs
+changes of state and the reason why it fails to standard error, with --json as
+one object on each line. If nobody reads standard output or standard error, the
+member goes on and drops what it cannot write. The log and the metric
+concord_log_lost_records_total count the dropped records.
 
-SIGINT and SIGTERM let it leave politely, for at most --leave-timeout; a second
-one ends it at once. If it was in no ring yet, it ends without an error. systemd
-is told when it is ready and when it stops (Type=notify), and its watchdog while
-it lives.
+On SIGINT or SIGTERM the member leaves the ring, which takes at most
+--leave-timeout. A second signal ends it at once. If it is in no ring yet, it
+exits without an error. It tells systemd when it is ready and when it stops
+(Type=notify), and it serves the watchdog of systemd.
 
 The files of --tls-cert, --tls-key and --tls-ca are read again every five
-seconds. New ones hold for new connections; if they are of no use, which is
-logged, the old ones go on.`,
+seconds, and new connections use the new files. If they cannot be used, the
+member logs that and uses the old ones.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
       --join node1.example.com:7946
@@ -95,22 +97,22 @@ logged, the old ones go on.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "name of the member, unique in the ring (required)")
-	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen at; port 0 is a free one")
-	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the others reach it; port 0 is the bound one (default: as bound, if that is a definite host)")
+	flags.StringVar(&f.bind, "bind", ":7946", "host:port to listen on; port 0 picks a free port")
+	flags.StringVar(&f.advertise, "advertise", "", "host:port at which the other members reach this one; port 0 is the bound port (default: the bound address, if its host is not a wildcard)")
 	flags.StringArrayVar(&f.join, "join", nil, "host:port of a member of the ring to join, or name of SRV records; may be repeated")
-	flags.BoolVar(&f.found, "found", false, "if no ring is found at --join, found one with the others that look")
-	flags.DurationVar(&f.foundAfter, "found-after", concord.DefaultFoundAfter, "with --found: time to wait for those of --join that do not answer")
-	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members of another are refused")
-	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "how many members after it it knows; one less may fail at once")
-	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many members are known to live, itself included; at most one more than --successors")
-	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds of looking after the neighbours")
+	flags.BoolVar(&f.found, "found", false, "if there is no ring at --join, create one together with the members that search, too")
+	flags.DurationVar(&f.foundAfter, "found-after", concord.DefaultFoundAfter, "with --found: how long to wait for the members of --join that do not answer")
+	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members with another name are refused")
+	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "number of members after it that the member knows; one less may fail at the same time")
+	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many live members are known, this one included; at most --successors plus one")
+	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds in which the member checks its neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
-	flags.StringVar(&f.meta, "meta", "", "what others are told who ask for it: the application's address, say")
-	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which it remembers its ring over a restart; one a member")
-	flags.StringVar(&f.http, "http", "", "host:port at which to serve the ring's page, /healthz and /readyz; without a host: loopback; it authenticates nobody")
-	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "name by which browsers may ask for the page, besides localhost, addresses, and the hosts of --http and --advertise; may be repeated")
-	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus, /debug/pprof/; without a host: loopback; it authenticates nobody")
-	flags.StringVar(&f.metrics, "metrics", "", "host:port at which to serve /metrics for Prometheus and nothing else, where --admin is not to be open to it; without a host: loopback")
+	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
+	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
+	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
+	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "host name by which browsers may request the page, besides localhost, addresses, and the hosts of --http and --advertise; may be repeated")
+	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus, /debug/pprof/; an empty host is the loopback; there is no authentication")
+	flags.StringVar(&f.metrics, "metrics", "", "host:port that serves only /metrics for Prometheus, if Prometheus must not reach --admin; an empty host is the loopback")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.json, "json", false, "print the ready line and the log as JSON")
@@ -237,7 +239,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 
 	tell("STOPPING=1", "STATUS=leaving")
 	if err := leave(); err != nil && !errors.Is(err, concord.ErrStopped) {
-		return fmt.Errorf("stopped, but not all neighbours have acknowledged that it leaves: %w", err)
+		return fmt.Errorf("stopped before all neighbours had acknowledged that it leaves: %w", err)
 	}
 	return nil
 }
@@ -307,7 +309,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		return concord.Config{}, errors.New("--successors 0: use at least 1, or leave the flag out")
 	}
 	if f.found && len(f.join) == 0 {
-		return concord.Config{}, errors.New("--found needs --join with the addresses of those that may found, its own among them")
+		return concord.Config{}, errors.New("--found needs --join with the addresses of the members that may create the ring, its own among them")
 	}
 	if f.foundAfter == 0 {
 		return concord.Config{}, errors.New("--found-after 0s: use at least 100ms, or leave the flag out")
@@ -316,7 +318,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		return concord.Config{}, errors.New("--interval 0s: use at least 10ms, or leave the flag out")
 	}
 	if f.leaveTimeout <= 0 {
-		return concord.Config{}, errors.New("--leave-timeout: use a time above 0s, or leave the flag out")
+		return concord.Config{}, errors.New("--leave-timeout: use a time greater than 0s, or leave the flag out")
 	}
 	return concord.Config{
 		Name:              f.name,

@@ -45,14 +45,14 @@ func (f *simFlags) register(cmd *cobra.Command, members, seeds int) {
 	flags.IntVar(&f.successors, "successors", 3, "length of a full successor list")
 	flags.DurationVar(&f.interval, "interval", time.Second, "length of a round")
 	flags.StringVar(&f.latency, "latency", "", "one way: uniform:1ms-20ms (the default), constant:1ms, lognormal:20ms-60ms, pareto:10ms-2s, distance:1ms-150ms")
-	flags.IntVar(&f.seeds, "seeds", seeds, "how many seeds, from --seed or 0 on")
+	flags.IntVar(&f.seeds, "seeds", seeds, "number of seeds, beginning with --seed or 0")
 	flags.Uint64Var(&f.seed, "seed", 0, "the first seed; without --seeds the only one")
-	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "rounds in which a ring must be ideal")
-	flags.BoolVar(&f.noFingers, "no-fingers", false, "leave the fingers out")
-	flags.BoolVar(&f.json, "json", false, "end with a line of JSON; tell on standard error")
+	flags.IntVar(&f.bound, "bound", sim.DefaultBound, "number of rounds within which a ring must be ideal")
+	flags.BoolVar(&f.noFingers, "no-fingers", false, "use no fingers")
+	flags.BoolVar(&f.json, "json", false, "end with a line of JSON; report on standard error")
 	flags.StringVar(&f.svg, "svg", "", "draw a plot to this file")
-	flags.BoolVar(&f.progress, "progress", false, "tell on standard error how far it is, even if that is no terminal")
-	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "seeds at once")
+	flags.BoolVar(&f.progress, "progress", false, "report progress on standard error even if it is not a terminal")
+	flags.IntVar(&f.atOnce, "parallel", runtime.GOMAXPROCS(0), "number of seeds that run at the same time")
 	flags.Lookup("parallel").DefValue = "one a processor"
 }
 
@@ -205,16 +205,16 @@ func newSim() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run rings on virtual time, with faults, and see that they heal",
-		Long: `Run the protocol and the lookups that ship, over a network and a time that are
-simulated. One seed is one run, bit for bit. Each run makes faults for
---duration while lookups run, then lets the ring alone: it must become ideal
-(every pointer exactly right) within --bound rounds and stay so, and every
-lookup in it must be right. A run that fails is made smaller and printed as a
-command. The exit status is not 0 if one did. All times are those of the run.
+		Long: `Run the protocol and the lookups that ship on a simulated network in simulated
+time. A seed determines a run, bit for bit. Each run injects faults for
+--duration while lookups run. Then the faults end, and the ring must become
+ideal (every pointer exactly right) within --bound rounds and stay so, and every
+lookup must be right. A run that fails is shrunk and printed as a command. The
+exit status is not 0 if a run failed. All times are in simulated time.
 
-Faults (--faults, a list with commas, all or none):
+Faults (--faults: a list separated by commas, or all, or none):
 ` + faultHelp() + `
-States to begin in (--start; ideal unless given):
+States in which a run begins (--start; the default is ideal):
 ` + stateHelp(),
 		Example: `  concord sim --members 64 --seeds 100 --faults all
   concord sim --members 64 --seed 7 --faults loss,crash --duration 30s --json`,
@@ -259,16 +259,16 @@ States to begin in (--start; ideal unless given):
 	f.register(cmd, 64, 20)
 	flags := cmd.Flags()
 	flags.StringVar(&faults, "faults", "all", "which faults are made")
-	flags.StringVar(&start, "start", "ideal", "how the members stand at the start")
-	flags.DurationVar(&warmup, "warmup", 0, "how long they are let alone before the faults")
+	flags.StringVar(&start, "start", "ideal", "state in which a run begins")
+	flags.DurationVar(&warmup, "warmup", 0, "how long the ring is left alone before the faults")
 	flags.DurationVar(&duration, "duration", time.Minute, "how long the faults last")
-	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for so long, at first")
+	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for this long, at the beginning")
 	flags.DurationVar(&session, "session", 0, "also let members come and go: mean stay")
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
-	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
-	flags.StringVar(&actions, "actions", "", "only these of the faults, by their numbers in --tell")
-	flags.BoolVar(&tell, "tell", false, "run one seed and tell all that happens in it")
+	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
+	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")
+	flags.BoolVar(&tell, "tell", false, "run one seed and print everything that happens in it")
 	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
 	for _, c := range append(cmd.Commands(), cmd) {
 		c.RunE = interruptible(c.RunE)

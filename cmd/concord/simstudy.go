@@ -20,9 +20,9 @@ func newSimHeal() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "heal",
 		Short: "Let members in bad states heal, and count the rounds",
-		Long: `Put members into every bad state of concord sim --help, or those of --states,
-let them alone, and count the rounds until they are one ideal ring. With
---faults, faults are made for 20 rounds first, while they heal.`,
+		Long: `Put members into each bad state of concord sim --help, or into those of
+--states, leave them alone, and count the rounds until they are one ideal ring.
+With --faults, faults are injected during the first 20 rounds.`,
 		Example: `  concord sim heal --seeds 1000 --sizes 64 --states random`,
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,8 +57,8 @@ let them alone, and count the rounds until they are one ideal ring. With
 	f.register(cmd, 64, 100)
 	_ = cmd.Flags().MarkHidden("members")
 	cmd.Flags().IntSliceVar(&sizes, "sizes", []int{2, 3, 5, 16, 64}, "numbers of members")
-	cmd.Flags().StringVar(&only, "states", "", "only these states, with commas")
-	cmd.Flags().StringVar(&with, "faults", "none", "faults made while they heal")
+	cmd.Flags().StringVar(&only, "states", "", "only these states, separated by commas")
+	cmd.Flags().StringVar(&with, "faults", "none", "faults injected while the members heal")
 	return cmd
 }
 
@@ -99,10 +99,10 @@ func newSimMerge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge",
 		Short: "Let two rings become one, and count the rounds",
-		Long: `Put members into two ideal rings of every second member each, of which one
-member knows one of the other, and count the rounds until they are one ideal
-ring. With --cut, one ring is cut into halves for that long instead, and the
-rounds count from the cut's end.`,
+		Long: `Put every second member into one ideal ring and the others into another. One
+member of one ring knows a member of the other. Count the rounds until they are
+one ideal ring. With --cut, one ring is cut into halves for that long instead,
+and the rounds are counted from the end of the cut.`,
 		Example: `  concord sim merge --latency constant:1ms --svg merge.svg
   concord sim merge --cut 5m --sizes 64 --seeds 1000`,
 		Args: flagsOnly,
@@ -128,7 +128,7 @@ rounds count from the cut's end.`,
 	f.register(cmd, 64, 20)
 	_ = cmd.Flags().MarkHidden("members")
 	cmd.Flags().IntSliceVar(&sizes, "sizes", mergeSizes, "numbers of members, both rings together")
-	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for so long instead")
+	cmd.Flags().DurationVar(&cut, "cut", 0, "cut one ring into halves for this long instead")
 	return cmd
 }
 
@@ -139,10 +139,9 @@ func newSimChurn() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "churn",
 		Short: "Let members come and go and count the lookups that are right",
-		Long: `Let every member of a ring stay for a while that is drawn from a Weibull
-distribution, then crash, or leave, and a new one join in its place, while
-lookups run. In the end nobody comes or goes any more, and the ring must become
-ideal.`,
+		Long: `Let members come and go while lookups run. Each stays for a time drawn from a
+Weibull distribution, then crashes or leaves, and a new one joins in its place.
+At the end no member comes or goes any more, and the ring must become ideal.`,
 		Example: `  concord sim churn --members 10000 --duration 1h --session 1h --progress`,
 		Args:    flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -167,7 +166,7 @@ ideal.`,
 	flags := cmd.Flags()
 	flags.DurationVar(&session, "session", time.Hour, "how long members stay on average")
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
-	flags.Float64Var(&polite, "polite", 0, "share of those who leave instead of crashing, 0 to 1")
+	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
 	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go")
 	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, of all members")
 	return cmd

@@ -19,10 +19,10 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of one member",
-		Long: `Ask a member at its admin listener for its state: its range, its neighbours, the
-members it keeps as routes and acquaintances, what went wrong with others last,
-and its counters since it started. What can be seen of it over the members'
-port, "concord ring" shows.`,
+		Long: `Ask a member for its state at its admin listener: its range, its neighbours, its
+fingers and acquaintances, the last failures of requests between it and others,
+and its counters since it started. To see what a member reports to other
+members, use "concord ring".`,
 		Example: `  concord status --admin 127.0.0.1:7947
   concord status --admin 127.0.0.1:7947 --json`,
 		Args: flagsOnly,

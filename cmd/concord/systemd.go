@@ -38,7 +38,7 @@ func (s supervisor) tell(assignments ...string) error {
 		return nil
 	}
 	if s.socket[0] != '/' && s.socket[0] != '@' {
-		return errors.New("NOTIFY_SOCKET is neither a path nor an abstract name: " + strconv.Quote(s.socket))
+		return errors.New("NOTIFY_SOCKET is neither a path nor the name of an abstract socket: " + strconv.Quote(s.socket))
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"})
 	if err != nil {

@@ -25,7 +25,7 @@ func (f *tlsFlags) register(cmd *cobra.Command, whose string) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.cert, "tls-cert", "", "PEM file with "+whose)
 	flags.StringVar(&f.key, "tls-key", "", "PEM file with the certificate's key")
-	flags.StringVar(&f.ca, "tls-ca", "", "PEM file with the CA that the others' certificates are of")
+	flags.StringVar(&f.ca, "tls-ca", "", "PEM file with the CA of the other members' certificates")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
 }
 

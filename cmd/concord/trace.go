@@ -22,12 +22,13 @@ func newTrace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace KEY",
 		Short: "Show the path of a lookup, hop by hop",
-		Long: `Look a key up from the member at --addr and show who was asked, why, what each
-answered, and how long it took. The lookup is cold: it leaves out what earlier
-ones have taught, so it shows the whole path. The times include new connections.
+		Long: `Look up a key from the member at --addr and show which members were asked, why,
+what each answered, and how long it took. The lookup is cold: it ignores what
+earlier lookups have taught, so it shows the whole path. The times include those
+of new connections.
 
-With --json it is one object; key is base64, times are in nanoseconds. The exit
-status is not 0 if the lookup failed.`,
+With --json the output is one object, in which the key is base64 and times are
+in nanoseconds. The exit status is not 0 if the lookup failed.`,
 		Example: `  concord trace apple --addr node1.example.com:7946`,
 		Args:    keys(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,7 +53,7 @@ status is not 0 if the lookup failed.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "count only the owner's own word")
+	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "accept only what the owner itself confirms")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the trace as JSON")
 	return cmd
 }

@@ -18,9 +18,9 @@ func newWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Show the changes of a member's range as they come",
-		Long: `Show the range that a member is responsible for, and every change of it: what it
-was and is, what was gained and lost, from and to whom, and why. It ends when
-the member is stopped, or at Ctrl-C.`,
+		Long: `Show the range that a member is responsible for, and then every change of it:
+the old and the new range, what was gained and lost, from and to which member,
+and why. The command ends when the member is stopped, or at Ctrl-C.`,
 		Example: `  concord watch --admin 127.0.0.1:7947
   concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'`,
 		Args: flagsOnly,

@@ -97,7 +97,7 @@ func (r *Resolver) Resolve(ctx context.Context, given string) (Answer, error) {
 	switch {
 	case isSRV(given):
 		if r.DNS == nil {
-			return Answer{}, errors.New("nobody to ask for SRV records")
+			return Answer{}, errors.New("no resolver for SRV records")
 		}
 		return r.services(ctx, given)
 	case r.DNS == nil || !IsName(given):

@@ -157,15 +157,15 @@ func (s *State) decode(data []byte) (Memory, error) {
 	}
 	var in file
 	if err := json.Unmarshal(data, &in); err != nil {
-		return Memory{}, fmt.Errorf("is not what was written: %w", err)
+		return Memory{}, fmt.Errorf("is damaged: %w", err)
 	}
 	switch {
 	case in.Version != stateVersion:
 		return Memory{}, fmt.Errorf("has version %d, this program knows %d", in.Version, stateVersion)
 	case in.Name != s.who.Name:
-		return Memory{}, fmt.Errorf("is of member %q, this one is %q", in.Name, s.who.Name)
+		return Memory{}, fmt.Errorf("belongs to member %q, not to %q", in.Name, s.who.Name)
 	case in.Cluster != s.who.Cluster:
-		return Memory{}, fmt.Errorf("is of cluster %q, this one is %q", in.Cluster, s.who.Cluster)
+		return Memory{}, fmt.Errorf("belongs to cluster %q, not to %q", in.Cluster, s.who.Cluster)
 	case len(in.Members) > MaxRecalled:
 		return Memory{}, fmt.Errorf("names %d members, at most %d are kept", len(in.Members), MaxRecalled)
 	}

@@ -88,15 +88,15 @@ func TestLongestFileThatIsWrittenIsRead(t *testing.T) {
 func TestDamagedFileIsSetAside(t *testing.T) {
 	many := strings.TrimSuffix(strings.Repeat(`{"name":"a","address":"a:1"},`, MaxRecalled+1), ",")
 	for name, tc := range map[string]struct{ content, says string }{
-		"empty":             {"", "not what was written"},
-		"cut off":           {`{"version":1,"name":"node1","cl`, "not what was written"},
-		"zeros":             {strings.Repeat("\x00", 4096), "not what was written"},
-		"something else":    {"[1, 2]", "not what was written"},
-		"another type":      {`{"version":1,"name":"node1","cluster":"prod","incarnation":-4}`, "not what was written"},
+		"empty":             {"", "is damaged: "},
+		"cut off":           {`{"version":1,"name":"node1","cl`, "is damaged: "},
+		"zeros":             {strings.Repeat("\x00", 4096), "is damaged: "},
+		"something else":    {"[1, 2]", "is damaged: "},
+		"another type":      {`{"version":1,"name":"node1","cluster":"prod","incarnation":-4}`, "is damaged: "},
 		"no version":        {`{"name":"node1","cluster":"prod"}`, "version 0"},
 		"a later version":   {`{"version":2,"name":"node1","cluster":"prod"}`, "version 2, this program knows 1"},
-		"another member's":  {`{"version":1,"name":"node2","cluster":"prod"}`, `of member "node2", this one is "node1"`},
-		"another cluster's": {`{"version":1,"name":"node1","cluster":"test"}`, `of cluster "test", this one is "prod"`},
+		"another member's":  {`{"version":1,"name":"node2","cluster":"prod"}`, `belongs to member "node2", not to "node1"`},
+		"another cluster's": {`{"version":1,"name":"node1","cluster":"test"}`, `belongs to cluster "test", not to "prod"`},
 		"no address":        {`{"version":1,"name":"node1","cluster":"prod","members":[{"name":"x","address":"x"}]}`, `member "x"`},
 		"too many":          {`{"version":1,"name":"node1","cluster":"prod","members":[` + many + `]}`, "33 members"},
 		"too long":          {strings.Repeat(" ", maxState+1), "bytes"},

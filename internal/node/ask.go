@@ -18,7 +18,7 @@ const (
 func (n *Node) ask(e protocol.Ask) {
 	if n.inflight >= maxAsks {
 		n.wg.Go(func() {
-			n.step(protocol.Answer{Call: e.Call, Failure: &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many questions under way"}})
+			n.step(protocol.Answer{Call: e.Call, Failure: &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many requests in progress"}})
 		})
 		return
 	}

@@ -169,7 +169,7 @@ func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protoc
 	case !st.Phase.InRing():
 		return &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
 	case !c.meet(st):
-		return &protocol.Failure{Kind: protocol.Invalid, Detail: "an answer that names no member"}
+		return &protocol.Failure{Kind: protocol.Invalid, Detail: "the answer names no member"}
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 		return routing.Answer{}, n.refusal()
 	}
 	if q.ID&^n.cfg.Space.Mask() != 0 {
-		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
+		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "the identifier has more than HashBits bits"}
 	}
 	a := s.Table.Answer(q, n.now())
 	if a.Verdict != routing.Mine {
@@ -151,10 +151,10 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		return ring.Member{}, f
 	}
 	if id&^n.cfg.Space.Mask() != 0 {
-		return ring.Member{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "an identifier wider than HashBits"}
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "the identifier has more than HashBits bits"}
 	}
 	if !n.loops.enter(id) {
-		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "a lookup that goes in a loop"}
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the lookup goes in a loop"}
 	}
 	defer n.loops.leave(id)
 	ctx, cancel := context.WithTimeout(ctx, peer.PatientTimeout) // the caller need not have a limit

@@ -15,9 +15,9 @@ import (
 // Errors of lookups that could not begin.
 var (
 	ErrNotInRing  = errors.New("not in a ring")
-	ErrSuperseded = errors.New("superseded by a later life of the same name")
+	ErrSuperseded = errors.New("superseded by a later member of the same name")
 	ErrClosed     = errors.New("closed")
-	ErrIsolated   = errors.New("isolated: fewer members are known to live than MinMembers")
+	ErrIsolated   = errors.New("isolated: the member knows fewer live members than MinMembers")
 )
 
 // Hop is one member asked during a lookup.

@@ -119,7 +119,7 @@ func (m *Machine) departCheck() {
 // neighbours, which it names, are asked before they are relied on.
 func (m *Machine) left(x ring.Member, req Request, token uint64) {
 	if x.Name == "" || x.ID == m.self.ID {
-		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave without a sender, or from oneself"}})
+		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave names no sender, or the receiver itself"}})
 		return
 	}
 	if m.phase == Leaving {

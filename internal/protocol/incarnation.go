@@ -12,7 +12,7 @@ import (
 // refuses earlier, by the clock, which the machine has not.
 
 // errIncarnation is of a message that names such a member.
-var errIncarnation = &Failure{Kind: Invalid, Detail: "a member with an impossible incarnation"}
+var errIncarnation = &Failure{Kind: Invalid, Detail: "the request names a member with an impossible incarnation"}
 
 func possible(members ...ring.Member) bool {
 	return !slices.ContainsFunc(members, func(x ring.Member) bool { return x.Incarnation > ring.MaxIncarnation })

@@ -91,7 +91,7 @@ func (m *Machine) joinFailed() {
 	causes := m.join.causes
 	if len(causes) == 0 {
 		// Everybody answered, and nobody knew the way: the ring is changing.
-		causes = []JoinCause{{At: m.join.asked, Refusal: Refusal{Reason: Busy, Detail: "nobody nearer to the joiner's place is known"}}}
+		causes = []JoinCause{{At: m.join.asked, Refusal: Refusal{Reason: Busy, Detail: "no member nearer to the joiner's place is known"}}}
 	}
 	m.failJoin(causes)
 }
@@ -266,7 +266,7 @@ func (m *Machine) sought(a Answer) {
 		j.rest = j.rest[:min(len(j.rest), maxPlaceRest)]
 		m.seekNext()
 	default:
-		m.joinCause(JoinCause{At: j.asked, Failure: &Failure{Kind: Invalid, Detail: "a placement without a verdict"}})
+		m.joinCause(JoinCause{At: j.asked, Failure: &Failure{Kind: Invalid, Detail: "the answer has no verdict"}})
 		m.seekNext()
 	}
 }

@@ -409,7 +409,7 @@ func (m *Machine) asked(a Asked) {
 	case Leave:
 		m.left(a.From, req, a.Token)
 	default:
-		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "a request of an unknown kind"}})
+		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "the kind of the request is unknown"}})
 	}
 }
 

@@ -54,7 +54,7 @@ func (rs *rectifications) encode(_ *Machine, f *form) {
 func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 	switch {
 	case n.Name == "":
-		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify without a sender"}})
+		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify names no sender"}})
 		return
 	case m.phase != Joined:
 		m.respond(token, Refusal{Reason: NotInRing})

@@ -174,13 +174,13 @@ func (s Space) Class(a, b uint64) int { return bits.Len64(s.Distance(a, b)) }
 // hash of its name.
 func (s Space) Check(m Member) error {
 	if m.Name == "" {
-		return errors.New("a member without a name")
+		return errors.New("the member has no name")
 	}
 	if len(m.Name) > MaxNameLength {
-		return fmt.Errorf("a member's name of %d bytes (at most %d)", len(m.Name), MaxNameLength)
+		return fmt.Errorf("the name of the member has %d bytes (at most %d)", len(m.Name), MaxNameLength)
 	}
 	if !utf8.ValidString(m.Name) {
-		return fmt.Errorf("a member's name that is not UTF-8: %q", m.Name)
+		return fmt.Errorf("the name of the member is not UTF-8: %q", m.Name)
 	}
 	if err := CheckAddress(m.Addr); err != nil {
 		return fmt.Errorf("member %q: %w", m.Name, err)
@@ -207,7 +207,7 @@ func (e *HashError) Error() string {
 // host:port with a host and a port of 1 … 65535.
 func CheckAddress(addr string) error {
 	if len(addr) > MaxAddressLength {
-		return fmt.Errorf("address of %d bytes (at most %d)", len(addr), MaxAddressLength)
+		return fmt.Errorf("address has %d bytes (at most %d)", len(addr), MaxAddressLength)
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || !utf8.ValidString(addr) {

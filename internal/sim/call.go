@@ -54,7 +54,7 @@ var (
 	timedOut    = &protocol.Failure{Kind: protocol.TimedOut}
 	refused     = &protocol.Failure{Kind: protocol.Refused}
 	unreachable = &protocol.Failure{Kind: protocol.Unreachable}
-	tooMany     = &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many questions under way"}
+	tooMany     = &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many requests in progress"}
 )
 
 // open takes a slot for a call.

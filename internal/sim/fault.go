@@ -42,15 +42,15 @@ var FaultKinds = []struct {
 	{Reorder, "reorder", "a fifth of the messages come up to an interval late"},
 	{Slow, "slow", "messages to and from some members take up to 1.5 s more"},
 	{Cut, "cut", "two parts of the ring cannot reach each other: any split, an arc, one member"},
-	{OneWay, "oneway", "messages from one part to the other get lost, not those back"},
+	{OneWay, "oneway", "messages from one part to the other get lost, but not those in the other direction"},
 	{Links, "links", "some pairs cannot reach each other, though others can reach both"},
 	{Pause, "pause", "members hang and wake again (SIGSTOP), one to a quarter of them"},
-	{Crash, "crash", "processes end without a word, one to a quarter of them, or neighbours; most restart"},
+	{Crash, "crash", "processes are killed, one to a quarter of them, or neighbours; most restart"},
 	{Vanish, "vanish", "the same, and nobody is there to refuse connections"},
 	{Clock, "clock", "the same as crash, and the clock has been set up to an hour back or forth at the restart"},
 	{Twin, "twin", "a member hangs, its name is started at another address, then it wakes"},
 	{Joins, "join", "up to a quarter as many new members join at once"},
-	{Leaves, "leave", "members leave politely, up to four, neighbours often"},
+	{Leaves, "leave", "up to four members leave properly, often neighbours"},
 	{Astray, "astray", "the names of one to a quarter of the members lead to others, and half of the connections to them break"},
 }
 

@@ -127,7 +127,7 @@ var States = []State{
 			}
 		}
 	}},
-	{"two-back", "nobody has a successor, everybody knows only the member two back", func(p *placer) {
+	{"two-back", "no member has a successor, and each knows only the member two places before it", func(p *placer) {
 		n := p.n() - (1 - p.n()%2)
 		for i := range p.n() {
 			if i < n {

@@ -94,7 +94,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 
 // changeable is the failure of a peer that is now of one kind, now of the other.
 func changeable(env transport.Envelope) *protocol.Failure {
-	return failure(protocol.Invalid, "%s answers now as an older member, now as one of ours", env.To.Addr)
+	return failure(protocol.Invalid, "%s answers sometimes as a legacy member and sometimes as a current one", env.To.Addr)
 }
 
 // Meta asks env.To what its application says of it; see transport.Transport.
@@ -163,7 +163,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 			return unusable(env, err)
 		})
 	default:
-		err = failure(protocol.Invalid, "a request of unknown kind %d", req.Kind)
+		err = failure(protocol.Invalid, "the kind %d of the request is unknown", req.Kind)
 	}
 	t.known.add(reply.State.Self)
 	return reply, err
@@ -202,7 +202,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 		}
 		if r.GetUnchanged() {
 			if req.Version == 0 || s.Version != req.Version {
-				return unusable(env, errors.New("a ring that is unchanged, though nobody named its version"))
+				return unusable(env, errors.New("the ring is unchanged, but the request named no version"))
 			}
 			s.Self, s.Pred, s.Succ, s.Replaced = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced
 			return nil

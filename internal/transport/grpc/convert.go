@@ -209,7 +209,7 @@ func refusal(field string, r *pb.Refusal) (protocol.Refusal, error) {
 		return protocol.Refusal{}, fmt.Errorf("%s: reason %d is unknown", field, r.GetReason())
 	}
 	if len(r.GetDetail()) > maxDetail {
-		return protocol.Refusal{}, fmt.Errorf("%s: detail of %d bytes (at most %d)", field, len(r.GetDetail()), maxDetail)
+		return protocol.Refusal{}, fmt.Errorf("%s: detail has %d bytes (at most %d)", field, len(r.GetDetail()), maxDetail)
 	}
 	other, err := optional(field+".other", r.GetOther())
 	if err != nil {
@@ -243,7 +243,7 @@ func notifyReply(r *pb.NotifyResp) (protocol.Reply, error) {
 	}
 	switch refused := reply.Refusal.Reason != protocol.Consent; {
 	case r.GetAccepted() && refused:
-		return protocol.Reply{}, errors.New("accepted and refused")
+		return protocol.Reply{}, errors.New("the answer both accepts and refuses")
 	case !r.GetAccepted() && !refused:
 		reply.Refusal.Reason = protocol.Nearer
 	}
@@ -276,7 +276,7 @@ func placeReply(r *pb.PlaceResp) (protocol.Reply, error) {
 // metaOf reads what the application of a member says of it; empty is nil.
 func metaOf(r *pb.MetaResp) ([]byte, error) {
 	if n := len(r.GetMeta()); n > transport.MaxMeta {
-		return nil, fmt.Errorf("meta of %d bytes (at most %d)", n, transport.MaxMeta)
+		return nil, fmt.Errorf("meta has %d bytes (at most %d)", n, transport.MaxMeta)
 	} else if n == 0 {
 		return nil, nil
 	}

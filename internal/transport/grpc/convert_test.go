@@ -172,12 +172,12 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		{"phase", "phase 9", ringErr(joined(&pb.Ring{Phase: 9}))},
 		{"answerer", "answer.answerer", ringErr(&pb.Ring{Answer: &pb.Answer{Answerer: &pb.Server{}}})},
 		{"reason", "reason 77", ringErr(joined(&pb.Ring{Refusal: &pb.Refusal{Reason: 77}}))},
-		{"detail too long", "detail of 1025", ringErr(joined(&pb.Ring{Refusal: &pb.Refusal{Reason: 1, Detail: strings.Repeat("x", 1025)}}))},
+		{"detail too long", "detail has 1025", ringErr(joined(&pb.Ring{Refusal: &pb.Refusal{Reason: 1, Detail: strings.Repeat("x", 1025)}}))},
 		{"no ring", "ring is missing", ringErr(nil)},
 		{"verdict", "verdict 0", routeErr(&pb.RouteResp{})},
 		{"no owner", "owner is missing", routeErr(&pb.RouteResp{Verdict: 1})},
 		{"too many closer", "closer has 4 entries", routeErr(&pb.RouteResp{Verdict: 3, Closer: many(4)})},
-		{"meta too long", "meta of 257 bytes", func() error { _, err := metaOf(&pb.MetaResp{Meta: make([]byte, 257)}); return err }()},
+		{"meta too long", "meta has 257 bytes", func() error { _, err := metaOf(&pb.MetaResp{Meta: make([]byte, 257)}); return err }()},
 		{"age", "out of range", routeErr(&pb.RouteResp{Verdict: 2, Owner: ok, AgeNs: 1 << 63})},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {

@@ -72,7 +72,7 @@ func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envel
 	case !ours && env.Settings.Cluster == 0:
 		return nil
 	case !ours:
-		f := failure(protocol.WrongRing, "%s is an older member, which has no cluster", env.To.Addr)
+		f := failure(protocol.WrongRing, "%s is a legacy member, which has no cluster", env.To.Addr)
 		f.Differing = []string{"Cluster"}
 		return f
 	case env.To.Name == "" || env.Settings.Cluster != 0 || !t.replaced(ctx, l, env):
@@ -84,13 +84,13 @@ func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envel
 	if env.To == now {
 		return nil
 	}
-	f := failure(protocol.WrongMember, "%s is an older member now, by the same name", env.To.Addr)
+	f := failure(protocol.WrongMember, "%s is now a legacy member of the same name", env.To.Addr)
 	f.By = now
 	return f
 }
 
 func notOlder(env transport.Envelope) *protocol.Failure {
-	return failure(protocol.WrongMember, "%s answers as an older member, which %q is not", env.To.Addr, env.To.Name)
+	return failure(protocol.WrongMember, "%s answers as a legacy member, but %q is none", env.To.Addr, env.To.Name)
 }
 
 // replaced reports whether the peer of l, an older member by its answers, bears the
@@ -259,7 +259,7 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 		// It was taken for an older one because an older one had named it.
 		return t.maintain(ctx, env, req)
 	case s.Phase == protocol.Outside:
-		return protocol.Reply{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: "an older member with an empty ring"}
+		return protocol.Reply{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: "a legacy member with an empty ring"}
 	}
 	self, head, subject := s.Self, s.Head(), req.Subject
 	reply := protocol.Reply{State: s, Verdict: protocol.Next}

@@ -363,7 +363,7 @@ func TestConnectionToOursDoesNotTurnIntoOneToAnOlderMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.ring = baseRing(bare, bare)
-	wantKind(t, ask(), protocol.WrongMember, "which \"m\" is not")
+	wantKind(t, ask(), protocol.WrongMember, "but \"m\" is none")
 	s.ring = full
 	if err := ask(); err != nil {
 		t.Errorf("after that: %v", err)

@@ -168,7 +168,7 @@ func TestOurMemberTakenForAnOlderOneIsAskedInOurTerms(t *testing.T) {
 	var m ring.Member
 	s := &scripted{
 		find: func(context.Context, *pb.FindReq) (*pb.FindResp, error) {
-			return nil, status.Error(codes.Canceled, "a lookup that goes in a loop")
+			return nil, status.Error(codes.Canceled, "the lookup goes in a loop")
 		},
 		ring: func(*pb.RingReq) (*pb.Ring, error) {
 			return fullRing(protocol.State{Self: m, Phase: protocol.Joined, Succ: []ring.Member{owner}}), nil
