@@ -102,7 +102,7 @@ func TestDialErrorsSayWhatBecameOfEveryAddress(t *testing.T) {
 		late  bool // it is tried until the context ends
 		says  []string
 	}{
-		"nowhere":              {want: []error{concord.ErrAddress}, says: []string{"no address"}},
+		"nowhere":              {want: []error{concord.ErrAddress}, says: []string{"dial failed: not an address: no address given"}},
 		"no address":           {addrs: []string{"x", ":1"}, want: []error{concord.ErrAddress}, says: []string{`"x"`, `":1"`}},
 		"another kind of ring": {addrs: []string{ring[0].Address(), ring[1].Address()}, want: []error{concord.ErrDifferentRing}, says: []string{ring[0].Address(), ring[1].Address(), "Cluster"}},
 		"not joined":           {addrs: []string{outside.Address()}, want: []error{concord.ErrNotJoined}, late: true},

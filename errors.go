@@ -102,7 +102,10 @@ func (e *JoinError) Error() string {
 		} else if a.Given != "" {
 			fmt.Fprintf(&b, "%s, ", a.Given)
 		}
-		fmt.Fprintf(&b, "%s: %s", a.Address, strings.TrimPrefix(a.Err.Error(), "concord: "))
+		if a.Address != "" {
+			fmt.Fprintf(&b, "%s: ", a.Address)
+		}
+		b.WriteString(strings.TrimPrefix(a.Err.Error(), "concord: "))
 	}
 	return b.String()
 }
@@ -146,7 +149,11 @@ func (e *DialError) Error() string {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
 	for i, a := range e.Attempts {
-		fmt.Fprintf(&b, "%s%s: %s", []string{": ", "; "}[min(i, 1)], a.Address, strings.TrimPrefix(a.Err.Error(), "concord: "))
+		b.WriteString([]string{": ", "; "}[min(i, 1)])
+		if a.Address != "" {
+			fmt.Fprintf(&b, "%s: ", a.Address)
+		}
+		b.WriteString(strings.TrimPrefix(a.Err.Error(), "concord: "))
 	}
 	return b.String()
 }

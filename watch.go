@@ -62,11 +62,15 @@ type Event struct {
 	// predecessor that is about to leave after CausePredecessorLeft. It was alive when the range
 	// changed. It is zero if no such member is known, as after CausePredecessorFailed, and after
 	// CauseAlone if the others have failed; only copies have what the dead had. If changes were
-	// merged, it is the last member that is known.
+	// merged, it is the last member that is known. From may not have all of Gained: several members
+	// may have answered for parts of it, as after a partition or if changes were merged, and after
+	// CauseEnoughMembers From may have been isolated itself. The members that lose what is gained
+	// here have it in Lost, and can look up its owners.
 	From Server `json:"from,omitzero"`
-	// To is the member that is now responsible for what is in Lost but not in New, which is the
-	// predecessor. It is zero if all that was lost has come back, if the member has no range, and
-	// if it has no predecessor.
+	// To is the member that is now responsible for the end of what is in Lost but not in New, which
+	// is the predecessor. If several members have joined, or two rings have become one, the rest
+	// belongs to members before it: look its keys up. To is zero if all that was lost has come
+	// back, if the member has no range, and if it has no predecessor.
 	To Server `json:"to,omitzero"`
 	// Cause says why the range changed. If changes were merged, it is that of the last.
 	Cause Cause `json:"cause"`

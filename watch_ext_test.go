@@ -241,6 +241,32 @@ func TestRangeLostAndRegainedDuringASlowLoopBodyIsAnEvent(t *testing.T) {
 	})
 }
 
+// What is lost may belong to several members, of which To is the nearest.
+func TestEventOfTwoJoinsNamesThePredecessorOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		a, b, c := memoryMember(t, network, "a"), memoryMember(t, network, "b"), memoryMember(t, network, "c")
+		if err := a.Create(); err != nil {
+			t.Fatal(err)
+		}
+		w := watch(t, t.Context(), a, time.Minute)
+		synctest.Wait()
+		join(t, b, a.Address())
+		join(t, c, a.Address())
+		awaitIdeal(t, []*concord.Concord{a, b, c})
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		_, _, events, _ := w.state()
+		before, _ := a.Predecessor()
+		if e := events[len(events)-1]; len(e.Lost) != 1 || !e.Lost[0].Contains(b.Id()) || !e.Lost[0].Contains(c.Id()) || e.To != before {
+			t.Errorf("%+v, want what b and c have to be lost, to %v", e, before)
+		}
+		for _, m := range []*concord.Concord{a, b, c} {
+			m.Stop()
+		}
+	})
+}
+
 func TestEventOfAJoinNamesTheHolderOfTheData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)

@@ -40,7 +40,7 @@
 //	                                                  late, then another 400 ms, and so on
 //	TLS              validated, but not used          used
 //
-// A ring on sockets needs real time. It does not work inside a bubble.
+// A ring on sockets needs real time. Inside a bubble it fails the test.
 //
 // # Programs that start their own members
 //

@@ -112,12 +112,30 @@ func (r *Ring) Heal() { r.net.HealAll() }
 
 // Delay delays every message by a random time from least to most. Requests and
 // replies are delayed separately. Delay(0, 0) undoes it.
-func (r *Ring) Delay(least, most time.Duration) { r.net.Delay(least, most) }
+func (r *Ring) Delay(least, most time.Duration) {
+	r.tb.Helper()
+	if r.span("Delay", least, most) {
+		r.net.Delay(least, most)
+	}
+}
+
+// span reports whether a time can be from least to most. It fails the test if not.
+func (r *Ring) span(method string, least, most time.Duration) bool {
+	r.tb.Helper()
+	if least < 0 || most < least {
+		r.fail("%s: the time is from %v to %v, it must not be negative, nor end before it begins", method, least, most)
+		return false
+	}
+	return true
+}
 
 // DelayBetween delays messages in one direction, from from to to. It overrides Delay
 // there.
 func (r *Ring) DelayBetween(from, to *concord.Concord, least, most time.Duration) {
 	r.tb.Helper()
+	if !r.span("DelayBetween", least, most) {
+		return
+	}
 	r.each([]*concord.Concord{from, to}, func(*concord.Concord, string) {
 		r.net.DelayBetween(from.Address(), to.Address(), least, most)
 	})

@@ -17,6 +17,9 @@ import (
 const (
 	// patience bounds what a Ring waits for if the context has no deadline.
 	patience = time.Minute
+	// patienceInBubble is the same for Settle on the clock of a bubble. Two rings that remember
+	// many dead members may take minutes to meet.
+	patienceInBubble = 10 * time.Minute
 	// clientMemory is how long a client may answer from memory.
 	clientMemory = time.Second
 )
@@ -73,6 +76,8 @@ type Ring struct {
 	net     network
 	cluster *cluster.Cluster
 	close   func() // what is left of net; nil if nothing is
+	sockets bool
+	bubble  string // where New was called
 
 	mu      sync.Mutex
 	made    int           // members started
@@ -87,7 +92,7 @@ func New(tb TB, opts Options) *Ring {
 	if tb == nil {
 		tb = noTB{}
 	}
-	r := &Ring{tb: tb, base: opts.Config, seed: opts.Seed, cluster: cluster.New(nil)}
+	r := &Ring{tb: tb, base: opts.Config, seed: opts.Seed, cluster: cluster.New(nil), sockets: opts.Sockets, bubble: bubble()}
 	if r.seed == 0 {
 		r.seed = rand.Uint64()
 	}
@@ -131,9 +136,12 @@ func (noTB) Logf(string, ...any)               {}
 func (noTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 // bounded is ctx with a deadline.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+func (r *Ring) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
+	}
+	if r.bubble != "" {
+		return context.WithTimeout(ctx, patienceInBubble)
 	}
 	return context.WithTimeout(ctx, patience)
 }
@@ -176,6 +184,13 @@ func (r *Ring) ClientConfig() concord.ClientConfig {
 // n−1. Unless configure changes it, the name is "member-0", "member-1" and so on.
 func (r *Ring) Start(n int, configure func(i int, c *concord.Config)) []*concord.Concord {
 	r.tb.Helper()
+	if n < 0 {
+		r.fail("Start: the number of members is %d, it must not be negative", n)
+		return nil
+	}
+	if r.misplaced() {
+		return nil
+	}
 	members := make([]*concord.Concord, 0, n)
 	for i := range n {
 		r.mu.Lock()
@@ -244,9 +259,17 @@ func (r *Ring) Adopt(members ...*concord.Concord) {
 // Client returns a client of the ring. Close closes it.
 func (r *Ring) Client() *concord.Client {
 	r.tb.Helper()
+	if r.misplaced() {
+		return nil
+	}
+	addrs := r.Addresses()
+	if len(addrs) == 0 {
+		r.fail("Client: the ring has no members")
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := concord.Dial(ctx, r.ClientConfig(), r.Addresses()...)
+	c, err := concord.Dial(ctx, r.ClientConfig(), addrs...)
 	if err != nil {
 		r.fail("dial: %v", err)
 		return nil
@@ -305,11 +328,16 @@ func (r *Ring) notice() {
 // most a second, or for a second if the ring has clients. Lookups that begin after
 // Settle give the Owner.
 //
-// Settle fails the test if ctx ends first. If ctx has no deadline, Settle waits for at
-// most a minute. A ring may not settle while members are cut off from each other.
+// Settle fails the test if ctx ends first. If ctx has no deadline, Settle waits for at most a
+// minute, or for ten minutes on the clock of a bubble. A ring may not settle while members are cut
+// off from each other. After Heal, two rings find each other the later the more dead members they
+// remember: it can take more than a minute at the default StabilizeInterval.
 func (r *Ring) Settle(ctx context.Context) {
 	r.tb.Helper()
-	ctx, cancel := bounded(ctx)
+	if r.misplaced() {
+		return
+	}
+	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	for {
 		r.notice()

@@ -77,6 +77,19 @@ func TestMisuseFailsTheTestWithTheSeed(t *testing.T) {
 		}},
 		{"a member runs already", "restart member-0: concord: already started", func(r *concordtest.Ring, _ *concord.Concord) { r.Restart(r.Members()[0]) }},
 		{"a probability is none", "the probability is 1.5", func(r *concordtest.Ring, _ *concord.Concord) { r.Lose(1.5) }},
+		{"less than no members", "Start: the number of members is -1", func(r *concordtest.Ring, _ *concord.Concord) { r.Start(-1, nil) }},
+		{"a delay is negative", "Delay: the time is from -1s to 0s", func(r *concordtest.Ring, _ *concord.Concord) { r.Delay(-time.Second, 0) }},
+		{"a delay ends before it begins", "DelayBetween: the time is from 2s to 1s", func(r *concordtest.Ring, _ *concord.Concord) {
+			r.Start(1, nil)
+			r.DelayBetween(r.Members()[0], r.Members()[1], 2*time.Second, time.Second)
+		}},
+		{"a client of nobody", "Client: the ring has no members", func(r *concordtest.Ring, _ *concord.Concord) {
+			r.Kill(r.Members()...)
+			r.Client()
+		}},
+		{"a name is taken", "concordtest: member-0: concord: join failed", func(r *concordtest.Ring, _ *concord.Concord) {
+			r.Start(1, func(_ int, c *concord.Config) { c.Name = "member-0" })
+		}},
 		{"nobody is left", "nobody owns \"k\"", func(r *concordtest.Ring, _ *concord.Concord) {
 			r.Kill(r.Members()...)
 			r.Owner([]byte("k"))
@@ -175,4 +188,50 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 			t.Errorf("%s is %s", m.Name(), m.Status().Phase)
 		}
 	}
+}
+
+// The runtime would end the process if a ring was used outside of its bubble, and a ring on sockets
+// would stand still in one.
+func TestRingInTheWrongBubbleFailsTheTest(t *testing.T) {
+	t.Run("sockets inside", func(t *testing.T) {
+		synctest.Test(t, func(*testing.T) {
+			fake := &fakeTB{}
+			said := fake.run(func() { concordtest.New(fake, concordtest.Options{Sockets: true}).Start(1, nil) })
+			if want := "a ring on sockets does not work inside a testing/synctest bubble"; !strings.Contains(said, want) {
+				t.Errorf("said %q, want %q in it", said, want)
+			}
+		})
+	})
+	for name, use := range map[string]func(*concordtest.Ring){
+		"Start":  func(r *concordtest.Ring) { r.Start(1, nil) },
+		"Settle": func(r *concordtest.Ring) { r.Settle(context.Background()) },
+		"Client": func(r *concordtest.Ring) { r.Client() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := &fakeTB{}
+			ring := concordtest.New(fake, concordtest.Options{})
+			synctest.Test(t, func(t *testing.T) {
+				said := fake.run(func() { use(ring) })
+				if want := "in another testing/synctest bubble than New was called in"; !strings.Contains(said, want) {
+					t.Errorf("said %q, want %q in it", said, want)
+				}
+			})
+		})
+	}
+}
+
+// Two halves that remember many dead members may need more than a minute to meet, so Settle waits
+// longer where time costs nothing.
+func TestSettleOutwaitsAMinuteInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := concordtest.New(t, concordtest.Options{})
+		members := ring.Start(3, nil)
+		ring.Partition(members[0])
+		time.AfterFunc(2*time.Minute, ring.Heal)
+		began := time.Now()
+		ring.Settle(t.Context())
+		if took := time.Since(began); took < 2*time.Minute {
+			t.Errorf("settled after %v, before the network had healed", took)
+		}
+	})
 }

@@ -80,7 +80,7 @@ func (c *Cluster) Start(n int) ([]*concord.Concord, error) {
 func (c *Cluster) start(cfg concord.Config) (*concord.Concord, error) {
 	node := concord.New(cfg)
 	if err := node.Start(); err != nil {
-		return nil, fmt.Errorf("cluster: start of %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("start of %s: %w", cfg.Name, err)
 	}
 	c.Know(node, cfg)
 	return node, nil
@@ -106,7 +106,7 @@ func (c *Cluster) Join(ctx context.Context, members []*concord.Concord, via ...*
 	if len(via) == 0 && len(members) > 0 {
 		founder := members[0]
 		if err := founder.Create(); err != nil {
-			return fmt.Errorf("cluster: %s founds: %w", founder.Name(), err)
+			return fmt.Errorf("%s founds: %w", founder.Name(), err)
 		}
 		c.Enter(founder)
 		via, members = members[:1], members[1:]
@@ -120,7 +120,7 @@ func (c *Cluster) Join(ctx context.Context, members []*concord.Concord, via ...*
 	for i, m := range members {
 		wg.Go(func() {
 			if err := m.Join(ctx, addrs...); err != nil {
-				errs[i] = fmt.Errorf("cluster: %s: %w", m.Name(), err)
+				errs[i] = fmt.Errorf("%s: %w", m.Name(), err)
 				c.forget(m)
 				m.Stop()
 				return
@@ -160,7 +160,7 @@ func (c *Cluster) Again(former []*concord.Concord, sameAddress bool) ([]*concord
 		old := c.members[f]
 		c.mu.Unlock()
 		if old == nil {
-			return out, fmt.Errorf("cluster: %s is not of this cluster", f.Name())
+			return out, fmt.Errorf("%s is not of this cluster", f.Name())
 		}
 		cfg := old.cfg
 		if sameAddress {
@@ -195,7 +195,7 @@ func (c *Cluster) Leave(ctx context.Context, members ...*concord.Concord) error 
 	for i, m := range members {
 		wg.Go(func() {
 			if err := m.Leave(ctx); err != nil {
-				errs[i] = fmt.Errorf("cluster: %s leaves: %w", m.Name(), err)
+				errs[i] = fmt.Errorf("%s leaves: %w", m.Name(), err)
 			}
 		})
 	}

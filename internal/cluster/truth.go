@@ -157,7 +157,7 @@ func wait(ctx context.Context, what string, wrong func() string) (time.Duration,
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return time.Since(began), fmt.Errorf("cluster: %s after %v: %w\n%s", what,
+			return time.Since(began), fmt.Errorf("%s after %v: %w\n%s", what,
 				time.Since(began).Round(time.Millisecond), ctx.Err(), w)
 		}
 	}
