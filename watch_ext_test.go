@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,8 +180,8 @@ func TestWatchOfAMemberThatIsNotStarted(t *testing.T) {
 
 // A member that nobody reaches takes itself for a ring of one, while its successor
 // answers for its range. When it is back it is told of all of its range, and who has
-// it. What a member sees that hung with all that it
-// is, TestStoppedMemberIsTold shows.
+// it. What a member is told that hung with all that it is, the next test shows, and
+// TestStoppedMemberIsTold with processes.
 func TestMemberThatWasCutOffIsTold(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
@@ -208,6 +209,59 @@ func TestMemberThatWasCutOffIsTold(t *testing.T) {
 			})
 			if !told {
 				t.Errorf("seed %d: %s saw %+v, nothing of %v from %s", seed, who.Name(), events[1:], own, heir.Name)
+			}
+			for _, m := range members {
+				m.Stop()
+			}
+		})
+	}
+}
+
+// A member hangs: it answers nothing, and hears no answers. Its successor answers for
+// its range meanwhile. When it goes on its range is what it was, and it is told of it
+// all the same.
+func TestMemberThatHungIsToldThoughItsRangeIsTheSame(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			network := memory.NewNetwork(seed)
+			var hung atomic.Pointer[chan struct{}]
+			stand := func(ctx context.Context, _ concord.RequestInfo) (context.Context, func(concord.RequestEnd)) {
+				if until := hung.Load(); until != nil {
+					<-*until
+				}
+				return ctx, nil
+			}
+			var told calls
+			members := newMemoryRing(t, network, 3)
+			who := memoryMember(t, network, "who", told.hook, func(cfg *concord.Config) {
+				cfg.Observer = &concord.Observer{Request: stand, Serve: stand}
+			})
+			join(t, who, members[0].Address())
+			members = append(members, who)
+			awaitIdeal(t, members)
+			time.Sleep(5 * time.Second)
+			w := watch(t, t.Context(), who, 0)
+			synctest.Wait()
+			own, heir, calls := who.Range(), who.Successors()[0], len(told.all())
+
+			until := make(chan struct{})
+			hung.Store(&until)
+			time.Sleep(8 * time.Second)
+			if i := slices.IndexFunc(members, func(m *concord.Concord) bool { return m.Name() == heir.Name }); !members[i].Range().Contains(own.End) {
+				t.Fatalf("the test tests nothing: %s does not answer for %v", heir.Name, own)
+			}
+			hung.Store(nil)
+			close(until)
+			awaitIdeal(t, members)
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			_, _, events, _ := w.state()
+			want := concord.Event{Had: true, Has: true, Old: own, New: own, Gained: []concord.Range{own}, Lost: []concord.Range{own}, From: heir, Cause: concord.CauseResumed}
+			if len(events) != 2 || fmt.Sprint(events[1]) != fmt.Sprint(want) {
+				t.Errorf("seed %d: %+v, want\n%+v", seed, events[1:], want)
+			}
+			if now := told.all(); len(now) != calls+1 || now[calls] != own {
+				t.Errorf("seed %d: OnRangeChange was called with %v, want %v once", seed, now[calls:], own)
 			}
 			for _, m := range members {
 				m.Stop()

@@ -16,9 +16,12 @@ import (
 
 // client makes a client that is closed with the rig and has yet to dial; of the
 // first node's address if none is given.
-func (g *rig) client(addrs ...string) *Client {
+func (g *rig) client(addrs ...string) *Client { return g.clientAt("", addrs...) }
+
+// clientAt is client, which the network knows by from.
+func (g *rig) clientAt(from string, addrs ...string) *Client {
 	g.t.Helper()
-	tr, err := g.net.Client("")
+	tr, err := g.net.Client(from)
 	if err != nil {
 		g.t.Fatal(err)
 	}

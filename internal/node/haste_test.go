@@ -11,6 +11,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
+// asker is where clients ask from that are far from the ring.
+const asker = "client:1"
+
 // between makes a round trip between one address and all members last so long.
 func (g *rig) between(addr string, trip time.Duration) {
 	for _, n := range g.nodes {
@@ -35,7 +38,7 @@ func (g *rig) hasty(fd *Finder, trip time.Duration, opts routing.Options) {
 			ctx, cancel := context.WithTimeout(g.t.Context(), trip*12/10)
 			r, err := fd.Lookup(ctx, self.ID, opts)
 			cancel()
-			if took := time.Since(began); err != nil || r.Owner != self || took > trip*11/10 {
+			if took := time.Since(began); err != nil || r.Owner != self || took < trip || took > trip*11/10 {
 				g.t.Errorf("round %d: owner of %s's identifier is %s, %v, after %v", round, self.Name, r.Owner.Name, err, took)
 			}
 		}
@@ -60,8 +63,8 @@ func TestClientNeedsLittleMoreThanOneRoundTrip(t *testing.T) {
 				defer g.close()
 				g.grow(7)
 				time.Sleep(20 * g.interval)
-				c := g.client()
-				g.between(c.tr.Addr(), trip)
+				c := g.clientAt(asker)
+				g.between(asker, trip)
 				if err := c.Dial(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -135,8 +138,8 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 			defer g.close()
 			g.grow(7)
 			time.Sleep(20 * g.interval)
-			c := g.client()
-			g.between(c.tr.Addr(), x.trip)
+			c := g.clientAt(asker)
+			g.between(asker, x.trip)
 			if err := c.Dial(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -174,4 +177,51 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A caller whose time is below one round trip gets no answer. That says nothing of the
+// members asked.
+func TestNobodyIsJudgedByACallersDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(5)
+		c := g.clientAt(asker)
+		g.between(asker, 250*time.Millisecond)
+		if err := c.Dial(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range g.nodes {
+			if _, err := c.Lookup(t.Context(), m.cfg.Self.ID, routing.Options{Fresh: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := c.Counters()
+		for kind, opts := range kindsOfHaste {
+			for _, deadline := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 240 * time.Millisecond} {
+				for _, m := range g.nodes {
+					ctx, cancel := context.WithTimeout(t.Context(), deadline)
+					if r, err := c.Lookup(ctx, m.cfg.Self.ID, opts); err == nil {
+						t.Errorf("%s in %v: the test tests nothing: %v", kind, deadline, r)
+					}
+					cancel()
+					if lives, _ := c.peers.suspicions().Avoid(c.now()); len(lives) > 0 {
+						t.Fatalf("%s in %v: %v is under suspicion", kind, deadline, lives)
+					}
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := c.Dial(ctx); err == nil {
+			t.Error("dialled")
+		}
+		time.Sleep(5 * time.Second)
+		if lives, _ := c.peers.suspicions().Avoid(c.now()); len(lives) > 0 {
+			t.Errorf("%v is under suspicion", lives)
+		}
+		if after := c.Counters(); after.Timeouts != before.Timeouts || after.PeerFailures != before.PeerFailures {
+			t.Errorf("%d time-outs and %d failures of members that live", after.Timeouts-before.Timeouts, after.PeerFailures-before.PeerFailures)
+		}
+	})
 }
