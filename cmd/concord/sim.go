@@ -190,6 +190,12 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 	if f.latency != "" {
 		out = append(out, "--latency", f.latency)
 	}
+	if c.Clients != 0 {
+		out = append(out, "--clients", strconv.Itoa(c.Clients))
+	}
+	if c.MinMembers > 0 {
+		out = append(out, "--min-members", strconv.Itoa(c.MinMembers))
+	}
 	if c.NoFingers {
 		out = append(out, "--no-fingers")
 	}
@@ -201,6 +207,7 @@ func newSim() *cobra.Command {
 	var faults, start, actions string
 	var warmup, duration, split, session time.Duration
 	var lookups, shape, polite float64
+	var clients, minMembers int
 	var tell bool
 	cmd := &cobra.Command{
 		Use:   "sim",
@@ -228,6 +235,7 @@ States in which a run begins (--start; the default is ideal):
 				return err
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
+			c.Clients, c.MinMembers = clients, minMembers
 			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
 			if cmd.Flags().Changed("actions") {
 				c.Actions = []int{}
@@ -265,6 +273,8 @@ States in which a run begins (--start; the default is ideal):
 	flags.DurationVar(&split, "split", 0, "also cut the ring into halves for this long, at the beginning")
 	flags.DurationVar(&session, "session", 0, "also let members come and go: mean stay")
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
+	flags.IntVar(&clients, "clients", 0, "processes that do an eighth of the lookups and are no members (default: one for 16 members, at most 64, if there are faults; below 0: none)")
+	flags.IntVar(&minMembers, "min-members", 0, "members that must be known to live for a member to serve, at most one more than --successors")
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
 	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
 	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")

@@ -15,6 +15,8 @@ type Naming struct {
 	// counts, however old it is: on an owner that does not answer.
 	Strict bool
 	Took   time.Duration // the lookup
+	Client bool          // it was a client's
+	Told   bool          // a member has named the owner, now or of late
 	// Claimed: the member that was named, or unless the lookup was Fresh the member before
 	// it, said that it held the key at an instant not before the lookup began, or unless it
 	// was Fresh not longer before than was promised.
@@ -54,7 +56,14 @@ var (
 		}
 		return ""
 	}}
+	// ToldByAMember: a client has no neighbours of whom it knows that nobody is between.
+	ToldByAMember = NamingRule{"told-by-a-member", "A client names no owner but on the word of a member.", "the definition of a client, which has no place on the circle", func(n Naming) string {
+		if n.Client && !n.Told {
+			return "no member has named it"
+		}
+		return ""
+	}}
 )
 
 // Namings lists the rules of every owner that a lookup names.
-func Namings() []NamingRule { return []NamingRule{OwnersOwnWord, NotOlderThanPromised} }
+func Namings() []NamingRule { return []NamingRule{OwnersOwnWord, NotOlderThanPromised, ToldByAMember} }

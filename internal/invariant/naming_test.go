@@ -20,6 +20,9 @@ func TestRulesOfNamings(t *testing.T) {
 		{"older than was asked for", Naming{Dated: true, Claimed: true, Age: 3, Promised: 1, Took: 1, Strict: true}, NotOlderThanPromised.Name},
 		{"older by what the lookup took", Naming{Dated: true, Claimed: true, Age: 2, Promised: 1, Took: 1, Strict: true}, ""},
 		{"older, and nobody has asked for less", Naming{Dated: true, Claimed: true, Age: 3, Promised: 1, Took: 1}, ""},
+		{"a client, told by a member", Naming{Client: true, Told: true, Dated: true, Claimed: true}, ""},
+		{"a client that nobody has told", Naming{Client: true, Dated: true, Claimed: true}, ToldByAMember.Name},
+		{"a member by its own list", Naming{Promised: time.Second}, ""},
 	} {
 		for _, rule := range Namings() {
 			if how := rule.Broken(c.naming); (how != "") != (rule.Name == c.rule) {

@@ -3,6 +3,8 @@ package mutant
 const (
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
+	contactsFile     = "internal/routing/contacts.go"
+	eventFile        = "internal/protocol/event.go"
 	departFile       = "internal/protocol/depart.go"
 	bootstrapFile    = "internal/protocol/bootstrap.go"
 	machineFile      = "internal/protocol/machine.go"
@@ -403,6 +405,56 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Sim: "churn and lookups",
 		},
 	}},
+	{Says: "answering though too few are known to live", Unchecked: "its members serve in any number", Mutants: []Mutant{
+		{
+			Name: "serves-isolated",
+			Does: "An isolated member answers lookups.",
+			Edits: []Edit{{eventFile, `
+func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
+`, `
+func (v *View) Serves() bool { return v.Phase.InRing() }
+`}},
+			Sim: "too few",
+		},
+		{
+			Name: "isolated-without-itself",
+			Does: "A member does not count itself.",
+			Edits: []Edit{{pointersFile, `
+	return m.phase.InRing() && 1+len(m.succ) < m.cfg.MinMembers
+`, `
+	return m.phase.InRing() && len(m.succ) < m.cfg.MinMembers
+`}},
+			Sim: "too few",
+		},
+	}},
+	{Says: "taking a client for a member", Unchecked: "it has no clients", Mutants: []Mutant{
+		{
+			Name: "client-in-place",
+			Does: "A client answers as the member that it has met last would, by the others for a list.",
+			Edits: []Edit{{contactsFile, `
+	return NewTable(Known{Others: c.list, Bits: bits, Certain: -1})
+`, `
+	if len(c.list) > 0 {
+		return NewTable(Known{Self: c.list[0], Succ: c.list[1:], Bits: bits, Certain: -1})
+	}
+	return NewTable(Known{Bits: bits, Certain: -1})
+`}},
+			Sim: "clients",
+		},
+		{
+			Name: "addresses-once",
+			Does: "A client that nobody answers any more does not go back to the addresses that it was given.",
+			Edits: []Edit{{contactsFile, `
+	for _, a := range addrs {
+`, `
+	if arcs != nil {
+		addrs = nil
+	}
+	for _, a := range addrs {
+`}},
+			Sim: "clients",
+		},
+	}},
 	{Says: "leaving out what keeps rings together", Mutants: []Mutant{
 		{
 			Name: "no-notify",
@@ -486,6 +538,16 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		if o.met && names && b.hears(o) && best.IsZero() {
 `}},
 			Sim: "founders",
+		},
+		{
+			Name: "listed-names-itself",
+			Does: "A member that is at one of the addresses given lets nobody found but itself.",
+			Edits: []Edit{{bootstrapFile, `
+		if o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+`, `
+		if !b.listed && o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+`}},
+			Sim: "founders by lists",
 		},
 		{
 			Name: "address-for-member",

@@ -116,6 +116,18 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},
 	{
+		Name: "founders by lists", Says: "8 members look for a ring by lists of addresses, with losses, and some crash (`--members 8 --start founders-listed --duration 20s --faults loss,crash`)",
+		Sim: &sim.Config{Members: 8, Start: "founders-listed", Duration: 20 * time.Second, Faults: sim.Loss | sim.Crash, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
+	},
+	{
+		Name: "clients", Says: "8 members and 4 clients, half a minute of crashes (`--members 8 --clients 4 --duration 30s --faults crash`)",
+		Sim: &sim.Config{Members: 8, Clients: 4, Duration: 30 * time.Second, Faults: sim.Crash}, Seeds: 20,
+	},
+	{
+		Name: "too few", Says: "4 members, of which 3 have to live, are cut apart (`--members 4 --min-members 3 --duration 30s --faults cut,crash`)",
+		Sim: &sim.Config{Members: 4, MinMembers: 3, Duration: 30 * time.Second, Faults: sim.Cut | sim.Crash}, Seeds: 20,
+	},
+	{
 		Name: "comings and goings", Says: "16 members, half a minute of crashes, vanishing hosts, joins and leaves (`--members 16 --duration 30s --faults crash,vanish,join,leave`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves}, Seeds: 10,
 	},

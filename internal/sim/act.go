@@ -206,11 +206,19 @@ func (w *world) wanted() routing.Options {
 	case 0:
 		return routing.Options{Fresh: true}
 	case 1:
-		return routing.Options{MaxAge: 1 + time.Duration(w.load.Int64N(int64(2*w.lease())))}
+		return routing.Options{MaxAge: 1 + time.Duration(w.load.Int64N(int64(2*routing.Lease(w.cfg.Interval))))}
 	case 2:
 		return routing.Options{Cold: true}
 	}
 	return routing.Options{}
+}
+
+// asker draws who does a lookup of the load: an eighth of them are done by clients.
+func (w *world) asker() *host {
+	if n := len(w.clients); n > 0 && w.load.IntN(8) == 0 {
+		return w.hosts[w.clients[w.load.IntN(n)]]
+	}
+	return w.hosts[w.ring[w.load.IntN(len(w.ring))]]
 }
 
 // nextLookup begins a lookup of the load and sets the time of the next.
@@ -219,7 +227,7 @@ func (w *world) nextLookup() {
 		return
 	}
 	if len(w.ring) > 0 {
-		h := w.hosts[w.ring[w.load.IntN(len(w.ring))]]
+		h := w.asker()
 		id := w.load.Uint64()
 		if w.load.IntN(8) == 0 {
 			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id // exactly on a member

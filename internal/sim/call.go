@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -134,7 +135,7 @@ func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Quer
 // message; its time-out is an event only if it turns out that it will be needed.
 func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 	c := w.calls[i]
-	c.meant, c.addr, c.sender = to, to.Addr, h.m.Self()
+	c.meant, c.addr, c.sender = to, to.Addr, h.self()
 	c.sent, c.end = w.now, w.now+limit
 	c.to = number(to.Addr)
 	if to.Addr == vip {
@@ -239,6 +240,7 @@ func (w *world) arrived(i int32) {
 		}
 		c.answer = t.Answer(c.query, w.now)
 		w.judgeAnswer(h, c.query.ID, &c.answer)
+		w.judgeServing(h, invariant.Serving{By: h.view, Answers: true})
 		if c.answer.Verdict != routing.Mine {
 			c.answer.By = self
 		}
@@ -328,6 +330,10 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	}
 	meant := c.meant
 	w.closeCall(i)
+	if h.client != nil {
+		w.askedForRing(h, meant, a.Reply.State, failure)
+		return
+	}
 	w.step(h, a)
 	if meant.Name != "" {
 		w.heed(h, meant, failure)
@@ -342,7 +348,7 @@ func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
-		h.suspect(x.Instance(), w.now, w.cfg.Interval)
+		h.suspect(x.Instance(), w.now, w.interval(h))
 		if h.arcs != nil {
 			h.arcs.DoubtMember(x)
 		}
@@ -358,8 +364,12 @@ func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
 			if f.Kind == protocol.WrongMember {
 				lost.Who = c.meant
 			}
-			w.stray(h, c.addr)
-			w.step(h, lost)
+			if h.client != nil {
+				w.goneFrom(h, c.addr, lost.Who)
+			} else {
+				w.stray(h, c.addr)
+				w.step(h, lost)
+			}
 		}
 	}
 	if f == nil {

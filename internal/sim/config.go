@@ -40,6 +40,13 @@ type Config struct {
 	// Lookups is how many lookups begin in each round of the faults, all
 	// members together. 0: one for four members. Below 0: none.
 	Lookups float64
+	// Clients is how many processes look keys up that are no members. They do an eighth
+	// of the lookups. 0: one for 16 members, at most 64, if there are faults and lookups.
+	// Below 0: none.
+	Clients int
+	// MinMembers is how many members must be known to live for a member to serve, as
+	// protocol.Config.MinMembers. 0: no number.
+	MinMembers int
 	// NoFingers leaves the fingers out: only the machine mends the ring.
 	NoFingers bool
 	// NoMemory has hosts remember nothing of what lookups have taught: none is answered
@@ -97,6 +104,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Lookups == 0 {
 		c.Lookups = float64(c.Members) / 4
 	}
+	if c.Clients == 0 && c.Faults != 0 && c.Lookups > 0 {
+		c.Clients = min(max(1, c.Members/16), 64)
+	}
 	if c.Sessions.Shape == 0 {
 		c.Sessions.Shape = 0.6
 	}
@@ -108,6 +118,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	wrong(c.Members < 1 || c.Members > 1<<22, "members %d: use 1 to %d", c.Members, 1<<22)
 	wrong(c.Successors < 1 || c.Successors > 64, "successors %d: use 1 to 64", c.Successors)
+	wrong(c.MinMembers < 0 || c.MinMembers > c.Successors+1, "minimum of members %d: use at most %d, one more than a successor list names", c.MinMembers, c.Successors+1)
 	wrong(c.Interval < 10*time.Millisecond, "interval %v: use at least 10ms", c.Interval)
 	wrong(c.Bound < 1, "bound %d: use at least 1 round", c.Bound)
 	wrong(c.Warmup < 0 || c.Duration < 0 || c.Split < 0 || c.Sessions.Mean < 0, "a time below 0")

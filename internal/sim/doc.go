@@ -21,7 +21,15 @@
 //     member; at any time.
 //   - A ring that is not ideal within the bound after the faults have ended, or
 //     that is ideal and does not stay so.
-//   - A lookup in the ideal ring that fails or names another than the owner.
+//   - A lookup in the ideal ring that fails or names another than the owner: of a
+//     member, unless fewer members are in its ring than Config.MinMembers, and of a
+//     client, if a member serves at one of the addresses that it was given.
+//   - An owner that a lookup names against what its caller was promised
+//     (invariant.Namings), at any time.
+//   - A member that answers a lookup though it knows of fewer members than there
+//     have to be, or is isolated in an ideal ring of enough (invariant.Servings).
+//   - A member that founds a ring though another has that it had heard
+//     (invariant.OneFounder).
 //
 // While there are faults, a lookup may fail, and may name an owner that is so no
 // longer: a lookup is advice. Such lookups are counted, not condemned. An owner
@@ -30,9 +38,10 @@
 //
 // # Where it differs from the runtime
 //
-// The runtime's part (time-outs by the round trips seen, suspicions, attempts to
-// join, fingers in turn) is done here as in internal/node, without goroutines.
-// Where the two differ:
+// What the runtime does is done here without goroutines. What it decides by is the
+// same code: time-outs and suspicions are internal/peer's; lookups, fingers, what is
+// remembered, and whom a client asks, internal/routing's; attempts to join
+// internal/protocol's. Where the two differ:
 //
 //   - A message is lost or doubled as a whole; TCP would send it again later.
 //     A request on a new connection takes one more round trip. A connection is
@@ -46,5 +55,7 @@
 //     hear the first any more, and nothing is found out about that one.
 //   - A member's table is made when it is next read, not when it changes, so a
 //     suspicion that ends between the two no longer counts.
+//   - A client never ends nor starts again, does not hang, and has addresses that
+//     are resolved by nobody: it is always given those of members of the start.
 //   - A process that hangs answers what came in meanwhile when it wakes.
 package sim

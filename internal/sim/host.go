@@ -48,6 +48,7 @@ type host struct {
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
+	client  *client // nil: a member, or one that wants to be
 
 	note     note        // the last of its having been replaced
 	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody
@@ -160,7 +161,7 @@ func (h *host) suspect(life ring.Instance, now, interval time.Duration) {
 }
 
 // inRing reports whether a process runs here that is a member.
-func (h *host) inRing() bool { return h.up && h.view.Phase.InRing() }
+func (h *host) inRing() bool { return h.up && h.client == nil && h.view.Phase.InRing() }
 
 // routes are the fingers and acquaintances that are not suspected. The slice is
 // valid until the next call.
@@ -181,6 +182,12 @@ func (w *world) tableOf(h *host) *routing.Table {
 	}
 	h.stale = false
 	h.table = nil
+	if k := h.client; k != nil {
+		if !k.dialing {
+			h.table = k.contacts.Table(bits)
+		}
+		return h.table
+	}
 	if v := h.view; v.Serves() {
 		known := w.pointersOf(v)
 		known.Others = w.routes(h)

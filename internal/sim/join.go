@@ -16,6 +16,7 @@ const (
 	joinLimit  = 30 * time.Second
 	joinAgain  = 2 * time.Second // between a Join that failed and the next
 	foundAfter = 3 * time.Second // of members that found together
+	listed     = 8               // how many of these all are given the addresses of
 	// vip is the address of a load balancer: each question to it goes to a process
 	// that is up, drawn anew, perhaps to the asker.
 	vip = "vip:1"
@@ -35,7 +36,7 @@ func (w *world) beginJoin(h *host) {
 	j := &h.join
 	j.joins++
 	j.made = protocol.Attempts{}
-	if w.cfg.Start == "founders" { // all that are started later do as the first
+	if w.founding() { // all that are started later do as the first
 		w.beginFounding(h, 0)
 		return
 	}
@@ -47,20 +48,45 @@ func (w *world) beginJoin(h *host) {
 	w.queue.push(event{at: w.now + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.life})
 }
 
-// beginFounding calls JoinOrCreate after a while.
-func (w *world) beginFounding(h *host, in time.Duration) {
-	h.join.via, h.join.found, h.join.met = []string{vip}, foundAfter, map[ring.Member]time.Duration{}
-	w.regroup = true
-	w.queue.push(event{at: w.now + in, kind: evJoin, host: h.index, gen: h.life})
+// founding reports whether members found together, in this run.
+func (w *world) founding() bool { return w.cfg.Start == "founders" || w.cfg.Start == "founders-listed" }
+
+// foundAt are the addresses given to members that found together: of a load balancer, or
+// of the first of them. An operator adds some to those that nobody has answered at.
+func (w *world) foundAt(h *host) []string {
+	if w.cfg.Start == "founders" {
+		return []string{vip}
+	}
+	var out []string
+	for _, g := range w.hosts[:min(w.cfg.Members, listed)] {
+		out = append(out, g.addr)
+	}
+	if h.join.joins > 1 {
+		out = append(out, w.contacts(h)...)
+	}
+	return out
 }
 
-// contacts are up to three addresses of members.
+// beginFounding calls JoinOrCreate after a while.
+func (w *world) beginFounding(h *host, in time.Duration) {
+	h.join.via, h.join.found, h.join.met = w.foundAt(h), foundAfter, map[ring.Member]time.Duration{}
+	w.regroup = true
+	w.queue.push(event{at: w.now + in, kind: evJoin, host: h.index, gen: h.life})
+	if w.cfg.Start == "founders-listed" {
+		w.queue.push(event{at: w.now + in + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(h.join.joins), gen: h.life})
+	}
+}
+
+// addressesGiven is how many addresses of members a program is given.
+const addressesGiven = 3
+
+// contacts are some addresses of members.
 func (w *world) contacts(h *host) []string {
 	if len(w.ring) == 0 {
 		return nil
 	}
 	var out []string
-	for range 3 {
+	for range addressesGiven {
 		if g := w.hosts[w.ring[w.load.IntN(len(w.ring))]]; g != h {
 			out = append(out, g.addr)
 		}
@@ -128,7 +154,7 @@ func (w *world) borne(h *host) bool {
 func (w *world) balance() int32 {
 	n := 0
 	for _, h := range w.hosts {
-		if h.up {
+		if h.up && h.client == nil {
 			n++
 		}
 	}
@@ -137,7 +163,7 @@ func (w *world) balance() int32 {
 	}
 	k := w.net.rng.IntN(n)
 	for _, h := range w.hosts {
-		if h.up {
+		if h.up && h.client == nil {
 			if k == 0 {
 				return h.index
 			}

@@ -105,11 +105,12 @@ func (w *world) said(by, owner ring.Member, id uint64, since time.Duration) bool
 func (w *world) judgeNaming(h *host, l *lookup, a routing.Answer, right bool) {
 	age := l.opts.MaxAge
 	if age == 0 {
-		age = w.lease()
+		age = w.lease(h)
 	}
 	naming := invariant.Naming{
-		Fresh: l.opts.Fresh, Dated: a.HasArc, Age: a.Age, Promised: min(age, w.lease()),
+		Fresh: l.opts.Fresh, Dated: a.HasArc, Age: a.Age, Promised: min(age, w.lease(h)),
 		Strict: l.opts.MaxAge > 0, Took: w.now - l.began,
+		Client: h.client != nil, Told: l.told,
 		Rightful: right || l.owner >= 0 && w.hosts[l.owner].addr == a.Owner.Addr,
 	}
 	since := l.began
@@ -118,7 +119,9 @@ func (w *world) judgeNaming(h *host, l *lookup, a routing.Answer, right bool) {
 	}
 	naming.Claimed = w.said(a.Owner, a.Owner, l.id, since)
 	if a.By.IsZero() {
-		a.By = h.view.Self // by its own list
+		if a.By = h.self(); l.told || h.client != nil { // else by its own list
+			a.By = a.Owner
+		}
 	}
 	if !naming.Claimed && !l.opts.Fresh {
 		naming.Claimed = w.said(a.By, a.Owner, l.id, since)
@@ -136,10 +139,43 @@ var namings = invariant.Namings()
 // judgeAnswer holds a member's answer to a lookup against what its program was
 // told that it holds.
 func (w *world) judgeAnswer(h *host, id uint64, a *routing.Answer) {
+	if h.client != nil {
+		return // what it names, judgeNaming judges
+	}
 	v := h.view
 	if a.Verdict == routing.Mine && id != h.id && !(v.HasArc && ring.Between(v.Arc.After, id, v.Arc.To)) {
 		w.violate(invariant.AnswersForItsArc.Name, fmt.Sprintf("%s says that %d is its own, which is not on its arc", h.name, id))
 	}
+}
+
+// judgeServing holds what a member does for lookups against the number of members that
+// there have to be.
+func (w *world) judgeServing(h *host, s invariant.Serving) {
+	if s.MinMembers = w.cfg.MinMembers; s.MinMembers == 0 {
+		return
+	}
+	for i := range servings {
+		if broken := servings[i].Broken(s); broken != "" {
+			w.violate(servings[i].Name, h.name+": "+broken)
+		}
+	}
+}
+
+var servings = invariant.Servings()
+
+// judgeIsolated holds the members of ideal rings against the same rules.
+func (w *world) judgeIsolated() {
+	for _, i := range w.ring {
+		if h := w.hosts[i]; h.home >= 0 {
+			w.judgeServing(h, invariant.Serving{By: h.view, Members: len(w.groups[h.home])})
+		}
+	}
+}
+
+// tooFew reports whether a member of an ideal ring has to be isolated. No client finds
+// an owner in such a ring either.
+func (w *world) tooFew(h *host) bool {
+	return h.client == nil && h.home >= 0 && len(w.groups[h.home]) < w.cfg.MinMembers
 }
 
 // heardHead is what the answer to a question about its head tells a member; nil if ev

@@ -25,7 +25,9 @@ type lookup struct {
 	began  time.Duration
 	end    time.Duration
 	what   purpose
+	view   *protocol.View // of the host, when it began
 	errand routing.Errand // what it is done for, if it is forFinger
+	told   bool           // of the owner by another, not by the host's own table
 	// A lookup for a finger begins with the owner believed in.
 	believed bool
 	// Who was the owner when it began, for judging it.
@@ -95,6 +97,7 @@ func (w *world) closeLookup(r ref) {
 // lookUp begins a lookup of the load, as a program does with Lookup.
 func (w *world) lookUp(h *host, id uint64, opts routing.Options) {
 	r, l := w.openLookup(h, id, routing.LookupTimeout)
+	l.view = h.view
 	if len(w.ring) > 0 {
 		l.owner = w.owner(id).index
 	}
@@ -117,16 +120,17 @@ func (w *world) search(h *host, r ref, opts routing.Options) {
 			return
 		case arc != nil && arc.Holds(w.now, opts.MaxAge):
 			word := arc.Word()
+			l.told = true
 			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: word.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Age: w.now - word.At})
 			return
 		}
 	}
-	l.search.Reset(l.id, opts, w.lease(), l.what == forProgram)
+	l.search.Reset(l.id, opts, w.lease(h), l.what == forProgram)
 	w.goOn(h, r, l.search.Begin(w.knowledge(h)))
 }
 
-// lease is how long a word on an arc may answer lookups.
-func (w *world) lease() time.Duration { return routing.Lease(w.cfg.Interval) }
+// lease is how long a word on an arc may answer lookups at h.
+func (w *world) lease(h *host) time.Duration { return routing.Lease(w.interval(h)) }
 
 // knowledge is what the host knows now.
 func (w *world) knowledge(h *host) routing.Knowledge {
@@ -161,8 +165,12 @@ func (w *world) goOn(h *host, r ref, want routing.Want) {
 		l.state = forTable
 		h.waiting = append(h.waiting, r)
 		w.endByTime(h, r)
+		if h.client != nil {
+			w.stuck(h)
+		}
 	case routing.Found:
-		a, _ := l.search.Result()
+		a, source := l.search.Result()
+		l.told = source == routing.Asked
 		w.lookupOver(h, r, found, a)
 	case routing.GiveUp:
 		how := errOutside

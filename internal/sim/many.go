@@ -73,7 +73,13 @@ func Shrink(cfg Config, seed uint64, budget int) (Config, Result, error) {
 				cfg.Actions = append(cfg.Actions, i)
 			}
 		}
-		cfg = shorter(smaller(fewer(cfg, fails), fails), fails)
+		cfg = fewer(cfg, fails)
+		if c := cfg; c.Clients > 0 {
+			if c.Clients = -1; fails(c) {
+				cfg = c
+			}
+		}
+		cfg = shorter(smaller(cfg, fails), fails)
 	}
 	c := cfg
 	c.Tell = true

@@ -13,9 +13,9 @@ func (w *world) learn(h *host, c *call) {
 		return
 	}
 	if h.arcs == nil {
-		h.arcs = routing.NewArcs(h.id, bits, routing.MaxArcs)
+		h.arcs = routing.NewArcs(h.self().ID, bits, routing.MaxArcs)
 	}
-	if h.arcs.Learn(h.view.Self, c.meant, c.query.ID, c.answer, c.sent, h.suspects, w.now, w.lease()) && !h.confirm {
+	if h.arcs.Learn(h.self(), c.meant, c.query.ID, c.answer, c.sent, h.suspects, w.now, w.lease(h)) && !h.confirm {
 		w.confirmArcs(h)
 	}
 }
@@ -28,7 +28,7 @@ func (w *world) confirmArcs(h *host) {
 		w.route(h, noLookup, 0, c.Owner, routing.Query{ID: c.Arc.To})
 	}
 	if h.confirm = live; live {
-		w.queue.push(event{at: w.now + routing.ConfirmPause(w.lease()), kind: evConfirm, host: h.index, gen: h.life})
+		w.queue.push(event{at: w.now + routing.ConfirmPause(w.lease(h)), kind: evConfirm, host: h.index, gen: h.life})
 	}
 }
 
@@ -41,13 +41,13 @@ func (w *world) reconcile(h *host, old *protocol.View) {
 		return
 	}
 	was, is := w.pointersOf(old), w.pointersOf(h.view)
-	h.arcs.Reconcile(&was, &is, h.suspects, w.now, w.lease())
+	h.arcs.Reconcile(&was, &is, h.suspects, w.now, w.lease(h))
 }
 
 // pointersOf is what a table is made of, but for the routes.
 func (w *world) pointersOf(v *protocol.View) routing.Known {
 	return routing.Known{
 		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
-		Bits: bits, Full: w.cfg.Successors, Certain: v.Certain, Lease: w.lease(),
+		Bits: bits, Full: w.cfg.Successors, Certain: v.Certain, Lease: routing.Lease(w.cfg.Interval),
 	}
 }

@@ -243,7 +243,7 @@ func (s *Standing) Lookups(count int, seed uint64) Paths {
 	for range count {
 		h := w.hosts[rng.IntN(len(w.hosts))]
 		id := rng.Uint64()
-		search := routing.NewSearch(s.table(h), id, routing.Options{Lenient: true, MaxAge: w.lease()}, nil, w.now)
+		search := routing.NewSearch(s.table(h), id, routing.Options{Lenient: true, MaxAge: w.lease(h)}, nil, w.now)
 		step, x := search.Next()
 		for ; step == routing.AskNext; step, x = search.Next() {
 			search.Answered(s.table(w.hosts[number(x.Addr)]).Answer(search.Query(), w.now))

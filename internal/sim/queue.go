@@ -28,6 +28,7 @@ const (
 	evImpatient                      // a lookup has waited long enough for one answer
 	evGiveUp                         // the time of a lookup is over
 	evConfirm                        // a host looks which arcs are due
+	evSeek                           // a client's turn to ask for a way into the ring
 	evLoad                           // the next lookup of the load
 	evAction                         // action slot begins
 	evActionEnd                      // action slot ends

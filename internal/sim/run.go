@@ -105,6 +105,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w := newWorld(cfg, seed)
 	w.story.on, w.story.all = cfg.Tell, cfg.Tell
 	w.settle()
+	w.addClients()
 	w.run(w.cfg.Warmup, nil)
 	w.disturb()
 	w.heal()
@@ -137,6 +138,9 @@ func (w *world) disturb() {
 	if w.cfg.Sessions.Mean > 0 {
 		w.churning = true
 		for _, h := range w.hosts {
+			if h.client != nil {
+				continue
+			}
 			w.queue.push(event{at: w.now + w.rest(), kind: evSession, host: h.index, gen: h.life})
 		}
 	}
@@ -198,6 +202,7 @@ func (w *world) heal() {
 	// What was under way comes to its end first.
 	w.watch(5 * w.cfg.Interval)
 	w.judgeReplaced()
+	w.judgeIsolated()
 	before := w.count
 	w.watch(time.Duration(w.cfg.Idle) * w.cfg.Interval)
 	if stop() {
@@ -207,8 +212,12 @@ func (w *world) heal() {
 	r.Maintenance = float64(w.count.maintenance()-before.maintenance()) / rounds
 	r.Steps = float64(w.count.routes-before.routes) / rounds
 	w.afterIdeal = true
-	for range min(2*w.cfg.Members, 2000) {
+	n := min(2*w.cfg.Members, 2000)
+	for i := range n + 2*len(w.clients) {
 		h := w.hosts[w.ring[w.load.IntN(len(w.ring))]]
+		if i >= n {
+			h = w.hosts[w.clients[(i-n)/2]]
+		}
 		id := w.load.Uint64()
 		if w.load.IntN(4) == 0 {
 			id = w.hosts[w.ring[w.load.IntN(len(w.ring))]].id

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -66,9 +67,15 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 	if hops > 256 {
 		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, hops))
 	}
+	if h.client == nil && l.view == h.view {
+		w.judgeServing(h, invariant.Serving{By: l.view, Answers: how == found})
+	}
 	if how != found {
 		n.Errors++
-		if w.afterIdeal {
+		if how == errOutside && w.tooFew(h) {
+			return // nor may it name anybody
+		}
+		if w.afterIdeal && (h.client == nil || w.wayIn(h.client)) {
 			w.violate("ideal-lookups", fmt.Sprintf("a lookup of %d at %s failed: %s", l.id, h.name, outcomeNames[how]))
 		}
 		return
@@ -123,7 +130,9 @@ type acquainted struct {
 
 // reachable reports whether a process runs at h from which a way may lead to
 // others: one that is superseded is out for good.
-func (h *host) reachable() bool { return h.up && h.view.Phase != protocol.Superseded }
+func (h *host) reachable() bool {
+	return h.up && h.client == nil && h.view.Phase != protocol.Superseded
+}
 
 // group finds out which members should be one ring: those that know, or are
 // known by, each other, directly or through others, or did so at an earlier time

@@ -26,9 +26,10 @@ type world struct {
 	now   time.Duration
 	queue queue
 
-	hosts []*host
-	ring  []int32 // hosts of members that live, clockwise
-	net   network
+	hosts   []*host
+	ring    []int32 // hosts of members that live, clockwise
+	clients []int32 // hosts of clients
+	net     network
 
 	tables []int32       // hosts whose tables are kept
 	oldest int           // in tables
@@ -126,7 +127,7 @@ func (w *world) self(h *host) ring.Member {
 }
 
 func (w *world) machine() protocol.Config {
-	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval}
+	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers}
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
@@ -148,7 +149,9 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 			h.lives = append(h.lives, self.Incarnation-1)
 		}
 		h.view.Known = at.Known
+		h.view.Isolated = 1+len(s.Succ) < w.cfg.MinMembers
 		switch {
+		case h.view.Isolated: // it has held nothing yet
 		case !s.Pred.IsZero():
 			h.view.Arc, h.view.HasArc = ring.Arc{After: s.Pred.ID, To: h.id}, true
 		case h.view.Alone:
@@ -221,6 +224,12 @@ func (w *world) broken(h *host, to *host) {
 		return
 	} else {
 		p.open = false
+	}
+	if h.client != nil {
+		if h.arcs != nil {
+			h.arcs.DoubtAddress(to.addr)
+		}
+		return
 	}
 	for _, x := range w.routes(h) {
 		if x.Addr == to.addr {
@@ -319,7 +328,7 @@ func (w *world) judgeState(h *host) {
 	v := h.view
 	w.one[0] = protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}
 	r := invariant.Ring{Members: w.one[:], Successors: w.cfg.Successors}
-	if v.HasArc {
+	if v.HasArc && !v.Isolated { // else it is what it held before
 		w.claim[0] = invariant.Claim{By: v.Self, Arc: v.Arc, Alone: v.Alone}
 		r.Claims = w.claim[:]
 	}
@@ -473,6 +482,8 @@ func (w *world) living(h *host, e event) {
 		w.tryJoin(h)
 	case evJoinLimit:
 		w.joinTimeUp(h, int(e.slot))
+	case evSeek:
+		w.seek(h)
 	case evConfirm:
 		w.confirmArcs(h)
 	case evStop:
