@@ -523,9 +523,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "founds-disputed",
 			Does: "A member founds when FoundAfter is over, though a member that has answered it names another.",
 			Edits: []Edit{{bootstrapFile, `
-			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
+	return fresh && o.founder == m.self, o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
 `, `
-			disputed = disputed || o.enters
+	return fresh && o.founder == m.self, o.enters
 `}},
 			Sim: "founders cut apart",
 		},

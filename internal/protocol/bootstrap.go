@@ -282,18 +282,9 @@ func (m *Machine) decide() bool {
 			}
 			continue
 		}
-		hears := b.hears(o)
-		fresh := o.met && o.agreed && m.now-o.since <= bootstrapTrust
-		switch {
-		case !hears:
-		case o.met:
-			disputed = disputed || o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
-		case o.silent < bootstrapDoubt && o.founder == o.who && sooner(o.who, m.self):
-			disputed = true // it asks, and has not been met yet
-		}
-		if agrees := hears && fresh && o.founder == m.self; !agrees && (o.given || o.recall && o.failure == nil) {
-			all = false
-		}
+		agrees, disputes := m.wordOf(o)
+		disputed = disputed || disputes
+		all = all && (agrees || !o.given && (!o.recall || o.failure != nil))
 	}
 	if disputed && b.named < bootstrapStalled*b.patience || !all && b.round < b.patience {
 		return false
@@ -303,6 +294,20 @@ func (m *Machine) decide() bool {
 	m.probeSoon()
 	m.late(JoinDone{Unanswered: unanswered})
 	return true
+}
+
+// wordOf is what is known of whom the member at o would let found a ring: whether it agrees
+// that this one does, and whether it may be for another.
+func (m *Machine) wordOf(o *bootstrapAddress) (agrees, disputes bool) {
+	if !m.bootstrap.hears(o) {
+		return false, false
+	}
+	if !o.met {
+		// It asks, and has not been met yet.
+		return false, o.silent < bootstrapDoubt && o.founder == o.who && sooner(o.who, m.self)
+	}
+	fresh := o.agreed && m.now-o.since <= bootstrapTrust
+	return fresh && o.founder == m.self, o.enters || !fresh || o.founder != m.self && !o.founder.IsZero()
 }
 
 // heardBootstrapping hears from a member that bootstraps: it has asked who is here.

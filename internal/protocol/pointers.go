@@ -207,6 +207,13 @@ func (m *Machine) settle() {
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
 		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Certain: m.certain, Answered: m.answered,
 	}
+	m.showAcquaintances(v)
+	m.emit(Publish{View: v})
+	m.publishArc(arc, has, isolated)
+}
+
+// showAcquaintances shows in v what others may know of the acquaintances.
+func (m *Machine) showAcquaintances(v *View) {
 	var known int
 	same := true
 	for i := range m.acq.list {
@@ -231,7 +238,11 @@ func (m *Machine) settle() {
 		}
 	}
 	v.Known = m.known
-	m.emit(Publish{View: v})
+}
+
+// publishArc publishes the arc that the member holds, if that has changed or was not its
+// own for a while.
+func (m *Machine) publishArc(arc ring.Arc, has, isolated bool) {
 	cause := m.cause
 	// Others may have held the arc while this member was isolated, or did while it
 	// hung or was cut off, so that it is told again even if it is the same.

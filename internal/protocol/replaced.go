@@ -87,19 +87,13 @@ func arcStart(st State) (uint64, bool) {
 func (m *Machine) heardHead(st State, asked time.Duration) {
 	r := &m.replaced
 	was := r.known
+	t := st.Replaced
+	noted := t.Number != 0 && t.Who == m.self.Instance()
+	alone := t.After == m.self.ID // By was a ring of one, which concerns those whose successor it still was
 	var by ring.Member
 	var after uint64
-	t := st.Replaced
-	alone := t.After == m.self.ID // By was a ring of one, which concerns those whose successor it still was
-	noted := t.Number != 0 && t.Who == m.self.Instance()
-	if noted && (r.teller != st.Self.Instance() || r.number != t.Number) {
-		r.teller, r.number = st.Self.Instance(), t.Number
-		if !alone || r.namedBy == t.By {
-			if !r.bare { // else the head's arc has told it already
-				by, after = t.By, t.After
-			}
-			r.known, r.bare = true, false
-		}
+	if noted && r.take(st.Self, t, alone) {
+		by, after = t.By, t.After
 	}
 	start, has := arcStart(st)
 	if st.Pred.IsZero() && st.Self != r.namedBy {
@@ -124,6 +118,21 @@ func (m *Machine) heardHead(st State, asked time.Duration) {
 	if !by.IsZero() {
 		m.wasReplaced(by, after)
 	}
+}
+
+// take notes that teller says t of this member. It reports whether that is news. Alone
+// says that t.By was a ring of one.
+func (r *replacement) take(teller ring.Member, t Replaced, alone bool) (news bool) {
+	if r.teller == teller.Instance() && r.number == t.Number {
+		return false
+	}
+	r.teller, r.number = teller.Instance(), t.Number
+	if alone && r.namedBy != t.By {
+		return false
+	}
+	news = !r.bare // else the head's arc has told it already
+	r.known, r.bare = true, false
+	return news
 }
 
 // wasReplaced notes that another has answered for all that comes after a point, up to
