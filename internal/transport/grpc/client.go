@@ -280,14 +280,9 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 	if err := ring.CheckAddress(addr); err != nil {
 		return failure(protocol.Invalid, "%v", err)
 	}
-	to := t.endpoint(env)
-	if env.To.Anyone() {
-		if own, ok := ctx.Value(apart{}).(endpoint); ok {
-			to = own
-		} else {
-			to = t.pool.apart(to)
-			defer t.pool.part(to, false)
-		}
+	to, own := t.toward(ctx, env)
+	if own {
+		defer t.pool.part(to, false)
 	}
 	for again := false; ; again = true {
 		l, reused, err := t.pool.acquire(ctx, to, env.To)
@@ -309,10 +304,9 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 			code = status.Code(err)
 			known = failureOf(ctx, addr, err, l)
 		}
-		if code == codes.DeadlineExceeded && l.received.Load() == before && time.Since(sent) >= l.enough() {
-			// Nothing came at all, in more time than an answer takes. If the path was
-			// cut for a while, TCP may take minutes to try again; a new connection
-			// finds out at once.
+		if code == codes.DeadlineExceeded && l.silent(before, sent) {
+			// If the path was cut for a while, TCP may take minutes to try again; a new
+			// connection finds out at once.
 			t.pool.retire(l)
 		}
 		stale := code == codes.Unavailable && reused && l.over.Load()
@@ -331,6 +325,25 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 		}
 		return known
 	}
+}
+
+// toward is where a request goes, and whether that is a connection of this request only:
+// one that asks whoever is there shares none, unless ctx has one for it.
+func (t *Transport) toward(ctx context.Context, env transport.Envelope) (to endpoint, own bool) {
+	to = t.endpoint(env)
+	if !env.To.Anyone() {
+		return to, false
+	}
+	if shared, ok := ctx.Value(apart{}).(endpoint); ok {
+		return shared, false
+	}
+	return t.pool.apart(to), true
+}
+
+// silent reports whether nothing has come on the link since a request was sent, in more
+// time than an answer takes. Before is what had been received by then.
+func (l *link) silent(before uint64, sent time.Time) bool {
+	return l.received.Load() == before && time.Since(sent) >= l.enough()
 }
 
 // elsewhere reports whether a failure shows that the connection does not lead to the
