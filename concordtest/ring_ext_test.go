@@ -429,3 +429,41 @@ func TestRingOnSocketsUsesTLS(t *testing.T) {
 		t.Error("a client without TLS was served")
 	}
 }
+
+// The addresses given to Dial lead nowhere once every member has been replaced. A client that went on
+// looking up keys must not depend on them, not even when its last answer came from a member that
+// was alone and is gone.
+func TestClientOutlivesAllMembersThatItBeganWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := concordtest.New(t, concordtest.Options{})
+		old := ring.Start(5, nil)
+		ring.Settle(t.Context())
+		client := ring.Client()
+		lookUp := func() {
+			for i := range 40 {
+				client.Lookup(fmt.Append(nil, "key", i))
+			}
+		}
+		for _, m := range old {
+			ring.Start(1, nil)
+			ring.Kill(m)
+			ring.Settle(t.Context())
+			lookUp()
+		}
+		loner := ring.Owner([]byte("key"))
+		ring.Partition(loner)
+		for range 40 { // until it owns every key, as the client learns
+			time.Sleep(time.Second / 2)
+			client.Lookup([]byte("key"))
+		}
+		ring.Kill(loner)
+		ring.Heal()
+		ring.Settle(t.Context())
+		for i := range 40 {
+			key := fmt.Append(nil, "key", i)
+			if s, err := client.Lookup(key); err != nil || s.Name != ring.Owner(key).Name() {
+				t.Fatalf("%s belongs to %v, %v; %d contacts", key, s, err, len(client.Status().Contacts))
+			}
+		}
+	})
+}

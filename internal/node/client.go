@@ -55,7 +55,7 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}, answered: map[ring.Member]*protocol.Failure{}}
 	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log)
 	c.resolver = cfg.Resolver
-	c.stuck, c.lost, c.observer = c.look, c.forget, cfg.Observer
+	c.stuck, c.lost, c.heard, c.observer = c.look, c.forget, c.replenish, cfg.Observer
 	c.snap.Store(&Snapshot{Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
@@ -210,6 +210,15 @@ func (c *Client) meet(st protocol.State) bool {
 	defer c.mu.Unlock()
 	c.publish(c.contacts.Meet(st.Self, st.Pred, st.Succ, c.peers.suspicions(), c.now()))
 	return len(c.contacts.List()) > 0
+}
+
+// replenish makes a member that has answered a lookup a contact, if few are left.
+func (c *Client) replenish(x ring.Member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if contacts, added := c.contacts.Replenish(x); added {
+		c.publish(contacts)
+	}
 }
 
 // forget makes one that is gone a contact no longer.

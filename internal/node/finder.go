@@ -42,6 +42,7 @@ type Finder struct {
 	refusals failures            // of what others asked, and of their connections
 	looks    serial              // at the node's surroundings
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
+	heard    func(ring.Member)   // hears of each member that has answered a lookup; nil: nobody
 	// waits counts the lookups that have nobody left to ask and wait for a newer
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
 	waits atomic.Int64

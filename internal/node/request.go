@@ -100,6 +100,9 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	if f != nil {
 		return routing.Answer{}, f
 	}
+	if fd.heard != nil {
+		fd.heard(to)
+	}
 	fd.learn(at, to, q.ID, a)
 	return a, nil
 }

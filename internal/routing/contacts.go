@@ -56,6 +56,17 @@ func (c Contacts) Meet(self, pred ring.Member, succ []ring.Member, s peer.Suspic
 	return Contacts{met}
 }
 
+// Replenish adds a member of the ring that has answered a lookup, if fewer contacts are left than one
+// answer to Meet gives. It reports whether it did. Without it a client whose contacts fail one after
+// another would know nobody in the end, although its lookups have met their successors.
+func (c Contacts) Replenish(x ring.Member) (_ Contacts, added bool) {
+	same := func(y ring.Member) bool { return y.ID == x.ID }
+	if x.Name == "" || len(c.list) > maxNamed || slices.ContainsFunc(c.list, same) {
+		return c, false
+	}
+	return Contacts{append([]ring.Member{x}, c.list...)}, true
+}
+
 // Forget drops the member at an address, which is known not to be there: who, or
 // whoever it is if that is the zero Member. It reports whether there was one.
 func (c Contacts) Forget(addr string, who ring.Member) (_ Contacts, forgotten bool) {

@@ -48,6 +48,22 @@ func TestContactsAreWhoeverAnsweredLastAndWhomTheyNamed(t *testing.T) {
 	}
 }
 
+func TestFewContactsAreReplenishedByWhoeverAnswers(t *testing.T) {
+	c, added := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0).Replenish(contact(20))
+	if added {
+		t.Errorf("one that is known is added: %v", c.List())
+	}
+	if _, added = c.Replenish(ring.Member{Addr: "h40:1"}); added {
+		t.Error("one without a name is added")
+	}
+	if c, added = c.Replenish(contact(40)); !added || !slices.Equal(c.List(), contacts(40, 10, 20, 30)) {
+		t.Errorf("after 40: %v", c.List())
+	}
+	if c, added = c.Replenish(contact(50)); added {
+		t.Errorf("added to enough contacts: %v", c.List())
+	}
+}
+
 func TestContactsThatAreGoneAreForgotten(t *testing.T) {
 	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20), nil, 0)
 	later := contact(10)
