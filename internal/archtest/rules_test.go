@@ -141,7 +141,7 @@ var rules = []rule{
 		reason: "gRPC is one transport's business: another must be able to take its place",
 	},
 	{
-		packages: []string{"./internal/transport/oldertest"},
+		packages: []string{"./internal/transport/legacytest"},
 		only:     []string{"./internal/ring", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
 		reason:   "a stand-in for the existing library that shared our code would share our mistakes",
 	},

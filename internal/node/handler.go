@@ -14,7 +14,7 @@ import (
 // Bounds on what others may keep open here.
 const (
 	maxWaiting = 4096
-	// maxSameLookup is how many lookups of one identifier for older members
+	// maxSameLookup is how many lookups of one identifier for legacy members
 	// are done at once. They forward lookups without a limit; when one comes
 	// back to us again and again they have made a loop.
 	maxSameLookup = 4
@@ -50,7 +50,7 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	return nil
 }
 
-// turnAway notes that a request of another kind of ring is refused. An older member,
+// turnAway notes that a request of another kind of ring is refused. A legacy member,
 // or a client, does not say who it is.
 func (h *handler) turnAway(env transport.Envelope, f *protocol.Failure) *protocol.Failure {
 	h.noteFailure(PeerFailure{Name: env.From.Name, Addr: env.From.Addr, Kind: f.Kind, Incoming: true, Err: failureWords(f, "")})
@@ -136,7 +136,7 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 	return a, nil
 }
 
-// FindSuccessor does a whole lookup for an older member.
+// FindSuccessor does a whole lookup for a legacy member.
 func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
 	h.counters.served.Add(1)
 	ctx, done := observed(h.observer.Serve, ctx, kindFindSuccessor, env.From)
@@ -173,7 +173,7 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 }
 
 // outOfRing reports whether x, which the ring still names, says that it is in no ring,
-// or is known not to be there. Older members look up their own identifier to join; one
+// or is known not to be there. Legacy members look up their own identifier to join; one
 // that was restarted a moment ago would be handed itself, for as long as others take it
 // for alive, and wait for itself.
 func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
@@ -207,7 +207,7 @@ func (h *handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, err
 	return h.cfg.Meta, nil
 }
 
-// loopGuard bounds the lookups done for older members.
+// loopGuard bounds the lookups done for legacy members.
 type loopGuard struct {
 	mu    sync.Mutex
 	open  map[uint64]int

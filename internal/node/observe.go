@@ -55,7 +55,7 @@ const (
 )
 
 // Request is one member asking another. Member is the other side: zero where an
-// older member or a client asks, an address alone where nobody in particular is
+// legacy member or a client asks, an address alone where nobody in particular is
 // asked.
 type Request struct {
 	Kind   string

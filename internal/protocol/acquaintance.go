@@ -254,7 +254,7 @@ func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
 // supersede records that the incarnation x has ended: by answers in its place, and is
 // as pending as x was. The record is kept as that of an unresponsive member, so that
 // being named does not bring it back, unless by is the same member: an incarnation of
-// it, which may have begun with a clock that went back, or an older member that runs in
+// it, which may have begun with a clock that went back, or a legacy member that runs in
 // its place.
 func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	a := q.find(x)
@@ -279,7 +279,7 @@ func sameSeat(x, by ring.Member) bool {
 	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr
 }
 
-// rolledBack reports whether by is an older member that runs in place of x, which is
+// rolledBack reports whether by is a legacy member that runs in place of x, which is
 // one of ours.
 func rolledBack(x, by ring.Member) bool { return sameSeat(x, by) && by.Legacy() && !x.Legacy() }
 
@@ -478,7 +478,7 @@ func (q acquaintances) clone() acquaintances {
 	return q
 }
 
-// names reports whether x, as another named it, is y, as it named itself: an older
+// names reports whether x, as another named it, is y, as it named itself: a legacy
 // member names members of ours without their incarnation.
 func names(x, y ring.Member) bool {
 	return x == y || x.Legacy() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr

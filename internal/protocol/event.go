@@ -54,7 +54,7 @@ type (
 		Reply   Reply
 		Failure *Failure
 	}
-	// Asked: From asks for Request. From is zero for a client or an older
+	// Asked: From asks for Request. From is zero for a client or a legacy
 	// member that did not say who it is.
 	Asked struct {
 		Token   uint64

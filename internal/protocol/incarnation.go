@@ -8,8 +8,8 @@ import (
 
 // A member may have to begin a later life than one that others name. So an
 // incarnation that nothing can come after is no member's, whoever names it: adding
-// one to it would wrap, and zero means a member of the base contract. The runtime
-// refuses earlier, by the clock, which the machine has not.
+// one to it would wrap, and zero means a legacy member. The runtime refuses earlier, by
+// the clock, which the machine has not.
 
 // errIncarnation is of a message that names such a member.
 var errIncarnation = &Failure{Kind: Invalid, Detail: "the request names a member with an impossible incarnation"}

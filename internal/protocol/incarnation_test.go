@@ -9,8 +9,8 @@ import (
 )
 
 // A message names somebody, the member itself among others, with an incarnation that
-// nothing can come after. A member that took it over, plus one, would be one of the
-// base contract.
+// nothing can come after. A member that took it over, plus one, would be a
+// legacy member.
 func TestImpossibleIncarnationsAreRefusedAndChangeNothing(t *testing.T) {
 	for _, n := range []uint64{math.MaxUint64, math.MaxUint64 - 1, ring.MaxIncarnation + 1} {
 		self, other := named(100, "m", 7), named(900, "x", 5)

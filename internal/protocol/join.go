@@ -37,7 +37,7 @@ type joinStage uint8
 const (
 	seeking joinStage = iota + 1
 	challenging
-	surveying // asking an older successor for its ring
+	surveying // asking a legacy successor for its ring
 	notifying
 	introducing
 )
@@ -297,7 +297,7 @@ func (m *Machine) challenge(rival ring.Member) {
 
 func (m *Machine) challenged(a Answer) {
 	j := m.join
-	j.rival = j.asked // in full, if an older member had named it
+	j.rival = j.asked // in full, if a legacy member had named it
 	f := a.Failure
 	switch {
 	case f == nil && a.Reply.State.Phase.InRing():
@@ -346,7 +346,7 @@ func (m *Machine) joinAfter() {
 	m.joinAsk(notifying, s, Request{Kind: Notify, Joining: true}, true)
 }
 
-// surveyed goes on after an older member gave its ring: it is taken as the
+// surveyed goes on after a legacy member gave its ring: it is taken as the
 // successor if this one belongs between its predecessor and it, and walked
 // back from otherwise.
 func (m *Machine) surveyed(a Answer) {
@@ -364,7 +364,7 @@ func (m *Machine) surveyed(a Answer) {
 	st := a.Reply.State
 	m.recordAnswer(st)
 	if !s.Legacy() {
-		// An older member had named it; it can be notified.
+		// A legacy member had named it; it can be notified.
 		j.after = slices.Insert(j.after, 0, s)
 		m.joinAfter()
 		return

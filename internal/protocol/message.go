@@ -163,7 +163,7 @@ const (
 	Cancelled
 	// Isolated: it is in a ring of fewer members than it was told to serve in.
 	Isolated
-	// Relayed: an older member answered, and what it answered with is the failure
+	// Relayed: a legacy member answered, and what it answered with is the failure
 	// of another that it had asked. Of lookups only.
 	Relayed
 )

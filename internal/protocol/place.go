@@ -227,7 +227,7 @@ func (op *placement) answered(m *Machine, _ int, a Answer) {
 	}
 	st := a.Reply.State
 	if op.asked.Anyone() {
-		nobody := st.Self.IsZero() || st.Self.ID == m.self.ID // an older member that does not say who it is, or nobody else
+		nobody := st.Self.IsZero() || st.Self.ID == m.self.ID // a legacy member that does not say who it is, or nobody else
 		m.seedAnswered(op.from, nobody)
 		if nobody {
 			m.placeNext()

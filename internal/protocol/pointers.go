@@ -77,7 +77,7 @@ func head(list []ring.Member) ring.Member {
 	return list[0]
 }
 
-// recognize notes in the list that x, which an older member had named there
+// recognize notes in the list that x, which a legacy member had named there
 // without its incarnation, has answered with it.
 func (m *Machine) recognize(x ring.Member) {
 	i := slices.IndexFunc(m.succ, func(s ring.Member) bool { return s != x && names(s, x) })
@@ -90,7 +90,7 @@ func (m *Machine) recognize(x ring.Member) {
 	m.dirty = true
 }
 
-// rollBack notes in the list that x was one of ours, and that an older member runs in
+// rollBack notes in the list that x was one of ours, and that a legacy member runs in
 // its place now. It is there, and asked as such before anything it says is relied on.
 func (m *Machine) rollBack(x, by ring.Member) {
 	if i := slices.Index(m.succ, x); i >= 0 {

@@ -172,8 +172,8 @@ func (m *Machine) choose(n int) int {
 }
 
 // complete gives the members that a reply names without an incarnation the one that is
-// known of them, so that they are taken for who they are and not for older members.
-// This member itself counts as known only to an older one: to one of ours, who names
+// known of them, so that they are taken for who they are and not for legacy members.
+// This member itself counts as known only to a legacy one: to one of ours, who names
 // it so, it has yet to say who it is.
 func (m *Machine) complete(r *Reply) {
 	known := func(x ring.Member) ring.Member {

@@ -16,7 +16,7 @@ import (
 //   - The head names a predecessor that stands before this member, so that the head's
 //     arc holds this member's identifier. The head says so in each answer until this
 //     member notifies it, and this member notifies no head that it has not heard. So a
-//     lost answer does no harm. Members of the base contract say it, too, and so does
+//     lost answer does no harm. Legacy members say it, too, and so does
 //     a head in a ring that this member's ring is about to become one with.
 //   - The head says that it has replaced this member, though it names another by now:
 //     a joiner came between the two, say.

@@ -6,9 +6,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// An older member answers where one of ours stood, by the same name. It takes that
+// A legacy member answers where one of ours stood, by the same name. It takes that
 // one's place wherever it was named, and is asked before anything it says is relied on.
-func TestOlderMemberTakesThePlaceOfOurs(t *testing.T) {
+func TestLegacyMemberTakesThePlaceOfOurs(t *testing.T) {
 	self, next, far := named(100, "m", 1), named(300, "h", 1), named(500, "f", 1)
 	was := named(200, "x", 5)
 	now := was

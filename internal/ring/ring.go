@@ -93,8 +93,8 @@ type Member struct {
 	Name string
 	Addr string
 	// Incarnation tells the lives of one name apart and is compared only
-	// within one name. Zero means a member of the existing library, which
-	// has none; there the address decides.
+	// within one name. Zero means a legacy member, which has none; there
+	// the address decides.
 	Incarnation uint64
 }
 

@@ -321,18 +321,18 @@ func TestSHA256IsTheFirstEightBytes(t *testing.T) {
 
 func TestMemberKinds(t *testing.T) {
 	for _, c := range []struct {
-		name                string
-		m                   Member
-		none, anyone, older bool
-		text                string
+		name                 string
+		m                    Member
+		none, anyone, legacy bool
+		text                 string
 	}{
 		{"zero", Member{}, true, false, false, "none"},
 		{"an address", Member{Addr: "h:1"}, false, true, false, " (0) h:1"},
 		{"of this library", Member{ID: 5, Name: "n", Addr: "h:1", Incarnation: 9}, false, false, false, "n (5) h:1"},
-		{"of the existing library", Member{ID: 5, Name: "n", Addr: "h:1"}, false, false, true, "n (5) h:1"},
+		{"a legacy member", Member{ID: 5, Name: "n", Addr: "h:1"}, false, false, true, "n (5) h:1"},
 		{"at identifier zero", Member{Name: "n", Addr: "h:1", Incarnation: 9}, false, false, false, "n (0) h:1"},
 	} {
-		if c.m.IsZero() != c.none || c.m.Anyone() != c.anyone || c.m.Legacy() != c.older {
+		if c.m.IsZero() != c.none || c.m.Anyone() != c.anyone || c.m.Legacy() != c.legacy {
 			t.Errorf("%s: IsZero %t, Anyone %t, Legacy %t", c.name, c.m.IsZero(), c.m.Anyone(), c.m.Legacy())
 		}
 		if got := c.m.String(); got != c.text {
@@ -354,8 +354,8 @@ func TestSupersedes(t *testing.T) {
 		{"the same life", life(1, 7), life(1, 7), false},
 		{"an earlier life", life(1, 6), life(1, 7), false},
 		{"another's later life", life(2, 8), life(1, 7), false},
-		{"a life after one of the existing library", life(1, 8), life(1, 0), false},
-		{"one of the existing library", life(1, 0), life(1, 7), false},
+		{"a life after a legacy member", life(1, 8), life(1, 0), false},
+		{"a legacy member", life(1, 0), life(1, 7), false},
 		{"neither has an incarnation", life(1, 0), life(1, 0), false},
 	} {
 		if got := c.m.Supersedes(c.o); got != c.want {

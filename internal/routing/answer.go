@@ -43,10 +43,10 @@ func (v Verdict) String() string {
 // Answer is what a member knows of where an identifier belongs.
 type Answer struct {
 	Verdict Verdict
-	By      ring.Member   // who answers; zero: Owner does, if Mine, or an older member
+	By      ring.Member   // who answers; zero: Owner does, if Mine, or a legacy member
 	Owner   ring.Member   // Mine, Owned
 	Arc     ring.Arc      // Mine, Owned: all of it is Owner's
-	HasArc  bool          // false when an older member answered
+	HasArc  bool          // false when a legacy member answered
 	Age     time.Duration // how old the certainty was when the answer was given
 	Lease   time.Duration // how long the owner lets it be relied on
 	Closer  []ring.Member // at most MaxCloser, nearest to the identifier first

@@ -30,7 +30,7 @@ type Contacts struct {
 func (c Contacts) List() []ring.Member { return c.list }
 
 // Meet adds a member of the ring that has answered, and some of the successors that it
-// names. An older member does not say who it is itself, but whom it has for a
+// names. A legacy member does not say who it is itself, but whom it has for a
 // predecessor: self is the zero Member then. Contacts that are suspected at the time now
 // are dropped, and the last of those that are too many.
 func (c Contacts) Meet(self, pred ring.Member, succ []ring.Member, s peer.Suspicions, now time.Duration) Contacts {

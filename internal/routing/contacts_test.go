@@ -32,9 +32,9 @@ func TestContactsAreWhoeverAnsweredLastAndWhomTheyNamed(t *testing.T) {
 	if got := c.List(); !slices.Equal(got, contacts(30, 40, 10, 20)) {
 		t.Errorf("after the second: %v", got)
 	}
-	// An older member says only who its neighbours are.
+	// A legacy member says only who its neighbours are.
 	if got := (Contacts{}).Meet(ring.Member{}, contact(5), contacts(20), none, 0).List(); !slices.Equal(got, contacts(20, 5)) {
-		t.Errorf("by an older member: %v", got)
+		t.Errorf("by a legacy member: %v", got)
 	}
 	suspects, _ := none.Suspect(contact(10).Instance(), 0, time.Second)
 	if got := c.Meet(contact(60), ring.Member{}, nil, suspects, 0).List(); !slices.Equal(got, contacts(60, 30, 40, 20)) {

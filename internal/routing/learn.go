@@ -26,7 +26,7 @@ func ConfirmPause(lease time.Duration) time.Duration { return max(lease/6, time.
 //
 // Only the owner's own word answers lookups from then on, since then there is a
 // connection to it: if it ends, the owner may have, and the arc is doubted at once. The
-// word of its predecessor is a hint whom to ask. What an older member answers, or what
+// word of its predecessor is a hint whom to ask. What a legacy member answers, or what
 // is said of one, is never kept, nor what is said of a member that was rejected: that is
 // an owner on its own word only, in each lookup.
 func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Duration, s peer.Suspicions, now, lease time.Duration) (confirmed bool) {

@@ -283,7 +283,7 @@ func (l *Lookup) Fail(i int, gone bool, k Knowledge) Want {
 	case l.search == nil:
 		return l.begin(k)
 	}
-	// An older member does a whole lookup when it is asked: that it did not answer in
+	// A legacy member does a whole lookup when it is asked: that it did not answer in
 	// time is no reason to make it do another.
 	l.search.Silent(gone || q.Whom.Legacy())
 	return l.next(k)

@@ -17,7 +17,7 @@ type Options struct {
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
 	// Lenient: what cannot be had better counts whatever its age: the word of an
-	// older member, which has none, or on one; and the word on an owner that
+	// legacy member, which has none, or on one; and the word on an owner that
 	// does not answer, and is not known to be gone.
 	Lenient bool
 	// Arcs, if set, are believed in to begin with: the owner that they name is

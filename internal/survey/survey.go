@@ -184,7 +184,7 @@ func (r *Report) neighbours(i int) {
 			return
 		}
 	}
-	// The existing library has its own ways with the end of a list.
+	// Legacy members have their own ways with the end of a list.
 	if have := len(m.Successors); have < full && (m.Incarnation != 0 || have == 0) {
 		r.find(ShortList, name, fmt.Sprintf("knows %d of the %d members after it", have, full))
 	}

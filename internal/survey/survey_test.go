@@ -85,7 +85,7 @@ func TestFindings(t *testing.T) {
 			[]string{"wrong-successor a has successor 2 d, not c"}},
 		{"short", edit(five(), 0, func(m *concord.Member) { m.Successors = m.Successors[:1] }), nil, 0,
 			[]string{"short-list a knows 1 of the 2 members after it"}},
-		{"short, of the existing library", edit(five(), 0, func(m *concord.Member) { m.Successors, m.Incarnation = m.Successors[:1], 0 }), nil, 0, nil},
+		{"short, of a legacy member", edit(five(), 0, func(m *concord.Member) { m.Successors, m.Incarnation = m.Successors[:1], 0 }), nil, 0, nil},
 		{"all short", five(), nil, 3, []string{"short-list a knows 2 of the 3", "short-list b", "short-list c", "short-list d", "short-list e"}},
 		{"too long", five(), nil, 1, []string{"bounded-lists  a lists 2", "wrong-successor a has a successor 2, c, in a ring of 5",
 			"wrong-successor b", "wrong-successor c", "wrong-successor d", "wrong-successor e"}},

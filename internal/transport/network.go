@@ -32,7 +32,7 @@ type Options struct {
 	// made, instead of Client.
 	Server, Client *tls.Config
 	GetClient      func() (*tls.Config, error)
-	// SuccessorCount is up to how many successors an older member is told.
+	// SuccessorCount is up to how many successors a legacy member is told.
 	SuccessorCount int
 	// IdleTimeout is how long a connection without requests is kept. Zero: the
 	// network's default.

@@ -14,7 +14,7 @@ import (
 
 // Envelope is what every request says besides what it asks.
 type Envelope struct {
-	// From is who asks: zero for a client and for an older member.
+	// From is who asks: zero for a client and for a legacy member.
 	From ring.Member
 	// To is whom the request is meant for. A To that is Anyone is meant for
 	// whoever answers at the address. Addr is set on the asking side only.
@@ -42,7 +42,7 @@ type Handler interface {
 	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
 	// Route answers one step of a lookup; it returns at once.
 	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
-	// FindSuccessor does a whole lookup for an older member.
+	// FindSuccessor does a whole lookup for a legacy member.
 	FindSuccessor(ctx context.Context, env Envelope, id uint64) (ring.Member, error)
 	// Meta answers what the application says of the member; it returns at once.
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
@@ -64,16 +64,16 @@ type Transport interface {
 	// only asks need not be served.
 	Serve(h Handler)
 	// Maintain asks the member env.To at env.To.Addr and waits for the reply.
-	// A member that speaks the base contract only is asked in its terms. A
+	// A legacy member is asked in terms of the base contract. A
 	// question to an address alone, to a To that is Anyone, is put on a connection
 	// of its own: the next one may lead to another member. A connection that turned
 	// out to lead to another member than this one is not used for it again, but for a
 	// second at most.
 	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
-	// Route asks for one step of a lookup. An older member answers Owned
+	// Route asks for one step of a lookup. A legacy member answers Owned
 	// without an arc.
 	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)
-	// Meta asks what the application says of a member. Of an older member that
+	// Meta asks what the application says of a member. Of a legacy member that
 	// is nothing.
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
 	// Broken registers f, called with an address when a connection to it that

@@ -25,9 +25,9 @@ func TestMixedRingSettlesWhoeverEntersFirst(t *testing.T) {
 		{"+-+", []int{1, 0, 2}},
 		{"-+-", []int{0, 2, 1}},
 		{"-+-", []int{1, 0, 2}},
-		{"-+-+-+-+", []int{0, 2, 4, 6, 1, 3, 5, 7}}, // all older ones first
+		{"-+-+-+-+", []int{0, 2, 4, 6, 1, 3, 5, 7}}, // all legacy ones first
 		{"-+-+-+-+", []int{1, 3, 5, 7, 0, 2, 4, 6}}, // all of ours first
-		{"----++++", []int{0, 4, 1, 5, 2, 6, 3, 7}}, // by turns, through an older one
+		{"----++++", []int{0, 4, 1, 5, 2, 6, 3, 7}}, // by turns, through a legacy one
 		{"++--++--", []int{0, 3, 5, 7, 1, 2, 4, 6}}, // by turns, through ours
 	} {
 		t.Run(fmt.Sprintf("%s in the order %v", tc.pattern, tc.order), func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestMixedRingOfThreeSurvivesAKill(t *testing.T) {
 				seats[killed].stop()
 				rest := without(seats, seats[killed])
 				settle(t, rest)
-				joined := []seat{startOurs(t, t.Name()+"/ours"), startOlder(t, t.Name()+"/older")}
+				joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 				joined[0].join(t, rest[0])
 				joined[1].join(t, rest[1])
 				settle(t, append(rest, joined...))
@@ -99,7 +99,7 @@ func TestMixedRingOfThreeSurvivesAKill(t *testing.T) {
 	}
 }
 
-// Lists of three entries outlast two failures at once, those of older members
+// Lists of three entries outlast two failures at once, those of legacy members
 // too: what they drop of a list is made up for by its giver at their head.
 func TestMixedRingOfEightSurvivesTwoAdjacentKills(t *testing.T) {
 	t.Parallel()
@@ -107,10 +107,10 @@ func TestMixedRingOfEightSurvivesTwoAdjacentKills(t *testing.T) {
 		pattern string
 		killed  int // and the next
 	}{
-		{"+-+-+-+-", 2}, // ours, then an older one; an older one is before them
-		{"+-+-+-+-", 3}, // an older one, then ours; ours is before them
-		{"++--++--", 2}, // two older ones
-		{"++--++--", 4}, // two of ours, seen by an older one
+		{"+-+-+-+-", 2}, // ours, then a legacy one; a legacy one is before them
+		{"+-+-+-+-", 3}, // a legacy one, then ours; ours is before them
+		{"++--++--", 2}, // two legacy ones
+		{"++--++--", 4}, // two of ours, seen by a legacy one
 	} {
 		t.Run(fmt.Sprintf("%s without %d and the next", tc.pattern, tc.killed), func(t *testing.T) {
 			t.Parallel()
@@ -123,15 +123,15 @@ func TestMixedRingOfEightSurvivesTwoAdjacentKills(t *testing.T) {
 			wg.Wait()
 			rest := without(seats, gone...)
 			settle(t, rest)
-			joined := []seat{startOurs(t, t.Name()+"/ours"), startOlder(t, t.Name()+"/older")}
-			joined[0].join(t, rest[slices.IndexFunc(rest, func(s seat) bool { return s.older != nil })])
+			joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
+			joined[0].join(t, rest[slices.IndexFunc(rest, func(s seat) bool { return s.legacy != nil })])
 			joined[1].join(t, rest[slices.IndexFunc(rest, func(s seat) bool { return s.ours != nil })])
 			settle(t, append(rest, joined...))
 		})
 	}
 }
 
-func TestLeaveNextToOlderMembers(t *testing.T) {
+func TestLeaveNextToLegacyMembers(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		pattern string
@@ -152,23 +152,23 @@ func TestLeaveNextToOlderMembers(t *testing.T) {
 	}
 }
 
-func TestOlderMemberRestartsElsewhereUnderItsName(t *testing.T) {
+func TestLegacyMemberRestartsElsewhereUnderItsName(t *testing.T) {
 	t.Parallel()
-	for via, what := range []string{"through ours", "through an older one"} {
+	for via, what := range []string{"through ours", "through a legacy one"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			seats := newRing(t, "+--+")
 			seats[2].stop()
-			again := startOlder(t, seats[2].Name) // at another address
+			again := startLegacy(t, seats[2].Name) // at another address
 			again.insist(t, seats[via])
 			settle(t, append(without(seats, seats[2]), again))
 		})
 	}
 }
 
-// An older member that comes back where it was has not joined at first, and
+// A legacy member that comes back where it was has not joined at first, and
 // answers all the same.
-func TestOlderMemberRestartsWhereItWas(t *testing.T) {
+func TestLegacyMemberRestartsWhereItWas(t *testing.T) {
 	t.Parallel()
 	seats := newRing(t, "++-+")
 	a, c, d := seats[0].Server, seats[2].Server, seats[3].Server
@@ -193,12 +193,12 @@ func TestOlderMemberRestartsWhereItWas(t *testing.T) {
 	settle(t, append(rest, again.seat))
 }
 
-// Older members keep entries that are dead, and fill their lists with what is
+// Legacy members keep entries that are dead, and fill their lists with what is
 // no entry at all. None of it gets into the lists of ours.
-func TestStaleEntriesOfOlderMembersAreNotTakenOver(t *testing.T) {
+func TestStaleEntriesOfLegacyMembersAreNotTakenOver(t *testing.T) {
 	t.Parallel()
 	in := names(t, 5)
-	dead := startOlder(t, in[3])
+	dead := startLegacy(t, in[3])
 	dead.stop()
 	a, b, d := startOurs(t, in[0]), play(t, in[1], ""), startOurs(t, in[4])
 	c := startOurs(t, in[2])
@@ -254,9 +254,9 @@ func TestStaleEntriesOfOlderMembersAreNotTakenOver(t *testing.T) {
 	}
 }
 
-func TestOursRestartsNextToOlderMembers(t *testing.T) {
+func TestOursRestartsNextToLegacyMembers(t *testing.T) {
 	t.Parallel()
-	for via, what := range []string{"through an older one", "through ours"} {
+	for via, what := range []string{"through a legacy one", "through ours"} {
 		for _, sameAddress := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, at the same address: %v", what, sameAddress), func(t *testing.T) {
 				t.Parallel()
@@ -295,36 +295,36 @@ func TestNameOfALiveMemberIsTaken(t *testing.T) {
 	settle(t, seats)
 }
 
-func TestClusterRefusesOlderMembersInBothDirections(t *testing.T) {
+func TestClusterRefusesLegacyMembersInBothDirections(t *testing.T) {
 	t.Parallel()
 	blue := func(c *concord.Config) { c.Cluster = "blue" }
-	ours, older := startOurs(t, "ours", blue), startOlder(t, "older")
+	ours, legacy := startOurs(t, "ours", blue), startLegacy(t, "legacy")
 	ours.create(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	mentions(t, older.tryJoin(ctx, ours), "the caller names no cluster")
+	mentions(t, legacy.tryJoin(ctx, ours), "the caller names no cluster")
 
-	older.create(t)
+	legacy.create(t)
 	joiner := startOurs(t, "joiner", blue)
-	err := joiner.tryJoin(ctx, older)
+	err := joiner.tryJoin(ctx, legacy)
 	if !errors.Is(err, concord.ErrDifferentRing) {
 		t.Errorf("got %v, want %v", err, concord.ErrDifferentRing)
 	}
-	mentions(t, err, "Cluster", "older member", older.Address)
+	mentions(t, err, "Cluster", "legacy member", legacy.Address)
 	if err := ctx.Err(); err != nil {
 		t.Error("the refusals were waited for:", err)
 	}
 	if err := wrong([]seat{ours}); err != nil {
 		t.Error(err)
 	}
-	if err := wrong([]seat{older}); err != nil {
+	if err := wrong([]seat{legacy}); err != nil {
 		t.Error(err)
 	}
 }
 
 // perRound bounds what a member of ours asks and serves in one round of a
 // settled ring of eight: the ring of its head, and its fingers; and the rounds of
-// its neighbours, and lookups that older members pass on.
+// its neighbours, and lookups that legacy members pass on.
 const perRound = 8
 
 func TestIdleMixedRingIsQuiet(t *testing.T) {
@@ -389,7 +389,7 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 	}
 	seats[1].stop()
 	seats[4].stop()
-	joined := []seat{startOurs(t, t.Name()+"/ours"), startOlder(t, t.Name()+"/older")}
+	joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 	joined[0].insist(t, rest[0])
 	joined[1].insist(t, rest[0])
 	all := append(rest, joined...)
@@ -406,7 +406,7 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 	settle(t, all)
 }
 
-// Older members whose successors are wrong send lookups back to ours for ever.
+// Legacy members whose successors are wrong send lookups back to ours for ever.
 func TestLookupThatGoesInALoopEnds(t *testing.T) {
 	t.Parallel()
 	const (

@@ -9,11 +9,11 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
-// Both kinds are met on the way round, and an older member has nothing to say of
+// Both kinds are met on the way round, and a legacy member has nothing to say of
 // itself.
 func TestMembersOfAMixedRing(t *testing.T) {
 	seats := newRing(t, "+-+--+")
-	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, seats[1].Address) // an older one
+	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, seats[1].Address) // a legacy one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestMembersOfAMixedRing(t *testing.T) {
 			}
 			met = append(met, m.Server)
 			s := seats[slices.IndexFunc(seats, func(s seat) bool { return s.Server == m.Server })]
-			if older := m.Incarnation == 0; older != (s.older != nil) {
+			if legacy := m.Incarnation == 0; legacy != (s.legacy != nil) {
 				t.Errorf("%s: incarnation of %s is %d", what, s.Name, m.Incarnation)
 			}
 			if _, err := asked.Meta(t.Context(), m.Server); err != nil {

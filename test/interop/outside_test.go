@@ -11,13 +11,13 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// member is the seat as the older side knows it.
+// member is the seat as the legacy side knows it.
 func (s seat) member() ring.Member { return ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address} }
 
-// To an older member any answer to GetRing is a sign of life in the ring. One of ours
+// To a legacy member any answer to GetRing is a sign of life in the ring. One of ours
 // that comes back where it was, and does not join, gives none, so that the ring goes on
 // without it and every lookup with it.
-func TestOursThatHasNotJoinedIsNotAliveToOlderMembers(t *testing.T) {
+func TestOursThatHasNotJoinedIsNotAliveToLegacyMembers(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []string{"-+", "--+", "-+-+", "---+--"} {
 		t.Run(pattern, func(t *testing.T) {
@@ -47,9 +47,9 @@ func TestOursThatHasNotJoinedIsNotAliveToOlderMembers(t *testing.T) {
 	}
 }
 
-// An older member passes a lookup on to whoever a dead finger or a stale list names,
+// A legacy member passes a lookup on to whoever a dead finger or a stale list names,
 // and hands on what that one says: in the end the joiner's own words.
-func TestOursJoinsThroughOlderMembersThatAskTheJoiner(t *testing.T) {
+func TestOursJoinsThroughLegacyMembersThatAskTheJoiner(t *testing.T) {
 	t.Parallel()
 	const limit = 3 * time.Second
 	for _, via := range []int{0, 1, 2} {
@@ -61,7 +61,7 @@ func TestOursJoinsThroughOlderMembersThatAskTheJoiner(t *testing.T) {
 			gone.stop()
 			rest := without(seats, dead, gone)
 			for _, s := range rest {
-				s.older.SetFinger(dead.member())
+				s.legacy.SetFinger(dead.member())
 			}
 			again := startOursAt(t, gone.Name, gone.Address)
 			<-time.After(5 * interval)
@@ -79,7 +79,7 @@ func TestOursJoinsThroughOlderMembersThatAskTheJoiner(t *testing.T) {
 
 // What the last member asked has said is not the word of the one that passes it on:
 // the joiner's own refusal and that of one that is in no ring least of all.
-func TestWhatAnOlderMemberPassesOnIsNotItsOwnWord(t *testing.T) {
+func TestWhatALegacyMemberPassesOnIsNotItsOwnWord(t *testing.T) {
 	t.Parallel()
 	in := names(t, 3)
 	outside := startOurs(t, "outside")

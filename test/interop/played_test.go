@@ -18,8 +18,8 @@ import (
 	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
-// played is an older member whose every answer the test decides: one that is
-// mistaken in a way that no older member chooses to be, or that comes back where
+// played is a legacy member whose every answer the test decides: one that is
+// mistaken in a way that no legacy member chooses to be, or that comes back where
 // another was. It does nothing by itself.
 type played struct {
 	seat
@@ -111,7 +111,7 @@ func (p *played) serveRing(context.Context, []byte) ([]byte, error) {
 
 func (p *played) serveNotify(context.Context, []byte) ([]byte, error) { return nil, nil }
 
-// caller makes requests as an older member does. It is closed by the test.
+// caller makes requests as a legacy member does. It is closed by the test.
 type caller struct {
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn

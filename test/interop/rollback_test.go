@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Where one of ours stood an older member runs by the same name, at the same address.
+// Where one of ours stood a legacy member runs by the same name, at the same address.
 // Everybody who knew the one takes the other for what it is, members far from it too,
 // and joins next to it lead where they should.
-func TestOlderMemberTakesOverFromOurs(t *testing.T) {
+func TestLegacyMemberTakesOverFromOurs(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		pattern string
@@ -29,7 +29,7 @@ func TestOlderMemberTakesOverFromOurs(t *testing.T) {
 					settle(t, rest)
 				}
 				began := time.Now()
-				back := startOlderAt(t, gone.Name, gone.Address)
+				back := startLegacyAt(t, gone.Name, gone.Address)
 				back.insist(t, rest[0])
 				joined := time.Since(began)
 				all := slices.Insert(slices.Clone(rest), tc.place, back)
@@ -37,7 +37,7 @@ func TestOlderMemberTakesOverFromOurs(t *testing.T) {
 				t.Logf("joined after %v, the ring is right after %v", joined.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 				settle(t, all)
 
-				more := []seat{startOurs(t, t.Name()+"/ours"), startOlder(t, t.Name()+"/older")}
+				more := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 				more[0].join(t, back)
 				more[1].insist(t, back)
 				all = append(all, more...)
@@ -53,10 +53,10 @@ func TestOlderMemberTakesOverFromOurs(t *testing.T) {
 	}
 }
 
-// An older member that is restarted at once, where it was, is still named by the
+// A legacy member that is restarted at once, where it was, is still named by the
 // ring. Asked where it belongs, ours do not hand it itself, as they would for as long
-// as an older member before it takes it for alive.
-func TestOlderMemberRestartedAtOnceJoinsThroughOurs(t *testing.T) {
+// as a legacy member before it takes it for alive.
+func TestLegacyMemberRestartedAtOnceJoinsThroughOurs(t *testing.T) {
 	t.Parallel()
 	const limit = 2 * time.Second
 	for _, tc := range []struct {
@@ -71,7 +71,7 @@ func TestOlderMemberRestartedAtOnceJoinsThroughOurs(t *testing.T) {
 			gone := seats[tc.place]
 			gone.stop()
 			began := time.Now()
-			back := startOlderAt(t, gone.Name, gone.Address)
+			back := startLegacyAt(t, gone.Name, gone.Address)
 			back.insist(t, seats[tc.via])
 			took := time.Since(began)
 			t.Logf("joined after %v", took.Round(time.Millisecond))

@@ -1,5 +1,4 @@
-// Package interop tests rings in which members of ours and older members, which
-// speak the base contract only, live together over real sockets.
+// Package interop tests rings of our members and legacy members, over real sockets.
 package interop_test
 
 import (
@@ -19,7 +18,7 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/cluster"
-	"github.com/ollelogdahl/concord/internal/transport/oldertest"
+	"github.com/ollelogdahl/concord/internal/transport/legacytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,20 +29,20 @@ const (
 	full     = concord.DefaultSuccessorCount
 )
 
-// seat is a member that is alive, of either kind: exactly one of ours and older
+// seat is a member that is alive, of either kind: exactly one of ours and legacy
 // is set, or neither for a member that the test plays itself.
 type seat struct {
 	concord.Server
-	ours  *concord.Concord
-	older *oldertest.Member
+	ours   *concord.Concord
+	legacy *legacytest.Member
 }
 
 func (s seat) stop() {
 	switch {
 	case s.ours != nil:
 		s.ours.Stop()
-	case s.older != nil:
-		s.older.Stop()
+	case s.legacy != nil:
+		s.legacy.Stop()
 	}
 }
 
@@ -67,25 +66,25 @@ func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) seat {
 	return seat{Server: concord.Server{Name: name, Id: c.Id(), Address: c.Address()}, ours: c}
 }
 
-func startOlder(t *testing.T, name string) seat {
+func startLegacy(t *testing.T, name string) seat {
 	t.Helper()
-	return startOlderAt(t, name, "")
+	return startLegacyAt(t, name, "")
 }
 
-// startOlderAt starts an older member at an address; empty: anywhere.
-func startOlderAt(t *testing.T, name, addr string) seat {
+// startLegacyAt starts a legacy member at an address; empty: anywhere.
+func startLegacyAt(t *testing.T, name, addr string) seat {
 	t.Helper()
 	if addr == "" {
 		addr = cluster.Address()
 	}
-	cfg := oldertest.Config{Name: name, Successors: full, Interval: interval, Addr: addr}
+	cfg := legacytest.Config{Name: name, Successors: full, Interval: interval, Addr: addr}
 	cfg.Space.Bits, cfg.Space.Hash = 64, func(b []byte) uint64 { return idOf(string(b)) }
-	m, err := oldertest.Listen(cfg)
+	m, err := legacytest.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Stop)
-	return seat{Server: concord.Server{Name: name, Id: idOf(name), Address: m.Self().Addr}, older: m}
+	return seat{Server: concord.Server{Name: name, Id: idOf(name), Address: m.Self().Addr}, legacy: m}
 }
 
 // startOursAt starts a member of ours at an address.
@@ -94,31 +93,31 @@ func startOursAt(t *testing.T, name, addr string) seat {
 	return startOurs(t, name, func(c *concord.Config) { c.BindAddr = addr })
 }
 
-// start starts a member of the kind that a pattern names: + is ours, - older.
+// start starts a member of the kind that a pattern names: + is ours, - legacy.
 func start(t *testing.T, kind byte, name string) seat {
 	t.Helper()
 	if kind == '+' {
 		return startOurs(t, name)
 	}
-	return startOlder(t, name)
+	return startLegacy(t, name)
 }
 
 func (s seat) create(t *testing.T) {
 	t.Helper()
-	if s.older != nil {
-		s.older.Create()
+	if s.legacy != nil {
+		s.legacy.Create()
 	} else if err := s.ours.Create(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// tryJoin makes one attempt to join; an older member gives up at the first thing
+// tryJoin makes one attempt to join; a legacy member gives up at the first thing
 // that goes wrong, and hangs at some.
 func (s seat) tryJoin(ctx context.Context, via seat) error {
 	if s.ours != nil {
 		return s.ours.Join(ctx, via.Address)
 	}
-	return s.older.Join(ctx, via.Address)
+	return s.legacy.Join(ctx, via.Address)
 }
 
 func (s seat) join(t *testing.T, via seat) {
@@ -130,7 +129,7 @@ func (s seat) join(t *testing.T, via seat) {
 	}
 }
 
-// insist tries to join again and again, as whoever runs an older member does.
+// insist tries to join again and again, as whoever runs a legacy member does.
 func (s seat) insist(t *testing.T, via seat) {
 	t.Helper()
 	eventually(t, func() error {
@@ -188,7 +187,7 @@ func newRing(t *testing.T, pattern string, order ...int) []seat {
 }
 
 // wrong says what keeps the seats from being one right ring: of ours every
-// pointer, of older ones the predecessor and the beginning of the list.
+// pointer, of legacy ones the predecessor and the beginning of the list.
 func wrong(seats []seat) error {
 	in := sorted(seats)
 	n := len(in)
@@ -203,8 +202,8 @@ func wrong(seats []seat) error {
 		switch {
 		case s.ours != nil:
 			err = wrongOurs(s.ours, before, after)
-		case s.older != nil:
-			err = wrongOlder(s.older, before, after)
+		case s.legacy != nil:
+			err = wrongLegacy(s.legacy, before, after)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.Name, err))
@@ -226,7 +225,7 @@ func wrongOurs(c *concord.Concord, before concord.Server, after []concord.Server
 	return nil
 }
 
-func wrongOlder(m *oldertest.Member, before concord.Server, after []concord.Server) error {
+func wrongLegacy(m *legacytest.Member, before concord.Server, after []concord.Server) error {
 	if got := m.Predecessor(); got.Addr != before.Address {
 		return fmt.Errorf("predecessor %v, want %v", got, before)
 	}
@@ -254,13 +253,13 @@ func (s seat) lookup(ctx context.Context, key string) (string, error) {
 		owner, err := s.ours.LookupContext(ctx, []byte(key))
 		return owner.Address, err
 	}
-	owner, err := s.older.Lookup(ctx, idOf(key))
+	owner, err := s.legacy.Lookup(ctx, idOf(key))
 	return owner.Addr, err
 }
 
 // wrongLookups looks keys up at every member, all members at once, and says
 // which answers are not the truth. A key that is a member's very name may be
-// answered with the member before it if any older member is in the ring.
+// answered with the member before it if any legacy member is in the ring.
 func wrongLookups(ctx context.Context, seats []seat) error {
 	var keys []string
 	for i := range 24 {
@@ -270,11 +269,11 @@ func wrongLookups(ctx context.Context, seats []seat) error {
 		keys = append(keys, s.Name)
 	}
 	in := sorted(seats)
-	older := slices.ContainsFunc(in, func(s seat) bool { return s.ours == nil })
+	legacy := slices.ContainsFunc(in, func(s seat) bool { return s.ours == nil })
 	errs := make([]error, len(in))
 	var wg sync.WaitGroup
 	for i, s := range in {
-		if s.ours == nil && s.older == nil {
+		if s.ours == nil && s.legacy == nil {
 			continue
 		}
 		wg.Go(func() {
@@ -282,7 +281,7 @@ func wrongLookups(ctx context.Context, seats []seat) error {
 				got, err := s.lookup(ctx, key)
 				want := ownerOf(in, idOf(key))
 				at := slices.Index(in, want)
-				exact := want.Name == key && older && got == in[(at+len(in)-1)%len(in)].Address
+				exact := want.Name == key && legacy && got == in[(at+len(in)-1)%len(in)].Address
 				if err != nil || got != want.Address && !exact {
 					errs[i] = errors.Join(errs[i], fmt.Errorf("%s: lookup of %q gives %q, %w, want %s at %s", s.Name, key, got, err, want.Name, want.Address))
 				}

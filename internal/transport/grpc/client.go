@@ -35,7 +35,7 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 	}
 	reply, err := t.maintain(timeless{ctx}, env, req)
 	if errors.Is(err, errBase) {
-		reply, err = t.maintainOlder(ctx, env, req)
+		reply, err = t.maintainLegacy(ctx, env, req)
 	}
 	if errors.Is(err, errBase) {
 		err = changeable(env)
@@ -78,7 +78,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 	}
 	err := ask()
 	if errors.Is(err, errBase) {
-		answer, err = t.routeOlder(ctx, env, q)
+		answer, err = t.routeLegacy(ctx, env, q)
 	}
 	if errors.Is(err, errExtended) {
 		err = ask() // its connection has shown by now what it is
@@ -98,7 +98,7 @@ func changeable(env transport.Envelope) *protocol.Failure {
 }
 
 // Meta asks env.To what its application says of it; see transport.Transport.
-// Users name members without incarnations, so a peer counts as older only once it
+// Users name members without incarnations, so a peer counts as legacy only once it
 // has shown that it is.
 func (t *Transport) Meta(ctx context.Context, env transport.Envelope) (meta []byte, err error) {
 	ctx = bare(ctx)
@@ -174,7 +174,7 @@ func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (protoc
 	return t.askRing(ctx, env, &pb.RingReq{})
 }
 
-// askRing does so with a request that says more; an older member does not read
+// askRing does so with a request that says more; a legacy member does not read
 // it.
 func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb.RingReq) (s protocol.State, d dialect, err error) {
 	err = t.call(ctx, env, func(l *link) error {
@@ -188,11 +188,11 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			return err
 		}
 		if r.GetAnswer() == nil {
-			if err := t.takeForOlder(ctx, l, env); err != nil {
+			if err := t.takeForLegacy(ctx, l, env); err != nil {
 				return err
 			}
 			d = base
-			s, err = olderState(env.To, r)
+			s, err = legacyState(env.To, r)
 			return unusable(env, err)
 		}
 		l.speaks.Store(int32(extended))
@@ -218,7 +218,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 
 func (t *Transport) notify(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {
 	if env.Settings.Cluster != 0 && env.To.Incarnation == 0 {
-		// An older member takes whoever notifies it for its predecessor, so
+		// A legacy member takes whoever notifies it for its predecessor, so
 		// find out first whether this is one.
 		if _, _, err := t.getRing(ctx, env); err != nil {
 			return reply, err
@@ -239,7 +239,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 			return err
 		}
 		if r.GetRing() == nil {
-			if err := t.takeForOlder(ctx, l, env); err != nil {
+			if err := t.takeForLegacy(ctx, l, env); err != nil {
 				return err
 			}
 			return errBase
@@ -257,7 +257,7 @@ func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func
 	return t.call(ctx, env, func(l *link) error {
 		d := l.dialect()
 		if d == base || d == unknown && env.To.Legacy() && !t.known.has(env.To) {
-			if err := t.mayBeOlder(ctx, l, env); err != nil {
+			if err := t.mayBeLegacy(ctx, l, env); err != nil {
 				return err
 			}
 			return errBase

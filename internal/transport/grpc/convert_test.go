@@ -29,12 +29,12 @@ var decoders = []struct {
 		r, err := ringReply(m)
 		return refusingRing(r), r, err
 	}},
-	{"ring of an older member", func(b []byte) (proto.Message, any, error) {
+	{"ring of a legacy member", func(b []byte) (proto.Message, any, error) {
 		m := new(pb.Ring)
 		if err := proto.Unmarshal(b, m); err != nil {
 			return nil, nil, err
 		}
-		_, err := olderState(ring.Member{Addr: "h:1"}, m)
+		_, err := legacyState(ring.Member{Addr: "h:1"}, m)
 		return nil, nil, err
 	}},
 	{"notified", func(b []byte) (proto.Message, any, error) {

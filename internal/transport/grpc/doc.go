@@ -25,7 +25,10 @@
 // second at most, and who is there is not disturbed. A question to an address alone has a
 // connection of its own, which is kept if who is there advertises that very address.
 //
-// # Older members
+// # Legacy members
 //
-// Peers that speak the base contract only are asked in its terms; see older.go.
+// A legacy member is one that speaks the base contract only: the first three methods of
+// the service and the fields below 16, as the existing Concord library does. It has no
+// incarnation. This package asks it in terms of the base contract, so that the rooms above
+// talk to members and not to kinds of members; see legacy.go.
 package grpctransport

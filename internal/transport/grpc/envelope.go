@@ -41,7 +41,7 @@ func (l *link) request(env transport.Envelope) *pb.Request {
 	return a.request
 }
 
-// envelope reads that part; a request without it is an older member's.
+// envelope reads that part; a request without it is a legacy member's.
 func envelope(r *pb.Request) (transport.Envelope, error) {
 	if r == nil {
 		return transport.Envelope{Legacy: true}, nil

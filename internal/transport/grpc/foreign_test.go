@@ -41,8 +41,8 @@ func web(t *testing.T, code int) string {
 	return serveForeign(t, s.Serve, func() { s.Close() })
 }
 
-// Whoever knows none of our methods is an older member only if it knows the older ones.
-func TestServersThatAreNoMembersAreNotTakenForOlderOnes(t *testing.T) {
+// Whoever knows none of our methods is a legacy member only if it knows the legacy ones.
+func TestServersThatAreNoMembersAreNotTakenForLegacyOnes(t *testing.T) {
 	other := grpc.NewServer()
 	servers := map[string]string{"another gRPC server": serveForeign(t, other.Serve, other.Stop)}
 	for _, code := range []int{200, 301, 400, 401, 403, 404, 500, 503} {
@@ -55,7 +55,7 @@ func TestServersThatAreNoMembersAreNotTakenForOlderOnes(t *testing.T) {
 				env := transport.Envelope{From: at("m", a), To: to, Settings: ring.Settings{Bits: 64}}
 				for kind := protocol.AskRing; kind <= protocol.Leave; kind++ {
 					if to.Incarnation == 0 && (kind == protocol.Introduce || kind == protocol.Changed || kind == protocol.Leave) {
-						continue // an older member is not asked that
+						continue // a legacy member is not asked that
 					}
 					_, err := a.Maintain(patient(t), env, protocol.Request{Kind: kind, Subject: at("n", a), Pred: at("n", a)})
 					wantKind(t, err, protocol.Unreachable, addr)

@@ -44,7 +44,7 @@ func (s *scripted) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error)
 	return s.ring(r)
 }
 
-// Notify is answered as an older member does, by one that shows a ring.
+// Notify is answered as a legacy member does, by one that shows a ring.
 func (s *scripted) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, error) {
 	if s.ring == nil {
 		return s.UnimplementedChordServiceServer.Notify(ctx, r)
@@ -80,7 +80,7 @@ func (s *scripted) serve(t *testing.T) string {
 	return lis.Addr().String()
 }
 
-// handedOn are the failures of a third member, as an older one hands them on.
+// handedOn are the failures of a third member, as a legacy one hands them on.
 func handedOn(third ring.Member) map[string]error {
 	detailed := func(code codes.Code, d protoadapt.MessageV1) error {
 		st, err := status.New(code, "of another").WithDetails(d)
@@ -102,10 +102,10 @@ func handedOn(third ring.Member) map[string]error {
 	return out
 }
 
-// What an older member passes on says nothing of itself: neither that it is in no
+// What a legacy member passes on says nothing of itself: neither that it is in no
 // ring nor that it is somebody else or did not answer. Where a member belongs, its
 // own neighbours show.
-func TestFailureOfAThirdIsNotThatOfTheOlderMember(t *testing.T) {
+func TestFailureOfAThirdIsNotThatOfTheLegacyMember(t *testing.T) {
 	t.Parallel()
 	joiner := transporttest.Member("joiner", "127.0.0.1:1", 7)
 	pred, next := transporttest.Member("pred", "127.0.0.1:2", 0), transporttest.Member("next", "127.0.0.1:3", 0)
@@ -140,7 +140,7 @@ func TestFailureOfAThirdIsNotThatOfTheOlderMember(t *testing.T) {
 }
 
 // One that waits for dead members does not keep the joiner from what it says itself.
-func TestOlderMemberThatIsStuckStillShowsTheWay(t *testing.T) {
+func TestLegacyMemberThatIsStuckStillShowsTheWay(t *testing.T) {
 	t.Parallel()
 	joiner := transporttest.Member("joiner", "127.0.0.1:1", 7)
 	pred, next := transporttest.Member("pred", "127.0.0.1:2", 0), transporttest.Member("next", "127.0.0.1:3", 0)
@@ -160,9 +160,9 @@ func TestOlderMemberThatIsStuckStillShowsTheWay(t *testing.T) {
 	}
 }
 
-// A member of ours that an older one had named is asked anew in our terms when it
+// A member of ours that a legacy one had named is asked anew in our terms when it
 // fails a lookup: of that its word is its own.
-func TestOurMemberTakenForAnOlderOneIsAskedInOurTerms(t *testing.T) {
+func TestOurMemberTakenForALegacyOneIsAskedInOurTerms(t *testing.T) {
 	t.Parallel()
 	owner := transporttest.Member("owner", "127.0.0.1:2", 3)
 	var m ring.Member

@@ -41,7 +41,7 @@ func (s *service) maintain(ctx context.Context, env transport.Envelope, req prot
 	return reply, nil
 }
 
-// statusFor is what a handler's error travels as to the caller. An older member
+// statusFor is what a handler's error travels as to the caller. A legacy member
 // hands a status on to whoever made it ask, details and all, where they would pass
 // for its own word. It reads none of them, so it is sent none.
 func statusFor(ctx context.Context, env transport.Envelope, err error) error {
@@ -81,7 +81,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	case err != nil:
 		return nil, err
 	case env.Legacy:
-		return olderRing(ctx, env, reply.State, s.t.cfg.SuccessorCount)
+		return legacyRing(ctx, env, reply.State, s.t.cfg.SuccessorCount)
 	}
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
@@ -223,13 +223,12 @@ func notJoined(st protocol.State) *protocol.Failure {
 	return &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
 }
 
-// olderRing is the answer to GetRing for a caller that speaks the base contract
-// only: an error while not in the ring, oneself in both places in a ring of one,
+// legacyRing is the answer to GetRing for a legacy member: an error while not in the ring, oneself in both places in a ring of one,
 // and a successor list that is never short. To such a caller any answer is a sign
 // of life in the ring, and an empty ring a list to take over. It drops the last
 // entry of a list that it takes over and is isolated when the only entry of its
 // list fails, so the list is repeated, oneself included, up to count entries.
-func olderRing(ctx context.Context, env transport.Envelope, st protocol.State, count int) (*pb.Ring, error) {
+func legacyRing(ctx context.Context, env transport.Envelope, st protocol.State, count int) (*pb.Ring, error) {
 	if !st.Phase.InRing() {
 		return nil, statusFor(ctx, env, notJoined(st))
 	}

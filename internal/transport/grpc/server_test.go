@@ -78,8 +78,8 @@ func TestMalformedRequestsDoNotReachTheHandler(t *testing.T) {
 	}
 }
 
-// What an older member is told, as wire.md has it.
-func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
+// What a legacy member is told, as wire.md has it.
+func TestLegacyCallersAreToldARingTheyCanUse(t *testing.T) {
 	self, x, y := transporttest.Member("self", "h:1", 7), transporttest.Member("x", "h:2", 7), transporttest.Member("y", "h:3", 0)
 	joined := func(pred ring.Member, succ ...ring.Member) protocol.State {
 		return protocol.State{Self: self, Phase: protocol.Joined, Pred: pred, Succ: succ}
@@ -108,7 +108,7 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 			b := begin(t, Config{SuccessorCount: 4}, &transporttest.Handler{
 				OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
 					if !env.Legacy || env.From != (ring.Member{}) {
-						t.Errorf("envelope %+v; want an older caller's", env)
+						t.Errorf("envelope %+v; want a legacy caller's", env)
 					}
 					return protocol.Reply{State: c.state}, c.err
 				},
@@ -132,7 +132,7 @@ func TestOlderCallersAreToldARingTheyCanUse(t *testing.T) {
 	}
 }
 
-func TestOlderCallersNotifyAndLookUp(t *testing.T) {
+func TestLegacyCallersNotifyAndLookUp(t *testing.T) {
 	var env transport.Envelope
 	x := transporttest.Member("x", "h:2", 0)
 	b := begin(t, Config{}, &transporttest.Handler{
@@ -163,7 +163,7 @@ func TestOlderCallersNotifyAndLookUp(t *testing.T) {
 	wantPlain(t, err, "not joined")
 }
 
-// An older member passes an error on to whoever asked it. Nothing in it may be taken
+// A legacy member passes an error on to whoever asked it. Nothing in it may be taken
 // for that member's own word.
 func wantPlain(t *testing.T, err error, words string) {
 	t.Helper()
@@ -172,7 +172,7 @@ func wantPlain(t *testing.T, err error, words string) {
 	}
 }
 
-func TestOlderCallersAreRefusedByOneOnItsWayOut(t *testing.T) {
+func TestLegacyCallersAreRefusedByOneOnItsWayOut(t *testing.T) {
 	for _, reason := range []protocol.Reason{protocol.NotInRing, protocol.Nearer, protocol.Busy} {
 		b := begin(t, Config{}, &transporttest.Handler{
 			OnMaintain: func(context.Context, transport.Envelope, protocol.Request) (protocol.Reply, error) {

@@ -47,7 +47,7 @@ type Config struct {
 	// GetClient, if set, gives the configuration of each connection made, instead
 	// of Client, whose server's name holds.
 	GetClient func() (*tls.Config, error)
-	// SuccessorCount is up to how many entries an older member is told when it
+	// SuccessorCount is up to how many entries a legacy member is told when it
 	// asks for the successor list; a shorter list is repeated. Zero: it is sent
 	// as it is.
 	SuccessorCount int

@@ -19,8 +19,8 @@ var (
 	anna  = Member("anna", "10.0.0.1:7000", 1_760_000_000_123)
 	bert  = Member("bert", "[fd00::2]:7000", 1)
 	clara = Member("clara", "clara.example.org:65535", 1<<63)
-	// older has no incarnation, as one of the existing library.
-	older = Member("older", "10.0.0.9:1", 0)
+	// legacy has no incarnation.
+	legacy = Member("legacy", "10.0.0.9:1", 0)
 	// long is as long as a member may be.
 	long = Member(strings.Repeat("n", ring.MaxNameLength),
 		strings.Repeat("a", ring.MaxAddressLength-len(":65535"))+":65535", 42)
@@ -108,14 +108,14 @@ func testRequests(t *testing.T, r *rig) {
 		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
 		{"notify by one that joins", protocol.Request{Kind: protocol.Notify, Joining: true}},
 		{"seek", protocol.Request{Kind: protocol.Seek, Subject: anna}},
-		{"seek an older member", protocol.Request{Kind: protocol.Seek, Subject: older}},
+		{"seek a legacy member", protocol.Request{Kind: protocol.Seek, Subject: legacy}},
 		{"place", protocol.Request{Kind: protocol.Place, Subject: bert}},
 		{"introduce", protocol.Request{Kind: protocol.Introduce, Subject: clara}},
 		{"look", protocol.Request{Kind: protocol.Look, Subject: clara}},
 		{"look and know of nobody", protocol.Request{Kind: protocol.Look}},
 		{"introduce the longest member", protocol.Request{Kind: protocol.Introduce, Subject: long}},
 		{"changed", protocol.Request{Kind: protocol.Changed}},
-		{"leave", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{bert, older, clara}}},
+		{"leave", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{bert, legacy, clara}}},
 		{"leave without neighbours", protocol.Request{Kind: protocol.Leave}},
 		{"leave with an empty list", protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: []ring.Member{}}},
 		{"leave with many", protocol.Request{Kind: protocol.Leave, Pred: long, Succ: many(16)}},
@@ -219,7 +219,7 @@ func testReplies(t *testing.T, r *rig) {
 		reply protocol.Reply
 	}
 	alone := protocol.State{Self: b.self, Phase: protocol.Joined, Version: 1}
-	among := protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, older, clara}, Version: 1<<64 - 1}
+	among := protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, legacy, clara}, Version: 1<<64 - 1}
 	ask := protocol.Request{Kind: protocol.AskRing}
 	seek := protocol.Request{Kind: protocol.Seek, Subject: anna}
 	place := protocol.Request{Kind: protocol.Place, Subject: anna}
@@ -236,7 +236,7 @@ func testReplies(t *testing.T, r *rig) {
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},
 		{"found", seek, protocol.Reply{State: among, Verdict: protocol.Found}},
 		{"taken", place, protocol.Reply{State: among, Verdict: protocol.Taken}},
-		{"next, to one", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{older}}},
+		{"next, to one", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{legacy}}},
 		{"next, to three", place, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{clara, anna, bert}}},
 		{"next, to nobody", seek, protocol.Reply{State: among, Verdict: protocol.Next, Closer: []ring.Member{}}},
 		{"looking, and would found", protocol.Request{Kind: protocol.Look, Subject: anna},
@@ -317,8 +317,8 @@ func testAnswers(t *testing.T, r *rig) {
 		{"mine, the whole circle", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: b.self.ID, To: b.self.ID}, HasArc: true}},
 		{"the arc from zero to zero", routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true}},
 		{"owned", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Age: 2 * time.Second, Lease: time.Hour}},
-		{"owned without an arc", routing.Answer{Verdict: routing.Owned, Owner: older}},
-		{"closer, one", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{older}}},
+		{"owned without an arc", routing.Answer{Verdict: routing.Owned, Owner: legacy}},
+		{"closer, one", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{legacy}}},
 		{"closer, as many as may be", routing.Answer{Verdict: routing.Closer, Closer: many(routing.MaxCloser)}},
 		{"closer, nobody", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{}}},
 	} {
@@ -374,11 +374,11 @@ func testNoSharedMemory(t *testing.T, r *rig) {
 	})
 	a := r.start("a", nil)
 
-	sent := []ring.Member{clara, older}
+	sent := []ring.Member{clara, legacy}
 	if _, err := a.Maintain(ctx, a.envelope(b), protocol.Request{Kind: protocol.Leave, Pred: anna, Succ: sent}); err != nil {
 		t.Fatal(err)
 	}
-	if sent[0] != clara || sent[1] != older {
+	if sent[0] != clara || sent[1] != legacy {
 		t.Errorf("the answerer changed the asker's list to %v", sent)
 	}
 	reply, err := a.Maintain(ctx, a.envelope(b), protocol.Request{Kind: protocol.Seek, Subject: clara})

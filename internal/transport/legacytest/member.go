@@ -1,7 +1,7 @@
-// Package oldertest is a member that speaks the base contract only, for tests
-// of how ours get along with the existing library. It is written to the contract
-// alone, shares no code with the members it is tested against but package ring's
-// arithmetic, and has the habits that ours must live with:
+// Package legacytest is a legacy member, for tests of how ours get along with the
+// existing library. It is written to the base contract alone. With the members it is
+// tested against it shares no code but package ring's arithmetic. It has the habits that
+// ours must live with:
 //
 //   - for an identifier that is exactly a member's, its FindSuccessor names that
 //     member's predecessor;
@@ -14,7 +14,7 @@
 //   - it is isolated when the only entry of its list fails;
 //   - it finishes a join only once GetRing names a predecessor;
 //   - in a ring of one it is its own predecessor and successor.
-package oldertest
+package legacytest
 
 import (
 	"context"
@@ -64,7 +64,7 @@ type Member struct {
 }
 
 // ErrIsolated is the error of a member whose successors have all failed.
-var ErrIsolated = errors.New("oldertest: no successor is left")
+var ErrIsolated = errors.New("legacytest: no successor is left")
 
 var errNotJoined = errors.New("node has not joined a ring")
 
@@ -148,12 +148,12 @@ func (m *Member) Create() {
 func (m *Member) Join(ctx context.Context, addr string) error {
 	s, err := m.findSuccessorAt(ctx, addr, m.self.id)
 	if err != nil {
-		return fmt.Errorf("oldertest: join via %s: %w", addr, err)
+		return fmt.Errorf("legacytest: join via %s: %w", addr, err)
 	}
 	for {
 		r, err := m.ringOf(ctx, s.address)
 		if err != nil {
-			return fmt.Errorf("oldertest: join before %s: %w", s.name, err)
+			return fmt.Errorf("legacytest: join before %s: %w", s.name, err)
 		}
 		if p := r.predecessor; p != nil {
 			m.mu.Lock()

@@ -12,16 +12,16 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
-	"github.com/ollelogdahl/concord/internal/transport/oldertest"
+	"github.com/ollelogdahl/concord/internal/transport/legacytest"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
-// olderRingOf is a converged ring of older members in order of identifier.
-func olderRingOf(t *testing.T, names ...string) []*oldertest.Member {
+// legacyRingOf is a converged ring of legacy members in order of identifier.
+func legacyRingOf(t *testing.T, names ...string) []*legacytest.Member {
 	t.Helper()
-	var ms []*oldertest.Member
+	var ms []*legacytest.Member
 	for _, name := range names {
-		m := olderMember(t, name)
+		m := legacyMember(t, name)
 		if len(ms) == 0 {
 			m.Create()
 		} else if err := m.Join(patient(t), ms[0].Self().Addr); err != nil {
@@ -29,7 +29,7 @@ func olderRingOf(t *testing.T, names ...string) []*oldertest.Member {
 		}
 		ms = append(ms, m)
 	}
-	slices.SortFunc(ms, func(a, b *oldertest.Member) int {
+	slices.SortFunc(ms, func(a, b *legacytest.Member) int {
 		if ring.Between(0, a.Self().ID, b.Self().ID) {
 			return -1
 		}
@@ -47,9 +47,9 @@ func olderRingOf(t *testing.T, names ...string) []*oldertest.Member {
 	return ms
 }
 
-func olderMember(t *testing.T, name string) *oldertest.Member {
+func legacyMember(t *testing.T, name string) *legacytest.Member {
 	t.Helper()
-	m, err := oldertest.Listen(oldertest.Config{Name: name, Space: transporttest.Space, Interval: 5 * time.Millisecond})
+	m, err := legacytest.Listen(legacytest.Config{Name: name, Space: transporttest.Space, Interval: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,19 +81,19 @@ func maintain(t *testing.T, a *Transport, env transport.Envelope, req protocol.R
 	return r
 }
 
-func anyone(m *oldertest.Member) ring.Member { return ring.Member{Addr: m.Self().Addr} }
+func anyone(m *legacytest.Member) ring.Member { return ring.Member{Addr: m.Self().Addr} }
 
-func TestOlderMemberShowsItsRing(t *testing.T) {
+func TestLegacyMemberShowsItsRing(t *testing.T) {
 	a := begin(t, Config{}, nil)
 	askRing := protocol.Request{Kind: protocol.AskRing}
 	t.Run("outside", func(t *testing.T) {
-		m := olderMember(t, "m")
+		m := legacyMember(t, "m")
 		if s := maintain(t, a, transport.Envelope{To: m.Self()}, askRing).State; s.Phase != protocol.Outside || s.Self != m.Self() {
 			t.Errorf("state %+v", s)
 		}
 	})
 	t.Run("alone", func(t *testing.T) {
-		m := olderRingOf(t, "m")[0]
+		m := legacyRingOf(t, "m")[0]
 		for _, to := range []ring.Member{m.Self(), anyone(m)} {
 			s := maintain(t, a, transport.Envelope{To: to}, askRing).State
 			if s.Phase != protocol.Joined || s.Self != m.Self() || !s.Pred.IsZero() || len(s.Succ) > 0 {
@@ -102,7 +102,7 @@ func TestOlderMemberShowsItsRing(t *testing.T) {
 		}
 	})
 	t.Run("among others", func(t *testing.T) {
-		ms := olderRingOf(t, "m0", "m1")
+		ms := legacyRingOf(t, "m0", "m1")
 		eventually(t, func() bool {
 			s := maintain(t, a, transport.Envelope{To: ms[0].Self()}, askRing).State
 			return s.Self == ms[0].Self() && s.Pred == ms[1].Self() && slices.Equal(s.Succ, []ring.Member{ms[1].Self()})
@@ -113,9 +113,9 @@ func TestOlderMemberShowsItsRing(t *testing.T) {
 	})
 }
 
-func TestOlderMemberIsNotified(t *testing.T) {
+func TestLegacyMemberIsNotified(t *testing.T) {
 	a := begin(t, Config{}, nil)
-	ms := olderRingOf(t, "m0", "m1", "m2")
+	ms := legacyRingOf(t, "m0", "m1", "m2")
 	// Whoever is not between the member and its predecessor is not taken.
 	env := transport.Envelope{From: ms[1].Self(), To: ms[0].Self()}
 	env.From.Incarnation = 5
@@ -135,9 +135,9 @@ func TestOlderMemberIsNotified(t *testing.T) {
 	}
 }
 
-func TestOlderMemberRoutes(t *testing.T) {
+func TestLegacyMemberRoutes(t *testing.T) {
 	a := begin(t, Config{}, nil)
-	ms := olderRingOf(t, "m0", "m1", "m2")
+	ms := legacyRingOf(t, "m0", "m1", "m2")
 	for _, to := range []ring.Member{ms[0].Self(), anyone(ms[1])} {
 		for i, m := range ms {
 			next := ms[(i+1)%len(ms)].Self()
@@ -147,7 +147,7 @@ func TestOlderMemberRoutes(t *testing.T) {
 			}
 		}
 	}
-	outside := olderMember(t, "outside")
+	outside := legacyMember(t, "outside")
 	for _, to := range []ring.Member{outside.Self(), anyone(outside)} {
 		_, err := a.Route(patient(t), transport.Envelope{To: to}, routing.Query{ID: 1})
 		wantKind(t, err, protocol.NotJoined, "not joined")
@@ -157,9 +157,9 @@ func TestOlderMemberRoutes(t *testing.T) {
 }
 
 // Following the answers to Seek from any member leads to the one before.
-func TestOlderMembersSeek(t *testing.T) {
+func TestLegacyMembersSeek(t *testing.T) {
 	a := begin(t, Config{}, nil)
-	ms := olderRingOf(t, "m0", "m1", "m2", "m3")
+	ms := legacyRingOf(t, "m0", "m1", "m2", "m3")
 	for i, m := range ms {
 		next := ms[(i+1)%len(ms)]
 		y := ring.Member{ID: m.Self().ID + 1, Name: "y", Addr: "127.0.0.1:1", Incarnation: 3}
@@ -191,13 +191,13 @@ func TestOlderMembersSeek(t *testing.T) {
 	}
 }
 
-// A member of ours that older ones name, without its incarnation, is found out.
-func TestOurMemberNamedByAnOlderOneIsNotTakenForOne(t *testing.T) {
+// A member of ours that legacy ones name, without its incarnation, is found out.
+func TestOurMemberNamedByALegacyOneIsNotTakenForOne(t *testing.T) {
 	kinds := make(chan protocol.RequestKind, 8)
 	h := &transporttest.Handler{}
 	h.OnMaintain = func(_ context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 		if env.Legacy {
-			t.Error("asked as by an older member")
+			t.Error("asked as by a legacy member")
 		}
 		kinds <- req.Kind
 		return protocol.Reply{State: protocol.State{Self: h.Self, Phase: protocol.Joined}, Verdict: protocol.Taken}, nil
@@ -223,9 +223,9 @@ func TestOurMemberNamedByAnOlderOneIsNotTakenForOne(t *testing.T) {
 	}
 }
 
-func TestOlderMembersAreNotAdmittedToACluster(t *testing.T) {
+func TestLegacyMembersAreNotAdmittedToACluster(t *testing.T) {
 	a := begin(t, Config{}, nil)
-	m := olderRingOf(t, "m")[0]
+	m := legacyRingOf(t, "m")[0]
 	from := transporttest.Member("from", "127.0.0.1:1", 5)
 	for _, to := range []ring.Member{m.Self(), anyone(m)} {
 		env := transport.Envelope{From: from, To: to, Settings: transporttest.Space.Settings("blue")}
@@ -237,20 +237,20 @@ func TestOlderMembersAreNotAdmittedToACluster(t *testing.T) {
 		wantKind(t, err, protocol.WrongRing, "no cluster")
 	}
 	if p := m.Predecessor(); p != m.Self() {
-		t.Errorf("the older member took %v for its predecessor", p)
+		t.Errorf("the legacy member took %v for its predecessor", p)
 	}
 }
 
-// baseRing is a ring as an older member shows it.
+// baseRing is a ring as a legacy member shows it.
 func baseRing(pred ring.Member, succ ...ring.Member) func(*pb.RingReq) (*pb.Ring, error) {
 	return func(*pb.RingReq) (*pb.Ring, error) {
 		return &pb.Ring{Predecessor: server(pred), Successors: servers(succ)}, nil
 	}
 }
 
-// At the address of one that was seen with an incarnation an older member may answer
+// At the address of one that was seen with an incarnation a legacy member may answer
 // that is somebody else: addresses are used again, and its answers do not say who it is.
-// What passes for an older member there for a moment is not one either.
+// What passes for a legacy member there for a moment is not one either.
 func TestStrangerIsNotTakenForAMemberOfOursThatWasRolledBack(t *testing.T) {
 	t.Parallel()
 	x, y := transporttest.Member("x", "127.0.0.1:1", 0), transporttest.Member("y", "127.0.0.1:2", 0)
@@ -295,9 +295,9 @@ func TestStrangerIsNotTakenForAMemberOfOursThatWasRolledBack(t *testing.T) {
 	}
 }
 
-// An older member in the place of one of ours is known by its name, its identifier and
+// A legacy member in the place of one of ours is known by its name, its identifier and
 // its address together: its successor, or it itself, says so.
-func TestOlderMemberInThePlaceOfOursIsTakenForOne(t *testing.T) {
+func TestLegacyMemberInThePlaceOfOursIsTakenForOne(t *testing.T) {
 	t.Parallel()
 	y := transporttest.Member("y", "127.0.0.1:2", 0)
 	for what, claims := range map[string]bool{"its successor has it for its predecessor": false, "it has notified this member": true} {
@@ -342,9 +342,9 @@ func TestOlderMemberInThePlaceOfOursIsTakenForOne(t *testing.T) {
 	}
 }
 
-// A connection on which one of ours has answered does not lead to an older member
+// A connection on which one of ours has answered does not lead to a legacy member
 // later: something between the two passes for one.
-func TestConnectionToOursDoesNotTurnIntoOneToAnOlderMember(t *testing.T) {
+func TestConnectionToOursDoesNotTurnIntoOneToALegacyMember(t *testing.T) {
 	t.Parallel()
 	s := &scripted{}
 	m := transporttest.Member("m", s.serve(t), 8)
@@ -385,8 +385,8 @@ func TestKnownMembersAreBounded(t *testing.T) {
 	}
 }
 
-// An older member joins through one of ours and is served by it.
-func TestOlderMemberJoinsThroughOurs(t *testing.T) {
+// A legacy member joins through one of ours and is served by it.
+func TestLegacyMemberJoinsThroughOurs(t *testing.T) {
 	h := &transporttest.Handler{}
 	tr, err := Listen(Config{Bind: "127.0.0.1:0", SuccessorCount: 3})
 	if err != nil {
@@ -405,7 +405,7 @@ func TestOlderMemberJoinsThroughOurs(t *testing.T) {
 		return protocol.Reply{State: protocol.State{Self: h.Self, Phase: protocol.Joined}}, nil
 	}
 	tr.Serve(h)
-	m := olderMember(t, "m")
+	m := legacyMember(t, "m")
 	if err := m.Join(patient(t), tr.Addr()); err != nil {
 		t.Fatal(err)
 	}

@@ -16,34 +16,33 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
-// This file asks members of the existing library, which know three methods and
-// the fields below number 16. They are told apart by what they answer: an
+// This file asks legacy members. They are told apart by what they answer: an
 // unknown method, or a ring without our fields. That holds for one connection,
 // since the process at its other end cannot change. Requests to them carry our
-// fields all the same, so that a member of ours that an older one named, and
+// fields all the same, so that a member of ours that a legacy one named, and
 // whose incarnation got lost on the way, shows what it is.
 
 // errBase reports a peer that knows the base contract only, errExtended one that
 // was taken for such a peer and is a member of ours.
 var (
-	errBase     = errors.New("the peer is an older member")
+	errBase     = errors.New("the peer is a legacy member")
 	errExtended = errors.New("the peer is a member of ours")
 )
 
-// takeForOlder notes that the peer of l, which has just answered as an older member
+// takeForLegacy notes that the peer of l, which has just answered as a legacy member
 // does, is one, and reports why none may be at env.To, if so.
-func (t *Transport) takeForOlder(ctx context.Context, l *link, env transport.Envelope) error {
+func (t *Transport) takeForLegacy(ctx context.Context, l *link, env transport.Envelope) error {
 	if dialect(l.speaks.Swap(int32(base))) == extended {
 		// A process does not change, so something between passes for it.
 		t.pool.retire(l)
-		return notOlder(env)
+		return notLegacy(env)
 	}
-	return t.mayBeOlder(ctx, l, env)
+	return t.mayBeLegacy(ctx, l, env)
 }
 
 // unimplemented finds out what a peer is that does not know a method of the extension, as
-// err says: an older member answers for its ring, and anything else, a web server say, does
-// not know that method either. It fails with errBase if it is an older member that may be
+// err says: a legacy member answers for its ring, and anything else, a web server say, does
+// not know that method either. It fails with errBase if it is a legacy member that may be
 // at env.To.
 func (t *Transport) unimplemented(ctx context.Context, l *link, env transport.Envelope, err error) error {
 	if l.dialect() != base {
@@ -56,17 +55,17 @@ func (t *Transport) unimplemented(ctx context.Context, l *link, env transport.En
 			return err
 		}
 	}
-	if err := t.takeForOlder(ctx, l, env); err != nil {
+	if err := t.takeForLegacy(ctx, l, env); err != nil {
 		return err
 	}
 	return errBase
 }
 
-// mayBeOlder reports why the peer of l, an older member by its answers, may not be
-// at env.To, if so: older ones are not admitted, or one of ours was seen there. In its
-// place an older member stands only if it has taken over that one's name and address,
+// mayBeLegacy reports why the peer of l, a legacy member by its answers, may not be
+// at env.To, if so: legacy ones are not admitted, or one of ours was seen there. In its
+// place a legacy member stands only if it has taken over that one's name and address,
 // as in a rollback; anything else that answers so is somebody else.
-func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envelope) error {
+func (t *Transport) mayBeLegacy(ctx context.Context, l *link, env transport.Envelope) error {
 	ours := env.To.Incarnation != 0 || t.known.has(env.To)
 	switch {
 	case !ours && env.Settings.Cluster == 0:
@@ -76,7 +75,7 @@ func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envel
 		f.Differing = []string{"Cluster"}
 		return f
 	case env.To.Name == "" || env.Settings.Cluster != 0 || !t.replaced(ctx, l, env):
-		return notOlder(env)
+		return notLegacy(env)
 	}
 	now := env.To
 	now.Incarnation = 0
@@ -89,11 +88,11 @@ func (t *Transport) mayBeOlder(ctx context.Context, l *link, env transport.Envel
 	return f
 }
 
-func notOlder(env transport.Envelope) *protocol.Failure {
+func notLegacy(env transport.Envelope) *protocol.Failure {
 	return failure(protocol.WrongMember, "%s answers as a legacy member, but %q is none", env.To.Addr, env.To.Name)
 }
 
-// replaced reports whether the peer of l, an older member by its answers, bears the
+// replaced reports whether the peer of l, a legacy member by its answers, bears the
 // name and the address of env.To. Its answers do not say who it is, and addresses are
 // used again by others. So it has to be in a ring, and to be named with that
 // identifier at that address: by itself, in a ring of one or in a Notify to us, or by
@@ -103,7 +102,7 @@ func (t *Transport) replaced(ctx context.Context, l *link, env transport.Envelop
 	if err != nil || r.GetAnswer() != nil {
 		return false
 	}
-	s, err := olderState(ring.Member{Addr: env.To.Addr}, r)
+	s, err := legacyState(ring.Member{Addr: env.To.Addr}, r)
 	if err != nil || s.Phase != protocol.Joined {
 		return false
 	}
@@ -135,9 +134,9 @@ func (t *Transport) predecessorOf(ctx context.Context, env transport.Envelope, x
 	return pred, err
 }
 
-// olderState is the state that the ring of an older member shows. Its Self is
+// legacyState is the state that the ring of a legacy member shows. Its Self is
 // to, unless to is anyone; then it is known in a ring of one only.
-func olderState(to ring.Member, r *pb.Ring) (protocol.State, error) {
+func legacyState(to ring.Member, r *pb.Ring) (protocol.State, error) {
 	pred, err := optional("ring.predecessor", r.GetPredecessor())
 	if err != nil {
 		return protocol.State{}, err
@@ -176,21 +175,21 @@ func cut(self ring.Member, list []ring.Member) []ring.Member {
 	return out
 }
 
-// maintainOlder makes a request in terms of the base contract.
-func (t *Transport) maintainOlder(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+// maintainLegacy makes a request in terms of the base contract.
+func (t *Transport) maintainLegacy(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	switch req.Kind {
 	case protocol.Notify:
 		return t.afterNotify(ctx, env)
 	case protocol.Seek, protocol.Place:
-		return t.placeOlder(ctx, env, req)
+		return t.placeLegacy(ctx, env, req)
 	default:
-		// Introduce, Changed and Leave: an older member finds out by itself,
+		// Introduce, Changed and Leave: a legacy member finds out by itself,
 		// when it next stabilizes.
 		return protocol.Reply{}, nil
 	}
 }
 
-// afterNotify tells from its ring what an older member made of a Notify.
+// afterNotify tells from its ring what a legacy member made of a Notify.
 func (t *Transport) afterNotify(ctx context.Context, env transport.Envelope) (protocol.Reply, error) {
 	s, _, err := t.getRing(ctx, env)
 	if err != nil {
@@ -203,8 +202,8 @@ func (t *Transport) afterNotify(ctx context.Context, env transport.Envelope) (pr
 	return reply, nil
 }
 
-// routeOlder has an older member do the whole lookup.
-func (t *Transport) routeOlder(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
+// routeLegacy has a legacy member do the whole lookup.
+func (t *Transport) routeLegacy(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	owner, err := t.findSuccessor(ctx, env, q.ID)
 	if err != nil {
 		return routing.Answer{}, err
@@ -212,10 +211,10 @@ func (t *Transport) routeOlder(ctx context.Context, env transport.Envelope, q ro
 	return routing.Answer{Verdict: routing.Owned, Owner: owner}, nil
 }
 
-// findSuccessor asks a peer, taken for an older member, for the owner of id. It
+// findSuccessor asks a peer, taken for a legacy member, for the owner of id. It
 // fails with errExtended if the peer is one of ours.
 //
-// An older member asks others in turn, and what one of those fails with it hands on
+// A legacy member asks others in turn, and what one of those fails with it hands on
 // as it came: code, words and details. So nothing in such a failure is its own word,
 // and least of all what it seems to say of who has answered. Its own word is its
 // ring, which is asked for then.
@@ -248,15 +247,15 @@ func (t *Transport) findSuccessor(ctx context.Context, env transport.Envelope, i
 	return owner, relayed
 }
 
-// placeOlder works out where a member belongs as seen by an older one, which
+// placeLegacy works out where a member belongs as seen by a legacy one, which
 // does not consider it.
-func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+func (t *Transport) placeLegacy(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	s, d, err := t.getRing(ctx, env)
 	switch {
 	case err != nil:
 		return protocol.Reply{}, err
 	case d == extended:
-		// It was taken for an older one because an older one had named it.
+		// It was taken for a legacy one because a legacy one had named it.
 		return t.maintain(ctx, env, req)
 	case s.Phase == protocol.Outside:
 		return protocol.Reply{}, &protocol.Failure{Kind: protocol.NotJoined, By: s.Self, Detail: "a legacy member with an empty ring"}
@@ -295,7 +294,7 @@ func (t *Transport) placeOlder(ctx context.Context, env transport.Envelope, req 
 		reply.State = protocol.State{Phase: s.Phase}
 		return reply, nil
 	}
-	// The owner itself may lie on the way, because an older member that is
+	// The owner itself may lie on the way, because a legacy member that is
 	// asked for a member's own identifier names the one before it.
 	for _, m := range []ring.Member{owner, pred, head} {
 		if !m.IsZero() && ring.Between(self.ID, m.ID, subject.ID) && !slices.ContainsFunc(reply.Closer, func(o ring.Member) bool { return o.ID == m.ID }) {
@@ -347,7 +346,7 @@ func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owne
 const maxKnown = 4096
 
 // place is an identifier at an address. A member of ours that claims the name of
-// an older one, elsewhere, does not make that one of ours.
+// a legacy one, elsewhere, does not make that one of ours.
 type place struct {
 	id   uint64
 	addr string
@@ -358,13 +357,13 @@ type standing uint8
 
 const (
 	ours    standing = iota + 1 // a member of ours was seen there
-	claimed                     // the same, and since then an older member has said that it stands there
-	lapsed                      // the same, and since then an older member was found there
+	claimed                     // the same, and since then a legacy member has said that it stands there
+	lapsed                      // the same, and since then a legacy member was found there
 )
 
 // known is a bounded set of places where members were seen with an incarnation:
-// whoever is named there without one later is still not an older member, unless an
-// older member has been found there since.
+// whoever is named there without one later is still not a legacy member, unless an
+// legacy member has been found there since.
 // The zero value is empty; it may be used concurrently.
 type known struct {
 	mu    sync.Mutex
@@ -400,10 +399,10 @@ func (k *known) add(m ring.Member) {
 	k.ids[at] = ours
 }
 
-// claim notes that m says of itself, as older members do, that it stands at its place.
+// claim notes that m says of itself, as legacy members do, that it stands at its place.
 func (k *known) claim(m ring.Member) { k.turn(m, claimed, ours) }
 
-// lapse notes that an older member was found at the place of m.
+// lapse notes that a legacy member was found at the place of m.
 func (k *known) lapse(m ring.Member) { k.turn(m, lapsed, ours, claimed) }
 
 func (k *known) turn(m ring.Member, to standing, from ...standing) {
@@ -420,7 +419,7 @@ func (k *known) has(m ring.Member) bool {
 	return s == ours || s == claimed
 }
 
-// claimed reports whether an older member has said, since one of ours was seen at the
+// claimed reports whether a legacy member has said, since one of ours was seen at the
 // place of m, that it stands there.
 func (k *known) claimed(m ring.Member) bool {
 	s := k.at(m)

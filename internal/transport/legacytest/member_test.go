@@ -1,4 +1,4 @@
-package oldertest
+package legacytest
 
 import (
 	"context"
