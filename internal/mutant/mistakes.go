@@ -432,9 +432,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "client-in-place",
 			Does: "A client answers as the member that it has met last would, by the others for a list.",
 			Edits: []Edit{{contactsFile, `
-	return NewTable(Known{Others: c.list, Bits: bits, Certain: -1})
+	return NewTable(Known{Others: list, Bits: bits, Certain: -1})
 `, `
-	if len(c.list) > 0 {
+	if len(c.list) > 1 {
 		return NewTable(Known{Self: c.list[0], Succ: c.list[1:], Bits: bits, Certain: -1})
 	}
 	return NewTable(Known{Bits: bits, Certain: -1})

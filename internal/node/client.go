@@ -241,7 +241,7 @@ func (c *Client) publish(contacts routing.Contacts) {
 	}
 	c.contacts = contacts
 	next := make(chan struct{})
-	c.snap.Store(&Snapshot{Table: contacts.Table(c.space.Bits), Next: next})
+	c.snap.Store(&Snapshot{Table: contacts.Table(c.space.Bits, c.peers.suspicions(), c.now()), Next: next})
 	close(c.changed)
 	c.changed = next
 }

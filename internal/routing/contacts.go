@@ -78,9 +78,15 @@ func (c Contacts) Forget(addr string, who ring.Member) (_ Contacts, forgotten bo
 }
 
 // Table is what a client's lookups begin at: it owns nothing and has no neighbours, so
-// that it names no owner itself.
-func (c Contacts) Table(bits uint) *Table {
-	return NewTable(Known{Others: c.list, Bits: bits, Certain: -1})
+// that it names no owner itself. Contacts that are suspected at the time now are left out,
+// unless all are: a lookup asks whoever a new table names, though it had no answer there
+// before.
+func (c Contacts) Table(bits uint, s peer.Suspicions, now time.Duration) *Table {
+	list := slices.DeleteFunc(slices.Clone(c.list), func(x ring.Member) bool { return s.Avoided(x, now) })
+	if len(list) == 0 {
+		list = c.list
+	}
+	return NewTable(Known{Others: list, Bits: bits, Certain: -1})
 }
 
 // Everybody lists whom to ask for a way into the ring: the contacts, owners of arcs from

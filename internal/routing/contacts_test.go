@@ -79,7 +79,7 @@ func TestContactsThatAreGoneAreForgotten(t *testing.T) {
 }
 
 func TestClientNamesNoOwnerItself(t *testing.T) {
-	table := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0).Table(64)
+	table := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0).Table(64, nil, 0)
 	for _, id := range []uint64{0, 9, 10, 11, 20, 25, 31} {
 		a := table.Answer(Query{ID: id}, 0)
 		if a.Verdict != Closer || len(a.Closer) == 0 || !a.Owner.IsZero() {
@@ -88,6 +88,24 @@ func TestClientNamesNoOwnerItself(t *testing.T) {
 	}
 	if own, arc := Recall(table, nil, 10); own != nil || arc != nil {
 		t.Error("a client answers for an identifier itself")
+	}
+}
+
+func TestSilentContactsAreLeftOutOfNewTables(t *testing.T) {
+	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0)
+	var s peer.Suspicions
+	for _, id := range []uint64{20, 10} {
+		s, _ = s.Suspect(contact(id).Instance(), 0, time.Second)
+	}
+	if got := c.Table(64, s, 0).Near(); !slices.Equal(got, contacts(30)) {
+		t.Errorf("with 10 and 20 suspected: %v", got)
+	}
+	if got := c.Table(64, s, 2*time.Second).Near(); len(got) != 3 {
+		t.Errorf("when that is over: %v", got)
+	}
+	s, _ = s.Suspect(contact(30).Instance(), 0, time.Second)
+	if got := c.Table(64, s, 0).Near(); len(got) != 3 {
+		t.Errorf("with all suspected: %v", got)
 	}
 }
 

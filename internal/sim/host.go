@@ -184,7 +184,7 @@ func (w *world) tableOf(h *host) *routing.Table {
 	h.table = nil
 	if k := h.client; k != nil {
 		if !k.dialing {
-			h.table = k.contacts.Table(bits)
+			h.table = k.contacts.Table(bits, h.suspects, w.now)
 		}
 		return h.table
 	}
