@@ -186,6 +186,9 @@ type Counters struct {
 	// because a TLS handshake failed, there were too many connections, or the other side belongs
 	// to another kind of ring.
 	IncomingRefused uint64 `json:"incoming_refused"`
+	// LogRecordsLost is the number of records that Config.LogHandler was not given, since more
+	// than 1024 waited for it. A record says so once the handler takes records again.
+	LogRecordsLost uint64 `json:"log_records_lost"`
 }
 
 // Status returns the state of the member. It may be called at any time.

@@ -278,9 +278,23 @@ func answers(causes []protocol.JoinCause) string {
 	return b.String()
 }
 
+// record has the log handler given a record. If too many wait for it, the record is lost
+// and counted. The next one that finds room comes after one that says how many were lost.
+func (fd *Finder) record(write func()) {
+	if lost := fd.counters.logGap.Swap(0); lost > 0 && !fd.journal.put(func() {
+		fd.log.LogAttrs(context.Background(), slog.LevelWarn, "log records lost", slog.Uint64("count", lost))
+	}) {
+		fd.counters.logGap.Add(lost)
+	}
+	if !fd.journal.put(write) {
+		fd.counters.logLost.Add(1)
+		fd.counters.logGap.Add(1)
+	}
+}
+
 // Note logs what happened, in order with the other records. It does not block.
 func (fd *Finder) Note(level slog.Level, msg string, attrs ...slog.Attr) {
 	if fd.log != nil {
-		fd.journal.put(func() { fd.log.LogAttrs(context.Background(), level, msg, attrs...) })
+		fd.record(func() { fd.log.LogAttrs(context.Background(), level, msg, attrs...) })
 	}
 }

@@ -23,18 +23,23 @@ type serial struct {
 	ended   chan struct{} // of the goroutine that runs, nil if none does
 }
 
-// put hands over a call. It does not block.
-func (c *serial) put(f func()) {
+// put hands over a call. It does not block. It reports false if it has dropped the call
+// because too many wait; one that comes after the end is not missed.
+func (c *serial) put(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stopped || len(c.queue) >= c.most {
-		return
+	if c.stopped {
+		return true
+	}
+	if len(c.queue) >= c.most {
+		return false
 	}
 	c.queue = append(c.queue, f)
 	if c.ended == nil {
 		c.ended = make(chan struct{})
 		go c.run(c.ended)
 	}
+	return true
 }
 
 func (c *serial) run(ended chan struct{}) {

@@ -25,6 +25,8 @@ type counters struct {
 	rounds                     atomic.Uint64
 	suspicions, ringsMet       atomic.Uint64
 	incarnations               atomic.Uint64 // refused
+	logLost                    atomic.Uint64 // records
+	logGap                     atomic.Uint64 // of those, that no record has told of yet
 }
 
 // spread is a counter that is added to from many goroutines at once: by what they
@@ -69,6 +71,7 @@ type Counters struct {
 	IncarnationsRefused uint64
 	PeerFailures        uint64 // questions without a usable answer
 	IncomingRefused     uint64 // connections, and requests of another kind of ring, refused here
+	LogRecordsLost      uint64 // since too many waited for the log handler
 }
 
 // Counters returns the totals so far.
@@ -80,7 +83,7 @@ func (fd *Finder) Counters() Counters {
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
 		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
-		IncarnationsRefused: c.incarnations.Load(),
+		IncarnationsRefused: c.incarnations.Load(), LogRecordsLost: c.logLost.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
@@ -110,7 +113,7 @@ func (fd *Finder) Connections() int { return fd.tr.Connections() }
 // logChange logs how a member's pointers changed, outside the lock.
 func (n *Node) logChange(old, now *protocol.View) {
 	if n.log != nil {
-		n.journal.put(func() { n.logViews(old, now) })
+		n.record(func() { n.logViews(old, now) })
 	}
 }
 
@@ -139,7 +142,7 @@ func (n *Node) logViews(old, now *protocol.View) {
 
 func (n *Node) logRange(e protocol.RangeChanged) {
 	if n.log != nil {
-		n.journal.put(func() { n.logArcs(e) })
+		n.record(func() { n.logArcs(e) })
 	}
 }
 
