@@ -15,8 +15,8 @@ func TestClientInMixedRing(t *testing.T) {
 	for _, pattern := range []string{"-", "---", "+-", "-+-+-+"} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, pattern)
-			in := sorted(seats)
+			members := newRing(t, pattern)
+			in := sorted(members)
 			owner := func(key []byte) int {
 				for i, s := range in {
 					if s.Id >= idOf(string(key)) {
@@ -29,7 +29,7 @@ func TestClientInMixedRing(t *testing.T) {
 			for i := range 12 {
 				keys = append(keys, fmt.Appendf(nil, "key%d", i))
 			}
-			for _, via := range seats {
+			for _, via := range members {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				c, err := concord.Dial(ctx, concord.ClientConfig{}, via.Address)
@@ -59,7 +59,7 @@ func TestClientInMixedRing(t *testing.T) {
 					}
 				}
 			}
-			settle(t, seats)
+			settle(t, members)
 		})
 	}
 }

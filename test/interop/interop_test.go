@@ -43,23 +43,23 @@ func TestMembersJoiningAtOnceSettle(t *testing.T) {
 		t.Run(fmt.Sprint(founder), func(t *testing.T) {
 			t.Parallel()
 			pattern := "+-+-+-+-"
-			var seats []seat
+			var members []member
 			for i, name := range names(t, len(pattern)) {
-				seats = append(seats, start(t, pattern[i], name))
+				members = append(members, start(t, pattern[i], name))
 			}
-			seats[founder].create(t)
+			members[founder].create(t)
 			var wg sync.WaitGroup
-			for _, s := range without(seats, seats[founder]) {
+			for _, s := range without(members, members[founder]) {
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
-					if err := s.tryJoin(ctx, seats[founder]); err != nil {
+					if err := s.tryJoin(ctx, members[founder]); err != nil {
 						t.Errorf("%s: %v", s.Name, err)
 					}
 				})
 			}
 			wg.Wait()
-			settle(t, seats)
+			settle(t, members)
 		})
 	}
 }
@@ -69,13 +69,13 @@ func TestEitherKindIsLeftAloneAndJoinedAgain(t *testing.T) {
 	for _, killed := range []int{0, 1} {
 		t.Run("+-"[killed:killed+1]+" is killed", func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, "+-")
-			gone, left := seats[killed], seats[1-killed]
+			members := newRing(t, "+-")
+			gone, left := members[killed], members[1-killed]
 			gone.stop()
-			settle(t, []seat{left})
+			settle(t, []member{left})
 			again := start(t, "+-"[killed], gone.Name+" again")
 			again.join(t, left)
-			settle(t, []seat{left, again})
+			settle(t, []member{left, again})
 		})
 	}
 }
@@ -86,11 +86,11 @@ func TestMixedRingOfThreeSurvivesAKill(t *testing.T) {
 		for _, killed := range []int{0, 1} {
 			t.Run(fmt.Sprintf("%s without %d", pattern, killed), func(t *testing.T) {
 				t.Parallel()
-				seats := newRing(t, pattern)
-				seats[killed].stop()
-				rest := without(seats, seats[killed])
+				members := newRing(t, pattern)
+				members[killed].stop()
+				rest := without(members, members[killed])
 				settle(t, rest)
-				joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
+				joined := []member{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 				joined[0].join(t, rest[0])
 				joined[1].join(t, rest[1])
 				settle(t, append(rest, joined...))
@@ -114,18 +114,18 @@ func TestMixedRingOfEightSurvivesTwoAdjacentKills(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s without %d and the next", tc.pattern, tc.killed), func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, tc.pattern)
-			gone := seats[tc.killed : tc.killed+2]
+			members := newRing(t, tc.pattern)
+			gone := members[tc.killed : tc.killed+2]
 			var wg sync.WaitGroup
 			for _, s := range gone {
 				wg.Go(s.stop)
 			}
 			wg.Wait()
-			rest := without(seats, gone...)
+			rest := without(members, gone...)
 			settle(t, rest)
-			joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
-			joined[0].join(t, rest[slices.IndexFunc(rest, func(s seat) bool { return s.legacy != nil })])
-			joined[1].join(t, rest[slices.IndexFunc(rest, func(s seat) bool { return s.ours != nil })])
+			joined := []member{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
+			joined[0].join(t, rest[slices.IndexFunc(rest, func(s member) bool { return s.legacy != nil })])
+			joined[1].join(t, rest[slices.IndexFunc(rest, func(s member) bool { return s.ours != nil })])
 			settle(t, append(rest, joined...))
 		})
 	}
@@ -141,13 +141,13 @@ func TestLeaveNextToLegacyMembers(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s without %d", tc.pattern, tc.leaver), func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, tc.pattern)
+			members := newRing(t, tc.pattern)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if err := seats[tc.leaver].ours.Leave(ctx); err != nil {
+			if err := members[tc.leaver].ours.Leave(ctx); err != nil {
 				t.Fatal(err)
 			}
-			settle(t, without(seats, seats[tc.leaver]))
+			settle(t, without(members, members[tc.leaver]))
 		})
 	}
 }
@@ -157,11 +157,11 @@ func TestLegacyMemberRestartsElsewhereUnderItsName(t *testing.T) {
 	for via, what := range []string{"through ours", "through a legacy one"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, "+--+")
-			seats[2].stop()
-			again := startLegacy(t, seats[2].Name) // at another address
-			again.insist(t, seats[via])
-			settle(t, append(without(seats, seats[2]), again))
+			members := newRing(t, "+--+")
+			members[2].stop()
+			again := startLegacy(t, members[2].Name) // at another address
+			again.insist(t, members[via])
+			settle(t, append(without(members, members[2]), again))
 		})
 	}
 }
@@ -170,11 +170,11 @@ func TestLegacyMemberRestartsElsewhereUnderItsName(t *testing.T) {
 // answers all the same.
 func TestLegacyMemberRestartsWhereItWas(t *testing.T) {
 	t.Parallel()
-	seats := newRing(t, "++-+")
-	a, c, d := seats[0].Server, seats[2].Server, seats[3].Server
-	seats[2].stop()
-	again := play(t, c.Name, c.Address)
-	rest := without(seats, seats[2])
+	members := newRing(t, "++-+")
+	a, c, d := members[0].Server, members[2].Server, members[3].Server
+	members[2].stop()
+	again := startScripted(t, c.Name, c.Address)
+	rest := without(members, members[2])
 	settle(t, rest) // it is not taken for alive in the ring
 
 	caller := newCaller(t)
@@ -185,12 +185,12 @@ func TestLegacyMemberRestartsWhereItWas(t *testing.T) {
 			t.Errorf("its successor, says %s, is %v, %v; want %v", s.Name, got, err, d)
 		}
 	}
-	again.shows(seats[1].Server, d, a, seats[1].Server)
+	again.shows(members[1].Server, d, a, members[1].Server)
 	again.finds(func(context.Context, uint64) (concord.Server, error) { return d, nil })
 	if err := caller.notify(ctx, d.Address, c); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, append(rest, again.seat))
+	settle(t, append(rest, again.member))
 }
 
 // Legacy members keep entries that are dead, and fill their lists with what is
@@ -200,14 +200,14 @@ func TestStaleEntriesOfLegacyMembersAreNotTakenOver(t *testing.T) {
 	in := names(t, 5)
 	dead := startLegacy(t, in[3])
 	dead.stop()
-	a, b, d := startOurs(t, in[0]), play(t, in[1], ""), startOurs(t, in[4])
+	a, b, d := startOurs(t, in[0]), startScripted(t, in[1], ""), startOurs(t, in[4])
 	c := startOurs(t, in[2])
 	a.create(t)
 	c.join(t, a)
 	d.join(t, a)
-	settle(t, []seat{a, c, d})
+	settle(t, []member{a, c, d})
 	b.finds(func(ctx context.Context, id uint64) (concord.Server, error) {
-		return ownerOf([]seat{a, b.seat, c, d}, id).Server, nil
+		return ownerOf([]member{a, b.member, c, d}, id).Server, nil
 	})
 	caller := newCaller(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -234,7 +234,7 @@ func TestStaleEntriesOfLegacyMembersAreNotTakenOver(t *testing.T) {
 				wrongOurs(c.ours, b.Server, []concord.Server{d.Server, a.Server, b.Server}),
 				wrongOurs(d.ours, c.Server, []concord.Server{a.Server, b.Server, c.Server}))
 		})
-		if err := wrongLookups(ctx, []seat{a, b.seat, c, d}); err != nil {
+		if err := wrongLookups(ctx, []member{a, b.member, c, d}); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -248,7 +248,7 @@ func TestStaleEntriesOfLegacyMembersAreNotTakenOver(t *testing.T) {
 			}
 			return nil
 		})
-		if err := wrong([]seat{a, b.seat, c, d}); err != nil {
+		if err := wrong([]member{a, b.member, c, d}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -260,15 +260,15 @@ func TestOursRestartsNextToLegacyMembers(t *testing.T) {
 		for _, sameAddress := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, at the same address: %v", what, sameAddress), func(t *testing.T) {
 				t.Parallel()
-				seats := newRing(t, "-+-+-")
-				seats[3].stop()
-				again := startOurs(t, seats[3].Name, func(c *concord.Config) {
+				members := newRing(t, "-+-+-")
+				members[3].stop()
+				again := startOurs(t, members[3].Name, func(c *concord.Config) {
 					if sameAddress {
-						c.BindAddr = seats[3].Address
+						c.BindAddr = members[3].Address
 					}
 				})
-				again.join(t, seats[via])
-				settle(t, append(without(seats, seats[3]), again))
+				again.join(t, members[via])
+				settle(t, append(without(members, members[3]), again))
 			})
 		}
 	}
@@ -278,9 +278,9 @@ func TestOursRestartsNextToLegacyMembers(t *testing.T) {
 // alive, and the ring is as it was.
 func TestNameOfALiveMemberIsTaken(t *testing.T) {
 	t.Parallel()
-	seats := newRing(t, "-+-+")
-	for _, holder := range seats {
-		for _, via := range seats {
+	members := newRing(t, "-+-+")
+	for _, holder := range members {
+		for _, via := range members {
 			again := startOurs(t, holder.Name)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			err := again.tryJoin(ctx, via)
@@ -292,7 +292,7 @@ func TestNameOfALiveMemberIsTaken(t *testing.T) {
 			again.stop()
 		}
 	}
-	settle(t, seats)
+	settle(t, members)
 }
 
 func TestClusterRefusesLegacyMembersInBothDirections(t *testing.T) {
@@ -314,10 +314,10 @@ func TestClusterRefusesLegacyMembersInBothDirections(t *testing.T) {
 	if err := ctx.Err(); err != nil {
 		t.Error("the refusals were waited for:", err)
 	}
-	if err := wrong([]seat{ours}); err != nil {
+	if err := wrong([]member{ours}); err != nil {
 		t.Error(err)
 	}
-	if err := wrong([]seat{legacy}); err != nil {
+	if err := wrong([]member{legacy}); err != nil {
 		t.Error(err)
 	}
 }
@@ -329,9 +329,9 @@ const perRound = 8
 
 func TestIdleMixedRingIsQuiet(t *testing.T) {
 	// Not parallel: it measures.
-	seats := newRing(t, "+-+-+-+-")
+	members := newRing(t, "+-+-+-+-")
 	quiet := func() error {
-		for _, s := range seats {
+		for _, s := range members {
 			if s.ours != nil {
 				if st := s.ours.Status(); st.Pending > 0 {
 					return fmt.Errorf("%s still places itself from %d others", s.Name, st.Pending)
@@ -341,9 +341,9 @@ func TestIdleMixedRingIsQuiet(t *testing.T) {
 		return nil
 	}
 	eventually(t, quiet)
-	asked, served := requests(seats)
+	asked, served := requests(members)
 	<-time.After(time.Second)
-	asked2, served2 := requests(seats)
+	asked2, served2 := requests(members)
 	if err := quiet(); err != nil {
 		t.Error(err)
 	}
@@ -361,8 +361,8 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 		limit = 2 * time.Second
 		most  = 16 // requests of ours for each lookup, on average
 	)
-	seats := newRing(t, "+--++-+-")
-	rest := without(seats, seats[1], seats[4])
+	members := newRing(t, "+--++-+-")
+	rest := without(members, members[1], members[4])
 	asked, served := requests(rest)
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -387,9 +387,9 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 			}
 		})
 	}
-	seats[1].stop()
-	seats[4].stop()
-	joined := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
+	members[1].stop()
+	members[4].stop()
+	joined := []member{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 	joined[0].insist(t, rest[0])
 	joined[1].insist(t, rest[0])
 	all := append(rest, joined...)
@@ -417,24 +417,24 @@ func TestLookupThatGoesInALoopEnds(t *testing.T) {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
 			in := names(t, 8)
-			ring := make([]seat, len(in))
-			var ours []seat
+			ring := make([]member, len(in))
+			var ours []member
 			for i := range in {
 				if pattern[i] == '+' {
 					ring[i] = startOurs(t, in[i])
 					ours = append(ours, ring[i])
 				}
 			}
-			var loops []*played
+			var loops []*scripted
 			caller := newCaller(t)
 			for i := range in {
 				if pattern[i] == '-' {
-					p := play(t, in[i], "")
-					to := ours[(slices.IndexFunc(ours, func(s seat) bool { return s.Id > p.Id })+1+len(ours))%len(ours)]
+					p := startScripted(t, in[i], "")
+					to := ours[(slices.IndexFunc(ours, func(s member) bool { return s.Id > p.Id })+1+len(ours))%len(ours)]
 					p.finds(func(ctx context.Context, id uint64) (concord.Server, error) {
 						return caller.findSuccessor(ctx, to.Address, id)
 					})
-					ring[i] = p.seat
+					ring[i] = p.member
 					loops = append(loops, p)
 				}
 			}

@@ -12,8 +12,8 @@ import (
 // Both kinds are met on the way round, and a legacy member has nothing to say of
 // itself.
 func TestMembersOfAMixedRing(t *testing.T) {
-	seats := newRing(t, "+-+--+")
-	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, seats[1].Address) // a legacy one
+	members := newRing(t, "+-+--+")
+	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, members[1].Address) // a legacy one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,14 +21,14 @@ func TestMembersOfAMixedRing(t *testing.T) {
 	for what, asked := range map[string]interface {
 		Members(context.Context) iter.Seq2[concord.Member, error]
 		Meta(context.Context, concord.Server) ([]byte, error)
-	}{"a member": seats[0].ours, "a client": client} {
+	}{"a member": members[0].ours, "a client": client} {
 		var met []concord.Server
 		for m, err := range asked.Members(t.Context()) {
 			if err != nil {
 				t.Fatalf("%s: %v: %v", what, m.Server.Name, err)
 			}
 			met = append(met, m.Server)
-			s := seats[slices.IndexFunc(seats, func(s seat) bool { return s.Server == m.Server })]
+			s := members[slices.IndexFunc(members, func(s member) bool { return s.Server == m.Server })]
 			if legacy := m.Incarnation == 0; legacy != (s.legacy != nil) {
 				t.Errorf("%s: incarnation of %s is %d", what, s.Name, m.Incarnation)
 			}
@@ -36,7 +36,7 @@ func TestMembersOfAMixedRing(t *testing.T) {
 				t.Errorf("%s: meta of %s: %v", what, s.Name, err)
 			}
 		}
-		if len(met) != len(seats) {
+		if len(met) != len(members) {
 			t.Errorf("%s met %v", what, met)
 		}
 	}

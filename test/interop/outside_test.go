@@ -11,8 +11,8 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// member is the seat as the legacy side knows it.
-func (s seat) member() ring.Member { return ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address} }
+// ringMember is s as the legacy side knows it.
+func (s member) ringMember() ring.Member { return ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address} }
 
 // To a legacy member any answer to GetRing is a sign of life in the ring. One of ours
 // that comes back where it was, and does not join, gives none, so that the ring goes on
@@ -22,12 +22,12 @@ func TestOursThatHasNotJoinedIsNotAliveToLegacyMembers(t *testing.T) {
 	for _, pattern := range []string{"-+", "--+", "-+-+", "---+--"} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, pattern)
-			gone := seats[strings.IndexByte(pattern, '+')]
+			members := newRing(t, pattern)
+			gone := members[strings.IndexByte(pattern, '+')]
 			gone.stop()
 			began := time.Now()
 			again := startOursAt(t, gone.Name, gone.Address)
-			rest := without(seats, gone)
+			rest := without(members, gone)
 			eventually(t, func() error { return wrong(rest) })
 			t.Logf("%v after it was killed the others are a ring", time.Since(began).Round(time.Millisecond))
 
@@ -55,13 +55,13 @@ func TestOursJoinsThroughLegacyMembersThatAskTheJoiner(t *testing.T) {
 	for _, via := range []int{0, 1, 2} {
 		t.Run(fmt.Sprint(via), func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, "----+")
-			dead, gone := seats[3], seats[4]
+			members := newRing(t, "----+")
+			dead, gone := members[3], members[4]
 			dead.stop()
 			gone.stop()
-			rest := without(seats, dead, gone)
+			rest := without(members, dead, gone)
 			for _, s := range rest {
-				s.legacy.SetFinger(dead.member())
+				s.legacy.SetFinger(dead.ringMember())
 			}
 			again := startOursAt(t, gone.Name, gone.Address)
 			<-time.After(5 * interval)
@@ -85,11 +85,11 @@ func TestWhatALegacyMemberPassesOnIsNotItsOwnWord(t *testing.T) {
 	outside := startOurs(t, "outside")
 	joiner := startOurs(t, in[2])
 	caller := newCaller(t)
-	a, b := play(t, in[0], ""), play(t, in[1], "")
+	a, b := startScripted(t, in[0], ""), startScripted(t, in[1], "")
 	a.shows(b.Server, b.Server, a.Server)
 	b.shows(a.Server, a.Server, b.Server)
-	for what, to := range map[string]seat{"the joiner": joiner, "another": outside} {
-		for _, p := range []*played{a, b} {
+	for what, to := range map[string]member{"the joiner": joiner, "another": outside} {
+		for _, p := range []*scripted{a, b} {
 			p.finds(func(ctx context.Context, id uint64) (s concord.Server, err error) {
 				return caller.findSuccessor(ctx, to.Address, id)
 			})

@@ -21,10 +21,10 @@ func TestLegacyMemberTakesOverFromOurs(t *testing.T) {
 		for _, waits := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s at %d, after the ring has healed: %v", tc.pattern, tc.place, waits), func(t *testing.T) {
 				t.Parallel()
-				seats := newRing(t, tc.pattern)
-				gone := seats[tc.place]
+				members := newRing(t, tc.pattern)
+				gone := members[tc.place]
 				gone.stop()
-				rest := without(seats, gone)
+				rest := without(members, gone)
 				if waits {
 					settle(t, rest)
 				}
@@ -37,7 +37,7 @@ func TestLegacyMemberTakesOverFromOurs(t *testing.T) {
 				t.Logf("joined after %v, the ring is right after %v", joined.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 				settle(t, all)
 
-				more := []seat{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
+				more := []member{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 				more[0].join(t, back)
 				more[1].insist(t, back)
 				all = append(all, more...)
@@ -67,18 +67,18 @@ func TestLegacyMemberRestartedAtOnceJoinsThroughOurs(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s at %d through %d", tc.pattern, tc.place, tc.via), func(t *testing.T) {
 			t.Parallel()
-			seats := newRing(t, tc.pattern)
-			gone := seats[tc.place]
+			members := newRing(t, tc.pattern)
+			gone := members[tc.place]
 			gone.stop()
 			began := time.Now()
 			back := startLegacyAt(t, gone.Name, gone.Address)
-			back.insist(t, seats[tc.via])
+			back.insist(t, members[tc.via])
 			took := time.Since(began)
 			t.Logf("joined after %v", took.Round(time.Millisecond))
 			if took > limit {
 				t.Errorf("joined after %v, want at most %v", took, limit)
 			}
-			settle(t, append(without(seats, gone), back))
+			settle(t, append(without(members, gone), back))
 		})
 	}
 }

@@ -18,11 +18,11 @@ import (
 	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
-// played is a legacy member whose every answer the test decides: one that is
+// scripted is a legacy member whose every answer the test decides: one that is
 // mistaken in a way that no legacy member chooses to be, or that comes back where
 // another was. It does nothing by itself.
-type played struct {
-	seat
+type scripted struct {
+	member
 	asked atomic.Int64 // requests of FindSuccessor
 
 	mu   sync.Mutex
@@ -30,9 +30,9 @@ type played struct {
 	find func(ctx context.Context, id uint64) (concord.Server, error)
 }
 
-// play starts a played member that has not joined, at addr or, if that is empty,
+// startScripted starts a scripted member that has not joined, at addr or, if that is empty,
 // anywhere.
-func play(t *testing.T, name, addr string) *played {
+func startScripted(t *testing.T, name, addr string) *scripted {
 	t.Helper()
 	if addr == "" {
 		addr = cluster.Address()
@@ -41,7 +41,7 @@ func play(t *testing.T, name, addr string) *played {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &played{seat: seat{Server: concord.Server{Name: name, Id: idOf(name), Address: lis.Addr().String()}}}
+	p := &scripted{member: member{Server: concord.Server{Name: name, Id: idOf(name), Address: lis.Addr().String()}}}
 	p.finds(func(context.Context, uint64) (concord.Server, error) {
 		return concord.Server{}, status.Error(codes.Unknown, "node has not joined a ring")
 	})
@@ -50,9 +50,9 @@ func play(t *testing.T, name, addr string) *played {
 		ServiceName: "concord.ChordService",
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{
-			{MethodName: "FindSuccessor", Handler: answer((*played).serveFind)},
-			{MethodName: "GetRing", Handler: answer((*played).serveRing)},
-			{MethodName: "Notify", Handler: answer((*played).serveNotify)},
+			{MethodName: "FindSuccessor", Handler: answer((*scripted).serveFind)},
+			{MethodName: "GetRing", Handler: answer((*scripted).serveRing)},
+			{MethodName: "Notify", Handler: answer((*scripted).serveNotify)},
 		},
 	}, p)
 	done := make(chan struct{})
@@ -68,7 +68,7 @@ func play(t *testing.T, name, addr string) *played {
 }
 
 // shows sets what the member says of its ring; without pred that it has none.
-func (p *played) shows(pred concord.Server, succ ...concord.Server) {
+func (p *scripted) shows(pred concord.Server, succ ...concord.Server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ring = nil
@@ -79,13 +79,13 @@ func (p *played) shows(pred concord.Server, succ ...concord.Server) {
 }
 
 // finds sets what the member answers to lookups.
-func (p *played) finds(f func(ctx context.Context, id uint64) (concord.Server, error)) {
+func (p *scripted) finds(f func(ctx context.Context, id uint64) (concord.Server, error)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.find = f
 }
 
-func (p *played) serveFind(ctx context.Context, req []byte) ([]byte, error) {
+func (p *scripted) serveFind(ctx context.Context, req []byte) ([]byte, error) {
 	p.asked.Add(1)
 	p.mu.Lock()
 	find := p.find
@@ -103,13 +103,13 @@ func (p *played) serveFind(ctx context.Context, req []byte) ([]byte, error) {
 	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), encode(s)), nil
 }
 
-func (p *played) serveRing(context.Context, []byte) ([]byte, error) {
+func (p *scripted) serveRing(context.Context, []byte) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ring, nil
 }
 
-func (p *played) serveNotify(context.Context, []byte) ([]byte, error) { return nil, nil }
+func (p *scripted) serveNotify(context.Context, []byte) ([]byte, error) { return nil, nil }
 
 // caller makes requests as a legacy member does. It is closed by the test.
 type caller struct {
@@ -222,13 +222,13 @@ func (raw) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-func answer(f func(*played, context.Context, []byte) ([]byte, error)) grpc.MethodHandler {
+func answer(f func(*scripted, context.Context, []byte) ([]byte, error)) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		var req []byte
 		if err := decode(&req); err != nil {
 			return nil, err
 		}
-		resp, err := f(srv.(*played), ctx, req)
+		resp, err := f(srv.(*scripted), ctx, req)
 		if err != nil {
 			return nil, err
 		}

@@ -29,15 +29,15 @@ const (
 	full     = concord.DefaultSuccessorCount
 )
 
-// seat is a member that is alive, of either kind: exactly one of ours and legacy
-// is set, or neither for a member that the test plays itself.
-type seat struct {
+// member is a live member, of either kind: exactly one of ours and legacy
+// is set, or neither for a member whose answers the test decides (scripted).
+type member struct {
 	concord.Server
 	ours   *concord.Concord
 	legacy *legacytest.Member
 }
 
-func (s seat) stop() {
+func (s member) stop() {
 	switch {
 	case s.ours != nil:
 		s.ours.Stop()
@@ -52,7 +52,7 @@ func idOf(name string) uint64 {
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
-func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) seat {
+func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) member {
 	t.Helper()
 	cfg := concord.Config{Name: name, BindAddr: cluster.Address(), StabilizeInterval: interval}
 	for _, edit := range edits {
@@ -63,16 +63,16 @@ func startOurs(t *testing.T, name string, edits ...func(*concord.Config)) seat {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Stop() })
-	return seat{Server: concord.Server{Name: name, Id: c.Id(), Address: c.Address()}, ours: c}
+	return member{Server: concord.Server{Name: name, Id: c.Id(), Address: c.Address()}, ours: c}
 }
 
-func startLegacy(t *testing.T, name string) seat {
+func startLegacy(t *testing.T, name string) member {
 	t.Helper()
 	return startLegacyAt(t, name, "")
 }
 
 // startLegacyAt starts a legacy member at an address; empty: anywhere.
-func startLegacyAt(t *testing.T, name, addr string) seat {
+func startLegacyAt(t *testing.T, name, addr string) member {
 	t.Helper()
 	if addr == "" {
 		addr = cluster.Address()
@@ -84,17 +84,17 @@ func startLegacyAt(t *testing.T, name, addr string) seat {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Stop)
-	return seat{Server: concord.Server{Name: name, Id: idOf(name), Address: m.Self().Addr}, legacy: m}
+	return member{Server: concord.Server{Name: name, Id: idOf(name), Address: m.Self().Addr}, legacy: m}
 }
 
 // startOursAt starts a member of ours at an address.
-func startOursAt(t *testing.T, name, addr string) seat {
+func startOursAt(t *testing.T, name, addr string) member {
 	t.Helper()
 	return startOurs(t, name, func(c *concord.Config) { c.BindAddr = addr })
 }
 
 // start starts a member of the kind that a pattern names: + is ours, - legacy.
-func start(t *testing.T, kind byte, name string) seat {
+func start(t *testing.T, kind byte, name string) member {
 	t.Helper()
 	if kind == '+' {
 		return startOurs(t, name)
@@ -102,7 +102,7 @@ func start(t *testing.T, kind byte, name string) seat {
 	return startLegacy(t, name)
 }
 
-func (s seat) create(t *testing.T) {
+func (s member) create(t *testing.T) {
 	t.Helper()
 	if s.legacy != nil {
 		s.legacy.Create()
@@ -113,14 +113,14 @@ func (s seat) create(t *testing.T) {
 
 // tryJoin makes one attempt to join; a legacy member gives up at the first thing
 // that goes wrong, and hangs at some.
-func (s seat) tryJoin(ctx context.Context, via seat) error {
+func (s member) tryJoin(ctx context.Context, via member) error {
 	if s.ours != nil {
 		return s.ours.Join(ctx, via.Address)
 	}
 	return s.legacy.Join(ctx, via.Address)
 }
 
-func (s seat) join(t *testing.T, via seat) {
+func (s member) join(t *testing.T, via member) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -130,7 +130,7 @@ func (s seat) join(t *testing.T, via seat) {
 }
 
 // insist tries to join again and again, as whoever runs a legacy member does.
-func (s seat) insist(t *testing.T, via seat) {
+func (s member) insist(t *testing.T, via member) {
 	t.Helper()
 	eventually(t, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -139,16 +139,16 @@ func (s seat) insist(t *testing.T, via seat) {
 	})
 }
 
-// sorted puts seats clockwise.
-func sorted(seats []seat) []seat {
-	out := slices.Clone(seats)
-	slices.SortFunc(out, func(a, b seat) int { return cmp.Compare(a.Id, b.Id) })
+// sorted puts members clockwise.
+func sorted(members []member) []member {
+	out := slices.Clone(members)
+	slices.SortFunc(out, func(a, b member) int { return cmp.Compare(a.Id, b.Id) })
 	return out
 }
 
-// without is what is left of the seats when some have gone.
-func without(seats []seat, gone ...seat) []seat {
-	return slices.DeleteFunc(slices.Clone(seats), func(s seat) bool { return slices.Contains(gone, s) })
+// without is what is left of the members when some have gone.
+func without(members []member, gone ...member) []member {
+	return slices.DeleteFunc(slices.Clone(members), func(s member) bool { return slices.Contains(gone, s) })
 }
 
 // names makes n names in the order of their identifiers.
@@ -164,32 +164,32 @@ func names(t *testing.T, n int) []string {
 // newRing makes a settled ring of the pattern, whose i-th sign says of what kind
 // the i-th member clockwise is. order gives the places in which they enter, each
 // through the one that entered first; nil: as they lie.
-func newRing(t *testing.T, pattern string, order ...int) []seat {
+func newRing(t *testing.T, pattern string, order ...int) []member {
 	t.Helper()
 	if order == nil {
 		for i := range pattern {
 			order = append(order, i)
 		}
 	}
-	seats := make([]seat, len(pattern))
+	members := make([]member, len(pattern))
 	for i, name := range names(t, len(pattern)) {
-		seats[i] = start(t, pattern[i], name)
+		members[i] = start(t, pattern[i], name)
 	}
 	for i, place := range order {
 		if i == 0 {
-			seats[place].create(t)
+			members[place].create(t)
 		} else {
-			seats[place].join(t, seats[order[0]])
+			members[place].join(t, members[order[0]])
 		}
 	}
-	settle(t, seats)
-	return seats
+	settle(t, members)
+	return members
 }
 
-// wrong says what keeps the seats from being one right ring: of ours every
+// wrong says what keeps the members from being one right ring: of ours every
 // pointer, of legacy ones the predecessor and the beginning of the list.
-func wrong(seats []seat) error {
-	in := sorted(seats)
+func wrong(members []member) error {
+	in := sorted(members)
 	n := len(in)
 	var errs []error
 	for i, s := range in {
@@ -243,12 +243,12 @@ func wrongLegacy(m *legacytest.Member, before concord.Server, after []concord.Se
 }
 
 // ownerOf is the truth: the first member at or after id.
-func ownerOf(seats []seat, id uint64) seat {
-	return slices.MinFunc(seats, func(a, b seat) int { return cmp.Compare(a.Id-id, b.Id-id) })
+func ownerOf(members []member, id uint64) member {
+	return slices.MinFunc(members, func(a, b member) int { return cmp.Compare(a.Id-id, b.Id-id) })
 }
 
 // lookup asks a member for the owner of a key, and gives its address.
-func (s seat) lookup(ctx context.Context, key string) (string, error) {
+func (s member) lookup(ctx context.Context, key string) (string, error) {
 	if s.ours != nil {
 		owner, err := s.ours.LookupContext(ctx, []byte(key))
 		return owner.Address, err
@@ -260,16 +260,16 @@ func (s seat) lookup(ctx context.Context, key string) (string, error) {
 // wrongLookups looks keys up at every member, all members at once, and says
 // which answers are not the truth. A key that is a member's very name may be
 // answered with the member before it if any legacy member is in the ring.
-func wrongLookups(ctx context.Context, seats []seat) error {
+func wrongLookups(ctx context.Context, members []member) error {
 	var keys []string
 	for i := range 24 {
 		keys = append(keys, fmt.Sprintf("key %d", i))
 	}
-	for _, s := range seats {
+	for _, s := range members {
 		keys = append(keys, s.Name)
 	}
-	in := sorted(seats)
-	legacy := slices.ContainsFunc(in, func(s seat) bool { return s.ours == nil })
+	in := sorted(members)
+	legacy := slices.ContainsFunc(in, func(s member) bool { return s.ours == nil })
 	errs := make([]error, len(in))
 	var wg sync.WaitGroup
 	for i, s := range in {
@@ -292,14 +292,14 @@ func wrongLookups(ctx context.Context, seats []seat) error {
 	return errors.Join(errs...)
 }
 
-// settle waits until the seats are one right ring, and looks keys up.
-func settle(t *testing.T, seats []seat) {
+// settle waits until the members are one right ring, and looks keys up.
+func settle(t *testing.T, members []member) {
 	t.Helper()
-	eventually(t, func() error { return wrong(seats) })
+	eventually(t, func() error { return wrong(members) })
 	<-time.After(interval) // until then memory may answer as the ring was
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := wrongLookups(ctx, seats); err != nil {
+	if err := wrongLookups(ctx, members); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -326,8 +326,8 @@ func eventually(t *testing.T, f func() error) {
 }
 
 // requests is how much the members of ours have asked and served so far.
-func requests(seats []seat) (asked, served uint64) {
-	for _, s := range seats {
+func requests(members []member) (asked, served uint64) {
+	for _, s := range members {
 		if s.ours != nil {
 			c := s.ours.Status().Counters
 			asked += c.RingRequests + c.RouteRequests
