@@ -34,8 +34,8 @@ type ChangeRule struct {
 
 // Rules of every step.
 var (
-	// AskedFirst says nothing of further entries of a list: they are the head's
-	// word, and are asked when they become the head.
+	// AskedFirst says nothing of further entries of a list: they are named by the
+	// head, and are asked when they become the head.
 	AskedFirst = ChangeRule{"asked-first", "Nobody becomes a head that was not listed, or a predecessor, before it has answered.", "Zave 2017, section III-C: stabilize asks a member before it adopts it", func(c Change) string {
 		was, is := c.Before, c.After
 		if h := is.Head(); !h.IsZero() && !slices.Contains(was.Succ, h) && !c.Answered(h) {

@@ -7,7 +7,7 @@ import (
 
 // Naming is the owner that one lookup has named, and what its caller was promised.
 type Naming struct {
-	Fresh    bool          // the caller wanted the owner's own word, given during the lookup
+	Fresh    bool          // the caller wanted the owner's own confirmation, given during the lookup
 	Dated    bool          // the answer says of which instant it is certain
 	Age      time.Duration // how long ago that was, if Dated
 	Promised time.Duration // the age that the caller was promised at most
@@ -57,7 +57,7 @@ var (
 		return ""
 	}}
 	// ToldByAMember: a client has no neighbours of whom it knows that nobody is between.
-	ToldByAMember = NamingRule{"told-by-a-member", "A client names no owner but on the word of a member.", "the definition of a client, which has no place on the circle", func(n Naming) string {
+	ToldByAMember = NamingRule{"told-by-a-member", "A client names no owner but by the answer of a member.", "the definition of a client, which has no place on the circle", func(n Naming) string {
 		if n.Client && !n.Told {
 			return "no member has named it"
 		}

@@ -11,12 +11,12 @@ func TestRulesOfNamings(t *testing.T) {
 		naming Naming
 		rule   string // that is broken; empty: none
 	}{
-		{"the owner's own word", Naming{Fresh: true, Claimed: true}, ""},
-		{"another's word for it", Naming{Fresh: true, Rightful: true}, OwnersOwnWord.Name},
+		{"the owner's own confirmation", Naming{Fresh: true, Claimed: true}, ""},
+		{"another's confirmation", Naming{Fresh: true, Rightful: true}, OwnersOwnWord.Name},
 		{"from memory, in time", Naming{Dated: true, Claimed: true, Age: time.Second, Promised: time.Second}, ""},
 		{"an owner that has just come to be so", Naming{Dated: true, Rightful: true, Promised: time.Second}, ""},
 		{"an owner of long ago", Naming{Dated: true, Promised: time.Second}, NotOlderThanPromised.Name},
-		{"a list that nobody vouches for", Naming{Promised: time.Second}, ""},
+		{"a list that nobody confirmed", Naming{Promised: time.Second}, ""},
 		{"older than was asked for", Naming{Dated: true, Claimed: true, Age: 3, Promised: 1, Took: 1, Strict: true}, NotOlderThanPromised.Name},
 		{"older by what the lookup took", Naming{Dated: true, Claimed: true, Age: 2, Promised: 1, Took: 1, Strict: true}, ""},
 		{"older, and nobody has asked for less", Naming{Dated: true, Claimed: true, Age: 3, Promised: 1, Took: 1}, ""},

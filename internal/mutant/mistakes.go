@@ -378,9 +378,9 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Name: "memory-without-end",
 			Does: "A confirmed arc answers lookups until it is contradicted.",
 			Edits: []Edit{{arcsFile, `
-	return now < w.Until && (age == 0 || now-w.At <= age)
+	return now < latest.Until && (age == 0 || now-latest.At <= age)
 `, `
-	return age == 0 || now-w.At <= age
+	return age == 0 || now-latest.At <= age
 `}},
 			Sim: "churn and lookups",
 		},
@@ -388,9 +388,9 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 			Name: "age-left-out",
 			Does: "A confirmed arc answers lookups though it is older than their MaxAge.",
 			Edits: []Edit{{arcsFile, `
-	return now < w.Until && (age == 0 || now-w.At <= age)
+	return now < latest.Until && (age == 0 || now-latest.At <= age)
 `, `
-	return now < w.Until
+	return now < latest.Until
 `}},
 			Sim: "churn and lookups",
 		},

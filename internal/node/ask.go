@@ -38,7 +38,7 @@ func (n *Node) ask(e protocol.Ask) {
 		}
 		n.stepLocked(protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {
-			n.heed(e.To, f)
+			n.noteOutcome(e.To, f)
 		}
 	})
 }

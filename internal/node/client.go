@@ -160,7 +160,7 @@ func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protoc
 	reply, f := c.maintain(ctx, transport.Envelope{To: x, Settings: c.settings},
 		protocol.Request{Kind: protocol.AskRing}, c.peers.of(x.Addr).Timeout(attempt))
 	if x.Name != "" {
-		c.heed(x, f)
+		c.noteOutcome(x, f)
 	}
 	st := reply.State
 	switch {

@@ -357,3 +357,43 @@ func TestContacts(t *testing.T) {
 		}
 	})
 }
+
+func TestClientFindsMemberAtZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.space.Bits = 8
+		name, _ := g.nameIn(ring.Arc{After: 255, To: 0})
+		g.add(name).Create()
+		time.Sleep(time.Second)
+		if r, err := g.dial().Lookup(t.Context(), 5, routing.Options{}); err != nil || r.Owner.Name != name {
+			t.Errorf("%v, %v", r.Owner, err)
+		}
+	})
+}
+
+func TestSilentContactDoesNotDelayTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(4)
+		c := g.dial(g.nodes[0].Addr(), g.nodes[1].Addr())
+		if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		addr := g.nodes[0].Addr()
+		g.net.Pause(g.nodes[1].Addr())
+		for _, i := range []int{0, 2, 3} {
+			g.nodes[i].Close()
+		}
+		began := time.Now()
+		go func() {
+			time.Sleep(3200 * time.Millisecond)
+			g.addAt("n0", addr).Create()
+		}()
+		if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil || time.Since(began) > 4900*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}

@@ -25,9 +25,9 @@ type Finder struct {
 	resolver *bootstrap.Resolver // of what members are found by; nil: addresses only
 	origins  atomic.Pointer[map[string]origin]
 	start    time.Time // time counts from here
-	// life is how long a word on an arc may answer lookups here at most, and
-	// suspicion how long a member that did not answer is avoided by them.
-	life, suspicion time.Duration
+	// lease is how long the confirmation of an arc may answer lookups here at most,
+	// and suspicion how long a member that did not answer is avoided by them.
+	lease, suspicion time.Duration
 
 	peers    *peers
 	arcs     *routing.Arcs
@@ -80,11 +80,9 @@ type Snapshot struct {
 	Fingers []routing.Finger
 }
 
-// Bounds on the life and the suspicion of a Finder, and how many connections it
-// keeps before it knows how large the ring is.
-const (
-	initialIdle = 16
-)
+// initialIdle is how many connections a Finder keeps before it knows how large the
+// ring is.
+const initialIdle = 16
 
 // maxRecords bounds how many records wait for the log handler.
 const maxRecords = 1024
@@ -93,7 +91,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.log = log
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
-	fd.life = routing.Lease(interval)
+	fd.lease = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
 	fd.peers = newPeers()
 	fd.arcs = routing.NewArcs(self, space.Bits, routing.MaxArcs)

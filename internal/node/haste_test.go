@@ -147,7 +147,7 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 			self := m.Snapshot().Self
 			id := g.space.Add(self.ID, ^uint64(0)) // before it
 			c.arcs.Confirm(ring.Arc{After: m.Snapshot().View.Pred.ID, To: self.ID}, self,
-				routing.Word{By: self, At: c.now() - time.Hour, Until: c.now() - time.Hour})
+				routing.Confirmation{By: self, At: c.now() - time.Hour, Until: c.now() - time.Hour})
 			if x.dead {
 				g.net.Pause(m.Addr())
 				g.ideal(time.Minute, m)

@@ -328,11 +328,11 @@ func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64) *flig
 	if fd.ended {
 		return nil
 	}
-	life := owner.Instance()
-	f := fd.flights[life]
+	instance := owner.Instance()
+	f := fd.flights[instance]
 	if f == nil {
 		f = &flight{sent: fd.now(), done: make(chan struct{})}
-		fd.flights[life] = f
+		fd.flights[instance] = f
 		bound := fd.ctx
 		if fd.observer.Request != nil {
 			bound = asking{fd.ctx, ctx}
@@ -340,7 +340,7 @@ func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64) *flig
 		fd.wg.Go(func() {
 			f.answer, f.err = fd.route(bound, owner, routing.Query{ID: id})
 			fd.boarding.Lock()
-			delete(fd.flights, life)
+			delete(fd.flights, instance)
 			fd.boarding.Unlock()
 			close(f.done)
 		})

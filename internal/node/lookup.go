@@ -123,7 +123,7 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 	if q.deadline, ok = ctx.Deadline(); !ok {
 		q.deadline = time.Now().Add(routing.LookupTimeout)
 	}
-	q.lookup.Reset(id, opts, fd.life, wait)
+	q.lookup.Reset(id, opts, fd.lease, wait)
 	q.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	r, err := q.run()
 	if err != nil {

@@ -30,8 +30,8 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 		r.Answer = t.Answer(routing.Query{ID: id}, fd.now())
 		r.Source = routing.OwnRange
 	case c != nil:
-		w := c.Word()
-		r.Answer = routing.Answer{Verdict: routing.Owned, By: w.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Age: fd.now() - w.At}
+		latest := c.Latest()
+		r.Answer = routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Age: fd.now() - latest.At}
 		r.Source = routing.ConfirmedArc
 	default:
 		return Result{}, false
@@ -57,7 +57,7 @@ func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing
 // learn keeps what x answered about an identifier, asked at the time sent.
 func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
 	self := fd.snap.Load().Self
-	if fd.arcs.Learn(self, x, id, a, sent, fd.peers.suspicions(), fd.now(), fd.life) {
+	if fd.arcs.Learn(self, x, id, a, sent, fd.peers.suspicions(), fd.now(), fd.lease) {
 		fd.connect(fd.arcs.Len())
 		select {
 		case fd.learned <- struct{}{}:
@@ -69,14 +69,14 @@ func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.
 // reconcile makes the arcs agree with the member's own new view.
 func (n *Node) reconcile(old, v *protocol.View) {
 	was, is := n.known(old), n.known(v)
-	n.arcs.Reconcile(&was, &is, n.peers.suspicions(), n.now(), n.life)
+	n.arcs.Reconcile(&was, &is, n.peers.suspicions(), n.now(), n.lease)
 }
 
 // known is what a table is made of, but for the routes.
 func (n *Node) known(v *protocol.View) routing.Known {
 	return routing.Known{
 		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
-		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Certain: v.Certain, Lease: n.life,
+		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Certain: v.Certain, Lease: n.lease,
 	}
 }
 
@@ -84,7 +84,7 @@ func (n *Node) known(v *protocol.View) routing.Known {
 func (fd *Finder) confirmArcs() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	pause := routing.ConfirmPause(fd.life)
+	pause := routing.ConfirmPause(fd.lease)
 	for {
 		select {
 		case <-fd.learned:
@@ -114,7 +114,7 @@ func (fd *Finder) keep(idle int) {
 	fd.tr.Limit(fd.idle + fd.owners)
 }
 
-// connect has one more connection kept for every owner whose word is relied on.
+// connect has one more connection kept for every owner whose confirmation is relied on.
 // Zero: for none. Else it never makes them fewer.
 func (fd *Finder) connect(owners int) {
 	fd.boarding.Lock()

@@ -91,15 +91,15 @@ func (p *peers) suspicions() peer.Suspicions { return *p.suspected.Load() }
 
 // suspect has lookups go round a member's incarnation until the time given, and
 // reports whether that is news.
-func (p *peers) suspect(life ring.Instance, now, until time.Duration) (news bool) {
+func (p *peers) suspect(instance ring.Instance, now, until time.Duration) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, news := p.suspicions().Suspect(life, now, until)
+	s, news := p.suspicions().Suspect(instance, now, until)
 	p.suspected.Store(&s)
 	return news
 }
 
-// reject notes that until the time given a member is an owner on its own word only.
+// reject notes that until the time given a member is an owner only if it confirms that itself.
 func (p *peers) reject(id uint64, addr string, now, until time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,12 +108,12 @@ func (p *peers) reject(id uint64, addr string, now, until time.Duration) {
 }
 
 // clear notes that a member's incarnation answered.
-func (p *peers) clear(life ring.Instance) {
+func (p *peers) clear(instance ring.Instance) {
 	if len(p.suspicions()) == 0 {
 		return // the common case takes no lock
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.suspicions().Clear(life)
+	s := p.suspicions().Clear(instance)
 	p.suspected.Store(&s)
 }

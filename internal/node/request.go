@@ -53,8 +53,8 @@ func (fd *Finder) measure(x ring.Member, took time.Duration, f *protocol.Failure
 	}
 }
 
-// heed notes for lookups whether a member answers.
-func (fd *Finder) heed(x ring.Member, f *protocol.Failure) {
+// noteOutcome notes for lookups whether a member answers.
+func (fd *Finder) noteOutcome(x ring.Member, f *protocol.Failure) {
 	if f == nil {
 		fd.peers.clear(x.Instance())
 		return
@@ -86,7 +86,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 		fd.peers.late(to.Addr)
 	}
 	if to.Name != "" {
-		fd.heed(to, f)
+		fd.noteOutcome(to, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: to.Addr, Gone: true}
 			if f.Kind == protocol.WrongMember {

@@ -427,7 +427,7 @@ func TestRejectedOwnerIsNamedOnItsOwnWordOnly(t *testing.T) {
 			n.Reject(ring.Member{ID: owner.ID, Name: owner.Name, Addr: owner.Addr})
 			r, err := n.Lookup(t.Context(), id, routing.Options{})
 			if err != nil || r.Owner != owner || len(r.Hops) == 0 || r.Hops[len(r.Hops)-1].Member != owner {
-				t.Fatalf("owner %v by %v, %v; want the word of %v", r.Owner, r.Hops, err, owner)
+				t.Fatalf("owner %v by %v, %v; want the answer of %v", r.Owner, r.Hops, err, owner)
 			}
 			time.Sleep(n.suspicion + time.Millisecond)
 		}

@@ -25,7 +25,7 @@ const (
 
 // LookupN finds the owner of an identifier and the n−1 members after it, the
 // nearest first; fewer if the ring has fewer. Unless options ask for more, a
-// member's word on those after it suffices. With an error come those found so far.
+// member's successor list suffices. With an error come those found so far.
 func (fd *Finder) LookupN(ctx context.Context, id uint64, n int, opts routing.Options) ([]ring.Member, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -102,7 +102,7 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 	}
 	reply, f := fd.maintain(ctx, transport.Envelope{From: snap.Self, To: x, Settings: fd.settings},
 		protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
-	fd.heed(x, f)
+	fd.noteOutcome(x, f)
 	if f != nil || !reply.State.Phase.InRing() {
 		return nil
 	}

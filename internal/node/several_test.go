@@ -325,7 +325,7 @@ func TestResultSaysWhereItComesFrom(t *testing.T) {
 			t.Errorf("first: %+v", r)
 		}
 		time.Sleep(50 * time.Millisecond)
-		if r := look(far, routing.Options{}); r.Source != routing.ConfirmedArc || r.Arc != arc || r.Age < 50*time.Millisecond || r.Age > n.life {
+		if r := look(far, routing.Options{}); r.Source != routing.ConfirmedArc || r.Arc != arc || r.Age < 50*time.Millisecond || r.Age > n.lease {
 			t.Errorf("again: %+v", r)
 		}
 		r := look(far, routing.Options{Fresh: true})
@@ -360,7 +360,7 @@ func TestLookupGivenUpLeavesNoSuspicion(t *testing.T) {
 	})
 }
 
-// A rejected member is an owner on its own word in each lookup, not in one.
+// A rejected member has to confirm its arc in each lookup, not in one.
 func TestRejectedOwnerIsNotNamedFromMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)

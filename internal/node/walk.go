@@ -122,7 +122,7 @@ func (fd *Finder) walk(ctx context.Context, from uint64, first *Met, others []ri
 		if !yield(*first, nil) {
 			return
 		}
-		w.heed(*first)
+		w.addNamed(*first)
 	}
 	for _, x := range others {
 		w.add(x, ring.Member{})
@@ -159,7 +159,7 @@ type stop struct {
 	met      Met
 	asked    bool
 	answered chan struct{} // closed when met is complete
-	heeded   bool          // whom it named is on the way
+	followed bool          // whom it named is on the way
 }
 
 type walk struct {
@@ -193,8 +193,8 @@ func (w *walk) add(x, by ring.Member) {
 	w.ahead = slices.Insert(w.ahead, i, s)
 }
 
-// heed adds whom a member has named.
-func (w *walk) heed(m Met) {
+// addNamed adds whom a member has named.
+func (w *walk) addNamed(m Met) {
 	if m.Failure != nil {
 		return
 	}
@@ -218,7 +218,7 @@ func (w *walk) next() (Met, bool) {
 			}
 		}
 		s := w.ahead[0]
-		if s.heeded {
+		if s.followed {
 			w.ahead = w.ahead[1:]
 			w.at = s.who.ID
 			return s.met, true
@@ -227,13 +227,13 @@ func (w *walk) next() (Met, bool) {
 		if w.ctx.Err() != nil {
 			return Met{}, false
 		}
-		s.heeded = true
-		w.heed(s.met)
+		s.followed = true
+		w.addNamed(s.met)
 	}
 	return Met{}, false
 }
 
-// ask asks a member, in whichever life, for its place.
+// ask asks a member, in whichever incarnation, for its pointers.
 func (w *walk) ask(m *Met) {
 	anyIncarnation := m.Who
 	anyIncarnation.Incarnation = 0
@@ -249,13 +249,13 @@ func (w *walk) ask(m *Met) {
 	switch st := reply.State; {
 	case w.ctx.Err() != nil:
 	case f != nil:
-		w.fd.heed(m.Who, f)
+		w.fd.noteOutcome(m.Who, f)
 	default:
 		m.State = st
 		if !st.Self.IsZero() {
 			m.Who = st.Self
 		}
-		w.fd.heed(m.Who, nil)
+		w.fd.noteOutcome(m.Who, nil)
 		if !st.Phase.InRing() {
 			f = &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
 		}

@@ -135,9 +135,9 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 	if !s.Rejected(x, 2) || !s.Avoided(x, 2) || s.Avoided(moved, 2) || len(s) != MaxSuspicions {
 		t.Errorf("rejected %v, at another address %v, %d kept", s.Rejected(x, 2), s.Avoided(moved, 2), len(s))
 	}
-	lives, rejected := s.Avoid(2)
-	if len(lives) != MaxSuspicions-1 || len(rejected) != 1 || rejected[0].Addr != x.Addr {
-		t.Errorf("%d avoided, %v rejected", len(lives), rejected)
+	instances, rejected := s.Avoid(2)
+	if len(instances) != MaxSuspicions-1 || len(rejected) != 1 || rejected[0].Addr != x.Addr {
+		t.Errorf("%d avoided, %v rejected", len(instances), rejected)
 	}
 	for i := range MaxSuspicions {
 		s = s.Reject(uint64(i), "y:1", 2, time.Second)

@@ -23,7 +23,7 @@ func SuspicionTime(interval time.Duration) time.Duration { return max(minSuspici
 type Suspicions []suspicion
 
 type suspicion struct {
-	life     ring.Instance
+	instance ring.Instance
 	addr     string // of a member that was rejected
 	until    time.Duration
 	rejected bool
@@ -31,15 +31,15 @@ type suspicion struct {
 
 // Suspect adds a member's incarnation that did not answer, until the time given. It
 // reports whether that is news.
-func (s Suspicions) Suspect(life ring.Instance, now, until time.Duration) (_ Suspicions, news bool) {
-	return s.add(suspicion{life: life, until: until}, now)
+func (s Suspicions) Suspect(instance ring.Instance, now, until time.Duration) (_ Suspicions, news bool) {
+	return s.add(suspicion{instance: instance, until: until}, now)
 }
 
-// Reject adds a member that the application rejected: it is an owner on its own word
-// only. Whoever rejects a member does not know its incarnation, so the member is
-// told by its identifier and address.
+// Reject adds a member that the application rejected: it is an owner only if it
+// confirms that itself. Whoever rejects a member does not know its incarnation, so the
+// member is told by its identifier and address.
 func (s Suspicions) Reject(id uint64, addr string, now, until time.Duration) Suspicions {
-	s, _ = s.add(suspicion{life: ring.Instance{ID: id}, addr: addr, until: until, rejected: true}, now)
+	s, _ = s.add(suspicion{instance: ring.Instance{ID: id}, addr: addr, until: until, rejected: true}, now)
 	return s
 }
 
@@ -47,7 +47,7 @@ func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool
 	news = true
 	kept := make(Suspicions, 0, len(s)+1)
 	for _, o := range s {
-		switch same := o.life == x.life && o.addr == x.addr && o.rejected == x.rejected; {
+		switch same := o.instance == x.instance && o.addr == x.addr && o.rejected == x.rejected; {
 		case o.until <= now:
 		case same:
 			news = false
@@ -56,7 +56,7 @@ func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool
 		}
 	}
 	if len(kept) == MaxSuspicions {
-		// One has to make room. A rejection is the application's word, and comes only
+		// One has to make room. A rejection is the application's, and comes only
 		// from the application again.
 		i := max(0, slices.IndexFunc(kept, func(o suspicion) bool { return !o.rejected }))
 		kept = slices.Delete(kept, i, i+1)
@@ -66,26 +66,26 @@ func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool
 
 // Clear removes a member's incarnation that has answered. That does not say that it
 // serves: a rejection stays.
-func (s Suspicions) Clear(life ring.Instance) Suspicions {
-	answers := func(o suspicion) bool { return o.life == life && !o.rejected }
+func (s Suspicions) Clear(instance ring.Instance) Suspicions {
+	answers := func(o suspicion) bool { return o.instance == instance && !o.rejected }
 	if !slices.ContainsFunc(s, answers) {
 		return s
 	}
 	return slices.DeleteFunc(slices.Clone(s), answers)
 }
 
-// Avoided reports whether lookups go round the member now, or name it on its own
-// word only.
+// Avoided reports whether lookups go round the member now, or name it only
+// if it confirms that itself.
 func (s Suspicions) Avoided(x ring.Member, now time.Duration) bool {
 	for _, o := range s {
-		if o.until > now && (o.rejects(x) || !o.rejected && o.life == x.Instance()) {
+		if o.until > now && (o.rejects(x) || !o.rejected && o.instance == x.Instance()) {
 			return true
 		}
 	}
 	return false
 }
 
-// Rejected reports whether the member is an owner on its own word only.
+// Rejected reports whether the member is an owner only if it confirms that itself.
 func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
 	for _, o := range s {
 		if o.until > now && o.rejects(x) {
@@ -96,20 +96,20 @@ func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
 }
 
 func (o suspicion) rejects(x ring.Member) bool {
-	return o.rejected && o.life.ID == x.ID && o.addr == x.Addr
+	return o.rejected && o.instance.ID == x.ID && o.addr == x.Addr
 }
 
 // Avoid lists the incarnations that lookups go round, and the members, by identifier
-// and address, that are owners on their own word only.
-func (s Suspicions) Avoid(now time.Duration) (lives []ring.Instance, rejected []ring.Member) {
+// and address, that are owners only if they confirm that themselves.
+func (s Suspicions) Avoid(now time.Duration) (instances []ring.Instance, rejected []ring.Member) {
 	for _, o := range s {
 		switch {
 		case o.until <= now:
 		case o.rejected:
-			rejected = append(rejected, ring.Member{ID: o.life.ID, Addr: o.addr})
+			rejected = append(rejected, ring.Member{ID: o.instance.ID, Addr: o.addr})
 		default:
-			lives = append(lives, o.life)
+			instances = append(instances, o.instance)
 		}
 	}
-	return lives, rejected
+	return instances, rejected
 }

@@ -26,7 +26,7 @@ type Arcs struct {
 	table atomic.Pointer[arcTable]
 }
 
-// arcTable is never modified, but for the words of its arcs.
+// arcTable is never modified, but for the confirmations of its arcs.
 type arcTable struct {
 	ends []uint64 // where the arcs end, ascending
 	arcs []*Confirmed
@@ -55,27 +55,28 @@ func newArcTable(arcs []*Confirmed, width uint) *arcTable {
 
 // Confirmed is an arc and its owner. The arc and the owner never change.
 type Confirmed struct {
-	Arc   ring.Arc
-	Owner ring.Member
-	word  atomic.Pointer[Word]
-	used  atomic.Bool // found since it was last swept
+	Arc    ring.Arc
+	Owner  ring.Member
+	latest atomic.Pointer[Confirmation]
+	used   atomic.Bool // found since it was last swept
 }
 
-// Word is when somebody vouched for an arc.
-type Word struct {
+// Confirmation says when a member named the owner of an arc, and for how long that
+// answers lookups.
+type Confirmation struct {
 	By    ring.Member   // the owner, or its predecessor
 	At    time.Duration // the instant that it speaks of, or an earlier one
 	Until time.Duration // before this it may answer lookups
 }
 
-// Word is the latest that was given.
-func (c *Confirmed) Word() Word { return *c.word.Load() }
+// Latest returns the latest confirmation of the arc.
+func (c *Confirmed) Latest() Confirmation { return *c.latest.Load() }
 
-// Holds reports whether the arc may answer lookups at the time now, by a word
+// Holds reports whether the arc may answer lookups at the time now, by a confirmation
 // that is not older than age; 0: however old it is.
 func (c *Confirmed) Holds(now, age time.Duration) bool {
-	w := c.word.Load()
-	return now < w.Until && (age == 0 || now-w.At <= age)
+	latest := c.latest.Load()
+	return now < latest.Until && (age == 0 || now-latest.At <= age)
 }
 
 // NewArcs returns no arcs of a circle of 2^bits points, kept for the member at
@@ -87,7 +88,7 @@ func NewArcs(self uint64, bits uint, limit int) *Arcs {
 }
 
 // Find returns the arc that the identifier lies on, nil if none is known. Whether
-// it holds still, its word says. It is for lookups: what they find is kept
+// it still holds, Holds says. It is for lookups: what they find is kept
 // confirmed. Who only wants to know what is known calls Known.
 func (a *Arcs) Find(id uint64) *Confirmed {
 	c := a.table.Load().find(id)
@@ -150,9 +151,9 @@ func (a *Arcs) Len() int { return len(a.table.Load().ends) }
 // All lists the arcs in the order of their ends.
 func (a *Arcs) All() []*Confirmed { return a.table.Load().arcs }
 
-// Confirm notes a word on the owner of an arc. Where it overlaps with another,
-// the later word counts.
-func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
+// Confirm notes that the owner of an arc was confirmed. Where arcs overlap, the later
+// confirmation counts.
+func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, given Confirmation) {
 	if owner.ID != arc.To {
 		return // no member owns what lies beyond it
 	}
@@ -160,8 +161,8 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 	defer a.mu.Unlock()
 	t := a.table.Load()
 	if c := t.find(arc.To); c != nil && c.Arc == arc && c.Owner == owner {
-		if c.word.Load().At < w.At { // of the same instant nothing is new, and it may have been doubted
-			c.word.Store(&w)
+		if c.latest.Load().At < given.At { // of the same instant nothing is new, and it may have been doubted
+			c.latest.Store(&given)
 		}
 		return
 	}
@@ -170,7 +171,7 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 		switch {
 		case !overlap(c.Arc, arc):
 			kept = append(kept, c)
-		case c.word.Load().At > w.At:
+		case c.latest.Load().At > given.At:
 			kept = append(kept, c)
 			var ok bool
 			if arc, ok = without(arc, c.Arc); !ok {
@@ -183,12 +184,12 @@ func (a *Arcs) Confirm(arc ring.Arc, owner ring.Member, w Word) {
 		}
 	}
 	c := &Confirmed{Arc: arc, Owner: owner}
-	c.word.Store(&w)
+	c.latest.Store(&given)
 	a.store(append(kept, c))
 }
 
 // Contradict takes the arc out of all that others were said to own: it is known
-// to be somebody's of whom no word is to be kept.
+// to be somebody's, and no confirmation of that is to be kept.
 func (a *Arcs) Contradict(arc ring.Arc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -207,9 +208,9 @@ func (a *Arcs) Contradict(arc ring.Arc) {
 	a.store(kept)
 }
 
-// Stands notes that x is a member: whoever was said to own the arc in which it
+// NoteMember notes that x is a member: whoever was said to own the arc in which it
 // stands owns no more than what follows it.
-func (a *Arcs) Stands(x ring.Member) {
+func (a *Arcs) NoteMember(x ring.Member) {
 	if c := a.table.Load().find(x.ID); c != nil && c.Owner.ID != x.ID {
 		a.Contradict(ring.Arc{After: x.ID - 1, To: x.ID})
 	}
@@ -223,9 +224,9 @@ func (a *Arcs) Doubt(matches func(owner ring.Member) bool) bool {
 	found := false
 	for _, c := range a.table.Load().arcs {
 		if matches(c.Owner) {
-			w := *c.word.Load()
-			w.Until = w.At
-			c.word.Store(&w)
+			latest := *c.latest.Load()
+			latest.Until = latest.At
+			c.latest.Store(&latest)
 			found = true
 		}
 	}
@@ -244,19 +245,19 @@ func (a *Arcs) Drop(matches func(owner ring.Member) bool) {
 
 // Due lists the arcs, at most n, of whose time two thirds are over and that lookups
 // have found since they were asked about last: those to be confirmed again. Live
-// says that there are arcs which hold, on the word of others: look again soon.
+// says that there are arcs which hold, confirmed by others: look again soon.
 func (a *Arcs) Due(now time.Duration, n int) (due []*Confirmed, live bool) {
 	for _, c := range a.table.Load().arcs {
-		w := c.word.Load()
-		if w.Until <= now {
+		latest := c.latest.Load()
+		if latest.Until <= now {
 			c.used.Store(false) // a lookup that wants it will ask
 			continue
 		}
-		if w.By.ID == a.self && w.By != c.Owner { // a client, which has no place, is at 0 too
+		if latest.By.ID == a.self && latest.By != c.Owner { // a client, which has no place, is at 0 too
 			continue // comes anew in every round
 		}
 		live = true
-		if c.used.Load() && w.At+(w.Until-w.At)*2/3 <= now && len(due) < n {
+		if c.used.Load() && latest.At+(latest.Until-latest.At)*2/3 <= now && len(due) < n {
 			due = append(due, c)
 		}
 	}
@@ -270,7 +271,7 @@ func (c *Confirmed) Asked() { c.used.Store(false) }
 // shrunk is what is left of c when others own the rest of its arc.
 func (c *Confirmed) shrunk(rest ring.Arc) *Confirmed {
 	s := &Confirmed{Arc: rest, Owner: c.Owner}
-	s.word.Store(c.word.Load())
+	s.latest.Store(c.latest.Load())
 	s.used.Store(c.used.Load())
 	return s
 }
@@ -306,7 +307,7 @@ func (a *Arcs) victim(arcs []*Confirmed) int {
 		x := cmp.Or(
 			compare(b.used.Load(), c.used.Load()),
 			-cmp.Compare(count[class(b)], count[class(c)]),
-			cmp.Compare(b.word.Load().At, c.word.Load().At),
+			cmp.Compare(b.latest.Load().At, c.latest.Load().At),
 		)
 		if x > 0 {
 			best = i

@@ -15,8 +15,10 @@ func at(id uint64) ring.Member {
 	return ring.Member{ID: id, Name: fmt.Sprint("m", id), Addr: fmt.Sprintf("m%d:1", id), Incarnation: 1}
 }
 
-// word is given by nobody in particular, and holds for a second.
-func word(when time.Duration) Word { return Word{At: when, Until: when + time.Second} }
+// confirmed is a confirmation by nobody in particular, which holds for a second.
+func confirmed(when time.Duration) Confirmation {
+	return Confirmation{At: when, Until: when + time.Second}
+}
 
 func owners(a *Arcs) string {
 	var out string
@@ -38,7 +40,7 @@ func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
 		{"a joiner in the middle", [][2]uint64{{0, 20}, {5, 10}}, []time.Duration{1, 2}, "(5 10](10 20]"},
 		{"the same, heard of in the other order", [][2]uint64{{5, 10}, {0, 20}}, []time.Duration{2, 1}, "(5 10](10 20]"},
 		{"an owner has gone", [][2]uint64{{0, 10}, {10, 20}, {0, 20}}, []time.Duration{1, 1, 2}, "(0 20]"},
-		{"old word of one that has gone", [][2]uint64{{0, 20}, {0, 10}}, []time.Duration{2, 1}, "(0 20]"},
+		{"old confirmation of one that has gone", [][2]uint64{{0, 20}, {0, 10}}, []time.Duration{2, 1}, "(0 20]"},
 		{"round the circle", [][2]uint64{{90, 10}, {90, 5}}, []time.Duration{1, 2}, "(90 5](5 10]"},
 		{"the whole circle, then a second member", [][2]uint64{{7, 7}, {7, 50}}, []time.Duration{1, 2}, "(50 7](7 50]"},
 		{"the whole circle again", [][2]uint64{{50, 7}, {7, 50}, {7, 7}}, []time.Duration{1, 1, 2}, "(7 7]"},
@@ -46,7 +48,7 @@ func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			a := NewArcs(0, 64, 16)
 			for i, arc := range tc.arcs {
-				a.Confirm(ring.Arc{After: arc[0], To: arc[1]}, at(arc[1]), word(tc.when[i]))
+				a.Confirm(ring.Arc{After: arc[0], To: arc[1]}, at(arc[1]), confirmed(tc.when[i]))
 			}
 			if got := owners(a); got != tc.result {
 				t.Errorf("%s, want %s", got, tc.result)
@@ -57,7 +59,7 @@ func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
 
 func TestArcAnswersUntilItsTimeIsOver(t *testing.T) {
 	a := NewArcs(0, 64, 16)
-	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), Word{By: at(10), At: 5 * time.Second, Until: 6 * time.Second})
+	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), Confirmation{By: at(10), At: 5 * time.Second, Until: 6 * time.Second})
 	for _, id := range []uint64{91, 99, 0, 10} {
 		c := a.Find(id)
 		if c == nil || c.Owner != at(10) {
@@ -76,20 +78,20 @@ func TestArcAnswersUntilItsTimeIsOver(t *testing.T) {
 	if c := a.Find(90); c != nil {
 		t.Errorf("90 is said to be of %v: an arc is open at its start", c.Owner)
 	}
-	// An earlier word changes nothing, a later one does.
-	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), Word{At: 4 * time.Second, Until: 9 * time.Second})
-	if w := a.Find(10).Word(); w.Until != 6*time.Second {
-		t.Errorf("an earlier word counts: until %v", w.Until)
+	// An earlier confirmation changes nothing, a later one does.
+	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), Confirmation{At: 4 * time.Second, Until: 9 * time.Second})
+	if w := a.Find(10).Latest(); w.Until != 6*time.Second {
+		t.Errorf("an earlier confirmation counts: until %v", w.Until)
 	}
-	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), word(6*time.Second))
-	if w := a.Find(10).Word(); w.Until != 7*time.Second {
+	a.Confirm(ring.Arc{After: 90, To: 10}, at(10), confirmed(6*time.Second))
+	if w := a.Find(10).Latest(); w.Until != 7*time.Second {
 		t.Errorf("until %v, want 7s", w.Until)
 	}
 }
 
 func TestArcOfSomebodyElseThanItsEndIsNotKept(t *testing.T) {
 	a := NewArcs(0, 64, 16)
-	a.Confirm(ring.Arc{After: 0, To: 20}, at(10), word(1))
+	a.Confirm(ring.Arc{After: 0, To: 20}, at(10), confirmed(1))
 	if a.Len() != 0 {
 		t.Error("kept")
 	}
@@ -98,7 +100,7 @@ func TestArcOfSomebodyElseThanItsEndIsNotKept(t *testing.T) {
 func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
 	a := NewArcs(0, 64, 16)
 	for i := uint64(10); i <= 50; i += 10 {
-		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), word(0))
+		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), confirmed(0))
 	}
 	if !a.Doubt(func(m ring.Member) bool { return m.Addr == "m20:1" }) {
 		t.Error("nothing doubted")
@@ -117,9 +119,9 @@ func TestArcsAreDoubtedDroppedAndContradicted(t *testing.T) {
 	if got := owners(a); got != "(0 10](10 20](45 50]" {
 		t.Error(got)
 	}
-	a.Stands(at(20)) // known already
-	a.Stands(at(13))
-	a.Stands(at(25))
+	a.NoteMember(at(20)) // known already
+	a.NoteMember(at(13))
+	a.NoteMember(at(25))
 	if got := owners(a); got != "(0 10](13 20](45 50]" {
 		t.Error(got)
 	}
@@ -137,8 +139,8 @@ func TestArcsInUseAreDue(t *testing.T) {
 		return due
 	}
 	due(0, 0, false)
-	a.Confirm(ring.Arc{After: 0, To: 10}, at(10), Word{By: at(10), Until: time.Second})
-	a.Confirm(ring.Arc{After: 10, To: 20}, at(20), Word{By: at(10), At: 300 * ms, Until: 1300 * ms})
+	a.Confirm(ring.Arc{After: 0, To: 10}, at(10), Confirmation{By: at(10), Until: time.Second})
+	a.Confirm(ring.Arc{After: 10, To: 20}, at(20), Confirmation{By: at(10), At: 300 * ms, Until: 1300 * ms})
 	due(700*ms, 0, true) // no lookup has found one
 	a.Find(5)
 	a.Find(15)
@@ -155,13 +157,13 @@ func TestArcsInUseAreDue(t *testing.T) {
 	due(2*time.Second, 0, false)
 
 	b := NewArcs(0, 64, 16)
-	b.Confirm(ring.Arc{After: 0, To: 10}, at(10), Word{By: at(0), Until: time.Second})
+	b.Confirm(ring.Arc{After: 0, To: 10}, at(10), Confirmation{By: at(0), Until: time.Second})
 	if due, live := b.Due(0, 9); len(due) != 0 || live {
 		t.Error("what the member itself vouches for needs nobody to be asked")
 	}
 }
 
-// However words arrive, no two arcs overlap, Find agrees with a plain search, and
+// However confirmations arrive, no two arcs overlap, Find agrees with a plain search, and
 // the bound is kept.
 func TestArcsAtRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -178,7 +180,7 @@ func TestArcsAtRandom(t *testing.T) {
 			case 2:
 				a.Due(now, 4)
 			default:
-				a.Confirm(ring.Arc{After: rng.Uint64N(256), To: id}, at(id), word(now-time.Duration(rng.IntN(400))*time.Millisecond))
+				a.Confirm(ring.Arc{After: rng.Uint64N(256), To: id}, at(id), confirmed(now-time.Duration(rng.IntN(400))*time.Millisecond))
 			}
 			all := a.All()
 			if len(all) > a.limit {
@@ -208,13 +210,13 @@ func TestArcsAtRandom(t *testing.T) {
 func TestArcsEvictWhatNobodyWants(t *testing.T) {
 	a := NewArcs(0, 64, 4)
 	for i := uint64(10); i <= 40; i += 10 {
-		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), word(0))
+		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), confirmed(0))
 	}
 	a.Due(time.Hour, 9) // nobody wants any
 	for _, id := range []uint64{5, 15, 35} {
 		a.Find(id)
 	}
-	a.Confirm(ring.Arc{After: 40, To: 50}, at(50), word(time.Hour))
+	a.Confirm(ring.Arc{After: 40, To: 50}, at(50), confirmed(time.Hour))
 	if got := owners(a); got != "(0 10](10 20](30 40](40 50]" {
 		t.Error(got)
 	}
@@ -226,7 +228,7 @@ func TestNearNamesOwnersBefore(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	for i := uint64(10); i <= 40; i += 10 {
-		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), word(0))
+		a.Confirm(ring.Arc{After: i - 10, To: i}, at(i), confirmed(0))
 	}
 	if got := a.Near(31, 3); !slices.Equal(got, []ring.Member{at(30), at(20), at(10)}) {
 		t.Errorf("%v", got)
@@ -245,7 +247,7 @@ func TestArcsAreReadWhileTheyAreWritten(t *testing.T) {
 			for i := range 3000 {
 				id := rng.Uint64N(1 << 10)
 				if g == 0 {
-					a.Confirm(ring.Arc{After: id - min(id, 16), To: id}, at(id), word(time.Duration(i)))
+					a.Confirm(ring.Arc{After: id - min(id, 16), To: id}, at(id), confirmed(time.Duration(i)))
 				} else if c := a.Find(id); c != nil && (!c.Arc.Contains(id) || c.Owner.ID != c.Arc.To) {
 					t.Errorf("%d: arc %v of %v", id, c.Arc, c.Owner)
 				}
@@ -260,7 +262,7 @@ func BenchmarkFind(b *testing.B) {
 	a := NewArcs(0, 64, 1024)
 	step := ^uint64(0)/64 + 1
 	for i := range uint64(64) {
-		a.Confirm(ring.Arc{After: i * step, To: (i + 1) * step}, at((i+1)*step), word(0))
+		a.Confirm(ring.Arc{After: i * step, To: (i + 1) * step}, at((i+1)*step), confirmed(0))
 	}
 	id := uint64(1)
 	b.ReportAllocs()

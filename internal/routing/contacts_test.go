@@ -69,7 +69,7 @@ func TestContactsThatAreGoneAreForgotten(t *testing.T) {
 	later := contact(10)
 	later.Incarnation = 2
 	if _, forgotten := c.Forget("h10:1", later); forgotten {
-		t.Error("10 is forgotten for another life of it")
+		t.Error("10 is forgotten for another instance of it")
 	}
 	for _, who := range []ring.Member{{}, contact(10)} {
 		if rest, forgotten := c.Forget("h10:1", who); !forgotten || !slices.Equal(rest.List(), contacts(20)) || len(c.List()) != 2 {
@@ -113,7 +113,7 @@ func TestEverybodyIsAskedForAWayIntoTheRing(t *testing.T) {
 	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20), nil, 0)
 	arcs := NewArcs(0, 64, MaxArcs)
 	for i := range uint64(100) {
-		arcs.Confirm(ring.Arc{After: 1000 + i*10, To: 1010 + i*10}, contact(1010+i*10), Word{By: contact(1010 + i*10), Until: time.Second})
+		arcs.Confirm(ring.Arc{After: 1000 + i*10, To: 1010 + i*10}, contact(1010+i*10), Confirmation{By: contact(1010 + i*10), Until: time.Second})
 	}
 	all := c.Everybody(arcs, []string{"a:1", "b:1"})
 	if len(all) != 2+MaxContacts+2 || !slices.Equal(all[:2], contacts(10, 20)) || all[len(all)-1].Addr != "b:1" || all[len(all)-1].Name != "" {

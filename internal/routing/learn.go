@@ -17,30 +17,30 @@ const (
 )
 
 // ConfirmPause is how long it is between two looks at which arcs are due to be
-// confirmed again, of those who keep words for as long as lease.
+// confirmed again, by those who keep confirmations for as long as lease.
 func ConfirmPause(lease time.Duration) time.Duration { return max(lease/6, time.Millisecond) }
 
 // Learn keeps what x answered about an identifier, to a question sent at the time
 // given by the member self, the zero Member for a client. It reports whether that was
-// the owner's own word on an arc.
+// the owner's own confirmation of an arc.
 //
-// Only the owner's own word answers lookups from then on, since then there is a
-// connection to it: if it ends, the owner may have, and the arc is doubted at once. The
-// word of its predecessor is a hint whom to ask. What a legacy member answers, or what
-// is said of one, is never kept, nor what is said of a member that was rejected: that is
-// an owner on its own word only, in each lookup.
+// Only the owner's own confirmation answers lookups from then on, since then there is a
+// connection to it: if it ends, the owner may have, and the arc is doubted at once. That
+// of its predecessor is a hint whom to ask. What a legacy member answers, or what
+// is said of one, is never kept, nor what is said of a member that was rejected: it
+// counts as an owner only if it confirms that itself, in each lookup.
 func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Duration, s peer.Suspicions, now, lease time.Duration) (confirmed bool) {
 	owner := ans.Owner
 	if ans.Verdict == Mine {
 		owner = x
 	}
 	if ans.HasArc && !x.Legacy() && !owner.Legacy() && owner != self && !s.Rejected(owner, now) {
-		w := Word{By: x, At: sent - ans.Age}
-		w.Until = w.At
+		given := Confirmation{By: x, At: sent - ans.Age}
+		given.Until = given.At
 		if confirmed = x == owner; confirmed {
-			w.Until += min(ans.Lease, lease)
+			given.Until += min(ans.Lease, lease)
 		}
-		a.Confirm(ans.Arc, owner, w)
+		a.Confirm(ans.Arc, owner, given)
 	}
 	// Not Find: an arc that is confirmed would count as wanted, and be so for ever.
 	if c := a.Known(id); c != nil && c.Owner == x && (ans.Verdict != Mine || !ans.HasArc) {
@@ -69,10 +69,10 @@ func (a *Arcs) Reconcile(old, now *Known, s peer.Suspicions, at, lease time.Dura
 	case h == old.head() && now.Certain == old.Certain:
 		// Nothing has been heard since. What has been lost in the meantime stays lost.
 	case !s.Avoided(h, at):
-		a.Confirm(ring.Arc{After: now.Self.ID, To: h.ID}, h, Word{By: now.Self, At: now.Certain, Until: now.Certain + lease})
+		a.Confirm(ring.Arc{After: now.Self.ID, To: h.ID}, h, Confirmation{By: now.Self, At: now.Certain, Until: now.Certain + lease})
 	}
 	for _, x := range now.Succ {
-		a.Stands(x)
+		a.NoteMember(x)
 	}
 	if old.Pred != now.Pred && !old.Pred.IsZero() {
 		a.DoubtMember(old.Pred)

@@ -24,10 +24,10 @@ const LookupTimeout = 5 * time.Second
 // the answers of.
 const maxOvertaken = 8
 
-// MaxLease bounds how long a word on an arc may answer lookups.
+// MaxLease bounds how long the confirmation of an arc may answer lookups.
 const MaxLease = time.Second
 
-// Lease is how long a word on an arc may answer lookups in a ring of that interval.
+// Lease is how long the confirmation of an arc may answer lookups in a ring of that interval.
 func Lease(interval time.Duration) time.Duration { return min(interval, MaxLease) }
 
 // Recall is what memory knows of the owner of an identifier: the table, if the member
@@ -90,7 +90,7 @@ type Source uint8
 const (
 	OwnRange      Source = iota + 1 // the member's own arc
 	ConfirmedArc                    // an arc confirmed of late
-	SuccessorList                   // the member's own list, whose word suffices
+	SuccessorList                   // the member's own list, which suffices
 	Asked                           // another member, asked during the lookup
 )
 
@@ -149,8 +149,8 @@ type Want struct {
 	Err      error         // of GiveUp
 }
 
-// NewLookup makes a lookup by what its options ask for. Lease is how long a word on an
-// arc may answer lookups: an answer that is not asked for is never older. Wait says
+// NewLookup makes a lookup by what its options ask for. Lease is how long the
+// confirmation of an arc may answer lookups: an answer that is not asked for is never older. Wait says
 // that a lookup with nobody left to ask waits until the ring has mended.
 func NewLookup(id uint64, opts Options, lease time.Duration, wait bool) *Lookup {
 	l := new(Lookup)

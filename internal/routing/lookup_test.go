@@ -56,7 +56,7 @@ func owner(t *testing.T, l *Lookup, id uint64, age time.Duration) {
 
 func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 	k := knows(0, 96)
-	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Word{By: at(128)})
+	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
 	for _, opts := range []Options{{}, {Fresh: true}} {
 		l := NewLookup(120, opts, time.Second, true)
 		w := l.Begin(k)
@@ -78,7 +78,7 @@ func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 
 func TestLookupSearchesIfTheOwnerRememberedIsNone(t *testing.T) {
 	k := knows(0, 96)
-	k.Arcs.Confirm(ring.Arc{After: 96, To: 128}, at(128), Word{By: at(128)})
+	k.Arcs.Confirm(ring.Arc{After: 96, To: 128}, at(128), Confirmation{By: at(128)})
 	l := NewLookup(100, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 128)
 	k.Arcs.Drop(func(ring.Member) bool { return true }) // the answer contradicts it
@@ -92,7 +92,7 @@ func TestLookupSearchesIfTheOwnerRememberedIsNone(t *testing.T) {
 
 func TestSharedAnswerThatIsTooOldIsAskedForAgain(t *testing.T) {
 	k := knows(50)
-	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Word{By: at(128)})
+	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
 	l := NewLookup(120, Options{MaxAge: 20}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 128)
 	k.Now = 60
@@ -186,7 +186,7 @@ func TestLookupEndsWhateverHappens(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		k := knows(0, 32, 64, 96, 160, 208)
 		if rng.IntN(2) == 0 {
-			k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Word{By: at(128)})
+			k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
 		}
 		id := uint64(rng.IntN(256))
 		want := (id + 15) / 16 * 16 % 256
@@ -243,7 +243,7 @@ func TestLookupEndsWhateverHappens(t *testing.T) {
 	}
 }
 
-// Who is suspected by the application counts on its own word only.
+// Who is suspected by the application counts only if it confirms that itself.
 func TestLookupTakesARejectedOwnerOnItsOwnWordOnly(t *testing.T) {
 	k := knows(0, 96)
 	k.Suspicions = peer.Suspicions(nil).Reject(128, at(128).Addr, 0, time.Second)

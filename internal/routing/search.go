@@ -12,13 +12,13 @@ const maxCandidates = 16
 
 // Options say what an answer must be worth.
 type Options struct {
-	// Fresh: only the owner's own word counts.
+	// Fresh: only the owner's own confirmation counts.
 	Fresh bool
 	// MaxAge bounds how old another's certainty may be; 0: no bound.
 	MaxAge time.Duration
-	// Lenient: what cannot be had better counts whatever its age: the word of an
-	// legacy member, which has none, or on one; and the word on an owner that
-	// does not answer, and is not known to be gone.
+	// Lenient: what cannot be had better counts whatever its age: the answer of a
+	// legacy member, which has none, or that names one; and an answer that names an
+	// owner that does not answer, and is not known to be gone.
 	Lenient bool
 	// Arcs, if set, are believed in to begin with: the owner that they name is
 	// asked first, and those before the identifier after it.
@@ -28,8 +28,8 @@ type Options struct {
 	RoundTrip func(ring.Member) time.Duration
 	// Cold: no arcs are believed in; the way is by pointers and fingers alone.
 	Cold bool
-	// Confirm are members, by identifier and address, that are owners on their
-	// own word only.
+	// Confirm are members, by identifier and address, that are owners only
+	// if they confirm that themselves.
 	Confirm []ring.Member
 }
 
@@ -190,14 +190,14 @@ func (s *Search) take(from ring.Member, a Answer) {
 	}
 }
 
-// recent reports whether the word of another is recent enough.
+// recent reports whether the answer of another than the owner is recent enough.
 func (s *Search) recent(from ring.Member, a Answer) bool {
 	switch {
 	case s.opts.MaxAge == 0:
 		return true
 	case s.opts.Lenient:
-		life := a.Owner.Instance()
-		silent := slices.Contains(s.avoid, life) && !slices.Contains(s.gone, life)
+		instance := a.Owner.Instance()
+		silent := slices.Contains(s.avoid, instance) && !slices.Contains(s.gone, instance)
 		if silent || from.Legacy() || a.Owner.Legacy() {
 			return true
 		}
@@ -293,7 +293,7 @@ func (s *Search) Answered(a Answer) {
 // Late takes the answer of x, which was given up as silent. The member that Next
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
-	s.avoid = slices.DeleteFunc(s.avoid, func(life ring.Instance) bool { return life == x.Instance() })
+	s.avoid = slices.DeleteFunc(s.avoid, func(instance ring.Instance) bool { return instance == x.Instance() })
 	s.answered(x, a)
 }
 
@@ -322,20 +322,20 @@ func (s *Search) Silent(gone bool) {
 
 // Failed notes that x did not answer, whoever asked it.
 func (s *Search) Failed(x ring.Member, gone bool) {
-	life := x.Instance()
+	instance := x.Instance()
 	if s.owner == x {
 		s.owner = ring.Member{}
 	}
-	if gone && !slices.Contains(s.gone, life) {
-		s.gone = append(s.gone, life)
+	if gone && !slices.Contains(s.gone, instance) {
+		s.gone = append(s.gone, instance)
 	}
-	if slices.Contains(s.avoid, life) {
+	if slices.Contains(s.avoid, instance) {
 		return
 	}
 	if len(s.avoid) >= MaxAvoid {
 		s.avoid = slices.Delete(s.avoid, 0, 1)
 	}
-	s.avoid = append(s.avoid, life)
+	s.avoid = append(s.avoid, instance)
 	s.news = true
 }
 

@@ -183,7 +183,7 @@ func TestFreshSearchEndsAtTheOwner(t *testing.T) {
 			}
 		}
 		if r := s.Result(); r.Verdict != Mine || r.Owner != w.owner(id) || !last.IsZero() && last != r.Owner {
-			t.Fatalf("%v by %v, want the word of %v", r, last, w.owner(id))
+			t.Fatalf("%v by %v, want the answer of %v", r, last, w.owner(id))
 		}
 	}
 }
@@ -199,7 +199,7 @@ func TestMaxAgeAsksTheOwnerWhenTheWordIsOld(t *testing.T) {
 	}{{3 * time.Second, Done}, {time.Second, AskNext}} {
 		s := NewSearch(NewTable(k), id, Options{MaxAge: tc.age}, nil, 3*time.Second)
 		if step, _ := s.Next(); step != tc.want {
-			t.Errorf("MaxAge %v with a word of 2 s: step %v, want %v", tc.age, step, tc.want)
+			t.Errorf("MaxAge %v with a confirmation of 2 s ago: step %v, want %v", tc.age, step, tc.want)
 		}
 	}
 }

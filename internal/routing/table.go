@@ -118,8 +118,8 @@ func (t *Table) Answer(q Query, now time.Duration) Answer {
 }
 
 // listed looks between the adjacent entries of the successor list. The head's
-// arc is certain as of the head's last answer; further entries are named on
-// the word of others and carry no arc.
+// arc is certain as of the head's last answer; further entries are named by
+// others and carry no arc.
 func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 	if t.Self.IsZero() {
 		return Answer{}, false

@@ -57,7 +57,7 @@ type Errand struct {
 // owner still.
 func (e Errand) Confirms(a Answer) bool { return a.Verdict == Mine || a.Owner == e.Believed }
 
-// Fresh reports whether the owner's own word is wanted. The member's own table
+// Fresh reports whether the owner's own confirmation is wanted. The member's own table
 // answers for its successor list only; a finger is farther, and its arc is wanted.
 func (e Errand) Fresh() bool { return !e.Announce }
 

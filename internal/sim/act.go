@@ -200,7 +200,7 @@ func (w *world) sessionOver(h *host) {
 }
 
 // wanted is what a lookup of the load asks for: mostly nothing, or the owner's own
-// word, or one that is not older than some age.
+// confirmation, or one that is not older than some age.
 func (w *world) wanted() routing.Options {
 	switch w.load.IntN(8) {
 	case 0:

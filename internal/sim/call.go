@@ -336,12 +336,12 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	}
 	w.step(h, a)
 	if meant.Name != "" {
-		w.heed(h, meant, failure)
+		w.noteOutcome(h, meant, failure)
 	}
 }
 
-// heed notes for lookups whether a member answers.
-func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
+// noteOutcome notes for lookups whether a member answers.
+func (w *world) noteOutcome(h *host, x ring.Member, f *protocol.Failure) {
 	if f == nil {
 		h.suspects = h.suspects.Clear(x.Instance())
 		return
@@ -358,7 +358,7 @@ func (w *world) heed(h *host, x ring.Member, f *protocol.Failure) {
 // answeredRoute takes what became of a step of a lookup.
 func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
 	if c.meant.Name != "" {
-		w.heed(h, c.meant, f)
+		w.noteOutcome(h, c.meant, f)
 		if f != nil && (f.Kind == protocol.Refused || f.Kind == protocol.WrongMember) {
 			lost := protocol.Lost{Addr: c.addr, Gone: true}
 			if f.Kind == protocol.WrongMember {

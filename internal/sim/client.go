@@ -88,7 +88,7 @@ func (w *world) askedForRing(h *host, x ring.Member, st protocol.State, f *proto
 	}
 	k.asking = slices.DeleteFunc(k.asking, func(y ring.Member) bool { return y == x })
 	if x.Name != "" {
-		w.heed(h, x, f)
+		w.noteOutcome(h, x, f)
 	}
 	if f == nil && !st.Phase.InRing() {
 		f = &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}

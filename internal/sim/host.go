@@ -156,8 +156,8 @@ func (h *host) estimate(of int32) peer.Estimate {
 }
 
 // suspect lets lookups go round a member's incarnation for a while.
-func (h *host) suspect(life ring.Instance, now, interval time.Duration) {
-	h.suspects, _ = h.suspects.Suspect(life, now, now+peer.SuspicionTime(interval))
+func (h *host) suspect(instance ring.Instance, now, interval time.Duration) {
+	h.suspects, _ = h.suspects.Suspect(instance, now, now+peer.SuspicionTime(interval))
 }
 
 // inRing reports whether a process runs here that is a member.

@@ -60,7 +60,7 @@ type holding struct {
 }
 
 // remembered is for how long it is known what a member has held: longer than any
-// lookup and any word takes.
+// lookup takes and any confirmation answers lookups.
 const remembered = routing.LookupTimeout + routing.MaxLease
 
 // holds notes what a member holds now.

@@ -119,9 +119,9 @@ func (w *world) search(h *host, r ref, opts routing.Options) {
 			w.lookupOver(h, r, found, own.Answer(routing.Query{ID: l.id}, w.now))
 			return
 		case arc != nil && arc.Holds(w.now, opts.MaxAge):
-			word := arc.Word()
+			latest := arc.Latest()
 			l.told = true
-			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: word.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Age: w.now - word.At})
+			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Age: w.now - latest.At})
 			return
 		}
 	}
@@ -129,7 +129,7 @@ func (w *world) search(h *host, r ref, opts routing.Options) {
 	w.goOn(h, r, l.search.Begin(w.knowledge(h)))
 }
 
-// lease is how long a word on an arc may answer lookups at h.
+// lease is how long the confirmation of an arc may answer lookups at h.
 func (w *world) lease(h *host) time.Duration { return routing.Lease(w.interval(h)) }
 
 // knowledge is what the host knows now.

@@ -79,7 +79,7 @@ func TestOursJoinsThroughLegacyMembersThatAskTheJoiner(t *testing.T) {
 
 // What the last member asked has said is not the word of the one that passes it on:
 // the joiner's own refusal and that of one that is in no ring least of all.
-func TestWhatALegacyMemberPassesOnIsNotItsOwnWord(t *testing.T) {
+func TestWhatALegacyMemberPassesOnIsNotItsOwnAnswer(t *testing.T) {
 	t.Parallel()
 	in := names(t, 3)
 	outside := startOurs(t, "outside")

@@ -49,8 +49,8 @@ func (c *cause) broke(err error) {
 	c.io.CompareAndSwap(nil, &noted)
 }
 
-// heed notes an alert of the other side, and reports whether err is one.
-func (c *cause) heed(err error) bool {
+// noteAlert notes an alert of the other side, and reports whether err is one.
+func (c *cause) noteAlert(err error) bool {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
 		return false
@@ -74,7 +74,7 @@ func (s *secured) Read(b []byte) (int, error) {
 		s.spoken.Store(true)
 	}
 	if err != nil {
-		s.cause.heed(err)
+		s.cause.noteAlert(err)
 	}
 	return n, err
 }
@@ -87,7 +87,7 @@ func (s *secured) Write(b []byte) (int, error) {
 	// Nothing but an alert can be there to be read, if gRPC has not read it already;
 	// then the connection gives it again.
 	_ = s.SetReadDeadline(time.Now().Add(alertTimeout))
-	if _, alert := s.Conn.Read(make([]byte, 1)); s.cause.heed(alert) {
+	if _, alert := s.Conn.Read(make([]byte, 1)); s.cause.noteAlert(alert) {
 		err = alert
 	}
 	return n, err
