@@ -161,7 +161,7 @@ func (c *Concord) Start() error {
 	var onRange func(ring.Arc)
 	if f := c.cfg.OnRangeChange; f != nil {
 		onRange = func(a ring.Arc) {
-			// A call of a former life may still run.
+			// A call of a former incarnation may still run.
 			c.calls.Lock()
 			defer c.calls.Unlock()
 			c.mu.Lock() // Start holds it until n is set

@@ -330,7 +330,7 @@ func TestStopAndStartDuringJoinBeginsAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := c.Create(); err != nil {
-			t.Fatalf("Create in the new life: %v", err)
+			t.Fatalf("Create in the new incarnation: %v", err)
 		}
 		wantErr(t, "Join in the old life", receive(t, joined, patience, "Join"), concord.ErrStopped)
 		c.Stop()

@@ -47,7 +47,7 @@ func openKeeper(cfg *Config) (k *keeper, notes []error, err error) {
 	return k, notes, nil
 }
 
-// latest is the latest that the clock has shown in this and earlier lives. Callers
+// latest is the latest that the clock has shown in this and earlier incarnations. Callers
 // hold mu, or are alone.
 func (k *keeper) latest(now time.Time) time.Time {
 	if k.memory.Saved.After(now) {
@@ -56,7 +56,7 @@ func (k *keeper) latest(now time.Time) time.Time {
 	return now
 }
 
-// incarnation is the highest of earlier lives, 0 if none is known.
+// incarnation is the highest earlier one, 0 if none is known.
 func (k *keeper) incarnation() uint64 {
 	if k == nil {
 		return 0

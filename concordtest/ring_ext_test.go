@@ -430,9 +430,9 @@ func TestRingOnSocketsUsesTLS(t *testing.T) {
 	}
 }
 
-// The addresses given to Dial lead nowhere once every member has been replaced. A client that went on
-// looking up keys must not depend on them, not even when its last answer came from a member that
-// was alone and is gone.
+// The addresses given to Dial lead nowhere once every member has been replaced. A client that went
+// on looking up keys must not depend on them, not even when its last answer came from a member
+// that was alone and is gone.
 func TestClientOutlivesAllMembersThatItBeganWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := concordtest.New(t, concordtest.Options{})

@@ -1,6 +1,6 @@
 // Package bootstrap is how a member comes to know where to ask for its ring: by
 // the names that it was given, resolved anew at each try, and by the members of
-// an earlier life, which it keeps in a file.
+// an earlier incarnation, which it keeps in a file.
 package bootstrap
 
 import (

@@ -150,7 +150,7 @@ func (c *Cluster) AddMany(ctx context.Context, n int, via ...*concord.Concord) (
 	return added, c.Join(ctx, added, via...)
 }
 
-// Again starts a new life of each of the members, which were killed or have
+// Again starts a new incarnation of each of the members, which were killed or have
 // left: the same name and, if sameAddress, the same address. They are in no ring
 // yet, see Join.
 func (c *Cluster) Again(former []*concord.Concord, sameAddress bool) ([]*concord.Concord, error) {

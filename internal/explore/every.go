@@ -71,7 +71,7 @@ func Every(cfg Config, k, n int) Result {
 // the last of at is that of a dead one.
 func (c *checker) worldOf(at []protocol.Snapshot, digits []int) (w world) {
 	for i, d := range digits {
-		w.lives[i], w.slots[i] = 1, dead
+		w.incarnations[i], w.slots[i] = 1, dead
 		if d < len(at) {
 			w.slots[i] = c.restored(i, 1, at[d], true)
 		}

@@ -196,7 +196,7 @@ type checker struct {
 
 	overflowed                     bool
 	refused, timedOut, unreachable uint32
-	wrongMember                    [maxLives + 1]uint32
+	wrongMember                    [maxIncarnations + 1]uint32
 	story                          *story
 }
 
@@ -218,8 +218,8 @@ func newChecker(cfg Config) *checker {
 	c.refused = failure(protocol.Refused, ring.Member{})
 	c.timedOut = failure(protocol.TimedOut, ring.Member{})
 	c.unreachable = failure(protocol.Unreachable, ring.Member{})
-	for life := range c.wrongMember {
-		c.wrongMember[life] = failure(protocol.WrongMember, c.names[life][0])
+	for incarnation := range c.wrongMember {
+		c.wrongMember[incarnation] = failure(protocol.WrongMember, c.names[incarnation][0])
 	}
 	return c
 }
@@ -335,7 +335,7 @@ func (c *checker) starts() []world {
 	n, memory := c.cfg.Members, c.cfg.Memory >= 0
 	if c.cfg.Start == Founder {
 		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
-		w.slots[0], w.lives[0] = c.locals.step(c.fresh(0, 1, memory), event{kind: evCreate})[0].next, 1
+		w.slots[0], w.incarnations[0] = c.locals.step(c.fresh(0, 1, memory), event{kind: evCreate})[0].next, 1
 		return []world{w}
 	}
 	var out []world
@@ -356,7 +356,7 @@ func (c *checker) starts() []world {
 			for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
 				s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
 			}
-			w.slots[i], w.lives[i] = c.restored(i, 1, s, memory), 1
+			w.slots[i], w.incarnations[i] = c.restored(i, 1, s, memory), 1
 		}
 		out = append(out, w)
 	}

@@ -156,7 +156,7 @@ func TestCanonicalFormIsTheSameForAllTurns(t *testing.T) {
 	c := newChecker(any(5, Ring, Apart))
 	var w world
 	w.slots = [maxMembers]uint32{7, 0, 7, 9, 7}
-	w.lives = [maxMembers]uint8{1, 0, 1, 1, 1}
+	w.incarnations = [maxMembers]uint8{1, 0, 1, 1, 1}
 	c.all = make([]local, 10)
 	w.messages[0], w.n = 0, 1
 	w.messages[0].set(fromAt, 3, 2)

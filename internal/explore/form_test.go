@@ -59,7 +59,7 @@ func (c *checker) possible(x *local) []event {
 			if kind == protocol.Seek {
 				q.Subject = c.names[1][0]
 			}
-			out = append(out, event{kind: evAsked, from: i, life: 1, token: 200, said: c.keepSaid(said{request: q})})
+			out = append(out, event{kind: evAsked, from: i, incarnation: 1, token: 200, said: c.keepSaid(said{request: q})})
 		}
 		st := protocol.State{Self: c.names[1][0], Phase: protocol.Joined, Pred: c.names[1][(i+1)%c.cfg.Members], Succ: c.names[1][1:2]}
 		for _, role := range x.open {

@@ -110,7 +110,7 @@ func (c *checker) sparable(w *world, i int) bool {
 func (c *checker) alive(w *world, i, by int, named []ring.Member) bool {
 	for _, x := range named {
 		k := c.place(by, index(x))
-		if k != i && c.phase(w, k) == protocol.Joined && c.all[w.slots[k]].life == uint8(x.Incarnation) {
+		if k != i && c.phase(w, k) == protocol.Joined && c.all[w.slots[k]].incarnation == uint8(x.Incarnation) {
 			return true
 		}
 	}
@@ -169,7 +169,7 @@ func (c *checker) ring(w *world, of func(i int) bool) invariant.Ring {
 			after := c.place(i, placeOf(p.arc.After))
 			by := c.place(i, placeOf(p.arc.To))
 			r.Claims = append(r.Claims, invariant.Claim{
-				By:  c.names[c.all[w.slots[i]].life][by],
+				By:  c.names[c.all[w.slots[i]].incarnation][by],
 				Arc: ring.Arc{After: c.names[1][after].ID, To: c.names[1][by].ID}, Alone: p.alone,
 			})
 		}

@@ -25,7 +25,7 @@ type local struct {
 	machine     *protocol.Machine // stands for all with the same canonical form
 	memory      bool
 	phase       protocol.Phase
-	life        uint8
+	incarnation uint8
 	pointers    uint32 // which pointers, 0 if it is in no ring
 	open        []byte // roles of the questions that it has open
 	stabilizing bool
@@ -35,13 +35,13 @@ type local struct {
 
 // pointers are what a local state shows to the rules.
 type pointers struct {
-	state  protocol.State
-	arc    ring.Arc
-	hasArc bool
-	alone  bool
-	pred   int // -1: unknown
-	succ   []int
-	lives  [maxMembers]uint8 // which life of each member is meant
+	state        protocol.State
+	arc          ring.Arc
+	hasArc       bool
+	alone        bool
+	pred         int // -1: unknown
+	succ         []int
+	incarnations [maxMembers]uint8 // which incarnation of each member is meant
 }
 
 // said is a request, a reply or a failure, as its sender numbers the members.
@@ -55,12 +55,12 @@ type said struct {
 
 // event is what a machine is given, less what is in what was said.
 type event struct {
-	kind  eventKind
-	role  byte
-	from  int // who asks, answers, or is joined through, as the machine numbers it
-	life  uint8
-	token byte
-	said  uint32
+	kind        eventKind
+	role        byte
+	from        int // who asks, answers, or is joined through, as the machine numbers it
+	incarnation uint8
+	token       byte
+	said        uint32
 }
 
 type eventKind uint8
@@ -80,17 +80,17 @@ type branch struct {
 	sends    []send
 	replies  []reply
 	renamed  []renaming
-	needs    []byte // members, as lives, that the machine was said to know
+	needs    []byte // members, as incarnations, that the machine was said to know
 	departed bool   // its leave is complete
 	told     bool   // its program is told of its range
 }
 
 type send struct {
-	to   int
-	life uint8
-	role byte
-	tell bool
-	said uint32
+	to          int
+	incarnation uint8
+	role        byte
+	tell        bool
+	said        uint32
 }
 
 type reply struct {
@@ -103,10 +103,10 @@ type reply struct {
 type renaming struct{ old, new byte }
 
 const (
-	maxMembers = 8
-	maxLives   = 4
-	anyone     = 0x80
-	unknown    = ^uint64(0) // the number of no call
+	maxMembers      = 8
+	maxIncarnations = 4
+	anyone          = 0x80
+	unknown         = ^uint64(0) // the number of no call
 )
 
 // locals are the tables of what is shared.
@@ -128,17 +128,17 @@ type locals struct {
 	branches [][]branch
 	computed int
 
-	names [maxLives + 1][maxMembers]ring.Member
+	names [maxIncarnations + 1][maxMembers]ring.Member
 	buf   []byte
 	seen  uint8 // members written since it was reset
 
 	// The choices of the step under way: script is followed, the rest are 0.
-	script []int
-	made   []choice
-	needs  []byte
-	lives  int
-	round  int // of quiet rounds, modulo quietPeriod
-	quiet  bool
+	script       []int
+	made         []choice
+	needs        []byte
+	incarnations int
+	round        int // of quiet rounds, modulo quietPeriod
+	quiet        bool
 
 	same func(id uint32, m *protocol.Machine) // for tests: m has the form of the local state id
 }
@@ -149,12 +149,12 @@ func newLocals(cfg *Config) *locals {
 	l := &locals{
 		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0,
 		byForm: map[string]uint32{}, byPoint: map[string]uint32{}, bySaid: map[string]uint32{},
-		lives: 1 + cfg.Restarts,
+		incarnations: 1 + cfg.Restarts,
 	}
-	for life := range maxLives + 1 {
+	for incarnation := range maxIncarnations + 1 {
 		for i := range maxMembers {
 			name := string(rune('A' + i))
-			l.names[life][i] = ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: name + ":1", Incarnation: uint64(life)}
+			l.names[incarnation][i] = ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: name + ":1", Incarnation: uint64(incarnation)}
 		}
 	}
 	l.all = make([]local, 2)            // 0 and 1 are no machines: a place that is empty, a member that is dead
@@ -218,9 +218,9 @@ func (l *locals) choose(n int) int {
 
 func (l *locals) recall(fits func(ring.Member) bool) ring.Member {
 	var of []ring.Member
-	for life := 1; life <= l.lives; life++ {
+	for incarnation := 1; incarnation <= l.incarnations; incarnation++ {
 		for i := range l.members {
-			if x := l.names[life][i]; fits(x) {
+			if x := l.names[incarnation][i]; fits(x) {
 				of = append(of, x)
 			}
 		}
@@ -248,7 +248,7 @@ func (l *locals) code(x ring.Member) byte {
 }
 
 // decode is the inverse of code for members.
-func decode(b byte) (i int, life uint8) { return int(b-1) % maxMembers, (b - 1) / maxMembers }
+func decode(b byte) (i int, incarnation uint8) { return int(b-1) % maxMembers, (b - 1) / maxMembers }
 
 func index(x ring.Member) int { return int(x.Addr[0] - 'A') }
 
@@ -271,7 +271,7 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 	id := uint32(len(l.all))
 	l.byForm[string(b)] = id
 	st := m.State()
-	x := local{machine: m, memory: memory, phase: st.Phase, life: uint8(st.Self.Incarnation), mentions: seen &^ (1 << index(st.Self))}
+	x := local{machine: m, memory: memory, phase: st.Phase, incarnation: uint8(st.Self.Incarnation), mentions: seen &^ (1 << index(st.Self))}
 	for _, role := range roles {
 		if m.Call(role) != 0 {
 			x.open = append(x.open, role)
@@ -318,7 +318,7 @@ func (l *locals) keepPointers(m *protocol.Machine, st protocol.State) uint32 {
 	}
 	if !st.Pred.IsZero() {
 		p.pred = index(st.Pred)
-		p.lives[p.pred] = uint8(st.Pred.Incarnation)
+		p.incarnations[p.pred] = uint8(st.Pred.Incarnation)
 	}
 	for _, x := range st.Succ {
 		b = append(b, l.code(x))
@@ -377,7 +377,7 @@ func (l *locals) keepSaid(s said) uint32 {
 func (l *locals) step(machine uint32, ev event) []branch {
 	k := key{
 		uint64(machine)<<32 | uint64(ev.said),
-		1<<63 | uint64(ev.kind) | uint64(ev.role)<<8 | uint64(ev.from)<<16 | uint64(ev.life)<<24 | uint64(ev.token)<<32,
+		1<<63 | uint64(ev.kind) | uint64(ev.role)<<8 | uint64(ev.from)<<16 | uint64(ev.incarnation)<<24 | uint64(ev.token)<<32,
 	}
 	if l.quiet {
 		k[1] |= 1<<62 | uint64(l.round)<<40
@@ -437,7 +437,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 		switch e := e.(type) {
 		case protocol.Ask:
 			b.sends = append(b.sends, send{
-				to: index(e.To), life: uint8(e.To.Incarnation), role: m.Role(e.Call),
+				to: index(e.To), incarnation: uint8(e.To.Incarnation), role: m.Role(e.Call),
 				said: l.keepSaid(said{request: e.Request}),
 			})
 		case protocol.Tell:
@@ -445,7 +445,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 			// leads to anything that may not happen at any time.
 			if memory {
 				b.sends = append(b.sends, send{
-					to: index(e.To), life: uint8(e.To.Incarnation), tell: true,
+					to: index(e.To), incarnation: uint8(e.To.Incarnation), tell: true,
 					said: l.keepSaid(said{request: e.Request}),
 				})
 			}
@@ -483,7 +483,7 @@ func (l *locals) event(to *local, ev event) protocol.Event {
 		s := l.saids[ev.said]
 		q := s.request
 		q.Subject, q.Pred, q.Succ = l.seenFrom(ev.from, q.Subject), l.seenFrom(ev.from, q.Pred), l.allSeenFrom(ev.from, q.Succ)
-		return protocol.Asked{Token: uint64(ev.token), From: l.names[ev.life][ev.from], Request: q}
+		return protocol.Asked{Token: uint64(ev.token), From: l.names[ev.incarnation][ev.from], Request: q}
 	}
 	a := protocol.Answer{Call: unknown}
 	if ev.role != 0 {
@@ -527,13 +527,13 @@ func (l *locals) allSeenFrom(by int, list []ring.Member) []ring.Member {
 }
 
 // restored is a machine at place i that stands as told.
-func (l *locals) restored(i int, life uint8, at protocol.Snapshot, memory bool) uint32 {
-	return l.keep(protocol.Restore(l.names[life][l.own(i)], l.config(memory), 1, at), memory)
+func (l *locals) restored(i int, incarnation uint8, at protocol.Snapshot, memory bool) uint32 {
+	return l.keep(protocol.Restore(l.names[incarnation][l.own(i)], l.config(memory), 1, at), memory)
 }
 
 // fresh is a machine in no ring.
-func (l *locals) fresh(i int, life uint8, memory bool) uint32 {
-	return l.keep(protocol.New(l.names[life][l.own(i)], l.config(memory), 1), memory)
+func (l *locals) fresh(i int, incarnation uint8, memory bool) uint32 {
+	return l.keep(protocol.New(l.names[incarnation][l.own(i)], l.config(memory), 1), memory)
 }
 
 // remembering is the machine with a memory that goes on as the one without.

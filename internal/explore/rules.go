@@ -12,7 +12,7 @@ import (
 // invariant does at every grain: with question and use apart an answer may be
 // old when it is used, and then the principals can become fewer by one until the
 // next introductions, though the ring stays one. So they can with restarts, as
-// long as an earlier life is listed at the identifier of a later one.
+// long as an earlier incarnation is listed at the identifier of a later one.
 func Holding(cfg Config) []invariant.Rule {
 	rules := append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor, invariant.AnswersForItsArc, invariant.IdealLookups)
 	if cfg.Assume != Zave || cfg.Suspicions != 0 {
@@ -69,8 +69,8 @@ func (cfg *Config) Validate() error {
 		return fmt.Errorf("successors: %d; 1 to %d can be explored", cfg.Successors, maxMembers-1)
 	case cfg.Grain < Instant || cfg.Grain > Messages:
 		return fmt.Errorf("grain: %d; there are 1, 2 and 3", cfg.Grain)
-	case cfg.Restarts < 0 || cfg.Restarts >= maxLives:
-		return fmt.Errorf("restarts: %d; 0 to %d", cfg.Restarts, maxLives-1)
+	case cfg.Restarts < 0 || cfg.Restarts >= maxIncarnations:
+		return fmt.Errorf("restarts: %d; 0 to %d", cfg.Restarts, maxIncarnations-1)
 	case cfg.Memory < Abstract || cfg.Memory > 64:
 		return fmt.Errorf("memory: %d acquaintances; 0 to 64, or abstract", cfg.Memory)
 	case cfg.Quiet < 0 || cfg.Quiet > maxQuiet:

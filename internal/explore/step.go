@@ -12,7 +12,7 @@ type kind uint8
 const (
 	tick    kind = iota // the member at a begins a round
 	join                // the member at a joins through b, for the first time
-	restart             // the one that was at a comes back as a later life of its name, through b
+	restart             // the one that was at a comes back as a later incarnation of its name, through b
 	rejoin              // the member at a, whose join has failed, tries again through b
 	depart              // the member at a leaves
 	fail                // the member at a falls silent
@@ -75,7 +75,7 @@ func (c *checker) ofMessage(out []transition, w *world, k int, m message) []tran
 // ofVacancy adds who can join, or come back, at place i, where nobody lives.
 func (c *checker) ofVacancy(out []transition, w *world, i int) []transition {
 	switch {
-	case w.slots[i] == dead && w.restarts > 0 && w.lives[i] <= uint8(c.cfg.Restarts) && w.lives[i] < maxLives:
+	case w.slots[i] == dead && w.restarts > 0 && w.incarnations[i] <= uint8(c.cfg.Restarts) && w.incarnations[i] < maxIncarnations:
 		return c.throughAny(out, w, restart, i)
 	case w.slots[i] == dead || w.joins == 0:
 		return out
@@ -126,15 +126,15 @@ func (c *checker) take(w *world, t transition) {
 	case tick:
 		c.step(0, t.a, event{kind: evTick})
 	case join, restart:
-		life := w.lives[t.a] + 1
+		incarnation := w.incarnations[t.a] + 1
 		if t.kind == join {
 			spend(&w.joins)
 		} else {
 			spend(&w.restarts)
 		}
-		w.lives[t.a] = life
+		w.incarnations[t.a] = incarnation
 		w.heard.forget(t.a)
-		w.slots[t.a] = c.fresh(t.a, life, c.cfg.Memory >= 0)
+		w.slots[t.a] = c.fresh(t.a, incarnation, c.cfg.Memory >= 0)
 		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
 	case rejoin:
 		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
@@ -232,10 +232,10 @@ func (c *checker) arrive(d, k int) {
 	switch {
 	case !w.live(to):
 		failure = c.refused
-	case m.life() != 0 && m.life() != x.life:
-		failure = c.wrongMember[x.life]
+	case m.incarnation() != 0 && m.incarnation() != x.incarnation:
+		failure = c.wrongMember[x.incarnation]
 		if !c.turn {
-			failure = c.keepSaid(said{failure: &protocol.Failure{Kind: protocol.WrongMember, By: c.names[x.life][to]}})
+			failure = c.keepSaid(said{failure: &protocol.Failure{Kind: protocol.WrongMember, By: c.names[x.incarnation][to]}})
 		}
 	}
 	if failure != 0 {
@@ -251,7 +251,7 @@ func (c *checker) arrive(d, k int) {
 		c.run(d)
 		return
 	}
-	ev := event{kind: evAsked, from: c.number(to, m.from()), life: m.by(), said: m.said()}
+	ev := event{kind: evAsked, from: c.number(to, m.from()), incarnation: m.by(), said: m.said()}
 	if m.tell() {
 		w.remove(k)
 	} else {
@@ -348,9 +348,9 @@ func (c *checker) step(d, i int, ev event) {
 // To remember others leads nowhere: they do not answer.
 func (c *checker) known(w *world, i int, needs []byte) bool {
 	for _, b := range needs {
-		x, life := decode(b)
+		x, incarnation := decode(b)
 		at := c.place(i, x)
-		if !w.live(at) || c.all[w.slots[at]].life != life {
+		if !w.live(at) || c.all[w.slots[at]].incarnation != incarnation {
 			return false
 		}
 	}
@@ -360,7 +360,7 @@ func (c *checker) known(w *world, i int, needs []byte) bool {
 // change takes up what a step of the machine at place i has led to.
 func (c *checker) change(w *world, i int, b *branch, ev event) {
 	w.slots[i] = b.next
-	w.lives[i] = c.all[b.next].life
+	w.incarnations[i] = c.all[b.next].incarnation
 	if len(b.renamed) > 0 {
 		c.rename(w, i, b.renamed)
 	}
@@ -423,8 +423,8 @@ func (c *checker) send(w *world, i int, s *send, ev event, remembers bool) {
 	m := message(0)
 	m.set(fromAt, 3, uint64(i))
 	m.set(toAt, 3, uint64(to))
-	m.set(lifeAt, 3, uint64(s.life))
-	m.set(byAt, 3, uint64(w.lives[i]))
+	m.set(incarnationAt, 3, uint64(s.incarnation))
+	m.set(byAt, 3, uint64(w.incarnations[i]))
 	m.setRole(s.role)
 	m.setSaid(s.said)
 	if s.tell {
@@ -499,7 +499,7 @@ func (c *checker) put(w *world, m message) {
 
 func (c *checker) kind(m message) protocol.RequestKind { return c.saids[m.said()].request.Kind }
 
-// die ends the life of the member at place i.
+// die ends the member at place i.
 func (c *checker) die(w *world, i int) {
 	w.slots[i] = dead
 	for k := w.n - 1; k >= 0; k-- {

@@ -75,7 +75,7 @@ func (c *checker) say(w *world, t transition) string {
 		a, b := c.name(t.a), c.name(t.b)
 		return [...]string{
 			tick: a + " begins a round", join: a + " joins through " + b,
-			restart: a + " comes back as a later life of its name, through " + b,
+			restart: a + " comes back as a later incarnation of its name, through " + b,
 			rejoin:  a + " tries again to join, through " + b, depart: a + " leaves", fail: a + " fails",
 		}[t.kind]
 	}
@@ -112,7 +112,7 @@ func (c *checker) tellMore(d int, w *world, m message) {
 	if m.stage() == answered {
 		f := c.saids[m.said()].failure
 		switch {
-		case m.said() == c.refused && w.live(m.to()) && c.all[w.slots[m.to()]].life == m.life():
+		case m.said() == c.refused && w.live(m.to()) && c.all[w.slots[m.to()]].incarnation == m.incarnation():
 			// An introduction, which is left to what the other may remember.
 		case f != nil:
 			c.story.add(d, fmt.Sprintf("%s hears from %s: %s", c.name(m.from()), c.name(m.to()), f.Kind))
@@ -305,7 +305,7 @@ func (c *checker) picture(w *world) string {
 		mark := func(x ring.Member) string {
 			s := c.named(i, x)
 			at := c.place(i, index(x))
-			if !w.live(at) || c.all[w.slots[at]].life != uint8(x.Incarnation) {
+			if !w.live(at) || c.all[w.slots[at]].incarnation != uint8(x.Incarnation) {
 				s += "(dead)"
 			}
 			return s

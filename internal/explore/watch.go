@@ -9,7 +9,7 @@ import (
 )
 
 // heard notes, for machines with a memory, who has had an answer of whom: bit k of
-// element i, of the latest life of the member at place k.
+// element i, of the latest incarnation of the member at place k.
 type heard [maxMembers]uint8
 
 // forget makes the member at place i one of whom nothing is known.
@@ -22,7 +22,7 @@ func (h *heard) forget(i int) {
 
 // listen notes the answer that message m has become.
 func (c *checker) listen(w *world, m message) {
-	if s := &c.saids[m.said()]; w.hears && s.failure == nil && uint8(s.reply.State.Self.Incarnation) == w.lives[m.to()] {
+	if s := &c.saids[m.said()]; w.hears && s.failure == nil && uint8(s.reply.State.Self.Incarnation) == w.incarnations[m.to()] {
 		w.heard[m.from()] |= 1 << m.to()
 	}
 }
@@ -47,15 +47,15 @@ func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 		}
 		return k == q.pred // any memory may have met it
 	}
-	lives := func(k int, life uint8) bool {
+	lives := func(k int, incarnation uint8) bool {
 		o := &c.all[before.slots[c.place(i, k)]]
-		return o.phase == protocol.Joined && o.life == life
+		return o.phase == protocol.Joined && o.incarnation == incarnation
 	}
 	// Most steps give no rule a reason to object.
 	newHead := len(q.succ) > 0 && !slices.Contains(p.succ, q.succ[0])
-	newPred := q.pred != p.pred || q.pred >= 0 && q.lives[q.pred] != p.lives[q.pred]
+	newPred := q.pred != p.pred || q.pred >= 0 && q.incarnations[q.pred] != p.incarnations[q.pred]
 	if !heard && !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
-		!(newPred && was.pointers != 0 && p.pred >= 0 && lives(p.pred, p.lives[p.pred])) {
+		!(newPred && was.pointers != 0 && p.pred >= 0 && lives(p.pred, p.incarnations[p.pred])) {
 		return
 	}
 	step := invariant.Change{

@@ -9,8 +9,8 @@ import (
 // world is one state: the local states, by place, and what is under way. It is
 // copied by assignment.
 type world struct {
-	slots [maxMembers]uint32 // local states
-	lives [maxMembers]uint8  // the latest life at each place, 0: none that anyone knows of
+	slots        [maxMembers]uint32 // local states
+	incarnations [maxMembers]uint8  // the latest incarnation at each place, 0: none that anyone knows of
 	budget
 	grown    bool // there has been a ring of Successors+1 principals with full lists
 	hears    bool // heard counts
@@ -59,7 +59,7 @@ const (
 
 // Where each part of a message stands.
 const (
-	fromAt, toAt, stageAt, roleAt, tokenAt, lifeAt, byAt, flagsAt, saidAt = 0, 3, 6, 8, 16, 24, 27, 30, 32
+	fromAt, toAt, stageAt, roleAt, tokenAt, incarnationAt, byAt, flagsAt, saidAt = 0, 3, 6, 8, 16, 24, 27, 30, 32
 )
 
 const (
@@ -67,16 +67,16 @@ const (
 	tellFlag = 1 << (flagsAt + 1) // no answer is wanted
 )
 
-func (m message) from() int    { return int(m>>fromAt) & 7 }
-func (m message) to() int      { return int(m>>toAt) & 7 }
-func (m message) stage() stage { return stage(m>>stageAt) & 3 }
-func (m message) role() byte   { return byte(m >> roleAt) }
-func (m message) token() byte  { return byte(m >> tokenAt) }
-func (m message) life() uint8  { return uint8(m>>lifeAt) & 7 } // of the member asked
-func (m message) by() uint8    { return uint8(m>>byAt) & 7 }   // life of the asker
-func (m message) now() bool    { return m&nowFlag != 0 }
-func (m message) tell() bool   { return m&tellFlag != 0 }
-func (m message) said() uint32 { return uint32(m >> saidAt) }
+func (m message) from() int          { return int(m>>fromAt) & 7 }
+func (m message) to() int            { return int(m>>toAt) & 7 }
+func (m message) stage() stage       { return stage(m>>stageAt) & 3 }
+func (m message) role() byte         { return byte(m >> roleAt) }
+func (m message) token() byte        { return byte(m >> tokenAt) }
+func (m message) incarnation() uint8 { return uint8(m>>incarnationAt) & 7 } // of the member asked
+func (m message) by() uint8          { return uint8(m>>byAt) & 7 }          // incarnation of the asker
+func (m message) now() bool          { return m&nowFlag != 0 }
+func (m message) tell() bool         { return m&tellFlag != 0 }
+func (m message) said() uint32       { return uint32(m >> saidAt) }
 
 func (m *message) set(at, bits uint, v uint64) {
 	mask := uint64(1)<<bits - 1
@@ -112,7 +112,7 @@ func (w *world) words(b []uint64, members int) []uint64 {
 	for i := 0; i < members; i += 2 {
 		b = append(b, uint64(w.slots[i])|uint64(w.slots[i+1])<<32)
 	}
-	var lives, grown uint64
+	var incarnations, grown uint64
 	if w.grown {
 		grown = 1
 	}
@@ -120,10 +120,10 @@ func (w *world) words(b []uint64, members int) []uint64 {
 		grown |= 2
 	}
 	for i := range members {
-		lives |= uint64(w.lives[i]) << (8 * i)
+		incarnations |= uint64(w.incarnations[i]) << (8 * i)
 	}
 	u := &w.budget
-	b = append(b, lives, uint64(u.joins)|uint64(u.fails)<<8|uint64(u.restarts)<<16|uint64(u.leaves)<<24|
+	b = append(b, incarnations, uint64(u.joins)|uint64(u.fails)<<8|uint64(u.restarts)<<16|uint64(u.leaves)<<24|
 		uint64(u.suspicions)<<32|uint64(u.losses)<<40|uint64(u.doubles)<<48|grown<<56)
 	if w.hears {
 		var all uint64
@@ -146,7 +146,7 @@ func (w *world) read(b []uint64, members int) {
 		b = b[1:]
 	}
 	for i := range members {
-		w.lives[i] = uint8(b[0] >> (8 * i))
+		w.incarnations[i] = uint8(b[0] >> (8 * i))
 	}
 	u := b[1]
 	w.budget = budget{uint8(u), uint8(u >> 8), uint8(u >> 16), uint8(u >> 24), uint8(u >> 32), uint8(u >> 40), uint8(u >> 48)}
@@ -213,7 +213,7 @@ func (c *checker) canonical(w *world) int {
 		named := c.mentioned(w)
 		for i := range n {
 			if w.slots[i] == dead && named&(1<<i) == 0 {
-				w.slots[i], w.lives[i] = empty, 0
+				w.slots[i], w.incarnations[i] = empty, 0
 				w.heard.forget(i)
 			}
 		}
@@ -239,8 +239,8 @@ func (c *checker) canonical(w *world) int {
 		// The same local states from here as from there: the messages decide.
 		least.turn(w, best, n)
 		other.turn(w, by, n)
-		if slices.Compare(other.lives[:n], least.lives[:n]) < 0 ||
-			slices.Equal(other.lives[:n], least.lives[:n]) && slices.Compare(other.messages[:w.n], least.messages[:w.n]) < 0 {
+		if slices.Compare(other.incarnations[:n], least.incarnations[:n]) < 0 ||
+			slices.Equal(other.incarnations[:n], least.incarnations[:n]) && slices.Compare(other.messages[:w.n], least.messages[:w.n]) < 0 {
 			best = by
 		}
 	}
@@ -255,7 +255,7 @@ func (c *checker) canonical(w *world) int {
 func (w *world) turn(o *world, by, n int) {
 	*w = *o
 	for i := range n {
-		w.slots[i], w.lives[i] = o.slots[(i+by)%n], o.lives[(i+by)%n]
+		w.slots[i], w.incarnations[i] = o.slots[(i+by)%n], o.incarnations[(i+by)%n]
 		k := o.heard[(i+by)%n]
 		w.heard[i] = (k>>by | k<<(n-by)) & (1<<n - 1)
 	}

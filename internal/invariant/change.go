@@ -11,10 +11,10 @@ import (
 // Change is one step of one member that has changed its pointers or its arc.
 type Change struct {
 	Before, After *protocol.View
-	// Answered reports whether the member has had an answer of that life of
+	// Answered reports whether the member has had an answer of that incarnation of
 	// another.
 	Answered func(ring.Member) bool
-	// Lives reports whether that life is a member now.
+	// Lives reports whether that incarnation is a member now.
 	Lives func(ring.Member) bool
 	// Heard is what another has said of itself in the answer that this step used;
 	// nil: the step used none, or one that says of the member what an earlier one has

@@ -115,16 +115,16 @@ func (c *Client) logLooking(began time.Time, causes []protocol.JoinCause) {
 	c.Note(slog.LevelWarn, "no member of a ring found yet", slog.Duration("for", time.Since(began).Truncate(time.Second)), slog.String("answers", answers(causes)))
 }
 
-// pause waits for the time of the next attempt, and reports whether both lives lasted
+// pause waits for the time of the next attempt, and reports whether both contexts lasted
 // that long.
-func pause(ctx, life context.Context, made protocol.Attempts) bool {
+func pause(ctx, own context.Context, made protocol.Attempts) bool {
 	timer := time.NewTimer(made.Pause(rand.Float64()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
-	case <-life.Done():
+	case <-own.Done():
 	}
 	return false
 }

@@ -25,7 +25,7 @@ const (
 // horizon is the highest incarnation that may be a member's. It never falls while the
 // clock is put back, since the members that are known must stay possible. A member
 // that knows its own clock to be behind cannot judge, and refuses only what no clock
-// can say. A client does not judge either: it has no life to outlive another.
+// can say. A client does not judge either: it has no incarnation.
 func (fd *Finder) horizon() uint64 {
 	self := fd.snap.Load().Self
 	if self.IsZero() || fd.behind.Load() {
@@ -45,7 +45,7 @@ func latestPlausible(clock int64, own uint64) uint64 {
 	return min(max(uint64(clock), own)+uint64(maxLead/time.Millisecond), ring.MaxIncarnation)
 }
 
-// Plausible reports whether an incarnation remembered from an earlier life can be
+// Plausible reports whether an incarnation that was remembered can be
 // one, at the time now: adopting one that others refuse would keep a member out of
 // its ring.
 func Plausible(incarnation uint64, now time.Time) bool {
@@ -53,8 +53,8 @@ func Plausible(incarnation uint64, now time.Time) bool {
 }
 
 // reckon learns from an answer to a member that is in no ring yet that its own clock
-// is behind: somebody began a life in the future. That it is told so of itself only
-// is no reason: it would begin a life yet later, which others refuse.
+// is behind: somebody began in the future. That it is told so of itself only
+// is no reason: it would begin yet later, which others refuse.
 func (fd *Finder) reckon(fields []field, horizon uint64) bool {
 	snap := fd.snap.Load()
 	if snap.InRing {

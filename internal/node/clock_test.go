@@ -189,7 +189,7 @@ func TestClockThatIsAheadIsNamed(t *testing.T) {
 	})
 }
 
-// The member asked says that the joiner is in the ring already, as a later life.
+// The member asked says that the joiner is in the ring already, as a later incarnation.
 func TestSeedCannotRaiseAJoinersIncarnationToWhatOthersRefuse(t *testing.T) {
 	for _, n := range []uint64{math.MaxUint64, unixMilli(40 * 365 * day)} {
 		synctest.Test(t, func(t *testing.T) {

@@ -56,8 +56,8 @@ func TestHastyCallersCondemnNobody(t *testing.T) {
 				t.Fatalf("key %d was answered in 3ms, the test tests nothing", k)
 			}
 		}
-		if lives, _ := n.peers.suspicions().Avoid(n.now()); len(lives) > 0 {
-			t.Errorf("%d members are avoided since a caller had no time", len(lives))
+		if avoided, _ := n.peers.suspicions().Avoid(n.now()); len(avoided) > 0 {
+			t.Errorf("%d members are avoided since a caller had no time", len(avoided))
 		}
 		if got := len(n.Snapshot().Table.Near()); got < 10 {
 			t.Errorf("%d members are left in the table", got)

@@ -179,7 +179,7 @@ func (fd *Finder) PeerFailures() []PeerFailure {
 
 // failed notes that a question to x got no usable answer, which took so long. What
 // says nothing of x is left out: that the caller gave up, or allowed less time than
-// any member needs; that x is in no ring, isolated, or in a later life.
+// any member needs; that x is in no ring, isolated, or in a later incarnation.
 func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration) {
 	switch f.Kind {
 	case protocol.TimedOut:

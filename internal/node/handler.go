@@ -187,7 +187,7 @@ func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
 	}
 	reply, f := ask(x)
 	if f != nil && f.Kind == protocol.WrongMember && f.By.ID == x.ID && f.By.Name == x.Name {
-		reply, f = ask(f.By) // another life of it
+		reply, f = ask(f.By) // another incarnation of it
 	}
 	if f != nil {
 		return f.Kind == protocol.NotJoined || gone(f)

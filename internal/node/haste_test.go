@@ -43,8 +43,8 @@ func (g *rig) hasty(fd *Finder, trip time.Duration, opts routing.Options) {
 			}
 		}
 	}
-	if lives, _ := fd.peers.suspicions().Avoid(fd.now()); len(lives) > 0 {
-		g.t.Errorf("%d members that live are under suspicion", len(lives))
+	if avoided, _ := fd.peers.suspicions().Avoid(fd.now()); len(avoided) > 0 {
+		g.t.Errorf("%d members that live are under suspicion", len(avoided))
 	}
 }
 
@@ -172,8 +172,8 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 				t.Errorf("%+v: the test tests nothing: %v", x, fmt.Sprint(r.Hops))
 			}
 			time.Sleep(5 * time.Second)
-			if lives, _ := c.peers.suspicions().Avoid(c.now()); !x.dead && len(lives) > 0 {
-				t.Errorf("%+v: %d members that live are under suspicion", x, len(lives))
+			if avoided, _ := c.peers.suspicions().Avoid(c.now()); !x.dead && len(avoided) > 0 {
+				t.Errorf("%+v: %d members that live are under suspicion", x, len(avoided))
 			}
 		})
 	}
@@ -205,8 +205,8 @@ func TestNobodyIsJudgedByACallersDeadline(t *testing.T) {
 						t.Errorf("%s in %v: the test tests nothing: %v", kind, deadline, r)
 					}
 					cancel()
-					if lives, _ := c.peers.suspicions().Avoid(c.now()); len(lives) > 0 {
-						t.Fatalf("%s in %v: %v is under suspicion", kind, deadline, lives)
+					if avoided, _ := c.peers.suspicions().Avoid(c.now()); len(avoided) > 0 {
+						t.Fatalf("%s in %v: %v is under suspicion", kind, deadline, avoided)
 					}
 				}
 			}
@@ -217,8 +217,8 @@ func TestNobodyIsJudgedByACallersDeadline(t *testing.T) {
 			t.Error("dialled")
 		}
 		time.Sleep(5 * time.Second)
-		if lives, _ := c.peers.suspicions().Avoid(c.now()); len(lives) > 0 {
-			t.Errorf("%v is under suspicion", lives)
+		if avoided, _ := c.peers.suspicions().Avoid(c.now()); len(avoided) > 0 {
+			t.Errorf("%v is under suspicion", avoided)
 		}
 		if after := c.Counters(); after.Timeouts != before.Timeouts || after.PeerFailures != before.PeerFailures {
 			t.Errorf("%d time-outs and %d failures of members that live", after.Timeouts-before.Timeouts, after.PeerFailures-before.PeerFailures)

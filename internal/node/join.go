@@ -73,7 +73,7 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 }
 
 // JoinOrFound is Join by the addresses or names given, resolved anew for each
-// attempt, and by addresses recalled from an earlier life. With found above zero,
+// attempt, and by addresses recalled from an earlier incarnation. With found above zero,
 // where there is no ring, those that look for one agree on who founds it, or this
 // member does after that time; see protocol.Join.
 func (n *Node) JoinOrFound(ctx context.Context, given, recalled []string, found time.Duration) error {

@@ -28,7 +28,7 @@ type Config struct {
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Meta       []byte           // what the application says of the member; not modified
 	Seed       uint64           // of the machine's randomness; 0: drawn
-	// Former is the highest incarnation of an earlier life, 0 for none known.
+	// Former is the highest earlier incarnation, 0 for none known.
 	Former uint64
 	// Resolver makes addresses of names given to Join; nil: there are none.
 	Resolver *bootstrap.Resolver

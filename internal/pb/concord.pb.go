@@ -100,7 +100,7 @@ const (
 	Refusal_REASON_IDENTIFIER_TAKEN Refusal_Reason = 2
 	// The sender could not be reached where it says it is.
 	Refusal_REASON_UNREACHABLE Refusal_Reason = 3
-	// A later life of the sender is known.
+	// A later incarnation of the sender is known.
 	Refusal_REASON_OUTDATED Refusal_Reason = 4
 	// Too much at once; ask again.
 	Refusal_REASON_BUSY Refusal_Reason = 5
@@ -368,7 +368,7 @@ type Server struct {
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Address string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	// Tells the lives of one name apart; 0: the existing library.
+	// Tells the incarnations of one name apart; 0: a legacy member.
 	Incarnation   uint64 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -552,7 +552,7 @@ func (x *Ring) GetReplaced() *Replaced {
 // lived, because it was taken for dead.
 type Replaced struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The life that was replaced.
+	// The incarnation that was replaced.
 	Who *Target `protobuf:"bytes,1,opt,name=who,proto3" json:"who,omitempty"`
 	// Who has answered for its range.
 	By *Server `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
@@ -698,7 +698,7 @@ func (x *Request) GetFeatures() uint64 {
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// 0: any life of the member.
+	// 0: any incarnation of the member.
 	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1075,7 +1075,7 @@ func (x *NotifyResp) GetAccepted() bool {
 type Refusal struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Reason Refusal_Reason         `protobuf:"varint,1,opt,name=reason,proto3,enum=concord.Refusal_Reason" json:"reason,omitempty"`
-	// Whom the reason speaks of: the other bearer, or the later life.
+	// Whom the reason speaks of: the other bearer, or the later incarnation.
 	Other *Server `protobuf:"bytes,2,opt,name=other,proto3,oneof" json:"other,omitempty"`
 	// In words: who tried which address, and what happened.
 	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -1199,7 +1199,7 @@ func (x *RouteReq) GetAvoid() []*Target {
 type RouteResp struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Verdict RouteResp_Verdict      `protobuf:"varint,1,opt,name=verdict,proto3,enum=concord.RouteResp_Verdict" json:"verdict,omitempty"`
-	// Left out of a MINE to an asker that has named the life of the answerer.
+	// Left out of a MINE to an asker that has named the incarnation of the answerer.
 	Owner *Server `protobuf:"bytes,2,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
 	// The arc (after, to] that is certain to be the owner's, all of which the
 	// age and the lease speak of.
@@ -1833,7 +1833,7 @@ func (x *WrongRing) GetAnswerer() *Server {
 }
 
 // NotJoined is the detail of a FAILED_PRECONDITION status: the member is in no
-// ring, or was superseded by a later life of its name.
+// ring, or was superseded by a later incarnation of its name.
 type NotJoined struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Phase         Phase                  `protobuf:"varint,1,opt,name=phase,proto3,enum=concord.Phase" json:"phase,omitempty"`

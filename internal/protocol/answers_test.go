@@ -62,7 +62,7 @@ func TestDisagreementWithTheHeadIsNotALoop(t *testing.T) {
 	}
 }
 
-func TestSilenceOfAFormerLifeIsNotThatOfTheNext(t *testing.T) {
+func TestSilenceOfAFormerIncarnationIsNotThatOfTheNext(t *testing.T) {
 	m := machineOf(named(100, "m", 1))
 	m.setSucc([]ring.Member{named(300, "h", 1)})
 	former, next := named(900, "x", 1), named(900, "x", 2)

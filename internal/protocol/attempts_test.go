@@ -37,7 +37,7 @@ func TestWhichAttemptsAreHopeless(t *testing.T) {
 		{"a ring that is being rebuilt", Newcomer{Self: self}, []JoinCause{refused("a:1", Busy)}, false},
 		{"its own address, which may lead to others", Newcomer{Self: self}, []JoinCause{failed("a:1", NotJoined, self)}, false},
 		{"another that advertises the same address", Newcomer{Self: self}, []JoinCause{failed("b:1", TimedOut, ring.Member{}), shared}, true},
-		{"an earlier life of itself at its address", Newcomer{Self: self}, []JoinCause{back}, false},
+		{"an earlier incarnation of itself at its address", Newcomer{Self: self}, []JoinCause{back}, false},
 		{"one that is in no ring, of a client", Newcomer{}, []JoinCause{failed("a:1", NotJoined, ring.Member{})}, false},
 		{"not reached once", Newcomer{Self: self}, []JoinCause{refused("a:1", NotReached)}, false},
 	} {

@@ -54,7 +54,7 @@ type bootstrapping struct {
 type bootstrapAddress struct {
 	addr   string
 	given  bool // to JoinOrCreate
-	recall bool // of a member of the ring of an earlier life; otherwise heard of from one that bootstraps
+	recall bool // of a member of the ring of an earlier incarnation; otherwise heard of from one that bootstraps
 	own    bool // it is the one that this member advertises
 	// mine: this member itself has answered there, though the address is not the
 	// one that it advertises.
@@ -257,7 +257,7 @@ func (m *Machine) founder() ring.Member {
 }
 
 // sooner reports whether x is to found rather than y: by identifier, that is by
-// the distance from 0; of two with one identifier the earlier life.
+// the distance from 0; of two with one identifier the earlier incarnation.
 func sooner(x, y ring.Member) bool {
 	return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.Incarnation, y.Incarnation), cmp.Compare(x.Addr, y.Addr)) < 0
 }

@@ -33,7 +33,7 @@ type (
 		// not found before Found is over.
 		Open bool
 		// Recalled, with Found, are addresses of members of the ring that an
-		// earlier life of this one was in, perhaps its own among them. They are
+		// earlier incarnation of this one was in, perhaps its own among them. They are
 		// asked like those in Via, but are no reason to wait once they have
 		// failed to answer.
 		Recalled []string
@@ -163,7 +163,7 @@ const (
 	CausePredecessorFailed       // the predecessor did not answer; another was adopted
 	CausePredecessorLeft         // the predecessor left politely
 	CauseAlone                   // nobody else answers; a ring of one
-	CauseSuperseded              // a later life of the same name was met
+	CauseSuperseded              // a later incarnation of the same name was met
 	CauseEnoughMembers           // the member is isolated no longer
 	CauseResumed                 // the member was replaced without knowing it, and is back
 )

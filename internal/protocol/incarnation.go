@@ -6,7 +6,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// A member may have to begin a later life than one that others name. So an
+// A member may have to begin a later incarnation than one that others name. So an
 // incarnation that nothing can come after is no member's, whoever names it: adding
 // one to it would wrap, and zero means a legacy member. The runtime refuses earlier, by
 // the clock, which the machine has not.

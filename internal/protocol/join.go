@@ -313,7 +313,7 @@ func (m *Machine) challenged(a Answer) {
 	}
 }
 
-// outlive joins in the place of an earlier life of this member.
+// outlive joins in the place of an earlier incarnation of this member.
 func (m *Machine) outlive(past ring.Member) {
 	j := m.join
 	if past.Name == m.self.Name && past.Incarnation >= m.self.Incarnation {

@@ -81,7 +81,7 @@ type Machine struct {
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
 	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
-	later         *ring.Member // the life that this one is superseded by
+	later         *ring.Member // the incarnation that this one is superseded by
 	calls         uint64       // the last call number given out
 
 	// Timing: decides only when events happen.

@@ -123,7 +123,7 @@ func TestPartitionHeals(t *testing.T) {
 	}
 }
 
-func TestRestartAtOnceIsANewLife(t *testing.T) {
+func TestRestartAtOnceIsANewIncarnation(t *testing.T) {
 	for seed := range uint64(10) {
 		w := ringOf(t, seed, 3, 6)
 		old := w.order[w.rng.IntN(5)+1]
@@ -177,7 +177,7 @@ func TestWrongAdvertisedAddressIsRefused(t *testing.T) {
 	w.ideal(0, 6)
 }
 
-func TestEarlierLifeYields(t *testing.T) {
+func TestEarlierIncarnationYields(t *testing.T) {
 	w := ringOf(t, 5, 3, 6)
 	old := w.order[2]
 	old.frozen = true

@@ -7,7 +7,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// Phase is where in its life a member stands.
+// Phase is the stage at which a member is.
 type Phase uint8
 
 const (
@@ -15,7 +15,7 @@ const (
 	Joining                        // looking for its place
 	Joined                         // a member
 	Leaving                        // a member that has told its neighbours to do without it
-	Superseded                     // a later life of the same name was met; out for good
+	Superseded                     // a later incarnation of the same name was met; out for good
 	Bootstrapping                  // searching for a ring to join, or for others to found one with
 )
 
@@ -119,7 +119,7 @@ const (
 	NameTaken                     // a live member, Other, bears the name
 	IdentifierTaken               // a live member, Other, of another name has the identifier
 	NotReached                    // the sender does not answer where it says it is
-	Outdated                      // a later life of the sender, Other, is known
+	Outdated                      // a later incarnation of the sender, Other, is known
 	Busy                          // too much at once; ask again
 	NotInRing                     // the receiver is in no ring, or on its way out of it
 )
@@ -151,7 +151,7 @@ const (
 	// Refused: nobody listens at the address. The member is gone.
 	Refused
 	// WrongMember: somebody else, By, answered at the address, or a later
-	// life of the member. The member is gone.
+	// incarnation of the member. The member is gone.
 	WrongMember
 	// WrongRing: the other's settings differ, in what Differing names.
 	WrongRing

@@ -18,7 +18,7 @@ type rectification struct {
 	attempt int
 	asked   ring.Member
 	gone    ring.Member // a predecessor found dead meanwhile
-	rival   bool        // not a notification: does a later life of this member exist?
+	rival   bool        // not a notification: does a later incarnation of this member exist?
 	refused bool        // rival: others refuse this member for it
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
@@ -94,7 +94,7 @@ func (m *Machine) taken(n, other ring.Member) Refusal {
 	return Refusal{Reason: IdentifierTaken, Other: other}
 }
 
-// laterIncarnation is a life of n's name that began after n did, as far as known. One
+// laterIncarnation is one of n's name that began after n did, as far as known. One
 // that is silent may be gone, as n is not.
 func (m *Machine) laterIncarnation(n ring.Member) ring.Member {
 	if m.pred.Supersedes(n) {
@@ -321,9 +321,9 @@ func (m *Machine) noticeRival(x ring.Member) {
 	}
 }
 
-// meetRival asks a later life of this member's name whether it is one: two of
+// meetRival asks a later incarnation of this member's name whether it is one: two of
 // one name can meet after a merge, or when one that hung wakes. The earlier
-// yields. One that may not have heard of this life is told. Refused says that a
+// yields. One that may not have heard of this incarnation is told. Refused says that a
 // member refuses this one for the other.
 func (m *Machine) meetRival(x ring.Member, refused bool) {
 	later := x.Supersedes(m.self)
@@ -339,7 +339,7 @@ func (m *Machine) meetRival(x ring.Member, refused bool) {
 	}
 	m.rivalry = m.round + uint64(m.cfg.CheckEvery)
 	if !later {
-		// Its neighbours take it for the only one, and refuse this life.
+		// Its neighbours take it for the only one, and refuse this incarnation.
 		m.tell(x, Request{Kind: Introduce, Subject: m.self})
 		return
 	}
@@ -348,14 +348,14 @@ func (m *Machine) meetRival(x ring.Member, refused bool) {
 	m.rects = append(slices.Clip(m.rects), r)
 }
 
-// outgrow makes this member a later life than its own past: one at its own
+// outgrow makes this member a later incarnation than its own past: one at its own
 // address, or one that is gone and that others still refuse it for. The clock went
 // back between the two, and those who were asked in the join had forgotten it.
 func (m *Machine) outgrow(past ring.Member) {
 	m.self.Incarnation = past.Incarnation + 1
 	m.version++
 	m.dirty = true
-	m.triggerStabilize() // the neighbours do not know this life
+	m.triggerStabilize() // the neighbours do not know this incarnation
 }
 
 func (m *Machine) rivalAnswer(i int, f *Failure, st State) {

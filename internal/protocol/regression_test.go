@@ -38,9 +38,9 @@ func TestRestartWithAClockThatWentBackUnnoticedByTheJoin(t *testing.T) {
 }
 
 // Found by the simulator: a member hung, its name was started elsewhere, it
-// woke, and its neighbours took it back before they had met the later life. They
+// woke, and its neighbours took it back before they had met the later incarnation. They
 // refused that one, and the earlier never heard of it.
-func TestLaterLifeThatIsRefusedMakesItselfKnown(t *testing.T) {
+func TestLaterIncarnationThatIsRefusedMakesItselfKnown(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	past := w.order[3].m.self
 	again := w.add(past.Name, past.ID, "elsewhere:1", past.Incarnation+1)
@@ -74,7 +74,7 @@ func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
 // Found by the simulator: a name is started a second time elsewhere, its
 // successor takes it for its predecessor, as a joiner, and it ends. The first
 // life, which is alive, was refused as outdated without a look at the second.
-func TestLaterLifeThatIsGoneDoesNotStandInTheWay(t *testing.T) {
+func TestLaterIncarnationThatIsGoneDoesNotStandInTheWay(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	ms := w.live()
 	first, next := ms[2], ms[3]
@@ -114,7 +114,7 @@ func TestJoinerThatGivesUpAfterConsentLeavesTheWholeCircle(t *testing.T) {
 
 // Found by the simulator, in rings with faults while they healed: what two
 // rings know of each other may be one record of one member. It must outlast that
-// the other is silent for long, that it begins a new life, even with a clock
+// the other is silent for long, that it begins a new incarnation, even with a clock
 // that went back, and all that is heard of others meanwhile.
 func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 	self, other := named(100, "m", 1), named(900, "x", 5)
@@ -191,21 +191,21 @@ func TestTheOnlyRecordOfAnotherRingIsKept(t *testing.T) {
 			t.Errorf("asked after %d rounds: the one that was cut off was this member", m.acq.due(a)-m.round)
 		}
 	})
-	for name, life := range map[string]ring.Member{
-		"later life":                     named(900, "x", 6),
-		"life with a clock that is back": named(900, "x", 4),
-		"somebody else at the address":   {ID: 950, Name: "y", Addr: other.Addr, Incarnation: 7},
+	for name, later := range map[string]ring.Member{
+		"later incarnation":                     named(900, "x", 6),
+		"incarnation with a clock that is back": named(900, "x", 4),
+		"somebody else at the address":          {ID: 950, Name: "y", Addr: other.Addr, Incarnation: 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := ringMember()
 			_, call := ask(m, 2)
-			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: WrongMember, By: life}})
+			m.Step(0, Answer{Call: call, Failure: &Failure{Kind: WrongMember, By: later}})
 			fill(m)
-			if a := m.acq.find(life); a == nil || !a.pending || m.acq.due(a) > m.round+1 {
+			if a := m.acq.find(later); a == nil || !a.pending || m.acq.due(a) > m.round+1 {
 				t.Errorf("%+v, want it pending", a)
 			}
 			if a := m.acq.find(other); a != nil && a.pending {
-				t.Errorf("%+v, whose life is over", a)
+				t.Errorf("%+v, which is over", a)
 			}
 		})
 	}
@@ -271,10 +271,10 @@ func TestSupersededMemberIntroducesWhoKnowsNoOther(t *testing.T) {
 	w.ideal(30*interval, 5)
 }
 
-// Found by the simulator: of a member that nobody else knows, a later life at
+// Found by the simulator: of a member that nobody else knows, a later incarnation at
 // another address is heard of. The earlier, which lives, has to be told, or it
 // stays a ring of its own.
-func TestLaterLifeElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
+func TestLaterIncarnationElsewhereIsToldToTheOneThatIsReplaced(t *testing.T) {
 	m := machineOf(named(100, "m", 1))
 	m.setSucc([]ring.Member{named(300, "s", 1)})
 	old, later := named(900, "x", 1), named(900, "x", 2)

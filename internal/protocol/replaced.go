@@ -48,7 +48,7 @@ type replacement struct {
 	// namedBy is the head that last named this member as its predecessor; zero:
 	// none has.
 	namedBy ring.Member
-	// teller is the life that last said that this member was replaced, and number the
+	// teller is the incarnation that last said that this member was replaced, and number the
 	// Number that it gave.
 	teller ring.Instance
 	number uint64

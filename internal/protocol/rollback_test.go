@@ -52,7 +52,7 @@ func TestLegacyMemberTakesThePlaceOfOurs(t *testing.T) {
 			if asked != (m.head() == now) {
 				t.Errorf("asked: %v, with the list %v", asked, m.succ)
 			}
-			// Who names it now names it, and not the life that is over.
+			// Who names it now names it, and not the incarnation that is over.
 			r := Reply{State: State{Self: next, Phase: Joined, Pred: now}}
 			if m.complete(&r); r.State.Pred != now {
 				t.Errorf("completed to %v", r.State.Pred)

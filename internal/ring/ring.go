@@ -86,13 +86,13 @@ func (a Arc) Minus(b Arc) []Arc {
 
 func (a Arc) String() string { return fmt.Sprintf("(%d, %d]", a.After, a.To) }
 
-// Member is one life of one process, as others know it.
+// Member is one incarnation of a member, as others know it.
 // The zero Member stands for "none".
 type Member struct {
 	ID   uint64
 	Name string
 	Addr string
-	// Incarnation tells the lives of one name apart and is compared only
+	// Incarnation tells those of one name apart and is compared only
 	// within one name. Zero means a legacy member, which has none; there
 	// the address decides.
 	Incarnation uint64
@@ -108,7 +108,7 @@ func (m Member) Anyone() bool { return m.Name == "" && m.Addr != "" }
 // the wire, as the existing Concord library does.
 func (m Member) Legacy() bool { return m.Incarnation == 0 && m.Name != "" }
 
-// Supersedes reports whether m is a later life of the name that o bears. Of two
+// Supersedes reports whether m is a later incarnation of the name that o bears. Of two
 // that began at once, the one with the greater address counts as the later.
 func (m Member) Supersedes(o Member) bool {
 	if m.ID != o.ID || o.Incarnation == 0 {

@@ -342,7 +342,7 @@ func TestMemberKinds(t *testing.T) {
 }
 
 func TestSupersedes(t *testing.T) {
-	life := func(id, incarnation uint64) Member {
+	incarnation := func(id, incarnation uint64) Member {
 		return Member{ID: id, Name: fmt.Sprint("n", id), Addr: "h:1", Incarnation: incarnation}
 	}
 	for _, c := range []struct {
@@ -350,13 +350,13 @@ func TestSupersedes(t *testing.T) {
 		m, o Member
 		want bool
 	}{
-		{"a later life", life(1, 8), life(1, 7), true},
-		{"the same life", life(1, 7), life(1, 7), false},
-		{"an earlier life", life(1, 6), life(1, 7), false},
-		{"another's later life", life(2, 8), life(1, 7), false},
-		{"a life after a legacy member", life(1, 8), life(1, 0), false},
-		{"a legacy member", life(1, 0), life(1, 7), false},
-		{"neither has an incarnation", life(1, 0), life(1, 0), false},
+		{"a later incarnation", incarnation(1, 8), incarnation(1, 7), true},
+		{"the same incarnation", incarnation(1, 7), incarnation(1, 7), false},
+		{"an earlier incarnation", incarnation(1, 6), incarnation(1, 7), false},
+		{"another's later incarnation", incarnation(2, 8), incarnation(1, 7), false},
+		{"an incarnation after a legacy member", incarnation(1, 8), incarnation(1, 0), false},
+		{"a legacy member", incarnation(1, 0), incarnation(1, 7), false},
+		{"neither has an incarnation", incarnation(1, 0), incarnation(1, 0), false},
 	} {
 		if got := c.m.Supersedes(c.o); got != c.want {
 			t.Errorf("%s: Supersedes = %t", c.name, got)

@@ -57,7 +57,7 @@ func (w *world) crash(f *fault) {
 		f.who = append(f.who, i)
 		h.join = attempts{}
 		if chance(f.shape^uint64(i)) < 0.5 {
-			// With the addresses of its former life, as if it kept them.
+			// With the addresses that it knew before, as if it kept them.
 			for _, x := range old[:min(len(old), 8)] {
 				h.join.via = append(h.join.via, x.Addr)
 			}
@@ -118,7 +118,7 @@ func (w *world) leave(h *host) {
 		return
 	}
 	h.leaving = true
-	w.queue.push(event{at: w.now + routing.LookupTimeout, kind: evStop, host: h.index, gen: h.life})
+	w.queue.push(event{at: w.now + routing.LookupTimeout, kind: evStop, host: h.index, gen: h.starts})
 	w.step(h, protocol.Depart{})
 }
 
@@ -196,7 +196,7 @@ func (w *world) sessionOver(h *host) {
 	}
 	g := w.newcomer()
 	w.queue.push(event{at: w.now, kind: evStart, host: g.index})
-	w.queue.push(event{at: w.now + w.stay(), kind: evSession, host: g.index, gen: g.life + 1})
+	w.queue.push(event{at: w.now + w.stay(), kind: evSession, host: g.index, gen: g.starts + 1})
 }
 
 // wanted is what a lookup of the load asks for: mostly nothing, or the owner's own

@@ -22,21 +22,21 @@ var noLookup = ref{slot: -1}
 // call is a request under way, until its asker has an answer and nobody holds
 // it any more.
 type call struct {
-	gen     uint32
-	open    bool
-	held    bool // the other has it and has not answered yet
-	wanted  bool // the asker waits for what becomes of it
-	patient bool
-	from    int32
-	life    uint32 // the asker's
-	to      int32  // -1: no host has the address
-	astray  bool   // to is another than the one whose name was asked
-	toLife  uint32 // the life that holds it
-	addr    string
-	meant   ring.Member
-	sender  ring.Member
-	sent    time.Duration
-	end     time.Duration // of the time allowed
+	gen      uint32
+	open     bool
+	held     bool // the other has it and has not answered yet
+	wanted   bool // the asker waits for what becomes of it
+	patient  bool
+	from     int32
+	starts   uint32 // the asker's
+	to       int32  // -1: no host has the address
+	astray   bool   // to is another than the one whose name was asked
+	toStarts uint32 // the start of the process that holds it
+	addr     string
+	meant    ring.Member
+	sender   ring.Member
+	sent     time.Duration
+	end      time.Duration // of the time allowed
 
 	number  uint64           // the machine's, 0 for none
 	request protocol.Request // for a machine
@@ -98,7 +98,7 @@ func (w *world) ask(h *host, e protocol.Ask) {
 	i, c := w.openCall()
 	c.number, c.wanted = e.Call, true
 	c.request, c.patient = e.Request, e.Patient
-	c.from, c.life = h.index, h.life
+	c.from, c.starts = h.index, h.starts
 	if h.asks++; h.asks > maxAsks {
 		c.to, c.failure = -1, tooMany
 		w.queue.push(event{at: w.now, kind: evReply, host: h.index, slot: i, gen: c.gen})
@@ -116,7 +116,7 @@ func (w *world) ask(h *host, e protocol.Ask) {
 func (w *world) tell(h *host, e protocol.Tell) {
 	i, c := w.openCall()
 	c.request = e.Request
-	c.from, c.life = h.index, h.life
+	c.from, c.starts = h.index, h.starts
 	w.count.requests[e.Request.Kind]++
 	w.send(h, i, e.To, peer.InitialTimeout)
 }
@@ -126,7 +126,7 @@ func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Quer
 	i, c := w.openCall()
 	c.route, c.wanted = true, true
 	c.look, c.ask, c.query = look, ask, q
-	c.from, c.life = h.index, h.life
+	c.from, c.starts = h.index, h.starts
 	w.count.routes++
 	w.send(h, i, to, h.estimate(number(to.Addr)).RouteTimeout(h.common))
 }
@@ -250,7 +250,7 @@ func (w *world) arrived(i int32) {
 	if c.request.Kind == protocol.Introduce && c.request.Subject == c.sender {
 		w.offer(h, c.sender)
 	}
-	c.held, c.toLife = true, h.life
+	c.held, c.toStarts = true, h.starts
 	gen := c.gen
 	w.step(h, protocol.Asked{Token: w.token(i), From: c.sender, Request: c.request})
 	if c := w.live(i, gen); c != nil && c.held && c.wanted {
@@ -290,7 +290,7 @@ func (w *world) back(i int32, f *protocol.Failure) {
 func (w *world) answered(i int32, failure *protocol.Failure) {
 	c := w.calls[i]
 	h := w.hosts[c.from]
-	if !h.up || h.life != c.life || !c.wanted {
+	if !h.up || h.starts != c.starts || !c.wanted {
 		w.closeCall(i)
 		return
 	}

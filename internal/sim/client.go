@@ -26,7 +26,7 @@ type client struct {
 func (w *world) addClients() {
 	for range w.cfg.Clients {
 		h := w.newcomer()
-		h.up, h.life, h.stale = true, 1, true
+		h.up, h.starts, h.stale = true, 1, true
 		k := &client{dialing: true}
 		for range addressesGiven {
 			if addr := w.hosts[w.load.IntN(w.cfg.Members)].addr; !slices.Contains(k.addrs, addr) {
@@ -35,7 +35,7 @@ func (w *world) addClients() {
 		}
 		h.client = k
 		w.clients = append(w.clients, h.index)
-		w.queue.push(event{at: w.now, kind: evSeek, host: h.index, gen: h.life})
+		w.queue.push(event{at: w.now, kind: evSeek, host: h.index, gen: h.starts})
 	}
 }
 
@@ -69,7 +69,7 @@ func (w *world) seek(h *host) {
 }
 
 func (w *world) seekLater(h *host) {
-	w.queue.push(event{at: w.now + h.client.made.Pause(w.load.Float64()), kind: evSeek, host: h.index, gen: h.life})
+	w.queue.push(event{at: w.now + h.client.made.Pause(w.load.Float64()), kind: evSeek, host: h.index, gen: h.starts})
 }
 
 // askForRing asks members for their ring.

@@ -15,9 +15,9 @@
 // # What counts as a violation
 //
 //   - A state that breaks a rule of invariant.Always, at any time; a pointer to
-//     a life that never was.
+//     an incarnation that never was.
 //   - A lookup that ends later than its deadline, asks more members than a
-//     lookup may, or names as owner a life that never was, nor tried to be, a
+//     lookup may, or names as owner an incarnation that never was, nor tried to be, a
 //     member; at any time.
 //   - A ring that is not ideal within the bound after the faults have ended, or
 //     that is ideal and does not stay so.

@@ -19,13 +19,13 @@ type host struct {
 	id    uint64
 	x, y  float32 // where it stands on the plane of Distance
 
-	up      bool
-	silent  bool          // nobody refuses connections while it is not up
-	leaving bool          // politely
-	life    uint32        // how often a process has started here
-	wake    time.Duration // it hangs until then
-	clock   time.Duration // how far its clock is off
-	lives   []uint64      // incarnations that are or tried to be members
+	up           bool
+	silent       bool          // nobody refuses connections while it is not up
+	leaving      bool          // politely
+	starts       uint32        // how often a process has started here
+	wake         time.Duration // it hangs until then
+	clock        time.Duration // how far its clock is off
+	incarnations []uint64      // incarnations that are or tried to be members
 
 	m       *protocol.Machine
 	view    *protocol.View

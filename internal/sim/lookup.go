@@ -15,7 +15,7 @@ type lookup struct {
 	gen    uint32
 	open   bool
 	host   int32
-	life   uint32
+	starts uint32
 	id     uint64
 	opts   routing.Options
 	search routing.Lookup
@@ -84,7 +84,7 @@ func (w *world) openLookup(h *host, id uint64, limit time.Duration) (ref, *looku
 		w.lookups = append(w.lookups, new(lookup))
 	}
 	l := w.lookups[i]
-	*l = lookup{gen: l.gen, search: l.search, open: true, host: h.index, life: h.life, id: id, began: w.now, end: w.now + limit, owner: -1}
+	*l = lookup{gen: l.gen, search: l.search, open: true, host: h.index, starts: h.starts, id: id, began: w.now, end: w.now + limit, owner: -1}
 	return ref{i, l.gen}, l
 }
 

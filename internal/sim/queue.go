@@ -7,7 +7,7 @@ import "time"
 type event struct {
 	at   time.Duration
 	seq  uint64 // of two at one time the first made comes first
-	gen  uint32 // of the call or lookup in slot, or the life of the host
+	gen  uint32 // of the call or lookup in slot, or the start of the host
 	host int32
 	slot int32
 	kind eventKind

@@ -141,7 +141,7 @@ func (w *world) disturb() {
 			if h.client != nil {
 				continue
 			}
-			w.queue.push(event{at: w.now + w.rest(), kind: evSession, host: h.index, gen: h.life})
+			w.queue.push(event{at: w.now + w.rest(), kind: evSession, host: h.index, gen: h.starts})
 		}
 	}
 	if end > from && w.cfg.Lookups > 0 {

@@ -243,7 +243,7 @@ func TestAStateThatBreaksARuleIsSeen(t *testing.T) {
 	v.Pred, v.Succ = phantom, nil
 	w.judgeState(h)
 	if last := w.result.Violations[len(w.result.Violations)-1]; last.Rule != "no-phantoms" {
-		t.Errorf("a life that never was is not seen: %v", last)
+		t.Errorf("an incarnation that never was is not seen: %v", last)
 	}
 }
 

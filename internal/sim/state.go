@@ -191,7 +191,7 @@ var States = []State{
 			p.pred(i, i+1)
 		}
 	}},
-	{"former-lives", "an ideal ring in which half of what is known are former lives", func(p *placer) {
+	{"former-lives", "an ideal ring in which half of what is known are former incarnations", func(p *placer) {
 		p.ideal()
 		for i := range p.at {
 			at := &p.at[i]
@@ -203,7 +203,7 @@ var States = []State{
 			if !at.Pred.IsZero() && p.rng.IntN(2) == 0 {
 				at.Pred.Incarnation--
 			}
-			p.hears(i, (i+1)%p.n()) // so that they are connected by lives that are
+			p.hears(i, (i+1)%p.n()) // so that they are connected by incarnations that are
 		}
 	}},
 	{"dead-half", "an ideal ring, sixteen acquaintances each, and every second member on average is dead", nil},
@@ -311,7 +311,7 @@ func (w *world) startStanding(p *placer, order []*host) {
 // in step.
 func (w *world) firstTick(h *host, rng *rand.Rand) {
 	h.tick = time.Duration(rng.Int64N(int64(w.cfg.Interval)))
-	w.queue.push(event{at: h.tick, kind: evTick, host: h.index, gen: h.life})
+	w.queue.push(event{at: h.tick, kind: evTick, host: h.index, gen: h.starts})
 }
 
 // rightFingers makes f the fingers that member i of an ideal ring finds.

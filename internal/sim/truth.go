@@ -122,7 +122,7 @@ func (w *world) groupOwner(h *host, id uint64) *host {
 }
 
 // acquainted is that a process knew of another at some time since the faults
-// ended: hosts, and which of their lives.
+// ended: hosts, and which of their starts.
 type acquainted struct {
 	who, of      int32
 	whose, which uint32
@@ -190,7 +190,7 @@ func (w *world) acquaint() leaders {
 	}
 	w.known = slices.DeleteFunc(w.known, func(a acquainted) bool {
 		g, h := w.hosts[a.who], w.hosts[a.of]
-		return g.life != a.whose || h.life != a.which || !g.reachable() || !h.reachable()
+		return g.starts != a.whose || h.starts != a.which || !g.reachable() || !h.reachable()
 	})
 	for _, a := range w.known {
 		l[l.of(a.who)] = l.of(a.of)
@@ -228,7 +228,7 @@ func (w *world) knows(l leaders, h *host, addr string) {
 func (w *world) meets(l leaders, h, g *host) {
 	if a, b := l.of(h.index), l.of(g.index); a != b {
 		l[a] = b
-		w.known = append(w.known, acquainted{h.index, g.index, h.life, g.life})
+		w.known = append(w.known, acquainted{h.index, g.index, h.starts, g.starts})
 	}
 }
 
@@ -236,7 +236,7 @@ func (w *world) meets(l leaders, h, g *host) {
 func (w *world) enter(group int32, h *host) {
 	g := &w.groups[group]
 	if n := len(*g); n > 0 && w.hosts[(*g)[n-1]].id == h.id {
-		// Two of one name: the later life stays, the other has to yield.
+		// Two of one name: the later incarnation stays, the other has to yield.
 		last := w.hosts[(*g)[n-1]]
 		if !h.m.Self().Supersedes(last.m.Self()) {
 			return

@@ -133,8 +133,8 @@ func (w *world) machine() protocol.Config {
 // start runs a process at h: outside of every ring, or standing as told.
 func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
-	h.life++
-	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.life)))
+	h.starts++
+	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.starts)))
 	self := w.self(h)
 	if at == nil {
 		h.m = protocol.New(self, w.machine(), seed)
@@ -144,9 +144,9 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	s := h.m.State()
 	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
 	if at != nil {
-		h.lives = append(h.lives, self.Incarnation)
+		h.incarnations = append(h.incarnations, self.Incarnation)
 		if w.cfg.Start == "former-lives" {
-			h.lives = append(h.lives, self.Incarnation-1)
+			h.incarnations = append(h.incarnations, self.Incarnation-1)
 		}
 		h.view.Known = at.Known
 		h.view.Isolated = 1+len(s.Succ) < w.cfg.MinMembers
@@ -186,7 +186,7 @@ func (w *world) stop(h *host, silent bool) {
 	for i, c := range w.calls {
 		switch {
 		case !c.open:
-		case c.held && c.to == h.index && c.toLife == h.life:
+		case c.held && c.to == h.index && c.toStarts == h.starts:
 			c.held = false
 			if !silent {
 				w.back(int32(i), unreachable)
@@ -212,7 +212,7 @@ func (w *world) stop(h *host, silent bool) {
 		}
 		if p := g.link(h.index); p != nil && w.connected(p) {
 			if d, ok := w.transit(h, g); ok {
-				w.queue.push(event{at: w.now + d, kind: evBroken, host: g.index, slot: h.index, gen: g.life})
+				w.queue.push(event{at: w.now + d, kind: evBroken, host: g.index, slot: h.index, gen: g.starts})
 			}
 		}
 	}
@@ -263,7 +263,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 			w.respond(e)
 		case protocol.WakeAt:
 			h.tick = e.At
-			w.queue.push(event{at: e.At, kind: evTick, host: h.index, gen: h.life})
+			w.queue.push(event{at: e.At, kind: evTick, host: h.index, gen: h.starts})
 		case protocol.Publish:
 			w.published(h, e.View)
 		case protocol.RangeChanged:
@@ -275,7 +275,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 		case protocol.JoinDone:
 			w.joinDone(h, e.Causes)
 		case protocol.DepartDone:
-			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.life})
+			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.starts})
 		}
 	}
 	if heard != nil {
@@ -303,8 +303,8 @@ func (w *world) published(h *host, v *protocol.View) {
 		w.mix(s.ID, s.Incarnation)
 	}
 	if v.Phase.InRing() && (!old.Phase.InRing() || v.Self != old.Self) || v.Phase == protocol.Joining {
-		if n := len(h.lives); n == 0 || h.lives[n-1] != v.Self.Incarnation {
-			h.lives = append(h.lives, v.Self.Incarnation)
+		if n := len(h.incarnations); n == 0 || h.incarnations[n-1] != v.Self.Incarnation {
+			h.incarnations = append(h.incarnations, v.Self.Incarnation)
 		}
 	}
 	if v.Phase != old.Phase {
@@ -352,14 +352,14 @@ func (w *world) judgeState(h *host) {
 
 var always = append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor)
 
-// lived reports whether x is a life that was, or tried to be, a member.
+// lived reports whether x is an incarnation that was, or tried to be, a member.
 func (w *world) lived(x ring.Member) bool {
 	i := number(x.Addr)
 	if i < 0 || int(i) >= len(w.hosts) {
 		return false
 	}
 	h := w.hosts[i]
-	return h.id == x.ID && h.name == x.Name && slices.Contains(h.lives, x.Incarnation)
+	return h.id == x.ID && h.name == x.Name && slices.Contains(h.incarnations, x.Incarnation)
 }
 
 // mix adds what happened to the trace.
@@ -433,7 +433,7 @@ func (w *world) happen(e event) {
 			w.beginJoin(h)
 		}
 	default:
-		if h != nil && h.up && h.life == e.gen {
+		if h != nil && h.up && h.starts == e.gen {
 			w.living(h, e)
 		}
 	}
@@ -466,7 +466,7 @@ func (w *world) lookingUp(h *host, e event) {
 	}
 }
 
-// living lets an event of h happen, which lives the life that the event is of.
+// living lets an event of h happen, if the process that the event is of still runs.
 func (w *world) living(h *host, e event) {
 	switch e.kind {
 	case evTick:

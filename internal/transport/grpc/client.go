@@ -348,7 +348,7 @@ func (l *link) silent(before uint64, sent time.Time) bool {
 
 // elsewhere reports whether a failure shows that the connection does not lead to the
 // member to: another answered, or what did is no member at all. Code is that of the
-// status it came as, OK if it came as none. A later life of the member is where it
+// status it came as, OK if it came as none. A later incarnation of the member is where it
 // should be.
 func elsewhere(to ring.Member, f *protocol.Failure, code codes.Code) bool {
 	switch {

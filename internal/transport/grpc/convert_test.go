@@ -95,8 +95,8 @@ func TestOwnerIsNotRepeatedToWhoNamedIt(t *testing.T) {
 	}{
 		{"mine, named in full", asked, routing.Answer{Verdict: routing.Mine, Owner: asked}, false},
 		{"mine, asked by address", anyone, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
-		{"mine, any life", ring.Member{ID: 1, Name: "anna", Addr: "h:1"}, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
-		{"mine, another life", later, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
+		{"mine, any incarnation", ring.Member{ID: 1, Name: "anna", Addr: "h:1"}, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
+		{"mine, another incarnation", later, routing.Answer{Verdict: routing.Mine, Owner: asked}, true},
 		{"another's", asked, routing.Answer{Verdict: routing.Owned, Owner: later}, true},
 	} {
 		r := routeResp(transport.Envelope{To: c.to}, c.answer)

@@ -32,7 +32,7 @@ func RunAstray(t *testing.T, mk func() Paths) {
 		{"a connection from before is not the last word", testNotTheLastWord},
 		{"an address that leads elsewhere costs a connection a second", testOneASecond},
 		{"a connection serves the member that it leads to", testServesWhoIsThere},
-		{"a connection to a later life is kept", testLaterIncarnation},
+		{"a connection to a later incarnation is kept", testLaterIncarnation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
