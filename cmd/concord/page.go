@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"github.com/ollelogdahl/concord"
-	"github.com/ollelogdahl/concord/internal/health"
+	"github.com/ollelogdahl/concord/internal/admin"
 	"github.com/ollelogdahl/concord/internal/web"
 )
 
@@ -68,7 +68,7 @@ func hostOf(addr string) string {
 
 // servePage serves the page of a member, and beside it whether the member is well,
 // until end is called.
-func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes health.Probes, log *slog.Logger) (end func()) {
+func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes admin.Probes, log *slog.Logger) (end func()) {
 	if at := l.Addr().(*net.TCPAddr); !at.IP.IsLoopback() {
 		log.Warn("the page is open to other machines: whoever can connect can see the ring and look keys up",
 			slog.String("address", at.String()))

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
-	"github.com/ollelogdahl/concord/internal/health"
 	"github.com/ollelogdahl/concord/internal/remote"
 )
 
@@ -30,7 +29,7 @@ func (l listeners) close() {
 // that is open, if it is not nil. It adds to ready at which addresses they are. They answer from before the member joins until it has left;
 // leave is what whoever operates it may ask for.
 func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.Listener, log *slog.Logger, ready *readiness, leave func() error) (l listeners, err error) {
-	probes := health.Probes{Alive: node.Alive, Ready: node.Ready}
+	probes := admin.Probes{Alive: node.Alive, Ready: node.Ready}
 	if page != nil {
 		l = append(l, f.servePage(page, node, probes, log))
 		ready.Page = pageURL(page)

@@ -1,7 +1,8 @@
 // Package admin is the listener for whoever operates a member. On one port, which
 // is not the members', it serves gRPC (health, reflection, and what is registered
 // besides) and HTTP (/healthz, /readyz, /metrics, and /debug/pprof/). It authenticates nobody,
-// and so listens on loopback unless it is told otherwise.
+// and so listens on loopback unless it is told otherwise. The Probes can also be served by
+// themselves, by the HTTP server of another room.
 package admin
 
 import (
@@ -19,8 +20,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
-
-	"github.com/ollelogdahl/concord/internal/health"
 )
 
 const (
@@ -38,7 +37,7 @@ type Config struct {
 	// a free one.
 	Addr string
 	// Probes are those of the member. Required.
-	Probes health.Probes
+	Probes Probes
 	// Services registers further gRPC services. Nil: none. Their streams must end
 	// when the context does.
 	Services func(context.Context, grpc.ServiceRegistrar)
@@ -104,7 +103,7 @@ func Listen(cfg Config) (*Server, error) {
 }
 
 // handler tells gRPC from the rest by its content type.
-func (s *Server) handler(probes health.Probes, metrics http.Handler) http.Handler {
+func (s *Server) handler(probes Probes, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	healthy := probes.Handler()
 	mux.Handle("/healthz", healthy)

@@ -19,8 +19,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
-
-	"github.com/ollelogdahl/concord/internal/health"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +37,7 @@ func (m *member) set(alive, ready error) {
 	m.alive, m.ready = alive, ready
 }
 
-func (m *member) probes() health.Probes {
+func (m *member) probes() Probes {
 	probe := func(of *error) func() error {
 		return func() error {
 			m.mu.Lock()
@@ -47,7 +45,7 @@ func (m *member) probes() health.Probes {
 			return *of
 		}
 	}
-	return health.Probes{Alive: probe(&m.alive), Ready: probe(&m.ready)}
+	return Probes{Alive: probe(&m.alive), Ready: probe(&m.ready)}
 }
 
 func serve(t *testing.T, m *member, addr string) (s *Server, logs *bytes.Buffer) {
@@ -130,7 +128,7 @@ func TestHealthService(t *testing.T) {
 	m := &member{}
 	s, _ := serve(t, m, "127.0.0.1:0")
 	client := healthpb.NewHealthClient(dial(t, s))
-	watch, err := client.Watch(ctx, &healthpb.HealthCheckRequest{Service: health.Service})
+	watch, err := client.Watch(ctx, &healthpb.HealthCheckRequest{Service: HealthService})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,12 +138,12 @@ func TestHealthService(t *testing.T) {
 		if ready != nil {
 			want = healthpb.HealthCheckResponse_NOT_SERVING
 		}
-		for _, service := range []string{"", health.Service} {
+		for _, service := range []string{"", HealthService} {
 			if r, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: service}); err != nil || r.GetStatus() != want {
 				t.Errorf("%q: %v, %v; want %v", service, r.GetStatus(), err, want)
 			}
 		}
-		if r, err := client.List(ctx, &healthpb.HealthListRequest{}); err != nil || len(r.GetStatuses()) != 2 || r.GetStatuses()[health.Service].GetStatus() != want {
+		if r, err := client.List(ctx, &healthpb.HealthListRequest{}); err != nil || len(r.GetStatuses()) != 2 || r.GetStatuses()[HealthService].GetStatus() != want {
 			t.Errorf("list: %v, %v", r, err)
 		}
 		if r, err := watch.Recv(); err != nil || r.GetStatus() != want {

@@ -136,7 +136,7 @@ var rules = []rule{
 	{
 		packages: library,
 		// bench holds lookups against bare gRPC calls.
-		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/health", "./internal/admin", "./internal/remote/..."},
+		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/admin", "./internal/remote/..."},
 		never:  []string{"google.golang.org/..."},
 		reason: "gRPC is one transport's business: another must be able to take its place",
 	},
@@ -272,25 +272,20 @@ var rules = []rule{
 		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
 	},
 	{
-		packages: []string{"./internal/health"},
-		only:     []string{"google.golang.org/grpc/..."},
-		reason:   "who watches over a process asks two questions, and what answers them is handed in",
-	},
-	{
 		packages: []string{"./internal/admin"},
-		only:     []string{"./internal/health", "google.golang.org/grpc/..."},
+		only:     []string{"google.golang.org/grpc/..."},
 		reason:   "what the listener serves of a member is handed in, so that it can be served of a fake one",
 	},
 	{
 		packages: []string{".", "./internal/..."},
 		except:   []string{"./internal/admin", "./internal/web"},
-		never:    []string{"./internal/admin", "./internal/health"},
+		never:    []string{"./internal/admin"},
 		reason:   "listeners for people and orchestrators are the command's; who uses the library has its own",
 	},
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/health", "./internal/sim", "./internal/sim/study", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
+			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/sim", "./internal/sim/study", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
 			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			// A metric of its own, and gRPC's log in the journal. The library needs both modules anyway.
 			"github.com/prometheus/client_golang/prometheus", "google.golang.org/grpc/grpclog",

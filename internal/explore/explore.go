@@ -16,10 +16,10 @@
 // # Any memory
 //
 // With Config.Memory Abstract the machines remember nobody. Whenever one begins
-// to look for a nearer successor, or for anyone after the loss of its list, the
+// to search for a nearer successor, or for anyone after the loss of its list, the
 // checker says whom it remembers: in turn every member that lives, and nobody.
 // That covers what any memory can do to pointers, because a memory has no other
-// way to them: acquaintances, introductions, placements and hearsay only ever
+// way to them: acquaintances, introductions, placements and what others say only ever
 // name a member to be asked, and every condition is tested on its answer. So a
 // rule that holds of every state here holds with any acquaintances, of any age.
 // Four things follow that keep the states few:

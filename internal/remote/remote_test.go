@@ -16,7 +16,6 @@ import (
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
 	"github.com/ollelogdahl/concord/internal/cluster"
-	"github.com/ollelogdahl/concord/internal/health"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -93,7 +92,7 @@ func member(t *testing.T, name string, leave func(*concord.Concord) error) (node
 		t.Fatal(err)
 	}
 	s, err := admin.Listen(admin.Config{
-		Addr: ":0", Probes: health.Probes{Alive: node.Alive, Ready: node.Ready}, Log: slog.New(slog.DiscardHandler),
+		Addr: ":0", Probes: admin.Probes{Alive: node.Alive, Ready: node.Ready}, Log: slog.New(slog.DiscardHandler),
 		Services: Services(node, func() error { return leave(node) }),
 	})
 	if err != nil {

@@ -159,7 +159,7 @@ func TestArcsInUseAreDue(t *testing.T) {
 	b := NewArcs(0, 64, 16)
 	b.Confirm(ring.Arc{After: 0, To: 10}, at(10), Confirmation{By: at(0), Until: time.Second})
 	if due, live := b.Due(0, 9); len(due) != 0 || live {
-		t.Error("what the member itself vouches for needs nobody to be asked")
+		t.Error("what the member itself confirms needs nobody to be asked")
 	}
 }
 

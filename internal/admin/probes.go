@@ -1,7 +1,4 @@
-// Package health answers those who watch over a process whether the member in it
-// lives and is ready: over HTTP for orchestrators and load balancers, and as the
-// gRPC health service.
-package health
+package admin
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package health
+package admin
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Service is the name that the health of the members' service is asked by. The
+// HealthService is the name that the health of the members' service is asked by. The
 // empty name asks for the whole process, which is the same.
-const Service = "concord.ChordService"
+const HealthService = "concord.ChordService"
 
 // watchEvery is how often a watched member is looked at.
 const watchEvery = 250 * time.Millisecond
@@ -21,18 +21,18 @@ const watchEvery = 250 * time.Millisecond
 // exactly while Ready gives nil. Watches end when ctx does, which must be before
 // the server is to stop gracefully.
 func (p Probes) Register(ctx context.Context, s grpc.ServiceRegistrar) {
-	healthpb.RegisterHealthServer(s, &server{ctx: ctx, probes: p})
+	healthpb.RegisterHealthServer(s, &healthServer{ctx: ctx, probes: p})
 }
 
-type server struct {
+type healthServer struct {
 	healthpb.UnimplementedHealthServer
 	ctx    context.Context //nolint:containedctx // the life of the server, which gRPC does not hand to its streams
 	probes Probes
 }
 
-func (s *server) status(service string) healthpb.HealthCheckResponse_ServingStatus {
+func (s *healthServer) status(service string) healthpb.HealthCheckResponse_ServingStatus {
 	switch {
-	case service != "" && service != Service:
+	case service != "" && service != HealthService:
 		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	case s.probes.Ready() != nil:
 		return healthpb.HealthCheckResponse_NOT_SERVING
@@ -40,23 +40,23 @@ func (s *server) status(service string) healthpb.HealthCheckResponse_ServingStat
 	return healthpb.HealthCheckResponse_SERVING
 }
 
-func (s *server) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+func (s *healthServer) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	st := s.status(r.GetService())
 	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
-		return nil, status.Errorf(codes.NotFound, "unknown service %q; known are %q and \"\"", r.GetService(), Service)
+		return nil, status.Errorf(codes.NotFound, "unknown service %q; known are %q and \"\"", r.GetService(), HealthService)
 	}
 	return &healthpb.HealthCheckResponse{Status: st}, nil
 }
 
-func (s *server) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+func (s *healthServer) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
 	all := map[string]*healthpb.HealthCheckResponse{}
-	for _, service := range []string{"", Service} {
+	for _, service := range []string{"", HealthService} {
 		all[service] = &healthpb.HealthCheckResponse{Status: s.status(service)}
 	}
 	return &healthpb.HealthListResponse{Statuses: all}, nil
 }
 
-func (s *server) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+func (s *healthServer) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for last := healthpb.HealthCheckResponse_ServingStatus(-1); ; {
