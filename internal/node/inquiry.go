@@ -153,7 +153,8 @@ func (q *inquiry) ask(i int) (routing.Want, error) {
 	switch {
 	case x.Shared:
 		q.bound()
-		f = fd.board(q.ctx, x.Whom, x.Query.ID)
+		trip := fd.peers.of(x.Whom.Addr).RoundTrip()
+		f = fd.board(q.ctx, x.Whom, x.Query.ID, func(sent, now time.Duration) bool { return q.lookup.Joins(sent, now, trip) })
 	case q.arrived == nil && fd.peers.routeTimeout(x.Whom.Addr) <= q.patience():
 		// Nothing else can happen meanwhile.
 		sent := fd.now()
@@ -321,29 +322,33 @@ func (fd *Finder) launch(ctx context.Context, x ring.Member, query routing.Query
 }
 
 // board returns the flight to the owner of an arc that ends at id, nil if the finder
-// is closed. If it is the first there, an Observer is told of it with the values of ctx.
-func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64) *flight {
+// is closed. It is one that is under way, if joins, given when that was sent and the time
+// now, allows it. Of a new one an Observer is told with the values of ctx.
+func (fd *Finder) board(ctx context.Context, owner ring.Member, id uint64, joins func(sent, now time.Duration) bool) *flight {
 	fd.boarding.Lock()
 	defer fd.boarding.Unlock()
 	if fd.ended {
 		return nil
 	}
 	instance := owner.Instance()
-	f := fd.flights[instance]
-	if f == nil {
-		f = &flight{sent: fd.now(), done: make(chan struct{})}
-		fd.flights[instance] = f
-		bound := fd.ctx
-		if fd.observer.Request != nil {
-			bound = asking{fd.ctx, ctx}
-		}
-		fd.wg.Go(func() {
-			f.answer, f.err = fd.route(bound, owner, routing.Query{ID: id})
-			fd.boarding.Lock()
-			delete(fd.flights, instance)
-			fd.boarding.Unlock()
-			close(f.done)
-		})
+	now := fd.now()
+	if f := fd.flights[instance]; f != nil && joins(f.sent, now) {
+		return f
 	}
+	f := &flight{sent: now, done: make(chan struct{})}
+	fd.flights[instance] = f
+	bound := fd.ctx
+	if fd.observer.Request != nil {
+		bound = asking{fd.ctx, ctx}
+	}
+	fd.wg.Go(func() {
+		f.answer, f.err = fd.route(bound, owner, routing.Query{ID: id})
+		fd.boarding.Lock()
+		if fd.flights[instance] == f {
+			delete(fd.flights, instance)
+		}
+		fd.boarding.Unlock()
+		close(f.done)
+	})
 	return f
 }

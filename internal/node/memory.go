@@ -80,6 +80,9 @@ func (n *Node) known(v *protocol.View) routing.Known {
 	}
 }
 
+// anySent joins every question that is under way.
+func anySent(time.Duration, time.Duration) bool { return true }
+
 // confirmArcs confirms the arcs that lookups use before their time is over.
 func (fd *Finder) confirmArcs() {
 	timer := time.NewTimer(time.Hour)
@@ -96,7 +99,7 @@ func (fd *Finder) confirmArcs() {
 		due, live := fd.arcs.Due(fd.now(), routing.MaxConfirming)
 		for _, c := range due {
 			c.Asked()
-			fd.board(fd.ctx, c.Owner, c.Arc.To)
+			fd.board(fd.ctx, c.Owner, c.Arc.To, anySent)
 		}
 		if live {
 			timer.Reset(pause)

@@ -228,6 +228,13 @@ func (l *Lookup) ask(x ring.Member, query Query, why Why, shared bool, now time.
 	return Want{Do: Ask, Question: l.current}
 }
 
+// Joins reports whether the lookup may wait for the answer to somebody else's question,
+// sent at that time to a member of that round trip, instead of asking itself: whether the
+// answer will not be older by then than is wanted, as far as can be told.
+func (l *Lookup) Joins(sent, now, roundTrip time.Duration) bool {
+	return sent >= now || max(now-sent, roundTrip) <= l.opts.MaxAge
+}
+
 // Answer takes the answer to question i, sent when it was sent.
 func (l *Lookup) Answer(i int, a Answer, sent time.Duration, k Knowledge) Want {
 	q := &l.questions[i]

@@ -102,6 +102,24 @@ func TestSharedAnswerThatIsTooOldIsAskedForAgain(t *testing.T) {
 	owner(t, l, 128, 10)
 }
 
+func TestLookupJoinsAQuestionWhoseAnswerWillBeYoungEnough(t *testing.T) {
+	for _, c := range []struct {
+		age, sent, trip time.Duration // wanted, and of the question; it is 100 now
+		joins           bool
+	}{
+		{20, 90, 15, true},
+		{20, 70, 15, false}, // it has been under way for long
+		{20, 90, 30, false}, // it will be
+		{20, 90, 0, true},   // nothing is known of the member
+		{1, 100, 500, true}, // it is sent now
+	} {
+		l := NewLookup(120, Options{MaxAge: c.age}, time.Second, true)
+		if l.Joins(c.sent, 100, c.trip) != c.joins {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
 func TestLookupGoesOnWithoutASlowAnswerAndStillHearsIt(t *testing.T) {
 	k := knows(0, 96, 64)
 	l := NewLookup(120, Options{Fresh: true}, time.Second, true)

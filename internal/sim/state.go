@@ -209,7 +209,7 @@ var States = []State{
 	{"dead-half", "an ideal ring, sixteen acquaintances each, and every second member on average is dead", nil},
 	{"joiners", "one member, whom all others join at once", nil},
 	{"founders", "no ring, and all look for one within a second, at the address of one load balancer that leads to anyone", nil},
-	{"founders-listed", "no ring, and all look for one within a second, at the addresses of the first eight of them", nil},
+	{"founders-listed", "no ring, and all look for one within a second, at eight addresses", nil},
 	{"uneven", "as random, and the identifiers crowd: half of them within a thousandth of the circle", nil},
 }
 
