@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
+
+	"github.com/ollelogdahl/concord/internal/bench"
 )
 
 // gossiper is a member that tells all others of each.
@@ -65,7 +67,7 @@ func (g *gossipGroup) add(ctx context.Context, names ...string) error {
 				if errs[i] = m.join(g.seed); errs[i] == nil {
 					return
 				}
-				if err := pause(ctx, 50*time.Millisecond); err != nil {
+				if err := bench.Pause(ctx, 50*time.Millisecond); err != nil {
 					return
 				}
 			}

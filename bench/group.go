@@ -98,11 +98,11 @@ func (p groupPlan) measure(ctx context.Context, s system, n int) (groupResult, e
 	}
 	r.Build = time.Since(began)
 
-	if err := pause(ctx, p.Settle); err != nil {
+	if err := bench.Pause(ctx, p.Settle); err != nil {
 		return r, err
 	}
 	b0, u0 := g.written(), bench.Used()
-	if err := pause(ctx, p.Watch); err != nil {
+	if err := bench.Pause(ctx, p.Watch); err != nil {
 		return r, err
 	}
 	b1, u1 := g.written(), bench.Used()
@@ -192,20 +192,9 @@ func (p groupPlan) until(ctx context.Context, wrong func() string) error {
 		if w == "" {
 			return nil
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := bench.Pause(ctx, 2*time.Millisecond); err != nil {
 			return fmt.Errorf("%w: %s", err, w)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -143,7 +143,7 @@ func (r results) writeAsked(w *strings.Builder) {
 	if i := r.idle(n); i != nil {
 		row("idle, 64 members, each", "at most 450 B/s", fmt.Sprintf("%.0f B/s", i.Bytes), i.Bytes <= 450)
 		row("idle, 64 members, requests of each", "at most 2/s", fmt.Sprintf("%.2f/s", i.Calls), i.Calls <= 2)
-		row("heap of an idle member, 64 members", "at most 600 KiB", fmt.Sprintf("%s (in spans of %s)", kibi(i.Heap), kibi(i.Spans)), i.Heap <= 600<<10)
+		row("heap of an idle member, 64 members", "at most 600 KiB", fmt.Sprintf("%s (in spans of %s)", bench.KiB(i.Heap), bench.KiB(i.Spans)), i.Heap <= 600<<10)
 		if j := r.idle(256); j != nil {
 			q := j.Bytes / i.Bytes
 			row("idle, bytes at 256 members / at 64", "0.7 to 1.3", fmt.Sprintf("%.2f", q), q >= 0.7 && q <= 1.3)
@@ -173,8 +173,8 @@ func (r results) writeLookups(w *strings.Builder) {
 	var rows [][]string
 	for _, t := range r.Lookups {
 		if t.Members == n {
-			rows = append(rows, []string{t.Name, fmt.Sprint(t.Callers), ns(t.P50), ns(t.P99), fmt.Sprintf("%.0f", t.PerS),
-				fmt.Sprintf("%.1f", t.Allocs), ns(t.CPU), fmt.Sprintf("%.2f", t.RPCs)})
+			rows = append(rows, []string{t.Name, fmt.Sprint(t.Callers), bench.Brief(t.P50), bench.Brief(t.P99), fmt.Sprintf("%.0f", t.PerS),
+				fmt.Sprintf("%.1f", t.Allocs), bench.Brief(t.CPU), fmt.Sprintf("%.2f", t.RPCs)})
 		}
 	}
 	fmt.Fprintf(w, `### One lookup
@@ -212,7 +212,7 @@ func (r results) writeLocal(w *strings.Builder) {
 		for _, name := range names {
 			cell := "–"
 			if t := r.timing(name, n, 1); t != nil {
-				cell = ns(t.P50)
+				cell = bench.Brief(t.P50)
 			}
 			row = append(row, cell)
 		}
@@ -238,10 +238,10 @@ func (r results) writeRing(w *strings.Builder) {
 	var rows [][]string
 	for _, i := range r.Idle {
 		rows = append(rows, []string{fmt.Sprint(i.Members), "concord", fmt.Sprintf("%.0f", i.Bytes), fmt.Sprintf("%.2f", i.Calls),
-			ns(i.CPU), kibi(i.Heap), kibi(i.Spans), kibi(i.Stacks), fmt.Sprintf("%.1f", i.Goroutines), fmt.Sprintf("%.1f", i.Connections)})
+			bench.Brief(i.CPU), bench.KiB(i.Heap), bench.KiB(i.Spans), bench.KiB(i.Stacks), fmt.Sprintf("%.1f", i.Goroutines), fmt.Sprintf("%.1f", i.Connections)})
 		if k := slices.IndexFunc(r.IdleGRPC, func(b bench.BareIdle) bool { return b.Members == i.Members }); k >= 0 {
 			b := r.IdleGRPC[k]
-			rows = append(rows, []string{fmt.Sprint(b.Members), "bare gRPC", "–", "–", "–", kibi(b.Heap), kibi(b.Spans), kibi(b.Stacks),
+			rows = append(rows, []string{fmt.Sprint(b.Members), "bare gRPC", "–", "–", "–", bench.KiB(b.Heap), bench.KiB(b.Spans), bench.KiB(b.Stacks),
 				fmt.Sprintf("%.1f", b.Goroutines), fmt.Sprintf("%.1f", b.Connections)})
 		}
 	}
@@ -330,7 +330,7 @@ time per second.
 	var rows [][]string
 	for _, g := range r.Groups {
 		rows = append(rows, []string{fmt.Sprint(g.Members), g.System, brief(g.Build), several(g.Join), several(g.Fail), fmt.Sprintf("%.0f", g.Bytes),
-			ns(g.CPU), kibi(g.Heap), kibi(g.Stacks), fmt.Sprintf("%.0f", g.Goroutines)})
+			bench.Brief(g.CPU), bench.KiB(g.Heap), bench.KiB(g.Stacks), fmt.Sprintf("%.0f", g.Goroutines)})
 	}
 	fmt.Fprint(w, "Medians; in brackets the slowest, and how many changes were measured.\n\n")
 	table(w, []string{"members", "system", "all built", "all know of a join", "all know of a failure", "bytes/s", "CPU", "heap", "stacks", "goroutines"}, rows)
@@ -367,25 +367,4 @@ func table(w *strings.Builder, head []string, rows [][]string) {
 	fmt.Fprintln(w)
 }
 
-func brief(d time.Duration) string { return ns(float64(d)) }
-
-// ns words nanoseconds with three digits.
-func ns(x float64) string {
-	for _, u := range []struct {
-		name string
-		is   float64
-	}{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} {
-		if v := x / u.is; v >= 0.9995 {
-			switch {
-			case v < 9.995:
-				return fmt.Sprintf("%.2f %s", v, u.name)
-			case v < 99.95:
-				return fmt.Sprintf("%.1f %s", v, u.name)
-			}
-			return fmt.Sprintf("%.0f %s", v, u.name)
-		}
-	}
-	return fmt.Sprintf("%.0f ns", x)
-}
-
-func kibi(bytes uint64) string { return fmt.Sprintf("%d KiB", (bytes+512)/1024) }
+func brief(d time.Duration) string { return bench.Brief(float64(d)) }

@@ -193,8 +193,8 @@ idle       %d members, interval %v, watched for %v; each:
            %.0f B/s written, %.2f requests/s, %s of CPU a second
            heap %s (in spans of %s), stacks %s
            %.1f goroutines, %.1f outgoing connections
-`, r.Members, r.Interval, r.Watched, r.Bytes, r.Calls, brief(r.CPU),
-			kibi(r.Heap), kibi(r.Spans), kibi(r.Stacks), r.Goroutines, r.Connections)
+`, r.Members, r.Interval, r.Watched, r.Bytes, r.Calls, bench.Brief(r.CPU),
+			bench.KiB(r.Heap), bench.KiB(r.Spans), bench.KiB(r.Stacks), r.Goroutines, r.Connections)
 		if !r.Ideal {
 			text += "           the ring was not ideal in the end: this was no rest\n"
 		}
@@ -203,15 +203,15 @@ idle       %d members, interval %v, watched for %v; each:
 idle-grpc  %d bare gRPC servers, as many connections; each:
            heap %s (in spans of %s), stacks %s
            %.1f goroutines, %.1f outgoing connections
-`, r.Members, kibi(r.Heap), kibi(r.Spans), kibi(r.Stacks), r.Goroutines, r.Connections)
+`, r.Members, bench.KiB(r.Heap), bench.KiB(r.Spans), bench.KiB(r.Stacks), r.Goroutines, r.Connections)
 	case bench.Timing:
 		const row = "%-17s %7v %9s %9s %10s %6s %9s %5s\n"
 		if !t.headed {
 			t.headed = true
 			text = "\n" + fmt.Sprintf(row, fmt.Sprintf("%d members", r.Members), "callers", "p50", "p99", "per second", "allocs", "CPU", "RPCs")
 		}
-		text += fmt.Sprintf(row, r.Name, r.Callers, brief(r.P50), brief(r.P99), fmt.Sprintf("%.0f", r.PerS),
-			fmt.Sprintf("%.1f", r.Allocs), brief(r.CPU), fmt.Sprintf("%.2f", r.RPCs))
+		text += fmt.Sprintf(row, r.Name, r.Callers, bench.Brief(r.P50), bench.Brief(r.P99), fmt.Sprintf("%.0f", r.PerS),
+			fmt.Sprintf("%.1f", r.Allocs), bench.Brief(r.CPU), fmt.Sprintf("%.2f", r.RPCs))
 	case bench.Span:
 		did := map[string]string{
 			"build": "%d members join at once, until ideal",
@@ -226,7 +226,7 @@ idle-grpc  %d bare gRPC servers, as many connections; each:
 			text = "\n"
 		}
 		text += fmt.Sprintf("%-10s %s: %s\n           (median of %d, slowest %s, interval %v)\n", r.Name,
-			fmt.Sprintf(did, n), brief(float64(r.P50)), r.Times, brief(float64(r.Max)), r.Interval)
+			fmt.Sprintf(did, n), bench.Brief(float64(r.P50)), r.Times, bench.Brief(float64(r.Max)), r.Interval)
 	case bench.Churned:
 		how := "default lookups"
 		if r.Name == "churn-plain" {
@@ -242,8 +242,8 @@ churn      %s
            at most %s after it had ceased to be one (median %s);
            %d named one that never was
            ideal %s after the last change
-`, how, r.Members, r.Interval, r.Time, r.Every, r.Joins, r.JoinsFailed, r.Lookups, r.Failed, brief(float64(r.P50)), brief(float64(r.Max)),
-			100*r.Memory, r.Wrong, 100*r.WrongShare, brief(float64(r.LateMax)), brief(float64(r.LateP50)), r.Strangers, brief(float64(r.Ideal)))
+`, how, r.Members, r.Interval, r.Time, r.Every, r.Joins, r.JoinsFailed, r.Lookups, r.Failed, bench.Brief(float64(r.P50)), bench.Brief(float64(r.Max)),
+			100*r.Memory, r.Wrong, 100*r.WrongShare, bench.Brief(float64(r.LateMax)), bench.Brief(float64(r.LateP50)), r.Strangers, bench.Brief(float64(r.Ideal)))
 		if r.FirstError != "" {
 			text += wrapped("the first error: "+r.FirstError, "           ", 80, 5)
 		}
@@ -281,31 +281,6 @@ func wrapped(text, indent string, width, lines int) string {
 	}
 	return b.String()
 }
-
-// brief words nanoseconds with three digits.
-func brief(ns float64) string {
-	for _, u := range []struct {
-		name string
-		is   float64
-	}{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} {
-		if x := ns / u.is; x >= 0.9995 {
-			return digits(x) + " " + u.name
-		}
-	}
-	return fmt.Sprintf("%.0f ns", ns)
-}
-
-func digits(x float64) string {
-	switch {
-	case x < 9.995:
-		return fmt.Sprintf("%.2f", x)
-	case x < 99.95:
-		return fmt.Sprintf("%.1f", x)
-	}
-	return fmt.Sprintf("%.0f", x)
-}
-
-func kibi(bytes uint64) string { return fmt.Sprintf("%d KiB", (bytes+512)/1024) }
 
 // Progress is shown once this much time has passed, and then anew this often.
 const (

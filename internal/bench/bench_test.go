@@ -307,3 +307,13 @@ func TestRunEndsWhenItsResultsAreNotWanted(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+func TestBriefKeepsThreeDigits(t *testing.T) {
+	for ns, want := range map[float64]string{
+		0: "0 ns", 145.4: "145 ns", 999.4: "999 ns", 999.6: "1.00 µs", 69_120: "69.1 µs", 99_960: "100 µs", 1.234e6: "1.23 ms", 5e10: "50.0 s",
+	} {
+		if got := Brief(ns); got != want {
+			t.Errorf("%v ns is %q, not %q", ns, got, want)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func (ch Churn) Run(ctx context.Context) (Churned, error) {
 		return Churned{}, err
 	}
 	defer c.Close()
-	if err := pause(ctx, 6*ch.Interval); err != nil { // fingers are found
+	if err := Pause(ctx, 6*ch.Interval); err != nil { // fingers are found
 		return Churned{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -113,7 +113,7 @@ func (r *Race) Run(ctx context.Context) ([]Timing, error) {
 // rest is what the process uses while nothing is timed.
 func (r *Race) rest(ctx context.Context) (Rate, error) {
 	before := Used()
-	if err := pause(ctx, r.Window); err != nil {
+	if err := Pause(ctx, r.Window); err != nil {
 		return Rate{}, err
 	}
 	return Used().Since(before), nil
@@ -227,7 +227,8 @@ func rounded(x, step float64) float64 {
 	return n * step
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for d. It fails if ctx ends first.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

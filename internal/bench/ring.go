@@ -128,11 +128,11 @@ type Idle struct {
 func Rest(ctx context.Context, c *cluster.Cluster, interval, settle, watch time.Duration, before Memory, goroutines int) (Idle, error) {
 	members := c.Members()
 	n := float64(len(members))
-	if err := pause(ctx, settle); err != nil {
+	if err := Pause(ctx, settle); err != nil {
 		return Idle{}, err
 	}
 	b0, c0, u0 := traffic(members)
-	if err := pause(ctx, watch); err != nil {
+	if err := Pause(ctx, watch); err != nil {
 		return Idle{}, err
 	}
 	b1, c1, u1 := traffic(members)

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/bench"
 )
 
 // idle measures a ring in which nothing happens.
@@ -32,7 +34,7 @@ func idle(ctx context.Context) (result, error) {
 
 func idleOf(ctx context.Context, n int) (string, bool, error) {
 	const every, watch = time.Second, 20 * time.Second
-	before := heap()
+	before := bench.Held().Spans
 	goroutines := runtime.NumGoroutine()
 	c := newCluster(every)
 	defer c.Close()
@@ -66,15 +68,7 @@ func idleOf(ctx context.Context, n int) (string, bool, error) {
 	limit := 2*bits.Len(uint(n-1)) + 3
 	return fmt.Sprintf("N = %d: %.2f requests/s, %.0f B/s on the loopback device, headers and acknowledgements included; %.1f goroutines, %.0f KiB heap; connections %.1f on average, %d at most (bound %d)",
 		n, reqs, traffic, float64(runtime.NumGoroutine()-goroutines)/float64(n),
-		float64(heap()-before)/1024/float64(n), float64(conns)/float64(n), most, limit), most <= limit, nil
-}
-
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapInuse
+		float64(bench.Held().Spans-before)/1024/float64(n), float64(conns)/float64(n), most, limit), most <= limit, nil
 }
 
 // loopback reads how many bytes the loopback device has carried. In a network
