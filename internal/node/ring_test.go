@@ -411,7 +411,7 @@ func TestJoinGivesUpWithItsContext(t *testing.T) {
 	})
 }
 
-func TestRejectedOwnerIsNamedOnItsOwnWordOnly(t *testing.T) {
+func TestRejectedOwnerIsNamedOnlyIfItConfirmsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)
 		defer g.close()

@@ -260,7 +260,7 @@ func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	a := q.find(x)
 	pending := a != nil && a.pending
 	switch {
-	case !sameSeat(x, by):
+	case !sameNameAndAddr(x, by):
 		q.failed(x, v, f)
 		if a = q.find(x); a != nil {
 			a.pending = false
@@ -274,14 +274,14 @@ func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	}
 }
 
-// sameSeat reports whether by, which answers in place of x, has its name and address.
-func sameSeat(x, by ring.Member) bool {
+// sameNameAndAddr reports whether by, which answers in place of x, has its name and address.
+func sameNameAndAddr(x, by ring.Member) bool {
 	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr
 }
 
 // rolledBack reports whether by is a legacy member that runs in place of x, which is
 // one of ours.
-func rolledBack(x, by ring.Member) bool { return sameSeat(x, by) && by.Legacy() && !x.Legacy() }
+func rolledBack(x, by ring.Member) bool { return sameNameAndAddr(x, by) && by.Legacy() && !x.Legacy() }
 
 // victim chooses whose place x takes when all places are taken, -1 for none: one that
 // a pointer names anyway; an unresponsive one if those are more than half; one of the

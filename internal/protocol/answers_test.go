@@ -101,7 +101,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 }
 
-func TestTheDeadAreNotVouchedForByOthers(t *testing.T) {
+func TestTheDeadAreNotKeptByWhatOthersSay(t *testing.T) {
 	m := machineOf(named(100, "m", 1))
 	dead, head := named(200, "d", 1), named(300, "h", 1)
 	m.setSucc([]ring.Member{head})

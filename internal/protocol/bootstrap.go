@@ -24,12 +24,12 @@ import (
 //
 // An address is not a member. One of a load balancer leads to anyone, to the member
 // itself too, and differently each time. So what is said at an address counts as
-// the word of the member that says it, and that member is asked at its own address,
+// the answer of the member that says it, and that member is asked at its own address,
 // the one that it advertises. A member has been met when it has answered there. That
 // an address leads to it, it learns by its own answer, or as another names it that
 // has found it there: not every load balancer leads anybody back to itself.
 //
-// A word that names another is a promise: who has given it founds no ring while
+// An answer that names another is a promise: who has given it founds no ring while
 // that other is heard, for bootstrapMemory at least since it was asked last. Whoever it
 // names relies on it for bootstrapTrust only, counted from its own question, and so not
 // for longer. So of two members that have met both found only if no question of the
@@ -37,7 +37,7 @@ import (
 // founder keeps the addresses and asks there.
 //
 // How long it has bootstrapped is counted in rounds: a member that stood still for a while
-// has not bootstrapped meanwhile. How old a word is, is measured.
+// has not bootstrapped meanwhile. The age of an answer is measured.
 type bootstrapping struct {
 	every    time.Duration // length of a round
 	patience int           // rounds until it founds though not everybody has answered
@@ -226,7 +226,7 @@ func (b *bootstrapping) wait(o *bootstrapAddress, founder ring.Member, own bool)
 	case there && o.who == founder:
 		return 1
 	case own && b.round >= b.patience && b.named < 2*bootstrapStalled*b.patience:
-		return 1 // it is to found, and only waits for a word
+		return 1 // it is to found, and only waits for an answer
 	case agrees, b.round >= b.patience:
 		return int(bootstrapPace / b.every)
 	}
@@ -318,13 +318,13 @@ func (m *Machine) heardBootstrapping(from, founder ring.Member) {
 	if founder == m.self && !m.bootstrap.listed {
 		m.bootstrap.wanted, m.bootstrap.listed = true, true
 	}
-	m.word(from, founder)
+	m.recordFounder(from, founder)
 	m.decide()
 }
 
-// word notes what a member that bootstraps has said, wherever it was, and has it asked at
+// recordFounder records whom a member that bootstraps names as founder, and has it asked at
 // its own address if it has not answered there yet.
-func (m *Machine) word(who, founder ring.Member) {
+func (m *Machine) recordFounder(who, founder ring.Member) {
 	b := &m.bootstrap
 	m.learnBootstrapping(founder, true)
 	m.learnBootstrapping(who, founder == who)
@@ -366,7 +366,7 @@ func (m *Machine) learnBootstrapping(x ring.Member, founds bool) {
 	}
 }
 
-// member is who bootstraps there, by its own word or that of others.
+// member is who bootstraps there, as it says itself or as others say.
 func (o *bootstrapAddress) member() ring.Member { return cmp.Or(o.who, o.told) }
 
 // founds reports whether who bootstraps there may be the one to found.
@@ -457,7 +457,7 @@ func (b *bootstrapping) answered(m *Machine, i int, a Answer) {
 		o.anyone = true
 		if st.Phase == Bootstrapping {
 			placed := o.given || o.recall
-			m.word(st.Self, st.Founder)
+			m.recordFounder(st.Self, st.Founder)
 			if at := b.at(st.Self.Addr); at != nil && placed {
 				at.placed = true
 			}
@@ -470,7 +470,7 @@ func (b *bootstrapping) answered(m *Machine, i int, a Answer) {
 		if o.asks == m.self {
 			o.agreed, o.since = true, o.sent
 		}
-		m.word(st.Self, st.Founder)
+		m.recordFounder(st.Self, st.Founder)
 	case st.Phase == Joining && st.Self == o.who:
 		o.enters, o.heard = true, b.round
 	default:

@@ -787,7 +787,7 @@ func TestFounderAsksWhoAnswersAtItsAddress(t *testing.T) {
 
 // Two that are not listed yet tell each other that they name nobody. That is no
 // promise: both may be listed a moment later.
-func TestWordGivenBeforeTheMemberNamedItselfIsNoPromise(t *testing.T) {
+func TestAnswerGivenBeforeTheMemberNamedItselfIsNoPromise(t *testing.T) {
 	self, other := named(500, "m", 1), named(900, "b", 1)
 	m := New(self, Config{Bits: 64, Successors: 3, Interval: time.Second}, 1)
 	leads := other // the address given, to this member

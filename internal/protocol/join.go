@@ -471,7 +471,7 @@ func (m *Machine) joinIntroduced(a Answer) {
 	}
 	m.recordAnswer(st)
 	if st.Self == q && st.Head() == m.self && m.phase == Joined && q != m.pred && len(m.rects) < maxRectifications {
-		// Its own word that we are its successor is as good as a Notify.
+		// Its own answer that we are its successor is as good as a Notify.
 		m.record(fact{kind: hasAnswered, who: q})
 		m.startRectification(rectification{n: q})
 	}

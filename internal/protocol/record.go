@@ -48,7 +48,7 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 		case wasSilent:
 			m.predSilent = m.predSilent || x.who == m.pred
 		case wasSuperseded:
-			m.predSilent = m.predSilent || x.who == m.pred && !sameSeat(x.who, x.by)
+			m.predSilent = m.predSilent || x.who == m.pred && !sameNameAndAddr(x.who, x.by)
 			m.gone = x.who
 		case hasLeft:
 			m.gone = x.who

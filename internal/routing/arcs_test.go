@@ -28,7 +28,7 @@ func owners(a *Arcs) string {
 	return out
 }
 
-func TestArcsKeepTheLaterWordWhereTwoOverlap(t *testing.T) {
+func TestArcsKeepTheLaterConfirmationWhereTwoOverlap(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		arcs   [][2]uint64 // after and to, confirmed in this order

@@ -262,7 +262,7 @@ func TestLookupEndsWhateverHappens(t *testing.T) {
 }
 
 // Who is suspected by the application counts only if it confirms that itself.
-func TestLookupTakesARejectedOwnerOnItsOwnWordOnly(t *testing.T) {
+func TestLookupTakesARejectedOwnerOnlyIfItConfirmsItself(t *testing.T) {
 	k := knows(0, 96)
 	k.Suspicions = peer.Suspicions(nil).Reject(128, at(128).Addr, 0, time.Second)
 	l := NewLookup(120, Options{}, time.Second, true)

@@ -188,7 +188,7 @@ func TestFreshSearchEndsAtTheOwner(t *testing.T) {
 	}
 }
 
-func TestMaxAgeAsksTheOwnerWhenTheWordIsOld(t *testing.T) {
+func TestMaxAgeAsksTheOwnerWhenTheConfirmationIsOld(t *testing.T) {
 	w := settle(rand.New(rand.NewPCG(3, 3)), 4, 2, 0)
 	k := w.tables[w.members[0].ID].Known
 	k.Certain = time.Second

@@ -158,7 +158,7 @@ func (r *ring) late(lag time.Duration) {
 type question struct {
 	seat    *seat
 	process *child.Child
-	life    int
+	changes int
 	id      uint64
 	want    *seat
 	hole    bool
@@ -173,7 +173,7 @@ func (r *ring) question(s *seat, id uint64) (question, bool) {
 		return question{}, false
 	}
 	return question{
-		seat: s, process: s.process, life: s.life, id: id, want: r.owner(id, s.side),
+		seat: s, process: s.process, changes: s.changes, id: id, want: r.owner(id, s.side),
 		hole: r.hole != nil && r.hole(id), settled: r.isSettled(s.side), epoch: r.epoch,
 	}, true
 }
@@ -191,7 +191,7 @@ func (r *ring) isSettled(side int) bool {
 func (r *ring) judge(q question, a child.Answer, err error, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if q.life != q.seat.life {
+	if q.changes != q.seat.changes {
 		return // it was killed, stopped or cut short meanwhile
 	}
 	settled := q.settled && q.epoch == r.epoch

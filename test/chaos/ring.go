@@ -41,7 +41,7 @@ type seat struct {
 	addr    string // known when it was first in the ring
 	process *child.Child
 	up      bool // its process runs and is in the ring, so the truth counts it
-	life    int  // counts changes of the two above
+	changes int  // counts changes of the two above
 	side    int  // which side of a cut it is on
 }
 
@@ -160,7 +160,7 @@ func (r *ring) start(ctx context.Context, join []string, s *seat, args ...string
 		p.Kill()
 		return err
 	}
-	r.change(func() { s.process, s.addr, s.up, s.life = p, p.Self.Address, true, s.life+1 })
+	r.change(func() { s.process, s.addr, s.up, s.changes = p, p.Self.Address, true, s.changes+1 })
 	return nil
 }
 
@@ -194,7 +194,7 @@ func (r *ring) down(seats ...*seat) {
 	r.change(func() {
 		for _, s := range seats {
 			s.up = false
-			s.life++
+			s.changes++
 		}
 	})
 }
@@ -231,7 +231,7 @@ func (r *ring) resume(seats ...*seat) error {
 	r.change(func() {
 		for _, s := range seats {
 			s.up = true
-			s.life++
+			s.changes++
 		}
 	})
 	return err
