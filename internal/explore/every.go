@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -95,7 +96,7 @@ func (c *checker) snapshots() []protocol.Snapshot {
 	grow = func(list []ring.Member, next int) {
 		lists = append(lists, list)
 		for i := next; i < c.cfg.Members && len(list) < c.cfg.Successors; i++ {
-			grow(append(list[:len(list):len(list)], c.names[1][i]), i+1)
+			grow(append(slices.Clip(list), c.names[1][i]), i+1)
 		}
 	}
 	grow(nil, 1)

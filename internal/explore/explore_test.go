@@ -23,8 +23,8 @@ func explored(t *testing.T, cfg Config) Result {
 	return r
 }
 
-// any is a ring in which anyone may join and, as far as assumed, fail.
-func any(members int, start Start, grain Grain) Config {
+// anyRing is a ring in which anyone may join and, as far as assumed, fail.
+func anyRing(members int, start Start, grain Grain) Config {
 	return Config{
 		Members: members, Successors: 2, Start: start, Grain: grain, Memory: Abstract,
 		Joins: Unlimited, Fails: Unlimited, Quiet: 30,
@@ -33,7 +33,7 @@ func any(members int, start Start, grain Grain) Config {
 
 func TestZavesInvariantHoldsStepByStep(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"from a ring": any(4, Ring, Instant), "from a founder": any(4, Founder, Instant), "three successors": {
+		"from a ring": anyRing(4, Ring, Instant), "from a founder": anyRing(4, Founder, Instant), "three successors": {
 			Members: 5, Successors: 3, Memory: Abstract, Grain: Instant, Joins: Unlimited, Fails: Unlimited, Quiet: 30,
 		},
 	} {
@@ -46,7 +46,7 @@ func TestZavesInvariantHoldsStepByStep(t *testing.T) {
 }
 
 func TestJoinsInSeveralSteps(t *testing.T) {
-	cfg := any(4, Ring, Instant)
+	cfg := anyRing(4, Ring, Instant)
 	cfg.JoinsApart = true
 	if r := explored(t, cfg); !r.Exhausted {
 		t.Error("not exhausted")
@@ -56,7 +56,7 @@ func TestJoinsInSeveralSteps(t *testing.T) {
 // Question, answer and use apart, and single messages: what of it is quick.
 func TestMessagesInEveryOrder(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"apart": any(4, Ring, Apart),
+		"apart": anyRing(4, Ring, Apart),
 		"lost and doubled": {
 			Members: 4, Successors: 2, Memory: Abstract, Grain: Messages, Joins: 1, Fails: 1, Losses: 1, Doubles: 1, InFlight: 4, Quiet: 30,
 		},
@@ -93,7 +93,7 @@ func TestBrokenAssumptionHeals(t *testing.T) {
 // broken is a configuration that breaks a rule: with fewer principals than Zave
 // asks for, a ring can come to be wound twice round the circle.
 func broken() Config {
-	cfg := any(4, Ring, Instant)
+	cfg := anyRing(4, Ring, Instant)
 	cfg.Assume, cfg.Quiet = LiveSuccessor, 0
 	cfg.Rules, _ = Named([]string{"ordered-ring"})
 	return cfg
@@ -112,7 +112,7 @@ func TestTraceLeadsToTheSameState(t *testing.T) {
 	if v == nil || v.Rule != r.Violation.Rule || v.How != r.Violation.How || told != r.Violation.Story {
 		t.Errorf("%v\n%s\nwant %s: %s\n%s", v, told, r.Violation.Rule, r.Violation.How, r.Violation.Story)
 	}
-	for _, line := range strings.Split(told, "\n") {
+	for line := range strings.SplitSeq(told, "\n") {
 		if len(line) > 80 {
 			t.Errorf("%d columns: %s", len(line), line)
 		}
@@ -141,7 +141,7 @@ func TestRunsAreAlike(t *testing.T) {
 // as many times as there are identifiers, and as many depths.
 func TestTurnsOfTheCircleAreOneState(t *testing.T) {
 	for _, start := range []Start{Ring, Founder} {
-		cfg := any(4, start, Instant)
+		cfg := anyRing(4, start, Instant)
 		cfg.Quiet = 0
 		turned := explored(t, cfg)
 		cfg.fixed = true
@@ -153,7 +153,7 @@ func TestTurnsOfTheCircleAreOneState(t *testing.T) {
 }
 
 func TestCanonicalFormIsTheSameForAllTurns(t *testing.T) {
-	c := newChecker(any(5, Ring, Apart))
+	c := newChecker(anyRing(5, Ring, Apart))
 	var w world
 	w.slots = [maxMembers]uint32{7, 0, 7, 9, 7}
 	w.incarnations = [maxMembers]uint8{1, 0, 1, 1, 1}
@@ -242,7 +242,7 @@ func TestJoinersFailOnTheirWay(t *testing.T) {
 
 // What is ideal is followed for as long as anything new comes of it.
 func TestIdealThatDoesNotLastIsSeen(t *testing.T) {
-	c := newChecker(any(4, Ring, Instant))
+	c := newChecker(anyRing(4, Ring, Instant))
 	w := c.starts()[0]
 	if how := c.heals(&w); how != "" {
 		t.Fatal(how)

@@ -255,9 +255,11 @@ func index(x ring.Member) int { return int(x.Addr[0] - 'A') }
 // keep returns the number of the local state that m is in.
 func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 	l.seen = 0
-	b := append(l.buf[:0], 0)
+	b := l.buf[:0]
 	if memory {
-		b[0] = 1
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
 	}
 	b = m.Encode(b, &protocol.Encoder{Member: l.code, Token: func(t uint64) byte { return byte(t) }})
 	l.buf = b

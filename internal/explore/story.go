@@ -294,10 +294,10 @@ func (c *checker) picture(w *world) string {
 	for k := range n {
 		i := (k - shift + n) % n
 		name := c.name(i)
-		switch {
-		case w.slots[i] == empty:
+		switch w.slots[i] {
+		case empty:
 			continue
-		case w.slots[i] == dead:
+		case dead:
 			lines = append(lines, name+"  dead")
 			continue
 		}
@@ -357,11 +357,12 @@ func (c *checker) answer(m message) string {
 		return ": " + s.failure.Kind.String()
 	}
 	st := s.reply.State
-	out := ": predecessor " + c.named(m.to(), st.Pred) + ", list"
+	var out strings.Builder
+	out.WriteString(": predecessor " + c.named(m.to(), st.Pred) + ", list")
 	for _, x := range st.Succ {
-		out += " " + c.named(m.to(), x)
+		out.WriteString(" " + c.named(m.to(), x))
 	}
-	return out
+	return out.String()
 }
 
 // wrap breaks text into lines of at most 78 columns.
@@ -369,7 +370,7 @@ func wrap(first, rest, text string) string {
 	var b strings.Builder
 	line := first
 	empty := true
-	for _, word := range strings.Split(text, " ") {
+	for word := range strings.SplitSeq(text, " ") {
 		if !empty && len(line)+1+len(word) > 78 {
 			b.WriteString(line + "\n")
 			line, empty = rest, true

@@ -34,20 +34,15 @@ type budget struct {
 
 const unlimited = 255
 
-func spend(n *uint8) bool {
-	switch *n {
-	case 0:
-		return false
-	case unlimited:
-		return true
+func spend(n *uint8) {
+	if *n != 0 && *n != unlimited {
+		*n--
 	}
-	*n--
-	return true
 }
 
 // message is one question from asking to the use of its answer, in one number,
 // so that worlds are quickly compared.
-type message uint64
+type message uint64 //nolint:recvcheck // a number is read by value and changed in place
 
 type stage uint8
 

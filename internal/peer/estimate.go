@@ -34,7 +34,7 @@ const maxRoundTrip = 10 * time.Second
 // Estimate is what is known of how fast a peer answers: the smoothed round trip and
 // its deviation (RFC 6298), in microseconds. The zero value means that nothing is
 // known.
-type Estimate struct {
+type Estimate struct { //nolint:recvcheck // a small value is read by value and changed in place
 	mean, dev int32
 	grace     int32 // allowed to a lookup's question at least
 	used      uint32

@@ -473,9 +473,10 @@ func (q *acquaintances) told(x ring.Member) {
 }
 
 // clone returns a copy that shares nothing.
-func (q acquaintances) clone() acquaintances {
-	q.list = slices.Clone(q.list)
-	return q
+func (q *acquaintances) clone() acquaintances {
+	c := *q
+	c.list = slices.Clone(q.list)
+	return c
 }
 
 // names reports whether x, as another named it, is y, as it named itself: a legacy

@@ -113,7 +113,6 @@ type Machine struct {
 	hasArc      bool
 	wasIsolated bool
 	arc         ring.Arc
-	before      ring.Member   // the predecessor
 	known       []ring.Member // never written to
 }
 

@@ -9,17 +9,16 @@ import (
 // This file is between the operations and the acquaintances. An operation that has
 // heard something records all of it in one call, which acts on what follows from it.
 
-// record notes facts, in their order, and acts on what follows. It reports whether
-// the last member that was heard from had been unresponsive and has returned, out of
-// view.
-func (m *Machine) record(facts ...fact) (returned bool) {
+// record notes facts, in their order, and acts on what follows.
+func (m *Machine) record(facts ...fact) {
 	f := m.noteAll(facts)
 	m.act(&f)
-	return f.returned
 }
 
 // recordAnswer is record of an answer, with facts about who gave it. It adds whom the
-// answer named, and looks into a member that has this member's identifier.
+// answer named, and looks into a member that has this member's identifier. It reports
+// whether the last member that was heard from had been unresponsive and has returned, out
+// of view.
 func (m *Machine) recordAnswer(st State, facts ...fact) (returned bool) {
 	f := m.noteAll(facts)
 	m.nameAll(&f, st.Pred)

@@ -225,11 +225,12 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 		m.recordAnswer(st, fact{kind: hasAnswered, who: p})
 		m.noticeIncarnation(p)
 		if p == m.pred {
-			if p.ID == r.n.ID && p.Supersedes(r.n) {
+			switch {
+			case p.ID == r.n.ID && p.Supersedes(r.n):
 				m.endRectification(i, Refusal{Reason: Outdated, Other: p})
-			} else if p.ID == r.n.ID {
+			case p.ID == r.n.ID:
 				m.endRectification(i, m.taken(r.n, p))
-			} else {
+			default:
 				m.endRectification(i, Refusal{Reason: Nearer})
 			}
 			return

@@ -160,8 +160,7 @@ func (t *Table) closer(q Query) []ring.Member {
 	}
 	// One of them is of the successor list, whose entries are asked in every
 	// round: if the others are dead, the asker gets on all the same.
-	for i := len(t.Succ) - 1; i >= 0; i-- {
-		s := t.Succ[i]
+	for _, s := range slices.Backward(t.Succ) {
 		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.Instance()) {
 			continue
 		}

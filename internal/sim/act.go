@@ -177,7 +177,8 @@ func (w *world) gamma(shape float64) float64 {
 	c := 1 / math.Sqrt(9*d)
 	for {
 		x := w.sessions.NormFloat64()
-		v := math.Pow(1+c*x, 3)
+		y := 1 + c*x
+		v := y * y * y
 		if v > 0 && math.Log(1-w.sessions.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
 			return d * v
 		}

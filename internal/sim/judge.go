@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -16,7 +17,7 @@ const maxWatched = 4096
 
 // steps are the rules that every step of a member of this run is judged by.
 // Unless messages can be late or lost, nobody is taken for dead by mistake.
-func (c *Config) steps() []invariant.ChangeRule {
+func (c Config) steps() []invariant.ChangeRule {
 	var rules []invariant.ChangeRule
 	if c.Members <= maxWatched {
 		rules = append(rules, invariant.AskedFirst)
@@ -86,14 +87,14 @@ func (w *world) said(by, owner ring.Member, id uint64, since time.Duration) bool
 	if !h.up || h.view.Self != by {
 		return true // what a process held that has ended is not known any more
 	}
-	for i := len(h.held) - 1; i >= 0; i-- {
-		switch c := h.held[i]; {
+	for _, c := range slices.Backward(h.held) {
+		switch {
 		case c.self != by:
 		case by == owner && (c.has && c.arc.Contains(id) || id == by.ID),
 			by != owner && c.head == owner && (ring.Arc{After: by.ID, To: owner.ID}).Contains(id):
 			return true
 		}
-		if h.held[i].since <= since {
+		if c.since <= since {
 			return false
 		}
 	}

@@ -79,7 +79,7 @@ func (l Latency) orDefault() Latency {
 const paretoShape = 2
 
 // draw is the time of one message between a and b.
-func (l *Latency) draw(rng *rand.Rand, a, b *host) time.Duration {
+func (l Latency) draw(rng *rand.Rand, a, b *host) time.Duration {
 	switch l.Kind {
 	case Constant:
 		return l.Low

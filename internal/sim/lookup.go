@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -174,10 +175,10 @@ func (w *world) goOn(h *host, r ref, want routing.Want) {
 		w.lookupOver(h, r, found, a)
 	case routing.GiveUp:
 		how := errOutside
-		switch want.Err {
-		case routing.ErrHopLimit:
+		switch {
+		case errors.Is(want.Err, routing.ErrHopLimit):
 			how = errHops
-		case routing.ErrStuck:
+		case errors.Is(want.Err, routing.ErrStuck):
 			how = errStuck
 		}
 		w.lookupOver(h, r, how, routing.Answer{})

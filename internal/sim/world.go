@@ -220,11 +220,11 @@ func (w *world) stop(h *host, silent bool) {
 
 // broken tells the process at h that its connection to another broke.
 func (w *world) broken(h *host, to *host) {
-	if p := h.link(to.index); p == nil || !p.open {
+	p := h.link(to.index)
+	if p == nil || !p.open {
 		return
-	} else {
-		p.open = false
 	}
+	p.open = false
 	if h.client != nil {
 		if h.arcs != nil {
 			h.arcs.DoubtAddress(to.addr)
