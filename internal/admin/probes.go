@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 )
 
@@ -33,6 +32,6 @@ func answer(probe func() error) http.Handler {
 			fmt.Fprintln(w, err)
 			return
 		}
-		io.WriteString(w, "ok\n")
+		fmt.Fprintln(w, "ok")
 	})
 }

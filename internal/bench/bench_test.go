@@ -39,8 +39,8 @@ func TestQuantilesAndMedians(t *testing.T) {
 		t.Errorf("median of nothing is %v", got)
 	}
 	for x, want := range map[float64]string{0.04999: "0", 141.26: "141.3", 0.05: "0.1"} {
-		if got, _ := json.Marshal(rounded(x, 0.1)); string(got) != want {
-			t.Errorf("%v is rounded to %s, not %s", x, got, want)
+		if got, err := json.Marshal(rounded(x, 0.1)); err != nil || string(got) != want {
+			t.Errorf("%v is rounded to %s (%v), not %s", x, got, err, want)
 		}
 	}
 }

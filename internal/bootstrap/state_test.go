@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +194,7 @@ func TestMerge(t *testing.T) {
 		return out
 	}
 	moved := []Recalled{{Name: "b", Address: "new:1"}}
-	if got, want := Merge(moved, of("a", "b", "c")), append(moved, of("a", "c")...); !reflect.DeepEqual(got, want) {
+	if got, want := Merge(moved, of("a", "b", "c")), slices.Concat(moved, of("a", "c")); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	var many []string

@@ -54,43 +54,7 @@ func TestImplausibleIncarnationsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tr.Close()
-		victim := g.nodes[2].Snapshot().View.Self
-		liar := ring.Member{ID: g.space.ID([]byte("liar")), Name: "liar", Addr: "liar:1", Incarnation: unixMilli(0)}
-		refused := uint64(0)
-		for _, n := range []uint64{math.MaxUint64, math.MaxUint64 - 1, ring.MaxIncarnation, unixMilli(day + time.Minute)} {
-			for field, x := range map[string]struct {
-				from    ring.Member
-				subject func(*protocol.Request, ring.Member)
-			}{
-				"sender":        {victim, func(*protocol.Request, ring.Member) {}},
-				"subject":       {liar, func(r *protocol.Request, m ring.Member) { r.Subject = m }},
-				"predecessor":   {liar, func(r *protocol.Request, m ring.Member) { r.Pred = m }},
-				"successors[1]": {liar, func(r *protocol.Request, m ring.Member) { r.Succ = []ring.Member{liar, m} }},
-			} {
-				for _, to := range g.nodes {
-					lie := victim
-					lie.Incarnation = n
-					env := transport.Envelope{From: x.from, To: to.Snapshot().View.Self, Settings: g.space.Settings("")}
-					req := protocol.Request{Kind: protocol.Introduce, Subject: liar}
-					if field == "sender" {
-						env.From.Incarnation = n
-					}
-					x.subject(&req, lie)
-					_, err := tr.Maintain(t.Context(), env, req)
-					var f *protocol.Failure
-					if !errors.As(err, &f) || f.Kind != protocol.Invalid || !strings.Contains(f.Detail, field) || !strings.Contains(f.Detail, fmt.Sprint(n)) {
-						t.Errorf("%s of incarnation %d: %v", field, n, err)
-					}
-					if field == "sender" {
-						if _, err := tr.Route(t.Context(), env, routing.Query{}); !errors.As(err, &f) || f.Kind != protocol.Invalid {
-							t.Errorf("a step of a lookup, by incarnation %d: %v", n, err)
-						}
-						refused++
-					}
-					refused++
-				}
-			}
-		}
+		refused := tellImplausible(t, g, tr)
 		time.Sleep(time.Minute)
 		if wrong := g.wrong(); wrong != "" {
 			t.Error(wrong)
@@ -111,6 +75,53 @@ func TestImplausibleIncarnationsAreRefused(t *testing.T) {
 			t.Errorf("%d records of refusals at %d members within a minute", n, len(g.nodes))
 		}
 	})
+}
+
+// tellImplausible has a member that is in no ring send every member requests in which one field
+// has an incarnation in the future. It checks that each is refused and returns their number.
+func tellImplausible(t *testing.T, g *rig, tr transport.Transport) (refused uint64) {
+	t.Helper()
+	victim := g.nodes[2].Snapshot().View.Self
+	liar := ring.Member{ID: g.space.ID([]byte("liar")), Name: "liar", Addr: "liar:1", Incarnation: unixMilli(0)}
+	for _, n := range []uint64{math.MaxUint64, math.MaxUint64 - 1, ring.MaxIncarnation, unixMilli(day + time.Minute)} {
+		for field, x := range map[string]struct {
+			from    ring.Member
+			subject func(*protocol.Request, ring.Member)
+		}{
+			"sender":        {victim, func(*protocol.Request, ring.Member) {}},
+			"subject":       {liar, func(r *protocol.Request, m ring.Member) { r.Subject = m }},
+			"predecessor":   {liar, func(r *protocol.Request, m ring.Member) { r.Pred = m }},
+			"successors[1]": {liar, func(r *protocol.Request, m ring.Member) { r.Succ = []ring.Member{liar, m} }},
+		} {
+			for _, to := range g.nodes {
+				lie := victim
+				lie.Incarnation = n
+				env := transport.Envelope{From: x.from, To: to.Snapshot().View.Self, Settings: g.space.Settings("")}
+				req := protocol.Request{Kind: protocol.Introduce, Subject: liar}
+				if field == "sender" {
+					env.From.Incarnation = n
+				}
+				x.subject(&req, lie)
+				if _, err := tr.Maintain(t.Context(), env, req); !refusesField(err, field, n) {
+					t.Errorf("%s of incarnation %d: %v", field, n, err)
+				}
+				if field == "sender" {
+					if _, err := tr.Route(t.Context(), env, routing.Query{}); !refusesField(err, field, n) {
+						t.Errorf("a step of a lookup, by incarnation %d: %v", n, err)
+					}
+					refused++
+				}
+				refused++
+			}
+		}
+	}
+	return refused
+}
+
+// refusesField reports whether err refuses a request for the incarnation n of that field.
+func refusesField(err error, field string, n uint64) bool {
+	f, ok := errors.AsType[*protocol.Failure](err)
+	return ok && f.Kind == protocol.Invalid && strings.Contains(f.Detail, field) && strings.Contains(f.Detail, fmt.Sprint(n))
 }
 
 func TestIncarnationOfNearlyADayAheadIsNoLie(t *testing.T) {

@@ -295,6 +295,7 @@ func (fd *Finder) record(write func()) {
 // Note logs what happened, in order with the other records. It does not block.
 func (fd *Finder) Note(level slog.Level, msg string, attrs ...slog.Attr) {
 	if fd.log != nil {
+		//nolint:sloglint // msg is a constant wherever Note is called
 		fd.record(func() { fd.log.LogAttrs(context.Background(), level, msg, attrs...) })
 	}
 }

@@ -60,7 +60,7 @@ func (h *handler) turnAway(env transport.Envelope, f *protocol.Failure) *protoco
 // Maintain gives the machine a request and waits until it answers.
 func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	h.counters.served.Add(1)
-	ctx, done := observed(h.observer.Serve, ctx, req.Kind.String(), env.From)
+	ctx, done := observed(ctx, h.observer.Serve, req.Kind.String(), env.From)
 	reply, err := h.maintained(ctx, env, req)
 	done(failure(err))
 	return reply, err
@@ -111,7 +111,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 // Route answers one step of a lookup from the snapshot.
 func (h *handler) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	h.counters.servedRoutes.Add(1)
-	_, done := observed(h.observer.Serve, ctx, kindRoute, env.From)
+	_, done := observed(ctx, h.observer.Serve, kindRoute, env.From)
 	answer, err := h.routed(env, q)
 	done(failure(err))
 	return answer, err
@@ -139,7 +139,7 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 // FindSuccessor does a whole lookup for a legacy member.
 func (h *handler) FindSuccessor(ctx context.Context, env transport.Envelope, id uint64) (ring.Member, error) {
 	h.counters.served.Add(1)
-	ctx, done := observed(h.observer.Serve, ctx, kindFindSuccessor, env.From)
+	ctx, done := observed(ctx, h.observer.Serve, kindFindSuccessor, env.From)
 	owner, err := h.found(ctx, env, id)
 	done(failure(err))
 	return owner, err
@@ -198,7 +198,7 @@ func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
 // Meta answers what the application says of this member.
 func (h *handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
 	h.counters.served.Add(1)
-	_, done := observed(h.observer.Serve, ctx, kindMeta, env.From)
+	_, done := observed(ctx, h.observer.Serve, kindMeta, env.From)
 	f := h.admit(env)
 	done(f)
 	if f != nil {

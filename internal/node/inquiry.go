@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -89,7 +90,7 @@ func (q *inquiry) run() (Result, error) {
 
 // failed is the error of a lookup that ends with err.
 func (q *inquiry) failed(err error) error {
-	if err == routing.ErrNoTable {
+	if errors.Is(err, routing.ErrNoTable) {
 		return q.fd.outside()
 	}
 	return &LookupError{ID: q.lookup.ID(), Hops: q.hops(), Err: err}

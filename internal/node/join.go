@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -78,7 +79,7 @@ func (n *Node) Join(ctx context.Context, addrs []string) error {
 // member does after that time; see protocol.Join.
 func (n *Node) JoinOrFound(ctx context.Context, given, recalled []string, found time.Duration) error {
 	err := n.joinOrFound(ctx, given, recalled, found)
-	if je, ok := err.(*JoinError); ok && n.origins.Load() != nil {
+	if je, ok := errors.AsType[*JoinError](err); ok && n.origins.Load() != nil {
 		je.Given = map[string]string{}
 		for addr, from := range *n.origins.Load() {
 			je.Given[addr] = from.given

@@ -78,8 +78,8 @@ func (fd *Finder) observeLookup(ctx context.Context, id uint64, background bool)
 }
 
 // observed is the part of Request and Serve.
-func observed(f func(context.Context, Request) (context.Context, func(*protocol.Failure, time.Duration)),
-	ctx context.Context, kind string, other ring.Member) (context.Context, func(*protocol.Failure),
+func observed(ctx context.Context, f func(context.Context, Request) (context.Context, func(*protocol.Failure, time.Duration)),
+	kind string, other ring.Member) (context.Context, func(*protocol.Failure),
 ) {
 	if f == nil {
 		return ctx, func(*protocol.Failure) {}

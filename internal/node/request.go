@@ -28,7 +28,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.asked[req.Kind].Add(1)
-	ctx, done := observed(fd.observer.Request, ctx, req.Kind.String(), env.To)
+	ctx, done := observed(ctx, fd.observer.Request, req.Kind.String(), env.To)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
 	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
@@ -73,7 +73,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	fd.counters.routed.Add(1)
-	ctx, done := observed(fd.observer.Request, ctx, kindRoute, to)
+	ctx, done := observed(ctx, fd.observer.Request, kindRoute, to)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().Self, To: to, Settings: fd.settings}, q)
 	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
@@ -122,8 +122,7 @@ func failure(err error) *protocol.Failure {
 	if err == nil {
 		return nil
 	}
-	var f *protocol.Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*protocol.Failure](err); ok {
 		return f
 	}
 	return &protocol.Failure{Kind: protocol.Unreachable, Detail: err.Error()}

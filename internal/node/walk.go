@@ -89,7 +89,7 @@ func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask fun
 	for attempt := range walkAttempts {
 		limit := fd.peers.of(x.Addr).Timeout(attempt)
 		limited, cancel := context.WithTimeout(ctx, limit)
-		limited, done := observed(fd.observer.Request, limited, kind, x)
+		limited, done := observed(limited, fd.observer.Request, kind, x)
 		sent := time.Now()
 		f = fd.checkFailure(ctx, failure(ask(limited, env)))
 		f = hasty(ctx, time.Since(sent), limit, f)

@@ -26,14 +26,14 @@ const patience = 10 * time.Second
 // fill sets every field that v has, each to something else.
 func fill(v reflect.Value, n *int) {
 	*n++
-	if at, ok := v.Addr().Interface().(*time.Time); ok {
+	if at, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok {
 		*at = time.Unix(int64(*n), int64(*n)).UTC()
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -209,7 +209,7 @@ func TestErrorsSayWhatIsAtTheAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { c.Close() })
 		var watched error
 		for _, err := range c.Watch(ctx) {
 			watched = err

@@ -39,7 +39,8 @@ func (s *service) Status(context.Context, *adminpb.StatusReq) (*adminpb.StatusRe
 func (s *service) Watch(_ *adminpb.WatchReq, to grpc.ServerStreamingServer[adminpb.Event]) error {
 	ctx, cancel := context.WithCancel(to.Context())
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	detach := context.AfterFunc(s.ctx, cancel)
+	defer detach()
 	for e := range s.node.Watch(ctx) {
 		if err := to.Send(pbEvent(e)); err != nil {
 			return err

@@ -56,7 +56,7 @@ const MaxMeta = 256
 // The methods may be called concurrently. Every error of Maintain, Route and
 // Meta is a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
 // that is cancelled gives Cancelled, and a transport that was closed Cancelled.
-type Transport interface {
+type Transport interface { //nolint:interfacebloat // the three questions, and what the runtime needs of the connections under them
 	// Addr is where the transport receives: host and port as bound; empty for one
 	// that only asks, as clients do.
 	Addr() string

@@ -98,7 +98,6 @@ func (s *secured) Write(b []byte) (int, error) {
 func words(err error) string {
 	var invalid x509.CertificateInvalidError
 	var op *net.OpError
-	var sys *os.SyscallError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
 		// The standard library's words have the time of day in them.
@@ -109,7 +108,7 @@ func words(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "timed out"
 	case errors.As(err, &op) && (op.Op == "read" || op.Op == "write"):
-		if errors.As(op.Err, &sys) {
+		if sys, ok := errors.AsType[*os.SyscallError](op.Err); ok {
 			return op.Op + ": " + sys.Err.Error()
 		}
 		return op.Op + ": " + op.Err.Error()

@@ -1,6 +1,7 @@
 package grpctransport
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -41,11 +42,11 @@ func (r *reader) read(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	for {
 		r.n, r.err = readRaw(fd, *r.buf)
-		if r.err != syscall.EINTR {
+		if !errors.Is(r.err, syscall.EINTR) {
 			break
 		}
 	}
-	if r.err == syscall.EAGAIN {
+	if errors.Is(r.err, syscall.EAGAIN) {
 		r.pool.Put(r.buf)
 		r.buf = nil
 		return false

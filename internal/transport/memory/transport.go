@@ -318,13 +318,13 @@ func (t *Transport) carryOnce(ctx, over context.Context, env transport.Envelope,
 // carryOn does so on one connection.
 func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.Envelope, s serve) (outcome, bool) {
 	n, to := t.net, env.To.Addr
-	lost := func() (outcome, bool) {
+	lost := func() bool {
 		<-over.Done()
-		return outcome{}, false
+		return false
 	}
 	broken := func(kind protocol.FailureKind, detail string) (outcome, bool) {
 		if !n.Travel(over, to, t.addr, false) || !n.Awake(over, t.addr) {
-			return lost()
+			return outcome{}, lost()
 		}
 		t.drop(c)
 		return failed(kind, detail+to), true
@@ -333,12 +333,12 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 
 	switch listens, arrived := t.connect(over, c); {
 	case !arrived:
-		return lost()
+		return outcome{}, lost()
 	case !listens:
 		return broken(protocol.Refused, nobody)
 	}
 	if !n.Travel(t.life, t.addr, to, true) {
-		return lost()
+		return outcome{}, lost()
 	}
 
 	n.mu.Lock()
@@ -352,7 +352,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 		return broken(protocol.Unreachable, ended)
 	}
 	c.peer = target
-	hctx, cancel := context.WithCancel(target.life)
+	handling, cancel := untilDeadline(target.life, ctx)
 	if over.Err() != nil {
 		cancel()
 	}
@@ -360,19 +360,14 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 	// A listener is not closed, so this starts.
 	target.spawn(func() {
 		defer cancel()
-		if at, ok := ctx.Deadline(); ok {
-			var stop context.CancelFunc
-			hctx, stop = context.WithDeadline(hctx, at)
-			defer stop()
-		}
-		target.handle(hctx, received(env), s, answered)
+		target.handle(handling, received(env), s, answered)
 	})
 	n.mu.Unlock()
 
 	select {
 	case o := <-answered:
 		if !n.Travel(over, to, t.addr, true) || !n.Awake(over, t.addr) {
-			return lost()
+			return outcome{}, lost()
 		}
 		return o, true
 	case <-c.broke:
@@ -386,6 +381,14 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 		}
 		return outcome{}, false
 	}
+}
+
+// untilDeadline is a context that ends with life or at the caller's deadline.
+func untilDeadline(life, caller context.Context) (context.Context, context.CancelFunc) {
+	if at, ok := caller.Deadline(); ok {
+		return context.WithDeadline(life, at)
+	}
+	return context.WithCancel(life)
 }
 
 // connect makes the round trips of a new connection. It reports whether somebody
