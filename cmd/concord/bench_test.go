@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,12 +118,7 @@ func TestTextIsWrappedBetweenWords(t *testing.T) {
 func TestBenchPlans(t *testing.T) {
 	plan := func(f benchFlags, set ...string) bench.Plan {
 		p, err := f.plan(func(flag string) bool {
-			for _, s := range set {
-				if s == flag {
-					return true
-				}
-			}
-			return false
+			return slices.Contains(set, flag)
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -94,7 +94,7 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+	if err := os.MkdirAll(f.dir, 0o755); err != nil { //nolint:gosec // the certificates are for all to read, the keys have modes of their own
 		return fmt.Errorf("--dir: %w", err)
 	}
 	ca, caKey, err := f.authority(now)

@@ -44,7 +44,7 @@ func TestCheckReplaysWhatItPrints(t *testing.T) {
 	if !ok {
 		t.Fatalf("no command in:\n%s", told)
 	}
-	for _, line := range strings.Split(told, "\n") {
+	for line := range strings.SplitSeq(told, "\n") {
 		if len(line) > 80 {
 			t.Errorf("%d columns: %s", len(line), line)
 		}

@@ -92,7 +92,7 @@ func (f *dialFlags) advise(err error) error {
 		}
 		return errors.Join(lines...)
 	}
-	advice := ""
+	var advice string
 	switch {
 	case errors.Is(err, concord.ErrAddress):
 		advice = "--addr needs host:port of a member, as " + defaultAddr

@@ -17,7 +17,7 @@ func advise(err error) error {
 		}
 		return errors.Join(lines...)
 	}
-	advice := ""
+	var advice string
 	switch {
 	case errors.Is(err, concord.ErrNameTaken), errors.Is(err, concord.ErrIdentifierTaken):
 		advice = "choose another --name, or stop that member first"
@@ -40,14 +40,13 @@ var inFlags = strings.NewReplacer("BindAddr", "--bind", "SuccessorCount", "--suc
 
 // configErrors finds all mistakes that Start has reported.
 func configErrors(err error) []*concord.ConfigError {
-	if m, ok := err.(*concord.ConfigError); ok {
-		return []*concord.ConfigError{m}
-	}
 	var out []*concord.ConfigError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			out = append(out, configErrors(e)...)
 		}
+	} else if m, ok := errors.AsType[*concord.ConfigError](err); ok {
+		out = append(out, m)
 	}
 	return out
 }

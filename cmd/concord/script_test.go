@@ -59,17 +59,23 @@ func TestScripts(t *testing.T) {
 			if cond != "ipv6" {
 				return false, fmt.Errorf("unknown condition %q", cond)
 			}
-			lis, err := net.Listen("tcp", "[::1]:0")
-			if err != nil {
-				return false, nil
-			}
-			return true, lis.Close()
+			return hasIPv6(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"member": startMember, "signal": signalMember, "ended": awaitMember,
 			"begin": begin, "rest": rest, "normalize": normalize, "narrow": narrow,
 		},
 	})
+}
+
+// hasIPv6 reports whether this machine has a loopback of IPv6.
+func hasIPv6() bool {
+	lis, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	lis.Close()
+	return true
 }
 
 func membersOf(ts *testscript.TestScript) map[string]*exec.Cmd {

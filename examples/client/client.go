@@ -35,8 +35,9 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Stdout, os.Stdin, strings.Split(*addrs, ","), *copies, flag.Args()); err != nil {
+	err := run(ctx, os.Stdout, os.Stdin, strings.Split(*addrs, ","), *copies, flag.Args())
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "client:", err)
 		os.Exit(1)
 	}

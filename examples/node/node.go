@@ -39,8 +39,9 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	defer stop()
-	if err := run(ctx, *name, *addr, addresses(*join)); err != nil {
+	err := run(ctx, *name, *addr, addresses(*join))
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
 		os.Exit(1)
 	}

@@ -70,7 +70,7 @@ func TestCutsDropWhatTheySayAndNothingElse(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		defer conns[i].Close()
+		t.Cleanup(func() { conns[i].Close() })
 		conns[i].SetDeadline(time.Now().Add(patience))
 	}
 	send := func(from, to int, text string) {

@@ -258,9 +258,11 @@ func (f *fuzzer) steps(ctx context.Context, deadline time.Time) error {
 		if f.o.verbose {
 			fmt.Fprintln(f.out, f.history[n-1])
 		}
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			fmt.Fprintln(f.out, "fuzz: interrupted")
 			return nil
+		default:
 		}
 	}
 	return nil

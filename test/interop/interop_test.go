@@ -392,7 +392,7 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 	joined := []member{startOurs(t, t.Name()+"/ours"), startLegacy(t, t.Name()+"/legacy")}
 	joined[0].insist(t, rest[0])
 	joined[1].insist(t, rest[0])
-	all := append(rest, joined...)
+	all := slices.Concat(rest, joined)
 	eventually(t, func() error { return wrong(all) })
 	cancel()
 	wg.Wait()

@@ -19,8 +19,8 @@ func TestMembersOfAMixedRing(t *testing.T) {
 	}
 	defer client.Close()
 	for what, asked := range map[string]interface {
-		Members(context.Context) iter.Seq2[concord.Member, error]
-		Meta(context.Context, concord.Server) ([]byte, error)
+		Members(ctx context.Context) iter.Seq2[concord.Member, error]
+		Meta(ctx context.Context, s concord.Server) ([]byte, error)
 	}{"a member": members[0].ours, "a client": client} {
 		var met []concord.Server
 		for m, err := range asked.Members(t.Context()) {
