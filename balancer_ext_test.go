@@ -98,21 +98,24 @@ func (b *balancer) carry(in net.Conn) {
 	b.mu.Unlock()
 	rand.Shuffle(len(backends), func(i, k int) { backends[i], backends[k] = backends[k], backends[i] })
 	for _, addr := range backends {
-		out, err := net.Dial("tcp", addr)
-		if err != nil {
-			continue
-		}
-		defer b.end(out)
-		if !b.keep(out) {
+		if out, err := net.Dial("tcp", addr); err == nil {
+			b.join(in, out)
 			return
 		}
-		b.running.Go(func() {
-			io.Copy(out, in)
-			out.Close()
-		})
-		io.Copy(in, out)
+	}
+}
+
+// join carries what either side says to the other, until out says no more.
+func (b *balancer) join(in, out net.Conn) {
+	defer b.end(out)
+	if !b.keep(out) {
 		return
 	}
+	b.running.Go(func() {
+		io.Copy(out, in)
+		out.Close()
+	})
+	io.Copy(in, out)
 }
 
 func (b *balancer) close() {

@@ -84,10 +84,7 @@ func TestMinorityOfAPartitionIsIsolated(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			network.Partition(groups[0], groups[1])
 			began := time.Now()
-			for {
-				if minority[0].Status().Isolated && minority[1].Status().Isolated {
-					break
-				}
+			for !minority[0].Status().Isolated || !minority[1].Status().Isolated {
 				if time.Since(began) > 10*time.Second {
 					t.Fatalf("not isolated after %v: %v, %v", time.Since(began), minority[0].Successors(), minority[1].Successors())
 				}

@@ -55,8 +55,7 @@ func TestIdentifiersAreStringsInJSONAndSurvive(t *testing.T) {
 func TestEveryWideNumberOfAPublicTypeIsAStringInJSON(t *testing.T) {
 	var check func(of reflect.Type)
 	check = func(of reflect.Type) {
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for f := range of.Fields() {
 			kind := f.Type
 			for kind.Kind() == reflect.Pointer || kind.Kind() == reflect.Slice {
 				kind = kind.Elem()

@@ -71,8 +71,7 @@ func (c *Client) Members(ctx context.Context) iter.Seq2[Member, error] {
 func members(walk iter.Seq2[node.Met, error], yield func(Member, error) bool) {
 	for m, err := range walk {
 		if err != nil {
-			var je *node.JoinError
-			if errors.As(err, &je) {
+			if je, ok := errors.AsType[*node.JoinError](err); ok {
 				err = dialError(je, nil)
 			}
 			yield(Member{}, publicError(err))
@@ -130,8 +129,7 @@ func meta(ctx context.Context, f *node.Finder, s Server) ([]byte, error) {
 		return nil, err
 	}
 	out, err := f.Meta(ctx, ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address})
-	var failure *protocol.Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*protocol.Failure](err); ok {
 		return nil, failureError(failure, ring.Member{})
 	}
 	return out, publicError(err)

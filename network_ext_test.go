@@ -102,15 +102,21 @@ func TestMembersBehindForwardedPorts(t *testing.T) {
 	}
 }
 
-func TestStopIsQuickBesideConnectionsThatSayNothing(t *testing.T) {
-	members := newRing(t, 2)
-	for range 20 {
-		conn, err := net.Dial("tcp", members[0].Address())
+// connectSilently makes n connections that say nothing for the length of the test.
+func connectSilently(t *testing.T, n int, addr string) {
+	t.Helper()
+	for range n {
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 	}
+}
+
+func TestStopIsQuickBesideConnectionsThatSayNothing(t *testing.T) {
+	members := newRing(t, 2)
+	connectSilently(t, 20, members[0].Address())
 	awaitIdeal(t, members)
 	began := time.Now()
 	members[0].Stop()
@@ -122,13 +128,7 @@ func TestStopIsQuickBesideConnectionsThatSayNothing(t *testing.T) {
 
 func TestLeaveIsQuickBesideConnectionsThatSayNothing(t *testing.T) {
 	members := newRing(t, 3)
-	for range 20 {
-		conn, err := net.Dial("tcp", members[0].Address())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-	}
+	connectSilently(t, 20, members[0].Address())
 	began := time.Now()
 	if err := members[0].Leave(t.Context()); err != nil {
 		t.Error(err)

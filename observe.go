@@ -253,8 +253,7 @@ func (o *Observer) inside() (in node.Observer) {
 func lookupEnd(e node.Ended) LookupEnd {
 	end := LookupEnd{Outcome: OutcomeOK, Hops: len(e.Hops), Took: e.Took}
 	if e.Err != nil {
-		var le *node.LookupError
-		if errors.As(e.Err, &le) {
+		if le, ok := errors.AsType[*node.LookupError](e.Err); ok {
 			end.Hops = len(le.Hops)
 		}
 		end.Err = lookupError(nil, e.Err)

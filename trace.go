@@ -131,7 +131,7 @@ func (h Hop) MarshalJSON() ([]byte, error) {
 }
 
 // outcome is what came of it, in words.
-func (h *Hop) outcome() string {
+func (h Hop) outcome() string {
 	var names []string
 	for _, s := range h.Named {
 		names = append(names, s.Name)
@@ -166,8 +166,7 @@ func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Tr
 	out.Took = time.Since(began)
 	out.Hops = hops(r.Hops)
 	if err != nil {
-		var le *node.LookupError
-		if errors.As(err, &le) {
+		if le, ok := errors.AsType[*node.LookupError](err); ok {
 			out.Hops = hops(le.Hops)
 		}
 		return out, lookupError(key, err)

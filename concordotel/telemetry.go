@@ -197,6 +197,9 @@ func (t *Telemetry) traces() *concord.Observer {
 	}
 }
 
+// lookup starts the span of a lookup. The function that it returns ends the span.
+//
+//nolint:spancheck // see above
 func (t *Telemetry) lookup(ctx context.Context, l concord.LookupBegin) (context.Context, func(concord.LookupEnd)) {
 	if l.Background {
 		return ctx, nil
@@ -220,7 +223,10 @@ func (t *Telemetry) serve(ctx context.Context, r concord.RequestInfo) (context.C
 	return t.span(ctx, r, trace.SpanKindServer)
 }
 
-// span is that of a request within a trace. Others have none.
+// span starts the span of a request within a trace. The function that it returns ends the span.
+// Other requests have no span.
+//
+//nolint:spancheck // see above
 func (t *Telemetry) span(ctx context.Context, r concord.RequestInfo, kind trace.SpanKind) (context.Context, func(concord.RequestEnd)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, nil
