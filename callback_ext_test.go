@@ -320,13 +320,13 @@ func TestStopAndLeaveCauseNoCall(t *testing.T) {
 	}
 }
 
-func TestEveryLifeHasItsCall(t *testing.T) {
+func TestEveryStartHasItsCall(t *testing.T) {
 	var recorded calls
 	c := create(t, "c", recorded.hook)
-	for life := 1; life <= 4; life++ {
+	for session := 1; session <= 4; session++ {
 		eventually(t, func() error {
-			if got := recorded.all(); len(got) != life {
-				return fmt.Errorf("life %d: %v", life, got)
+			if got := recorded.all(); len(got) != session {
+				return fmt.Errorf("session %d: %v", session, got)
 			}
 			return nil
 		})
@@ -360,7 +360,7 @@ func TestCallsOfTwoLivesDoNotOverlap(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(release)
-	receive(t, entered, patience, "the call of the second life")
+	receive(t, entered, patience, "the call after the second Start")
 	if most.Load() > 1 {
 		t.Error("two calls at once")
 	}

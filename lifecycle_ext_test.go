@@ -332,7 +332,7 @@ func TestStopAndStartDuringJoinBeginsAnew(t *testing.T) {
 		if err := c.Create(); err != nil {
 			t.Fatalf("Create in the new incarnation: %v", err)
 		}
-		wantErr(t, "Join in the old life", receive(t, joined, patience, "Join"), concord.ErrStopped)
+		wantErr(t, "Join before Stop", receive(t, joined, patience, "Join"), concord.ErrStopped)
 		c.Stop()
 	}
 }

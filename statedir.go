@@ -11,7 +11,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// keeper keeps what a member knows of its ring in Config.StateDir, for one life. A
+// keeper keeps what a member knows of its ring in Config.StateDir, for one incarnation. A
 // nil keeper keeps nothing.
 type keeper struct {
 	state *bootstrap.State

@@ -167,7 +167,7 @@ func TestNothingIsRememberedAndNoAddressGiven(t *testing.T) {
 	wantErr(t, "JoinOrCreate", c.JoinOrCreate(t.Context()), concord.ErrAddress)
 }
 
-// The clock of the machine went back between two lives.
+// The clock of the machine went back between two incarnations.
 func TestIncarnationRisesThoughTheClockWentBack(t *testing.T) {
 	dir := t.TempDir()
 	then := time.Now().Add(1000 * time.Hour)
@@ -179,11 +179,11 @@ func TestIncarnationRisesThoughTheClockWentBack(t *testing.T) {
 	for i := range uint64(3) {
 		c := start(t, "c", keeps(dir))
 		if got := c.Status().Incarnation; got != future+1+i {
-			t.Errorf("life %d: incarnation %d, want %d", i, got, future+1+i)
+			t.Errorf("incarnation number %d: incarnation %d, want %d", i, got, future+1+i)
 		}
 		c.Stop()
 		if k, err := readKept(dir); err != nil || k.Incarnation != future+1+i {
-			t.Errorf("life %d: %+v, %v", i, k, err)
+			t.Errorf("incarnation number %d: %+v, %v", i, k, err)
 		}
 	}
 }

@@ -161,9 +161,9 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 	n.joinDone = done
 	n.stepLocked(join)
 	if join.Found > 0 && n.resolver != nil && slices.ContainsFunc(given, bootstrap.IsName) {
-		looking, found := context.WithCancel(n.ctx)
-		defer found()
-		n.wg.Go(func() { n.redirect(looking, given) })
+		bootstrapping, end := context.WithCancel(n.ctx)
+		defer end()
+		n.wg.Go(func() { n.redirect(bootstrapping, given) })
 	}
 	n.mu.Unlock()
 	for ctx.Err() == nil {

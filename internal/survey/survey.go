@@ -2,7 +2,7 @@
 // are asked from outside.
 //
 // A survey sees what the wire shows: who answers, whom each takes for its
-// neighbours, at one instant each. It does not tell the lives of one name apart, and
+// neighbours, at one instant each. It does not tell the incarnations of one name apart, and
 // does not know how long a full successor list is unless it is told.
 package survey
 

@@ -395,9 +395,9 @@ func (f *fuzzer) take(s step) (time.Duration, error) {
 		if len(s.again) == 0 {
 			return
 		}
-		var lives []*concord.Concord
-		if lives, back = f.ring.Again(s.again, s.same); back == nil {
-			back = f.ring.Join(ctx, lives, s.via...)
+		var again []*concord.Concord
+		if again, back = f.ring.Again(s.again, s.same); back == nil {
+			back = f.ring.Join(ctx, again, s.via...)
 		}
 	})
 	parts.Wait()
