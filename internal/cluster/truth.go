@@ -83,7 +83,7 @@ func wrong(b *strings.Builder, live []*member, i int, m *member) {
 	}
 }
 
-// names lists servers by name and, since a name may have had several lives, port.
+// names lists servers by name and, since a name may have been started several times, port.
 func names(servers []concord.Server) string {
 	out := make([]string, len(servers))
 	for i, s := range servers {

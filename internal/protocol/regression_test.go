@@ -73,7 +73,7 @@ func TestRingFoundedAnewAtAKnownAddressIsFound(t *testing.T) {
 
 // Found by the simulator: a name is started a second time elsewhere, its
 // successor takes it for its predecessor, as a joiner, and it ends. The first
-// life, which is alive, was refused as outdated without a look at the second.
+// incarnation, which is alive, was refused as outdated without a look at the second.
 func TestLaterIncarnationThatIsGoneDoesNotStandInTheWay(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	ms := w.live()

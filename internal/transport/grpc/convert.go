@@ -284,7 +284,7 @@ func metaOf(r *pb.MetaResp) ([]byte, error) {
 }
 
 // routeResp has the verdicts of routing.Verdict under the same numbers.
-// It does not repeat to an asker which life of the answerer it has asked.
+// It does not repeat to an asker which incarnation of the answerer it has asked.
 func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 	out := &pb.RouteResp{
 		Verdict: pb.RouteResp_Verdict(a.Verdict),

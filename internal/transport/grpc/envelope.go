@@ -76,13 +76,13 @@ func query(r *pb.RouteReq) (routing.Query, error) {
 	return q, nil
 }
 
-func targets(lives []ring.Instance) []*pb.Target {
-	if len(lives) == 0 {
+func targets(instances []ring.Instance) []*pb.Target {
+	if len(instances) == 0 {
 		return nil
 	}
-	out := make([]*pb.Target, 0, len(lives))
-	for _, l := range lives {
-		out = append(out, &pb.Target{Id: l.ID, Incarnation: l.Incarnation})
+	out := make([]*pb.Target, 0, len(instances))
+	for _, x := range instances {
+		out = append(out, &pb.Target{Id: x.ID, Incarnation: x.Incarnation})
 	}
 	return out
 }

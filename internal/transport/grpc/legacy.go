@@ -284,7 +284,7 @@ func (t *Transport) placeLegacy(ctx context.Context, env transport.Envelope, req
 	// Without a hint its own neighbours lead on, one member at a time.
 	if self.IsZero() {
 		// Nothing to measure from: let the two that were found be asked. If that
-		// is the subject, in a life that the ring has not missed yet, its own
+		// is the subject, in an incarnation that the ring has not missed yet, its own
 		// neighbours must do.
 		for _, m := range append([]ring.Member{pred, owner, s.Pred}, s.Succ...) {
 			if !m.IsZero() && m.Addr != subject.Addr && len(reply.Closer) < routing.MaxCloser && !slices.Contains(reply.Closer, m) {

@@ -85,7 +85,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	}
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
-		// The version is of one life, and the caller has named it.
+		// The version is of one incarnation, and the caller has named it.
 		out.Predecessor, out.Successors, out.Replaced, out.Answer, out.Unchanged = nil, nil, nil, &pb.Answer{}, true
 	}
 	return out, nil

@@ -50,7 +50,7 @@ type Member struct {
 	lis      net.Listener
 	srv      *grpc.Server
 
-	ctx    context.Context // the member's life
+	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
 	owned  sync.WaitGroup
 	stop   sync.Once

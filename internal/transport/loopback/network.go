@@ -28,7 +28,7 @@ type Network struct {
 	*fault.Faults
 	seed uint64
 
-	life    context.Context // ends at Close
+	ctx     context.Context // ends at Close
 	end     context.CancelFunc
 	running sync.WaitGroup // the goroutines of relays; added to with mu held and closed false
 
@@ -44,9 +44,9 @@ var _ transport.Network = (*Network)(nil)
 // NewNetwork makes a network without faults, whose draws the seed decides; see
 // fault.New.
 func NewNetwork(seed uint64) *Network {
-	life, end := context.WithCancel(context.Background())
+	ctx, end := context.WithCancel(context.Background())
 	return &Network{
-		Faults: fault.New(seed), seed: seed, life: life, end: end,
+		Faults: fault.New(seed), seed: seed, ctx: ctx, end: end,
 		bound: make(map[string]string), relays: make(map[*relay]struct{}),
 	}
 }

@@ -102,11 +102,11 @@ func (r *relay) carry(src, dst net.Conn, from, to string) <-chan struct{} {
 // before the network was closed.
 func (r *relay) arrives(due time.Time, from, to string) bool {
 	n := r.net
-	if !fault.Wait(n.life, time.Until(due)) {
+	if !fault.Wait(n.ctx, time.Until(due)) {
 		return false
 	}
 	for {
-		if !n.Awake(n.life, from) || !n.Awake(n.life, to) || !n.Open(n.life, from, to) {
+		if !n.Awake(n.ctx, from) || !n.Awake(n.ctx, to) || !n.Open(n.ctx, from, to) {
 			return false
 		}
 		// While it waited for one of them, another may have become a fault.

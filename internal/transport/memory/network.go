@@ -160,7 +160,7 @@ func (n *Network) open(addr string) (*Transport, error) {
 	t := &Transport{
 		net:     n,
 		addr:    addr,
-		life:    ctx,
+		ctx:     ctx,
 		end:     cancel,
 		serving: make(chan struct{}),
 		limit:   -1,
@@ -254,7 +254,7 @@ func (n *Network) breakConn(asker *Transport, c *conn) {
 	c.end()
 	from := c.peer.addr
 	asker.spawn(func() {
-		if n.Travel(asker.life, from, asker.addr, false) && n.Awake(asker.life, asker.addr) {
+		if n.Travel(asker.ctx, from, asker.addr, false) && n.Awake(asker.ctx, asker.addr) {
 			asker.drop(c)
 		}
 	})

@@ -25,7 +25,7 @@ type Transport struct {
 	asksOnly bool
 	opts     transport.Options // set before it is used
 
-	life    context.Context // ends at Close
+	ctx     context.Context // ends at Close
 	end     context.CancelFunc
 	running sync.WaitGroup // every goroutine; added to with net.mu held and closed false
 
@@ -253,7 +253,7 @@ func (t *Transport) spawn(f func()) bool {
 // ask sends a request on its way and waits for its outcome, the end of ctx, or
 // Close. It calls count, with the network's mu held, if it sends anything.
 func (t *Transport) ask(ctx context.Context, env transport.Envelope, count func(), s serve) outcome {
-	over, giveUp := context.WithCancel(t.life)
+	over, giveUp := context.WithCancel(t.ctx)
 	defer giveUp()
 	result := make(chan outcome, 1)
 
@@ -273,11 +273,11 @@ func (t *Transport) ask(ctx context.Context, env transport.Envelope, count func(
 		case o := <-result:
 			return o
 		case <-ctx.Done():
-		case <-t.life.Done():
+		case <-t.ctx.Done():
 		}
 	}
 	switch {
-	case t.life.Err() != nil:
+	case t.ctx.Err() != nil:
 		return failed(protocol.Cancelled, "the transport is closed")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return failed(protocol.TimedOut, "no answer from "+env.To.Addr)
@@ -337,7 +337,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 	case !listens:
 		return broken(protocol.Refused, nobody)
 	}
-	if !n.Travel(t.life, t.addr, to, true) {
+	if !n.Travel(t.ctx, t.addr, to, true) {
 		return outcome{}, lost()
 	}
 
@@ -352,7 +352,7 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 		return broken(protocol.Unreachable, ended)
 	}
 	c.peer = target
-	handling, cancel := untilDeadline(target.life, ctx)
+	handling, cancel := untilDeadline(target.ctx, ctx)
 	if over.Err() != nil {
 		cancel()
 	}
@@ -376,19 +376,19 @@ func (t *Transport) carryOn(ctx, over context.Context, c *conn, env transport.En
 	case <-over.Done():
 		// The caller's giving up is news that travels too; that of a
 		// process's end is not waited for, as Close must not.
-		if t.life.Err() != nil && !n.Severed(t.addr, to) || n.Travel(t.life, t.addr, to, false) {
+		if t.ctx.Err() != nil && !n.Severed(t.addr, to) || n.Travel(t.ctx, t.addr, to, false) {
 			cancel()
 		}
 		return outcome{}, false
 	}
 }
 
-// untilDeadline is a context that ends with life or at the caller's deadline.
-func untilDeadline(life, caller context.Context) (context.Context, context.CancelFunc) {
+// untilDeadline is a context that ends with open or at the caller's deadline.
+func untilDeadline(open, caller context.Context) (context.Context, context.CancelFunc) {
 	if at, ok := caller.Deadline(); ok {
-		return context.WithDeadline(life, at)
+		return context.WithDeadline(open, at)
 	}
-	return context.WithCancel(life)
+	return context.WithCancel(open)
 }
 
 // connect makes the round trips of a new connection. It reports whether somebody
@@ -431,10 +431,10 @@ func (t *Transport) connect(over context.Context, c *conn) (listens, arrived boo
 func (t *Transport) handle(ctx context.Context, env transport.Envelope, s serve, answered chan<- outcome) {
 	select {
 	case <-t.serving:
-	case <-t.life.Done():
+	case <-t.ctx.Done():
 		return
 	}
-	if !t.net.Awake(t.life, t.addr) {
+	if !t.net.Awake(t.ctx, t.addr) {
 		return
 	}
 	o := s(ctx, t, env)
