@@ -23,7 +23,7 @@ func documented(t *testing.T) map[string][]string {
 	out := map[string][]string{}
 	always := []string{"job", "instance"}
 	label := regexp.MustCompile("`([a-z_]+)`:")
-	for _, line := range strings.Split(string(page), "\n") {
+	for line := range strings.SplitSeq(string(page), "\n") {
 		cells := strings.Split(line, " | ")
 		name, ok := strings.CutPrefix(cells[0], "| `concord_")
 		if !ok || len(cells) != 5 {
