@@ -48,8 +48,7 @@ func (g *rig) hasty(fd *Finder, trip time.Duration, opts routing.Options) {
 	}
 }
 
-var trips = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 700 * time.Millisecond,
-	time.Second, 1500 * time.Millisecond, 2 * time.Second}
+var trips = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, time.Second, 2 * time.Second}
 
 // kindsOfHaste are lookups that ask the owner itself.
 var kindsOfHaste = map[string]routing.Options{"fresh": {Fresh: true}, "by memory": {MaxAge: time.Nanosecond}}
