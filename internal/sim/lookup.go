@@ -85,13 +85,13 @@ func (w *world) openLookup(h *host, id uint64, limit time.Duration) (ref, *looku
 		w.lookups = append(w.lookups, new(lookup))
 	}
 	l := w.lookups[i]
-	*l = lookup{gen: l.gen, search: l.search, open: true, host: h.index, starts: h.starts, id: id, began: w.now, end: w.now + limit, owner: -1}
+	*l = lookup{gen: l.gen, open: true, host: h.index, starts: h.starts, id: id, began: w.now, end: w.now + limit, owner: -1}
 	return ref{i, l.gen}, l
 }
 
 func (w *world) closeLookup(r ref) {
 	l := w.lookups[r.slot]
-	*l = lookup{gen: l.gen + 1, search: l.search}
+	*l = lookup{gen: l.gen + 1} // without the room that many questions took
 	w.freeLookups = append(w.freeLookups, r.slot)
 }
 
