@@ -122,8 +122,8 @@ type Config struct {
 	StateDir string
 
 	// Meta is what the application says about the member, such as the application's own address.
-	// [Concord.Meta] returns it to everyone who asks. It does not change while the member runs. It
-	// may be empty. It has at most 256 bytes.
+	// The method [Concord.Meta] returns it to everyone who asks. It does not change while the
+	// member runs. It may be empty. It has at most 256 bytes.
 	Meta []byte
 
 	// TLS, if not nil, encrypts and authenticates all connections between members. If nil,

@@ -1,11 +1,11 @@
 // Package concord implements Chord, a protocol that tells which server of a group is responsible
 // for a key. The group has no master. Its servers may join, leave, hang, crash and be cut off from
-// each other at any time. The protocol is the version corrected and proved by Pamela Zave
-// ("Reasoning about Identifier Spaces: How to Make Chord Correct", 2017). Members talk to each
-// other over gRPC.
+// each other at any time. The protocol is the version that Pamela Zave corrected, and proved
+// correct ("Reasoning about Identifier Spaces: How to Make Chord Correct", 2017). Members talk
+// to each other over gRPC.
 //
-// The package stores nothing. Programs build distributed hash tables, caches and lock services on
-// it.
+// The package stores nothing. Programs build distributed hash tables, caches and sharded services
+// on it.
 //
 // # Guarantees
 //
