@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord/internal/sim"
-	"github.com/ollelogdahl/concord/internal/sim/study"
 	"github.com/ollelogdahl/concord/internal/svg"
 )
 
@@ -253,15 +252,7 @@ States in which a run begins (--start; the default is ideal):
 			if tell {
 				return f.tell(cmd, c)
 			}
-			sum, err := f.runAll(cmd, c)
-			if err != nil {
-				return err
-			}
-			printSummary(f.output(cmd), sum)
-			if err := f.draw(study.Histogram(sum)); err != nil {
-				return err
-			}
-			return f.finish(cmd, sum.Violations, sum)
+			return f.report(cmd, c)
 		},
 	}
 	f.register(cmd, 64, 20)

@@ -151,15 +151,7 @@ At the end no member comes or goes any more, and the ring must become ideal.`,
 			}
 			c.Duration, c.Lookups = duration, lookups
 			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
-			sum, err := f.runAll(cmd, c)
-			if err != nil {
-				return err
-			}
-			printSummary(f.output(cmd), sum)
-			if err := f.draw(study.Histogram(sum)); err != nil {
-				return err
-			}
-			return f.finish(cmd, sum.Violations, sum)
+			return f.report(cmd, c)
 		},
 	}
 	f.register(cmd, 10_000, 1)
@@ -170,4 +162,17 @@ At the end no member comes or goes any more, and the ring must become ideal.`,
 	flags.DurationVar(&duration, "duration", time.Hour, "how long members come and go")
 	flags.Float64Var(&lookups, "lookups", 100, "lookups in a round, of all members")
 	return cmd
+}
+
+// report runs all seeds and tells of them.
+func (f *simFlags) report(cmd *cobra.Command, c sim.Config) error {
+	sum, err := f.runAll(cmd, c)
+	if err != nil {
+		return err
+	}
+	printSummary(f.output(cmd), sum)
+	if err := f.draw(study.Histogram(sum)); err != nil {
+		return err
+	}
+	return f.finish(cmd, sum.Violations, sum)
 }

@@ -149,16 +149,9 @@ type Want struct {
 	Err      error         // of GiveUp
 }
 
-// NewLookup makes a lookup by what its options ask for. Lease is how long the
-// confirmation of an arc may answer lookups: an answer that is not asked for is never older. Wait says
-// that a lookup with nobody left to ask waits until the ring has mended.
-func NewLookup(id uint64, opts Options, lease time.Duration, wait bool) *Lookup {
-	l := new(Lookup)
-	l.Reset(id, opts, lease, wait)
-	return l
-}
-
-// Reset makes l a new lookup, as NewLookup does, in the same room.
+// Reset makes l a lookup by what its options ask for; Begin is next. Lease is how long the
+// confirmation of an arc may answer lookups: an answer that is not asked for is never older.
+// Wait says that a lookup with nobody left to ask waits until the ring has mended.
 func (l *Lookup) Reset(id uint64, opts Options, lease time.Duration, wait bool) {
 	if !opts.Fresh {
 		opts.Lenient = opts.MaxAge == 0
@@ -166,12 +159,8 @@ func (l *Lookup) Reset(id uint64, opts Options, lease time.Duration, wait bool) 
 			opts.MaxAge = lease
 		}
 	}
-	questions := l.questions
 	*l = Lookup{id: id, opts: opts, wait: wait, current: -1, used: -1}
-	if l.questions = questions[:0]; cap(questions) <= len(l.room) {
-		l.questions = l.room[:0]
-	}
-	clear(questions)
+	l.questions = l.room[:0]
 }
 
 // ID is the identifier whose owner is wanted.
@@ -409,7 +398,3 @@ func (l *Lookup) Result() (Answer, Source) {
 
 // Questions lists those asked, in their order. The slice is valid until the next step.
 func (l *Lookup) Questions() []Question { return l.questions }
-
-// Open reports whether there are questions that the lookup waits for or has gone on
-// without, and that may still be answered.
-func (l *Lookup) Open() bool { return l.current >= 0 || l.overtaken > 0 }

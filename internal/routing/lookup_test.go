@@ -20,6 +20,12 @@ func knows(now time.Duration, others ...uint64) Knowledge {
 	return Knowledge{Now: now, Table: NewTable(k), Arcs: NewArcs(0, 8, 16)}
 }
 
+func newLookup(id uint64, opts Options, lease time.Duration, wait bool) *Lookup {
+	l := new(Lookup)
+	l.Reset(id, opts, lease, wait)
+	return l
+}
+
 // mine is the answer of the owner at id.
 func mine(id uint64) Answer {
 	return Answer{Verdict: Mine, Owner: at(id), Arc: ring.Arc{After: id - 16, To: id}, HasArc: true}
@@ -58,7 +64,7 @@ func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 	k := knows(0, 96)
 	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
 	for _, opts := range []Options{{}, {Fresh: true}} {
-		l := NewLookup(120, opts, time.Second, true)
+		l := newLookup(120, opts, time.Second, true)
 		w := l.Begin(k)
 		expect(t, l, w, Ask, 128)
 		if q := l.Questions()[0]; q.Shared == opts.Fresh || q.Why != Remembered {
@@ -69,17 +75,17 @@ func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 		owner(t, l, 128, 10)
 		k.Now = 0
 	}
-	cold := NewLookup(120, Options{Cold: true}, time.Second, true)
+	cold := newLookup(120, Options{Cold: true}, time.Second, true)
 	expect(t, cold, cold.Begin(k), Ask, 96)
 	k.Suspicions, _ = k.Suspicions.Suspect(at(128).Instance(), 0, 1)
-	avoids := NewLookup(120, Options{}, time.Second, true)
+	avoids := newLookup(120, Options{}, time.Second, true)
 	expect(t, avoids, avoids.Begin(k), Ask, 96)
 }
 
 func TestLookupSearchesIfTheOwnerRememberedIsNone(t *testing.T) {
 	k := knows(0, 96)
 	k.Arcs.Confirm(ring.Arc{After: 96, To: 128}, at(128), Confirmation{By: at(128)})
-	l := NewLookup(100, Options{Fresh: true}, time.Second, true)
+	l := newLookup(100, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 128)
 	k.Arcs.Drop(func(ring.Member) bool { return true }) // the answer contradicts it
 	w := l.Answer(0, mine(128), 0, k)                   // whose arc begins at 112 by now
@@ -93,7 +99,7 @@ func TestLookupSearchesIfTheOwnerRememberedIsNone(t *testing.T) {
 func TestSharedAnswerThatIsTooOldIsAskedForAgain(t *testing.T) {
 	k := knows(50)
 	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
-	l := NewLookup(120, Options{MaxAge: 20}, time.Second, true)
+	l := newLookup(120, Options{MaxAge: 20}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 128)
 	k.Now = 60
 	expect(t, l, l.Answer(0, mine(128), 10, k), Ask, 128) // under way since before
@@ -113,7 +119,7 @@ func TestLookupJoinsAQuestionWhoseAnswerWillBeYoungEnough(t *testing.T) {
 		{20, 90, 0, true},   // nothing is known of the member
 		{1, 100, 500, true}, // it is sent now
 	} {
-		l := NewLookup(120, Options{MaxAge: c.age}, time.Second, true)
+		l := newLookup(120, Options{MaxAge: c.age}, time.Second, true)
 		if l.Joins(c.sent, 100, c.trip) != c.joins {
 			t.Errorf("%+v", c)
 		}
@@ -122,7 +128,7 @@ func TestLookupJoinsAQuestionWhoseAnswerWillBeYoungEnough(t *testing.T) {
 
 func TestLookupGoesOnWithoutASlowAnswerAndStillHearsIt(t *testing.T) {
 	k := knows(0, 96, 64)
-	l := NewLookup(120, Options{Fresh: true}, time.Second, true)
+	l := newLookup(120, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 96)
 	expect(t, l, l.Overtake(k), Ask, 64)
 	if w := l.Fail(1, false, k); w.Do != Ask || l.Questions()[w.Question].Whom != at(16) {
@@ -140,7 +146,7 @@ func TestLookupGoesOnWithoutASlowAnswerAndStillHearsIt(t *testing.T) {
 
 func TestLateAnswerOfTheOwnerEndsTheLookup(t *testing.T) {
 	k := knows(0, 96)
-	l := NewLookup(120, Options{Fresh: true}, time.Second, true)
+	l := newLookup(120, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 96)
 	expect(t, l, l.Answer(0, Answer{Verdict: Owned, Owner: at(128), By: at(96)}, 0, k), Ask, 128)
 	w := l.Overtake(k)
@@ -153,7 +159,7 @@ func TestLateAnswerOfTheOwnerEndsTheLookup(t *testing.T) {
 func TestLookupWithNobodyLeftWaitsForAnotherTable(t *testing.T) {
 	for _, wait := range []bool{true, false} {
 		k := knows(0)
-		l := NewLookup(120, Options{Fresh: true}, time.Second, wait)
+		l := newLookup(120, Options{Fresh: true}, time.Second, wait)
 		expect(t, l, l.Begin(k), Ask, 16)
 		w := l.Fail(0, true, k)
 		// Somebody was found silent, so it begins again at what is known, once.
@@ -172,12 +178,12 @@ func TestLookupWithNobodyLeftWaitsForAnotherTable(t *testing.T) {
 }
 
 func TestLookupEndsWhereThereIsNoRing(t *testing.T) {
-	l := NewLookup(120, Options{}, time.Second, true)
+	l := newLookup(120, Options{}, time.Second, true)
 	if w := l.Begin(Knowledge{}); w.Do != GiveUp || w.Err != ErrNoTable {
 		t.Errorf("%+v", w)
 	}
 	k := knows(0)
-	l = NewLookup(120, Options{Fresh: true}, time.Second, true)
+	l = newLookup(120, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 16)
 	if w := l.Fail(0, true, Knowledge{}); w.Do != GiveUp || w.Err != ErrNoTable {
 		t.Errorf("%+v", w)
@@ -186,14 +192,14 @@ func TestLookupEndsWhereThereIsNoRing(t *testing.T) {
 
 func TestLookupIsAnsweredByTheListIfThatIsRecent(t *testing.T) {
 	k := knows(0)
-	l := NewLookup(10, Options{}, time.Second, true)
+	l := newLookup(10, Options{}, time.Second, true)
 	if w := l.Begin(k); w.Do != Found {
 		t.Fatalf("%+v", w)
 	}
 	if a, source := l.Result(); a.Owner != at(16) || source != SuccessorList || len(l.Questions()) > 0 {
 		t.Errorf("%v, source %d", a, source)
 	}
-	l = NewLookup(10, Options{Fresh: true}, time.Second, true)
+	l = newLookup(10, Options{Fresh: true}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 16)
 }
 
@@ -208,7 +214,7 @@ func TestLookupEndsWhateverHappens(t *testing.T) {
 		}
 		id := uint64(rng.IntN(256))
 		want := (id + 15) / 16 * 16 % 256
-		l := NewLookup(id, Options{Fresh: rng.IntN(2) == 0}, time.Second, rng.IntN(2) == 0)
+		l := newLookup(id, Options{Fresh: rng.IntN(2) == 0}, time.Second, rng.IntN(2) == 0)
 		w := l.Begin(k)
 		waited := 0 // for a table, without a question since; all may be known to be gone
 		for step := 0; w.Do != Found && w.Do != GiveUp && waited < 10; step++ {
@@ -265,7 +271,7 @@ func TestLookupEndsWhateverHappens(t *testing.T) {
 func TestLookupTakesARejectedOwnerOnlyIfItConfirmsItself(t *testing.T) {
 	k := knows(0, 96)
 	k.Suspicions = peer.Suspicions(nil).Reject(128, at(128).Addr, 0, time.Second)
-	l := NewLookup(120, Options{}, time.Second, true)
+	l := newLookup(120, Options{}, time.Second, true)
 	expect(t, l, l.Begin(k), Ask, 96)
 	a := Answer{Verdict: Owned, Owner: at(128), By: at(96), Arc: ring.Arc{After: 112, To: 128}, HasArc: true}
 	expect(t, l, l.Answer(0, a, 0, k), Ask, 128)
