@@ -332,6 +332,10 @@ func (r *Ring) notice() {
 // minute, or for ten minutes on the clock of a bubble. A ring may not settle while members are cut
 // off from each other. After Heal, two rings find each other the later the more dead members they
 // remember: it can take more than a minute at the default StabilizeInterval.
+//
+// Settle judges what the members hold. Members that have been cut off or that hang, and that
+// nobody has asked since, are held to be where they were: a ring that has not noticed a fault
+// counts as settled.
 func (r *Ring) Settle(ctx context.Context) {
 	r.tb.Helper()
 	if r.misplaced() {
