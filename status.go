@@ -183,8 +183,8 @@ type Counters struct {
 	// PeerFailures is the number of requests to others that got no usable answer.
 	PeerFailures uint64 `json:"peer_failures"`
 	// IncomingRefused is the number of connections and requests of others that were refused here,
-	// because a TLS handshake failed, there were too many connections, or the other side belongs
-	// to another kind of ring.
+	// because a TLS handshake failed, there were too many connections, the other side belongs to
+	// another kind of ring, or the request was malformed.
 	IncomingRefused uint64 `json:"incoming_refused"`
 	// LogRecordsLost is the number of records that Config.LogHandler was not given, since more
 	// than 1024 waited for it. A record says so once the handler takes records again.

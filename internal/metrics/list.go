@@ -110,7 +110,7 @@ var (
 	PeerFailures = &Metric{Base: "peer_failures", Kind: Counter, Client: true,
 		Help: "Requests without a usable answer: no answer in time, no process there, another member there, another kind of ring, a refused certificate. The log and the status name the peer and the cause."}
 	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
-		Help: "Incoming connections and requests that were refused: a TLS handshake that failed, too many connections, another kind of ring. The log and the status name the peer and the cause."}
+		Help: "Incoming connections and requests that were refused: a TLS handshake that failed, too many connections, another kind of ring, a malformed request. The log and the status name the peer and the cause."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,

@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Bounds on what is kept and logged of failures.
@@ -199,9 +200,13 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 	}
 }
 
-// refused notes that the transport has refused a connection.
-func (fd *Finder) refused(from, why string) {
-	fd.noteFailure(PeerFailure{Addr: from, Incoming: true, Err: why})
+// refused notes that the transport has refused a connection or a request.
+func (fd *Finder) refused(r transport.Refusal) {
+	f := PeerFailure{Addr: r.From, Incoming: true, Err: r.Why}
+	if r.Request {
+		f.Kind = protocol.Invalid
+	}
+	fd.noteFailure(f)
 }
 
 func (fd *Finder) noteFailure(f PeerFailure) {

@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // lines are the records that hold s.
@@ -428,7 +429,7 @@ func TestRefusedStrangersHideNoFailureToReachAPeer(t *testing.T) {
 		flood := func(protocols string) {
 			for i := range 2 * maxFailures {
 				letters := strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j")
-				n.refused("192.0.2.1", protocols+letters.Replace(fmt.Sprint(i)))
+				n.refused(transport.Refusal{From: "192.0.2.1", Why: protocols + letters.Replace(fmt.Sprint(i))})
 				time.Sleep(50 * time.Millisecond)
 			}
 		}

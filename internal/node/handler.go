@@ -50,8 +50,13 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	return nil
 }
 
-// turnAway notes that a request of another kind of ring is refused. A legacy member,
-// or a client, does not say who it is.
+// tooWide is what is wrong with an identifier that is not on the circle.
+func tooWide() *protocol.Failure {
+	return &protocol.Failure{Kind: protocol.Invalid, Detail: "the identifier has more than HashBits bits"}
+}
+
+// turnAway notes that a request is refused: it comes from another kind of ring, or
+// cannot be. A legacy member, or a client, does not say who it is.
 func (h *handler) turnAway(env transport.Envelope, f *protocol.Failure) *protocol.Failure {
 	h.noteFailure(PeerFailure{Name: env.From.Name, Addr: env.From.Addr, Kind: f.Kind, Incoming: true, Err: failureWords(f, "")})
 	return f
@@ -73,11 +78,13 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	}
 	if !env.Legacy {
 		if f := n.checkHash("request", env.From); f != nil {
-			return protocol.Reply{}, f
+			return protocol.Reply{}, h.turnAway(env, f)
 		}
 	}
-	if f := n.check("request", env.From, one("sender", env.From), one("subject", req.Subject), one("predecessor", req.Pred), several("successors", req.Succ)); f != nil {
+	if f, told := n.examine("request", env.From, one("sender", env.From), one("subject", req.Subject), one("predecessor", req.Pred), several("successors", req.Succ)); told {
 		return protocol.Reply{}, f
+	} else if f != nil {
+		return protocol.Reply{}, h.turnAway(env, f)
 	}
 	if req.Kind == protocol.Introduce && req.Subject == env.From {
 		n.offer(env.From)
@@ -127,7 +134,7 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 		return routing.Answer{}, n.refusal()
 	}
 	if q.ID&^n.cfg.Space.Mask() != 0 {
-		return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "the identifier has more than HashBits bits"}
+		return routing.Answer{}, h.turnAway(env, tooWide())
 	}
 	a := s.Table.Answer(q, n.now())
 	if a.Verdict != routing.Mine {
@@ -151,7 +158,7 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		return ring.Member{}, f
 	}
 	if id&^n.cfg.Space.Mask() != 0 {
-		return ring.Member{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "the identifier has more than HashBits bits"}
+		return ring.Member{}, h.turnAway(env, tooWide())
 	}
 	if !n.loops.enter(id) {
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the lookup goes in a loop"}

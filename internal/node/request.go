@@ -204,6 +204,12 @@ const answer = "answer"
 
 // check refuses a message of a member that names an impossible one.
 func (fd *Finder) check(what string, by ring.Member, fields ...field) *protocol.Failure {
+	f, _ := fd.examine(what, by, fields...)
+	return f
+}
+
+// examine is check. told: the refusal is counted and logged already.
+func (fd *Finder) examine(what string, by ring.Member, fields ...field) (f *protocol.Failure, told bool) {
 	horizon := fd.horizon()
 	if what == answer && horizon < ring.MaxIncarnation && fd.reckon(fields, horizon) {
 		horizon = fd.horizon()
@@ -212,12 +218,12 @@ func (fd *Finder) check(what string, by ring.Member, fields ...field) *protocol.
 	for _, in := range fields {
 		if x, name, ok := in.find(wrong); ok {
 			if f := fd.checkMember(what, x); f != nil {
-				return f
+				return f, false
 			}
-			return fd.refuseIncarnation(what, name, x, by, horizon)
+			return fd.refuseIncarnation(what, name, x, by, horizon), true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 func (fd *Finder) checkMember(what string, x ring.Member) *protocol.Failure {

@@ -70,7 +70,7 @@ type Counters struct {
 	// can have.
 	IncarnationsRefused uint64
 	PeerFailures        uint64 // questions without a usable answer
-	IncomingRefused     uint64 // connections, and requests of another kind of ring, refused here
+	IncomingRefused     uint64 // connections and requests refused here
 	LogRecordsLost      uint64 // since too many waited for the log handler
 }
 

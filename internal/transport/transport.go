@@ -48,6 +48,17 @@ type Handler interface {
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
 }
 
+// Refusal is why a transport has turned somebody away.
+type Refusal struct {
+	// From is the host that the connection came from.
+	From string
+	// Request: it is a request that is refused, since it is malformed. Otherwise it
+	// is the connection: its TLS handshake has failed, or there are too many.
+	Request bool
+	// Why says why in words.
+	Why string
+}
+
 // MaxMeta bounds what an application says of a member, in bytes.
 const MaxMeta = 256
 
@@ -80,12 +91,11 @@ type Transport interface { //nolint:interfacebloat // the three questions, and w
 	// had been up has ended and it was not this side that ended it. It must be
 	// called before the first request and f must not block.
 	Broken(f func(addr string))
-	// Refused registers f, called when a connection that somebody made to this side
-	// is refused: its TLS handshake has failed, or there are too many. from is the
-	// host that it came from, why says why in words. A connection that ended before
-	// it had said anything is not told of. It must be called before Serve and f must
-	// not block.
-	Refused(f func(from, why string))
+	// Refused registers f, called when a connection that somebody made to this side,
+	// or a request that the handler never sees, is refused. A connection that ended
+	// before it had said anything is not told of. It must be called before Serve and
+	// f must not block.
+	Refused(f func(Refusal))
 	// Limit sets how many idle connections are kept; those least recently used
 	// are closed first. Connections in use are not touched.
 	Limit(idle int)

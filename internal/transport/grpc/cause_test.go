@@ -17,6 +17,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
@@ -60,7 +61,7 @@ type turned struct{ from, why string }
 
 func refusals(tr *Transport) chan turned {
 	ch := make(chan turned, 64)
-	tr.Refused(func(from, why string) { ch <- turned{from, why} })
+	tr.Refused(func(r transport.Refusal) { ch <- turned{r.From, r.Why} })
 	return ch
 }
 

@@ -23,10 +23,10 @@ type service struct {
 }
 
 // meet checks the envelope of a request and learns who speaks the extension.
-func (s *service) meet(r *pb.Request) (transport.Envelope, error) {
+func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, error) {
 	env, err := envelope(r)
 	if err != nil {
-		return env, malformed(err)
+		return env, s.t.malformed(ctx, err)
 	}
 	s.t.known.add(env.From)
 	return env, nil
@@ -53,7 +53,7 @@ func statusFor(ctx context.Context, env transport.Envelope, err error) error {
 }
 
 func (s *service) FindSuccessor(ctx context.Context, r *pb.FindReq) (*pb.FindResp, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *service) FindSuccessor(ctx context.Context, r *pb.FindReq) (*pb.FindRes
 }
 
 func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	if r.GetLooking() {
 		req.Kind = protocol.Look
 		if req.Subject, err = optional("founder", r.GetFounder()); err != nil {
-			return nil, malformed(err)
+			return nil, s.t.malformed(ctx, err)
 		}
 	}
 	reply, err := s.maintain(ctx, env, req)
@@ -92,13 +92,13 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 }
 
 func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
 	by, err := member("notifier", &pb.Server{Id: r.GetId(), Name: r.GetName(), Address: r.GetAddress(), Incarnation: r.GetIncarnation()})
 	if err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	if env.Legacy {
 		by.Incarnation = 0
@@ -119,13 +119,13 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 }
 
 func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
 	q, err := query(r)
 	if err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	answer, err := s.handler.Route(s.t.extracted(ctx), env, q)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, err
 }
 
 func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, err
 		req.Kind = protocol.Seek
 	}
 	if req.Subject, err = member("subject", r.GetSubject()); err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	reply, err := s.maintain(ctx, env, req)
 	if err != nil {
@@ -154,13 +154,13 @@ func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, err
 }
 
 func (s *service) Introduce(ctx context.Context, r *pb.IntroduceReq) (*pb.Ring, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
 	subject, err := member("subject", r.GetSubject())
 	if err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Introduce, Subject: subject})
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *service) Introduce(ctx context.Context, r *pb.IntroduceReq) (*pb.Ring, 
 }
 
 func (s *service) Changed(ctx context.Context, r *pb.ChangedReq) (*emptypb.Empty, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -181,16 +181,16 @@ func (s *service) Changed(ctx context.Context, r *pb.ChangedReq) (*emptypb.Empty
 }
 
 func (s *service) Leave(ctx context.Context, r *pb.LeaveReq) (*pb.Ring, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
 	req := protocol.Request{Kind: protocol.Leave}
 	if req.Pred, err = optional("predecessor", r.GetPredecessor()); err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	if req.Succ, err = members("successors", r.GetSuccessors(), maxMembers); err != nil {
-		return nil, malformed(err)
+		return nil, s.t.malformed(ctx, err)
 	}
 	reply, err := s.maintain(ctx, env, req)
 	if err != nil {
@@ -200,7 +200,7 @@ func (s *service) Leave(ctx context.Context, r *pb.LeaveReq) (*pb.Ring, error) {
 }
 
 func (s *service) Meta(ctx context.Context, r *pb.MetaReq) (*pb.MetaResp, error) {
-	env, err := s.meet(r.GetRequest())
+	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +256,7 @@ func description() *grpc.ServiceDesc {
 		d.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, in grpc.UnaryServerInterceptor) (any, error) {
 			return handle(srv, ctx, func(m any) error {
 				if err := dec(m); err != nil {
-					return malformed(err)
+					return srv.(*service).t.malformed(ctx, err)
 				}
 				return nil
 			}, in)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -75,8 +76,8 @@ type Transport struct {
 	pool *pool
 	// known remembers members that were seen with an incarnation.
 	known   known
-	written atomic.Uint64          // bytes, to all connections
-	refused func(from, why string) // nil: nobody is told
+	written atomic.Uint64           // bytes, to all connections
+	refused func(transport.Refusal) // nil: nobody is told
 
 	closing sync.Once
 	serving sync.WaitGroup
@@ -198,13 +199,25 @@ func (t *Transport) Serve(h transport.Handler) {
 func (t *Transport) Broken(f func(addr string)) { t.pool.onBroken(f) }
 
 // Refused registers f; see transport.Transport.
-func (t *Transport) Refused(f func(from, why string)) { t.refused = f }
+func (t *Transport) Refused(f func(transport.Refusal)) { t.refused = f }
 
 // refuse tells of a connection that is refused.
 func (t *Transport) refuse(from net.Addr, why string) {
 	if t.refused != nil {
-		t.refused(host(from), detail(why))
+		t.refused(transport.Refusal{From: host(from), Why: detail(why)})
 	}
+}
+
+// malformed tells of a request that breaks the contract, and is the answer to it.
+func (t *Transport) malformed(ctx context.Context, err error) error {
+	if t.refused != nil {
+		r := transport.Refusal{Request: true, Why: detail(err.Error())}
+		if p, ok := peer.FromContext(ctx); ok {
+			r.From = host(p.Addr)
+		}
+		t.refused(r)
+	}
+	return malformed(err)
 }
 
 // Limit sets how many idle connections are kept; 16 until it is called.

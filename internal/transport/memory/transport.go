@@ -91,7 +91,7 @@ func (t *Transport) Broken(f func(addr string)) {
 }
 
 // Refused implements transport.Transport: no connection is refused here.
-func (t *Transport) Refused(func(from, why string)) {}
+func (t *Transport) Refused(func(transport.Refusal)) {}
 
 // Limit implements transport.Transport. There is none before the first call.
 func (t *Transport) Limit(idle int) {
