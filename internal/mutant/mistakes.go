@@ -471,10 +471,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "dropped-is-forgotten",
 			Does: "A live member that falls out of the pointers is forgotten.",
 			Edits: []Edit{{pointersFile, `
-	if m.responsive(x) {
-		return []fact{{kind: mayBeElsewhere, who: x}}
-	}
-	return nil
+	return []fact{{kind: fellOutOfView, who: x}}
 }
 
 // inView`, `

@@ -75,6 +75,7 @@ const (
 	wasNamed       factKind = iota + 1 // somebody named it
 	mayBeElsewhere                     // it may be in another ring
 	wasVouchedFor                      // another member has dealt with it just now
+	fellOutOfView                      // a pointer named it until now; it may be needed yet
 	hasSpoken                          // it has sent a message, as a member of the ring
 	hasAnswered                        // it has answered at the address that it advertises
 	wasSilent                          // it did not answer
@@ -124,6 +125,10 @@ func (q *acquaintances) note(x fact, v vicinity, f *findings) {
 			f.changed = true
 		}
 		q.suspectElsewhere(x.who, v, f)
+	case fellOutOfView:
+		if a := q.find(x.who); a == nil || a.responsive() {
+			q.suspectElsewhere(x.who, v, f)
+		}
 	case hasSpoken, hasAnswered:
 		q.heardFrom(x.who, v, f)
 		if a := q.find(x.who); a != nil && x.kind == hasAnswered {

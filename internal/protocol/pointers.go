@@ -160,10 +160,7 @@ func (m *Machine) outOfView(x ring.Member) []fact {
 	if m.inView(x) || x.ID == m.self.ID || x == m.gone {
 		return nil
 	}
-	if m.responsive(x) {
-		return []fact{{kind: mayBeElsewhere, who: x}}
-	}
-	return nil
+	return []fact{{kind: fellOutOfView, who: x}}
 }
 
 // inView reports whether a pointer names x.
