@@ -26,7 +26,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet cross fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos attack figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -109,6 +109,9 @@ chaos: ## rings of real processes, killed, stopped and cut apart: everything, 20
 
 processes: ## the part of chaos that CI runs
 	$(GO) run ./test/chaos -ci
+
+attack: ## attack rings of real members, one attack a test; part of unit
+	$(GO) test -race -timeout=$(TIMEOUT) -count=1 $(TESTFLAGS) ./test/attack
 
 figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 	$(GO) run ./test/figures $(FIGUREFLAGS)

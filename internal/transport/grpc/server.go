@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -246,8 +247,9 @@ func legacyRing(ctx context.Context, env transport.Envelope, st protocol.State, 
 	return &pb.Ring{Predecessor: server(st.Pred), Successors: servers(list)}, nil
 }
 
-// description is the service as generated, but that a message which cannot be
-// decoded is the caller's mistake: gRPC by itself calls it Internal.
+// description is the service as generated, but that the member is told of messages that
+// gRPC refuses, since they are too large or cannot be decoded. gRPC has answered them by
+// then.
 func description() *grpc.ServiceDesc {
 	d := pb.ChordService_ServiceDesc
 	d.Methods = slices.Clone(d.Methods)
@@ -255,10 +257,12 @@ func description() *grpc.ServiceDesc {
 		handle := d.Methods[i].Handler
 		d.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, in grpc.UnaryServerInterceptor) (any, error) {
 			return handle(srv, ctx, func(m any) error {
-				if err := dec(m); err != nil {
-					return srv.(*service).t.malformed(ctx, err)
+				err := dec(m)
+				switch st := status.Convert(err); st.Code() {
+				case codes.Internal, codes.ResourceExhausted:
+					srv.(*service).t.refuseRequest(ctx, st.Message())
 				}
-				return nil
+				return err
 			}, in)
 		}
 	}

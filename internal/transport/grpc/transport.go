@@ -208,15 +208,21 @@ func (t *Transport) refuse(from net.Addr, why string) {
 	}
 }
 
+// refuseRequest tells of a request that is refused.
+func (t *Transport) refuseRequest(ctx context.Context, why string) {
+	if t.refused == nil {
+		return
+	}
+	r := transport.Refusal{Request: true, Why: detail(why)}
+	if p, ok := peer.FromContext(ctx); ok {
+		r.From = host(p.Addr)
+	}
+	t.refused(r)
+}
+
 // malformed tells of a request that breaks the contract, and is the answer to it.
 func (t *Transport) malformed(ctx context.Context, err error) error {
-	if t.refused != nil {
-		r := transport.Refusal{Request: true, Why: detail(err.Error())}
-		if p, ok := peer.FromContext(ctx); ok {
-			r.From = host(p.Addr)
-		}
-		t.refused(r)
-	}
+	t.refuseRequest(ctx, err.Error())
 	return malformed(err)
 }
 
