@@ -180,6 +180,10 @@ type Counters struct {
 	// incarnation is more than a day ahead of the clock of this host. Either a clock is wrong or a
 	// member lies.
 	IncarnationsRefused uint64 `json:"incarnations_refused"`
+	// DialsRefused is the number of requests that were not made to an address that others had
+	// named, since no member had answered at too many such addresses. Somebody names addresses at
+	// random, or many members are gone at once. See docs/SECURITY.md.
+	DialsRefused uint64 `json:"dials_refused"`
 	// PeerFailures is the number of requests to others that got no usable answer.
 	PeerFailures uint64 `json:"peer_failures"`
 	// IncomingRefused is the number of connections and requests of others that were refused here,

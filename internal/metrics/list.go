@@ -107,6 +107,8 @@ var (
 		Help: "Members that did not answer, so that lookups began to avoid them."}
 	RefusedIncarnations = &Metric{Base: "refused_incarnations", Kind: Counter, Client: true,
 		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the local clock. A clock is wrong, or somebody lies."}
+	RefusedDials = &Metric{Base: "refused_dials", Kind: Counter, Client: true,
+		Help: "Requests that were not made to an address that others had named, since no member had answered at too many such addresses. Somebody names addresses at random, or many members are gone at once."}
 	PeerFailures = &Metric{Base: "peer_failures", Kind: Counter, Client: true,
 		Help: "Requests without a usable answer: no answer in time, no process there, another member there, another kind of ring, a refused certificate. The log and the status name the peer and the cause."}
 	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
@@ -162,6 +164,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, RefusedIncarnations, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

@@ -24,6 +24,7 @@ func (n *Node) ask(e protocol.Ask) {
 	}
 	n.inflight++
 	env := n.envelope(e.To)
+	env.Source = n.cause
 	n.wg.Go(func() {
 		limit := peer.PatientTimeout
 		if !e.Patient {
@@ -36,7 +37,7 @@ func (n *Node) ask(e protocol.Ask) {
 		if n.closed {
 			return
 		}
-		n.stepLocked(protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
+		n.stepFor(env.Source, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {
 			n.noteOutcome(e.To, f)
 		}
@@ -51,6 +52,7 @@ func (n *Node) tell(e protocol.Tell) {
 	}
 	n.tells++
 	env := n.envelope(e.To)
+	env.Source = n.cause
 	n.wg.Go(func() {
 		_, _ = n.maintain(n.ctx, env, e.Request, peer.InitialTimeout)
 		n.mu.Lock()

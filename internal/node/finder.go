@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,8 @@ type Finder struct {
 	lease, suspicion time.Duration
 
 	peers    *peers
+	dials    dials
+	hosts    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	arcs     *routing.Arcs
 	learned  chan struct{} // there is news for confirmArcs
 	counters counters
@@ -94,6 +98,7 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.lease = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
 	fd.peers = newPeers()
+	fd.hosts = net.DefaultResolver.LookupNetIP
 	fd.arcs = routing.NewArcs(self, space.Bits, routing.MaxArcs)
 	fd.learned = make(chan struct{}, 1)
 	fd.idle = initialIdle

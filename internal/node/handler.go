@@ -86,6 +86,8 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	} else if f != nil {
 		return protocol.Reply{}, h.turnAway(env, f)
 	}
+	n.blame(env.Source, env.From, req.Subject, req.Pred)
+	n.blame(env.Source, req.Succ...)
 	if req.Kind == protocol.Introduce && req.Subject == env.From {
 		n.offer(env.From)
 	}
@@ -98,7 +100,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	n.token++
 	token := n.token
 	n.waiting[token] = ch
-	n.stepLocked(protocol.Asked{Token: token, From: env.From, Request: req})
+	n.stepFor(env.Source, protocol.Asked{Token: token, From: env.From, Request: req})
 	n.mu.Unlock()
 	select {
 	case r := <-ch:
@@ -174,7 +176,8 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		if n.Snapshot().Table == nil {
 			return ring.Member{}, n.refusal()
 		}
-		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: err.Error()}
+		// What others have answered, and where, is for the log here.
+		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the owner was not found"}
 	}
 	return r.Owner, nil
 }

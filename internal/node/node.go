@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -65,6 +66,7 @@ type Node struct {
 	leftRing bool
 	stepped  atomic.Int64 // when the machine took its last step, by now
 	assured  atomic.Int64 // when the head last answered for itself, by now; 0: never yet
+	cause    netip.Addr   // whose request the machine answers or has asked for; see stepFor
 	ended    sync.Once
 	fingers  *routing.Fingers
 	strayed  chan struct{} // a finger may be gone
@@ -170,6 +172,14 @@ func (n *Node) step(ev protocol.Event) bool {
 	}
 	n.stepLocked(ev)
 	return true
+}
+
+// stepFor is stepLocked for an event that a request from that host has caused. What the
+// machine asks then, it has caused as well.
+func (n *Node) stepFor(cause netip.Addr, ev protocol.Event) {
+	n.cause = cause
+	n.stepLocked(ev)
+	n.cause = netip.Addr{}
 }
 
 func (n *Node) stepLocked(ev protocol.Event) {

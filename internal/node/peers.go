@@ -35,6 +35,13 @@ func (p *peers) of(addr string) peer.Estimate {
 	return peer.Estimate{}
 }
 
+// answered reports whether a member has answered at addr, as far as remembered.
+func (p *peers) answered(addr string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.estimates[addr] != nil
+}
+
 // routeTimeout is the time allowed for an answer from addr to a step of a lookup.
 func (p *peers) routeTimeout(addr string) time.Duration {
 	p.mu.Lock()

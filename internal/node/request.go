@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -24,6 +25,12 @@ func (fd *Finder) maintain(ctx context.Context, env transport.Envelope, req prot
 }
 
 func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
+	taken, f := fd.mayAsk(ctx, env.Source, env.To)
+	if f != nil {
+		return protocol.Reply{}, f
+	}
+	defer func() { fd.dialled(taken, f) }()
+	env.Source = netip.Addr{}
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -31,7 +38,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	ctx, done := observed(ctx, fd.observer.Request, req.Kind.String(), env.To)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
-	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
+	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkReply(env.To, &reply)
 	}
@@ -69,6 +76,11 @@ func (fd *Finder) noteOutcome(x ring.Member, f *protocol.Failure) {
 // route asks a member for one step of a lookup. The time that it has is its own,
 // by how fast it answers; ctx can end it before that, and nothing is found out then.
 func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (routing.Answer, error) {
+	taken, f := fd.mayAsk(ctx, netip.Addr{}, to)
+	if f != nil {
+		return routing.Answer{}, f
+	}
+	defer func() { fd.dialled(taken, f) }()
 	caller, limit := ctx, fd.peers.routeTimeout(to.Addr)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -76,7 +88,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	ctx, done := observed(ctx, fd.observer.Request, kindRoute, to)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().Self, To: to, Settings: fd.settings}, q)
-	f := hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
+	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkAnswer(to, &a)
 	}

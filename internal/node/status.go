@@ -25,6 +25,7 @@ type counters struct {
 	rounds                     atomic.Uint64
 	suspicions, ringsMet       atomic.Uint64
 	incarnations               atomic.Uint64 // refused
+	dials                      atomic.Uint64 // refused
 	logLost                    atomic.Uint64 // records
 	logGap                     atomic.Uint64 // of those, that no record has told of yet
 }
@@ -69,6 +70,7 @@ type Counters struct {
 	// IncarnationsRefused counts messages refused for an incarnation that no member
 	// can have.
 	IncarnationsRefused uint64
+	DialsRefused        uint64 // questions to addresses named by others, since too many of them do not answer
 	PeerFailures        uint64 // questions without a usable answer
 	IncomingRefused     uint64 // connections and requests refused here
 	LogRecordsLost      uint64 // since too many waited for the log handler
@@ -83,7 +85,7 @@ func (fd *Finder) Counters() Counters {
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
 		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
-		IncarnationsRefused: c.incarnations.Load(), LogRecordsLost: c.logLost.Load(),
+		IncarnationsRefused: c.incarnations.Load(), DialsRefused: c.dials.Load(), LogRecordsLost: c.logLost.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()

@@ -201,3 +201,17 @@ func (f *Failure) Error() string {
 	}
 	return b.String()
 }
+
+// category is what a stranger is told of a failure that its message has caused. It is
+// not told whether nobody listens at an address, something else than a member does, or a
+// name leads nowhere: members are not there to find that out for others.
+func (f *Failure) category() string {
+	switch f.Kind {
+	case WrongMember:
+		return "another member answers there"
+	case WrongRing, NotJoined, Isolated:
+		return "no member of this ring answers there"
+	default:
+		return "it cannot be reached there"
+	}
+}

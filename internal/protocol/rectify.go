@@ -251,7 +251,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 			other = f.By // it advertises the same address, and lives
 		}
 		m.endRectification(i, Refusal{Reason: NotReached, Other: other,
-			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.Error())})
+			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.category())})
 		return
 	}
 	if st.Phase != Joined && !(r.joining && st.Phase == Joining) {

@@ -6,6 +6,7 @@ package transport
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -25,6 +26,10 @@ type Envelope struct {
 	Host string
 	// Settings are the asker's.
 	Settings ring.Settings
+	// Source, on the answering side, is the host that the request came from. On the
+	// asking side it is that of the request that has caused the question. Invalid: not
+	// known, or of a network without hosts. It does not travel.
+	Source netip.Addr
 	// Legacy is set on the answering side when the request speaks the base
 	// contract only; From and Settings are then unknown.
 	Legacy bool

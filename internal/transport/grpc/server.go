@@ -2,10 +2,13 @@ package grpctransport
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -35,11 +38,25 @@ func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, 
 
 // maintain has the handler answer req.
 func (s *service) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
+	env.Source = source(ctx)
 	reply, err := s.handler.Maintain(ctx, env, req)
 	if err != nil {
 		return protocol.Reply{}, statusFor(ctx, env, err)
 	}
 	return reply, nil
+}
+
+// source is the host that the request of ctx came from, invalid if it has no address.
+func source(ctx context.Context) netip.Addr {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}
+	}
+	tcp, ok := p.Addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
 }
 
 // statusFor is what a handler's error travels as to the caller. A legacy member

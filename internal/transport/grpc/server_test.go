@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -214,5 +215,24 @@ func TestUnchangedRingIsNotRepeated(t *testing.T) {
 			t.Errorf("version %d: %+v, %v", version, got.State, err)
 		}
 		clear(got.State.Succ) // the caller's own
+	}
+}
+
+func TestRequestsTellWhichHostTheyCameFrom(t *testing.T) {
+	var self ring.Member
+	got := make(chan netip.Addr, 1)
+	b := begin(t, Config{}, &transporttest.Handler{
+		OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+			got <- env.Source
+			return protocol.Reply{State: protocol.State{Self: self, Phase: protocol.Joined}}, nil
+		},
+	})
+	self = at("m", b)
+	env := transport.Envelope{To: self, Settings: transporttest.Settings, Source: netip.MustParseAddr("192.0.2.1")}
+	if _, err := begin(t, Config{}, nil).Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing}); err != nil {
+		t.Fatal(err)
+	}
+	if source := <-got; source != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("source %v", source)
 	}
 }

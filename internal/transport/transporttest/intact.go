@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -140,6 +141,7 @@ func testEnvelopes(t *testing.T, r *rig) {
 	got := make(chan transport.Envelope, 1)
 	b := r.start("b", &Handler{
 		OnMaintain: func(_ context.Context, env transport.Envelope, _ protocol.Request) (protocol.Reply, error) {
+			env.Source = netip.Addr{} // the network's, and not sent
 			got <- env
 			return protocol.Reply{State: protocol.State{Self: anna, Phase: protocol.Joined}}, nil
 		},
