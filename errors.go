@@ -242,6 +242,8 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 		return ErrNotJoined
 	case protocol.Isolated:
 		return ErrIsolated
+	case protocol.Overloaded:
+		return fmt.Errorf("%w: %s", ErrBusy, f.Detail)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, f)
 }

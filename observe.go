@@ -183,6 +183,9 @@ const (
 	// OutcomeRelayed means that a legacy member answered a request with the failure of a third
 	// member that it had asked.
 	OutcomeRelayed Outcome = "relayed"
+	// OutcomeOverloaded means that the member that was asked refused a request because it had too
+	// many at work, and did so again each time that it was asked anew within the time allowed.
+	OutcomeOverloaded Outcome = "overloaded"
 )
 
 // String returns the outcome as metrics and traces show it.
@@ -200,6 +203,7 @@ var requestOutcomes = map[protocol.FailureKind]Outcome{
 	protocol.Cancelled:   OutcomeCancelled,
 	protocol.Isolated:    OutcomeIsolated,
 	protocol.Relayed:     OutcomeRelayed,
+	protocol.Overloaded:  OutcomeOverloaded,
 }
 
 // lookupOutcome is the outcome of a lookup that ended with a public error.

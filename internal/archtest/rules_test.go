@@ -102,6 +102,12 @@ var rules = []rule{
 		reason:   "what becomes of a packet does not depend on what is in it",
 	},
 	{
+		packages: []string{"./internal/transport/budget"},
+		only:     []string{},
+		through:  true,
+		reason:   "what others may use of a member does not depend on the wire, nor on what they ask",
+	},
+	{
 		packages: []string{"./internal/transport/loopback"},
 		only:     []string{"./internal/transport", "./internal/transport/fault", "./internal/transport/grpc"},
 		reason:   "it holds up the bytes of the transport that ships, and does not know what they say",
@@ -120,7 +126,8 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
-			"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/pb",
+			"./internal/ring", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport",
+			"./internal/transport/budget", "./internal/pb",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},
 		reason: "a transport carries and decides nothing: it knows the words, the contract and gRPC, not the runtime",

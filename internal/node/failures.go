@@ -203,7 +203,10 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 // refused notes that the transport has refused a connection or a request.
 func (fd *Finder) refused(r transport.Refusal) {
 	f := PeerFailure{Addr: r.From, Incoming: true, Err: r.Why}
-	if r.Request {
+	switch {
+	case r.Busy:
+		f.Kind = protocol.Overloaded
+	case r.Request:
 		f.Kind = protocol.Invalid
 	}
 	fd.noteFailure(f)

@@ -25,6 +25,20 @@ const (
 	maxDoublings = 4
 )
 
+// Pauses before a peer that has too much to do is asked again: at first, and at most.
+const (
+	busyPauseMin = 5 * time.Millisecond
+	busyPauseMax = 320 * time.Millisecond
+)
+
+// BusyPause is how long to wait before a peer is asked again that has refused a request,
+// since it had too much to do, and so many before that one. The pauses double; random,
+// from 0 to 1, spreads each by a half.
+func BusyPause(refusals int, random float64) time.Duration {
+	d := min(busyPauseMin<<min(refusals, 10), busyPauseMax)
+	return d/2 + time.Duration(random*float64(d))
+}
+
 // MaxPeers bounds the peers of which a process keeps estimates.
 const MaxPeers = 512
 

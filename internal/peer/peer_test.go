@@ -146,3 +146,18 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 		t.Errorf("%d rejections kept", len(s))
 	}
 }
+
+func TestPausesBeforeABusyPeerIsAskedAgain(t *testing.T) {
+	for i, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 320} {
+		want *= time.Millisecond
+		if got := BusyPause(i, 0.5); got != want {
+			t.Errorf("after %d refusals the pause is %v; want %v", i+1, got, want)
+		}
+		if low, high := BusyPause(i, 0), BusyPause(i, 1); low != want/2 || high != want*3/2 {
+			t.Errorf("it is spread over %v … %v; want a half less and more than %v", low, high, want)
+		}
+	}
+	if got := BusyPause(1000, 0.5); got != busyPauseMax {
+		t.Errorf("after many refusals the pause is %v", got)
+	}
+}

@@ -91,7 +91,8 @@ func (d *departure) encode(_ *Machine, f *form) {
 func (d *departure) answered(m *Machine, i int, a Answer) {
 	to := d.calls[i].to
 	d.calls = slices.Concat(d.calls[:i], d.calls[i+1:])
-	if a.Failure == nil && a.Reply.Refusal.Reason == Busy {
+	busy := a.Failure == nil && a.Reply.Refusal.Reason == Busy
+	if busy || a.Failure != nil && a.Failure.Kind == Overloaded {
 		d.again = append(slices.Clip(d.again), to)
 		m.emit(WakeAt{At: m.now + departRetry})
 	}

@@ -174,7 +174,7 @@ func (j *joining) answered(m *Machine, _ int, a Answer) {
 	}
 	if f := a.Failure; f != nil {
 		switch {
-		case f.Kind == Cancelled:
+		case f.Kind.unsaid():
 			m.joinCause(JoinCause{At: j.asked, Failure: f})
 			if j.stage == introducing {
 				m.joined()

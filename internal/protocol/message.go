@@ -166,9 +166,16 @@ const (
 	// Relayed: a legacy member answered, and what it answered with is the failure
 	// of another that it had asked. Of lookups only.
 	Relayed
+	// Overloaded: it lives, and refused the request at once since it has too much to
+	// do. It was asked again, with pauses, for as long as there was time.
+	Overloaded
 )
 
-var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated", "failed at another member"}
+var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated", "failed at another member", "overloaded"}
+
+// unsaid reports whether the failure tells nothing of the ring: not even that the member
+// asked has failed.
+func (k FailureKind) unsaid() bool { return k == Cancelled || k == Overloaded }
 
 func (k FailureKind) String() string {
 	if int(k) < len(failureNames) {

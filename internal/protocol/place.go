@@ -197,7 +197,7 @@ func (op *placement) encode(m *Machine, f *form) {
 func (op *placement) answered(m *Machine, _ int, a Answer) {
 	if f := a.Failure; f != nil {
 		switch {
-		case f.Kind == Cancelled:
+		case f.Kind.unsaid():
 			m.placing = placement{}
 			return
 		case op.asked.Anyone():

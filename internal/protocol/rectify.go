@@ -178,7 +178,7 @@ func (m *Machine) rectifyOne(i int, a Answer) {
 	}
 	if f != nil {
 		switch {
-		case f.Kind == Cancelled:
+		case f.Kind.unsaid():
 			m.endRectification(i, Refusal{Reason: Busy})
 			return
 		case (f.Kind == TimedOut || f.Kind == Unreachable) && r.attempt == 0:

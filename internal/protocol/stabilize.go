@@ -101,7 +101,7 @@ func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 	x := op.asked
 	if f := a.Failure; f != nil {
 		switch f.Kind {
-		case Cancelled:
+		case Cancelled, Overloaded:
 			m.closeStabilization()
 		case TimedOut, Unreachable:
 			// One time-out is not evidence: ask again, and allow more time.

@@ -37,10 +37,20 @@ type Options struct {
 	// IdleTimeout is how long a connection without requests is kept. Zero: the
 	// network's default.
 	IdleTimeout time.Duration
+	// Limits bound what others may use of this transport; zeros are defaults.
+	Limits Limits
 	// Inject and Extract, if set, carry values of a context beside a Route; see
 	// concord.Observer.
 	Inject  func(ctx context.Context, set func(key, value string))
 	Extract func(ctx context.Context, get func(key string) string) context.Context
+}
+
+// Limits bound what others may use of a transport. A Network without connections has no
+// use for them.
+type Limits struct {
+	// Connections is how many connections others may have in all, PerHost how many
+	// from one host, and Streams how many requests of one may be at work.
+	Connections, PerHost, Streams int
 }
 
 // Advertised returns the address by which others reach a member that listens at bound.

@@ -7,6 +7,7 @@ package transport
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -58,10 +59,30 @@ type Refusal struct {
 	// From is the host that the connection came from.
 	From string
 	// Request: it is a request that is refused, since it is malformed. Otherwise it
-	// is the connection: its TLS handshake has failed, or there are too many.
+	// is the connection: its TLS handshake has failed, there are too many, or none can
+	// be accepted; then From is empty.
 	Request bool
+	// Busy: there is nothing wrong with the request, but others like it are at work.
+	Busy bool
 	// Why says why in words.
 	Why string
+}
+
+// Intake is what others take up of a transport, and totals of what was refused because
+// a budget was used up.
+type Intake struct {
+	Connections        int    // that others have made
+	ConnectionsRefused uint64 // at once, since there are too many
+	ConnectionsClosed  uint64 // later, to make room or since nothing came
+	AcceptFailures     uint64 // when a connection was to be accepted
+	RingRefused        uint64 // questions about the ring
+	ChangesRefused     uint64 // messages that can change the ring
+	LookupsRefused     uint64 // steps of lookups
+	ForwardedRefused   uint64 // whole lookups for others
+	// Deaf is for how long no connection could be accepted, and Err why: 0 and nil
+	// while nothing keeps this side from it.
+	Deaf time.Duration
+	Err  error
 }
 
 // MaxMeta bounds what an application says of a member, in bytes.
@@ -101,6 +122,8 @@ type Transport interface { //nolint:interfacebloat // the three questions, and w
 	// before it had said anything is not told of. It must be called before Serve and
 	// f must not block.
 	Refused(f func(Refusal))
+	// Intake is what others take up of this side, and what of it was refused so far.
+	Intake() Intake
 	// Limit sets how many idle connections are kept; those least recently used
 	// are closed first. Connections in use are not touched.
 	Limit(idle int)

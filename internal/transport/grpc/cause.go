@@ -148,8 +148,11 @@ func (c telling) Clone() credentials.TransportCredentials {
 	return telling{c.TransportCredentials.Clone(), c.refused}
 }
 
-// host is an address without its port.
+// host is an address without its port, empty if there is none.
 func host(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
 	if h, _, err := net.SplitHostPort(a.String()); err == nil {
 		return h
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/budget"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
@@ -163,25 +164,18 @@ func TestConnectionBeyondTheBoundIsToldOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, refused := bindWith(t, Config{Listener: lis})
-	server.lis.mu.Lock()
-	for range maxInbound {
-		server.lis.conns[&inbound{Conn: idleConn{}, lis: server.lis}] = struct{}{}
+	server, refused := bindWith(t, Config{Listener: lis, Limits: budget.Limits{Connections: 2}})
+	for range 3 {
+		conn, err := net.Dial("tcp", server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
 	}
-	server.lis.mu.Unlock()
-	conn, err := net.Dial("tcp", server.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if r := awaitRefusal(t, refused); r != (turned{"127.0.0.1", "too many connections"}) {
+	if r := awaitRefusal(t, refused); r != (turned{"127.0.0.1", "too many connections: 2, and none at rest"}) {
 		t.Errorf("the server tells of %+v", r)
 	}
 }
-
-type idleConn struct{ net.Conn }
-
-func (idleConn) Close() error { return nil }
 
 func TestWordsOfACause(t *testing.T) {
 	op := func(op string, err error) error {

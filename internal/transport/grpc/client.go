@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -273,9 +275,41 @@ func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func
 	})
 }
 
-// call makes one request on a link to env.To.Addr. Its error is errBase or a
+// call makes one request on a link to env.To.Addr. If the peer has too much to do, it is
+// made again, with pauses, while there is time. The error is errBase or a
 // *protocol.Failure.
 func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
+	for refusals := 0; ; refusals++ {
+		err := t.callOnce(ctx, env, f)
+		known, ok := err.(*protocol.Failure) //nolint:errorlint // callOnce wraps none
+		if !ok || known.Kind != protocol.Overloaded || !backOff(ctx, peer.BusyPause(refusals, rand.Float64())) {
+			return err
+		}
+	}
+}
+
+// backOff waits for d, and reports whether ctx has lasted that long. If it will not, it
+// does not wait.
+func backOff(ctx context.Context, d time.Duration) bool {
+	timed := ctx
+	if t, ok := ctx.(timeless); ok {
+		timed = t.Context
+	}
+	if deadline, ok := timed.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// callOnce is call without a second attempt at a peer that has too much to do.
+func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
 	addr := env.To.Addr
 	if err := ring.CheckAddress(addr); err != nil {
 		return failure(protocol.Invalid, "%v", err)

@@ -46,6 +46,8 @@ func statusOf(ctx context.Context, err error) error {
 		return explain(codes.FailedPrecondition, f, &pb.Isolated{Answerer: server(f.By)})
 	case protocol.Invalid:
 		return explain(codes.InvalidArgument, f, &pb.Answer{Answerer: server(f.By)})
+	case protocol.Overloaded:
+		return busy(f.Detail)
 	case protocol.Cancelled, protocol.TimedOut:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return status.Error(codes.DeadlineExceeded, detail(f.Detail))
@@ -110,6 +112,9 @@ func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.F
 			return failure(protocol.Invalid, "%s: %s", addr, text)
 		}
 	case codes.ResourceExhausted:
+		if explained(st) != nil {
+			return failure(protocol.Overloaded, "%s: %s", addr, text)
+		}
 		return failure(protocol.Invalid, "%s: %s", addr, text)
 	case codes.DeadlineExceeded:
 		return failure(protocol.TimedOut, "no answer from %s in time", addr)

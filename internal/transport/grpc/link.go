@@ -85,7 +85,7 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 		// given up.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithMaxHeaderListSize(maxHeaders),
+		grpc.WithMaxHeaderListSize(maxAnswerHeaders),
 		grpc.WithStaticStreamWindowSize(maxMessage),
 		grpc.WithStaticConnWindowSize(4*maxMessage),
 		grpc.WithReadBufferSize(4<<10),

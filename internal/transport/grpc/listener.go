@@ -2,15 +2,19 @@ package grpctransport
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/ollelogdahl/concord/internal/transport/budget"
 )
 
-// maxInbound bounds the connections that others may have to this side. Those
-// beyond it are closed at once.
-const maxInbound = 4096
+// acceptRetry is longer than the time between two attempts to accept after a failure:
+// gRPC waits for up to a second.
+const acceptRetry = 3 * time.Second
 
 // listener keeps count of the connections it accepted, so that Close can end
 // them all. gRPC's Stop does not end those that are still shaking hands, but
@@ -18,49 +22,174 @@ const maxInbound = 4096
 type listener struct {
 	net.Listener
 	written *atomic.Uint64 // bytes
+	budget  *budget.Budget
 	refused func(from net.Addr, why string)
 
 	mu     sync.Mutex
 	conns  map[*inbound]struct{}
 	closed bool
+	deaf   deafness
 }
 
+// deafness is how often, and since when, connections cannot be accepted.
+type deafness struct {
+	count       uint64
+	first, last time.Time // of the failures in a row
+	err         error
+	lasting     bool // nothing will be accepted any more
+}
+
+// inbound is a connection that was accepted.
 type inbound struct {
 	net.Conn
 	reader *reader
 	lis    *listener
+	budget *budget.Conn
+	from   origin
+	gone   chan struct{} // closed when it is
+	ending sync.Once
 }
 
-func newListener(lis net.Listener, written *atomic.Uint64, refused func(net.Addr, string)) *listener {
-	return &listener{Listener: lis, written: written, refused: refused, conns: make(map[*inbound]struct{})}
+// origin is where a connection comes from: the address of a peer as gRPC has it.
+type origin struct {
+	net.Addr
+	host netip.Addr // invalid: it comes from none
+	conn *inbound
+}
+
+func newListener(lis net.Listener, written *atomic.Uint64, limits budget.Limits, refused func(net.Addr, string)) *listener {
+	return &listener{
+		Listener: lis, written: written, budget: budget.New(limits), refused: refused,
+		conns: make(map[*inbound]struct{}),
+	}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
+			l.failed(err)
 			return nil, err
 		}
-		c := &inbound{conn, newReader(conn), l}
-		l.mu.Lock()
-		closed, full := l.closed, len(l.conns) >= maxInbound
-		if !closed && !full {
-			l.conns[c] = struct{}{}
-		}
-		l.mu.Unlock()
-		if !closed && !full {
+		if c := l.admit(conn); c != nil {
 			return c, nil
 		}
-		if !closed {
-			l.refused(conn.RemoteAddr(), "too many connections")
-		}
-		_ = conn.Close()
 	}
+}
+
+// admit takes a connection in, or closes it and returns nil.
+func (l *listener) admit(conn net.Conn) *inbound {
+	c := &inbound{Conn: conn, reader: newReader(conn), lis: l, gone: make(chan struct{})}
+	c.from = origin{Addr: conn.RemoteAddr(), host: hostOf(conn.RemoteAddr()), conn: c}
+	room, err := l.budget.Admit(c.from.host, func(why string) {
+		l.refused(c.from, "closed: "+why)
+		_ = c.Close()
+	})
+	if err != nil {
+		l.refused(c.from, err.Error())
+		_ = conn.Close()
+		return nil
+	}
+	c.budget = room
+	l.mu.Lock()
+	closed := l.closed
+	if !closed {
+		l.conns[c] = struct{}{}
+	}
+	l.mu.Unlock()
+	if closed {
+		_ = c.Close()
+		return nil
+	}
+	return c
+}
+
+// failed notes that no connection could be accepted, unless that is the end.
+func (l *listener) failed(err error) {
+	now := time.Now()
+	l.mu.Lock()
+	closed := l.closed
+	if !closed {
+		if now.Sub(l.deaf.last) > acceptRetry {
+			l.deaf.first = now
+		}
+		l.deaf.last, l.deaf.err = now, err
+		l.deaf.count++
+	}
+	l.mu.Unlock()
+	if !closed {
+		l.refused(nil, "no connection can be accepted: "+words(err))
+	}
+}
+
+// ended notes that nothing will be accepted any more, if that is not this side's doing.
+func (l *listener) ended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && err != nil {
+		l.deaf.lasting, l.deaf.err, l.deaf.last = true, err, time.Now()
+		if l.deaf.first.IsZero() {
+			l.deaf.first = l.deaf.last
+		}
+	}
+}
+
+// deafFor is for how long nothing could be accepted, and why: 0 if it can.
+func (l *listener) deafFor() (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := &l.deaf
+	if d.err == nil || !d.lasting && time.Since(d.last) > acceptRetry {
+		return 0, nil
+	}
+	return max(time.Since(d.first), time.Nanosecond), d.err
+}
+
+func (l *listener) failures() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deaf.count
+}
+
+// hostOf is the IP address of a, invalid if it has none.
+func hostOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case origin:
+		return a.host
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// RemoteAddr implements net.Conn. It tells the rest of this package which connection
+// that of a request is.
+func (c *inbound) RemoteAddr() net.Addr { return c.from }
+
+// Read implements net.Conn.
+func (c *inbound) Read(b []byte) (int, error) {
+	c.pause()
+	return c.Conn.Read(b)
 }
 
 // ReadOnReady is for gRPC, in place of Read; see reader.
 func (c *inbound) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	c.pause()
 	return c.reader.readOnReady(size, pool)
+}
+
+// pause waits while too many requests of the connection have been refused of late.
+func (c *inbound) pause() {
+	d := c.budget.Pause()
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.gone:
+	}
 }
 
 func (c *inbound) Write(b []byte) (int, error) {
@@ -70,15 +199,18 @@ func (c *inbound) Write(b []byte) (int, error) {
 }
 
 func (c *inbound) Close() error {
-	c.lis.mu.Lock()
-	delete(c.lis.conns, c)
-	c.lis.mu.Unlock()
+	c.ending.Do(func() {
+		close(c.gone)
+		c.budget.Close()
+		c.lis.mu.Lock()
+		delete(c.lis.conns, c)
+		c.lis.mu.Unlock()
+	})
 	return c.Conn.Close()
 }
 
 // end closes the listener and every connection that came from it.
 func (l *listener) end() {
-	_ = l.Close()
 	l.mu.Lock()
 	l.closed = true
 	open := make([]*inbound, 0, len(l.conns))
@@ -86,6 +218,7 @@ func (l *listener) end() {
 		open = append(open, c)
 	}
 	l.mu.Unlock()
+	_ = l.Close()
 	for _, c := range open {
 		_ = c.Close()
 	}

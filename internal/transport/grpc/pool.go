@@ -269,6 +269,19 @@ func (p *pool) found(l *link) {
 	}
 }
 
+// reaches reports whether the last request to the address of x was meant for x, and x is
+// there as far as known.
+func (p *pool) reaches(x ring.Member) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.byEndpoint[endpoint{addr: x.Addr}]
+	if l == nil || l.astray.Load() || l.over.Load() || l.dialect() != extended {
+		return false
+	}
+	a := l.asking.Load()
+	return a != nil && a.env.To.ID == x.ID && a.env.To.Incarnation == x.Incarnation
+}
+
 // retire keeps new requests from l; it is closed once none is at work on it.
 func (p *pool) retire(l *link) {
 	p.mu.Lock()

@@ -2,7 +2,6 @@ package grpctransport
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -33,6 +32,7 @@ func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, 
 		return env, s.t.malformed(ctx, err)
 	}
 	s.t.known.add(env.From)
+	s.t.claim(ctx, env.From)
 	return env, nil
 }
 
@@ -48,15 +48,10 @@ func (s *service) maintain(ctx context.Context, env transport.Envelope, req prot
 
 // source is the host that the request of ctx came from, invalid if it has no address.
 func source(ctx context.Context) netip.Addr {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return netip.Addr{}
+	if p, ok := peer.FromContext(ctx); ok {
+		return hostOf(p.Addr)
 	}
-	tcp, ok := p.Addr.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	return tcp.AddrPort().Addr().Unmap()
+	return netip.Addr{}
 }
 
 // statusFor is what a handler's error travels as to the caller. A legacy member
@@ -265,19 +260,30 @@ func legacyRing(ctx context.Context, env transport.Envelope, st protocol.State, 
 }
 
 // description is the service as generated, but that the member is told of messages that
-// gRPC refuses, since they are too large or cannot be decoded. gRPC has answered them by
-// then.
+// gRPC refuses, since they are too large or cannot be decoded, and that each request gives
+// back what take has taken of the budgets. gRPC has answered such messages by then.
 func description() *grpc.ServiceDesc {
 	d := pb.ChordService_ServiceDesc
 	d.Methods = slices.Clone(d.Methods)
 	for i := range d.Methods {
 		handle := d.Methods[i].Handler
 		d.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, in grpc.UnaryServerInterceptor) (any, error) {
+			w, _ := ctx.Value(workingKey{}).(*working)
+			switch {
+			case w == nil:
+			case w.refused != nil:
+				return nil, w.refused
+			default:
+				defer w.over()
+			}
 			return handle(srv, ctx, func(m any) error {
 				err := dec(m)
 				switch st := status.Convert(err); st.Code() {
 				case codes.Internal, codes.ResourceExhausted:
 					srv.(*service).t.refuseRequest(ctx, st.Message())
+				}
+				if err == nil && w != nil {
+					w.request.Came()
 				}
 				return err
 			}, in)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/budget"
 )
 
 const (
@@ -23,13 +24,21 @@ const (
 	// message, lists of 64 members with the longest names and addresses, is
 	// about half of it.
 	maxMessage = 64 << 10
-	// maxHeaders bounds the headers of one request, in bytes.
-	maxHeaders = 16 << 10
-	// maxStreams bounds the requests that one connection may have at work here.
-	maxStreams = 256
+	// maxHeaders bounds the headers of one request, in bytes, and maxAnswerHeaders
+	// those of an answer, which explain a failure.
+	maxHeaders       = 4 << 10
+	maxAnswerHeaders = 16 << 10
 	// connectTimeout bounds how long a connection may take to come up. A
 	// request's own deadline, usually shorter, bounds how long it waits.
 	connectTimeout = 5 * time.Second
+
+	// idleLimit is how long, at least, a connection of others is kept that they do not
+	// use. Members close theirs much earlier.
+	idleLimit = 5 * time.Minute
+	// manyDescriptors is more than any default needs.
+	manyDescriptors = 1 << 20
+	// fewestConnections are accepted even if the process may open few descriptors.
+	fewestConnections = 16
 
 	defaultIdleLimit   = 16
 	defaultIdleTimeout = 30 * time.Second
@@ -61,8 +70,10 @@ type Config struct {
 	// refusal if it wraps syscall.ECONNREFUSED.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Inject, if set, names what travels in the headers of a Route beside the
-	// message. What headers cannot carry, and what is beyond 8 KiB, is left out.
+	// message. What headers cannot carry, and what is beyond 2 KiB, is left out.
 	Inject func(ctx context.Context, set func(key, value string))
+	// Limits bound what others may use of this side.
+	Limits budget.Limits
 	// Extract, if set, makes the context in which a Route is handled of what has
 	// travelled so; get gives "" for what has not.
 	Extract func(ctx context.Context, get func(key string) string) context.Context
@@ -80,6 +91,7 @@ type Transport struct {
 	refused func(transport.Refusal) // nil: nobody is told
 
 	closing sync.Once
+	ended   chan struct{} // closed by Close
 	serving sync.WaitGroup
 }
 
@@ -96,7 +108,11 @@ func Listen(cfg Config) (*Transport, error) {
 		}
 	}
 	t := NewClient(cfg)
-	t.lis, t.srv = newListener(lis, &t.written, t.refuse), newServer(telling{credentialsOf(cfg.Server), t.refuse})
+	if cfg.Limits.Connections <= 0 {
+		cfg.Limits.Connections = min(budget.DefaultConnections, max(fewestConnections, descriptors()/2))
+	}
+	t.lis = newListener(lis, &t.written, cfg.Limits, t.refuse)
+	t.srv = t.newServer(telling{credentialsOf(cfg.Server), t.refuse})
 	return t, nil
 }
 
@@ -111,7 +127,7 @@ func NewClient(cfg Config) *Transport {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
 	}
-	t := &Transport{cfg: cfg}
+	t := &Transport{cfg: cfg, ended: make(chan struct{})}
 	creds := credentialsOf(cfg.Client)
 	if cfg.Client != nil && cfg.GetClient != nil {
 		creds = renewed{creds, cfg.GetClient}
@@ -141,6 +157,7 @@ func ConfigOf(o transport.Options) Config {
 	return Config{
 		Bind: o.Bind, Server: o.Server, Client: o.Client, GetClient: o.GetClient,
 		SuccessorCount: o.SuccessorCount, IdleTimeout: o.IdleTimeout, Inject: o.Inject, Extract: o.Extract,
+		Limits: budget.Limits{Connections: o.Limits.Connections, PerHost: o.Limits.PerHost, Streams: o.Limits.Streams},
 	}
 }
 
@@ -153,17 +170,20 @@ func credentialsOf(c *tls.Config) credentials.TransportCredentials {
 	return credentials.NewTLS(c.Clone())
 }
 
-func newServer(creds credentials.TransportCredentials) *grpc.Server {
+func (t *Transport) newServer(creds credentials.TransportCredentials) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(creds),
-		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.InTapHandle(t.take),
+		grpc.MaxConcurrentStreams(uint32(t.cfg.Limits.WithDefaults().Streams)),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(connectTimeout),
 		// Clients send no pings, so this side has to find out which of its
 		// connections lead nowhere. Every client answers a server's pings.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: max(idleLimit, 2*t.cfg.IdleTimeout),
+		}),
 		// A static window needs none of the pings that gRPC sizes windows with.
 		grpc.StaticStreamWindowSize(maxMessage),
 		grpc.StaticConnWindowSize(4*maxMessage),
@@ -188,10 +208,11 @@ func (t *Transport) Serve(h transport.Handler) {
 		return
 	}
 	t.srv.RegisterService(description(), &service{t: t, handler: h})
+	t.serving.Go(t.watch)
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;
 		// then this member is unreachable, which others find out and act on.
-		_ = t.srv.Serve(t.lis)
+		t.lis.ended(t.srv.Serve(t.lis))
 	})
 }
 
@@ -240,6 +261,7 @@ func (t *Transport) Written() uint64 { return t.written.Load() }
 // contexts it cancels.
 func (t *Transport) Close() error {
 	t.closing.Do(func() {
+		close(t.ended)
 		t.pool.close()
 		if t.srv != nil {
 			t.lis.end()

@@ -93,6 +93,9 @@ func (t *Transport) Broken(f func(addr string)) {
 // Refused implements transport.Transport: no connection is refused here.
 func (t *Transport) Refused(func(transport.Refusal)) {}
 
+// Intake implements transport.Transport: nothing is bounded here.
+func (t *Transport) Intake() transport.Intake { return transport.Intake{} }
+
 // Limit implements transport.Transport. There is none before the first call.
 func (t *Transport) Limit(idle int) {
 	t.net.mu.Lock()

@@ -184,7 +184,7 @@ func testUnreachable(t *testing.T, r *rig) {
 }
 
 func testConcurrent(t *testing.T, r *rig) {
-	const askers = 64
+	const askers = 24 // a connection has 32 at least
 	var inside atomic.Int32
 	all := make(chan struct{})
 	b := r.start("b", &Handler{OnRoute: func(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
