@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord"
@@ -342,3 +344,30 @@ var named = map[string]bool{
 
 // narrowed makes the circle one of 16 bits.
 func narrowed(_ int, cfg *concord.Config) { cfg.HashBits = 16 }
+
+// withHeader adds a header of so many bytes to requests.
+func withHeader(ctx context.Context, size int) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "x-large", strings.Repeat("x", size))
+}
+
+// hostOf is the host of host:port.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
+}
+
+// productionLike is another ring of three, with names of its own and the same settings.
+func productionLike(t *testing.T, prefix string) *cluster.Cluster {
+	t.Helper()
+	c := cluster.New(func(i int) concord.Config {
+		return concord.Config{Name: fmt.Sprint(prefix, i), StabilizeInterval: interval}
+	})
+	t.Cleanup(c.Close)
+	if _, err := c.AddMany(bounded(t, patience), 3); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,6 +1,7 @@
 package attacktest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,9 @@ import (
 	"net/url"
 	"time"
 )
+
+// week is how long certificates last.
+const week = 7 * 24 * time.Hour
 
 // Authority issues certificates.
 type Authority struct {
@@ -28,7 +32,7 @@ func NewAuthority(name string) (*Authority, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(week),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -54,11 +58,25 @@ type Leaf struct {
 	Hosts           []string // DNS names and addresses
 	URIs            []string
 	Uses            []x509.ExtKeyUsage // nil: of a client and of a server
-	Begins, Expires time.Duration      // from now; zero: an hour ago, in an hour
+	Begins, Expires time.Duration      // from now; zero: an hour ago, in a week
 }
 
 // Issue issues a certificate.
-func (a *Authority) Issue(l Leaf) (tls.Certificate, error) {
+func (a *Authority) Issue(l Leaf) (tls.Certificate, error) { return issue(a.Cert, a.key, l) }
+
+// IssueBy issues one with the key of a certificate that may issue none. The chain has
+// both.
+func (a *Authority) IssueBy(by tls.Certificate, l Leaf) (tls.Certificate, error) {
+	parent, err := x509.ParseCertificate(by.Certificate[0])
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	out, err := issue(parent, by.PrivateKey, l)
+	out.Certificate = append(out.Certificate, by.Certificate...)
+	return out, err
+}
+
+func issue(parent *x509.Certificate, signer crypto.PrivateKey, l Leaf) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -69,7 +87,7 @@ func (a *Authority) Issue(l Leaf) (tls.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "member"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(week),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: l.Uses,
 	}
 	if l.Begins != 0 {
@@ -95,7 +113,7 @@ func (a *Authority) Issue(l Leaf) (tls.Certificate, error) {
 		}
 		template.URIs = append(template.URIs, u)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, &key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
