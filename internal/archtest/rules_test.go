@@ -237,7 +237,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/web"},
-		only:     []string{".", "./internal/survey"},
+		only:     []string{".", "./internal/survey", "./internal/guard"},
 		reason:   "the page shows what the face gives to anybody, judged as the command judges it: what it cannot see there, no user can",
 	},
 	{
@@ -281,8 +281,13 @@ var rules = []rule{
 		reason:   "a test of the whole stands where a user stands: what it cannot see through the face, no user can",
 	},
 	{
+		packages: []string{"./internal/guard"},
+		only:     []string{},
+		reason:   "whom a listener answers is told by the request alone",
+	},
+	{
 		packages: []string{"./internal/admin"},
-		only:     []string{"google.golang.org/grpc/..."},
+		only:     []string{"./internal/guard", "google.golang.org/grpc/..."},
 		reason:   "what the listener serves of a member is handed in, so that it can be served of a fake one",
 	},
 	{
@@ -294,7 +299,7 @@ var rules = []rule{
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/sim", "./internal/sim/study", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
+			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/guard", "./internal/sim", "./internal/sim/study", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
 			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			// A metric of its own, and gRPC's log in the journal. The library needs both modules anyway.
 			"github.com/prometheus/client_golang/prometheus", "google.golang.org/grpc/grpclog",

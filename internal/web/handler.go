@@ -5,21 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/guard"
 )
 
 // Bounds of a page.
 const (
-	maxStreams   = 32   // browsers that are told of changes
+	maxStreams   = 64   // browsers that are told of changes
+	eachStreams  = 16   // of those, of one client
 	maxLookups   = 4    // lookups under way
+	eachLookups  = 2    // of those, of one client
 	maxKey       = 1024 // bytes of a key looked up
 	maxMembers   = 1000 // members shown
 	maxEvents    = 250  // events kept
@@ -63,8 +63,9 @@ type Handler struct {
 	ctx     context.Context // ended by Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	streams chan struct{} // has room while another stream may begin
-	lookups chan struct{} // likewise a lookup
+	guard   guard.Guard
+	streams *slots
+	lookups *slots
 	wanted  chan struct{} // somebody waits for a walk
 
 	mu       sync.Mutex
@@ -90,8 +91,9 @@ func New(cfg Config) *Handler {
 	h := &Handler{
 		cfg:     cfg,
 		mux:     http.NewServeMux(),
-		streams: make(chan struct{}, maxStreams),
-		lookups: make(chan struct{}, maxLookups),
+		guard:   guard.Guard{Hosts: cfg.Hosts, Linked: []string{"/"}},
+		streams: newSlots(maxStreams, eachStreams),
+		lookups: newSlots(maxLookups, eachLookups),
 		wanted:  make(chan struct{}, 1),
 		page: Page{
 			Bits: cfg.Bits, Self: self(cfg.Member.Status()),
@@ -125,6 +127,7 @@ var headers = [][2]string{
 	{"Cross-Origin-Resource-Policy", "same-origin"},
 	{"Referrer-Policy", "no-referrer"},
 	{"X-Content-Type-Options", "nosniff"},
+	{"X-Frame-Options", "DENY"},
 }
 
 // ServeHTTP implements http.Handler.
@@ -132,40 +135,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, header := range headers {
 		w.Header().Set(header[0], header[1])
 	}
+	err := h.guard.Check(r)
 	switch {
-	case !h.ours(r.Host):
-		// A name that leads here without being ours is how a web site would look
-		// at what only this machine should see.
-		refuse(w, r, http.StatusForbidden, fmt.Sprintf("this page is not known as %q: ask for it by its address, or name the host when it is started", r.Host))
-	case foreign(r):
-		refuse(w, r, http.StatusForbidden, "this page answers no other page's requests")
+	case err != nil:
+		refuse(w, r, http.StatusForbidden, err.Error())
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, r, http.StatusMethodNotAllowed, "only GET and HEAD are allowed: nothing can be changed here")
 	default:
 		h.mux.ServeHTTP(w, r)
 	}
-}
-
-// ours reports whether host, with or without a port, is one of the page's names.
-// An address is: no name of somebody else leads to it.
-func (h *Handler) ours(host string) bool {
-	name := host
-	if n, _, err := net.SplitHostPort(host); err == nil {
-		name = n
-	}
-	name = strings.TrimSuffix(strings.ToLower(strings.Trim(name, "[]")), ".")
-	if _, err := netip.ParseAddr(name); err == nil || name == "localhost" {
-		return true
-	}
-	return slices.ContainsFunc(h.cfg.Hosts, func(s string) bool { return strings.EqualFold(s, name) })
-}
-
-// foreign reports whether a page of another origin sends the request. Following a
-// link to this page is no such request.
-func foreign(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
 // snapshot is the newest page, its versions, and what is closed when they change.
@@ -219,21 +198,20 @@ func (h *Handler) want() {
 }
 
 // lookUp looks a key up, within the bounds of a page.
-func (h *Handler) lookUp(ctx context.Context, key string, memory bool) (Lookup, error) {
+func (h *Handler) lookUp(r *http.Request, key string, memory bool) (Lookup, error) {
 	if key == "" || len(key) > maxKey {
 		return Lookup{}, fmt.Errorf("a key has 1 to %d bytes, this has %d", maxKey, len(key))
 	}
-	select {
-	case h.lookups <- struct{}{}:
-		defer func() { <-h.lookups }()
-	default:
+	give, ok := h.lookups.take(r)
+	if !ok {
 		return Lookup{}, errBusy
 	}
+	defer give()
 	var opts []concord.LookupOption
 	if !memory {
 		opts = append(opts, concord.Cold())
 	}
-	return lookup(h.cfg.Member.Trace(ctx, []byte(key), opts...)), nil
+	return lookup(h.cfg.Member.Trace(r.Context(), []byte(key), opts...)), nil
 }
 
 var errBusy = errors.New("too many lookups at once: try again")

@@ -84,8 +84,12 @@ type stream struct {
 	leave func()
 }
 
-func follow(t *testing.T, h http.Handler) *stream {
+func follow(t *testing.T, h http.Handler) *stream { return followFrom(t, h, "192.0.2.1:1234") }
+
+// followFrom is follow of a browser at that address.
+func followFrom(t *testing.T, h http.Handler, client string) *stream {
 	r := request("/events")
+	r.RemoteAddr = client
 	ctx, leave := context.WithCancel(t.Context())
 	s := &stream{head: http.Header{}, ended: make(chan struct{}), leave: leave}
 	go func() {
@@ -203,11 +207,17 @@ func TestOtherOriginsAndMethodsAreRefused(t *testing.T) {
 			site, mode string
 			want       int
 		}{
-			{"same-origin", "cors", 200}, {"none", "navigate", 200}, {"cross-site", "navigate", 200}, {"", "", 200},
+			{"same-origin", "cors", 200}, {"none", "navigate", 200}, {"", "", 200}, {"cross-site", "navigate", 403},
 			{"cross-site", "no-cors", 403}, {"cross-site", "cors", 403}, {"same-site", "cors", 403},
 		} {
 			if got := get(h, request("/lookup?key=a", "Sec-Fetch-Site", c.site, "Sec-Fetch-Mode", c.mode)).Code; got != c.want {
 				t.Errorf("%+v: %d", c, got)
+			}
+		}
+		for dest, want := range map[string]int{"document": 200, "iframe": 403, "object": 403, "": 403} {
+			r := request("/", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", dest)
+			if got := get(h, r).Code; got != want {
+				t.Errorf("the page as %q of another site: %d, want %d", dest, got, want)
 			}
 		}
 		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
@@ -234,6 +244,9 @@ func TestEveryAnswerIsConfined(t *testing.T) {
 			}
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%s may be sniffed", path)
+			}
+			if w.Header().Get("X-Frame-Options") != "DENY" {
+				t.Errorf("%s may be framed", path)
 			}
 		}
 	})
@@ -341,14 +354,29 @@ func TestQuietRingIsCheap(t *testing.T) {
 func TestStreamsEndWithThePageAndAreBounded(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, _ *webtest.Ring, h *web.Handler) {
 		var open []*stream
-		for range 33 {
-			open = append(open, follow(t, h))
+		full := func(client string) {
+			t.Helper()
+			last := followFrom(t, h, client)
+			open = append(open, last)
+			<-last.ended
+			if last.status != http.StatusServiceUnavailable || last.head.Get("Retry-After") == "" {
+				t.Errorf("one too many of %s: %d", client, last.status)
+			}
 		}
-		last := open[len(open)-1]
-		<-last.ended
-		if last.status != http.StatusServiceUnavailable || last.head.Get("Retry-After") == "" {
-			t.Errorf("the 33rd: %d", last.status)
+		for host := range 4 {
+			for tab := range 16 {
+				open = append(open, followFrom(t, h, fmt.Sprintf("192.0.2.%d:%d", host+1, 1000+tab)))
+			}
+			if host < 3 {
+				full(fmt.Sprintf("192.0.2.%d:99", host+1))
+			}
 		}
+		for _, s := range open[:16] { // one client has not kept the others out
+			if names, _ := s.take(t); len(names) == 0 {
+				t.Error("a stream has no page")
+			}
+		}
+		full("192.0.2.9:1")
 		open[0].leave() // which makes room
 		<-open[0].ended
 		again := follow(t, h)
@@ -543,13 +571,25 @@ func TestLookupsAreBounded(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, r *webtest.Ring, h *web.Handler) {
 		release := r.Block()
 		codes := make(chan int, 4)
-		for range 4 {
-			go func() { codes <- get(h, request("/lookup?key=a")).Code }()
+		from := func(host string) *http.Request {
+			r := request("/lookup?key=a")
+			r.RemoteAddr = host
+			return r
 		}
-		synctest.Wait()
-		if w := get(h, request("/lookup?key=a")); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
-			t.Errorf("the fifth: %d", w.Code)
+		refused := func(host string) {
+			t.Helper()
+			if w := get(h, from(host)); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+				t.Errorf("one too many of %s: %d", host, w.Code)
+			}
 		}
+		for _, host := range []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "192.0.2.1:1", "192.0.2.1:2"} {
+			go func() { codes <- get(h, from(host)).Code }()
+			synctest.Wait()
+			if host == "[2001:db8::2]:1" {
+				refused("[2001:db8::3]:1") // of the same network
+			}
+		}
+		refused("192.0.2.2:1")
 		release()
 		for range 4 {
 			if code := <-codes; code != http.StatusOK {

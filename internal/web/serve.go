@@ -106,7 +106,7 @@ func prefersJSON(accept []string) bool {
 func (h *Handler) serveLookup(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	q := r.URL.Query()
-	found, err := h.lookUp(r.Context(), q.Get("key"), q.Get("memory") == "1")
+	found, err := h.lookUp(r, q.Get("key"), q.Get("memory") == "1")
 	switch {
 	case errors.Is(err, errBusy):
 		w.Header().Set("Retry-After", "1")
@@ -168,14 +168,13 @@ func meta(said []byte) (m Meta) {
 // change, each under its JSON name, and each event as "event".
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	select {
-	case h.streams <- struct{}{}:
-		defer func() { <-h.streams }()
-	default:
+	give, ok := h.streams.take(r)
+	if !ok {
 		w.Header().Set("Retry-After", "5")
-		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open, which is the most", maxStreams))
+		refuse(w, r, http.StatusServiceUnavailable, fmt.Sprintf("too many streams are open: at most %d, of one client %d", maxStreams, eachStreams))
 		return
 	}
+	defer give()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back until it has 4 KiB
 	if r.Method == http.MethodHead {
