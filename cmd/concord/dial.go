@@ -118,7 +118,7 @@ type adminFlags struct {
 }
 
 func (f *adminFlags) register(cmd *cobra.Command, timeout time.Duration) {
-	cmd.Flags().StringVar(&f.addr, "admin", "", `host:port of the member's admin listener, the --admin of "concord run" (required)`)
+	cmd.Flags().StringVar(&f.addr, "admin", "", `host:port or unix:PATH of the member's admin listener, the --admin of "concord run" (required)`)
 	if timeout > 0 {
 		cmd.Flags().DurationVar(&f.timeout, "timeout", timeout, "time limit for the answer")
 	}
@@ -127,7 +127,7 @@ func (f *adminFlags) register(cmd *cobra.Command, timeout time.Duration) {
 // with runs do with a client of the admin listener.
 func (f *adminFlags) with(do func(*remote.Client) error) error {
 	if f.addr == "" {
-		return errors.New(`no member given: use --admin host:port, the --admin of its "concord run"`)
+		return errors.New(`no member given: use --admin host:port or unix:PATH, the --admin of its "concord run"`)
 	}
 	if f.timeout < 0 {
 		return fmt.Errorf("--timeout %v: use a time greater than zero", f.timeout)

@@ -257,11 +257,19 @@ func TestProbesOfAProcess(t *testing.T) {
 	if code, _ := httpGet(t, urls[0]+"/metrics"); code != 404 {
 		t.Errorf("metrics where anybody may look: %d", code)
 	}
-	if code, body := httpGet(t, urls[1]+"/debug/pprof/cmdline"); code != 200 || !strings.Contains(body, "--admin") {
-		t.Errorf("pprof: %d %q", code, body)
+	if code, body := httpGet(t, urls[1]+"/debug/pprof/cmdline"); code != 404 {
+		t.Errorf("pprof, which was not asked for: %d %q", code, body)
 	}
 	if code, _ := httpGet(t, urls[0]+"/debug/pprof/"); code != 404 {
 		t.Errorf("pprof where anybody may look: %d", code)
+	}
+}
+
+func TestProfilesOfAProcess(t *testing.T) {
+	_, ready := runMember(t, "--name", "a", "--admin", ":0", "--pprof")
+	_, addr, _ := strings.Cut(ready, "admin=")
+	if code, body := httpGet(t, "http://"+addr+"/debug/pprof/cmdline"); code != 200 || !strings.Contains(body, "--pprof") {
+		t.Errorf("%s: %d %q", addr, code, body)
 	}
 }
 

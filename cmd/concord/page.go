@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
@@ -66,6 +68,15 @@ func hostOf(addr string) string {
 	return host
 }
 
+// hosts are the names by which HTTP listeners may be asked.
+func (f *runFlags) hosts() []string {
+	hosts := []string{hostOf(f.http), hostOf(f.metrics), hostOf(f.advertise)}
+	if !strings.HasPrefix(f.admin, "unix:") {
+		hosts = append(hosts, hostOf(f.admin))
+	}
+	return slices.DeleteFunc(append(hosts, f.httpHosts...), func(name string) bool { return name == "" })
+}
+
 // servePage serves the page of a member, and beside it whether the member is well,
 // until end is called.
 func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes admin.Probes, log *slog.Logger) (end func()) {
@@ -73,8 +84,7 @@ func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes admin
 		log.Warn("the page is open to other machines: whoever can connect can see the ring and look keys up",
 			slog.String("address", at.String()))
 	}
-	hosts := append([]string{hostOf(f.http), hostOf(f.advertise)}, f.httpHosts...)
-	page := web.New(web.Config{Member: node, Interval: max(f.interval, web.DefaultInterval), Hosts: hosts})
+	page := web.New(web.Config{Member: node, Interval: max(f.interval, web.DefaultInterval), Hosts: f.hosts()})
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", probes.Handler())
 	mux.Handle("/readyz", probes.Handler())

@@ -37,6 +37,7 @@ type runFlags struct {
 	http                  string
 	httpHosts             []string
 	admin                 string
+	pprof                 bool
 	metrics               string
 	leaveTimeout          time.Duration
 	logLevel              string
@@ -68,13 +69,13 @@ When the member is in the ring, it prints one line to standard output:
 
     ready name=node1 id=14560967844893253417 address=node1.example.com:7946
 
-The line also has page=URL with --http, admin=host:port with --admin, and
-metrics=URL with --metrics. A value with spaces, quotes or "=" is quoted as a Go
-string. With --json the line is an object with the same names. The member logs
-changes of state and the reason why it fails to standard error, with --json as
-one object on each line. If nobody reads standard output or standard error, the
-member goes on and drops what it cannot write. The log and the metric
-concord_log_lost_records_total count the dropped records.
+The line also has page=URL with --http, admin=host:port or admin=unix:PATH with
+--admin, and metrics=URL with --metrics. A value with spaces, quotes or "=" is
+quoted as a Go string. With --json the line is an object with the same names.
+The member logs changes of state and the reason why it fails to standard error,
+with --json as one object on each line. If nobody reads standard output or
+standard error, the member goes on and drops what it cannot write. The log and
+the metric concord_log_lost_records_total count the dropped records.
 
 On SIGINT or SIGTERM the member leaves the ring, which takes at most
 --leave-timeout. A second signal ends it at once. If it is in no ring yet, it
@@ -110,8 +111,9 @@ member logs that and uses the old ones.`,
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
-	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "host name by which browsers may request the page, besides localhost, addresses, and the hosts of --http and --advertise; may be repeated")
-	flags.StringVar(&f.admin, "admin", "", "host:port for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus, /debug/pprof/; an empty host is the loopback; there is no authentication")
+	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "host name by which the page, and HTTP at --admin and --metrics, may be requested, besides localhost, addresses, and the hosts of these flags and of --advertise; may be repeated")
+	flags.StringVar(&f.admin, "admin", "", "host:port or unix:PATH for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus; an empty host is the loopback; there is no authentication, but only the user of the process can open unix:PATH")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at --admin; it shows what is in memory")
 	flags.StringVar(&f.metrics, "metrics", "", "host:port that serves only /metrics for Prometheus, if Prometheus must not reach --admin; an empty host is the loopback")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -270,7 +272,7 @@ func (f *runFlags) printReady(out io.Writer, r readiness) error {
 		line += " page=" + r.Page
 	}
 	if r.Admin != "" {
-		line += " admin=" + r.Admin
+		line += " admin=" + quoted(r.Admin)
 	}
 	if r.Metrics != "" {
 		line += " metrics=" + r.Metrics

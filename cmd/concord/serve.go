@@ -12,6 +12,7 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/admin"
+	"github.com/ollelogdahl/concord/internal/guard"
 	"github.com/ollelogdahl/concord/internal/remote"
 )
 
@@ -35,7 +36,7 @@ func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.L
 		ready.Page = pageURL(page)
 	}
 	if f.admin != "" {
-		s, err := admin.Listen(admin.Config{Addr: f.admin, Probes: probes, Log: log,
+		s, err := admin.Listen(admin.Config{Addr: f.admin, Hosts: f.hosts(), Probes: probes, Profiles: f.pprof, Log: log,
 			Services: remote.Services(node, leave), Metrics: metrics})
 		if err != nil {
 			l.close()
@@ -53,7 +54,7 @@ func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.L
 		}
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", metrics)
-		l = append(l, serveHTTP(lis, mux, log))
+		l = append(l, serveHTTP(lis, guard.Guard{Hosts: f.hosts()}.Handler(mux), log))
 		ready.Metrics = pageURL(lis) + "metrics"
 	}
 	return l, nil

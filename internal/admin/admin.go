@@ -1,25 +1,31 @@
 // Package admin is the listener for whoever operates a member. On one port, which
-// is not the members', it serves gRPC (health, reflection, and what is registered
-// besides) and HTTP (/healthz, /readyz, /metrics, and /debug/pprof/). It authenticates nobody,
-// and so listens on loopback unless it is told otherwise. The Probes can also be served by
-// themselves, by the HTTP server of another room.
+// is not the members', or at one socket in the file system, it serves gRPC (health,
+// reflection, and what is registered besides) and HTTP (/healthz, /readyz, /metrics, and
+// /debug/pprof/ if that is asked for). The port authenticates nobody, and so is on loopback
+// unless it is told otherwise. The socket is open to the user that runs the member alone.
+// The Probes can also be served by themselves, by the HTTP server of another room.
+//
+// A browser can be made by web sites to send HTTP to the port, but no gRPC. So a request
+// for /metrics or /debug/pprof/ is answered only if the guard accepts it. The probes
+// say so little that everybody may ask.
 package admin
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
+
+	"github.com/ollelogdahl/concord/internal/guard"
 )
 
 const (
@@ -33,9 +39,14 @@ const (
 
 // Config says what a Server serves. It is copied by Listen.
 type Config struct {
-	// Addr is the host and port to listen at. An empty host is loopback, port 0
-	// a free one.
+	// Addr is the host and port to listen at, or unix: and the path of a socket. An
+	// empty host is loopback, port 0 a free one.
 	Addr string
+	// Hosts are the names by which HTTP may be asked for, besides localhost and
+	// addresses.
+	Hosts []string
+	// Profiles: /debug/pprof/ is served. It shows what is in memory.
+	Profiles bool
 	// Probes are those of the member. Required.
 	Probes Probes
 	// Services registers further gRPC services. Nil: none. Their streams must end
@@ -60,18 +71,11 @@ type Server struct {
 
 // Listen begins to serve. The caller closes the Server.
 func Listen(cfg Config) (*Server, error) {
-	host, port, err := net.SplitHostPort(cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not host:port", cfg.Addr)
-	}
-	if host == "" {
-		host = "localhost"
-	}
-	lis, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	lis, err := listen(cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
-	if addr, err := netip.ParseAddrPort(lis.Addr().String()); err != nil || !addr.Addr().Unmap().IsLoopback() {
+	if tcp, ok := lis.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		cfg.Log.Warn("the admin listener is open to other machines and authenticates nobody", slog.String("address", lis.Addr().String()))
 	}
 	ctx, end := context.WithCancel(context.Background())
@@ -86,7 +90,7 @@ func Listen(cfg Config) (*Server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:           s.handler(cfg.Probes, cfg.Metrics),
+		Handler:           s.handler(cfg),
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: headerTimeout,
@@ -103,19 +107,23 @@ func Listen(cfg Config) (*Server, error) {
 }
 
 // handler tells gRPC from the rest by its content type.
-func (s *Server) handler(probes Probes, metrics http.Handler) http.Handler {
+func (s *Server) handler(cfg Config) http.Handler {
+	private := http.NewServeMux()
+	if cfg.Metrics != nil {
+		private.Handle("/metrics", cfg.Metrics)
+	}
+	if cfg.Profiles {
+		private.HandleFunc("/debug/pprof/", pprof.Index)
+		private.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		private.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		private.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		private.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
 	mux := http.NewServeMux()
-	healthy := probes.Handler()
+	healthy := cfg.Probes.Handler()
 	mux.Handle("/healthz", healthy)
 	mux.Handle("/readyz", healthy)
-	if metrics != nil {
-		mux.Handle("/metrics", metrics)
-	}
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/", guard.Guard{Hosts: slices.Clone(cfg.Hosts)}.Handler(private))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			s.grpc.ServeHTTP(w, r)
@@ -125,8 +133,13 @@ func (s *Server) handler(probes Probes, metrics http.Handler) http.Handler {
 	})
 }
 
-// Addr is where the Server listens: host and port as bound.
-func (s *Server) Addr() string { return s.lis.Addr().String() }
+// Addr is where the Server listens: host and port as bound, or unix: and a path.
+func (s *Server) Addr() string {
+	if s.lis.Addr().Network() == "unix" {
+		return unixPrefix + s.lis.Addr().String()
+	}
+	return s.lis.Addr().String()
+}
 
 // Close ends the listener, gives requests under way a second, and returns when
 // nothing is served any more. Calls after the first wait as well.

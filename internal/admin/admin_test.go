@@ -50,8 +50,14 @@ func (m *member) probes() Probes {
 
 func serve(t *testing.T, m *member, addr string) (s *Server, logs *bytes.Buffer) {
 	t.Helper()
+	return serveConfig(t, Config{Addr: addr, Probes: m.probes()})
+}
+
+func serveConfig(t *testing.T, cfg Config) (s *Server, logs *bytes.Buffer) {
+	t.Helper()
 	logs = new(bytes.Buffer)
-	s, err := Listen(Config{Addr: addr, Probes: m.probes(), Log: slog.New(slog.NewTextHandler(logs, nil))})
+	cfg.Log = slog.New(slog.NewTextHandler(logs, nil))
+	s, err := Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +110,6 @@ func TestProbesOverHTTP(t *testing.T) {
 		if code, body := get(t, url+"/readyz"); code != step.readyz || body != step.says {
 			t.Errorf("readyz: %d %q, want %d %q", code, body, step.readyz, step.says)
 		}
-	}
-	if code, body := get(t, url+"/debug/pprof/goroutine?debug=1"); code != 200 || !strings.Contains(body, "TestProbesOverHTTP") {
-		t.Errorf("pprof: %d, %d bytes", code, len(body))
 	}
 	if code, _ := get(t, url+"/nothing"); code != 404 {
 		t.Errorf("a path that is not there: %d", code)
@@ -197,7 +200,54 @@ func TestListensOnLoopbackUnlessToldOtherwise(t *testing.T) {
 			t.Errorf("%s, bound to %s: log %q", addr, s.Addr(), logs)
 		}
 	}
-	if _, err := Listen(Config{Addr: "7950", Log: slog.Default()}); err == nil || !strings.Contains(err.Error(), "host:port") {
+	if _, err := Listen(Config{Addr: "7950", Log: slog.Default()}); err == nil || !strings.Contains(err.Error(), "neither host:port nor unix:PATH") {
 		t.Errorf("no address: %v", err)
+	}
+}
+
+func TestProfilesAreServedIfAskedFor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		s, _ := serveConfig(t, Config{Addr: ":0", Probes: (&member{}).probes(), Profiles: asked})
+		want := map[bool]int{true: 200, false: 404}[asked]
+		for _, path := range []string{"", "goroutine?debug=1", "cmdline"} {
+			if code, _ := get(t, "http://"+s.Addr()+"/debug/pprof/"+path); code != want {
+				t.Errorf("asked for: %t: %s: %d, want %d", asked, path, code, want)
+			}
+		}
+	}
+}
+
+// A web site that an operator visits can have the browser send HTTP to loopback.
+func TestWebSitesDoNotReachTheListener(t *testing.T) {
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "secret") })
+	s, _ := serveConfig(t, Config{Addr: ":0", Hosts: []string{"node1.example.com"}, Probes: (&member{}).probes(), Metrics: metrics, Profiles: true})
+	for _, c := range []struct {
+		name, host, site string
+		want             int
+	}{
+		{"by its address", "", "", 200},
+		{"by its name", "node1.example.com:7950", "", 200},
+		{"by another name", "evil.example.com", "", 403},
+		{"from another site", "", "cross-site", 403},
+		{"from another port", "", "same-site", 403},
+	} {
+		for _, path := range []string{"/metrics", "/debug/pprof/cmdline", "/debug/pprof/heap"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr()+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = c.host
+			r.Header.Set("Sec-Fetch-Site", c.site)
+			client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != c.want || c.want != 200 && strings.Contains(string(body), "secret") {
+				t.Errorf("%s: %s: %d %.40q", c.name, path, resp.StatusCode, body)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -33,10 +34,14 @@ type Client struct {
 	stub adminpb.AdminClient
 }
 
-// Dial makes a client of the admin listener at addr, host:port. It connects when it
-// is first asked something.
+// Dial makes a client of the admin listener at addr, host:port or unix:PATH. It
+// connects when it is first asked something.
 func Dial(addr string) (*Client, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	target := addr
+	if !strings.HasPrefix(addr, "unix:") {
+		target = "passthrough:///" + addr
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
 		return nil, err
 	}
