@@ -293,16 +293,18 @@ const (
 	roleJoin      = 3
 	roleRectify   = 16
 	roleDepart    = 64
+	roleFarewell  = 96
+	roleContest   = 112
 )
 
 // roles are those that a question can be asked in.
 var roles = func() []byte {
-	out := []byte{roleStabilize, rolePlacing, roleJoin}
+	out := []byte{roleStabilize, rolePlacing, roleJoin, roleContest}
 	for i := range byte(16) {
 		out = append(out, roleRectify+i)
 	}
 	for i := range byte(4) {
-		out = append(out, roleDepart+i)
+		out = append(out, roleDepart+i, roleFarewell+i)
 	}
 	return out
 }()

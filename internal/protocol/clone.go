@@ -13,6 +13,7 @@ func (m *Machine) Clone() *Machine {
 	c.acq = m.acq.clone()
 	c.seeds = slices.Clone(m.seeds)
 	c.rects = slices.Clone(m.rects)
+	c.farewells = slices.Clone(m.farewells)
 	if m.join != nil {
 		j := *m.join
 		j.after = slices.Clone(j.after) // changed in place, as the causes
@@ -33,11 +34,15 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	c := m.Clone()
 	c.cfg = cfg.withDefaults()
 	c.acq, c.seeds, c.probe = c.noAcquaintances(), nil, probing{}
-	c.round, c.checks, c.budget, c.rivalry, c.nudged, c.headSince, c.predSince = 0, 0, 0, 0, 0, 0, 0
+	c.round, c.checks, c.budget, c.rivalry, c.outgrew, c.nudged, c.headSince, c.predSince = 0, 0, 0, 0, 0, 0, 0, 0
 	dirty := c.dirty
 	var known []ring.Member
 	for _, r := range c.rects {
 		known = append(known, r.n, r.asked, r.gone)
+	}
+	known = append(known, c.contest.rival, c.contest.asked)
+	for _, f := range c.farewells {
+		known = append(known, f.who, f.pred)
 	}
 	known = append(append(known, c.stabilization.asked), c.stabilization.rest...)
 	if j := c.join; j != nil {

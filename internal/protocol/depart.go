@@ -116,8 +116,8 @@ func (m *Machine) departCheck() {
 	}
 }
 
-// left hears from x that it is leaving. That is a hint and not a write: its
-// neighbours, which it names, are asked before they are relied on.
+// left hears that x is leaving. That is a hint and not a write: x is asked whether it
+// is, and its neighbours are asked before they are relied on.
 func (m *Machine) left(x ring.Member, req Request, token uint64) {
 	if x.Name == "" || x.ID == m.self.ID {
 		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "leave names no sender, or the receiver itself"}})
@@ -139,30 +139,5 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 		return
 	}
 	m.recognize(x)
-	facts := []fact{{kind: hasLeft, who: x}}
-	for _, y := range req.Succ {
-		facts = append(facts, fact{kind: wasNamed, who: y})
-	}
-	m.record(facts...)
-	inList := slices.Contains(m.succ, x)
-	if x == m.pred {
-		m.leaver = x
-		switch p := req.Pred; {
-		case p.IsZero() || p.ID == m.self.ID:
-			m.setPred(ring.Member{}, CausePredecessorLeft)
-		case len(m.rects) < maxRectifications:
-			m.record(fact{kind: wasNamed, who: p})
-			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
-			token = 0 // answered with it
-		}
-	}
-	if inList {
-		m.dropSucc(x)
-		if token != 0 {
-			m.wait(token)
-		}
-		m.triggerStabilize()
-	} else if token != 0 {
-		m.respond(token, Refusal{})
-	}
+	m.hearFarewell(x, req, token)
 }

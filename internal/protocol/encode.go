@@ -54,6 +54,7 @@ func (m *Machine) encodeMemory(f *form) {
 		}
 	}
 	f.ahead(m.rivalry)
+	f.ahead(m.outgrew)
 	f.ahead(m.nudged)
 }
 

@@ -78,6 +78,8 @@ type Machine struct {
 	bootstrap     bootstrapping
 	probe         probing
 	depart        departure
+	farewells     farewells
+	contest       contest
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
 	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
@@ -94,6 +96,8 @@ type Machine struct {
 	checks   uint64 // idle checks made, which of the three is next
 	budget   int    // placements still allowed this round
 	rivalry  uint64 // the round before which no rival is looked into
+	outgrew  uint64 // the round before which the incarnation does not rise again
+	ties     uint8  // contests in a row in which the neighbours were divided
 	nudged   uint64 // the round before which a refused notification is no reason to look again
 	// headSince and predSince are the rounds in which the head and the predecessor
 	// were taken. Nothing is decided by them; see ringmet.go.

@@ -28,12 +28,14 @@ const (
 	roleJoin      byte = 3
 	roleRectify   byte = 16
 	roleDepart    byte = 64
+	roleFarewell  byte = 96
+	roleContest   byte = 112
 	roleBootstrap byte = 128
 )
 
 // operations lists what may wait for answers, in the order of the canonical form, each
 // with the role of its first question.
-func (m *Machine) operations() [6]struct {
+func (m *Machine) operations() [8]struct {
 	operation
 	role byte
 } {
@@ -47,6 +49,8 @@ func (m *Machine) operations() [6]struct {
 		{m.join, roleJoin},
 		{&m.bootstrap, roleBootstrap},
 		{&m.depart, roleDepart},
+		{&m.farewells, roleFarewell},
+		{&m.contest, roleContest},
 	}
 }
 

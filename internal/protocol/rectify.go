@@ -11,15 +11,13 @@ import (
 // predecessor is alive, and whether the notifier answers where it says it is.
 // Nobody is adopted unheard.
 type rectification struct {
-	n       ring.Member // the notifier, or the rival
+	n       ring.Member // the notifier
 	token   uint64
 	joining bool
 	call    uint64 // 0: waits for the answer to another rectification's question
 	attempt int
 	asked   ring.Member
 	gone    ring.Member // a predecessor found dead meanwhile
-	rival   bool        // not a notification: does a later incarnation of this member exist?
-	refused bool        // rival: others refuse this member for it
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
 	before  ring.Member // its predecessor, as it said then
@@ -44,7 +42,7 @@ func (rs *rectifications) encode(_ *Machine, f *form) {
 		f.token(r.token)
 		f.bytes(byte(r.attempt))
 		f.members(r.asked, r.gone)
-		f.flags(r.joining, r.rival, r.left, r.met, r.call == 0, r.refused)
+		f.flags(r.joining, r.left, r.met, r.call == 0)
 	}
 }
 
@@ -141,7 +139,7 @@ func (m *Machine) advance(i int) {
 // predecessor already and waits for its answer.
 func (m *Machine) asksPred(i int) bool {
 	for k := range m.rects {
-		if o := &m.rects[k]; k != i && o.call != 0 && !o.rival && o.asked == m.pred && o.n != m.pred {
+		if o := &m.rects[k]; k != i && o.call != 0 && o.asked == m.pred && o.n != m.pred {
 			return true
 		}
 	}
@@ -151,7 +149,7 @@ func (m *Machine) asksPred(i int) bool {
 // answered gives an answer to rectification i and to those that wait for the same
 // one.
 func (*rectifications) answered(m *Machine, i int, a Answer) {
-	asked, shared := m.rects[i].asked, m.rects[i].asked != m.rects[i].n && !m.rects[i].rival
+	asked, shared := m.rects[i].asked, m.rects[i].asked != m.rects[i].n
 	if f := a.Failure; f != nil && (f.Kind == TimedOut || f.Kind == Unreachable) && m.rects[i].attempt == 0 {
 		shared = false // it is asked once more
 	}
@@ -187,12 +185,9 @@ func (m *Machine) rectifyOne(i int, a Answer) {
 			return
 		}
 	}
-	switch {
-	case r.rival:
-		m.rivalAnswer(i, f, a.Reply.State)
-	case r.asked == r.n:
+	if r.asked == r.n {
 		m.callbackAnswer(i, f, a.Reply.State)
-	default:
+	} else {
 		m.predAnswer(i, f, a.Reply.State)
 	}
 }
@@ -314,72 +309,6 @@ func (m *Machine) endRectification(i int, refusal Refusal) {
 	}
 }
 
-// noticeRival looks into a member that has this member's identifier and began
-// later.
-func (m *Machine) noticeRival(x ring.Member) {
-	if x.Supersedes(m.self) {
-		m.meetRival(x, false)
-	}
-}
-
-// meetRival asks a later incarnation of this member's name whether it is one: two of
-// one name can meet after a merge, or when one that hung wakes. The earlier
-// yields. One that may not have heard of this incarnation is told. Refused says that a
-// member refuses this one for the other.
-func (m *Machine) meetRival(x ring.Member, refused bool) {
-	later := x.Supersedes(m.self)
-	if m.phase != Joined || !later && (x.Name != m.self.Name || !m.self.Supersedes(x)) {
-		return
-	}
-	if later && x.Name == m.self.Name && x.Addr == m.self.Addr {
-		m.outgrow(x)
-		return
-	}
-	if m.round < m.rivalry || len(m.rects) >= maxRectifications {
-		return
-	}
-	m.rivalry = m.round + uint64(m.cfg.CheckEvery)
-	if !later {
-		// Its neighbours take it for the only one, and refuse this incarnation.
-		m.tell(x, Request{Kind: Introduce, Subject: m.self})
-		return
-	}
-	r := rectification{n: x, rival: true, refused: refused, asked: x}
-	r.call = m.ask(x, Request{Kind: AskRing}, 0, false)
-	m.rects = append(slices.Clip(m.rects), r)
-}
-
-// outgrow makes this member a later incarnation than its own past: one at its own
-// address, or one that is gone and that others still refuse it for. The clock went
-// back between the two, and those who were asked in the join had forgotten it.
-func (m *Machine) outgrow(past ring.Member) {
-	m.self.Incarnation = past.Incarnation + 1
-	m.version++
-	m.dirty = true
-	m.triggerStabilize() // the neighbours do not know this incarnation
-}
-
-func (m *Machine) rivalAnswer(i int, f *Failure, st State) {
-	rival, refused := m.rects[i].n, m.rects[i].refused
-	m.endRectification(i, Refusal{})
-	if f != nil && f.Kind == Refused && refused && m.phase == Joined && rival.Name == m.self.Name && rival.Supersedes(m.self) {
-		m.outgrow(rival)
-		return
-	}
-	if f != nil || !st.Phase.InRing() || !m.phase.InRing() {
-		return
-	}
-	m.closeAll()
-	later := st.Self
-	m.phase, m.later = Superseded, &later
-	m.vacate(CauseSuperseded)
-	if m.join != nil {
-		m.joinCause(JoinCause{At: st.Self, Refusal: Refusal{Reason: NameTaken, Other: st.Self}})
-		m.late(JoinDone{Causes: m.join.causes})
-		m.join = nil
-	}
-}
-
 // closeAll ends every open operation; whoever waits is told that this member
 // is in no ring.
 func (m *Machine) closeAll() {
@@ -394,6 +323,11 @@ func (m *Machine) closeAll() {
 		}
 	}
 	m.rects = nil
+	m.contest = contest{}
+	for _, f := range m.farewells {
+		m.respond(f.token, Refusal{Reason: Busy})
+	}
+	m.farewells = nil
 	for _, t := range slices.Concat(waiting, m.waiters) {
 		m.respond(t, Refusal{Reason: NotInRing})
 	}

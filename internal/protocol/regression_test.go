@@ -32,23 +32,31 @@ func TestRestartWithAClockThatWentBackUnnoticedByTheJoin(t *testing.T) {
 	// By now the witness has heard of it, and would refuse its Notify.
 	w.step(again, Asked{From: w.order[0].m.self, Request: Request{Kind: Introduce, Subject: self}})
 	w.ideal(10*interval, 6)
+	// Whoever refuses it all the same has it go above its past.
+	notify := again.m.ask(witness.m.self, Request{Kind: Notify}, 0, true)
+	w.step(again, Answer{Call: notify, Reply: Reply{State: witness.m.State(), Refusal: Refusal{Reason: Outdated, Other: self}}})
 	if got := again.m.self.Incarnation; got <= self.Incarnation {
 		t.Errorf("incarnation %d after one of %d", got, self.Incarnation)
 	}
+	w.ideal(10*interval, 6)
 }
 
 // Found by the simulator: a member hung, its name was started elsewhere, it
 // woke, and its neighbours took it back before they had met the later incarnation. They
-// refused that one, and the earlier never heard of it.
-func TestLaterIncarnationThatIsRefusedMakesItselfKnown(t *testing.T) {
+// refused that one, and the earlier never heard of it. The one that the neighbours have
+// stays, and the other ends.
+func TestLaterIncarnationThatNoNeighbourHasMetYields(t *testing.T) {
 	w := ringOf(t, 3, 3, 6)
 	past := w.order[3].m.self
 	again := w.add(past.Name, past.ID, "elsewhere:1", past.Incarnation+1)
 	at := w.order[3].m.Snapshot()
 	again.place(slices.Clone(at.Succ), ring.Member{})
 	w.step(again, Tick{})
-	w.until(40*interval, "superseded", func() bool { return w.order[3].m.phase == Superseded })
+	w.until(40*interval, "superseded", func() bool { return again.m.phase == Superseded })
 	w.ideal(10*interval, 6)
+	if got := w.order[3].m; got.phase != Joined || got.self.Incarnation <= past.Incarnation+1 {
+		t.Errorf("the one in its place is %v, with incarnation %d after a rival of %d", got.phase, got.self.Incarnation, past.Incarnation+1)
+	}
 }
 
 // Found by the simulator: the first member crashes and is created anew, as its
@@ -261,10 +269,13 @@ func TestSupersededMemberIntroducesWhoKnowsNoOther(t *testing.T) {
 	alone := w.member(9)
 	w.step(alone, Create{Seeds: []string{old.addr}})
 	alone.frozen = true
+	old.frozen = true
+	w.ideal(20*interval, 3)
 	again := w.add(old.m.self.Name, old.m.self.ID, "elsewhere:1", old.m.self.Incarnation+1)
-	at := old.m.Snapshot()
-	again.place(slices.Clone(at.Succ), ring.Member{})
-	w.step(again, Tick{})
+	w.rejoin(again, w.order[0].addr)
+	w.ideal(20*interval, 4)
+	old.frozen = false
+	w.step(old, Tick{})
 	w.until(40*interval, "superseded", func() bool { return old.m.phase == Superseded })
 	alone.frozen = false
 	w.step(alone, Tick{})
