@@ -5,7 +5,7 @@ const (
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	contactsFile     = "internal/routing/contacts.go"
 	eventFile        = "internal/protocol/event.go"
-	departFile       = "internal/protocol/depart.go"
+	farewellFile     = "internal/protocol/farewell.go"
 	bootstrapFile    = "internal/protocol/bootstrap.go"
 	machineFile      = "internal/protocol/machine.go"
 	placeFile        = "internal/protocol/place.go"
@@ -71,10 +71,10 @@ var Mistakes = []Mistake{
 		{
 			Name: "leavers-word",
 			Does: "The predecessor that a leaver names is adopted before it has answered.",
-			Edits: []Edit{{departFile, `
-			m.startRectification(rectification{n: p, gone: x, left: true, token: token})
+			Edits: []Edit{{farewellFile, `
+			m.startRectification(rectification{n: before, gone: x, left: true, token: token})
 `, `
-			m.startRectification(rectification{n: p, gone: x, left: true, token: token, met: true})
+			m.startRectification(rectification{n: before, gone: x, left: true, token: token, met: true})
 `}},
 			Check: "leaves",
 			Sim:   "comings and goings",
@@ -370,7 +370,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 	}
 `}},
 			Check: "lost lists of one",
-			Sim:   "comings and goings",
+			Sim:   "churn and lookups",
 		},
 	}},
 	{Says: "answering with what is too old, or is not the owner's own answer", Unchecked: "it reads no clock, and confirmations age with time", Mutants: []Mutant{
