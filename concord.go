@@ -1,6 +1,7 @@
 package concord
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -173,8 +174,9 @@ func (c *Concord) Start() error {
 			f(rangeOf(a))
 		}
 	}
-	former := kept.incarnation()
+	former, origin := kept.incarnation(), kept.origin()
 	if c.node != nil {
+		origin = cmp.Or(c.node.Snapshot().View.Origin, origin)
 		if last := c.node.Snapshot().View.Self.Incarnation; node.Plausible(last, time.Now()) {
 			former = max(former, last)
 		}
@@ -192,6 +194,7 @@ func (c *Concord) Start() error {
 		OnRange:    onRange,
 		Meta:       c.cfg.Meta,
 		Former:     former,
+		Origin:     origin,
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},
 		Remember:   kept.remember(),
 		Inspect:    inspectMember(c.cfg.TLS, addr),

@@ -234,18 +234,25 @@ func TestFoundingByTheNameOfAService(t *testing.T) {
 }
 
 // Everybody that was known is gone, and others are behind the name: it is resolved
-// again whenever somebody is asked there.
+// again whenever somebody is asked there. They are of the same ring, as all were given
+// the name.
 func TestMemberThatIsAloneAsksAtItsNameAgain(t *testing.T) {
 	dns := &fakeDNS{}
 	port, addrs := loopbacks(t, 3)
-	a := create(t, "a", at(net.JoinHostPort(addrs[0], port)))
+	found := func(name, addr string) *concord.Concord {
+		dns.set("ring.example", addr, addrs[2])
+		m := startBy(t, dns, name, at(net.JoinHostPort(addr, port)), func(c *concord.Config) { c.FoundAfter = 200 * time.Millisecond })
+		if err := m.JoinOrCreate(t.Context(), "ring.example:"+port); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a := found("a", addrs[0])
 	c := startBy(t, dns, "c")
-	dns.set("ring.example", addrs[0], addrs[2])
 	join(t, c, "ring.example:"+port)
 	a.Stop()
 	awaitIdeal(t, []*concord.Concord{c})
-	b := create(t, "b", at(net.JoinHostPort(addrs[1], port)))
-	dns.set("ring.example", addrs[1], addrs[2])
+	b := found("b", addrs[1])
 	awaitIdeal(t, []*concord.Concord{b, c})
 }
 

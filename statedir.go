@@ -66,12 +66,22 @@ func (k *keeper) incarnation() uint64 {
 	return k.memory.Incarnation
 }
 
-// remember is what takes note of the members known, nil if nothing does.
-func (k *keeper) remember() func(incarnation uint64, members []ring.Member) error {
+// origin is that of the ring that it was in, nil if none is known.
+func (k *keeper) origin() *ring.Origin {
 	if k == nil {
 		return nil
 	}
-	return func(incarnation uint64, members []ring.Member) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.memory.Origin
+}
+
+// remember is what takes note of the members known, nil if nothing does.
+func (k *keeper) remember() func(incarnation uint64, origin *ring.Origin, members []ring.Member) error {
+	if k == nil {
+		return nil
+	}
+	return func(incarnation uint64, origin *ring.Origin, members []ring.Member) error {
 		var now []bootstrap.Recalled
 		for _, m := range members {
 			now = append(now, bootstrap.Recalled{Name: m.Name, Address: m.Addr})
@@ -79,6 +89,9 @@ func (k *keeper) remember() func(incarnation uint64, members []ring.Member) erro
 		k.mu.Lock()
 		k.memory.Incarnation = max(incarnation, k.memory.Incarnation)
 		k.memory.Members = bootstrap.Merge(now, k.memory.Members)
+		if len(members) > 0 { // it is in a ring
+			k.memory.Origin = origin
+		}
 		k.memory.Saved = k.latest(time.Now())
 		memory := k.memory
 		k.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -45,6 +46,8 @@ type Memory struct {
 	// Members are those last known, at most MaxRecalled; the member itself is
 	// among them if it was in the ring.
 	Members []Recalled
+	// Origin is that of the ring, nil if none is known.
+	Origin *ring.Origin
 	// Saved is when it was saved, by the clock of that time; set by Load, not read by
 	// Save.
 	Saved time.Time
@@ -64,6 +67,49 @@ type file struct {
 	Incarnation uint64     `json:"incarnation"`
 	Saved       time.Time  `json:"saved"`
 	Members     []Recalled `json:"members"`
+	Origin      *origin    `json:"origin,omitempty"`
+}
+
+// origin is a ring.Origin as it is written: numbers of JSON have too few digits.
+type origin struct {
+	ID    string   `json:"id"`
+	Marks []string `json:"marks"`
+}
+
+func newOrigin(o *ring.Origin) *origin {
+	if o == nil {
+		return nil
+	}
+	out := &origin{ID: hexadecimal(o.ID)}
+	for _, x := range o.Marks {
+		out.Marks = append(out.Marks, hexadecimal(x))
+	}
+	return out
+}
+
+func hexadecimal(x uint64) string { return fmt.Sprintf("%016x", x) }
+
+// read is the origin that was written.
+func (o *origin) read() (*ring.Origin, error) {
+	if o == nil {
+		return nil, nil
+	}
+	id, err := strconv.ParseUint(o.ID, 16, 64)
+	if err != nil || id == 0 {
+		return nil, fmt.Errorf("origin: the id %q is no number above 0 in hexadecimal", o.ID)
+	}
+	if n := len(o.Marks); n > ring.MaxMarks {
+		return nil, fmt.Errorf("origin: has %d marks, at most %d are kept", n, ring.MaxMarks)
+	}
+	var marks []uint64
+	for _, s := range o.Marks {
+		x, err := strconv.ParseUint(s, 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("origin: the mark %q is no number in hexadecimal", s)
+		}
+		marks = append(marks, x)
+	}
+	return ring.NewOrigin(id, marks), nil
 }
 
 // State is a directory in which one member keeps its Memory. Its methods may not
@@ -174,7 +220,11 @@ func (s *State) decode(data []byte) (Memory, error) {
 			return Memory{}, fmt.Errorf("member %q: %w", x.Name, err)
 		}
 	}
-	return Memory{Incarnation: in.Incarnation, Members: in.Members, Saved: in.Saved}, nil
+	o, err := in.Origin.read()
+	if err != nil {
+		return Memory{}, err
+	}
+	return Memory{Incarnation: in.Incarnation, Members: in.Members, Origin: o, Saved: in.Saved}, nil
 }
 
 // Save replaces what was saved before, at once or not at all: whenever the machine
@@ -183,6 +233,7 @@ func (s *State) Save(m Memory, now time.Time) (err error) {
 	data, err := json.MarshalIndent(file{
 		Version: stateVersion, Name: s.who.Name, Cluster: s.who.Cluster,
 		Incarnation: m.Incarnation, Saved: now.UTC().Truncate(time.Millisecond), Members: m.Members,
+		Origin: newOrigin(m.Origin),
 	}, "", "  ")
 	if err != nil {
 		return err

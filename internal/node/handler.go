@@ -45,7 +45,7 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 	}
 	to := env.To
 	if (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
-		return &protocol.Failure{Kind: protocol.WrongMember, By: self}
+		return &protocol.Failure{Kind: protocol.WrongMember, By: self, Origin: h.snap.Load().View.Origin}
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	}
 	n.blame(env.Source, env.From, req.Subject, req.Pred)
 	n.blame(env.Source, req.Succ...)
-	if req.Kind == protocol.Introduce && req.Subject == env.From {
+	if req.Kind == protocol.Introduce && req.Subject == env.From && n.Snapshot().View.Origin.Kin(req.Origin) {
 		n.offer(env.From)
 	}
 	ch := make(chan protocol.Respond, 1)
@@ -104,8 +104,10 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	n.mu.Unlock()
 	select {
 	case r := <-ch:
-		if r.Failure != nil {
-			return protocol.Reply{}, r.Failure
+		if f := r.Failure; f != nil && f.Kind == protocol.WrongRing {
+			return protocol.Reply{}, h.turnAway(env, f)
+		} else if f != nil {
+			return protocol.Reply{}, f
 		}
 		return r.Reply, nil
 	case <-ctx.Done():

@@ -91,7 +91,7 @@ func (n *Node) JoinOrFound(ctx context.Context, given, recalled []string, found 
 func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found time.Duration) error {
 	join := protocol.Join{Found: found, Seeds: slices.Concat(given, recalled)}
 	if found > 0 {
-		join.Recalled = recalled
+		join.Recalled, join.Given = recalled, given
 	}
 	var made protocol.Attempts
 	var report joinReport

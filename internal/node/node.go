@@ -31,12 +31,14 @@ type Config struct {
 	Seed       uint64           // of the machine's randomness; 0: drawn
 	// Former is the highest earlier incarnation, 0 for none known.
 	Former uint64
+	// Origin is that of the ring that an earlier incarnation was in, nil for none known.
+	Origin *ring.Origin
 	// Resolver makes addresses of names given to Join; nil: there are none.
 	Resolver *bootstrap.Resolver
-	// Remember is told, on one goroutine, of the incarnation and the members
-	// known, none while it is in no ring: at the start, when they have changed,
+	// Remember is told, on one goroutine, of the incarnation, of the origin of the
+	// ring and of the members known, none while it is in no ring: at the start, when they have changed,
 	// and at the end. Nil: nothing is remembered.
-	Remember func(incarnation uint64, members []ring.Member) error
+	Remember func(incarnation uint64, origin *ring.Origin, members []ring.Member) error
 	// Inspect looks at the node's surroundings, on one goroutine, at the start and
 	// every hour. What it finds is logged. Nil, or without a Log: nobody looks.
 	Inspect func(context.Context) []Remark
@@ -112,6 +114,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
+		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
@@ -217,6 +220,8 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				n.leftRing = true
 				close(n.departed)
 			}
+		case protocol.Stranger:
+			n.noteStranger(e)
 		case protocol.RingMet:
 			n.logMeeting(e.By)
 			n.observeMeeting(e.By)

@@ -18,6 +18,7 @@ const (
 // knowledge is what is worth remembering of a snapshot.
 type knowledge struct {
 	incarnation uint64
+	origin      *ring.Origin
 	near        []ring.Member // itself, its predecessor, its successors; none while it is in no ring
 	far         []ring.Member // others that live
 }
@@ -28,6 +29,7 @@ func knowledgeOf(s *Snapshot) knowledge {
 	if !v.Phase.InRing() {
 		return k
 	}
+	k.origin = v.Origin
 	k.near = append(k.near, v.Self)
 	if !v.Pred.IsZero() {
 		k.near = append(k.near, v.Pred)
@@ -48,7 +50,7 @@ func (k knowledge) after(next knowledge) (time.Duration, bool) {
 		return 0, true
 	case len(next.near) == 0: // what was remembered of the ring stays
 		return 0, false
-	case !sameMembers(k.near, next.near):
+	case next.origin != k.origin, !sameMembers(k.near, next.near):
 		return rememberSoon, true
 	case !sameMembers(k.far, next.far):
 		return rememberLate, true
@@ -73,7 +75,7 @@ func (n *Node) remember() {
 	failed := ""
 	tell := func(k knowledge) {
 		at = time.Now()
-		err := n.cfg.Remember(k.incarnation, slices.Concat(k.near, k.far))
+		err := n.cfg.Remember(k.incarnation, k.origin, slices.Concat(k.near, k.far))
 		switch {
 		case err == nil:
 			last, failed = k, ""

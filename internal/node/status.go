@@ -161,6 +161,11 @@ func (n *Node) logMeeting(by ring.Member) {
 	}
 }
 
+// noteStranger counts and logs that a member of another ring has answered.
+func (n *Node) noteStranger(e protocol.Stranger) {
+	n.noteFailure(PeerFailure{Name: e.By.Name, Addr: e.By.Addr, Kind: e.Why.Kind, Err: failureWords(e.Why, e.By.Addr)})
+}
+
 // attr is a member as an attribute. It is a group whoever it is: an attribute has one
 // type in all records, or those who index them refuse some. All of nobody is empty.
 func attr(key string, m ring.Member) slog.Attr {

@@ -154,7 +154,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12, 0}
+	return file_concord_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type RouteResp_Verdict int32
@@ -209,7 +209,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14, 0}
+	return file_concord_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -264,7 +264,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17, 0}
+	return file_concord_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type FindReq struct {
@@ -438,10 +438,10 @@ type Ring struct {
 	Successors  []*Server              `protobuf:"bytes,2,rep,name=successors,proto3" json:"successors,omitempty"`
 	Answer      *Answer                `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	Phase       Phase                  `protobuf:"varint,17,opt,name=phase,proto3,enum=concord.Phase" json:"phase,omitempty"`
-	// Changes whenever predecessor, successors or replaced change.
+	// Changes whenever predecessor, successors, replaced or origin change.
 	Version uint64 `protobuf:"varint,18,opt,name=version,proto3" json:"version,omitempty"`
-	// The caller has seen this version already; predecessor, successors, replaced
-	// and the answerer are left out. Only sent to a caller that named the version.
+	// The caller has seen this version already; predecessor, successors, replaced,
+	// origin and the answerer are left out. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
 	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -450,7 +450,10 @@ type Ring struct {
 	Founder *Server `protobuf:"bytes,21,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
 	// What the member knows of one before it that another has answered for.
 	// Absent: nothing.
-	Replaced      *Replaced `protobuf:"bytes,22,opt,name=replaced,proto3,oneof" json:"replaced,omitempty"`
+	Replaced *Replaced `protobuf:"bytes,22,opt,name=replaced,proto3,oneof" json:"replaced,omitempty"`
+	// Which ring the member is in. Absent: in none, or the ring has a name (cluster)
+	// or was founded by an earlier version.
+	Origin        *Origin `protobuf:"bytes,23,opt,name=origin,proto3,oneof" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +551,72 @@ func (x *Ring) GetReplaced() *Replaced {
 	return nil
 }
 
+func (x *Ring) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+// Origin tells rings without a name apart. Members of rings whose origins have
+// neither the id nor a mark in common refuse each other.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The smallest number that was drawn when the ring, or one that has become one
+	// with it, was founded; never 0.
+	Id uint64 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the ring may have in common with another, in ascending order: the numbers
+	// drawn, and hashes of who founded it and of the addresses that were given. At
+	// most 32.
+	Marks         []uint64 `protobuf:"fixed64,2,rep,packed,name=marks,proto3" json:"marks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_concord_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Origin) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Origin) GetMarks() []uint64 {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
 // Replaced says of a member that another has answered for its range while it
 // lived, because it was taken for dead.
 type Replaced struct {
@@ -567,7 +636,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +648,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +661,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{4}
+	return file_concord_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -632,14 +701,20 @@ type Request struct {
 	Sender   *Server   `protobuf:"bytes,2,opt,name=sender,proto3,oneof" json:"sender,omitempty"`
 	Settings *Settings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Bits of optional abilities of the sender; none is defined yet.
-	Features      uint64 `protobuf:"varint,4,opt,name=features,proto3" json:"features,omitempty"`
+	Features uint64 `protobuf:"varint,4,opt,name=features,proto3" json:"features,omitempty"`
+	// The id of the origin of the sender's ring. Absent: it is in none, or does not
+	// say in which. In requests of the ring's maintenance only.
+	Ring uint64 `protobuf:"fixed64,5,opt,name=ring,proto3" json:"ring,omitempty"`
+	// The marks of that origin. Left out if the receiver has named the same id on
+	// this connection.
+	Marks         []uint64 `protobuf:"fixed64,6,rep,packed,name=marks,proto3" json:"marks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +726,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +739,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{5}
+	return file_concord_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -695,6 +770,20 @@ func (x *Request) GetFeatures() uint64 {
 	return 0
 }
 
+func (x *Request) GetRing() uint64 {
+	if x != nil {
+		return x.Ring
+	}
+	return 0
+}
+
+func (x *Request) GetMarks() []uint64 {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -706,7 +795,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +807,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +820,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{6}
+	return file_concord_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Target) GetId() uint64 {
@@ -762,7 +851,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +863,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +876,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{7}
+	return file_concord_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -822,7 +911,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +923,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +936,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{8}
+	return file_concord_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -878,7 +967,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +979,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +992,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{9}
+	return file_concord_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -949,7 +1038,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1050,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1063,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{10}
+	return file_concord_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -1030,7 +1119,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1131,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1144,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -1085,7 +1174,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1186,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1199,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1147,7 +1236,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1248,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1261,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -1217,7 +1306,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1318,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1331,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -1304,7 +1393,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1405,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1418,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -1359,7 +1448,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1460,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1473,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -1422,7 +1511,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1523,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1536,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -1488,7 +1577,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1589,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1602,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -1539,7 +1628,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1640,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1653,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -1585,7 +1674,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1686,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1699,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -1643,7 +1732,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1744,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1757,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -1689,7 +1778,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1790,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1803,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -1734,15 +1823,17 @@ func (x *MetaResp) GetAnswer() *Answer {
 // WrongMember is the detail of a FAILED_PRECONDITION status: the member that
 // answers is not the one that was meant.
 type WrongMember struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Answerer      *Server                `protobuf:"bytes,1,opt,name=answerer,proto3" json:"answerer,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Answerer *Server                `protobuf:"bytes,1,opt,name=answerer,proto3" json:"answerer,omitempty"`
+	// Which ring the answerer is in; absent as in Ring.
+	Origin        *Origin `protobuf:"bytes,2,opt,name=origin,proto3,oneof" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1845,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1858,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -1777,11 +1868,19 @@ func (x *WrongMember) GetAnswerer() *Server {
 	return nil
 }
 
+func (x *WrongMember) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
 // WrongRing is the detail of a FAILED_PRECONDITION status: the caller belongs
-// to another kind of ring.
+// to another kind of ring, or to another ring without a name.
 type WrongRing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The settings that differ: "Cluster", "HashBits", "HashFunc".
+	// The settings that differ: "Cluster", "HashBits", "HashFunc". None: the origins
+	// of the rings have nothing in common, as far as the caller has named its own.
 	Differing     []string `protobuf:"bytes,1,rep,name=differing,proto3" json:"differing,omitempty"`
 	Answerer      *Server  `protobuf:"bytes,2,opt,name=answerer,proto3" json:"answerer,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1790,7 +1889,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1901,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1914,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -1844,7 +1943,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1955,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1968,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -1897,7 +1996,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2008,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2021,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -1947,7 +2046,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xaf\x03\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xe8\x03\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -1959,21 +2058,28 @@ const file_concord_proto_rawDesc = "" +
 	"\tunchanged\x18\x13 \x01(\bR\tunchanged\x12*\n" +
 	"\arefusal\x18\x14 \x01(\v2\x10.concord.RefusalR\arefusal\x12.\n" +
 	"\afounder\x18\x15 \x01(\v2\x0f.concord.ServerH\x01R\afounder\x88\x01\x01\x122\n" +
-	"\breplaced\x18\x16 \x01(\v2\x11.concord.ReplacedH\x02R\breplaced\x88\x01\x01B\x0e\n" +
+	"\breplaced\x18\x16 \x01(\v2\x11.concord.ReplacedH\x02R\breplaced\x88\x01\x01\x12,\n" +
+	"\x06origin\x18\x17 \x01(\v2\x0f.concord.OriginH\x03R\x06origin\x88\x01\x01B\x0e\n" +
 	"\f_predecessorB\n" +
 	"\n" +
 	"\b_founderB\v\n" +
-	"\t_replaced\"|\n" +
+	"\t_replacedB\t\n" +
+	"\a_origin\".\n" +
+	"\x06Origin\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
+	"\x05marks\x18\x02 \x03(\x06R\x05marks\"|\n" +
 	"\bReplaced\x12!\n" +
 	"\x03who\x18\x01 \x01(\v2\x0f.concord.TargetR\x03who\x12\x1f\n" +
 	"\x02by\x18\x02 \x01(\v2\x0f.concord.ServerR\x02by\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\x04R\x05after\x12\x16\n" +
-	"\x06number\x18\x04 \x01(\x04R\x06number\"\xc6\x01\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"\xf0\x01\n" +
 	"\aRequest\x12,\n" +
 	"\x06target\x18\x01 \x01(\v2\x0f.concord.TargetH\x00R\x06target\x88\x01\x01\x12,\n" +
 	"\x06sender\x18\x02 \x01(\v2\x0f.concord.ServerH\x01R\x06sender\x88\x01\x01\x12-\n" +
 	"\bsettings\x18\x03 \x01(\v2\x11.concord.SettingsR\bsettings\x12\x1a\n" +
-	"\bfeatures\x18\x04 \x01(\x04R\bfeaturesB\t\n" +
+	"\bfeatures\x18\x04 \x01(\x04R\bfeatures\x12\x12\n" +
+	"\x04ring\x18\x05 \x01(\x06R\x04ring\x12\x14\n" +
+	"\x05marks\x18\x06 \x03(\x06R\x05marksB\t\n" +
 	"\a_targetB\t\n" +
 	"\a_sender\":\n" +
 	"\x06Target\x12\x0e\n" +
@@ -2071,9 +2177,11 @@ const file_concord_proto_rawDesc = "" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"G\n" +
 	"\bMetaResp\x12\x12\n" +
 	"\x04meta\x18\x01 \x01(\fR\x04meta\x12'\n" +
-	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\":\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\"s\n" +
 	"\vWrongMember\x12+\n" +
-	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer\"V\n" +
+	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer\x12,\n" +
+	"\x06origin\x18\x02 \x01(\v2\x0f.concord.OriginH\x00R\x06origin\x88\x01\x01B\t\n" +
+	"\a_origin\"V\n" +
 	"\tWrongRing\x12\x1c\n" +
 	"\tdiffering\x18\x01 \x03(\tR\tdiffering\x12+\n" +
 	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"^\n" +
@@ -2114,7 +2222,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -2124,102 +2232,105 @@ var file_concord_proto_goTypes = []any{
 	(*FindResp)(nil),       // 5: concord.FindResp
 	(*Server)(nil),         // 6: concord.Server
 	(*Ring)(nil),           // 7: concord.Ring
-	(*Replaced)(nil),       // 8: concord.Replaced
-	(*Request)(nil),        // 9: concord.Request
-	(*Target)(nil),         // 10: concord.Target
-	(*Settings)(nil),       // 11: concord.Settings
-	(*Answer)(nil),         // 12: concord.Answer
-	(*RingReq)(nil),        // 13: concord.RingReq
-	(*NotifyReq)(nil),      // 14: concord.NotifyReq
-	(*NotifyResp)(nil),     // 15: concord.NotifyResp
-	(*Refusal)(nil),        // 16: concord.Refusal
-	(*RouteReq)(nil),       // 17: concord.RouteReq
-	(*RouteResp)(nil),      // 18: concord.RouteResp
-	(*Arc)(nil),            // 19: concord.Arc
-	(*PlaceReq)(nil),       // 20: concord.PlaceReq
-	(*PlaceResp)(nil),      // 21: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 22: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 23: concord.ChangedReq
-	(*LeaveReq)(nil),       // 24: concord.LeaveReq
-	(*MetaReq)(nil),        // 25: concord.MetaReq
-	(*MetaResp)(nil),       // 26: concord.MetaResp
-	(*WrongMember)(nil),    // 27: concord.WrongMember
-	(*WrongRing)(nil),      // 28: concord.WrongRing
-	(*NotJoined)(nil),      // 29: concord.NotJoined
-	(*Isolated)(nil),       // 30: concord.Isolated
-	(*emptypb.Empty)(nil),  // 31: google.protobuf.Empty
+	(*Origin)(nil),         // 8: concord.Origin
+	(*Replaced)(nil),       // 9: concord.Replaced
+	(*Request)(nil),        // 10: concord.Request
+	(*Target)(nil),         // 11: concord.Target
+	(*Settings)(nil),       // 12: concord.Settings
+	(*Answer)(nil),         // 13: concord.Answer
+	(*RingReq)(nil),        // 14: concord.RingReq
+	(*NotifyReq)(nil),      // 15: concord.NotifyReq
+	(*NotifyResp)(nil),     // 16: concord.NotifyResp
+	(*Refusal)(nil),        // 17: concord.Refusal
+	(*RouteReq)(nil),       // 18: concord.RouteReq
+	(*RouteResp)(nil),      // 19: concord.RouteResp
+	(*Arc)(nil),            // 20: concord.Arc
+	(*PlaceReq)(nil),       // 21: concord.PlaceReq
+	(*PlaceResp)(nil),      // 22: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 23: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 24: concord.ChangedReq
+	(*LeaveReq)(nil),       // 25: concord.LeaveReq
+	(*MetaReq)(nil),        // 26: concord.MetaReq
+	(*MetaResp)(nil),       // 27: concord.MetaResp
+	(*WrongMember)(nil),    // 28: concord.WrongMember
+	(*WrongRing)(nil),      // 29: concord.WrongRing
+	(*NotJoined)(nil),      // 30: concord.NotJoined
+	(*Isolated)(nil),       // 31: concord.Isolated
+	(*emptypb.Empty)(nil),  // 32: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
-	9,  // 0: concord.FindReq.request:type_name -> concord.Request
+	10, // 0: concord.FindReq.request:type_name -> concord.Request
 	6,  // 1: concord.FindResp.server:type_name -> concord.Server
 	6,  // 2: concord.Ring.predecessor:type_name -> concord.Server
 	6,  // 3: concord.Ring.successors:type_name -> concord.Server
-	12, // 4: concord.Ring.answer:type_name -> concord.Answer
+	13, // 4: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 5: concord.Ring.phase:type_name -> concord.Phase
-	16, // 6: concord.Ring.refusal:type_name -> concord.Refusal
+	17, // 6: concord.Ring.refusal:type_name -> concord.Refusal
 	6,  // 7: concord.Ring.founder:type_name -> concord.Server
-	8,  // 8: concord.Ring.replaced:type_name -> concord.Replaced
-	10, // 9: concord.Replaced.who:type_name -> concord.Target
-	6,  // 10: concord.Replaced.by:type_name -> concord.Server
-	10, // 11: concord.Request.target:type_name -> concord.Target
-	6,  // 12: concord.Request.sender:type_name -> concord.Server
-	11, // 13: concord.Request.settings:type_name -> concord.Settings
-	6,  // 14: concord.Answer.answerer:type_name -> concord.Server
-	9,  // 15: concord.RingReq.request:type_name -> concord.Request
-	6,  // 16: concord.RingReq.founder:type_name -> concord.Server
-	9,  // 17: concord.NotifyReq.request:type_name -> concord.Request
-	7,  // 18: concord.NotifyResp.ring:type_name -> concord.Ring
-	1,  // 19: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	6,  // 20: concord.Refusal.other:type_name -> concord.Server
-	9,  // 21: concord.RouteReq.request:type_name -> concord.Request
-	10, // 22: concord.RouteReq.avoid:type_name -> concord.Target
-	2,  // 23: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	6,  // 24: concord.RouteResp.owner:type_name -> concord.Server
-	19, // 25: concord.RouteResp.arc:type_name -> concord.Arc
-	6,  // 26: concord.RouteResp.closer:type_name -> concord.Server
-	12, // 27: concord.RouteResp.answer:type_name -> concord.Answer
-	6,  // 28: concord.PlaceReq.subject:type_name -> concord.Server
-	9,  // 29: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 30: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	6,  // 31: concord.PlaceResp.closer:type_name -> concord.Server
-	7,  // 32: concord.PlaceResp.ring:type_name -> concord.Ring
-	12, // 33: concord.PlaceResp.answer:type_name -> concord.Answer
-	6,  // 34: concord.IntroduceReq.subject:type_name -> concord.Server
-	9,  // 35: concord.IntroduceReq.request:type_name -> concord.Request
-	9,  // 36: concord.ChangedReq.request:type_name -> concord.Request
-	6,  // 37: concord.LeaveReq.predecessor:type_name -> concord.Server
-	6,  // 38: concord.LeaveReq.successors:type_name -> concord.Server
-	9,  // 39: concord.LeaveReq.request:type_name -> concord.Request
-	9,  // 40: concord.MetaReq.request:type_name -> concord.Request
-	12, // 41: concord.MetaResp.answer:type_name -> concord.Answer
-	6,  // 42: concord.WrongMember.answerer:type_name -> concord.Server
-	6,  // 43: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 44: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 45: concord.NotJoined.answerer:type_name -> concord.Server
-	6,  // 46: concord.Isolated.answerer:type_name -> concord.Server
-	4,  // 47: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	13, // 48: concord.ChordService.GetRing:input_type -> concord.RingReq
-	14, // 49: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	17, // 50: concord.ChordService.Route:input_type -> concord.RouteReq
-	20, // 51: concord.ChordService.Place:input_type -> concord.PlaceReq
-	22, // 52: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	23, // 53: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	24, // 54: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	25, // 55: concord.ChordService.Meta:input_type -> concord.MetaReq
-	5,  // 56: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 57: concord.ChordService.GetRing:output_type -> concord.Ring
-	15, // 58: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	18, // 59: concord.ChordService.Route:output_type -> concord.RouteResp
-	21, // 60: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 61: concord.ChordService.Introduce:output_type -> concord.Ring
-	31, // 62: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 63: concord.ChordService.Leave:output_type -> concord.Ring
-	26, // 64: concord.ChordService.Meta:output_type -> concord.MetaResp
-	56, // [56:65] is the sub-list for method output_type
-	47, // [47:56] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	9,  // 8: concord.Ring.replaced:type_name -> concord.Replaced
+	8,  // 9: concord.Ring.origin:type_name -> concord.Origin
+	11, // 10: concord.Replaced.who:type_name -> concord.Target
+	6,  // 11: concord.Replaced.by:type_name -> concord.Server
+	11, // 12: concord.Request.target:type_name -> concord.Target
+	6,  // 13: concord.Request.sender:type_name -> concord.Server
+	12, // 14: concord.Request.settings:type_name -> concord.Settings
+	6,  // 15: concord.Answer.answerer:type_name -> concord.Server
+	10, // 16: concord.RingReq.request:type_name -> concord.Request
+	6,  // 17: concord.RingReq.founder:type_name -> concord.Server
+	10, // 18: concord.NotifyReq.request:type_name -> concord.Request
+	7,  // 19: concord.NotifyResp.ring:type_name -> concord.Ring
+	1,  // 20: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	6,  // 21: concord.Refusal.other:type_name -> concord.Server
+	10, // 22: concord.RouteReq.request:type_name -> concord.Request
+	11, // 23: concord.RouteReq.avoid:type_name -> concord.Target
+	2,  // 24: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	6,  // 25: concord.RouteResp.owner:type_name -> concord.Server
+	20, // 26: concord.RouteResp.arc:type_name -> concord.Arc
+	6,  // 27: concord.RouteResp.closer:type_name -> concord.Server
+	13, // 28: concord.RouteResp.answer:type_name -> concord.Answer
+	6,  // 29: concord.PlaceReq.subject:type_name -> concord.Server
+	10, // 30: concord.PlaceReq.request:type_name -> concord.Request
+	3,  // 31: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	6,  // 32: concord.PlaceResp.closer:type_name -> concord.Server
+	7,  // 33: concord.PlaceResp.ring:type_name -> concord.Ring
+	13, // 34: concord.PlaceResp.answer:type_name -> concord.Answer
+	6,  // 35: concord.IntroduceReq.subject:type_name -> concord.Server
+	10, // 36: concord.IntroduceReq.request:type_name -> concord.Request
+	10, // 37: concord.ChangedReq.request:type_name -> concord.Request
+	6,  // 38: concord.LeaveReq.predecessor:type_name -> concord.Server
+	6,  // 39: concord.LeaveReq.successors:type_name -> concord.Server
+	10, // 40: concord.LeaveReq.request:type_name -> concord.Request
+	10, // 41: concord.MetaReq.request:type_name -> concord.Request
+	13, // 42: concord.MetaResp.answer:type_name -> concord.Answer
+	6,  // 43: concord.WrongMember.answerer:type_name -> concord.Server
+	8,  // 44: concord.WrongMember.origin:type_name -> concord.Origin
+	6,  // 45: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 46: concord.NotJoined.phase:type_name -> concord.Phase
+	6,  // 47: concord.NotJoined.answerer:type_name -> concord.Server
+	6,  // 48: concord.Isolated.answerer:type_name -> concord.Server
+	4,  // 49: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	14, // 50: concord.ChordService.GetRing:input_type -> concord.RingReq
+	15, // 51: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	18, // 52: concord.ChordService.Route:input_type -> concord.RouteReq
+	21, // 53: concord.ChordService.Place:input_type -> concord.PlaceReq
+	23, // 54: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	24, // 55: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	25, // 56: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	26, // 57: concord.ChordService.Meta:input_type -> concord.MetaReq
+	5,  // 58: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	7,  // 59: concord.ChordService.GetRing:output_type -> concord.Ring
+	16, // 60: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	19, // 61: concord.ChordService.Route:output_type -> concord.RouteResp
+	22, // 62: concord.ChordService.Place:output_type -> concord.PlaceResp
+	7,  // 63: concord.ChordService.Introduce:output_type -> concord.Ring
+	32, // 64: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	7,  // 65: concord.ChordService.Leave:output_type -> concord.Ring
+	27, // 66: concord.ChordService.Meta:output_type -> concord.MetaResp
+	58, // [58:67] is the sub-list for method output_type
+	49, // [49:58] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -2229,18 +2340,19 @@ func file_concord_proto_init() {
 	}
 	file_concord_proto_msgTypes[1].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[3].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[5].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[9].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[20].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[6].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[21].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

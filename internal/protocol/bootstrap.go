@@ -47,6 +47,7 @@ type bootstrapping struct {
 	wanted   bool          // another has named it
 	listed   bool          // one of the addresses leads to it
 	onlyOwn  bool          // it was given no address but the one that it advertises
+	given    []string      // the addresses as they were given
 	others   []bootstrapAddress
 }
 
@@ -105,7 +106,10 @@ const (
 func (m *Machine) startBootstrapping(ev Join) {
 	before := m.bootstrap.others // of an attempt that has found a ring and could not join it
 	every := max(time.Millisecond, min(bootstrapEvery, ev.Found/bootstrapRounds))
-	b := bootstrapping{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open}
+	b := bootstrapping{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open, given: ev.Given}
+	if b.given == nil {
+		b.given = ev.Via
+	}
 	for i, addr := range slices.Concat(ev.Via, ev.Recalled) {
 		b.add(addr, addr == m.self.Addr, i >= len(ev.Via), ev.Attempt)
 	}
@@ -290,7 +294,7 @@ func (m *Machine) decide() bool {
 		return false
 	}
 	unanswered := slices.DeleteFunc(m.bootstrapCauses(), func(c JoinCause) bool { return c.Failure.Kind == NotJoined })
-	m.begin()
+	m.begin(b.given)
 	m.probeSoon()
 	m.late(JoinDone{Unanswered: unanswered})
 	return true
@@ -503,10 +507,10 @@ func (m *Machine) joinFrom(addr string, by ring.Member) {
 		m.learnBootstrapping(by, true)
 		via = []string{by.Addr, addr}
 	}
+	m.join = &joining{via: via, brings: m.bootstrap.given}
 	m.bootstrap = bootstrapping{others: m.bootstrap.others} // should this not lead to the ring
 	m.phase = Joining
 	m.dirty = true
-	m.join = &joining{via: via}
 	m.probeSeldom()
 	m.joinVia()
 }

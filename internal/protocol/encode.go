@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 		f.members(*m.later)
 	}
 	f.list(m.succ)
+	f.origin(m.origin)
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
 		m.encodeMemory(&f)
 	}
@@ -88,6 +90,18 @@ func (f *form) bytes(b ...byte) { f.out = append(f.out, b...) }
 func (f *form) members(ms ...ring.Member) {
 	for _, x := range ms {
 		f.out = append(f.out, f.Member(x))
+	}
+}
+
+func (f *form) origin(o *ring.Origin) {
+	if o == nil {
+		f.bytes(0)
+		return
+	}
+	f.bytes(byte(1 + len(o.Marks)))
+	f.out = binary.LittleEndian.AppendUint64(f.out, o.ID)
+	for _, x := range o.Marks {
+		f.out = binary.LittleEndian.AppendUint64(f.out, x)
 	}
 }
 

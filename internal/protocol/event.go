@@ -37,6 +37,9 @@ type (
 		// asked like those in Via, but are no reason to wait once they have
 		// failed to answer.
 		Recalled []string
+		// Given, with Found, are the addresses as they were given, names among them.
+		// Rings whose founders were given one in common may become one. Nil: Via.
+		Given []string
 	}
 	// Redirect: the names given to the open Join with Found stand for these
 	// addresses now; see Join.
@@ -141,6 +144,12 @@ type (
 	// two are about to become one. It is news for people, and nothing is to be done
 	// about it; see ringmet.go for when it is told.
 	RingMet struct{ By ring.Member }
+	// Stranger: By, which has answered, is in a ring that has nothing in common with
+	// this member's, as Why says. Nothing was done with its answer.
+	Stranger struct {
+		By  ring.Member
+		Why *Failure
+	}
 )
 
 func (Ask) effect()          {}
@@ -152,6 +161,7 @@ func (RangeChanged) effect() {}
 func (JoinDone) effect()     {}
 func (DepartDone) effect()   {}
 func (RingMet) effect()      {}
+func (Stranger) effect()     {}
 
 // Cause is why a member's range changed.
 type Cause uint8
@@ -218,6 +228,8 @@ type View struct {
 	Replaced bool
 	Alone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version  uint64
+	// Origin is that of the ring that the member is in; nil: of none, or not known.
+	Origin *ring.Origin
 	// Certain is when the head was asked that has answered, and that named nobody
 	// between this member and itself, or one that is silent: what lies between them
 	// was its own at some instant since, as far as it knew or it will be.

@@ -21,6 +21,7 @@ type joining struct {
 	// patience is the attempt number of questions to the addresses given.
 	patience int
 	via      []string
+	brings   []string // of one that would have founded a ring: the addresses given
 	asked    ring.Member
 	rest     []ring.Member // seeking: those still to be asked
 	before   ring.Member   // the member before, which knows of us no more than that
@@ -154,6 +155,10 @@ func (j *joining) encode(_ *Machine, f *form) {
 	}
 	f.bytes(byte(j.stage), byte(j.attempt), byte(len(j.via)))
 	for _, addr := range j.via {
+		f.address(addr)
+	}
+	f.bytes(byte(len(j.brings)))
+	for _, addr := range j.brings {
 		f.address(addr)
 	}
 	f.members(j.asked, j.before, j.nearer, j.rival)
@@ -438,6 +443,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 	m.recognize(s)
 	m.record(fact{kind: hasAnswered, who: s})
 	m.phase = Joined
+	m.setOrigin(st.Origin.Given(m.self, m.join.brings))
 	m.replaced.namedBy = s
 	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true

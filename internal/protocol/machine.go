@@ -29,6 +29,12 @@ type Config struct {
 	// for the member to hold an arc; 0 and 1: it always does. With more than
 	// Successors+1 it never does, as it does not know so many.
 	MinMembers int
+	// Named: the ring has a name of its own, and others are refused before they get
+	// here. Then its members have no Origin.
+	Named bool
+	// Origin is that of the ring that an earlier incarnation was in, to which one
+	// that this one founds is akin; nil: none is known.
+	Origin *ring.Origin
 	// Choose, if set, makes the machine's random choices: a number below n. The
 	// model checker enumerates them; nil: drawn from the seed.
 	Choose func(n int) int
@@ -68,6 +74,8 @@ type Machine struct {
 	pred          ring.Member
 	succ          []ring.Member
 	version       uint64
+	origin        *ring.Origin // of the ring that it is in
+	drawn         uint64       // the number of a ring that it founds
 	acq           acquaintances
 	seeds         []seed
 	stabilization stabilization
@@ -126,6 +134,7 @@ func New(self ring.Member, cfg Config, seed uint64) *Machine {
 	m.acq = m.noAcquaintances()
 	m.rng = *rand.NewPCG(seed, self.ID)
 	m.checks = m.rng.Uint64() % 4
+	m.drawn = draw(self, seed)
 	return m
 }
 
@@ -146,6 +155,9 @@ func (m *Machine) State() State {
 	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells}
 	if m.phase == Bootstrapping {
 		s.Founder = m.founder()
+	}
+	if m.phase.InRing() {
+		s.Origin = m.origin
 	}
 	return s
 }
@@ -200,12 +212,14 @@ func (m *Machine) late(e Effect) { m.last = append(m.last, e) }
 // ask emits a question and returns its call number.
 func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) uint64 {
 	m.calls++
+	req.Origin = m.origin
 	m.emit(Ask{Call: m.calls, To: to, Request: req, Attempt: attempt, Patient: patient})
 	return m.calls
 }
 
 func (m *Machine) tell(to ring.Member, req Request) {
 	if !to.Legacy() {
+		req.Origin = m.origin
 		m.emit(Tell{To: to, Request: req})
 	}
 }
@@ -231,17 +245,18 @@ func (m *Machine) create(seeds []string) {
 	if m.phase != Outside {
 		return
 	}
-	m.begin()
+	m.begin(nil)
 	if len(seeds) > 0 {
 		m.setSeeds(seeds)
 		m.probeSoon()
 	}
 }
 
-// begin makes the member a ring of one.
-func (m *Machine) begin() {
+// begin makes the member a ring of one. It was to look for one at the addresses given.
+func (m *Machine) begin(given []string) {
 	m.bootstrap = bootstrapping{}
 	m.phase = Joined
+	m.setOrigin(m.foundedOrigin(given))
 	m.alone = true
 	m.cause = CauseCreated
 	m.dirty = true
@@ -258,6 +273,7 @@ func (m *Machine) giveUp() {
 // founded afterwards is one of its own.
 func (m *Machine) outside() {
 	m.phase = Outside
+	m.origin = nil
 	m.join, m.bootstrap = nil, bootstrapping{}
 	m.acq, m.seeds, m.probe = m.noAcquaintances(), nil, probing{}
 	m.dirty = true
@@ -318,7 +334,7 @@ func (m *Machine) lost(ev Lost) {
 }
 
 func (m *Machine) answer(a Answer) {
-	a = a.believable()
+	a = m.related(a.believable())
 	if a.Failure != nil && a.Failure.Kind == WrongMember {
 		m.record(fact{kind: wasNamed, who: a.Failure.By})
 	}
@@ -367,6 +383,10 @@ func (m *Machine) asked(a Asked) {
 	req := a.Request
 	if !possible(a.From) || !req.possible() {
 		m.late(Respond{Token: a.Token, Failure: errIncarnation})
+		return
+	}
+	if f := m.askedBy(a); f != nil {
+		m.late(Respond{Token: a.Token, Failure: f})
 		return
 	}
 	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {

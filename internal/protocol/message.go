@@ -37,11 +37,12 @@ type State struct {
 	Phase   Phase
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // never longer than the successor count, never self
-	Version uint64        // changes whenever Pred, Succ or Replaced do
+	Version uint64        // changes whenever Pred, Succ, Replaced or Origin do
 	Founder ring.Member   // Bootstrapping: whom it would let found a ring; zero: it has met nobody who may
 	// Replaced is what it knows of a member before it that another has answered for;
 	// the zero Replaced: nothing.
 	Replaced Replaced
+	Origin   *ring.Origin // of the ring that it is in; nil: it does not say
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
@@ -90,6 +91,9 @@ type Request struct {
 	Joining bool          // Notify: the sender is not a member yet
 	Pred    ring.Member   // Leave: the leaver's predecessor
 	Succ    []ring.Member // Leave: the leaver's successor list
+	// Origin is that of the ring which the sender is in; nil: it is in none, or does
+	// not say in which. Its Marks need not be known if the receiver has the same ID.
+	Origin *ring.Origin
 }
 
 // Verdict is the answer to Seek and Place.
@@ -153,7 +157,8 @@ const (
 	// WrongMember: somebody else, By, answered at the address, or a later
 	// incarnation of the member. The member is gone.
 	WrongMember
-	// WrongRing: the other's settings differ, in what Differing names.
+	// WrongRing: the other's settings differ, in what Differing names; or it is in a
+	// ring of another Origin, if that names nothing.
 	WrongRing
 	// NotJoined: it answered as itself, and is in no ring.
 	NotJoined
@@ -188,9 +193,10 @@ func (k FailureKind) String() string {
 // transport.
 type Failure struct {
 	Kind      FailureKind
-	By        ring.Member // who answered instead, where known
-	Differing []string    // WrongRing: settings by their names in Config
-	Detail    string      // what happened, in words; never empty for Invalid
+	By        ring.Member  // who answered instead, where known
+	Origin    *ring.Origin // of the ring that By is in, where known
+	Differing []string     // WrongRing: settings by their names in Config
+	Detail    string       // what happened, in words; never empty for Invalid
 }
 
 func (f *Failure) Error() string {

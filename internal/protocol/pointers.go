@@ -202,7 +202,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Certain: m.certain, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Origin: m.origin, Certain: m.certain, Answered: m.answered,
 	}
 	m.showAcquaintances(v)
 	m.emit(Publish{View: v})

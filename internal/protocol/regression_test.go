@@ -225,6 +225,7 @@ func TestEveryAddressIsAskedUntilItHasFoundTheRing(t *testing.T) {
 	w := ringOf(t, 3, 3, 4)
 	other := w.add("o", 1<<62, "o:1", 1000)
 	w.step(other, Create{})
+	kin(w.order[0], other)
 	other.frozen = true
 	h := w.member(9)
 	var via []string
@@ -268,6 +269,7 @@ func TestSupersededMemberIntroducesWhoKnowsNoOther(t *testing.T) {
 	old := w.order[1]
 	alone := w.member(9)
 	w.step(alone, Create{Seeds: []string{old.addr}})
+	kin(old, alone)
 	alone.frozen = true
 	old.frozen = true
 	w.ideal(20*interval, 3)
@@ -314,6 +316,7 @@ func TestLeaverHandsOverWhomNobodyElseKnows(t *testing.T) {
 	for i := range 15 {
 		h := w.member(100 + i)
 		w.step(h, Create{})
+		kin(leaver, h)
 		others = append(others, h.m.self)
 	}
 	at := leaver.m.Snapshot()

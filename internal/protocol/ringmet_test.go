@@ -56,6 +56,7 @@ func TestRingsThatMeetAtAnAddressUsedAgainAreNoticedOnBothSides(t *testing.T) {
 			h := w.member(i)
 			if i < 2 {
 				w.step(h, Create{})
+				kin(w.order[0], h)
 			} else {
 				w.rejoin(h, w.order[i%2].addr)
 			}

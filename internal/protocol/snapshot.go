@@ -12,6 +12,7 @@ type Snapshot struct {
 	Known   []ring.Member // acquaintances known to be in the same ring
 	Pending []ring.Member // acquaintances that may not be
 	Seeds   []string      // addresses to turn to when all else is lost
+	Origin  *ring.Origin  // of the ring; nil: not known
 }
 
 // Restore returns a machine that is in the ring as at tells, however it may
@@ -20,7 +21,7 @@ type Snapshot struct {
 func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 	m := New(self, cfg, seed)
 	m.phase = Joined
-	m.pred = at.Pred
+	m.pred, m.origin = at.Pred, at.Origin
 	if len(at.Succ) > 0 {
 		m.succ = m.cut(at.Succ[0], at.Succ[1:])
 	}
@@ -47,7 +48,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 
 // Snapshot is where the machine is now.
 func (m *Machine) Snapshot() Snapshot {
-	s := Snapshot{Pred: m.pred, Succ: m.succ, Seeds: m.addresses()}
+	s := Snapshot{Pred: m.pred, Succ: m.succ, Seeds: m.addresses(), Origin: m.origin}
 	for i := range m.acq.list {
 		if a := &m.acq.list[i]; a.pending {
 			s.Pending = append(s.Pending, a.Member)

@@ -47,6 +47,7 @@ type host struct {
 	departed bool
 	ranges   []RangeChanged
 	met      []RingMet
+	strange  []Stranger
 	view     *View
 }
 
@@ -147,6 +148,8 @@ func (w *world) effect(h *host, e Effect) {
 		h.ranges = append(h.ranges, e)
 	case RingMet:
 		h.met = append(h.met, e)
+	case Stranger:
+		h.strange = append(h.strange, e)
 	case JoinDone:
 		h.joinDone = &e
 	case DepartDone:
@@ -207,7 +210,7 @@ func (w *world) request(from *host, to ring.Member, req Request, attempt int, pa
 			return
 		}
 		if to.Name != "" && (to.ID != h.m.self.ID || to.Incarnation != h.m.self.Incarnation) {
-			back(Reply{}, &Failure{Kind: WrongMember, By: h.m.self})
+			back(Reply{}, &Failure{Kind: WrongMember, By: h.m.self, Origin: h.m.State().Origin})
 			return
 		}
 		h.token++
@@ -335,6 +338,13 @@ func ringOf(t *testing.T, seed uint64, r, n int) *world {
 	}
 	w.ideal(20*time.Second, n)
 	return w
+}
+
+// kin makes the rings of some members akin.
+func kin(of *host, others ...*host) {
+	for _, h := range others {
+		h.m.origin = of.m.origin
+	}
 }
 
 // rejoin keeps trying as the runtime does.

@@ -229,7 +229,7 @@ func (w *world) arrived(i int32) {
 	}
 	self := h.m.Self()
 	if to := c.meant; (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
-		w.back(i, &protocol.Failure{Kind: protocol.WrongMember, By: self})
+		w.back(i, &protocol.Failure{Kind: protocol.WrongMember, By: self, Origin: h.m.State().Origin})
 		return
 	}
 	if c.route {
@@ -247,7 +247,7 @@ func (w *world) arrived(i int32) {
 		w.back(i, nil)
 		return
 	}
-	if c.request.Kind == protocol.Introduce && c.request.Subject == c.sender {
+	if c.request.Kind == protocol.Introduce && c.request.Subject == c.sender && h.view.Origin.Kin(c.request.Origin) {
 		w.offer(h, c.sender)
 	}
 	c.held, c.toStarts = true, h.starts

@@ -142,7 +142,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 		h.m = protocol.Restore(self, w.machine(), seed, *at)
 	}
 	s := h.m.State()
-	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Certain: -1, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
+	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Origin: s.Origin, Certain: -1, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
 	if at != nil {
 		h.incarnations = append(h.incarnations, self.Incarnation)
 		if w.cfg.Start == "former-lives" {

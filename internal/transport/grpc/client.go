@@ -28,6 +28,7 @@ func (timeless) Deadline() (time.Time, bool) { return time.Time{}, false }
 // Maintain asks env.To; see transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	ctx = bare(ctx)
+	env.Origin = req.Origin
 	self := ""
 	if env.To.Anyone() {
 		// All that this question takes is asked of one and the same member.
@@ -134,7 +135,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 		reply, err = t.notify(ctx, env, req)
 	case protocol.Seek, protocol.Place:
 		err = t.extended(ctx, env, func(l *link) error {
-			r, err := l.stub.Place(ctx, &pb.PlaceReq{Subject: server(req.Subject), Seek: req.Kind == protocol.Seek, Request: pbRequest(env)})
+			r, err := l.stub.Place(ctx, &pb.PlaceReq{Subject: server(req.Subject), Seek: req.Kind == protocol.Seek, Request: l.request(env)})
 			if err != nil {
 				return err
 			}
@@ -143,7 +144,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 		})
 	case protocol.Introduce:
 		err = t.extended(ctx, env, func(l *link) error {
-			r, err := l.stub.Introduce(ctx, &pb.IntroduceReq{Subject: server(req.Subject), Request: pbRequest(env)})
+			r, err := l.stub.Introduce(ctx, &pb.IntroduceReq{Subject: server(req.Subject), Request: l.request(env)})
 			if err != nil {
 				return err
 			}
@@ -152,12 +153,12 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 		})
 	case protocol.Changed:
 		err = t.extended(ctx, env, func(l *link) error {
-			_, err := l.stub.Changed(ctx, &pb.ChangedReq{Request: pbRequest(env)})
+			_, err := l.stub.Changed(ctx, &pb.ChangedReq{Request: l.request(env)})
 			return err
 		})
 	case protocol.Leave:
 		err = t.extended(ctx, env, func(l *link) error {
-			r, err := l.stub.Leave(ctx, &pb.LeaveReq{Predecessor: server(req.Pred), Successors: servers(req.Succ), Request: pbRequest(env)})
+			r, err := l.stub.Leave(ctx, &pb.LeaveReq{Predecessor: server(req.Pred), Successors: servers(req.Succ), Request: l.request(env)})
 			if err != nil {
 				return err
 			}
@@ -206,12 +207,13 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			if req.Version == 0 || s.Version != req.Version {
 				return unusable(env, errors.New("the ring is unchanged, but the request named no version"))
 			}
-			s.Self, s.Pred, s.Succ, s.Replaced = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced
+			s.Self, s.Pred, s.Succ, s.Replaced, s.Origin = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced, seen.Origin
 			return nil
 		}
 		keep := s
 		keep.Succ = slices.Clone(s.Succ)
 		l.ring.Store(&keep)
+		l.notes(s.Origin)
 		t.known.add(s.Self)
 		return nil
 	})
@@ -229,6 +231,9 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 	err = t.call(ctx, env, func(l *link) error {
 		who := pbRequest(env)
 		who.Sender = nil // the message itself names it
+		if l.brief(env) {
+			who.Marks = nil
+		}
 		r, err := l.stub.Notify(ctx, &pb.NotifyReq{
 			Id:          env.From.ID,
 			Name:        env.From.Name,
@@ -344,6 +349,10 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 			t.pool.retire(l)
 		}
 		stale := code == codes.Unavailable && reused && l.over.Load()
+		if otherRing(known) && l.brief(env) {
+			l.notes(nil) // it has changed, and needs the marks to tell whether they are akin
+			stale = true
+		}
 		if elsewhere(env.To, known, code) {
 			t.pool.astray(l, known.By)
 			stale = stale || reused && l.old()
@@ -394,6 +403,12 @@ func elsewhere(to ring.Member, f *protocol.Failure, code codes.Code) bool {
 		return code != codes.OK
 	}
 	return false
+}
+
+// otherRing reports whether the peer is in a ring whose origin has nothing in common
+// with the caller's, as far as that was named.
+func otherRing(f *protocol.Failure) bool {
+	return f != nil && f.Kind == protocol.WrongRing && len(f.Differing) == 0
 }
 
 // unusable is the failure of an answer that breaks the contract.

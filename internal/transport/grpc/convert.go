@@ -117,6 +117,7 @@ func fullRing(s protocol.State) *pb.Ring {
 		Version:     s.Version,
 		Founder:     server(s.Founder),
 		Replaced:    pbReplaced(s.Replaced),
+		Origin:      pbOrigin(s.Origin),
 	}
 }
 
@@ -145,8 +146,42 @@ func state(field string, r *pb.Ring) (protocol.State, error) {
 	if s.Replaced, err = replaced(field+".replaced", r.GetReplaced()); err != nil {
 		return protocol.State{}, err
 	}
+	if s.Origin, err = optionalOrigin(field+".origin", r.GetOrigin()); err != nil {
+		return protocol.State{}, err
+	}
 	s.Version = r.GetVersion()
 	return s, nil
+}
+
+func pbOrigin(o *ring.Origin) *pb.Origin {
+	if o == nil {
+		return nil
+	}
+	return &pb.Origin{Id: o.ID, Marks: o.Marks}
+}
+
+// origin reads an origin; that of number 0 is none.
+func origin(field string, id uint64, marks []uint64) (*ring.Origin, error) {
+	switch n := len(marks); {
+	case n > ring.MaxMarks:
+		return nil, fmt.Errorf("%s has %d marks (at most %d)", field, n, ring.MaxMarks)
+	case id == 0 && n > 0:
+		return nil, fmt.Errorf("%s has marks of a ring without a number", field)
+	case id == 0:
+		return nil, nil
+	}
+	return ring.NewOrigin(id, marks), nil
+}
+
+// optionalOrigin reads an origin that may be absent.
+func optionalOrigin(field string, o *pb.Origin) (*ring.Origin, error) {
+	if o == nil {
+		return nil, nil
+	}
+	if o.GetId() == 0 {
+		return nil, fmt.Errorf("%s.id is 0", field)
+	}
+	return origin(field, o.GetId(), o.GetMarks())
 }
 
 func pbReplaced(r protocol.Replaced) *pb.Replaced {

@@ -19,6 +19,9 @@ func pbRequest(env transport.Envelope) *pb.Request {
 			HashCheck: env.Settings.Check,
 		},
 	}
+	if o := env.Origin; o != nil {
+		r.Ring, r.Marks = o.ID, o.Marks
+	}
 	if !env.To.Anyone() {
 		r.Target = &pb.Target{Id: env.To.ID, Incarnation: env.To.Incarnation}
 	}
@@ -28,17 +31,37 @@ func pbRequest(env transport.Envelope) *pb.Request {
 // asking is an envelope as it is sent.
 type asking struct {
 	env     transport.Envelope
+	brief   bool // without the marks of the origin
 	request *pb.Request
 }
 
-// request is pbRequest of env, which on one link is nearly always the same.
+// request is pbRequest of env, which on one link is nearly always the same. The marks of
+// the sender's origin are left out for a peer that has named the same one.
 func (l *link) request(env transport.Envelope) *pb.Request {
-	if a := l.asking.Load(); a != nil && a.env == env {
+	brief := l.brief(env)
+	if a := l.asking.Load(); a != nil && a.env == env && a.brief == brief {
 		return a.request
 	}
-	a := &asking{env: env, request: pbRequest(env)}
+	a := &asking{env: env, brief: brief, request: pbRequest(env)}
+	if brief {
+		a.request.Marks = nil
+	}
 	l.asking.Store(a)
 	return a.request
+}
+
+// brief reports whether the peer needs no marks of the origin of env.
+func (l *link) brief(env transport.Envelope) bool {
+	return env.Origin != nil && l.origin.Load() == env.Origin.ID
+}
+
+// notes keeps which ring the peer has said to be in.
+func (l *link) notes(o *ring.Origin) {
+	var id uint64
+	if o != nil {
+		id = o.ID
+	}
+	l.origin.Store(id)
 }
 
 // envelope reads that part; a request without it is a legacy member's.
@@ -50,12 +73,17 @@ func envelope(r *pb.Request) (transport.Envelope, error) {
 	if err != nil {
 		return transport.Envelope{}, err
 	}
+	origin, err := origin("request", r.GetRing(), r.GetMarks())
+	if err != nil {
+		return transport.Envelope{}, err
+	}
 	s := r.GetSettings()
 	if s.GetHashBits() > 64 {
 		return transport.Envelope{}, fmt.Errorf("settings: hash_bits is %d (at most 64)", s.GetHashBits())
 	}
 	return transport.Envelope{
 		From:     from,
+		Origin:   origin,
 		To:       ring.Member{ID: r.GetTarget().GetId(), Incarnation: r.GetTarget().GetIncarnation()},
 		Settings: ring.Settings{Cluster: s.GetCluster(), Bits: uint(s.GetHashBits()), Check: s.GetHashCheck()},
 	}, nil

@@ -37,7 +37,7 @@ func statusOf(ctx context.Context, err error) error {
 	}
 	switch f.Kind {
 	case protocol.WrongMember:
-		return explain(codes.FailedPrecondition, f, &pb.WrongMember{Answerer: server(f.By)})
+		return explain(codes.FailedPrecondition, f, &pb.WrongMember{Answerer: server(f.By), Origin: pbOrigin(f.Origin)})
 	case protocol.WrongRing:
 		return explain(codes.FailedPrecondition, f, &pb.WrongRing{Differing: f.Differing, Answerer: server(f.By)})
 	case protocol.NotJoined:
@@ -140,7 +140,11 @@ func explained(st *status.Status) *protocol.Failure {
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *pb.WrongMember:
-			return &protocol.Failure{Kind: protocol.WrongMember, By: answerer(d.GetAnswerer())}
+			o, err := optionalOrigin("origin", d.GetOrigin())
+			if err != nil {
+				return &protocol.Failure{Kind: protocol.WrongMember}
+			}
+			return &protocol.Failure{Kind: protocol.WrongMember, By: answerer(d.GetAnswerer()), Origin: o}
 		case *pb.WrongRing:
 			return &protocol.Failure{Kind: protocol.WrongRing, By: answerer(d.GetAnswerer()), Differing: differing(d.GetDiffering())}
 		case *pb.NotJoined:

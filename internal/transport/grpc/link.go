@@ -66,6 +66,9 @@ type link struct {
 	// ring is the last answer to AskRing, which the peer need not repeat while
 	// it is unchanged.
 	ring atomic.Pointer[protocol.State]
+	// origin is the number of the ring that the peer has last said to be in; 0: it has
+	// said nothing.
+	origin atomic.Uint64
 }
 
 func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {

@@ -39,6 +39,7 @@ func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, 
 // maintain has the handler answer req.
 func (s *service) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	env.Source = source(ctx)
+	req.Origin = env.Origin
 	reply, err := s.handler.Maintain(ctx, env, req)
 	if err != nil {
 		return protocol.Reply{}, statusFor(ctx, env, err)
@@ -99,7 +100,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	out := fullRing(reply.State)
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
 		// The version is of one incarnation, and the caller has named it.
-		out.Predecessor, out.Successors, out.Replaced, out.Answer, out.Unchanged = nil, nil, nil, &pb.Answer{}, true
+		out.Predecessor, out.Successors, out.Replaced, out.Origin, out.Answer, out.Unchanged = nil, nil, nil, nil, &pb.Answer{}, true
 	}
 	return out, nil
 }
