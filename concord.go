@@ -254,7 +254,7 @@ func (c *Concord) endJoin(n *node.Node) {
 
 // Create creates a ring of which this member is the only one. Others can join it. If MinMembers is
 // above one, the member is isolated until enough members have joined. If Config.StateDir remembers
-// members of a ring that still exists, the two rings become one.
+// a ring that still exists, the two rings become one. Any other ring stays apart from this one.
 //
 // The error is ErrNotStarted, ErrStopped, ErrAlreadyJoined or ErrSuperseded.
 func (c *Concord) Create() error {
@@ -330,8 +330,8 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 // does not wait for remembered members that do not answer.
 //
 // Members that cannot reach each other for FoundAfter may create several rings. These become one
-// when the members can reach each other. Until then each ring owns every key, unless
-// Config.MinMembers prevents that.
+// when the members can reach each other, as they were given an address in common. Until then each
+// ring owns every key, unless Config.MinMembers prevents that.
 //
 // JoinOrCreate returns nil when the member has joined a ring, as Join does, or has created one. It
 // retries until ctx ends, forever if ctx does not end. It fails at once where Join does. It also

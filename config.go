@@ -131,8 +131,9 @@ type Config struct {
 	TLS *TLSConfig
 
 	// Cluster is the name of the ring. Members with another name are refused. If empty, the ring
-	// has no name; only then can legacy members take part, which are those of the existing Concord
-	// library.
+	// has no name, and becomes one with other rings without a name only if it has something in
+	// common with them: see "Rings stay apart" in docs/GUARANTEES.md. Only then can legacy members
+	// take part, which are those of the existing Concord library.
 	Cluster string
 
 	// Observer, if not nil, is told what the member does, for metrics and traces. New copies it.

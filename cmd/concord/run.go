@@ -151,7 +151,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		return err
 	}
 	if f.cluster == "" {
-		log.Warn("no cluster is named: this ring becomes one with any other that names none and that one of its members meets",
+		log.Warn("no cluster is named: only what its members were given keeps this ring apart from others that name none",
 			slog.String("flag", "--cluster"))
 	}
 	secured, err := f.tls.renewing(log)
