@@ -70,6 +70,8 @@ lint: $(STATICCHECK) ## staticcheck
 lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds golangci-lint: minutes)
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run ./...
+	@for mod in bench test/alerts test/browser; do \
+		echo "$$mod:" && (cd $$mod && GOWORK=off $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...) || exit 1; done
 
 unit: ## go test -race, seeds of the fuzz tests included
 	$(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) ./...

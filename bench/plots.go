@@ -76,7 +76,7 @@ func groupLines(of func(groupResult) float64) func(results) []line {
 
 // drawAll draws every picture for which there is something to be drawn.
 func drawAll(r results, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // pictures are for all to see
 		return err
 	}
 	for _, p := range pictures {

@@ -49,8 +49,9 @@ func run(m *testing.M) int {
 		chromedp.ExecPath(exe), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	defer cancel()
-	browser, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	tab, closeTab := chromedp.NewContext(ctx)
+	defer closeTab()
+	browser = tab
 	if err := chromedp.Do(browser); err != nil {
 		fmt.Fprintln(os.Stderr, "the browser does not start:", err)
 		return 1
