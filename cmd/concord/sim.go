@@ -195,6 +195,12 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 	if c.MinMembers > 0 {
 		out = append(out, "--min-members", strconv.Itoa(c.MinMembers))
 	}
+	if c.Hostile > 0 {
+		out = append(out, "--hostile", strconv.FormatFloat(c.Hostile, 'g', -1, 64), "--lies", c.Lies.String())
+	}
+	if c.Identity {
+		out = append(out, "--identity")
+	}
 	if c.NoFingers {
 		out = append(out, "--no-fingers")
 	}
@@ -203,11 +209,11 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 
 func newSim() *cobra.Command {
 	var f simFlags
-	var faults, start, actions string
+	var faults, start, actions, lies string
 	var warmup, duration, split, session time.Duration
-	var lookups, shape, polite float64
+	var lookups, shape, polite, hostile float64
 	var clients, minMembers int
-	var tell bool
+	var tell, identity bool
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run rings on virtual time, with faults, and see that they heal",
@@ -220,6 +226,11 @@ exit status is not 0 if a run failed. All times are in simulated time.
 
 Faults (--faults: a list separated by commas, or all, or none):
 ` + faultHelp() + `
+What hostile members do (--hostile, --lies: as --faults):
+` + lieHelp() + `
+After the faults hostile members go on for a while, in which the honest ones must
+stand right among themselves, with --identity. Then hostile members end.
+
 States in which a run begins (--start; the default is ideal):
 ` + stateHelp(),
 		Example: `  concord sim --members 64 --seeds 100 --faults all
@@ -234,7 +245,10 @@ States in which a run begins (--start; the default is ideal):
 				return err
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
-			c.Clients, c.MinMembers = clients, minMembers
+			c.Clients, c.MinMembers, c.Hostile, c.Identity = clients, minMembers, hostile, identity
+			if c.Lies, err = sim.ParseLies(lies); err != nil {
+				return err
+			}
 			c.Sessions = sim.Sessions{Mean: session, Shape: shape, Polite: polite}
 			if cmd.Flags().Changed("actions") {
 				c.Actions = []int{}
@@ -266,6 +280,9 @@ States in which a run begins (--start; the default is ideal):
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
 	flags.IntVar(&clients, "clients", 0, "processes that do an eighth of the lookups and are no members (default: one for 16 members, at most 64, if there are faults; below 0: none)")
 	flags.IntVar(&minMembers, "min-members", 0, "members that must be known to live for a member to serve, at most one more than --successors")
+	flags.Float64Var(&hostile, "hostile", 0, "share of the members that lie, replay and flood, from 0 to 0.5")
+	flags.StringVar(&lies, "lies", "all", "what hostile members do")
+	flags.BoolVar(&identity, "identity", false, "bind names and addresses to who sends, as certificates do")
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
 	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
 	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")
@@ -290,6 +307,14 @@ func interruptible(run func(*cobra.Command, []string) error) func(*cobra.Command
 			return errors.New("interrupted")
 		}
 	}
+}
+
+func lieHelp() string {
+	var b strings.Builder
+	for _, k := range sim.LieKinds {
+		fmt.Fprintf(&b, "  %-13s %s\n", k.Name, strings.ReplaceAll(wrap(k.Does, 63), "\n", "\n                "))
+	}
+	return b.String()
 }
 
 func faultHelp() string {
@@ -390,6 +415,19 @@ func printSummary(out io.Writer, s *sim.Summary) {
 	if s.After > 0 {
 		line("lookups then", "%d, all judged: %.2f members asked on average, at most %d", s.After, s.HopsTo, s.Most)
 		line("idle", "%.2f messages per member and round, and %.2f for fingers", s.Idle, s.IdleFinger)
+	}
+	if g := s.Siege; g != nil {
+		line("siege", "%d messages of hostile members and their lies, %d refused as in another's name; %d honest members lost", g.Lies, g.Refused, g.Lost)
+		line("", "honest members stood right after %.0f rounds at most, and then at %.2f %% of %d looks", g.Rounds, 100-100*float64(g.Skipping)/float64(max(1, g.Looks)), g.Looks)
+		for _, n := range []struct {
+			name string
+			of   sim.LookupCount
+		}{{"plain", g.Plain}, {"fresh", g.Fresh}, {"verified", g.Verified}} {
+			if k := float64(n.of.Count); k > 0 {
+				line("lookups, "+n.name, "%d: %.2f %% failed, %.2f %% named another than the owner; %.2f members asked on average", n.of.Count,
+					100*float64(n.of.Errors)/k, 100*float64(n.of.Wrong)/k, float64(n.of.Hops)/k)
+			}
+		}
 	}
 	if s.Trace != "" {
 		line("trace", "%s", s.Trace)

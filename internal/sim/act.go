@@ -14,6 +14,10 @@ func (w *world) begin(f *fault) {
 	w.story.add(w, "fault %d: %v", f.number, f.action)
 	w.mix(uint64(f.number), uint64(f.fault))
 	f.active = true
+	if f.lie != 0 {
+		w.beginLie(f)
+		return
+	}
 	switch f.fault {
 	case Loss, Duplicate, Reorder, Slow, Cut, OneWay, Links:
 		f.one = w.ringAt(f.pick, 0)
@@ -98,6 +102,9 @@ func (w *world) end(f *fault) {
 		return
 	}
 	f.active = false
+	if f.lie != 0 {
+		w.endLie(f)
+	}
 	w.net.now = slices.DeleteFunc(w.net.now, func(g *fault) bool { return g == f })
 	switch f.fault {
 	case Crash, Vanish, Clock:

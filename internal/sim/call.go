@@ -31,6 +31,7 @@ type call struct {
 	starts   uint32 // the asker's
 	to       int32  // -1: no host has the address
 	astray   bool   // to is another than the one whose name was asked
+	posed    bool   // the sender is whom a hostile member says it is
 	toStarts uint32 // the start of the process that holds it
 	addr     string
 	meant    ring.Member
@@ -78,7 +79,7 @@ func (w *world) openCall() (int32, *call) {
 func (w *world) closeCall(i int32) {
 	c := w.calls[i]
 	c.gen++
-	c.open, c.held, c.wanted, c.patient, c.route, c.astray = false, false, false, false, false, false
+	c.open, c.held, c.wanted, c.patient, c.route, c.astray, c.posed = false, false, false, false, false, false, false
 	c.number, c.look, c.failure = 0, ref{}, nil
 	w.freeCalls = append(w.freeCalls, i)
 }
@@ -135,7 +136,13 @@ func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Quer
 // message; its time-out is an event only if it turns out that it will be needed.
 func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 	c := w.calls[i]
-	c.meant, c.addr, c.sender = to, to.Addr, h.self()
+	c.meant, c.addr = to, to.Addr
+	if !c.posed {
+		c.sender = h.self()
+		if h.hostile != nil {
+			w.poses(h, c)
+		}
+	}
 	c.sent, c.end = w.now, w.now+limit
 	c.to = number(to.Addr)
 	if to.Addr == vip {
@@ -227,6 +234,9 @@ func (w *world) arrived(i int32) {
 		w.back(i, refused)
 		return
 	}
+	if w.liars != nil && w.intercepted(h, i) {
+		return
+	}
 	self := h.m.Self()
 	if to := c.meant; (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
 		w.back(i, &protocol.Failure{Kind: protocol.WrongMember, By: self, Origin: h.m.State().Origin})
@@ -273,6 +283,9 @@ func (w *world) respond(e protocol.Respond) {
 // back sends the answer to call i.
 func (w *world) back(i int32, f *protocol.Failure) {
 	c := w.calls[i]
+	if h := w.hosts[c.to]; h.hostile != nil && h.up {
+		f = w.lie(h, c, f)
+	}
 	c.failure = f
 	if !c.wanted {
 		w.closeCall(i)
@@ -295,6 +308,9 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		return
 	}
 	c.wanted = false // nothing else becomes of it
+	if c.to >= 0 && w.hosts[c.to].hostile != nil && failure != timedOut {
+		failure = w.checked(c, failure)
+	}
 	if c.to >= 0 && !c.astray {
 		p := h.linkMade(c.to)
 		switch {

@@ -47,6 +47,15 @@ type Config struct {
 	// MinMembers is how many members must be known to live for a member to serve, as
 	// protocol.Config.MinMembers. 0: no number.
 	MinMembers int
+	// Hostile is the share of the members of the start that lie, replay and flood, from
+	// the beginning of the faults to the end of the siege that follows them; see
+	// Lies. Above 0 at least one does, and one does not. At most 0.5.
+	Hostile float64
+	// Lies are the kinds of what they do. 0: all.
+	Lies Lies
+	// Identity binds names and addresses to who sends and who answers, as mutual TLS with
+	// identities does: hostile members lie in their own name only.
+	Identity bool
 	// NoFingers leaves the fingers out: only the machine mends the ring.
 	NoFingers bool
 	// NoMemory has hosts remember nothing of what lookups have taught: none is answered
@@ -125,6 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(!(c.Sessions.Shape >= 0.1 && c.Sessions.Shape <= 100), "shape %v: use 0.1 to 100", c.Sessions.Shape)
 	wrong(!(c.Sessions.Polite >= 0 && c.Sessions.Polite <= 1), "polite %v: use 0 to 1", c.Sessions.Polite)
 	wrong(!(c.Lookups <= 1e6), "lookups %v: use at most a million in a round", c.Lookups)
+	wrong(!(c.Hostile >= 0 && c.Hostile <= 0.5), "hostile %v: use 0 to 0.5", c.Hostile)
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)
 }

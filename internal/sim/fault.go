@@ -108,15 +108,21 @@ func (f Faults) String() string {
 // stays the same when a failing run is made smaller.
 type action struct {
 	fault    Faults
+	lie      Lies // of a hostile member, instead of a fault
+	lasts    bool // a lie: to the end of the siege
 	at, last time.Duration
 	level    float64 // how much of it, 0 … 1
 	shape    uint64  // in which form
 	pick     uint64  // who is concerned
 }
 
-// plan draws the actions of a run: as many from each seed as fit into its
-// duration.
+// plan draws the actions of a run: what hostile members do, and then as many faults from
+// each seed as fit into its duration.
 func plan(c *Config, seed uint64) []action {
+	return append(planLies(c, seed), planFaults(c, seed)...)
+}
+
+func planFaults(c *Config, seed uint64) []action {
 	var kinds []Faults
 	for _, k := range FaultKinds {
 		if c.Faults&k.Fault != 0 {
@@ -147,6 +153,11 @@ func (a action) String() string {
 	for _, k := range FaultKinds {
 		if k.Fault == a.fault {
 			name = k.Name
+		}
+	}
+	if a.lie != 0 {
+		if name = "lies: " + a.lie.String(); a.lasts {
+			return name
 		}
 	}
 	return fmt.Sprintf("%s for %v", name, a.last.Round(time.Millisecond))

@@ -48,7 +48,8 @@ type host struct {
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
-	client  *client // nil: a member, or one that wants to be
+	client  *client  // nil: a member, or one that wants to be
+	hostile *hostile // nil: honest
 
 	note     note        // the last of its having been replaced
 	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody

@@ -22,7 +22,7 @@ func (c Config) steps() []invariant.ChangeRule {
 	if c.Members <= maxWatched {
 		rules = append(rules, invariant.AskedFirst)
 	}
-	if c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate) == 0 && c.Split == 0 && c.Latency == (Latency{}) {
+	if (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate) == 0 && c.Split == 0 && c.Latency == (Latency{}) {
 		rules = append(rules, invariant.NoTakeover)
 	}
 	return rules
@@ -41,7 +41,7 @@ func (w *world) judgeStep(h *host, old *protocol.View) {
 				return false
 			}
 			g := w.hosts[i]
-			return g.up && g.view.Self == x && g.view.Phase == protocol.Joined
+			return g.up && g.view.Self == x && g.view.Phase == protocol.Joined && g.hostile == nil
 		},
 	}
 	for i := range w.steps {
@@ -201,6 +201,9 @@ func heardHead(h *host, ev protocol.Event) *protocol.State {
 // judgeHeard holds the use of such an answer against the rule of members that were
 // replaced.
 func (w *world) judgeHeard(h *host, old *protocol.View, heard *protocol.State, told bool) {
+	if w.liars != nil && (!w.cfg.Identity || w.isHostile(heard.Self)) {
+		return
+	}
 	if broken := invariant.Told.Broken(invariant.Change{Before: old, After: h.view, Heard: heard, Told: told}); broken != "" {
 		w.violate(invariant.Told.Name, broken)
 	}
@@ -234,7 +237,7 @@ func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
 // that has taken over is gone, or joiners stand between; and a lost answer of a
 // member that took over twice may have been the only one to say so.
 func (w *world) judgeReplaced() {
-	if w.cfg.Faults&^(Pause|Cut|OneWay|Slow|Links|Reorder|Duplicate) != 0 || w.cfg.Sessions.Mean > 0 || w.cfg.Start != "ideal" {
+	if w.liars != nil || w.cfg.Faults&^(Pause|Cut|OneWay|Slow|Links|Reorder|Duplicate) != 0 || w.cfg.Sessions.Mean > 0 || w.cfg.Start != "ideal" {
 		return
 	}
 	for _, i := range w.ring {

@@ -13,22 +13,23 @@ import (
 
 // lookup is a lookup under way, of the load or for a finger.
 type lookup struct {
-	gen    uint32
-	open   bool
-	host   int32
-	starts uint32
-	id     uint64
-	opts   routing.Options
-	search routing.Lookup
-	asks   bool // it has asked somebody, so that its end is in the queue
-	state  waitFor
-	until  time.Duration // it pauses, or has patience for one answer, until then
-	began  time.Duration
-	end    time.Duration
-	what   purpose
-	view   *protocol.View // of the host, when it began
-	errand routing.Errand // what it is done for, if it is forFinger
-	told   bool           // of the owner by another, not by the host's own table
+	gen     uint32
+	open    bool
+	host    int32
+	starts  uint32
+	id      uint64
+	opts    routing.Options
+	search  routing.Lookup
+	asks    bool // it has asked somebody, so that its end is in the queue
+	state   waitFor
+	until   time.Duration // it pauses, or has patience for one answer, until then
+	began   time.Duration
+	end     time.Duration
+	what    purpose
+	view    *protocol.View // of the host, when it began
+	errand  routing.Errand // what it is done for, if it is forFinger
+	told    bool           // of the owner by another, not by the host's own table
+	settled bool           // it began in a siege that had settled
 	// A lookup for a finger begins with the owner believed in.
 	believed bool
 	// Who was the owner when it began, for judging it.
@@ -98,7 +99,7 @@ func (w *world) closeLookup(r ref) {
 // lookUp begins a lookup of the load, as a program does with Lookup.
 func (w *world) lookUp(h *host, id uint64, opts routing.Options) {
 	r, l := w.openLookup(h, id, routing.LookupTimeout)
-	l.view = h.view
+	l.view, l.settled = h.view, w.siege.settled
 	if len(w.ring) > 0 {
 		l.owner = w.owner(id).index
 	}

@@ -35,6 +35,7 @@ const (
 	evStart                          // a process starts
 	evStop                           // a process that leaves has waited long enough
 	evSession                        // a member's session is over
+	evLie                            // a hostile member's turn
 )
 
 func (e event) before(o event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }

@@ -26,6 +26,9 @@ type Result struct {
 	// ring.
 	Lookups LookupCount `json:"lookups"`
 	After   LookupCount `json:"lookups_after"`
+	// Siege is what came of the time when the faults were over and hostile members
+	// went on; nil without any.
+	Siege *SiegeResult `json:"siege,omitempty"`
 	// Maintenance and Steps are the requests sent in the ideal ring, per member
 	// and round: those of the ring's maintenance, and those of lookups for
 	// fingers. Answers are not counted. 0 if that was not measured.
@@ -105,9 +108,11 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w := newWorld(cfg, seed)
 	w.story.on, w.story.all = cfg.Tell, cfg.Tell
 	w.settle()
+	w.recruit()
 	w.addClients()
 	w.run(w.cfg.Warmup, nil)
 	w.disturb()
+	w.besiege()
 	w.heal()
 	return w.finish(), nil
 }
@@ -151,7 +156,9 @@ func (w *world) disturb() {
 	w.run(end, func() bool { return len(w.result.Violations) >= maxViolations })
 	w.loading, w.churning = false, false
 	for _, f := range w.faults {
-		w.end(f)
+		if !f.lasts {
+			w.end(f)
+		}
 	}
 	if w.cfg.Latency == (Latency{}) {
 		// A long tail is a fault, too: members are taken for dead by it.
@@ -205,7 +212,7 @@ func (w *world) heal() {
 	w.judgeIsolated()
 	before := w.count
 	w.watch(time.Duration(w.cfg.Idle) * w.cfg.Interval)
-	if stop() {
+	if stop() || len(w.ring) == 0 { // hostile members have had all honest ones out
 		return
 	}
 	rounds := float64(w.cfg.Idle) * float64(len(w.ring))

@@ -39,6 +39,8 @@ type Summary struct {
 	Virtual    time.Duration `json:"virtual_ns"`
 	Seconds    float64       `json:"seconds"` // of real time
 	Trace      string        `json:"trace,omitempty"`
+	// Siege sums up the sieges of all runs, if there were any. Its Rounds are the most.
+	Siege *SiegeResult `json:"siege,omitempty"`
 
 	rounds []float64
 }
@@ -85,6 +87,12 @@ func (s *Summary) Add(r Result) {
 	s.Most = max(s.Most, r.After.MostHops)
 	s.Idle += (r.Maintenance - s.Idle) / n
 	s.IdleFinger += (r.Steps - s.IdleFinger) / n
+	if r.Siege != nil {
+		if s.Siege == nil {
+			s.Siege = &SiegeResult{}
+		}
+		s.Siege.add(r.Siege)
+	}
 	s.Requests += r.Requests
 	s.Events += r.Events
 	s.Virtual += r.Virtual

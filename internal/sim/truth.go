@@ -67,6 +67,12 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 	if hops > 256 {
 		w.violate("lookups-end", fmt.Sprintf("a lookup at %s asked %d members", h.name, hops))
 	}
+	if w.liars != nil && !w.afterIdeal {
+		if h.hostile == nil {
+			w.testify(h, l, how, a)
+		}
+		return
+	}
 	if h.client == nil && l.view == h.view {
 		w.judgeServing(h, invariant.Serving{By: l.view, Answers: how == found})
 	}

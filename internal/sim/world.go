@@ -58,6 +58,10 @@ type world struct {
 	foundings  []invariant.Founding
 	asked      []int // how many members answered in each lookup of the load; nil: not kept
 
+	liars []int32    // hosts of hostile members
+	mal   *rand.Rand // what they do
+	siege siege
+
 	count  counts
 	trace  uint64
 	result *Result
@@ -74,6 +78,8 @@ type counts struct {
 	timeouts int
 	events   int
 	joined   int
+	lies     int // messages that hostile members have sent of their own
+	refused  int // messages refused as not from who they say they are
 }
 
 func (c *counts) maintenance() int {
@@ -90,7 +96,7 @@ func newWorld(cfg Config, seed uint64) *world {
 	}
 	w := &world{cfg: cfg, seed: seed, load: stream("load"), sessions: stream("sessions"), trace: seed, result: &Result{Seed: seed}}
 	w.steps = cfg.steps()
-	w.net.rng = stream("network")
+	w.net.rng, w.mal = stream("network"), stream("hostile")
 	w.net.latency = cfg.Latency.orDefault()
 	if cfg.Latency == (Latency{}) && cfg.Faults&(Slow|Reorder) != 0 {
 		w.net.latency = []Latency{
@@ -172,6 +178,10 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	}
 	w.enrol(h)
 	w.regroup = true
+	if h.hostile != nil {
+		h.hostile.turns = false
+		w.nextTurn(h)
+	}
 }
 
 // stop ends the process at h. Connections to it break, unless nobody is there
@@ -313,8 +323,11 @@ func (w *world) published(h *host, v *protocol.View) {
 		w.regroup = true
 		w.story.add(w, "%s is %v", h.name, v.Phase)
 	}
-	w.judgeState(h)
-	w.judgeStep(h, old)
+	if h.hostile == nil {
+		w.judgeState(h)
+		w.judgeStep(h, old)
+		w.judgePlace(h, old)
+	}
 	if w.quiet {
 		w.stands(h)
 	}
@@ -340,6 +353,9 @@ func (w *world) judgeState(h *host) {
 	if v.Phase == protocol.Superseded && v.HasArc {
 		w.violate("superseded-owns-nothing", h.name+" is superseded and has a range")
 	}
+	if w.liars != nil {
+		return // of whom they name nothing can be said until they have answered
+	}
 	if v.Pred != (ring.Member{}) && !w.lived(v.Pred) {
 		w.violate("no-phantoms", fmt.Sprintf("the predecessor of %s is %v, who never was", h.name, v.Pred))
 	}
@@ -359,7 +375,7 @@ func (w *world) lived(x ring.Member) bool {
 		return false
 	}
 	h := w.hosts[i]
-	return h.id == x.ID && h.name == x.Name && slices.Contains(h.incarnations, x.Incarnation)
+	return h.id == x.ID && h.name == x.Name && (h.hostile != nil || slices.Contains(h.incarnations, x.Incarnation))
 }
 
 // mix adds what happened to the trace.
@@ -492,5 +508,7 @@ func (w *world) living(h *host, e event) {
 		}
 	case evSession:
 		w.sessionOver(h)
+	case evLie:
+		w.turn(h)
 	}
 }

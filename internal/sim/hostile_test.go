@@ -1,0 +1,165 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// With names and addresses bound to who sends, members that lie cost no honest member its
+// place, and no honest member another.
+func TestHonestMembersStandAmongHostileOnes(t *testing.T) {
+	for _, k := range LieKinds {
+		if k.Lie&(Pointers|WrongOwners|Rivals) != 0 {
+			continue // a third party's incarnation is believed before it has answered
+		}
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(3) {
+				cfg := Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: k.Lie}
+				r := run(t, cfg, seed)
+				if len(r.Violations) > 0 {
+					t.Errorf("seed %d: %v", seed, r.Violations[0])
+				}
+				if r.Siege == nil || r.Siege.Plain.Count == 0 || r.Siege.Fresh.Count == 0 {
+					t.Errorf("seed %d: no lookups in the siege", seed)
+				}
+				// What they do is felt: the run is not that in which they do nothing.
+				cfg.Actions = []int{}
+				if calm := run(t, cfg, seed); calm.Trace == r.Trace {
+					t.Errorf("seed %d: the hostile members have changed nothing", seed)
+				}
+			}
+		})
+	}
+}
+
+// With other faults besides, and without identities, the ring heals once hostile
+// members are gone.
+func TestRingsHealFromHostileMembers(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"identities":           {Identity: true, Faults: All, Lies: Ghosts | Forgeries | Replays | Floods | Placements},
+		"no identities":        {},
+		"no identities, fault": {Faults: All},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg.Members, cfg.Duration, cfg.Hostile = 16, 10*time.Second, 0.1
+			for seed := range uint64(3) {
+				r := run(t, cfg, seed)
+				if len(r.Violations) > 0 {
+					t.Errorf("seed %d: %v", seed, r.Violations[0])
+				}
+				if cfg.Identity == (r.Siege.Refused == 0) {
+					t.Errorf("seed %d: %d messages were refused", seed, r.Siege.Refused)
+				}
+			}
+		})
+	}
+}
+
+func TestOneHostileMemberAndOneHonest(t *testing.T) {
+	for n, want := range map[int]int{1: 0, 2: 1, 3: 1, 19: 1, 20: 2} {
+		cfg, err := Config{Members: n, Hostile: 0.1}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(cfg, 1)
+		w.settle()
+		w.recruit()
+		if got := len(w.liars); got != want {
+			t.Errorf("of %d members %d are hostile, want %d", n, got, want)
+		}
+	}
+}
+
+// What the transport refuses is a sender or an answerer that is another than it says.
+func TestIdentitiesBindNamesAndAddresses(t *testing.T) {
+	for _, identity := range []bool{false, true} {
+		cfg, err := Config{Members: 4, Hostile: 0.25, Identity: identity}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(cfg, 1)
+		w.settle()
+		w.recruit()
+		h := w.hosts[w.liars[0]]
+		honest := w.hosts[w.ring[w.at(h.id+1)%len(w.ring)]]
+		later := h.self()
+		later.Incarnation++
+		elsewhere := h.self()
+		elsewhere.Addr = honest.addr
+		for _, tc := range []struct {
+			what string
+			from ring.Member
+			want bool
+		}{
+			{"itself", h.self(), true},
+			{"a later incarnation of itself", later, true},
+			{"nobody", ring.Member{}, true},
+			{"an honest member", honest.self(), !identity},
+			{"itself at another's address", elsewhere, !identity},
+			{"one that never was", w.ghost(h, 1), !identity},
+		} {
+			if got := w.proves(h, tc.from); got != tc.want {
+				t.Errorf("identity %t: %s may send as %s: %t", identity, h.name, tc.what, got)
+			}
+			failure := w.checked(&call{to: h.index, meant: h.self(), reply: protocol.Reply{State: protocol.State{Self: tc.from}}}, nil)
+			if (failure == nil) != tc.want {
+				t.Errorf("identity %t: an answer of %s as %s: %v", identity, h.name, tc.what, failure)
+			}
+		}
+	}
+}
+
+func TestSkippingAnHonestMemberIsSeen(t *testing.T) {
+	cfg, err := Config{Members: 8, Hostile: 0.2, Identity: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	w.recruit()
+	if skipped := w.skipped(); skipped != "" {
+		t.Fatal(skipped)
+	}
+	// An honest member with two honest ones after it.
+	i := slices.IndexFunc(w.ring, func(i int32) bool {
+		at := w.at(w.hosts[i].id)
+		return !slices.ContainsFunc([]int{0, 1, 2}, func(k int) bool { return w.hosts[w.ring[(at+k)%len(w.ring)]].hostile != nil })
+	})
+	h := w.hosts[w.ring[i]]
+	v := *h.view
+	v.Succ = v.Succ[1:]
+	h.view = &v
+	if w.skipped() == "" {
+		t.Errorf("%s has dropped its head, and nobody sees it", h.name)
+	}
+	out := *h.view
+	out.Phase = protocol.Superseded
+	old := h.view
+	h.view = &out
+	w.judgePlace(h, old)
+	if v := w.result.Violations; len(v) != 1 || v[0].Rule != invariant.KeepsItsPlace.Name {
+		t.Errorf("an honest member is superseded, and the violations are %v", v)
+	}
+}
+
+func TestLiesAreReadByName(t *testing.T) {
+	for _, k := range LieKinds {
+		if got, err := ParseLies(k.Name); err != nil || got != k.Lie || got.String() != k.Name {
+			t.Errorf("%q is %v, %v", k.Name, got, err)
+		}
+	}
+	if got, err := ParseLies("all"); err != nil || got != 0 || got.String() != "all" {
+		t.Errorf("all is %v, %v", got, err)
+	}
+	if _, err := ParseLies("ghosts,truth"); err == nil || !strings.Contains(err.Error(), `"truth"`) {
+		t.Errorf("truth is no lie: %v", err)
+	}
+}

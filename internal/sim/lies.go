@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// Lies is a set of kinds of what hostile members do. The zero Lies is all of them.
+type Lies uint32
+
+// The kinds of what hostile members do.
+const (
+	Pointers Lies = 1 << iota
+	Incarnations
+	WideArcs
+	WrongOwners
+	NearerNames
+	Placements
+	FalseFailures
+	Silence
+	Ghosts
+	Rivals
+	Forgeries
+	Departures
+	Replays
+	Floods
+
+	allLies = 1<<iota - 1
+)
+
+// LieKinds lists the kinds of what hostile members do, by name. Those of the first group
+// are in their answers, those of the second in messages that they send of their own.
+var LieKinds = []struct {
+	Lie  Lies
+	Name string
+	Does string
+}{
+	{Pointers, "pointers", "answer with a predecessor, a list, a phase or a replacement that is not so"},
+	{Incarnations, "incarnations", "are a later or an earlier incarnation in each message"},
+	{WideArcs, "arcs", "own every key that they are asked for, on an arc as wide as that takes, or the whole circle"},
+	{WrongOwners, "owners", "name others as owners: one of their own, an honest member, one that never was"},
+	{NearerNames, "nearer", "name members nearer before the key that never were, without end"},
+	{Placements, "placements", "say of members who join or look for their place that they are elsewhere, or taken"},
+	{FalseFailures, "failures", "fail requests: another incarnation is here, or somebody else, or they are in no ring"},
+	{Silence, "silence", "do not answer some kinds of requests, or some members"},
+	{Ghosts, "ghosts", "introduce members that never were, at their own and at others' addresses"},
+	{Rivals, "rivals", "introduce later incarnations of others to them and to their neighbours"},
+	{Forgeries, "forge", "send messages in others' names"},
+	{Departures, "departures", "send leaves, in their own and in others' names, and stay"},
+	{Replays, "replay", "send again what they have received and sent"},
+	{Floods, "flood", "send a member up to 200 requests in an interval"},
+}
+
+// ParseLies reads a list of names separated by commas, or all.
+func ParseLies(s string) (Lies, error) {
+	if s == "all" || s == "" {
+		return 0, nil
+	}
+	var out Lies
+	for name := range strings.SplitSeq(s, ",") {
+		found := false
+		for _, k := range LieKinds {
+			if k.Name == strings.TrimSpace(name) {
+				out, found = out|k.Lie, true
+			}
+		}
+		if !found {
+			var names []string
+			for _, k := range LieKinds {
+				names = append(names, k.Name)
+			}
+			return 0, fmt.Errorf("lie %q: use all, or some of %s", name, strings.Join(names, ","))
+		}
+	}
+	return out, nil
+}
+
+func (l Lies) String() string {
+	if l == 0 || l == allLies {
+		return "all"
+	}
+	var names []string
+	for _, k := range LieKinds {
+		if l&k.Lie != 0 {
+			names = append(names, k.Name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// planLies draws what hostile members do in a run: how many and what does not depend on
+// the number of members, nor on the duration. Each goes on for a while, or to the end
+// of the siege.
+func planLies(c *Config, seed uint64) []action {
+	if c.Hostile == 0 {
+		return nil
+	}
+	var kinds []Lies
+	for _, k := range LieKinds {
+		if c.Lies == 0 || c.Lies&k.Lie != 0 {
+			kinds = append(kinds, k.Lie)
+		}
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x6c696573))
+	out := make([]action, 4+rng.IntN(12))
+	for i := range out {
+		a := &out[i]
+		*a = action{lie: kinds[rng.IntN(len(kinds))], level: rng.Float64(), shape: rng.Uint64(), pick: rng.Uint64()}
+		a.at = min(time.Duration(rng.ExpFloat64()*4*float64(c.Interval)), c.Duration)
+		a.last = time.Duration((1 + rng.ExpFloat64()*10) * float64(c.Interval))
+		a.lasts = rng.IntN(4) > 0
+	}
+	return out
+}

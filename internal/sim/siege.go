@@ -1,0 +1,270 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// The siege comes after the faults: only the hostile members go on. The honest ones must
+// stand right among themselves within the bound, and stay so, and lookups of theirs are
+// judged by what must hold all the same. Then the hostile processes end, and what is
+// left must heal as after any fault.
+
+// SiegeResult is what came of a siege.
+type SiegeResult struct {
+	// Rounds is after how many no honest member skipped another.
+	Rounds float64 `json:"rounds"`
+	// Looks is how often the honest members were looked at after that, and Skipping at
+	// how many of these moments one of them skipped another.
+	Looks    int `json:"looks"`
+	Skipping int `json:"skipping"`
+	// Lost is how many honest members were in the ring no longer at the end.
+	Lost int `json:"lost"`
+	// Lies and Refused are messages: those that hostile members sent of their own
+	// accord, and those of theirs that were refused as in another's name, in the whole run.
+	Lies    int `json:"lies"`
+	Refused int `json:"refused"`
+	// Lookups, by what they wanted.
+	Plain    LookupCount `json:"plain"`
+	Fresh    LookupCount `json:"fresh"`
+	Verified LookupCount `json:"verified"`
+}
+
+// add adds what came of another siege.
+func (s *SiegeResult) add(o *SiegeResult) {
+	s.Rounds = max(s.Rounds, o.Rounds)
+	s.Looks += o.Looks
+	s.Skipping += o.Skipping
+	s.Lost += o.Lost
+	s.Lies += o.Lies
+	s.Refused += o.Refused
+	s.Plain.add(o.Plain)
+	s.Fresh.add(o.Fresh)
+	s.Verified.add(o.Verified)
+}
+
+// add adds other lookups.
+func (n *LookupCount) add(o LookupCount) {
+	n.Count += o.Count
+	n.Errors += o.Errors
+	n.Wrong += o.Wrong
+	n.Hops += o.Hops
+	n.Silent += o.Silent
+	n.MostHops = max(n.MostHops, o.MostHops)
+	n.Slowest = max(n.Slowest, o.Slowest)
+}
+
+// siege is where a run stands in it.
+type siege struct {
+	on      bool
+	settled bool
+	since   time.Duration // settled: since when some honest member has skipped another, now if none does
+	result  SiegeResult
+}
+
+// besiege lets hostile members go on after the faults.
+func (w *world) besiege() {
+	if w.cfg.Hostile == 0 {
+		return
+	}
+	s := &w.siege
+	s.on, s.result.Rounds = true, -1
+	stop := func() bool { return len(w.result.Violations) > 0 }
+	for round := 0; !stop() && !s.settled; round++ {
+		w.run(w.now+w.cfg.Interval, stop)
+		skipped := w.skipped()
+		switch {
+		case skipped == "" && round > w.lateRounds():
+			s.settled, s.result.Rounds = true, float64(round)
+		case round > w.cfg.Bound+w.lateRounds():
+			if !w.cfg.Identity {
+				s.settled = true // nothing is promised
+				break
+			}
+			w.violate(invariant.HonestNeighbours, fmt.Sprintf("%d rounds after the faults: %s", round, skipped))
+		}
+	}
+	s.since = w.now
+	for range 10 {
+		w.underSiege(stop)
+	}
+	for i := range 3 * w.cfg.Members {
+		if h := w.honestAsker(); h != nil {
+			w.lookUp(h, w.load.Uint64(), besiegedOptions(i))
+		}
+		if i%w.cfg.Members == 0 {
+			w.underSiege(stop)
+		}
+	}
+	for at := w.now + routing.LookupTimeout; w.now < at && !stop(); {
+		w.underSiege(stop)
+	}
+	w.overdue()
+	w.raise()
+}
+
+// lateRounds is in how many rounds the time-outs of the faults are over.
+func (w *world) lateRounds() int {
+	if w.result.Faults == 0 {
+		return 0
+	}
+	return int(lateFaults / w.cfg.Interval)
+}
+
+// underSiege lets a round pass. An honest member may skip another for less than a round
+// after it: while that one goes above an incarnation of it that others have invented.
+func (w *world) underSiege(stop func() bool) {
+	for range looks {
+		if stop() {
+			return
+		}
+		w.run(w.now+w.cfg.Interval/looks, stop)
+		s := &w.siege
+		skipped := w.skipped()
+		if s.result.Looks++; skipped == "" {
+			s.since = w.now
+			continue
+		}
+		s.result.Skipping++
+		if w.now-s.since > w.cfg.Interval && w.cfg.Identity {
+			w.violate(invariant.HonestNeighbours, fmt.Sprintf("for %v in a siege that had settled: %s", w.now-s.since, skipped))
+		}
+	}
+}
+
+// looks is how often in a round of the siege the honest members are looked at.
+const looks = 10
+
+// besiegedOptions are those of lookup i of the siege.
+func besiegedOptions(i int) routing.Options {
+	switch i % 3 {
+	case 0:
+		return routing.Options{Fresh: true}
+	}
+	return routing.Options{}
+}
+
+// honestAsker draws an honest member or a client.
+func (w *world) honestAsker() *host {
+	for range 100 {
+		if h := w.asker(); h.hostile == nil {
+			return h
+		}
+	}
+	return nil
+}
+
+// raise ends the hostile processes, and the siege.
+func (w *world) raise() {
+	s := &w.siege
+	for _, h := range w.hosts[:w.cfg.Members] {
+		if h.hostile == nil && h.up && h.view.Phase == protocol.Superseded {
+			s.result.Lost++
+		}
+	}
+	for _, f := range w.faults {
+		w.end(f)
+	}
+	for _, i := range w.liars {
+		w.stop(w.hosts[i], false)
+	}
+	s.on = false
+	s.result.Lies, s.result.Refused = w.count.lies, w.count.refused
+	w.result.Siege = &s.result
+	w.disturbed = true
+}
+
+// skipped says how an honest member skips another now; empty if none does.
+func (w *world) skipped() string {
+	s := invariant.Siege{Hostile: w.isHostile}
+	for _, i := range w.ring {
+		v := w.hosts[i].view
+		s.Members = append(s.Members, protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ})
+	}
+	return s.Skipped()
+}
+
+// judgePlace holds a change of an honest member against the rule that its place is its own.
+func (w *world) judgePlace(h *host, old *protocol.View) {
+	if w.liars == nil || !w.cfg.Identity {
+		return
+	}
+	if slices.ContainsFunc(w.hosts, func(g *host) bool { return g != h && g.id == h.id }) {
+		return
+	}
+	if broken := invariant.KeepsItsPlace.Broken(invariant.Change{Before: old, After: h.view}); broken != "" {
+		w.violate(invariant.KeepsItsPlace.Name, broken)
+	}
+}
+
+// testify judges a lookup of an honest process while there are hostile members.
+func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
+	r := &w.siege.result
+	n := &r.Plain
+	if l.opts.Fresh {
+		n = &r.Fresh
+	}
+	t := invariant.Testimony{
+		Failed: how != found, Fresh: l.opts.Fresh, Settled: w.siege.settled && w.siege.on && l.settled,
+		Exists: true, Misled: w.misled(h, l, a),
+	}
+	if how == found {
+		x := a.Owner
+		t.Exists, t.Hostile = w.lived(x), w.isHostile(x)
+		if t.Exists {
+			t.Right = w.rightful(l.id, x) || l.owner >= 0 && w.hosts[l.owner].addr == x.Addr
+			t.Held = w.said(x, x, l.id, l.began)
+		}
+	}
+	if t.Settled {
+		n.Count++
+		if t.Failed {
+			n.Errors++
+		} else if !t.Right {
+			n.Wrong++
+		}
+		hops := len(l.search.Questions())
+		n.Hops += hops
+		n.MostHops, n.Slowest = max(n.MostHops, hops), max(n.Slowest, w.now-l.began)
+	}
+	if !w.cfg.Identity {
+		return
+	}
+	for i := range testimonies {
+		if broken := testimonies[i].Broken(t); broken != "" {
+			w.violate(testimonies[i].Name, fmt.Sprintf("a lookup of %d at %s (%s) named %q: %s", l.id, h.name, outcomeNames[how], a.Owner.Name, broken))
+		}
+	}
+}
+
+var testimonies = invariant.Testimonies()
+
+// misled reports whether a hostile member has answered a lookup, or stands between the
+// member by whose list the owner was named and the owner.
+func (w *world) misled(h *host, l *lookup, a routing.Answer) bool {
+	for _, q := range l.search.Questions() {
+		if w.isAt(q.Whom) {
+			return true
+		}
+	}
+	by := a.By
+	if by.IsZero() {
+		by = h.self()
+	}
+	return slices.ContainsFunc(w.liars, func(i int32) bool {
+		g := w.hosts[i]
+		return g.addr == by.Addr || g.addr == a.Owner.Addr || ring.Between(by.ID, g.id, a.Owner.ID)
+	})
+}
+
+// isAt reports whether a hostile process is at the address of x, whoever x is.
+func (w *world) isAt(x ring.Member) bool {
+	i := number(x.Addr)
+	return i >= 0 && int(i) < len(w.hosts) && w.hosts[i].hostile != nil
+}
