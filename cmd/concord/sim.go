@@ -228,8 +228,8 @@ Faults (--faults: a list separated by commas, or all, or none):
 ` + faultHelp() + `
 What hostile members do (--hostile, --lies: as --faults):
 ` + lieHelp() + `
-After the faults hostile members go on for a while, in which the honest ones must
-stand right among themselves, with --identity. Then hostile members end.
+After the faults hostile members go on for a while. With --identity the honest
+ones must stand right among themselves meanwhile. Then the hostile members end.
 
 States in which a run begins (--start; the default is ideal):
 ` + stateHelp(),

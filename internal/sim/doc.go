@@ -36,6 +36,15 @@
 // counts as right if, at the moment the lookup ends, it is the first live member
 // at or after the identifier, or lives and holds an arc with the identifier.
 //
+// # Hostile members
+//
+// With Config.Hostile some members lie, replay and flood from the beginning of the
+// faults on. When the other faults are over they go on: that is the siege. With
+// Config.Identity it is a violation, at any time, that an honest member loses its
+// place; in the siege, that an honest member passes over another one; and a lookup of an
+// honest process that breaks one of invariant.Testimonies. Lookups are judged by these
+// alone until the siege is over. Then the hostile processes end, and what is left must heal.
+//
 // # Where it differs from the runtime
 //
 // What the runtime does is done here without goroutines. What it decides by is the

@@ -29,7 +29,7 @@ func TestOneSeedIsOneRun(t *testing.T) {
 		"sessions": {Members: 24, Duration: 20 * time.Second, Sessions: Sessions{Mean: 20 * time.Second, Polite: 0.5}},
 		"split":    {Members: 16, Split: 20 * time.Second},
 		"joiners":  {Members: 16, Start: "joiners"},
-		"hostile":  {Members: 16, Duration: 10 * time.Second, Hostile: 0.1, Lies: Forgeries | Floods | NearerNames | Silence},
+		"hostile":  {Members: 16, Duration: 5 * time.Second, Hostile: 0.1, Lies: Forgeries | Floods | NearerNames | Silence},
 	} {
 		traces := map[uint64]bool{}
 		for seed := range uint64(3) {
