@@ -87,7 +87,7 @@ func (t *Transport) take(ctx context.Context, info *tap.Info) (context.Context, 
 // connection is that of the request of ctx, nil if it is not known.
 func connection(ctx context.Context) *inbound {
 	if p, ok := peer.FromContext(ctx); ok {
-		if from, ok := p.Addr.(origin); ok {
+		if from, ok := p.Addr.(remote); ok {
 			return from.conn
 		}
 	}

@@ -45,13 +45,13 @@ type inbound struct {
 	reader *reader
 	lis    *listener
 	budget *budget.Conn
-	from   origin
+	from   remote
 	gone   chan struct{} // closed when it is
 	ending sync.Once
 }
 
-// origin is where a connection comes from: the address of a peer as gRPC has it.
-type origin struct {
+// remote is where a connection comes from: the address of a peer as gRPC has it.
+type remote struct {
 	net.Addr
 	host netip.Addr // invalid: it comes from none
 	conn *inbound
@@ -80,7 +80,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // admit takes a connection in, or closes it and returns nil.
 func (l *listener) admit(conn net.Conn) *inbound {
 	c := &inbound{Conn: conn, reader: newReader(conn), lis: l, gone: make(chan struct{})}
-	c.from = origin{Addr: conn.RemoteAddr(), host: hostOf(conn.RemoteAddr()), conn: c}
+	c.from = remote{Addr: conn.RemoteAddr(), host: hostOf(conn.RemoteAddr()), conn: c}
 	room, err := l.budget.Admit(c.from.host, func(why string) {
 		l.refused(c.from, "closed: "+why)
 		_ = c.Close()
@@ -154,7 +154,7 @@ func (l *listener) failures() uint64 {
 // hostOf is the IP address of a, invalid if it has none.
 func hostOf(a net.Addr) netip.Addr {
 	switch a := a.(type) {
-	case origin:
+	case remote:
 		return a.host
 	case *net.TCPAddr:
 		return a.AddrPort().Addr().Unmap()
