@@ -287,7 +287,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
 	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")
 	flags.BoolVar(&tell, "tell", false, "run one seed and print everything that happens in it")
-	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper())
+	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper(), newSimMap())
 	for _, c := range append(cmd.Commands(), cmd) {
 		c.RunE = interruptible(c.RunE)
 	}

@@ -95,3 +95,11 @@ func (l Latency) draw(rng *rand.Rand, a, b *host) time.Duration {
 	}
 	return l.Low + time.Duration(rng.Int64N(int64(l.High-l.Low)+1))
 }
+
+// Draw is the time of one message between two members that are nowhere in particular.
+func (l Latency) Draw(rng *rand.Rand) time.Duration {
+	if l.Kind == Distance {
+		return l.draw(rng, &host{x: rng.Float32(), y: rng.Float32()}, &host{})
+	}
+	return l.draw(rng, nil, nil)
+}

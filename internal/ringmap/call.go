@@ -1,0 +1,122 @@
+package ringmap
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// call is a request under way.
+type call struct {
+	id    uint64
+	kind  Kind
+	to    uint64
+	sent  time.Duration
+	check uint64   // Ask, Compare: of which check
+	parts []Part   // Push
+	arc   ring.Arc // Ask, Compare
+	top   bool     // Ask: of the whole level
+	level int
+	as    time.Duration // top: as of which the map is certain up to the one that is asked
+}
+
+// send sends a request to the member that stands at an identifier.
+func (m *Map) send(now time.Duration, c call, r Request) {
+	to := m.t.get(c.to)
+	if to == nil || len(m.calls) >= maxCalls {
+		if c.kind == Push && to == nil {
+			m.handOn(now, &c)
+		}
+		m.given(c.kind)
+		return
+	}
+	m.lastID++
+	c.id, c.sent, c.check = m.lastID, now, m.checks
+	m.calls = append(m.calls, c)
+	r.Beat, r.Quiet = m.beat, m.quiet(now)
+	m.effects = append(m.effects, Effect{Do: Send, Call: c.id, To: to.Owner(), Request: r})
+}
+
+// given notes that a question of the check gets no answer.
+func (m *Map) given(kind Kind) {
+	if kind == Push {
+		return
+	}
+	if m.check.waiting--; m.check.waiting <= 0 {
+		m.begin(check{})
+		m.loading = false
+	}
+}
+
+// end takes a call out of those under way.
+func (m *Map) end(id uint64) (call, bool) {
+	i := slices.IndexFunc(m.calls, func(c call) bool { return c.id == id })
+	if i < 0 {
+		return call{}, false
+	}
+	c := m.calls[i]
+	m.calls = slices.Delete(m.calls, i, i+1)
+	return c, true
+}
+
+// Receive answers a request of another map.
+func (m *Map) Receive(now time.Duration, r *Request) (out Reply) {
+	switch r.Kind {
+	case Push:
+		out.Claims = m.receive(now, r.Parts)
+	case Ask:
+		out = m.vouch(now, r)
+	case Compare:
+		out = m.differ(r)
+	}
+	m.hearBeat(now, r.Beat, r.Quiet)
+	out.Beat, out.Quiet = m.beat, m.quiet(now)
+	return out
+}
+
+// Answered takes the answer to a request.
+func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
+	c, ok := m.end(id)
+	if !ok {
+		return
+	}
+	m.hearBeat(now, r.Beat, r.Quiet)
+	m.hear(c.to)
+	if c.kind == Push {
+		for _, a := range r.Claims {
+			m.take(a)
+		}
+		return
+	}
+	m.vouched(&c, r)
+	if c.check != m.checks || !m.check.open {
+		return // of a check that is over
+	}
+	m.check.waiting--
+	m.check.heard = true
+	if c.kind == Ask {
+		m.asked(now, &c, r)
+	} else {
+		m.compared(now, &c, r)
+	}
+}
+
+// Failed notes that a request gets no answer. Gone says that the member is not there: the
+// map does not name it until it is heard of again.
+func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
+	c, ok := m.end(id)
+	if !ok {
+		return
+	}
+	if x := m.t.get(c.to); x != nil && gone {
+		m.Strike(now, 0, x.Owner().Instance())
+	}
+	if c.kind == Push {
+		m.handOn(now, &c)
+		return
+	}
+	if c.check == m.checks && m.check.open {
+		m.given(c.kind)
+	}
+}

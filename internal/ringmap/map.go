@@ -1,0 +1,331 @@
+package ringmap
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Config is what a map needs to know of its ring.
+type Config struct {
+	Bits     uint          // width of the circle
+	Interval time.Duration // of a round of the ring
+	Limit    int           // how many claims are kept; 0: DefaultLimit
+	Pool     *Pool         // nil, but in simulations
+}
+
+// DefaultLimit is how many claims a map keeps if it was not told: a map of them takes
+// some 2 MiB.
+const DefaultLimit = 1 << 14
+
+// Map is the map that one member keeps. Its methods are events. What is to be done about
+// them Effects says. A Map is not for concurrent use; a Snapshot is.
+type Map struct {
+	cfg  Config
+	self *ring.Member // never changed
+	mask uint64
+
+	t      Table
+	shared bool // t was handed out
+	own    Claim
+	has    bool // own is its claim
+	doubts []doubt
+	levels []level
+
+	beat     uint32
+	heard    uint32        // the greatest beat heard of
+	nextBeat time.Duration // when the next is
+	retry    time.Duration // when the check of this beat is looked at again; 0: not
+	lookedUp time.Duration // when a lookup was made last, by anyone, as far as known
+	anyone   bool          // there was one
+
+	calls    []call
+	lastID   uint64 // of a call
+	outbox   []parcel
+	flushed  time.Duration
+	check    check
+	checks   uint64 // how many there were
+	loading  bool
+	filled   bool   // it has had the map of another
+	defended uint64 // the epoch of the last Defend
+	scratch  []uint64
+	effects  []Effect
+	changed  bool // since the last snapshot
+	latest   *Snapshot
+}
+
+// Effect is what a map wants done.
+type Effect struct {
+	Do Do
+	// Send:
+	Call    uint64
+	To      ring.Member
+	Request Request
+	// Defend: an epoch that another claims the own arc with.
+	Epoch uint64
+	// Consider: a member that claims a part of the own arc.
+	Member ring.Member
+}
+
+// Do is the kind of an Effect.
+type Do uint8
+
+const (
+	// Send the Request to the member To. Answered or Failed is to be called in the end.
+	Send Do = iota + 1
+	// Defend says: others take this member for replaced. Its epoch is to be raised above
+	// Epoch, if it owns its arc.
+	Defend
+	// Consider says: Member claims to be between this member and its predecessor, which
+	// does not know it. It is to be asked. If it is gone, the epoch is to be raised above
+	// Epoch.
+	Consider
+)
+
+// New returns the map of a member, empty.
+func New(self ring.Member, cfg Config) *Map {
+	if cfg.Limit == 0 {
+		cfg.Limit = DefaultLimit
+	}
+	return &Map{cfg: cfg, self: &self, mask: ^uint64(0) >> (64 - cfg.Bits), t: newTable(cfg.Bits)}
+}
+
+// Fill gives an empty map the claims of a table.
+func (m *Map) Fill(t *Table) {
+	m.t, m.changed, m.filled = t.clone(), true, true
+	m.evict()
+}
+
+// Effects returns what is to be done, and forgets it. It is valid until the next event.
+func (m *Map) Effects() []Effect {
+	out := m.effects
+	m.effects = m.effects[:0]
+	return out
+}
+
+// table is the table to be changed.
+func (m *Map) table() *Table {
+	if m.shared {
+		m.t, m.shared = m.t.clone(), false
+	}
+	m.changed = true
+	return &m.t
+}
+
+// Own notes what the member owns, and tells the others if they cannot know. An epoch is
+// never smaller than before. Without an arc it claims nothing: it is in no ring, or does
+// not know its predecessor. Self is the member, whose incarnation may have changed.
+func (m *Map) Own(now time.Duration, self ring.Member, arc ring.Arc, has bool, epoch uint64) {
+	if self != *m.self {
+		m.self = &self
+	}
+	c := Claim{ID: arc.To, After: arc.After, Epoch: epoch, Of: m.self}
+	was, had := m.own, m.has
+	if m.has = has; !has || had && c == was {
+		return
+	}
+	m.own = c
+	m.defend()
+	m.merge(c)
+	if had && c.Epoch == was.Epoch && c.Of == was.Of {
+		return // it is smaller, and the claim of whoever has the rest says so
+	}
+	m.spread(now, announce(&c, was.Of != c.Of), m.self.ID)
+}
+
+// Head notes what the nearest successor has said of its arc when it was asked at the
+// time given.
+func (m *Map) Head(now, at time.Duration, c Claim) {
+	if !m.has || c.ID == m.self.ID {
+		return
+	}
+	if got, _ := m.merge(c); got == news {
+		m.spread(now, announce(&c, true), m.self.ID)
+	}
+	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == m.self.ID {
+		m.certify(0, c.ID, at)
+	}
+	m.hear(c.ID)
+	if !m.loading && !m.filled {
+		m.load(now, m.self.ID)
+	}
+}
+
+// MaxEpoch is the greatest epoch of the claims that end in the arc, 0 if there is none.
+func (m *Map) MaxEpoch(arc ring.Arc) uint64 {
+	var most uint64
+	n := m.t.between(arc.After, arc.To)
+	first := m.t.upTo(arc.After)
+	for i := range n {
+		most = max(most, m.t.at(first+i).Epoch)
+	}
+	return most
+}
+
+// LookedUp notes that lookups were made: the map is kept younger for a while.
+func (m *Map) LookedUp(now time.Duration) {
+	m.lookedUp, m.anyone = now, true
+	if p := m.period(now); m.nextBeat > now+p {
+		m.nextBeat = now + p
+	}
+}
+
+// outcome is what became of a claim.
+type outcome uint8
+
+const (
+	news    outcome = iota + 1 // the map has changed
+	known                      // it was known
+	refuted                    // a later claim contradicts it
+)
+
+func same(a, b *Claim) bool {
+	return a.ID == b.ID && a.After == b.After && a.Epoch == b.Epoch && a.Of.Incarnation == b.Of.Incarnation
+}
+
+// merge brings a claim into the map. If another refutes it, that is returned.
+func (m *Map) merge(c Claim) (outcome, *Claim) {
+	if old := m.t.get(c.ID); old != nil {
+		switch x := c.later(old); {
+		case x == 0:
+			return known, nil
+		case x < 0:
+			return refuted, old
+		}
+	}
+	over := m.t.next((c.ID + 1) & m.mask)
+	if over != nil && over.ID != c.ID && over.covers(c.ID) {
+		if over.Epoch >= c.Epoch && c.ID != m.self.ID {
+			return refuted, over
+		}
+		smaller := *over
+		smaller.After = c.ID
+		m.table().put(smaller, m.cfg.Pool)
+	}
+	if m.has && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
+		m.defendFrom(c.Epoch)
+	}
+	if m.has && m.own.covers(c.ID) {
+		m.effects = append(m.effects, Effect{Do: Consider, Member: c.Owner(), Epoch: c.Epoch})
+	}
+	c.After = m.clear(&c)
+	m.table().put(c, m.cfg.Pool)
+	m.evict()
+	return news, nil
+}
+
+// clear removes the claims inside the arc of c that c overrules, and returns where the
+// arc begins: after the last of those that it does not.
+func (m *Map) clear(c *Claim) uint64 {
+	after := c.After
+	m.scratch = m.scratch[:0]
+	first := m.t.upTo(c.After)
+	for i := range m.t.between(c.After, c.ID) {
+		switch x := m.t.at(first + i); {
+		case x.ID == c.ID:
+		case x.Epoch > c.Epoch || x.ID == m.self.ID:
+			after = x.ID
+		default:
+			m.scratch = append(m.scratch, x.ID)
+		}
+	}
+	for _, id := range m.scratch {
+		m.table().remove(id, m.cfg.Pool)
+		m.hear(id)
+	}
+	return after
+}
+
+// evict drops the claims that are farthest clockwise from the member, if there are too
+// many.
+func (m *Map) evict() {
+	for m.t.Len() > m.cfg.Limit {
+		m.table().remove(m.t.at(m.t.rank(m.self.ID)-1).ID, m.cfg.Pool)
+	}
+}
+
+// distance is the number of steps clockwise from the member to id.
+func (m *Map) distance(id uint64) uint64 { return (id - m.self.ID) & m.mask }
+
+// defend looks whether the map has a claim that covers the member and is not older than
+// its own.
+func (m *Map) defend() {
+	c := m.t.next((m.self.ID + 1) & m.mask)
+	if c != nil && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
+		m.defendFrom(c.Epoch)
+	}
+}
+
+// defendFrom wants the own epoch to be raised above another.
+func (m *Map) defendFrom(epoch uint64) {
+	if epoch > m.defended {
+		m.defended = epoch
+		m.effects = append(m.effects, Effect{Do: Defend, Epoch: epoch})
+	}
+}
+
+// doubt is a claim that does not answer lookups until it is confirmed again.
+type doubt struct {
+	id    uint64
+	since time.Duration
+	until time.Duration // 0: until it is confirmed by what is said after since
+}
+
+// maxDoubts bounds the doubts. Beyond, the map answers nothing until it is certified anew.
+const maxDoubts = 64
+
+// Strike notes that the connection to a member broke, that it did not answer, or that a
+// neighbour took another's place: the map does not name it until it was heard of again.
+// Until, if it is not 0, says for how long it is not named whatever is heard.
+func (m *Map) Strike(now, until time.Duration, who ring.Instance) {
+	c := m.t.get(who.ID)
+	if c == nil || c.Of.Incarnation != who.Incarnation || who.ID == m.self.ID {
+		return
+	}
+	m.changed = true
+	for i := range m.doubts {
+		if d := &m.doubts[i]; d.id == who.ID {
+			d.since, d.until = now, max(d.until, until)
+			return
+		}
+	}
+	if len(m.doubts) >= maxDoubts {
+		m.doubts, m.levels = m.doubts[:0], m.levels[:0]
+		return
+	}
+	m.doubts = append(m.doubts, doubt{who.ID, now, until})
+}
+
+// Heard notes that a member has answered.
+func (m *Map) Heard(who ring.Instance) {
+	if c := m.t.get(who.ID); c != nil && c.Of.Incarnation == who.Incarnation {
+		m.hear(who.ID)
+	}
+}
+
+func (m *Map) hear(id uint64) {
+	i := slices.IndexFunc(m.doubts, func(d doubt) bool { return d.id == id && d.until == 0 })
+	if i >= 0 {
+		m.doubts = slices.Delete(m.doubts, i, i+1)
+		m.changed = true
+	}
+}
+
+// doubtful reports whether a claim is in doubt.
+func (m *Map) doubtful(id uint64) bool {
+	return slices.ContainsFunc(m.doubts, func(d doubt) bool { return d.id == id })
+}
+
+// settle ends doubts whose time is over, or that a certificate has answered since.
+func (m *Map) settle(now time.Duration) {
+	n := len(m.doubts)
+	m.doubts = slices.DeleteFunc(m.doubts, func(d doubt) bool {
+		if d.until != 0 {
+			return d.until <= now
+		}
+		at, ok := m.certain(d.id)
+		return ok && at > d.since
+	})
+	m.changed = m.changed || n != len(m.doubts)
+}

@@ -1,0 +1,395 @@
+package ringmap
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+func newMap(self ring.Member) *Map {
+	return New(self, Config{Bits: 64, Interval: time.Second})
+}
+
+// member is the map of all[i] in the ring of all.
+func memberOf(all []Claim, i int) *Map {
+	m := newMap(*all[i].Of)
+	m.Fill(NewTable(64, all))
+	m.Own(0, *all[i].Of, all[i].Arc(), true, all[i].Epoch)
+	m.Effects()
+	return m
+}
+
+// history is claims of a ring as it changes: members join and go, epochs rise along owners.
+// It returns the claims in their order, and those that hold in the end.
+func history(rng *rand.Rand, members []Claim, steps int) (said []Claim, end []Claim) {
+	var in []Claim
+	put := func(k int, c Claim) { in[k] = c; said = append(said, c) }
+	first := members[0]
+	first.After = first.ID
+	in = append(in, first)
+	said = append(said, first)
+	for range steps {
+		c := members[rng.IntN(len(members))]
+		k, there := slices.BinarySearchFunc(in, c.ID, func(x Claim, id uint64) int {
+			return int(int8(b2i(x.ID > id) - b2i(x.ID < id)))
+		})
+		n := len(in)
+		switch {
+		case !there: // it joins: the rest of its successor's arc needs no word
+			succ := &in[k%n]
+			of := *c.Of
+			of.Incarnation = uint64(len(said) + 1)
+			c = Claim{ID: c.ID, After: succ.After, Epoch: succ.Epoch + 1, Of: &of}
+			succ.After = c.ID
+			in = slices.Insert(in, k, Claim{})
+			put(k, c)
+		case n > 1: // it is gone, and its successor takes over
+			gone := in[k]
+			in = slices.Delete(in, k, k+1)
+			k %= n - 1
+			c := in[k]
+			c.After, c.Epoch = gone.After, max(c.Epoch, gone.Epoch)+1
+			put(k, c)
+		}
+	}
+	return said, in
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestClaimsInAnyOrderMakeTheSameMap(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range 300 {
+		said, end := history(rng, claims(rng, 12, 64), 40)
+		want := slices.Clone(end)
+		for range 5 {
+			m := newMap(ring.Member{ID: 1, Name: "observer", Addr: "x", Incarnation: 1})
+			rng.Shuffle(len(said), func(i, j int) { said[i], said[j] = said[j], said[i] })
+			for _, c := range said {
+				m.merge(c)
+			}
+			got := slices.Collect(m.t.all())
+			if !slices.EqualFunc(got, want, func(a, b Claim) bool { return same(&a, &b) }) {
+				t.Fatalf("the map says\n%v\nand the ring is\n%v", got, want)
+			}
+		}
+	}
+}
+
+func TestClaimIsRefutedByWhatCoversItAtALaterEpoch(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	m := memberOf(all, 0)
+	over := all[5]
+	over.After, over.Epoch = all[3].ID, 2 // all[4] is gone
+	if got, _ := m.merge(over); got != news {
+		t.Fatalf("the claim of who takes over is %d", got)
+	}
+	if m.t.get(all[4].ID) != nil {
+		t.Fatal("the member that was replaced is in the map")
+	}
+	got, by := m.merge(all[4])
+	if got != refuted || !same(by, &over) {
+		t.Fatalf("the claim of the member that was replaced is %d, by %v", got, by)
+	}
+	back := all[4]
+	back.Epoch = 3
+	if got, _ := m.merge(back); got != news {
+		t.Fatalf("its claim of a later epoch is %d", got)
+	}
+	if c := m.t.get(over.ID); c.After != back.ID {
+		t.Fatalf("the successor owns from %d on, and a member stands at %d", c.After, back.ID)
+	}
+}
+
+func TestOwnerDefendsItsArc(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	m := memberOf(all, 4)
+	over := all[5]
+	over.After, over.Epoch = all[3].ID, 7
+	m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[4].ID, Claims: []Announcement{announce(&over, false)}}}})
+	e := m.Effects()
+	if len(e) != 1 || e[0].Do != Defend || e[0].Epoch != 7 {
+		t.Fatalf("effects: %+v", e)
+	}
+	m.Own(0, *all[4].Of, all[4].Arc(), true, 8)
+	if c := m.t.get(all[4].ID); c == nil || c.Epoch != 8 {
+		t.Fatalf("its claim is %v", c)
+	}
+	if c := m.t.get(all[5].ID); c.After != all[4].ID {
+		t.Fatalf("the other still owns from %d on", c.After)
+	}
+}
+
+func TestMemberInTheOwnArcIsToBeAsked(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 9, 64)
+	without := slices.Delete(slices.Clone(all), 4, 5)
+	without[4].After = all[3].ID
+	m := memberOf(without, 4)
+	c := all[4]
+	c.Epoch = 5
+	m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[5].ID, Claims: []Announcement{announce(&c, true)}}}})
+	e := m.Effects()
+	if len(e) != 1 || e[0].Do != Consider || e[0].Member != c.Owner() || e[0].Epoch != 5 {
+		t.Fatalf("effects: %+v", e)
+	}
+}
+
+// ringOf carries out what maps want, at once and without loss.
+type ringOf struct {
+	maps  map[uint64]*Map
+	dead  map[uint64]bool
+	got   map[uint64]int // claims of whom were received how often
+	depth int
+}
+
+func (r *ringOf) run(now time.Duration, begin *Map) {
+	type effect struct {
+		from *Map
+		Effect
+	}
+	var todo []effect
+	collect := func(m *Map) {
+		for _, e := range m.Effects() {
+			todo = append(todo, effect{m, e})
+		}
+	}
+	collect(begin)
+	for len(todo) > 0 {
+		r.depth++
+		e := todo[0]
+		todo = todo[1:]
+		if e.Do != Send {
+			continue
+		}
+		to := r.maps[e.To.ID]
+		if r.dead[e.To.ID] {
+			e.from.Failed(now, e.Call, true)
+			e.from.Tick(now + hold)
+			collect(e.from)
+			continue
+		}
+		for _, p := range e.Request.Parts {
+			r.got[e.To.ID] += len(p.Claims)
+		}
+		reply := to.Receive(now, &e.Request)
+		collect(to)
+		e.from.Answered(now, e.Call, &reply)
+		to.Tick(now + hold)
+		collect(to)
+		collect(e.from)
+	}
+}
+
+func newRingOf(all []Claim) *ringOf {
+	r := &ringOf{maps: map[uint64]*Map{}, dead: map[uint64]bool{}, got: map[uint64]int{}}
+	for i := range all {
+		m := memberOf(all, i)
+		m.nextBeat = time.Hour
+		r.maps[all[i].ID] = m
+	}
+	return r
+}
+
+func TestEveryMemberIsToldOnce(t *testing.T) {
+	for _, n := range []int{2, 3, 7, 64, 100, 500} {
+		all := claims(rand.New(rand.NewPCG(uint64(n), 3)), n, 64)
+		r := newRingOf(all)
+		owner := r.maps[all[0].ID]
+		owner.Own(0, *all[0].Of, all[0].Arc(), true, 9)
+		r.run(0, owner)
+		for i := range all[1:] {
+			if got := r.got[all[i+1].ID]; got != 1 {
+				t.Fatalf("of %d members, one was told %d times", n, got)
+			}
+			if c := r.maps[all[i+1].ID].t.get(all[0].ID); c.Epoch != 9 {
+				t.Fatalf("of %d members, one knows of epoch %d", n, c.Epoch)
+			}
+		}
+		if r.got[all[0].ID] != 0 {
+			t.Fatal("the owner was told of its own claim")
+		}
+	}
+}
+
+func TestPartOfAMemberThatIsGoneIsHandedOn(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(4, 3)), 200, 64)
+	r := newRingOf(all)
+	for i := 1; i < len(all); i++ {
+		r.dead[all[i].ID] = i%3 == 0
+	}
+	owner := r.maps[all[0].ID]
+	owner.Own(0, *all[0].Of, all[0].Arc(), true, 9)
+	r.run(0, owner)
+	for i := range all {
+		if c := r.maps[all[i].ID].t.get(all[0].ID); !r.dead[all[i].ID] && c.Epoch != 9 {
+			t.Fatalf("member %d was not told", i)
+		}
+	}
+}
+
+func TestLookupsOfASettledRingAreRight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 3))
+	all := claims(rng, 100, 64)
+	m := memberOf(all, 17)
+	m.certify(0, all[17].ID, 5*time.Second)
+	s := m.Snapshot()
+	for range 2000 {
+		key := rng.Uint64()
+		c, as, ok := s.Lookup(key, 6*time.Second, 2*time.Second)
+		if want := list(all).next(key); !ok || c.ID != want.ID {
+			t.Fatalf("the owner of %d is said to be %v (%t), not %v", key, c, ok, want)
+		}
+		if c.ID != all[17].ID && as != 5*time.Second {
+			t.Fatalf("it is certain as of %v", as)
+		}
+	}
+	if _, _, ok := s.Lookup(all[3].ID, 9*time.Second, 2*time.Second); ok {
+		t.Fatal("an answer is older than allowed")
+	}
+	if c, _, ok := s.Lookup(all[17].ID, 9*time.Second, 2*time.Second); !ok || c.ID != all[17].ID {
+		t.Fatal("a member does not know that it owns its own identifier")
+	}
+	got, _ := s.LookupN(nil, all[98].ID, 5, 6*time.Second, 2*time.Second)
+	for i, c := range got {
+		if c.ID != all[(98+i)%100].ID {
+			t.Fatalf("server %d is %v", i, c)
+		}
+	}
+	if got, _ := s.LookupN(nil, 0, 200, 6*time.Second, 2*time.Second); len(got) != 100 {
+		t.Fatalf("%d servers of 100 members", len(got))
+	}
+}
+
+func TestDoubtsEndWhenTheMemberIsHeardOf(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(5, 3)), 20, 64)
+	m := memberOf(all, 0)
+	m.certify(0, all[0].ID, time.Second)
+	who := all[7].Owner().Instance()
+	known := func() bool { _, _, ok := m.Snapshot().Lookup(all[7].ID, time.Second, time.Second); return ok }
+	if !known() {
+		t.Fatal("it is not known at the start")
+	}
+	m.Strike(time.Second, 0, who)
+	if known() {
+		t.Fatal("it is named although it is in doubt")
+	}
+	m.Heard(who)
+	if !known() {
+		t.Fatal("it is not named although it was heard of")
+	}
+	m.Strike(time.Second, 3*time.Second, who)
+	m.Heard(who)
+	if known() {
+		t.Fatal("it is named although it was rejected for a while")
+	}
+	m.settle(3 * time.Second)
+	if !known() {
+		t.Fatal("it is not named although the while is over")
+	}
+	m.Strike(4*time.Second, 0, who)
+	m.certify(0, all[0].ID, 5*time.Second)
+	m.settle(5 * time.Second)
+	if !known() {
+		t.Fatal("it is not named although it was certified since")
+	}
+}
+
+func TestChangesAreThoseBetweenTwoSnapshots(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(6, 3)), 300, 64)
+	m := memberOf(all[:299], 0)
+	before := m.Snapshot()
+	gone := all[101]
+	gone.After, gone.Epoch = all[99].ID, 2
+	m.merge(gone)
+	changed := all[200]
+	changed.Epoch = 4
+	m.merge(changed)
+	var lost, new, other int
+	for c := range Changes(before, m.Snapshot()) {
+		switch {
+		case c.New == nil && c.Old.ID == all[100].ID:
+			lost++
+		case c.Old == nil:
+			new++
+		case c.New.ID == all[101].ID || c.New.ID == all[200].ID:
+			other++
+		default:
+			t.Fatalf("unexpected %v", c)
+		}
+	}
+	if lost != 1 || new != 0 || other != 2 {
+		t.Fatalf("%d lost, %d new, %d others", lost, new, other)
+	}
+	n := 0
+	for c := range Changes(&Snapshot{}, before) {
+		if c.Old != nil {
+			t.Fatal("something was there before")
+		}
+		n++
+	}
+	if n != 299 {
+		t.Fatalf("%d changes from nothing to 299 members", n)
+	}
+}
+
+func TestMapKeepsWhatItsLimitAllows(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(7, 3)), 100, 64)
+	m := New(*all[10].Of, Config{Bits: 64, Interval: time.Second, Limit: 30})
+	m.Own(0, *all[10].Of, all[10].Arc(), true, 1)
+	for _, c := range all {
+		m.merge(c)
+	}
+	if m.t.Len() != 30 {
+		t.Fatalf("it holds %d claims", m.t.Len())
+	}
+	for i := range 30 {
+		if m.t.get(all[10+i].ID) == nil {
+			t.Fatalf("the member %d places on is not in it", i)
+		}
+	}
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(8, 3)), 64, 64)
+	m := memberOf(all, 0)
+	m.certify(0, all[0].ID, time.Second)
+	s := m.Snapshot()
+	key := uint64(1)
+	if n := testing.AllocsPerRun(1000, func() {
+		key *= 0x9e3779b97f4a7c15
+		if _, _, ok := s.Lookup(key, time.Second, time.Second); !ok {
+			t.Fatal("not known")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{64, 1024, 16384} {
+		b.Run(time.Duration(n).String(), func(b *testing.B) {
+			all := claims(rand.New(rand.NewPCG(8, 3)), n, 64)
+			m := memberOf(all, 0)
+			m.certify(0, all[0].ID, time.Second)
+			s := m.Snapshot()
+			b.ReportAllocs()
+			key := uint64(1)
+			for b.Loop() {
+				key *= 0x9e3779b97f4a7c15
+				if _, _, ok := s.Lookup(key^key>>7, time.Second, time.Second); !ok {
+					b.Fatal("not known")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,170 @@
+package ringmap
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// Announcement is a claim on its way. The process is left out where the receiver should
+// know it.
+type Announcement struct {
+	ID, After, Epoch, Incarnation uint64
+	Of                            *ring.Member
+}
+
+func announce(c *Claim, full bool) Announcement {
+	a := Announcement{ID: c.ID, After: c.After, Epoch: c.Epoch, Incarnation: c.Of.Incarnation}
+	if full {
+		a.Of = c.Of
+	}
+	return a
+}
+
+// Kind says what a Request wants.
+type Kind uint8
+
+const (
+	// Push says: these claims are new. Each part names how far they are to be passed on.
+	Push Kind = iota + 1
+	// Ask says: my map has this sum in (From, To]. How old is what you know of it, or
+	// in which parts does yours differ?
+	Ask
+	// Compare says: these are the hashes of my claims in (From, To]. Send me those that I
+	// lack, and say which of them you lack.
+	Compare
+)
+
+// Request is a message from one map to another.
+type Request struct {
+	Kind Kind
+	// Beat is the sender's count of beats, by which members choose the same level at
+	// the same time.
+	Beat uint32
+	// Quiet is for how long nobody has looked anything up, as far as the sender knows, in
+	// intervals; MaxQuiet: for that long or longer.
+	Quiet uint8
+
+	Parts []Part // Push
+	// Ask, Compare: what of the circle. Of an Ask, 0 is the receiver.
+	From, To uint64
+	Sum      uint64 // Ask
+	Level    uint8  // Ask: by which certificate the answerer is to say how old what it knows is
+	Hashes   []uint32
+}
+
+// MaxQuiet is the largest Quiet.
+const MaxQuiet = 255
+
+// Part is claims for a part of the circle: the receiver passes them on to the members
+// between itself and To, neither included. If To is the receiver, to nobody.
+type Part struct {
+	To     uint64
+	Claims []Announcement
+}
+
+// Reply answers a Request.
+type Reply struct {
+	Beat  uint32
+	Quiet uint8
+
+	// Ask: the sums are the same, and what the answerer knows was said by the owners at
+	// most Age before it answered. Aged is false if it cannot tell.
+	Same, Aged bool
+	Age        time.Duration
+	// Ask: how (From, To] divides, if the sums differ. A stretch of few claims is not
+	// divided.
+	Stretches []Stretch
+
+	// Push: claims that contradict those that were pushed. Compare: the claims that the
+	// asker lacks in (From, Through].
+	Claims []Announcement
+	// Ask: up to where what the answerer knows is as old as Age; 0: up to To.
+	Through uint64
+	// Compare: which hashes of the question the answerer lacks, by their places.
+	Lacks []uint16
+}
+
+// Stretch is a stretch of the answerer's map, from the end of the one before up to To.
+type Stretch struct {
+	To  uint64
+	Sum uint32 // the low half
+}
+
+// What messages hold at most.
+const (
+	maxStretches = 16
+	maxHashes    = 64
+	maxSent      = 400 // claims in one message
+	maxOld       = 8   // contradicting claims in an answer
+)
+
+// Size is the number of bytes of the message in the encoding of the wire, protobuf.
+func (r *Request) Size() int {
+	n := sizeVarint(1, uint64(r.Beat)) + sizeVarint(1, uint64(r.Quiet))
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		inner := 9
+		for k := range p.Claims {
+			inner += sizeNested(p.Claims[k].size())
+		}
+		n += sizeNested(inner)
+	}
+	switch r.Kind {
+	case Ask:
+		n += sizeNested(sizeFixed(r.From) + 2*9 + 2)
+	case Compare:
+		n += sizeNested(2*9 + sizeNested(4*len(r.Hashes)))
+	}
+	return n
+}
+
+// Size is the number of bytes of the message in the encoding of the wire, protobuf.
+func (r *Reply) Size() int {
+	n := sizeVarint(1, uint64(r.Beat)) + sizeVarint(1, uint64(r.Quiet))
+	if r.Same {
+		n += 2
+	}
+	if r.Aged {
+		n += 1 + varint(uint64(r.Age/time.Microsecond)+1)
+	}
+	n += len(r.Stretches) * sizeNested(9+5)
+	for k := range r.Claims {
+		n += sizeNested(r.Claims[k].size())
+	}
+	n += sizeFixed(r.Through)
+	if len(r.Lacks) > 0 {
+		n += sizeNested(len(r.Lacks))
+	}
+	return n
+}
+
+func (a *Announcement) size() int {
+	n := 9 + 9 + sizeVarint(1, a.Epoch) + sizeVarint(1, a.Incarnation)
+	if a.Of != nil {
+		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr))
+	}
+	return n
+}
+
+func varint(x uint64) int { return max(1, (bits.Len64(x)+6)/7) }
+
+// sizeVarint is the size of a field of a number, which is left out if it is 0.
+func sizeVarint(tag int, x uint64) int {
+	if x == 0 {
+		return 0
+	}
+	return tag + varint(x)
+}
+
+// sizeFixed is the size of a field of 8 bytes, which is left out if it is 0.
+func sizeFixed(x uint64) int {
+	if x == 0 {
+		return 0
+	}
+	return 9
+}
+
+// sizeNested is the size of a field of n bytes.
+func sizeNested(n int) int { return 1 + varint(uint64(n)) + n }

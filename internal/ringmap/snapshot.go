@@ -1,0 +1,196 @@
+package ringmap
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"time"
+)
+
+// Snapshot is what a map knew at an instant. It is never changed, and may be used
+// concurrently. The zero Snapshot knows nothing.
+type Snapshot struct {
+	t      Table
+	self   uint64
+	mask   uint64
+	levels []level // by how far they reach, each as of the latest that reaches as far
+	doubts []uint64
+}
+
+// Snapshot returns what the map knows now.
+func (m *Map) Snapshot() *Snapshot {
+	if m.latest != nil && !m.changed {
+		return m.latest
+	}
+	s := &Snapshot{t: m.t, self: m.self.ID, mask: m.mask}
+	if !m.has {
+		s.t = newTable(m.cfg.Bits)
+	}
+	m.shared, m.changed = true, false
+	for _, d := range m.doubts {
+		s.doubts = append(s.doubts, d.id)
+	}
+	for _, l := range m.levels {
+		if l.span > 0 {
+			s.levels = append(s.levels, l)
+		}
+	}
+	slices.SortFunc(s.levels, func(a, b level) int { return cmp.Compare(a.span, b.span) })
+	for i := len(s.levels) - 2; i >= 0; i-- {
+		s.levels[i].as = max(s.levels[i].as, s.levels[i+1].as)
+	}
+	m.latest = s
+	return s
+}
+
+// Lookup returns the claim of the owner of an identifier, and the time as of which the
+// owner is known to have claimed it, or a later one. It is not ok if the map does not know,
+// doubts it, or is not certain of it at the age given, for which the owner is to be asked.
+// Lookup allocates nothing.
+func (s *Snapshot) Lookup(id uint64, now, age time.Duration) (c *Claim, as time.Duration, ok bool) {
+	if len(s.levels) == 0 {
+		return nil, 0, false
+	}
+	if c = s.find(id); c == nil {
+		return nil, 0, false
+	}
+	if c.ID == s.self {
+		return c, now, true
+	}
+	as, ok = s.asOf(c.ID)
+	return c, as, ok && now-as <= age
+}
+
+// find is the claim to an identifier, nil if there is none or it is in doubt.
+func (s *Snapshot) find(id uint64) *Claim {
+	c := s.t.next(id)
+	if c == nil || id != c.ID && !c.covers(id) || c.Of.Incarnation == 0 {
+		return nil
+	}
+	if len(s.doubts) > 0 && slices.Contains(s.doubts, c.ID) {
+		return nil
+	}
+	return c
+}
+
+// asOf is the time as of which the map is certain up to an identifier.
+func (s *Snapshot) asOf(id uint64) (time.Duration, bool) {
+	d := (id - s.self) & s.mask
+	for i := range s.levels {
+		if s.levels[i].span >= d {
+			return s.levels[i].as, true
+		}
+	}
+	return 0, false
+}
+
+// Known returns the claim to an identifier whatever its age, nil if there is none or it
+// is in doubt.
+func (s *Snapshot) Known(id uint64) *Claim {
+	if s.t.blocks == nil {
+		return nil
+	}
+	return s.find(id)
+}
+
+// LookupN appends to out the claims of the owner of an identifier and of the members
+// after it, of n different processes, as far as Lookup would name them and their arcs
+// follow each other. As is the earliest time of any of them.
+func (s *Snapshot) LookupN(out []*Claim, id uint64, n int, now, age time.Duration) (_ []*Claim, as time.Duration) {
+	as = now
+	for steps := 0; n > 0 && steps < s.Len(); steps++ {
+		c, at, ok := s.Lookup(id, now, age)
+		if !ok || len(out) > 0 && id != (c.After+1)&s.mask {
+			return out, as
+		}
+		id = (c.ID + 1) & s.mask
+		if slices.ContainsFunc(out, func(o *Claim) bool { return o.Of == c.Of }) {
+			continue
+		}
+		as = min(as, at)
+		out = append(out, c)
+		n--
+	}
+	return out, as
+}
+
+// Len is the number of claims.
+func (s *Snapshot) Len() int {
+	if s.t.blocks == nil {
+		return 0
+	}
+	return s.t.Len()
+}
+
+// Age is how old the oldest certainty of the whole circle is. It is not ok if the map is
+// not certain of all of it.
+func (s *Snapshot) Age(now time.Duration) (age time.Duration, ok bool) {
+	if s.Len() == 0 {
+		return 0, false
+	}
+	last := s.t.at(s.t.rank(s.self) - 1).ID
+	if last == s.self {
+		return 0, true
+	}
+	as, ok := s.asOf(last)
+	return now - as, ok
+}
+
+// All yields the claims in the order of their identifiers.
+func (s *Snapshot) All() iter.Seq[Claim] {
+	if s.t.blocks == nil {
+		return func(func(Claim) bool) {}
+	}
+	return s.t.all()
+}
+
+// Change is how the claim of one identifier has changed. Old is nil for a new one, New
+// for one that is gone.
+type Change struct {
+	Old, New *Claim
+}
+
+// Changes yields what is different in now, in the order of the identifiers. What has
+// changed more than once in between is yielded once, and what has changed back is not.
+func Changes(before, now *Snapshot) iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		if before.t.blocks == nil {
+			before = &Snapshot{t: newTable(now.t.bits)}
+		}
+		if before.t.shift != now.t.shift || now.t.blocks == nil {
+			between(slices.Collect(before.All()), slices.Collect(now.All()), yield)
+			return
+		}
+		for i, b := range now.t.blocks {
+			if a := before.t.blocks[i]; a != b && !between(a.claims, b.claims, yield) {
+				return
+			}
+		}
+	}
+}
+
+// between yields the changes from one list of claims to another.
+func between(old, now []Claim, yield func(Change) bool) bool {
+	for len(old) > 0 || len(now) > 0 {
+		var c Change
+		if len(now) == 0 || len(old) > 0 && old[0].ID <= now[0].ID {
+			c.Old = &old[0]
+		}
+		if len(old) == 0 || len(now) > 0 && now[0].ID <= old[0].ID {
+			c.New = &now[0]
+		}
+		if c.Old != nil {
+			old = old[1:]
+		}
+		if c.New != nil {
+			now = now[1:]
+		}
+		if c.Old != nil && c.New != nil && same(c.Old, c.New) {
+			continue
+		}
+		if !yield(c) {
+			return false
+		}
+	}
+	return true
+}
