@@ -160,8 +160,8 @@ func pbOrigin(o *ring.Origin) *pb.Origin {
 	return &pb.Origin{Id: o.ID, Marks: o.Marks}
 }
 
-// origin reads an origin; that of number 0 is none.
-func origin(field string, id uint64, marks []uint64) (*ring.Origin, error) {
+// originOf reads an origin; that of number 0 is none.
+func originOf(field string, id uint64, marks []uint64) (*ring.Origin, error) {
 	switch n := len(marks); {
 	case n > ring.MaxMarks:
 		return nil, fmt.Errorf("%s has %d marks (at most %d)", field, n, ring.MaxMarks)
@@ -181,7 +181,7 @@ func optionalOrigin(field string, o *pb.Origin) (*ring.Origin, error) {
 	if o.GetId() == 0 {
 		return nil, fmt.Errorf("%s.id is 0", field)
 	}
-	return origin(field, o.GetId(), o.GetMarks())
+	return originOf(field, o.GetId(), o.GetMarks())
 }
 
 func pbReplaced(r protocol.Replaced) *pb.Replaced {

@@ -73,7 +73,7 @@ func envelope(r *pb.Request) (transport.Envelope, error) {
 	if err != nil {
 		return transport.Envelope{}, err
 	}
-	origin, err := origin("request", r.GetRing(), r.GetMarks())
+	origin, err := originOf("request", r.GetRing(), r.GetMarks())
 	if err != nil {
 		return transport.Envelope{}, err
 	}
