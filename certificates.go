@@ -33,17 +33,20 @@ type inspection struct {
 	server *tls.Config                 // nil: a client, which shows no server certificate
 	client func() (*tls.Config, error) // of the connection made next
 	host   string                      // that the server's certificate must be good for
+	// proves says why the others do not take one with these certificates for this
+	// member; nil: nobody asks.
+	proves func(chain []*x509.Certificate) error
 }
 
 // inspectMember is what looks at the certificates of a member that is reached at addr;
 // nil without TLS.
-func inspectMember(c *TLSConfig, addr string) func(context.Context) []node.Remark {
+func inspectMember(c *TLSConfig, self Peer) func(context.Context) []node.Remark {
 	if c == nil {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(addr)
+	host, _, err := net.SplitHostPort(self.Address)
 	if err != nil {
-		host = addr
+		host = self.Address
 	}
 	client := c.client()
 	if client == nil {
@@ -52,7 +55,12 @@ func inspectMember(c *TLSConfig, addr string) func(context.Context) []node.Remar
 	if name := c.Client.ServerName; name != "" {
 		host = name
 	}
-	return inspection{server: c.Server, client: client, host: host}.remarks
+	rule := c.rule()
+	proves := func(chain []*x509.Certificate) error {
+		self.TLS = &tls.ConnectionState{PeerCertificates: chain, HandshakeComplete: true}
+		return rule(self)
+	}
+	return inspection{server: c.Server, client: client, host: host, proves: proves}.remarks
 }
 
 // inspectClient is what looks at the certificate of a client; nil without TLS.
@@ -94,6 +102,7 @@ func (i inspection) remarks(ctx context.Context) []node.Remark {
 	var out []node.Remark
 	for _, s := range chains {
 		out = append(out, s.dates(time.Now())...)
+		out = append(out, i.identity(s)...)
 	}
 	if i.server != nil && !client.InsecureSkipVerify { // else the others verify it in their own way
 		out = append(out, lacks(server[0], "server", x509.ExtKeyUsageServerAuth)...)
@@ -123,6 +132,20 @@ func (s shown) dates(now time.Time) []node.Remark {
 		return []node.Remark{remark("own certificate ends within a day", first, use, slog.Time("until", first.NotAfter))}
 	}
 	return nil
+}
+
+// identity says that others do not take one who shows the chain for this member. What
+// the certificate of the server lacks in hosts is told apart from that.
+func (i inspection) identity(s shown) []node.Remark {
+	if i.proves == nil {
+		return nil
+	}
+	err := i.proves(s.chain)
+	if _, host := errors.AsType[x509.HostnameError](err); err == nil || host && slices.Contains(s.uses, "server") {
+		return nil
+	}
+	return []node.Remark{remark("own certificate does not prove the name and the address", s.chain[0],
+		slog.String("use", strings.Join(s.uses, ", ")), slog.Any("err", err))}
 }
 
 // lacks says that a certificate may not be used as a server's, or a client's.

@@ -31,6 +31,10 @@ type ClientConfig struct {
 	// of TLSConfig.Client. If nil, connections are in plaintext.
 	TLS *tls.Config
 
+	// Identity is as in TLSConfig, for the members that the client asks. If nil, the rule is the
+	// same, with TLS in place of TLSConfig.Client.
+	Identity func(Peer) error
+
 	// LogHandler receives the failures that keep the client from members. Each cause and member is
 	// logged the first time and then at most once a minute. If nil, nothing is logged.
 	LogHandler slog.Handler
@@ -119,7 +123,7 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 		log = slog.New(cfg.LogHandler)
 	}
 	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
-		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS)}, tr)
+		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits()}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {
 		return c, nil

@@ -197,7 +197,8 @@ func (c *Concord) Start() error {
 		Origin:     origin,
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},
 		Remember:   kept.remember(),
-		Inspect:    inspectMember(c.cfg.TLS, addr),
+		Inspect:    inspectMember(c.cfg.TLS, Peer{Server: Server{Name: c.cfg.Name, Id: c.id, Address: addr}, Cluster: c.cfg.Cluster}),
+		Admit:      c.cfg.admission().admits(),
 		Ended:      kept.end,
 		Observer:   c.cfg.Observer.inside(),
 	}, tr)

@@ -130,6 +130,14 @@ type Config struct {
 	// connections are in plaintext.
 	TLS *TLSConfig
 
+	// Authorize, if not nil, decides who may be a member. If it returns an error for a peer, the
+	// peer is refused as by TLSConfig.Identity, which is called before it. Without TLS it judges
+	// claims that nothing proves. It is called for each member that this one asks or is asked by,
+	// itself included if it asks its own address: at least once for each connection and member. It
+	// does not end connections that it has accepted; they are replaced after at most 25 minutes. It
+	// must be safe for concurrent use and must not block. If nil, everybody may be a member.
+	Authorize func(Peer) error
+
 	// Cluster is the name of the ring. Members with another name are refused. If empty, the ring
 	// has no name, and becomes one with other rings without a name only if it has something in
 	// common with them: see "Rings stay apart" in docs/GUARANTEES.md. Only then can legacy members

@@ -42,6 +42,9 @@ var (
 	ErrIdentifierTaken = errors.New("concord: identifier taken by a live member")
 	// ErrDifferentRing means that the other member has another Cluster, HashBits or HashFunc.
 	ErrDifferentRing = errors.New("concord: the member belongs to another kind of ring")
+	// ErrDenied means that one side does not accept the other as the member that it claims to be,
+	// because of TLSConfig.Identity or Config.Authorize. The error names the side and the rule.
+	ErrDenied = errors.New("concord: not accepted as the member that it claims to be")
 	// ErrNotReachable means that the members of the ring cannot reach this one at its AdvAddr, or
 	// that another member answers there.
 	ErrNotReachable = errors.New("concord: not reachable at the advertised address")
@@ -137,7 +140,7 @@ type DialAttempt struct {
 	Address string
 	// Other is the member that answered, if it said who it is.
 	Other Server
-	// Err matches ErrUnavailable, ErrNotJoined, ErrDifferentRing or ErrAddress.
+	// Err matches ErrUnavailable, ErrNotJoined, ErrDifferentRing, ErrDenied or ErrAddress.
 	Err error
 }
 
@@ -244,6 +247,8 @@ func failureError(f *protocol.Failure, self ring.Member) error {
 		return ErrIsolated
 	case protocol.Overloaded:
 		return fmt.Errorf("%w: %s", ErrBusy, f.Detail)
+	case protocol.Denied:
+		return fmt.Errorf("%w: %s", ErrDenied, f.Detail)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, f)
 }

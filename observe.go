@@ -186,6 +186,9 @@ const (
 	// OutcomeOverloaded means that the member that was asked refused a request because it had too
 	// many at work, and did so again each time that it was asked anew within the time allowed.
 	OutcomeOverloaded Outcome = "overloaded"
+	// OutcomeDenied means that one side of a request does not accept the other as the member that
+	// it claims to be. See TLSConfig.Identity and Config.Authorize.
+	OutcomeDenied Outcome = "denied"
 )
 
 // String returns the outcome as metrics and traces show it.
@@ -204,6 +207,7 @@ var requestOutcomes = map[protocol.FailureKind]Outcome{
 	protocol.Isolated:    OutcomeIsolated,
 	protocol.Relayed:     OutcomeRelayed,
 	protocol.Overloaded:  OutcomeOverloaded,
+	protocol.Denied:      OutcomeDenied,
 }
 
 // lookupOutcome is the outcome of a lookup that ended with a public error.

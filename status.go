@@ -97,7 +97,7 @@ type PeerFailure struct {
 	// here. It is false if this process sent the request.
 	Incoming bool `json:"incoming"`
 	// Cause is OutcomeTimedOut, OutcomeUnreachable, OutcomeRefused, OutcomeWrongMember,
-	// OutcomeWrongRing or OutcomeInvalid.
+	// OutcomeWrongRing, OutcomeInvalid or OutcomeDenied.
 	Cause Outcome `json:"cause"`
 	// Error says what happened the last time.
 	Error string `json:"error"`
@@ -184,6 +184,9 @@ type Counters struct {
 	// named, since no member had answered at too many such addresses. Somebody names addresses at
 	// random, or many members are gone at once. See docs/SECURITY.md.
 	DialsRefused uint64 `json:"dials_refused"`
+	// Denied is how often this process did not accept a peer as the member that it claims to be,
+	// because of TLSConfig.Identity or Config.Authorize.
+	Denied uint64 `json:"denied"`
 	// PeerFailures is the number of requests to others that got no usable answer.
 	PeerFailures uint64 `json:"peer_failures"`
 	// IncomingRefused is the number of connections and requests of others that were refused here,

@@ -8,8 +8,9 @@ import (
 // TLSConfig configures mutual TLS between members. Every member is both server and client, so both
 // halves are required. New clones the configurations.
 //
-// Every certificate that the other side's CA accepts may take part under any member name: names are
-// not bound to certificates.
+// What a member claims must be in its certificate. The rule is Identity. Connections are replaced
+// after at most 25 minutes, and a minute before a certificate of theirs ends, so that changed
+// certificates and CAs come into use and old ones go out of use while members run.
 //
 // With a LogHandler, a member checks its own certificates at the start and every hour. For that the
 // two halves shake hands with each other in memory. Their functions are called as for a connection
@@ -28,6 +29,23 @@ type TLSConfig struct {
 	// requirements of Client, and Client.ServerName applies to it. If GetClient returns an error,
 	// the connection fails. It must be safe for concurrent use.
 	GetClient func() (*tls.Config, error)
+	// Identity returns an error if the certificate of a peer does not prove the peer's claim to be
+	// a member. Such a peer is refused: its requests change nothing, and its answers are not used.
+	// Status and the log name the peer and the error. Identity is called once for each connection
+	// and member, in both directions, and again for each request or answer of a refused peer. It is
+	// not called for clients, which claim nothing. It must be safe for concurrent use.
+	//
+	// If nil, the certificate must be valid for the host of the advertised address, or for
+	// Client.ServerName if that is set. If the certificate has URIs of the form of [MemberURI], one
+	// of them must be that of the member's name and cluster. With Client.InsecureSkipVerify only
+	// the URIs are checked, because VerifyConnection has its own rule for hosts.
+	//
+	// [Peer.VerifyHost] and [Peer.VerifyName] are for use in an Identity. For SPIFFE, for example:
+	//
+	//	Identity: func(p concord.Peer) error {
+	//		return p.VerifyName("spiffe://example.org/{cluster}/{name}")
+	//	},
+	Identity func(Peer) error
 }
 
 // validate reports what is missing for mutual TLS.
@@ -73,7 +91,7 @@ func (c *TLSConfig) clone() *TLSConfig {
 	if c == nil {
 		return nil
 	}
-	out := &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone(), GetClient: c.GetClient}
+	out := &TLSConfig{Server: c.Server.Clone(), Client: c.Client.Clone(), GetClient: c.GetClient, Identity: c.Identity}
 	if out.Server != nil && out.Server.GetConfigForClient != nil {
 		get := out.Server.GetConfigForClient
 		out.Server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {

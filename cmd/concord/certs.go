@@ -15,9 +15,12 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,28 +34,33 @@ const (
 )
 
 type certsFlags struct {
-	dir  string
-	host []string
-	days int
-	json bool
+	dir     string
+	cluster string
+	host    []string
+	days    int
+	json    bool
 }
 
 func newCerts() *cobra.Command {
 	var f certsFlags
 	cmd := &cobra.Command{
-		Use:   "certs NAME...",
+		Use:   "certs NAME[=HOST,...]...",
 		Short: "Make certificates of a test CA, for TLS between members",
 		Long: `Make the files NAME.pem and NAME-key.pem for each name. The certificates are
 valid for servers and clients. They are signed by the CA in ca.pem and
-ca-key.pem, which is made first if it does not exist. A certificate is valid for
-localhost and for the hosts given with --host, which must include the host of
-the member's --advertise. No file is overwritten.
+ca-key.pem, which is made first if it does not exist. No file is overwritten.
+
+A certificate is that of one member: it has the URI concord://CLUSTER/NAME, and
+is valid for the hosts after the name, which must include the host of the
+member's --advertise. Members refuse one that claims another name, cluster or
+host. Hosts given with --host are added to all certificates. Without any host, a
+certificate is valid for localhost, 127.0.0.1 and ::1.
 
 Use these certificates for tests only. The key of the CA is stored unencrypted
-beside them, and everyone who has it can make more. Every certificate of the CA
-may claim any member name.`,
-		Example: `  concord certs node1 --dir certs --host node1.example.com
-  concord certs node1 node2 --host 10.0.0.1 --host 10.0.0.2
+beside them, and everyone who has it can make more.`,
+		Example: `  concord certs --cluster prod node1=node1.example.com \
+      node2=node2.example.com,10.0.0.2
+  concord certs node1 node2
   concord run --name node1 --bind 127.0.0.1:7946 --tls-cert certs/node1.pem \
       --tls-key certs/node1-key.pem --tls-ca certs/ca.pem`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -67,7 +75,8 @@ may claim any member name.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.dir, "dir", "certs", "directory of the files; made if it does not exist")
-	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that the certificates are valid for; may be repeated")
+	flags.StringVar(&f.cluster, "cluster", "", "name of the ring, as with concord run")
+	flags.StringArrayVar(&f.host, "host", nil, "DNS name or IP address that all the certificates are valid for; may be repeated")
 	flags.IntVar(&f.days, "days", 365, "number of days for which the certificates are valid")
 	flags.BoolVar(&f.json, "json", false, "print a line of JSON for each certificate")
 	return cmd
@@ -85,14 +94,48 @@ type issued struct {
 // fileName is a name that is that of a file.
 var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
+// clusterHost is a cluster that can be the host of a URI.
+var clusterHost = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+
+// subject is whom a certificate is for.
+type subject struct {
+	name  string
+	hosts []string
+}
+
+// subjects reads the arguments, and says why a certificate cannot be made.
+func (f *certsFlags) subjects(args []string) ([]subject, error) {
 	if f.days < 1 || f.days > 365*caYears {
-		return fmt.Errorf("--days %d: use 1 to %d", f.days, 365*caYears)
+		return nil, fmt.Errorf("--days %d: use 1 to %d", f.days, 365*caYears)
 	}
-	for _, name := range names {
-		if err := f.free(name); err != nil {
-			return err
+	if !clusterHost.MatchString(f.cluster) {
+		return nil, fmt.Errorf("--cluster %q cannot be in the URI of a certificate: use letters, digits, and . _ -", f.cluster)
+	}
+	var out []subject
+	for _, arg := range args {
+		name, list, own := strings.Cut(arg, "=")
+		s := subject{name: name, hosts: slices.Clone(f.host)}
+		if own {
+			s.hosts = append(s.hosts, strings.Split(list, ",")...)
 		}
+		if len(s.hosts) == 0 {
+			s.hosts = []string{"localhost", "127.0.0.1", "::1"}
+		}
+		if slices.Contains(s.hosts, "") {
+			return nil, fmt.Errorf("%q: a host is empty: use NAME=HOST,HOST", arg)
+		}
+		if err := f.free(name); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (f *certsFlags) run(args []string, out io.Writer, now time.Time) error {
+	subjects, err := f.subjects(args)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(f.dir, 0o755); err != nil { //nolint:gosec // the certificates are for all to read, the keys have modes of their own
 		return fmt.Errorf("--dir: %w", err)
@@ -101,10 +144,10 @@ func (f *certsFlags) run(names []string, out io.Writer, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		until := now.AddDate(0, 0, f.days)
+	for _, s := range subjects {
+		until, name := now.AddDate(0, 0, f.days), s.name
 		made := issued{Name: name, Cert: f.path(name + ".pem"), Key: f.path(name + "-key.pem"), CA: f.path(caFile), Until: until}
-		if _, _, err := issue(f.template(name, now, until), ca, caKey, made.Cert, made.Key); err != nil {
+		if _, _, err := issue(f.template(s, now, until), ca, caKey, made.Cert, made.Key); err != nil {
 			return err
 		}
 		if f.json {
@@ -133,15 +176,16 @@ func (f *certsFlags) free(name string) error {
 	return nil
 }
 
-// template is what the certificate of a name says.
-func (f *certsFlags) template(name string, now, until time.Time) *x509.Certificate {
+// template is what the certificate of a member says.
+func (f *certsFlags) template(s subject, now, until time.Time) *x509.Certificate {
 	t := &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		Subject: pkix.Name{CommonName: s.name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
+		// The template of concord.MemberURI. Neither part needs to be escaped.
+		URIs:        []*url.URL{{Scheme: "concord", Host: f.cluster, Path: "/" + s.name}},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	for _, h := range f.host {
+	for _, h := range s.hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			t.IPAddresses = append(t.IPAddresses, ip)
 		} else {

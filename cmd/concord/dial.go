@@ -56,7 +56,7 @@ func (f *dialFlags) dial(ctx context.Context, addrs ...string) (*concord.Client,
 		return nil, err
 	}
 	if mutual != nil {
-		cfg.TLS = mutual.Client
+		cfg.TLS, cfg.Identity = mutual.Client, mutual.Identity
 	}
 	soon, cancel := context.WithTimeout(ctx, dialPatience)
 	defer cancel()
@@ -98,6 +98,8 @@ func (f *dialFlags) advise(err error) error {
 		advice = "--addr needs host:port of a member, as " + defaultAddr
 	case errors.Is(err, concord.ErrDifferentRing):
 		advice = "give the members' own --cluster and --hash-bits"
+	case errors.Is(err, concord.ErrDenied):
+		advice = "the certificate of who answers at --addr is not that of the member: see --tls-identity, and give the members' own --cluster"
 	case errors.Is(err, concord.ErrNotJoined):
 		advice = "the member is in no ring yet: wait until it is, or ask another by --addr"
 	case errors.Is(err, concord.ErrUnavailable):

@@ -113,7 +113,7 @@ func TestJournalOutlivesABrokenStream(t *testing.T) {
 
 func TestTLSFilesAreReadThoughNobodyReadsTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, flags := pki(t)
+		dir, flags := pki(t, "m")
 		s := &stuck{read: make(chan struct{})}
 		j := newJournal(s, format(slog.LevelInfo, false))
 		r, err := flags.renewing(slog.New(j.handler(j)))
@@ -123,7 +123,7 @@ func TestTLSFilesAreReadThoughNobodyReadsTheLog(t *testing.T) {
 		done, ended := make(chan struct{}), make(chan struct{})
 		go func() { defer close(ended); r.follow(done) }()
 		for range 3 {
-			other, _ := pki(t)
+			other, _ := pki(t, "m")
 			before := r.now.Load()
 			replace(t, other, dir, "m.pem", "m-key.pem", caFile)
 			time.Sleep(2 * tlsAgain)

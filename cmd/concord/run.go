@@ -32,6 +32,7 @@ type runFlags struct {
 	minMembers            uint
 	interval              time.Duration
 	tls                   tlsFlags
+	allow                 []string
 	meta                  string
 	stateDir              string
 	http                  string
@@ -82,9 +83,14 @@ On SIGINT or SIGTERM the member leaves the ring, which takes at most
 exits without an error. It tells systemd when it is ready and when it stops
 (Type=notify), and it serves the watchdog of systemd.
 
+With TLS, the name and the host that another member claims must be in its
+certificate; see --tls-identity, and concord certs. With --allow, only the named
+members may take part. Without TLS the names prove nothing.
+
 The files of --tls-cert, --tls-key and --tls-ca are read again every five
-seconds, and new connections use the new files. If they cannot be used, the
-member logs that and uses the old ones.`,
+seconds, and new connections use the new files. Connections are replaced after
+at most 25 minutes. If the files cannot be used, the member logs that and uses
+the old ones.`,
 		Example: `  concord run --name node1 --bind :7946 --advertise node1.example.com:7946
   concord run --name node2 --bind :7946 --advertise node2.example.com:7946 \
       --join node1.example.com:7946
@@ -108,6 +114,7 @@ member logs that and uses the old ones.`,
 	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many live members are known, this one included; at most --successors plus one")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds in which the member checks its neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
+	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
@@ -322,8 +329,13 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time greater than 0s, or leave the flag out")
 	}
+	authorize, err := allowed(f.allow)
+	if err != nil {
+		return concord.Config{}, err
+	}
 	return concord.Config{
 		Name:              f.name,
+		Authorize:         authorize,
 		BindAddr:          f.bind,
 		AdvAddr:           f.advertise,
 		Cluster:           f.cluster,

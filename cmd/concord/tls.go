@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,14 +20,31 @@ import (
 const tlsAgain = 5 * time.Second
 
 // tlsFlags name the files of mutual TLS.
-type tlsFlags struct{ cert, key, ca string }
+type tlsFlags struct{ cert, key, ca, identity string }
 
 func (f *tlsFlags) register(cmd *cobra.Command, whose string) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.cert, "tls-cert", "", "PEM file with "+whose)
 	flags.StringVar(&f.key, "tls-key", "", "PEM file with the certificate's key")
 	flags.StringVar(&f.ca, "tls-ca", "", "PEM file with the CA of the other members' certificates")
+	flags.StringVar(&f.identity, "tls-identity", "", "what the certificate of a member must have: a template of a URI such as spiffe://example.org/{cluster}/{name}, or of a DNS name such as {name}.example.org; or any, for nothing (default: the host of its address, and concord://CLUSTER/NAME if it has such URIs)")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key", "tls-ca")
+}
+
+// anyIdentity is the --tls-identity by which every certificate may be any member's.
+const anyIdentity = "any"
+
+// rule is what the certificate of a member must prove; nil: the default.
+func (f *tlsFlags) rule() (func(concord.Peer) error, error) {
+	switch {
+	case f.identity == "":
+		return nil, nil
+	case f.identity == anyIdentity:
+		return func(concord.Peer) error { return nil }, nil
+	case !strings.Contains(f.identity, "{name}"):
+		return nil, fmt.Errorf("--tls-identity %q: use a template with {name}, or %s", f.identity, anyIdentity)
+	}
+	return func(p concord.Peer) error { return p.VerifyName(f.identity) }, nil
 }
 
 // load makes both halves of mutual TLS of one certificate and one CA; nil without
@@ -75,10 +93,16 @@ func (t tlsFiles) mutual(f *tlsFlags) (*concord.TLSConfig, error) {
 	if !ca.AppendCertsFromPEM(t.ca) {
 		return nil, fmt.Errorf("--tls-ca: %s holds no PEM certificate", f.ca)
 	}
+	rule, err := f.rule()
+	if err != nil {
+		return nil, err
+	}
 	certs := []tls.Certificate{cert}
 	return &concord.TLSConfig{
 		Server: &tls.Config{Certificates: certs, ClientCAs: ca, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13},
 		Client: &tls.Config{Certificates: certs, RootCAs: ca, MinVersion: tls.VersionTLS13},
+
+		Identity: rule,
 	}, nil
 }
 
@@ -117,6 +141,7 @@ func (r *renewal) config() *concord.TLSConfig {
 		Server:    server,
 		Client:    first.Client,
 		GetClient: func() (*tls.Config, error) { return r.now.Load().Client, nil },
+		Identity:  first.Identity,
 	}
 }
 

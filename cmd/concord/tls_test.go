@@ -19,15 +19,16 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
-// pki is a directory with a CA of its own and a certificate of a member m.
-func pki(t *testing.T) (dir string, f tlsFlags) {
+// pki is a directory with a CA of its own and certificates of members. The flags are those
+// of the first.
+func pki(t *testing.T, names ...string) (dir string, f tlsFlags) {
 	t.Helper()
 	dir = t.TempDir()
 	certs := certsFlags{dir: dir, host: []string{"127.0.0.1"}, days: 1}
-	if err := certs.run([]string{"m"}, io.Discard, time.Now()); err != nil {
+	if err := certs.run(names, io.Discard, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	return dir, tlsFlags{cert: filepath.Join(dir, "m.pem"), key: filepath.Join(dir, "m-key.pem"), ca: filepath.Join(dir, caFile)}
+	return dir, tlsFlags{cert: filepath.Join(dir, names[0]+".pem"), key: filepath.Join(dir, names[0]+"-key.pem"), ca: filepath.Join(dir, caFile)}
 }
 
 // replace copies files of one directory over those of another.
@@ -66,8 +67,8 @@ func (l *lockedLog) take() string {
 
 func TestTLSFilesAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, flags := pki(t)
-		other, _ := pki(t)
+		dir, flags := pki(t, "m")
+		other, _ := pki(t, "m")
 		logs := &lockedLog{}
 		r, err := flags.renewing(slog.New(slog.NewTextHandler(logs, nil)))
 		if err != nil {
@@ -115,8 +116,8 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 
 // A member takes part in a ring of another CA without a restart.
 func TestMemberUsesChangedTLSFiles(t *testing.T) {
-	dir, flags := pki(t)
-	other, others := pki(t)
+	dir, flags := pki(t, "b")
+	other, others := pki(t, "a", "b")
 	member := func(name string, f tlsFlags) (*concord.Concord, *renewal) {
 		r, err := f.renewing(slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -139,7 +140,7 @@ func TestMemberUsesChangedTLSFiles(t *testing.T) {
 	if err := b.Join(soon, a.Address()); !errors.Is(err, concord.ErrUnavailable) {
 		t.Fatalf("joined with another CA's certificate: %v", err)
 	}
-	replace(t, other, dir, "m.pem", "m-key.pem", caFile)
+	replace(t, other, dir, "b.pem", "b-key.pem", caFile)
 	r.again()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

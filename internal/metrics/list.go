@@ -63,7 +63,7 @@ var (
 	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
-	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String()) // of requests to others
+	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String(), concord.OutcomeDenied.String()) // of requests to others
 	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
 	servedKinds     = append(words(concord.KindFindSuccessor), requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members", "resumed"}
@@ -109,6 +109,8 @@ var (
 		Help: "Messages refused because they name a member whose incarnation is more than a day ahead of the local clock. A clock is wrong, or somebody lies."}
 	RefusedDials = &Metric{Base: "refused_dials", Kind: Counter, Client: true,
 		Help: "Requests that were not made to an address that others had named, since no member had answered at too many such addresses. Somebody names addresses at random, or many members are gone at once."}
+	Denied = &Metric{Base: "denied", Kind: Counter, Client: true,
+		Help: "Peers that were not accepted as the member that they claim to be: their certificate does not prove the claim, or Config.Authorize refuses it. The log and the status name the peer and the rule."}
 	PeerFailures = &Metric{Base: "peer_failures", Kind: Counter, Client: true,
 		Help: "Requests without a usable answer: no answer in time, no process there, another member there, another kind of ring, a refused certificate. The log and the status name the peer and the cause."}
 	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
@@ -164,6 +166,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

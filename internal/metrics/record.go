@@ -120,6 +120,7 @@ func (r *Record) common(c concord.Counters, arcs, connections int, put Put) {
 	put(Suspicions, float64(c.Suspicions))
 	put(RefusedIncarnations, float64(c.IncarnationsRefused))
 	put(RefusedDials, float64(c.DialsRefused))
+	put(Denied, float64(c.Denied))
 	put(PeerFailures, float64(c.PeerFailures))
 	put(BrokenConnections, float64(c.Broken))
 	put(Connections, float64(connections))

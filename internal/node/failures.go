@@ -187,7 +187,7 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 		if took < peer.MinTimeout {
 			return
 		}
-	case protocol.Unreachable, protocol.Refused, protocol.WrongRing, protocol.Invalid:
+	case protocol.Unreachable, protocol.Refused, protocol.WrongRing, protocol.Invalid, protocol.Denied:
 	case protocol.WrongMember:
 		if f.By.ID == x.ID && f.By.Name == x.Name && x.Name != "" {
 			return
@@ -206,6 +206,8 @@ func (fd *Finder) refused(r transport.Refusal) {
 	switch {
 	case r.Busy:
 		f.Kind = protocol.Overloaded
+	case !r.Sender.IsZero():
+		f.Kind, f.Name, f.Addr = protocol.Denied, r.Sender.Name, r.Sender.Addr
 	case r.Request:
 		f.Kind = protocol.Invalid
 	}
@@ -227,7 +229,7 @@ func (fd *Finder) noteFailure(f PeerFailure) {
 		msg = "incoming connection refused"
 	case r.Incoming:
 		msg = "incoming request refused"
-	case r.Kind == protocol.WrongRing, r.Kind == protocol.Invalid:
+	case r.Kind == protocol.WrongRing, r.Kind == protocol.Invalid, r.Kind == protocol.Denied:
 		msg = "peer not usable"
 	}
 	var attrs []slog.Attr
@@ -254,7 +256,7 @@ func failureWords(f *protocol.Failure, addr string) string {
 		return "no answer in time"
 	case protocol.Refused:
 		return f.Kind.String()
-	case protocol.Unreachable, protocol.Invalid:
+	case protocol.Unreachable, protocol.Invalid, protocol.Denied:
 		if f.Detail != "" {
 			return strings.TrimPrefix(f.Detail, addr+": ")
 		}

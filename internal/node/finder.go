@@ -91,7 +91,7 @@ const initialIdle = 16
 // maxRecords bounds how many records wait for the log handler.
 const maxRecords = 1024
 
-func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger) {
+func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger, admit func(transport.Claim) error) {
 	fd.log = log
 	fd.tr, fd.space, fd.settings = tr, space, settings
 	fd.start = time.Now()
@@ -108,6 +108,15 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	fd.looks = serial{most: 1}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
 	tr.Refused(fd.refused)
+	if admit != nil {
+		tr.Admit(func(c transport.Claim) error {
+			err := admit(c)
+			if err != nil {
+				fd.counters.denied.Add(1)
+			}
+			return err
+		})
+	}
 }
 
 // end closes the transport and returns when every goroutine has ended.

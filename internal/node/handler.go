@@ -86,6 +86,9 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	} else if f != nil {
 		return protocol.Reply{}, h.turnAway(env, f)
 	}
+	if env.From.IsZero() && req.Kind != protocol.AskRing {
+		return protocol.Reply{}, h.turnAway(env, &protocol.Failure{Kind: protocol.Invalid, Detail: "request: sender is missing"})
+	}
 	n.blame(env.Source, env.From, req.Subject, req.Pred)
 	n.blame(env.Source, req.Succ...)
 	if req.Kind == protocol.Introduce && req.Subject == env.From && n.Snapshot().View.Origin.Kin(req.Origin) {

@@ -42,6 +42,9 @@ type Config struct {
 	// Inspect looks at the node's surroundings, on one goroutine, at the start and
 	// every hour. What it finds is logged. Nil, or without a Log: nobody looks.
 	Inspect func(context.Context) []Remark
+	// Admit says why the other side of a connection is not taken for the member that it
+	// claims to be. It is called concurrently. Nil: everybody is.
+	Admit func(transport.Claim) error
 	// Ended is called once, when the node has ended.
 	Ended func()
 	// Observer is told what the node does.
@@ -101,7 +104,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	if cfg.Log != nil {
 		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
 	}
-	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log)
+	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
 	n.resolver = cfg.Resolver
 	n.observer = cfg.Observer
 	n.lost = func(ev protocol.Lost) {

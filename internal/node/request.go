@@ -67,7 +67,7 @@ func (fd *Finder) noteOutcome(x ring.Member, f *protocol.Failure) {
 		return
 	}
 	switch f.Kind {
-	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
+	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.Denied:
 		fd.suspect(x)
 		fd.arcs.DoubtMember(x)
 	}

@@ -26,6 +26,7 @@ type counters struct {
 	suspicions, ringsMet       atomic.Uint64
 	incarnations               atomic.Uint64 // refused
 	dials                      atomic.Uint64 // refused
+	denied                     atomic.Uint64 // claims to be a member
 	logLost                    atomic.Uint64 // records
 	logGap                     atomic.Uint64 // of those, that no record has told of yet
 }
@@ -71,6 +72,7 @@ type Counters struct {
 	// can have.
 	IncarnationsRefused uint64
 	DialsRefused        uint64 // questions to addresses named by others, since too many of them do not answer
+	Denied              uint64 // peers that were not taken for the member that they claim to be
 	PeerFailures        uint64 // questions without a usable answer
 	IncomingRefused     uint64 // connections and requests refused here
 	LogRecordsLost      uint64 // since too many waited for the log handler
@@ -85,7 +87,7 @@ func (fd *Finder) Counters() Counters {
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
 		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
-		IncarnationsRefused: c.incarnations.Load(), DialsRefused: c.dials.Load(), LogRecordsLost: c.logLost.Load(),
+		IncarnationsRefused: c.incarnations.Load(), DialsRefused: c.dials.Load(), Denied: c.denied.Load(), LogRecordsLost: c.logLost.Load(),
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()

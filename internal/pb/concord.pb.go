@@ -1985,6 +1985,44 @@ func (x *NotJoined) GetAnswerer() *Server {
 	return nil
 }
 
+// Denied is the detail of a PERMISSION_DENIED status: the member that answers does
+// not accept the caller as the member that it claims to be.
+type Denied struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Denied) Reset() {
+	*x = Denied{}
+	mi := &file_concord_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Denied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Denied) ProtoMessage() {}
+
+func (x *Denied) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Denied.ProtoReflect.Descriptor instead.
+func (*Denied) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{27}
+}
+
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
 // ring, but knows of too few others to say who owns what.
 type Isolated struct {
@@ -1996,7 +2034,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2046,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2059,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -2187,7 +2225,8 @@ const file_concord_proto_rawDesc = "" +
 	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"^\n" +
 	"\tNotJoined\x12$\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x0e.concord.PhaseR\x05phase\x12+\n" +
-	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"7\n" +
+	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"\b\n" +
+	"\x06Denied\"7\n" +
 	"\bIsolated\x12+\n" +
 	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer*\x92\x01\n" +
 	"\x05Phase\x12\x15\n" +
@@ -2222,7 +2261,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -2255,8 +2294,9 @@ var file_concord_proto_goTypes = []any{
 	(*WrongMember)(nil),    // 28: concord.WrongMember
 	(*WrongRing)(nil),      // 29: concord.WrongRing
 	(*NotJoined)(nil),      // 30: concord.NotJoined
-	(*Isolated)(nil),       // 31: concord.Isolated
-	(*emptypb.Empty)(nil),  // 32: google.protobuf.Empty
+	(*Denied)(nil),         // 31: concord.Denied
+	(*Isolated)(nil),       // 32: concord.Isolated
+	(*emptypb.Empty)(nil),  // 33: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	10, // 0: concord.FindReq.request:type_name -> concord.Request
@@ -2323,7 +2363,7 @@ var file_concord_proto_depIdxs = []int32{
 	19, // 61: concord.ChordService.Route:output_type -> concord.RouteResp
 	22, // 62: concord.ChordService.Place:output_type -> concord.PlaceResp
 	7,  // 63: concord.ChordService.Introduce:output_type -> concord.Ring
-	32, // 64: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	33, // 64: concord.ChordService.Changed:output_type -> google.protobuf.Empty
 	7,  // 65: concord.ChordService.Leave:output_type -> concord.Ring
 	27, // 66: concord.ChordService.Meta:output_type -> concord.MetaResp
 	58, // [58:67] is the sub-list for method output_type
@@ -2352,7 +2392,7 @@ func file_concord_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

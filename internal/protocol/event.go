@@ -198,7 +198,7 @@ type JoinCause struct {
 // Permanent reports whether trying again cannot help.
 func (c JoinCause) Permanent() bool {
 	if c.Failure != nil {
-		return c.Failure.Kind == WrongRing
+		return c.Failure.Kind == WrongRing || c.Failure.Kind == Denied
 	}
 	switch c.Refusal.Reason {
 	case NameTaken, IdentifierTaken, NotReached:

@@ -174,9 +174,12 @@ const (
 	// Overloaded: it lives, and refused the request at once since it has too much to
 	// do. It was asked again, with pauses, for as long as there was time.
 	Overloaded
+	// Denied: one side does not take the other for the member that it claims to be,
+	// by its certificate or by the configuration.
+	Denied
 )
 
-var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated", "failed at another member", "overloaded"}
+var failureNames = [...]string{"unknown", "timed out", "unreachable", "connection refused", "another member answered", "another kind of ring", "not joined", "invalid message", "cancelled", "isolated", "failed at another member", "overloaded", "denied"}
 
 // unsaid reports whether the failure tells nothing of the ring: not even that the member
 // asked has failed.

@@ -61,12 +61,14 @@ type Handler interface {
 type Refusal struct {
 	// From is the host that the connection came from.
 	From string
-	// Request: it is a request that is refused, since it is malformed. Otherwise it
-	// is the connection: its TLS handshake has failed, there are too many, or none can
-	// be accepted; then From is empty.
+	// Request: it is a request that is refused, since it is malformed or its sender is
+	// not admitted. Otherwise it is the connection: its TLS handshake has failed, there
+	// are too many, or none can be accepted; then From is empty.
 	Request bool
 	// Busy: there is nothing wrong with the request, but others like it are at work.
 	Busy bool
+	// Sender is the member that the sender claims to be, if that is not admitted.
+	Sender ring.Member
 	// Why says why in words.
 	Why string
 }
@@ -127,6 +129,13 @@ type Transport interface { //nolint:interfacebloat // the three questions, and w
 	Refused(f func(Refusal))
 	// Intake is what others take up of this side, and what of it was refused so far.
 	Intake() Intake
+	// Admit registers f, which says why the other side of a connection is not taken for
+	// the member that it claims to be; nil: it is. A question to a member, and the claim
+	// in an answer or a request, are judged before any of it is used. The failure of who
+	// asks is of kind Denied then. On one connection f need not be asked again for the
+	// member that it admitted last. It must be called before Serve and the first
+	// request, and f must be safe for concurrent use. Without f everybody is admitted.
+	Admit(f func(Claim) error)
 	// Limit sets how many idle connections are kept; those least recently used
 	// are closed first. Connections in use are not touched.
 	Limit(idle int)

@@ -130,12 +130,18 @@ func unwrapped(text string) string {
 type telling struct {
 	credentials.TransportCredentials
 	refused func(from net.Addr, why string)
+	maxAge  time.Duration
 }
 
 func (c telling) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	out, info, err := c.TransportCredentials.ServerHandshake(conn)
 	switch {
 	case err == nil:
+		p := partyOf(conn, info)
+		if from, ok := conn.(*inbound); ok && p.tls != nil {
+			from.expire(*p.tls, c.maxAge)
+		}
+		info = p
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
 		// It has gone, as probes do, or this side is closing.
 	default:
@@ -145,7 +151,7 @@ func (c telling) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo,
 }
 
 func (c telling) Clone() credentials.TransportCredentials {
-	return telling{c.TransportCredentials.Clone(), c.refused}
+	return telling{c.TransportCredentials.Clone(), c.refused, c.maxAge}
 }
 
 // host is an address without its port, empty if there is none.

@@ -76,7 +76,10 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 				return err
 			}
 			answer, err = routeAnswer(env.To, r)
-			return unusable(env, err)
+			if answer.Verdict == routing.Mine {
+				return t.vouch(l, env, err, answer.By, answer.Owner)
+			}
+			return t.vouch(l, env, err, answer.By)
 		})
 	}
 	err := ask()
@@ -140,7 +143,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 				return err
 			}
 			reply, err = placeReply(r)
-			return unusable(env, err)
+			return t.vouch(l, env, err, reply.State.Self)
 		})
 	case protocol.Introduce:
 		err = t.extended(ctx, env, func(l *link) error {
@@ -149,7 +152,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 				return err
 			}
 			reply, err = ringReply(r)
-			return unusable(env, err)
+			return t.vouch(l, env, err, reply.State.Self)
 		})
 	case protocol.Changed:
 		err = t.extended(ctx, env, func(l *link) error {
@@ -163,7 +166,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 				return err
 			}
 			reply, err = ringReply(r)
-			return unusable(env, err)
+			return t.vouch(l, env, err, reply.State.Self)
 		})
 	default:
 		err = failure(protocol.Invalid, "the kind %d of the request is unknown", req.Kind)
@@ -196,12 +199,13 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			}
 			d = base
 			s, err = legacyState(env.To, r)
-			return unusable(env, err)
+			return t.vouch(l, env, err, s.Self)
 		}
 		l.speaks.Store(int32(extended))
 		d = extended
-		if s, err = state("ring", r); err != nil {
-			return unusable(env, err)
+		s, err = state("ring", r)
+		if err = t.vouch(l, env, err, s.Self); err != nil {
+			return err
 		}
 		if r.GetUnchanged() {
 			if req.Version == 0 || s.Version != req.Version {
@@ -253,7 +257,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 		}
 		l.speaks.Store(int32(extended))
 		reply, err = notifyReply(r)
-		return unusable(env, err)
+		return t.vouch(l, env, err, reply.State.Self)
 	})
 	return reply, err
 }
@@ -331,6 +335,9 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 		before, sent := l.received.Load(), time.Now()
 		err = f(l)
 		if err == nil {
+			err = t.asked(l, env.To)
+		}
+		if err == nil {
 			l.trip.Store(int64(time.Since(sent)))
 			t.pool.found(l)
 			t.pool.release(l)
@@ -342,6 +349,9 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 		if !final {
 			code = status.Code(err)
 			known = failureOf(ctx, addr, err, l)
+		}
+		if known != nil {
+			known = t.proven(l, env.To, known)
 		}
 		if code == codes.DeadlineExceeded && l.silent(before, sent) {
 			// If the path was cut for a while, TCP may take minutes to try again; a new
@@ -359,6 +369,8 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 		}
 		t.pool.release(l)
 		switch {
+		case final && known != nil:
+			return known
 		case final:
 			return err
 		case stale && !again && ctx.Err() == nil:
@@ -401,6 +413,8 @@ func elsewhere(to ring.Member, f *protocol.Failure, code codes.Code) bool {
 		return f.By.IsZero() || f.By.ID != to.ID || f.By.Incarnation < to.Incarnation
 	case f.Kind == protocol.Unreachable:
 		return code != codes.OK
+	case f.Kind == protocol.Denied:
+		return true // another certificate, of either side, may be accepted
 	}
 	return false
 }

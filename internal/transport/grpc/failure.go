@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"google.golang.org/grpc/codes"
@@ -107,6 +108,10 @@ func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.F
 		if st.Code() == codes.InvalidArgument {
 			return failure(protocol.Invalid, "%s: %s", addr, text)
 		}
+	case codes.PermissionDenied:
+		if slices.ContainsFunc(st.Details(), isDenied) {
+			return failure(protocol.Denied, "%s: denies this side: %s", addr, text)
+		}
 	case codes.Internal:
 		if l.dialect() != unknown {
 			return failure(protocol.Invalid, "%s: %s", addr, text)
@@ -132,6 +137,13 @@ func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.F
 		}
 	}
 	return failure(protocol.Unreachable, "%s: %s (%s)", addr, text, st.Code())
+}
+
+// isDenied reports whether a detail of a status says that a member, and not something
+// between, denies this side.
+func isDenied(d any) bool {
+	_, ok := d.(*pb.Denied)
+	return ok
 }
 
 // explained is the failure that the details of a status describe, nil if they

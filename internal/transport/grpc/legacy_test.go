@@ -213,7 +213,8 @@ func TestOurMemberNamedByALegacyOneIsNotTakenForOne(t *testing.T) {
 	a := begin(t, Config{}, nil)
 	bare := h.Self
 	bare.Incarnation = 0
-	r := maintain(t, a, transport.Envelope{To: bare}, protocol.Request{Kind: protocol.Place, Subject: transporttest.Member("y", "h:1", 2)})
+	from := transporttest.Member("from", "127.0.0.1:1", 5)
+	r := maintain(t, a, transport.Envelope{From: from, To: bare}, protocol.Request{Kind: protocol.Place, Subject: transporttest.Member("y", "h:1", 2)})
 	if r.State.Self != h.Self || <-kinds != protocol.AskRing || <-kinds != protocol.Place {
 		t.Errorf("reply %+v", r)
 	}

@@ -3,7 +3,6 @@ package grpctransport
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -50,6 +49,7 @@ type link struct {
 	by      ring.Member   // if it is astray, the member that it leads to as far as known
 
 	made     time.Time
+	age      atomic.Int64 // when it is replaced, from then on
 	raw      net.Conn
 	closing  sync.Once                // of raw; who comes second waits for the first
 	conn     atomic.Pointer[net.Conn] // nil once given to gRPC
@@ -58,6 +58,7 @@ type link struct {
 	received atomic.Uint64            // how often something was read from it
 	shaken   atomic.Uint64            // the same when the handshake was done, and 1
 	cause    cause                    // why it is of no use
+	party    atomic.Pointer[party]    // the other side; nil before the handshake is done
 	speaks   atomic.Int32             // a dialect
 	trip     atomic.Int64             // how long the last answer took; at first, how long the connection
 	// asking is the part of the last request that says who asks whom. It is
@@ -73,6 +74,7 @@ type link struct {
 
 func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
 	l := &link{pool: p, endpoint: to, raw: conn, made: time.Now()}
+	l.age.Store(int64(ageOf(p.maxAge)))
 	conn = &watched{conn, newReader(conn), l}
 	l.conn.Store(&conn)
 	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(to.options(),
@@ -145,6 +147,9 @@ func (l *link) end() {
 
 // serves reports whether a question for who may go on l. Callers hold pool.mu.
 func (l *link) serves(who ring.Member) bool {
+	if l.due() {
+		return false
+	}
 	return !l.astray.Load() || l.by.ID == who.ID && !l.by.IsZero() || !l.old()
 }
 
@@ -224,6 +229,11 @@ func (s shaken) ClientHandshake(ctx context.Context, authority string, conn net.
 		s.link.cause.tls.CompareAndSwap(nil, &err)
 		return out, info, err
 	}
+	s.link.shake(info)
+	if d, ok := info.(dated); ok {
+		info = d.TLSInfo
+	}
+	s.link.party.Store(partyOf(conn, info))
 	s.link.shaken.Store(s.link.received.Load() + 1)
 	if _, ok := info.(credentials.TLSInfo); ok {
 		out = &secured{Conn: out, cause: &s.link.cause}
@@ -233,22 +243,4 @@ func (s shaken) ClientHandshake(ctx context.Context, authority string, conn net.
 
 func (s shaken) Clone() credentials.TransportCredentials {
 	return shaken{s.TransportCredentials.Clone(), s.link}
-}
-
-// renewed takes its configuration anew for each handshake.
-type renewed struct {
-	credentials.TransportCredentials
-	get func() (*tls.Config, error)
-}
-
-func (r renewed) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c, err := r.get()
-	if err != nil {
-		return nil, nil, err // gRPC closes the connection
-	}
-	return credentials.NewTLS(c).ClientHandshake(ctx, authority, conn)
-}
-
-func (r renewed) Clone() credentials.TransportCredentials {
-	return renewed{r.TransportCredentials.Clone(), r.get}
 }

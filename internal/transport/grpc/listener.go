@@ -48,6 +48,7 @@ type inbound struct {
 	from   remote
 	gone   chan struct{} // closed when it is
 	ending sync.Once
+	expiry *time.Timer // guarded by lis.mu; nil: it has no end of its own
 }
 
 // remote is where a connection comes from: the address of a peer as gRPC has it.
@@ -204,6 +205,9 @@ func (c *inbound) Close() error {
 		c.budget.Close()
 		c.lis.mu.Lock()
 		delete(c.lis.conns, c)
+		if c.expiry != nil {
+			c.expiry.Stop()
+		}
 		c.lis.mu.Unlock()
 	})
 	return c.Conn.Close()

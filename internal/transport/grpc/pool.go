@@ -38,6 +38,7 @@ type pool struct {
 	dial    func(ctx context.Context, addr string) (net.Conn, error)
 	creds   credentials.TransportCredentials
 	timeout time.Duration
+	maxAge  time.Duration  // of connections, see ageOf
 	written *atomic.Uint64 // bytes, to all links
 
 	mu         sync.Mutex // guards all below; held briefly, and never while calling out
@@ -63,11 +64,12 @@ type attempt struct {
 	err     error
 }
 
-func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout time.Duration, written *atomic.Uint64) *pool {
+func newPool(dial func(context.Context, string) (net.Conn, error), creds credentials.TransportCredentials, timeout, maxAge time.Duration, written *atomic.Uint64) *pool {
 	return &pool{
 		dial:       dial,
 		creds:      creds,
 		timeout:    timeout,
+		maxAge:     maxAge,
 		written:    written,
 		byEndpoint: make(map[endpoint]*link),
 		attempts:   make(map[endpoint]*attempt),

@@ -31,6 +31,9 @@ func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, 
 	if err != nil {
 		return env, s.t.malformed(ctx, err)
 	}
+	if err := s.t.sender(ctx, env.From); err != nil {
+		return env, err
+	}
 	s.t.known.add(env.From)
 	s.t.claim(ctx, env.From)
 	return env, nil
@@ -113,6 +116,9 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	by, err := member("notifier", &pb.Server{Id: r.GetId(), Name: r.GetName(), Address: r.GetAddress(), Incarnation: r.GetIncarnation()})
 	if err != nil {
 		return nil, s.t.malformed(ctx, err)
+	}
+	if err := s.t.sender(ctx, by); err != nil {
+		return nil, err
 	}
 	if env.Legacy {
 		by.Incarnation = 0

@@ -64,6 +64,10 @@ type Config struct {
 	// IdleTimeout is how long a connection without requests is kept. Shorter
 	// saves memory and file descriptors, longer saves handshakes. Zero: 30 s.
 	IdleTimeout time.Duration
+	// MaxAge is how old connections that others made become, give or take a tenth. Those
+	// that this side makes are replaced after two thirds of it, or a little later. Zero:
+	// 30 min.
+	MaxAge time.Duration
 	// Listener, if set, is received from instead of Bind. Close closes it.
 	Listener net.Listener
 	// Dial, if set, opens connections in place of TCP. Its error counts as a
@@ -87,8 +91,9 @@ type Transport struct {
 	pool *pool
 	// known remembers members that were seen with an incarnation.
 	known   known
-	written atomic.Uint64           // bytes, to all connections
-	refused func(transport.Refusal) // nil: nobody is told
+	written atomic.Uint64               // bytes, to all connections
+	admits  func(transport.Claim) error // nil: everybody is admitted
+	refused func(transport.Refusal)     // nil: nobody is told
 
 	closing sync.Once
 	ended   chan struct{} // closed by Close
@@ -112,7 +117,7 @@ func Listen(cfg Config) (*Transport, error) {
 		cfg.Limits.Connections = min(budget.DefaultConnections, max(fewestConnections, descriptors()/2))
 	}
 	t.lis = newListener(lis, &t.written, cfg.Limits, t.refuse)
-	t.srv = t.newServer(telling{credentialsOf(cfg.Server), t.refuse})
+	t.srv = t.newServer(telling{credentialsOf(cfg.Server), t.refuse, t.cfg.MaxAge})
 	return t, nil
 }
 
@@ -122,6 +127,9 @@ func NewClient(cfg Config) *Transport {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = defaultIdleTimeout
 	}
+	if cfg.MaxAge <= 0 {
+		cfg.MaxAge = defaultMaxAge
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -129,10 +137,15 @@ func NewClient(cfg Config) *Transport {
 	}
 	t := &Transport{cfg: cfg, ended: make(chan struct{})}
 	creds := credentialsOf(cfg.Client)
-	if cfg.Client != nil && cfg.GetClient != nil {
-		creds = renewed{creds, cfg.GetClient}
+	if cfg.Client != nil {
+		get := cfg.GetClient
+		if get == nil {
+			own := cfg.Client.Clone()
+			get = func() (*tls.Config, error) { return own, nil }
+		}
+		creds = outgoing{creds, get}
 	}
-	t.pool = newPool(cfg.Dial, creds, cfg.IdleTimeout, &t.written)
+	t.pool = newPool(cfg.Dial, creds, cfg.IdleTimeout, cfg.MaxAge, &t.written)
 	return t
 }
 
@@ -183,6 +196,7 @@ func (t *Transport) newServer(creds credentials.TransportCredentials) *grpc.Serv
 		// connections lead nowhere. Every client answers a server's pings.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: max(idleLimit, 2*t.cfg.IdleTimeout),
+			MaxConnectionAge: t.cfg.MaxAge, MaxConnectionAgeGrace: ageGrace,
 		}),
 		// A static window needs none of the pings that gRPC sizes windows with.
 		grpc.StaticStreamWindowSize(maxMessage),

@@ -29,8 +29,10 @@ type Transport struct {
 	end     context.CancelFunc
 	running sync.WaitGroup // every goroutine; added to with net.mu held and closed false
 
-	handler transport.Handler // set before serving is closed
-	serving chan struct{}     // closed by Serve
+	handler transport.Handler           // set before serving is closed
+	admits  func(transport.Claim) error // nil: everybody is admitted; set before serving is closed
+	refused func(transport.Refusal)     // the same
+	serving chan struct{}               // closed by Serve
 
 	// The network's mu guards the rest.
 	closed bool
@@ -91,7 +93,7 @@ func (t *Transport) Broken(f func(addr string)) {
 }
 
 // Refused implements transport.Transport: no connection is refused here.
-func (t *Transport) Refused(func(transport.Refusal)) {}
+func (t *Transport) Refused(f func(transport.Refusal)) { t.refused = f }
 
 // Intake implements transport.Transport: nothing is bounded here.
 func (t *Transport) Intake() transport.Intake { return transport.Intake{} }
@@ -136,7 +138,7 @@ func (t *Transport) Close() error {
 // Maintain implements transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	req.Succ = cloned(req.Succ)
-	o := t.ask(ctx, env, func() { t.sent.Maintain[req.Kind]++ },
+	o := t.askAdmitted(ctx, env, func() { t.sent.Maintain[req.Kind]++ },
 		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
 			reply, err := at.handler.Maintain(ctx, env, req)
 			if err != nil {
@@ -156,7 +158,7 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing.Query) (routing.Answer, error) {
 	q.Avoid = cloned(q.Avoid)
 	said := t.injected(ctx)
-	o := t.ask(ctx, env, func() { t.sent.Route++ },
+	o := t.askAdmitted(ctx, env, func() { t.sent.Route++ },
 		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
 			answer, err := at.handler.Route(at.extracted(ctx, said), env, q)
 			if err != nil {
@@ -173,7 +175,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 
 // Meta implements transport.Transport.
 func (t *Transport) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
-	o := t.ask(ctx, env, func() { t.sent.Meta++ },
+	o := t.askAdmitted(ctx, env, func() { t.sent.Meta++ },
 		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
 			meta, err := at.handler.Meta(ctx, env)
 			if err != nil {
@@ -440,7 +442,10 @@ func (t *Transport) handle(ctx context.Context, env transport.Envelope, s serve,
 	if !t.net.Awake(t.ctx, t.addr) {
 		return
 	}
-	o := s(ctx, t, env)
+	o, denied := t.sender(env)
+	if !denied {
+		o = s(ctx, t, env)
+	}
 	if ctx.Err() == nil && t.net.Awake(ctx, t.addr) {
 		answered <- o
 	}
