@@ -13,6 +13,7 @@ FUZZFLAGS   ?=
 FIGUREFLAGS ?=
 CHAOSFLAGS  ?=
 BENCHFLAGS  ?=
+FUZZTIME    ?= 10m
 BENCH       ?= .
 COUNT       ?= 20
 # A package that takes longer hangs: its goroutines are printed.
@@ -26,7 +27,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet cross fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz stress chaos attack figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -101,6 +102,9 @@ cover: ## coverage of the library by all tests, to .build/cover.html
 
 fuzz: ## random joins and kills on a live ring over real sockets
 	$(GO) run -race ./test/fuzz/fuzz.go $(FUZZFLAGS)
+
+fuzz-all: ## every fuzz test for FUZZTIME: three hours and more
+	@GO='$(GO)' tools/fuzz-all.sh $(FUZZTIME)
 
 stress: ## the packages that hold the ring, COUNT times over, under the race detector
 	$(GO) test -race -count=$(COUNT) -timeout=20m $(TESTFLAGS) . \
