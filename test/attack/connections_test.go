@@ -326,7 +326,7 @@ func TestFloodOfIntroductions(t *testing.T) {
 			flood.Go(func() {
 				for i := range 250 {
 					x := world.Server(fmt.Sprintf("ghost-%d-%d", w, i), fmt.Sprintf("127.0.0.1:%d", 1+i%9), attacktest.Now())
-					_, err := c.Introduce(ctx, &pb.IntroduceReq{Subject: x, Request: world.Request(nil, server(m))})
+					_, err := c.Introduce(ctx, &pb.IntroduceReq{Subject: x, Request: world.Request(x, server(m))})
 					switch status.Code(err) {
 					case codes.OK, codes.ResourceExhausted, codes.DeadlineExceeded:
 					default:
