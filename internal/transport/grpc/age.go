@@ -144,7 +144,10 @@ func (l *link) shake(info credentials.AuthInfo) {
 }
 
 // due reports whether l is to be replaced.
-func (l *link) due() bool { return time.Since(l.made) >= time.Duration(l.age.Load()) }
+func (l *link) due() bool { return l.left() <= 0 }
+
+// left is how long l is used from now on.
+func (l *link) left() time.Duration { return time.Duration(l.age.Load()) - time.Since(l.made) }
 
 // expire ends c when the certificates of its other side are of no more use.
 func (c *inbound) expire(s tls.ConnectionState, most time.Duration) {

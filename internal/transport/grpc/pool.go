@@ -49,6 +49,7 @@ type pool struct {
 	questions  uint64             // to addresses alone, so far
 	max        int                // of idle
 	sweeper    *time.Timer        // nil unless armed
+	sweepAt    time.Time          // when it is armed for
 	broken     func(addr string)
 	closed     bool
 
@@ -212,8 +213,8 @@ func (p *pool) rest(l *link) {
 	l.since = time.Now()
 	l.idle = p.idle.PushFront(l)
 	p.trim()
-	if p.sweeper == nil && p.idle.Len() > 0 {
-		p.arm(p.timeout)
+	if l.idle != nil {
+		p.arm(min(p.timeout, l.left()))
 	}
 }
 
@@ -337,13 +338,20 @@ func (p *pool) trim() {
 	}
 }
 
-// arm has the idle links looked at after d. Callers hold mu.
+// arm has the idle links looked at after d, or before. Callers hold mu.
 func (p *pool) arm(d time.Duration) {
+	at := time.Now().Add(d)
+	if p.sweeper != nil {
+		if !at.Before(p.sweepAt) || !p.sweeper.Stop() {
+			return // it looks before that, or now
+		}
+		p.running.Done()
+	}
 	p.running.Add(1)
-	p.sweeper = time.AfterFunc(d, p.sweep)
+	p.sweeper, p.sweepAt = time.AfterFunc(d, p.sweep), at
 }
 
-// sweep closes the links that have been idle for too long.
+// sweep closes the links that have been idle for too long, or are to be replaced.
 func (p *pool) sweep() {
 	defer p.running.Done()
 	p.mu.Lock()
@@ -352,13 +360,18 @@ func (p *pool) sweep() {
 	if p.closed {
 		return
 	}
-	for p.idle.Len() > 0 {
-		l := p.idle.Back().Value.(*link)
-		if left := p.timeout - time.Since(l.since); left > 0 {
-			p.arm(left)
-			return
+	next := p.timeout
+	for e := p.idle.Back(); e != nil; {
+		l := e.Value.(*link)
+		e = e.Prev()
+		if left := min(p.timeout-time.Since(l.since), l.left()); left <= 0 {
+			p.retireLocked(l)
+		} else {
+			next = min(next, left)
 		}
-		p.retireLocked(l)
+	}
+	if p.idle.Len() > 0 {
+		p.arm(next)
 	}
 }
 
