@@ -49,6 +49,8 @@ func Run(t *testing.T, mk Maker) {
 		{"a transport asks itself", testAskItself},
 
 		{"every failure arrives as it was given", testFailures},
+		{"who asks and is not admitted is Denied", testDeniedSender},
+		{"who answers and is not admitted is Denied", testDeniedAnswer},
 		{"nobody listening is Refused", testRefused},
 		{"no answer by the deadline is TimedOut", testTimedOut},
 		{"giving up is Cancelled", testCancelled},
