@@ -35,7 +35,9 @@ func (n aging) OpenClient(o transport.Options) (transport.Transport, error) {
 
 // keyring is what one process uses of TLS at a time: a certificate, and the authorities
 // that it trusts.
-type keyring struct{ now atomic.Pointer[concord.TLSConfig] }
+type keyring struct {
+	now atomic.Pointer[concord.TLSConfig]
+}
 
 // use changes what new connections use.
 func (k *keyring) use(cert tls.Certificate, trusted ...*authority) {
