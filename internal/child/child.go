@@ -58,6 +58,8 @@ type Child struct {
 	Name string
 	Self concord.Server // from when it is ready on
 	Page string         // the address of its page, likewise, if it has one
+	// Admin is the host and port of its listener for operators, likewise.
+	Admin string
 
 	cmd   *exec.Cmd
 	ready chan string // its first line
@@ -149,6 +151,8 @@ func (c *Child) Ready(ctx context.Context) error {
 	}
 	_, rest, _ := strings.Cut(line, " page=")
 	c.Page, _, _ = strings.Cut(rest, " ")
+	_, rest, _ = strings.Cut(line, " admin=")
+	c.Admin, _, _ = strings.Cut(rest, " ")
 	if err == nil {
 		var s concord.Status
 		if s, err = c.Status(ctx); err == nil {

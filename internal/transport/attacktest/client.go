@@ -1,6 +1,7 @@
 package attacktest
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"time"
@@ -76,6 +77,12 @@ func Dial(addr string, config *tls.Config) (*Client, error) {
 
 // Conn is the connection, for requests of other services.
 func (c *Client) Conn() *grpc.ClientConn { return c.cc }
+
+// AskRing asks the member for its ring.
+func (c *Client) AskRing(ctx context.Context) error {
+	_, err := c.GetRing(ctx, &pb.RingReq{Request: Default.Request(nil, nil)})
+	return err
+}
 
 // Close ends the connection.
 func (c *Client) Close() { _ = c.cc.Close() }

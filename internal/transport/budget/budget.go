@@ -41,7 +41,7 @@ type share struct {
 var shares = [kinds]share{
 	Ring:      {strangers: 256, host: 64, members: 256},
 	Change:    {strangers: 64, host: 16, members: 256},
-	Lookup:    {strangers: 512, host: 256, members: 512},
+	Lookup:    {strangers: 128, host: 64, members: 128},
 	Forwarded: {strangers: 64, host: 32, members: 64},
 }
 
@@ -62,11 +62,15 @@ const (
 	searchPause      = 100 * time.Millisecond
 
 	// Of the requests of one connection so many may be refused at once, and then one
-	// in so long a time. Beyond that it is not read.
+	// in so long a time. Beyond that it is read in turn with others like it, while few
+	// requests are at work. It waits for its turn for longestPause at most, or for as
+	// much longer as there are more connections than paced.
 	refusalBurst = 64
-	refusalPace  = 10 * time.Millisecond
-	// longestPause bounds how long it is not read.
+	refusalPace  = 100 * time.Millisecond
 	longestPause = time.Second
+	paced        = 64
+	// fewOf is of how many requests of one host one is few.
+	fewOf = 4
 )
 
 // Limits bound what others may use. The zero Limits are the defaults.
@@ -106,6 +110,8 @@ type Budget struct {
 	work    [2][kinds]atomic.Int32 // at work: of strangers, of members
 	refused [kinds]atomic.Uint64
 	turned  atomic.Uint64 // connections refused
+	slower  atomic.Int64  // how many times longestPause a connection waits
+	gates   [2][kinds]gate
 	closed  atomic.Uint64 // connections closed
 
 	mu       sync.Mutex // guards all below
@@ -126,10 +132,18 @@ type host struct {
 
 // New makes a Budget of those limits.
 func New(l Limits) *Budget {
-	return &Budget{
+	b := &Budget{
 		limits: l.WithDefaults(), hosts: map[netip.Addr]*host{},
 		conns: map[*Conn]struct{}{}, members: map[uint64]int{},
 	}
+	b.counted()
+	for who := range b.gates {
+		for k := range b.gates[who] {
+			g := &b.gates[who][k]
+			g.work, g.low = &b.work[who][k], shares[k].host/fewOf
+		}
+	}
+	return b
 }
 
 // Counts are what was refused so far.
@@ -200,6 +214,7 @@ func (b *Budget) Admit(from netip.Addr, end func(why string)) (*Conn, error) {
 	b.conns[c] = struct{}{}
 	h.conns[c] = struct{}{}
 	h.all++
+	b.counted()
 	b.mu.Unlock()
 	if room != nil {
 		room.shut("it was at rest, and another needs its place")
@@ -251,12 +266,16 @@ func longestAtRest(conns map[*Conn]struct{}, now time.Time) (best *Conn) {
 	return best
 }
 
+// counted notes how many connections there are. Callers hold mu, or are New.
+func (b *Budget) counted() { b.slower.Store(int64(1 + len(b.conns)/paced)) }
+
 // drop forgets a connection. Callers hold mu.
 func (b *Budget) drop(c *Conn) {
 	if _, ok := b.conns[c]; !ok {
 		return
 	}
 	delete(b.conns, c)
+	b.counted()
 	delete(c.host.conns, c)
 	if c.host.all--; c.host.all == 0 {
 		delete(b.hosts, c.host.addr)

@@ -236,38 +236,93 @@ func TestAMemberHasFewConnections(t *testing.T) {
 	}
 }
 
-func TestWhoIgnoresRefusalsIsReadMoreSlowly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Limits{})
-		c, other := r.must("c", ""), r.must("o", "")
-		for range shares[Lookup].strangers {
-			r.begin(other, Lookup)
-		}
-		refuse := func(n int) {
-			for range n {
-				if _, err := c.Begin(Lookup); err == nil {
-					t.Fatal("no request is refused")
-				}
+// crowd is a Budget whose share of lookups strangers have used up, and connections of which
+// more were refused than can be.
+func crowd(t *testing.T, conns int) (r *rig, open []*Request, ignorant []*Conn) {
+	r = newRig(t, Limits{})
+	other := r.must("o", "")
+	for range shares[Lookup].strangers {
+		open = append(open, r.begin(other, Lookup))
+	}
+	for range conns {
+		c := r.must("c", "")
+		for range refusalBurst + 20 {
+			if _, err := c.Begin(Lookup); err == nil {
+				t.Fatal("no request is refused")
 			}
 		}
-		refuse(refusalBurst)
-		if d := c.Pause(); d != 0 {
-			t.Errorf("after few refusals it is not read for %v", d)
+		ignorant = append(ignorant, c)
+	}
+	return r, open, ignorant
+}
+
+func TestWhoIgnoresRefusalsIsReadInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, open, ignorant := crowd(t, 3)
+		gone := make(chan struct{})
+		patient := r.must("p", "")
+		for range refusalBurst {
+			_, _ = patient.Begin(Lookup)
 		}
-		refuse(10)
-		if d := c.Pause(); d != 10*refusalPace {
-			t.Errorf("after more refusals it is not read for %v; want %v", d, 10*refusalPace)
+		patient.Await(gone) // it has not ignored them for long
+		var turns []int
+		for i, c := range ignorant {
+			go func() {
+				c.Await(gone)
+				turns = append(turns, i)
+			}()
+			synctest.Wait()
 		}
-		time.Sleep(10 * refusalPace)
-		if d := c.Pause(); d != 0 {
-			t.Errorf("it is not read for %v more", d)
+		low := int(shares[Lookup].host / fewOf)
+		for _, x := range open[low+1:] {
+			x.End()
 		}
-		refuse(1000)
-		if d := c.Pause(); d != longestPause {
-			t.Errorf("it is not read for %v; want %v at most", d, longestPause)
+		synctest.Wait()
+		if len(turns) != 0 {
+			t.Errorf("%v are read while many requests are at work", turns)
 		}
-		if d := other.Pause(); d != 0 {
-			t.Errorf("another is not read for %v", d)
+		open[0].End()
+		synctest.Wait()
+		if fmt.Sprint(turns) != "[0]" {
+			t.Errorf("%v are read when few are at work; want the first alone", turns)
+		}
+		for i := range ignorant {
+			ignorant[i].Read()
+			ignorant[i].Read()
+			synctest.Wait()
+		}
+		if fmt.Sprint(turns) != "[0 1 2]" {
+			t.Errorf("%v were read; want all in turn", turns)
+		}
+		time.Sleep(20 * refusalPace)
+		ignorant[0].Await(nil)
+		if ignorant[0].has != nil {
+			t.Error("refusals are never forgotten")
+		}
+	})
+}
+
+func TestNobodyWaitsForATurnForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, open, ignorant := crowd(t, 2)
+		began := time.Now()
+		ignorant[0].Await(nil)
+		if took := time.Since(began); took != longestPause {
+			t.Errorf("it has waited for %v; want %v", took, longestPause)
+		}
+		ignorant[0].Read()
+		gone := make(chan struct{})
+		close(gone)
+		ignorant[1].Await(gone)
+		if took := time.Since(began); took != longestPause {
+			t.Errorf("a connection that has ended waits until %v", took)
+		}
+		for _, x := range open {
+			x.End()
+		}
+		ignorant[1].Await(nil)
+		if took := time.Since(began); took != longestPause {
+			t.Errorf("it waits with nothing at work, until %v", took)
 		}
 	})
 }

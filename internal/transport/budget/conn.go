@@ -22,8 +22,11 @@ type Conn struct {
 	// mute counts those whose message has not come, by the turn in which they began.
 	mute [2]atomic.Int32
 	turn atomic.Uint32
-	// debt is the time at which all refusals are forgotten.
-	debt atomic.Int64
+	// debt is the time at which all refusals are forgotten, refused the Kind of the
+	// last.
+	debt    atomic.Int64
+	refused atomic.Uint32
+	has     *gate // whose turn it has; of whoever reads the connection
 }
 
 // Request is one request at work. Its methods may be called concurrently.
@@ -69,7 +72,7 @@ func (c *Conn) Begin(k Kind) (*Request, error) {
 	r := &Request{conn: c, kind: k, member: c.member.Load(), turn: c.turn.Load() % 2}
 	if err := c.take(r); err != nil {
 		c.budget.refused[k].Add(1)
-		c.refuse(time.Now().UnixNano())
+		c.refuse(k, time.Now().UnixNano())
 		return nil, err
 	}
 	c.begun.Add(1)
@@ -120,6 +123,9 @@ func (r *Request) End() {
 	}
 	c.used.Store(time.Now().UnixNano())
 	c.open.Add(-1)
+	if g := c.gate(k, r.member); g.waiting.Load() > 0 {
+		g.next()
+	}
 }
 
 // note sets a bit of the state, and reports whether it was not set.
@@ -170,7 +176,8 @@ func (c *Conn) Claim(id uint64) bool {
 func (c *Conn) Member() bool { return c.member.Load() }
 
 // refuse notes that a request of the connection was refused.
-func (c *Conn) refuse(now int64) {
+func (c *Conn) refuse(k Kind, now int64) {
+	c.refused.Store(uint32(k))
 	for {
 		debt := c.debt.Load()
 		if c.debt.CompareAndSwap(debt, max(debt, now)+int64(refusalPace)) {
@@ -179,15 +186,35 @@ func (c *Conn) refuse(now int64) {
 	}
 }
 
-// Pause is for how long the connection is not to be read: zero, unless many of its
-// requests have been refused of late.
-func (c *Conn) Pause() time.Duration {
+// Await is for whoever reads the connection, with what was read and before it is used. It
+// returns at once, unless many requests of the connection have been refused of late: then
+// it waits for the connection's turn, until gone is closed at the latest. The next call is
+// that of Read.
+func (c *Conn) Await(gone <-chan struct{}) {
 	debt := c.debt.Load()
-	if debt == 0 {
-		return 0
+	if debt == 0 || time.Duration(debt-time.Now().UnixNano()) <= refusalBurst*refusalPace {
+		return
 	}
-	left := time.Duration(debt-time.Now().UnixNano()) - refusalBurst*refusalPace
-	return min(max(left, 0), longestPause)
+	g := c.gate(Kind(c.refused.Load()), c.member.Load())
+	if g.wait(gone, longestPause*time.Duration(c.budget.slower.Load())) {
+		c.has = g
+	}
+}
+
+// Read is for whoever reads the connection, before it is read: what was read before has
+// been used.
+func (c *Conn) Read() {
+	if c.has != nil {
+		c.has.release()
+		c.has = nil
+	}
+}
+
+func (c *Conn) gate(k Kind, member bool) *gate {
+	if member {
+		return &c.budget.gates[1][k]
+	}
+	return &c.budget.gates[0][k]
 }
 
 // shut has the connection closed.

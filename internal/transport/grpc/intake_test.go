@@ -102,7 +102,7 @@ func findSuccessor(ctx context.Context, c pb.ChordServiceClient) error {
 }
 
 // Strangers may have so many at work, as docs/SECURITY.md says.
-const manyRoutes, manyForwarded = 512, 64
+const manyRoutes, manyForwarded = 128, 64
 
 func TestRequestOverABudgetIsRefusedAtOnce(t *testing.T) {
 	for _, c := range []struct {

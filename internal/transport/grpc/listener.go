@@ -169,28 +169,22 @@ func (c *inbound) RemoteAddr() net.Addr { return c.from }
 
 // Read implements net.Conn.
 func (c *inbound) Read(b []byte) (int, error) {
-	c.pause()
-	return c.Conn.Read(b)
+	c.budget.Read()
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.budget.Await(c.gone)
+	}
+	return n, err
 }
 
 // ReadOnReady is for gRPC, in place of Read; see reader.
 func (c *inbound) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
-	c.pause()
-	return c.reader.readOnReady(size, pool)
-}
-
-// pause waits while too many requests of the connection have been refused of late.
-func (c *inbound) pause() {
-	d := c.budget.Pause()
-	if d <= 0 {
-		return
+	c.budget.Read()
+	buf, n, err := c.reader.readOnReady(size, pool)
+	if n > 0 {
+		c.budget.Await(c.gone)
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.gone:
-	}
+	return buf, n, err
 }
 
 func (c *inbound) Write(b []byte) (int, error) {
