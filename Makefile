@@ -11,6 +11,7 @@ TESTFLAGS   ?=
 DEMOFLAGS   ?=
 FUZZFLAGS   ?=
 FIGUREFLAGS ?=
+OVERLOADFLAGS ?=
 CHAOSFLAGS  ?=
 BENCHFLAGS  ?=
 FUZZTIME    ?= 10m
@@ -27,7 +28,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet cross fmt tidy check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack overload figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -118,6 +119,9 @@ processes: ## the part of chaos that CI runs
 
 attack: ## attack rings of real members, one attack a test; part of unit
 	$(GO) test -race -timeout=$(TIMEOUT) -count=1 $(TESTFLAGS) ./test/attack
+
+overload: ## what a member does under three times as many requests as it can answer, 4 min
+	$(GO) run ./test/overload $(OVERLOADFLAGS)
 
 figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 	$(GO) run ./test/figures $(FIGUREFLAGS)

@@ -25,6 +25,36 @@ const (
 	memoryTick = 500 * time.Millisecond // between two looks at the memory
 )
 
+// measured is what was found out about one method.
+type measured struct {
+	capacities []float64 // before, between and after the floods
+	alone      cost      // of those
+	flooded    cost      // of the floods
+	floods     []attacktest.Flooded
+	calm, busy *watch
+	ring       change
+	ideal      string // what the ring is at the end
+}
+
+// cost is the time of processors that answers have taken.
+type cost struct {
+	answers         uint64
+	member, flooder time.Duration
+}
+
+func (c *cost) add(f attacktest.Flooded, member time.Duration) {
+	c.answers += f.Answered
+	c.member += member
+	c.flooder += f.Processor
+}
+
+func (c *cost) String() string {
+	each := func(d time.Duration) time.Duration {
+		return (d / time.Duration(max(c.answers, 1))).Round(100 * time.Nanosecond)
+	}
+	return fmt.Sprintf("%v of the member and %v of the other", each(c.member), each(c.flooder))
+}
+
 // measure floods one member of a new ring with requests of the method.
 func measure(ctx context.Context, method string, p plan) ([]row, error) {
 	ps, end, err := processes(ctx, p.members)
@@ -37,71 +67,119 @@ func measure(ctx context.Context, method string, p plan) ([]row, error) {
 	}
 	pause(ctx, settling)
 	victim := ps[p.members/2]
-	flood := attacktest.Flood{Addr: victim.Self.Address, Method: method}
-	capacity, how, err := calibrate(ctx, flood, p.calibration)
+	best, err := calibrate(ctx, attacktest.Flood{Addr: victim.Self.Address, Method: method, For: p.calibration})
 	if err != nil {
 		return nil, err
+	}
+	m := &measured{calm: &watch{}, busy: &watch{}, ideal: "ideal"}
+	m.calm.begin(victim)
+	pause(ctx, settling)
+	m.calm.end()
+	if err := m.capacity(ctx, victim, best); err != nil {
+		return nil, err
+	}
+	for range p.parts {
+		if err := m.flood(ctx, ps, victim, best, p); err != nil {
+			return nil, err
+		}
 	}
 	pause(ctx, settling)
-	calm := newWatch(victim)
-	pause(ctx, p.calibration)
-	calm.end()
-	before, err := statuses(ctx, ps)
-	if err != nil {
-		return nil, err
-	}
-	flood.Conns, flood.Rate, flood.For = p.conns, times*capacity, p.length
-	w := newWatch(victim)
-	got, err := flooding(ctx, flood)
-	w.end()
-	if err != nil {
-		return nil, err
-	}
-	after, err := statuses(ctx, ps)
-	if err != nil {
-		return nil, err
-	}
-	pause(ctx, settling)
-	ideal := "ideal"
 	if err := waitIdeal(ctx, ps, settling); err != nil {
-		ideal = err.Error()
+		m.ideal = err.Error()
 	}
-	flood.Rate, flood.For = 0, p.calibration
-	flood.Conns, flood.Depth = how.Conns, how.Depth
-	again, err := flooding(ctx, flood)
-	if err != nil {
-		return nil, err
-	}
-	return rows(capacity, again, got, calm, w, changes(ps, before, after, victim), ideal), nil
+	return m.rows(), nil
 }
 
-// rows are the figures of one method.
-func rows(capacity float64, again, got attacktest.Flooded, calm, w *watch, c change, ideal string) []row {
-	late := again.PerSecond(again.Answered)
-	served := got.PerSecond(got.Answered) / capacity
+// capacity measures at what rate the member answers a flood that waits for answers.
+func (m *measured) capacity(ctx context.Context, victim *child.Child, f attacktest.Flood) error {
+	pause(ctx, time.Second)
+	used := processor(victim.Pid())
+	got, err := flooding(ctx, f)
+	if err != nil {
+		return err
+	}
+	m.alone.add(got, processor(victim.Pid())-used)
+	m.capacities = append(m.capacities, got.PerSecond(got.Answered))
+	pause(ctx, time.Second)
+	return nil
+}
+
+// flood asks for several times the capacity that was measured last, and measures it again.
+func (m *measured) flood(ctx context.Context, ps []*child.Child, victim *child.Child, best attacktest.Flood, p plan) error {
+	before, err := statuses(ctx, ps)
+	if err != nil {
+		return err
+	}
+	f := best
+	f.Conns, f.Depth, f.For = p.conns, 0, p.length
+	f.Rate = times * m.capacities[len(m.capacities)-1]
+	m.busy.begin(victim)
+	used := processor(victim.Pid())
+	got, err := flooding(ctx, f)
+	m.busy.end()
+	if err != nil {
+		return err
+	}
+	m.flooded.add(got, processor(victim.Pid())-used)
+	after, err := statuses(ctx, ps)
+	if err != nil {
+		return err
+	}
+	m.floods = append(m.floods, got)
+	m.ring.add(ps, before, after, victim)
+	return m.capacity(ctx, victim, best)
+}
+
+// share is the mean of what of gives for each flood, of the capacity around it.
+func (m *measured) share(of func(attacktest.Flooded) uint64) float64 {
+	var sum float64
+	for i, f := range m.floods {
+		sum += f.PerSecond(of(f)) / ((m.capacities[i] + m.capacities[i+1]) / 2)
+	}
+	return sum / float64(len(m.floods))
+}
+
+// rows are the figures.
+func (m *measured) rows() []row {
+	served := m.share(func(f attacktest.Flooded) uint64 { return f.Answered })
+	var slowest, refused time.Duration
+	var failed uint64
+	for _, f := range m.floods {
+		slowest, refused, failed = max(slowest, f.P99), max(refused, f.RefusedIn), failed+f.Failed
+	}
+	var capacities []string
+	for _, c := range m.capacities {
+		capacities = append(capacities, fmt.Sprintf("%.0f", c))
+	}
+	w, grown := m.busy, (m.busy.most-m.busy.first)>>10
 	return []row{
-		{"capacity, before and after", "", fmt.Sprintf("%.0f and %.0f a second", capacity, late), true},
-		{"offered; sent", "", fmt.Sprintf("%.2f; %.2f of the capacity", got.PerSecond(got.Offered)/capacity, got.PerSecond(got.Sent)/capacity), true},
-		{"served", fmt.Sprintf("%.2f of the capacity", leastServed), fmt.Sprintf("%.2f; answers take %v, 99th percentile %v", served, brief(got.P50), brief(got.P99)), served >= leastServed},
-		{"refused", "", fmt.Sprintf("%.2f of the capacity, the 99th percentile in %v; %d failed otherwise %s", got.PerSecond(got.Refused)/capacity, brief(got.RefusedIn), got.Failed, got.LastDifferent), true},
-		{"questions about the ring before the flood", "", fmt.Sprintf("99th percentile %v", brief(calm.quantile(99))), true},
-		{"questions about the ring at the member", fmt.Sprintf("99th percentile under %v", mostRing), fmt.Sprintf("%v, the slowest of %d %v; %d failed", brief(w.quantile(99)), len(w.took), brief(w.quantile(100)), w.failed), w.quantile(99) < mostRing && w.failed == 0},
-		{"ring requests of the others that timed out", "0", strconv.FormatUint(c.timeouts, 10), c.timeouts == 0},
-		{"members dropped by anyone", "none", fmt.Sprintf("%d changes of neighbours, %d members suspected; the ring is %s", c.neighbours, c.suspicions, ideal), c.neighbours == 0 && ideal == "ideal"},
-		{"memory of the member", fmt.Sprintf("grows by %d MiB at most", mostMemory), fmt.Sprintf("from %d to %d MiB", w.first>>10, w.most>>10), (w.most-w.first)>>10 <= mostMemory},
+		{"capacity, before and after each flood", "", strings.Join(capacities, ", ") + " a second", true},
+		{"processor time of an answer", "", fmt.Sprintf("%v; in the flood %v", &m.alone, &m.flooded), true},
+		{"offered; sent", "", fmt.Sprintf("%.2f; %.2f of the capacity", m.share(func(f attacktest.Flooded) uint64 { return f.Offered }),
+			m.share(func(f attacktest.Flooded) uint64 { return f.Sent })), true},
+		{"served", fmt.Sprintf("%.2f of the capacity", leastServed), fmt.Sprintf("%.2f; 99 of 100 within %v", served, brief(slowest)), served >= leastServed},
+		{"refused", "", fmt.Sprintf("%.2f of the capacity, 99 of 100 within %v; %d failed otherwise",
+			m.share(func(f attacktest.Flooded) uint64 { return f.Refused }), brief(refused), failed), true},
+		{"questions about the ring at the member, before the flood", "", fmt.Sprintf("99 of 100 within %v", brief(m.calm.quantile(99))), true},
+		{"the same during the flood", fmt.Sprintf("99 of 100 within %v", mostRing), fmt.Sprintf("99 of 100 within %v, the slowest of %d in %v; %d failed",
+			brief(w.quantile(99)), len(w.took), brief(w.quantile(100)), w.failed), w.quantile(99) < mostRing && w.failed == 0},
+		{"requests of the others that timed out", "0", strconv.FormatUint(m.ring.timeouts, 10), m.ring.timeouts == 0},
+		{"members dropped by anyone", "none", fmt.Sprintf("%d changes of neighbours, %d members suspected; the ring is %s",
+			m.ring.neighbours, m.ring.suspicions, m.ideal), m.ring.neighbours == 0 && m.ideal == "ideal"},
+		{"memory of the member", fmt.Sprintf("grows by %d MiB at most", mostMemory), fmt.Sprintf("from %d to %d MiB", w.first>>10, w.most>>10), grown <= mostMemory},
 	}
 }
 
 func brief(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
 
 // calibrate finds the highest rate at which the member answers.
-func calibrate(ctx context.Context, f attacktest.Flood, length time.Duration) (best float64, how attacktest.Flood, err error) {
-	f.For = length
+func calibrate(ctx context.Context, f attacktest.Flood) (how attacktest.Flood, err error) {
+	var best float64
 	for _, conns := range []int{1, 4, 16} {
 		f.Conns, f.Depth = conns, 16
 		got, err := flooding(ctx, f)
 		if err != nil {
-			return 0, f, err
+			return f, err
 		}
 		if rate := got.PerSecond(got.Answered); rate > best {
 			best, how = rate, f
@@ -109,15 +187,15 @@ func calibrate(ctx context.Context, f attacktest.Flood, length time.Duration) (b
 		pause(ctx, time.Second)
 	}
 	if best == 0 {
-		return 0, f, fmt.Errorf("%s answers no %s", f.Addr, f.Method)
+		return f, fmt.Errorf("%s answers no %s", f.Addr, f.Method)
 	}
-	return best, how, nil
+	return how, nil
 }
 
 // change is what has happened to the ring.
 type change struct{ neighbours, suspicions, timeouts uint64 }
 
-func changes(ps []*child.Child, before, after []concord.Status, victim *child.Child) (c change) {
+func (c *change) add(ps []*child.Child, before, after []concord.Status, victim *child.Child) {
 	for i := range ps {
 		b, a := before[i].Counters, after[i].Counters
 		c.neighbours += a.SuccessorChanges - b.SuccessorChanges + a.PredecessorChanges - b.PredecessorChanges
@@ -126,7 +204,6 @@ func changes(ps []*child.Child, before, after []concord.Status, victim *child.Ch
 			c.timeouts += a.Timeouts - b.Timeouts
 		}
 	}
-	return c
 }
 
 // watch asks a member about its ring, and looks at its memory, until end.
@@ -138,14 +215,17 @@ type watch struct {
 	first, most int // KiB
 }
 
-func newWatch(victim *child.Child) *watch {
-	w := &watch{stop: make(chan struct{}), first: resident(victim.Pid())}
-	w.most = w.first
+// begin may be called again after end.
+func (w *watch) begin(victim *child.Child) {
+	w.stop = make(chan struct{})
+	if w.first == 0 {
+		w.first = resident(victim.Pid())
+		w.most = w.first
+	}
 	w.running.Go(func() { w.probe(victim.Self.Address) })
 	w.running.Go(func() {
 		w.each(memoryTick, func() { w.most = max(w.most, resident(victim.Pid())) })
 	})
-	return w
 }
 
 func (w *watch) each(d time.Duration, f func()) {
@@ -207,6 +287,22 @@ func resident(pid int) int {
 		}
 	}
 	return 0
+}
+
+// processor is what a process has used of the processors; 0 if it is not known.
+func processor(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }
 
 // processes starts a ring of n processes, which end ends.

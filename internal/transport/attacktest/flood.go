@@ -22,8 +22,9 @@ import (
 const (
 	// floodWindow is what a Flood lets be sent to it, in bytes.
 	floodWindow = 1 << 30
-	// floodTick is how often an open loop sends what is due.
-	floodTick = time.Millisecond
+	// floodTick is how often an open loop sends what is due. Each connection sends it at
+	// once: a flood is to cost whoever sends it little.
+	floodTick = 10 * time.Millisecond
 	// maxDepth bounds the requests of one connection of a Flood that are under way.
 	maxDepth = 1024
 	// sampled is of how many answers the time of one is kept.
@@ -51,6 +52,7 @@ type Flooded struct {
 	Offered, Sent, Answered, Refused, Failed uint64
 
 	Took          time.Duration
+	Processor     time.Duration // that the flood has used, if whoever runs it says so
 	P50, P99      time.Duration // of answers
 	RefusedIn     time.Duration // the 99th percentile of refusals
 	ConnsRefused  int           // connections that could not be made, or ended early
