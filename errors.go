@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -101,7 +102,7 @@ func (e *JoinError) Error() string {
 			b.WriteString("; ")
 		}
 		if a.Name != "" {
-			fmt.Fprintf(&b, "%s at ", a.Name)
+			fmt.Fprintf(&b, "%s at ", plain.Text(a.Name))
 		} else if a.Given != "" {
 			fmt.Fprintf(&b, "%s, ", a.Given)
 		}
@@ -275,7 +276,7 @@ func (e *LookupError) Error() string {
 			fmt.Fprintf(&b, "; %d more asked", len(e.Hops)-i)
 			break
 		}
-		fmt.Fprintf(&b, "; asked %s at %s: %s", h.Server.Name, h.Server.Address, h.outcome())
+		fmt.Fprintf(&b, "; asked %s at %s: %s", plain.Text(h.Server.Name), plain.Text(h.Server.Address), h.outcome())
 	}
 	return b.String()
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/grpclog"
+
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 const (
@@ -151,7 +153,8 @@ func (j *journal) flush() {
 
 // fail tells why the process ends.
 func (j *journal) fail(err error, asJSON bool) {
-	text := strings.TrimPrefix(err.Error(), "concord: ")
+	// What others have said stands in it. The line ends are of the advice.
+	text := plain.Lines(strings.TrimPrefix(err.Error(), "concord: "))
 	if asJSON {
 		slog.New(j.handler(j)).Error("ended with an error", slog.String("error", text))
 	} else {
@@ -172,10 +175,20 @@ func format(level slog.Level, asJSON bool) func(io.Writer) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
 	return func(w io.Writer) slog.Handler {
 		if asJSON {
-			return slog.NewJSONHandler(w, opts)
+			return slog.NewJSONHandler(plainJSON{w}, opts)
 		}
 		return slog.NewTextHandler(w, opts)
 	}
+}
+
+// plainJSON escapes in records what others say.
+type plainJSON struct{ w io.Writer }
+
+func (p plainJSON) Write(record []byte) (int, error) {
+	if _, err := p.w.Write(plain.JSON(record)); err != nil {
+		return 0, err
+	}
+	return len(record), nil
 }
 
 // capture has what gRPC and the standard logger would write to standard error logged

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 type lookupFlags struct {
@@ -107,7 +108,7 @@ func (f *lookupFlags) run(ctx context.Context, c *concord.Client, keys []string,
 			}
 		}
 		if err != nil {
-			fmt.Fprintf(out, "%s: %v\n", cell(key, 255), err)
+			fmt.Fprintf(out, "%s: %s\n", cell(key, 255), plain.Text(err.Error()))
 		}
 	}
 	switch {

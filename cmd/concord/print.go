@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,31 +9,38 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 // printJSON prints v over several lines.
 func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := out.Write(plain.JSON(b.Bytes())) // what others say is in it
+	return err
 }
 
 // printLine prints v as one line of JSON.
-func printLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
+func printLine(out io.Writer, v any) error {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		return err
+	}
+	_, err := out.Write(plain.JSON(b.Bytes())) // what others say is in it
+	return err
+}
 
-// cell is s in a column of a table: cut to width, and nothing that would move the
-// cursor of a terminal.
+// cell is s, which others may have chosen, in a column of a table: harmless, and cut to
+// width.
 func cell(s string, width int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = plain.Text(s)
 	if n := utf8.RuneCountInString(s); n > width {
 		s = string([]rune(s)[:width-1]) + "…"
 	}
@@ -41,7 +49,7 @@ func cell(s string, width int) string {
 
 // person is a server in a line of text.
 func person(s concord.Server) string {
-	return fmt.Sprintf("%s (%d) %s", cell(s.Name, 255), s.Id, s.Address)
+	return fmt.Sprintf("%s (%d) %s", cell(s.Name, 255), s.Id, plain.Text(s.Address))
 }
 
 // short is a duration with as many digits as one wants to read.

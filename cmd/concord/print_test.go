@@ -45,7 +45,7 @@ func TestFailuresArePrintedWithWhomWhatWhenAndHowOften(t *testing.T) {
 	})
 	const want = `failures
   2026-07-01T13:00:00Z  b at b:7946: remote error: tls: expired certificate (12 since 2026-07-01T12:00:00Z)
-  2026-07-01T12:00:00Z  refused here: 10.0.0.7: too many?[2J connections (1 since 2026-07-01T12:00:00Z)
+  2026-07-01T12:00:00Z  refused here: 10.0.0.7: too many\x1b[2J connections (1 since 2026-07-01T12:00:00Z)
 `
 	if out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/remote"
 )
 
@@ -62,7 +63,7 @@ func printStatus(out io.Writer, s concord.Status) {
 	}
 	row("member", "%s", person(s.Self))
 	row("incarnation", "%d", s.Incarnation)
-	phase := s.Phase.String()
+	phase := plain.Text(s.Phase.String())
 	if s.Isolated {
 		phase += ", isolated: serves no key"
 	}
@@ -108,9 +109,9 @@ func printFailures(out io.Writer, failures []concord.PeerFailure) {
 	}
 	fmt.Fprintln(out, "failures")
 	for _, f := range failures {
-		who := f.Address
+		who := plain.Text(f.Address)
 		if f.Name != "" {
-			who = cell(f.Name, 255) + " at " + f.Address
+			who = cell(f.Name, 255) + " at " + who
 		}
 		if f.Incoming {
 			who = "refused here: " + who

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 type traceFlags struct {
@@ -65,7 +66,7 @@ func printTrace(out io.Writer, tr concord.Trace) {
 		said := h.Said.String()
 		switch {
 		case h.Err != nil:
-			said = h.Err.Error()
+			said = plain.Text(h.Err.Error())
 		case len(h.Named) > 0 && h.Said != concord.VerdictMine:
 			var names []string
 			for _, s := range h.Named {

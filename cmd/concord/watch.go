@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/remote"
 )
 
@@ -70,13 +71,13 @@ func printEvent(out io.Writer, at time.Time, e concord.Event) error {
 		now = fmt.Sprintf("(%d, %d]", e.New.Start, e.New.End)
 	}
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s %s %s\n", at.Format("15:04:05.000"), e.Cause, now)
+	fmt.Fprintf(&text, "%s %s %s\n", at.Format("15:04:05.000"), plain.Text(e.Cause.String()), now)
 	tell := func(what string, ranges []concord.Range, whom string, s concord.Server) {
 		for _, r := range ranges {
 			fmt.Fprintf(&text, "%12s %s (%d, %d]\n", "", what, r.Start, r.End)
 		}
 		if len(ranges) > 0 && s != (concord.Server{}) {
-			fmt.Fprintf(&text, "%12s %s %s at %s\n", "", whom, cell(s.Name, 30), s.Address)
+			fmt.Fprintf(&text, "%12s %s %s at %s\n", "", whom, cell(s.Name, 30), plain.Text(s.Address))
 		}
 	}
 	tell("gained", e.Gained, "from", e.From)

@@ -413,7 +413,7 @@ func (d *Demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.Say("   %-7s %-16s  %-27s  %s", "member", "identifier", "its share of all keys", "next")
+	d.Say("   %-7s %20s  %-27s  %s", "member", "identifier", "its share of all keys", "next")
 	for _, s := range all {
 		share := 0.0
 		if s.Range != nil {
@@ -423,7 +423,7 @@ func (d *Demo) show(ctx context.Context) error {
 		for _, x := range s.Successors {
 			next = append(next, x.Name)
 		}
-		line := fmt.Sprintf("   %-7s %016x  %5.1f %% %-19s  %s", s.Self.Name, s.Self.Id, 100*share,
+		line := fmt.Sprintf("   %-7s %20d  %5.1f %% %-19s  %s", s.Self.Name, s.Self.Id, 100*share,
 			strings.Repeat("#", int(share*19+0.5)), strings.Join(next, " "))
 		d.Say("%s", strings.TrimRight(line, " "))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -48,9 +49,9 @@ func (e *JoinError) Error() string {
 // whom names a member that was asked.
 func whom(x ring.Member) string {
 	if x.Name == "" {
-		return x.Addr
+		return plain.Text(x.Addr)
 	}
-	return x.Name + " at " + x.Addr
+	return plain.Text(x.Name) + " at " + plain.Text(x.Addr)
 }
 
 // describe says in words why a join through one member did not succeed.

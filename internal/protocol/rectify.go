@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -246,7 +247,7 @@ func (m *Machine) callbackAnswer(i int, f *Failure, st State) {
 			other = f.By // it advertises the same address, and lives
 		}
 		m.endRectification(i, Refusal{Reason: NotReached, Other: other,
-			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, r.n.Name, f.category())})
+			Detail: fmt.Sprintf("%s asked %s, where %s says it is: %s", m.self.Name, r.n.Addr, plain.Text(r.n.Name), f.category())})
 		return
 	}
 	if st.Phase != Joined && !(r.joining && st.Phase == Joining) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/remote/adminpb"
 )
 
@@ -100,7 +101,7 @@ func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	words := status.Convert(err).Message()
+	words := plain.Text(status.Convert(err).Message())
 	switch status.Code(err) {
 	case codes.Unimplemented, codes.Internal, codes.Unknown:
 		return fmt.Errorf("%w: %s", ErrNotAdmin, words)

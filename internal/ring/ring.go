@@ -14,7 +14,10 @@ import (
 	"math/bits"
 	"net"
 	"strconv"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 // Bounds on what a member may call itself. Messages that exceed them are
@@ -126,11 +129,12 @@ type Instance struct {
 // Instance returns that of m.
 func (m Member) Instance() Instance { return Instance{ID: m.ID, Incarnation: m.Incarnation} }
 
+// String is m for people. Others chose its name, which is made harmless.
 func (m Member) String() string {
 	if m.IsZero() {
 		return "none"
 	}
-	return fmt.Sprintf("%s (%d) %s", m.Name, m.ID, m.Addr)
+	return fmt.Sprintf("%s (%d) %s", plain.Text(m.Name), m.ID, plain.Text(m.Addr))
 }
 
 // Space is an identifier circle: how wide it is and how names are put on it.
@@ -215,6 +219,9 @@ func CheckAddress(addr string) error {
 	}
 	if host == "" {
 		return fmt.Errorf("address %q has no host", addr)
+	}
+	if plain.Text(host) != host || strings.ContainsRune(host, ' ') {
+		return fmt.Errorf("address %q: the host has characters that no host has", addr)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("address %q: port must be 1 … 65535", addr)

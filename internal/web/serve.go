@@ -20,13 +20,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/plain"
 )
 
 //go:embed page.html static
 var files embed.FS
 
 var document = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"percent": percent, "plural": plural, "clock": func(t time.Time) string { return t.Format("15:04:05") },
+	"percent": percent, "plural": plural, "plain": plain.Text, "clock": func(t time.Time) string { return t.Format("15:04:05") },
 	"wrong": func(p Page) int { return count(p.Ring) },
 	"newest": func(events []Event) []Event {
 		out := slices.Clone(events)
@@ -234,6 +235,7 @@ type sender struct {
 
 func (s *sender) event(name string, data any) {
 	b, err := json.Marshal(data)
+	b = plain.JSON(b)
 	if s.err == nil {
 		s.err = err
 	}
@@ -266,7 +268,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // whoever asked may have gone
+	_, _ = w.Write(append(plain.JSON(b), '\n')) // whoever asked may have gone
 }
 
 func refuseJSON(w http.ResponseWriter, status int, why string) {

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -86,9 +86,10 @@ func members(field string, list []*pb.Server, most int) ([]ring.Member, error) {
 	return out, nil
 }
 
-// detail cuts an explanation to what others accept.
+// detail makes an explanation, of this side or of another, harmless to read and cuts it
+// to what others accept.
 func detail(s string) string {
-	s = strings.ToValidUTF8(s, "?")
+	s = plain.Text(s)
 	if len(s) <= maxDetail {
 		return s
 	}

@@ -194,7 +194,7 @@ func TestDetailIsCutAtARune(t *testing.T) {
 	if odd := detail("x" + strings.Repeat("ü", maxDetail)); len(odd) != maxDetail-1 {
 		t.Errorf("cut to %d bytes; want %d", len(odd), maxDetail-1)
 	}
-	if got := detail("a\xffb"); got != "a?b" {
+	if got := detail("a\xffb"); got != `a\xffb` {
 		t.Errorf("detail = %q", got)
 	}
 }

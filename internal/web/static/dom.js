@@ -1,5 +1,11 @@
 // Elements and words. All text goes in as text: names of members are what
-// others chose.
+// others chose. What does not print as itself is escaped: marks of writing
+// direction would show a text in another order than it has.
+
+const HIDDEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** A text that others may have chosen, harmless to read. */
+export const plain = (text) => text.replace(HIDDEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -9,10 +15,10 @@ function fill(node, attributes, children) {
     if (name === 'on') {
       for (const [event, f] of Object.entries(value)) node.addEventListener(event, f);
     } else {
-      node.setAttribute(name, value === true ? '' : value);
+      node.setAttribute(name, value === true ? '' : typeof value === 'string' ? plain(value) : value);
     }
   }
-  node.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
+  node.append(...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => (typeof c === 'string' ? plain(c) : c)));
   return node;
 }
 
@@ -27,9 +33,6 @@ export const keyOf = (s) => `${s.id} ${s.name} ${s.address}`;
 
 /** The place of an identifier, 0 … 1 clockwise. */
 export const turn = (id, bits) => Number(id) / 2 ** bits;
-
-/** An identifier in hexadecimal, all digits. */
-export const hex = (id, bits) => BigInt(id).toString(16).padStart(Math.ceil(bits / 4), '0');
 
 export function percent(share) {
   const p = 100 * share;

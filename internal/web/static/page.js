@@ -1,5 +1,5 @@
 // The page: its state, the stream of changes, and what people do.
-import { duration, keyOf, plural, wrongs } from './dom.js';
+import { duration, keyOf, plain, plural, wrongs } from './dom.js';
 import { Panel, rows } from './panel.js';
 import { Ring } from './ring.js';
 import { Timeline } from './timeline.js';
@@ -18,7 +18,7 @@ const timeline = new Timeline($('strip'), $('events'), (s) => select(keyOf(s)));
 
 /** Tells those who do not see the drawing. */
 function say(words) {
-  $('say').textContent = words;
+  $('say').textContent = plain(words);
 }
 
 /** Shows a member, or with null none. */

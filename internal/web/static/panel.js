@@ -1,5 +1,5 @@
 // The panel beside the drawing: a lookup, a member, or the ring as a whole.
-import { duration, el, hex, keyOf, percent, plural, wrongs } from './dom.js';
+import { duration, el, keyOf, percent, plural, wrongs } from './dom.js';
 
 const WORDS = {
   lookups: 'lookups begun', owned: 'answered by its range', confirmed: 'answered from memory', lookups_failed: 'lookups failed',
@@ -99,9 +99,9 @@ export class Panel {
       this.#facts(
         ['state', state],
         ['address', m.address],
-        ['identifier', el('code', { title: m.id }, hex(m.id, page.hash_bits))],
+        ['identifier', el('code', {}, m.id)],
         m.range && ['share', `${percent(m.share)} of the keys`],
-        m.range && ['range', el('code', {}, `(${hex(m.range.start, page.hash_bits)}, ${hex(m.range.end, page.hash_bits)}]`)],
+        m.range && ['range', el('code', {}, `(${m.range.start}, ${m.range.end}]`)],
         m.asked && ['predecessor', m.predecessor ? this.#link(m.predecessor, 'predecessor') : el('span', { class: 'none' }, 'none')],
         m.asked && ['successors', this.#links(m.successors, 'successor')],
       ));
@@ -151,10 +151,10 @@ export class Panel {
       this.#title(l.key, 'key', 'the lookup'),
       end,
       this.#facts(
-        ['identifier', el('code', { title: l.id }, hex(l.id, page.hash_bits))],
+        ['identifier', el('code', {}, l.id)],
         ['took', `${duration(l.took_ns)}, ${plural(l.hops.length, 'hop')}`],
         l.source && ['known from', l.source === 'asked' ? 'a member asked' : l.source],
-        l.range && ['range', el('code', {}, `(${hex(l.range.start, page.hash_bits)}, ${hex(l.range.end, page.hash_bits)}]`)],
+        l.range && ['range', el('code', {}, `(${l.range.start}, ${l.range.end}]`)],
       ));
     if (l.hops.length > 0) {
       node.append(el('ol', { class: 'hops' }, ...l.hops.map((h) => {

@@ -1,5 +1,5 @@
 // The drawing: a circle of identifiers, clockwise from the top.
-import { cut, duration, keyOf, percent, plural, svg, turn, wrongs } from './dom.js';
+import { cut, duration, keyOf, percent, plain, plural, svg, turn, wrongs } from './dom.js';
 
 const LABEL = 16; // height of a line of text
 const MOST_LABELS = 48; // with more members, only some are named
@@ -181,7 +181,7 @@ export class Ring {
       node.classList.toggle('own', own);
       node.classList.toggle('troubled', m.wrong.length > 0);
       const words = [m.name, own ? 'this member' : null, { here: null, silent: 'silent', gone: 'gone' }[m.state],
-        m.state === 'here' ? `${percent(m.share)} of the keys` : null, ...m.wrong.map((w) => w.says)].filter(Boolean).join(', ');
+        m.state === 'here' ? `${percent(m.share)} of the keys` : null, ...m.wrong.map((w) => w.says)].filter(Boolean).map(plain).join(', ');
       node.setAttribute('aria-label', words);
       node.setAttribute('aria-selected', String(key === this.#selected));
       node.children[0].setAttribute('r', size + (own ? 5 : 4));
