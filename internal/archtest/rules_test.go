@@ -62,7 +62,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/ringmap"},
-		only:     []string{"./internal/ring"},
+		only:     []string{"./internal/ring", "./internal/plain"},
 		through:  true,
 		reason:   "the map is driven by the runtime, by the simulators and by clients, which share nothing above it",
 	},
@@ -189,7 +189,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/sim/mapsim"},
-		only:     []string{"./internal/ring", "./internal/peer", "./internal/ringmap", "./internal/sim"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/ringmap", "./internal/sim"},
 		reason:   "the maps run on an abstract ring, so that there can be more of them than the protocol can be simulated with",
 	},
 	{
