@@ -154,7 +154,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13, 0}
+	return file_concord_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type RouteResp_Verdict int32
@@ -209,7 +209,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15, 0}
+	return file_concord_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -264,7 +264,167 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18, 0}
+	return file_concord_proto_rawDescGZIP(), []int{20, 0}
+}
+
+// Frames are frames that were written together.
+type Frames struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Serialized messages of type Frame, each preceded by its length as a varint.
+	Frames        []byte `protobuf:"bytes,1,opt,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frames) Reset() {
+	*x = Frames{}
+	mi := &file_concord_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frames) ProtoMessage() {}
+
+func (x *Frames) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frames.ProtoReflect.Descriptor instead.
+func (*Frames) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Frames) GetFrames() []byte {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+// Frame is one request, or the answer to one, or the withdrawal of one.
+type Frame struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the request, chosen by the asker: above 0, and different from that
+	// of any other request under way on the stream. The answer repeats it.
+	Call uint64 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
+	// Of a request: the method that it is for, by its place in ChordService, from 1.
+	// Absent in answers and withdrawals.
+	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
+	// The serialized message of the request or answer. A request's own Request field is
+	// left out.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// The Request field of the request. Absent: that of the request before it on the
+	// stream.
+	Request []byte `protobuf:"bytes,4,opt,name=request,proto3" json:"request,omitempty"`
+	// Of a request: how long the asker waits, in nanoseconds. 0: until it withdraws it.
+	TimeoutNs uint64 `protobuf:"varint,5,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
+	// Of a request: what travels in the headers of a unary call.
+	Headers map[string]string `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The asker does not wait for the answer any longer.
+	Withdrawn bool `protobuf:"varint,7,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
+	// Of an answer: why the request failed, as a serialized google.rpc.Status. Absent:
+	// it did not fail.
+	Status        []byte `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frame) Reset() {
+	*x = Frame{}
+	mi := &file_concord_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frame) ProtoMessage() {}
+
+func (x *Frame) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frame.ProtoReflect.Descriptor instead.
+func (*Frame) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Frame) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Frame) GetMethod() uint32 {
+	if x != nil {
+		return x.Method
+	}
+	return 0
+}
+
+func (x *Frame) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Frame) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *Frame) GetTimeoutNs() uint64 {
+	if x != nil {
+		return x.TimeoutNs
+	}
+	return 0
+}
+
+func (x *Frame) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Frame) GetWithdrawn() bool {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return false
+}
+
+func (x *Frame) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
 }
 
 type FindReq struct {
@@ -277,7 +437,7 @@ type FindReq struct {
 
 func (x *FindReq) Reset() {
 	*x = FindReq{}
-	mi := &file_concord_proto_msgTypes[0]
+	mi := &file_concord_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -289,7 +449,7 @@ func (x *FindReq) String() string {
 func (*FindReq) ProtoMessage() {}
 
 func (x *FindReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[0]
+	mi := &file_concord_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -302,7 +462,7 @@ func (x *FindReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindReq.ProtoReflect.Descriptor instead.
 func (*FindReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{0}
+	return file_concord_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *FindReq) GetId() uint64 {
@@ -328,7 +488,7 @@ type FindResp struct {
 
 func (x *FindResp) Reset() {
 	*x = FindResp{}
-	mi := &file_concord_proto_msgTypes[1]
+	mi := &file_concord_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +500,7 @@ func (x *FindResp) String() string {
 func (*FindResp) ProtoMessage() {}
 
 func (x *FindResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[1]
+	mi := &file_concord_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +513,7 @@ func (x *FindResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResp.ProtoReflect.Descriptor instead.
 func (*FindResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{1}
+	return file_concord_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FindResp) GetServer() *Server {
@@ -376,7 +536,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_concord_proto_msgTypes[2]
+	mi := &file_concord_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +548,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[2]
+	mi := &file_concord_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +561,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{2}
+	return file_concord_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Server) GetId() uint64 {
@@ -460,7 +620,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_concord_proto_msgTypes[3]
+	mi := &file_concord_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +632,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[3]
+	mi := &file_concord_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +645,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{3}
+	return file_concord_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Ring) GetPredecessor() *Server {
@@ -575,7 +735,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +747,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +760,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{4}
+	return file_concord_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -636,7 +796,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +808,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +821,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{5}
+	return file_concord_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -714,7 +874,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +886,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +899,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{6}
+	return file_concord_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -795,7 +955,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +967,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +980,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{7}
+	return file_concord_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Target) GetId() uint64 {
@@ -851,7 +1011,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1023,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1036,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{8}
+	return file_concord_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -911,7 +1071,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1083,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1096,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{9}
+	return file_concord_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -967,7 +1127,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1139,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1152,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{10}
+	return file_concord_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -1038,7 +1198,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1210,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1223,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -1119,7 +1279,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1291,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1304,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -1174,7 +1334,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1346,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1359,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1236,7 +1396,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1408,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1421,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -1306,7 +1466,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1478,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1491,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -1393,7 +1553,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1565,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1578,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -1448,7 +1608,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1620,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1633,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -1511,7 +1671,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1683,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1696,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -1577,7 +1737,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1749,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1762,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -1628,7 +1788,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1800,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1813,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -1674,7 +1834,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1846,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1859,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -1732,7 +1892,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1904,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1917,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -1778,7 +1938,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1950,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1963,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -1833,7 +1993,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2005,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2018,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -1889,7 +2049,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2061,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2074,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -1943,7 +2103,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2115,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2128,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -1995,7 +2155,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2167,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2180,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -2034,7 +2194,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2206,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2219,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -2073,7 +2233,22 @@ var File_concord_proto protoreflect.FileDescriptor
 
 const file_concord_proto_rawDesc = "" +
 	"\n" +
-	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"E\n" +
+	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\" \n" +
+	"\x06Frames\x12\x16\n" +
+	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xa9\x02\n" +
+	"\x05Frame\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x18\n" +
+	"\arequest\x18\x04 \x01(\fR\arequest\x12\x1d\n" +
+	"\n" +
+	"timeout_ns\x18\x05 \x01(\x04R\ttimeoutNs\x125\n" +
+	"\aheaders\x18\x06 \x03(\v2\x1b.concord.Frame.HeadersEntryR\aheaders\x12\x1c\n" +
+	"\twithdrawn\x18\a \x01(\bR\twithdrawn\x12\x16\n" +
+	"\x06status\x18\b \x01(\fR\x06status\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
 	"\aFindReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"C\n" +
@@ -2236,7 +2411,7 @@ const file_concord_proto_rawDesc = "" +
 	"\fPHASE_JOINED\x10\x03\x12\x11\n" +
 	"\rPHASE_LEAVING\x10\x04\x12\x14\n" +
 	"\x10PHASE_SUPERSEDED\x10\x05\x12\x11\n" +
-	"\rPHASE_LOOKING\x10\x062\xc6\x03\n" +
+	"\rPHASE_LOOKING\x10\x062\xf4\x03\n" +
 	"\fChordService\x124\n" +
 	"\rFindSuccessor\x12\x10.concord.FindReq\x1a\x11.concord.FindResp\x12*\n" +
 	"\aGetRing\x12\x10.concord.RingReq\x1a\r.concord.Ring\x121\n" +
@@ -2246,7 +2421,8 @@ const file_concord_proto_rawDesc = "" +
 	"\tIntroduce\x12\x15.concord.IntroduceReq\x1a\r.concord.Ring\x126\n" +
 	"\aChanged\x12\x13.concord.ChangedReq\x1a\x16.google.protobuf.Empty\x12)\n" +
 	"\x05Leave\x12\x11.concord.LeaveReq\x1a\r.concord.Ring\x12+\n" +
-	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaRespB,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
+	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaResp\x12,\n" +
+	"\x04Link\x12\x0f.concord.Frames\x1a\x0f.concord.Frames(\x010\x01B,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
 
 var (
 	file_concord_proto_rawDescOnce sync.Once
@@ -2261,116 +2437,122 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
 	(RouteResp_Verdict)(0), // 2: concord.RouteResp.Verdict
 	(PlaceResp_Verdict)(0), // 3: concord.PlaceResp.Verdict
-	(*FindReq)(nil),        // 4: concord.FindReq
-	(*FindResp)(nil),       // 5: concord.FindResp
-	(*Server)(nil),         // 6: concord.Server
-	(*Ring)(nil),           // 7: concord.Ring
-	(*Origin)(nil),         // 8: concord.Origin
-	(*Replaced)(nil),       // 9: concord.Replaced
-	(*Request)(nil),        // 10: concord.Request
-	(*Target)(nil),         // 11: concord.Target
-	(*Settings)(nil),       // 12: concord.Settings
-	(*Answer)(nil),         // 13: concord.Answer
-	(*RingReq)(nil),        // 14: concord.RingReq
-	(*NotifyReq)(nil),      // 15: concord.NotifyReq
-	(*NotifyResp)(nil),     // 16: concord.NotifyResp
-	(*Refusal)(nil),        // 17: concord.Refusal
-	(*RouteReq)(nil),       // 18: concord.RouteReq
-	(*RouteResp)(nil),      // 19: concord.RouteResp
-	(*Arc)(nil),            // 20: concord.Arc
-	(*PlaceReq)(nil),       // 21: concord.PlaceReq
-	(*PlaceResp)(nil),      // 22: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 23: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 24: concord.ChangedReq
-	(*LeaveReq)(nil),       // 25: concord.LeaveReq
-	(*MetaReq)(nil),        // 26: concord.MetaReq
-	(*MetaResp)(nil),       // 27: concord.MetaResp
-	(*WrongMember)(nil),    // 28: concord.WrongMember
-	(*WrongRing)(nil),      // 29: concord.WrongRing
-	(*NotJoined)(nil),      // 30: concord.NotJoined
-	(*Denied)(nil),         // 31: concord.Denied
-	(*Isolated)(nil),       // 32: concord.Isolated
-	(*emptypb.Empty)(nil),  // 33: google.protobuf.Empty
+	(*Frames)(nil),         // 4: concord.Frames
+	(*Frame)(nil),          // 5: concord.Frame
+	(*FindReq)(nil),        // 6: concord.FindReq
+	(*FindResp)(nil),       // 7: concord.FindResp
+	(*Server)(nil),         // 8: concord.Server
+	(*Ring)(nil),           // 9: concord.Ring
+	(*Origin)(nil),         // 10: concord.Origin
+	(*Replaced)(nil),       // 11: concord.Replaced
+	(*Request)(nil),        // 12: concord.Request
+	(*Target)(nil),         // 13: concord.Target
+	(*Settings)(nil),       // 14: concord.Settings
+	(*Answer)(nil),         // 15: concord.Answer
+	(*RingReq)(nil),        // 16: concord.RingReq
+	(*NotifyReq)(nil),      // 17: concord.NotifyReq
+	(*NotifyResp)(nil),     // 18: concord.NotifyResp
+	(*Refusal)(nil),        // 19: concord.Refusal
+	(*RouteReq)(nil),       // 20: concord.RouteReq
+	(*RouteResp)(nil),      // 21: concord.RouteResp
+	(*Arc)(nil),            // 22: concord.Arc
+	(*PlaceReq)(nil),       // 23: concord.PlaceReq
+	(*PlaceResp)(nil),      // 24: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 25: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 26: concord.ChangedReq
+	(*LeaveReq)(nil),       // 27: concord.LeaveReq
+	(*MetaReq)(nil),        // 28: concord.MetaReq
+	(*MetaResp)(nil),       // 29: concord.MetaResp
+	(*WrongMember)(nil),    // 30: concord.WrongMember
+	(*WrongRing)(nil),      // 31: concord.WrongRing
+	(*NotJoined)(nil),      // 32: concord.NotJoined
+	(*Denied)(nil),         // 33: concord.Denied
+	(*Isolated)(nil),       // 34: concord.Isolated
+	nil,                    // 35: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 36: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
-	10, // 0: concord.FindReq.request:type_name -> concord.Request
-	6,  // 1: concord.FindResp.server:type_name -> concord.Server
-	6,  // 2: concord.Ring.predecessor:type_name -> concord.Server
-	6,  // 3: concord.Ring.successors:type_name -> concord.Server
-	13, // 4: concord.Ring.answer:type_name -> concord.Answer
-	0,  // 5: concord.Ring.phase:type_name -> concord.Phase
-	17, // 6: concord.Ring.refusal:type_name -> concord.Refusal
-	6,  // 7: concord.Ring.founder:type_name -> concord.Server
-	9,  // 8: concord.Ring.replaced:type_name -> concord.Replaced
-	8,  // 9: concord.Ring.origin:type_name -> concord.Origin
-	11, // 10: concord.Replaced.who:type_name -> concord.Target
-	6,  // 11: concord.Replaced.by:type_name -> concord.Server
-	11, // 12: concord.Request.target:type_name -> concord.Target
-	6,  // 13: concord.Request.sender:type_name -> concord.Server
-	12, // 14: concord.Request.settings:type_name -> concord.Settings
-	6,  // 15: concord.Answer.answerer:type_name -> concord.Server
-	10, // 16: concord.RingReq.request:type_name -> concord.Request
-	6,  // 17: concord.RingReq.founder:type_name -> concord.Server
-	10, // 18: concord.NotifyReq.request:type_name -> concord.Request
-	7,  // 19: concord.NotifyResp.ring:type_name -> concord.Ring
-	1,  // 20: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	6,  // 21: concord.Refusal.other:type_name -> concord.Server
-	10, // 22: concord.RouteReq.request:type_name -> concord.Request
-	11, // 23: concord.RouteReq.avoid:type_name -> concord.Target
-	2,  // 24: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	6,  // 25: concord.RouteResp.owner:type_name -> concord.Server
-	20, // 26: concord.RouteResp.arc:type_name -> concord.Arc
-	6,  // 27: concord.RouteResp.closer:type_name -> concord.Server
-	13, // 28: concord.RouteResp.answer:type_name -> concord.Answer
-	6,  // 29: concord.PlaceReq.subject:type_name -> concord.Server
-	10, // 30: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 31: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	6,  // 32: concord.PlaceResp.closer:type_name -> concord.Server
-	7,  // 33: concord.PlaceResp.ring:type_name -> concord.Ring
-	13, // 34: concord.PlaceResp.answer:type_name -> concord.Answer
-	6,  // 35: concord.IntroduceReq.subject:type_name -> concord.Server
-	10, // 36: concord.IntroduceReq.request:type_name -> concord.Request
-	10, // 37: concord.ChangedReq.request:type_name -> concord.Request
-	6,  // 38: concord.LeaveReq.predecessor:type_name -> concord.Server
-	6,  // 39: concord.LeaveReq.successors:type_name -> concord.Server
-	10, // 40: concord.LeaveReq.request:type_name -> concord.Request
-	10, // 41: concord.MetaReq.request:type_name -> concord.Request
-	13, // 42: concord.MetaResp.answer:type_name -> concord.Answer
-	6,  // 43: concord.WrongMember.answerer:type_name -> concord.Server
-	8,  // 44: concord.WrongMember.origin:type_name -> concord.Origin
-	6,  // 45: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 46: concord.NotJoined.phase:type_name -> concord.Phase
-	6,  // 47: concord.NotJoined.answerer:type_name -> concord.Server
-	6,  // 48: concord.Isolated.answerer:type_name -> concord.Server
-	4,  // 49: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	14, // 50: concord.ChordService.GetRing:input_type -> concord.RingReq
-	15, // 51: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	18, // 52: concord.ChordService.Route:input_type -> concord.RouteReq
-	21, // 53: concord.ChordService.Place:input_type -> concord.PlaceReq
-	23, // 54: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	24, // 55: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	25, // 56: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	26, // 57: concord.ChordService.Meta:input_type -> concord.MetaReq
-	5,  // 58: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	7,  // 59: concord.ChordService.GetRing:output_type -> concord.Ring
-	16, // 60: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	19, // 61: concord.ChordService.Route:output_type -> concord.RouteResp
-	22, // 62: concord.ChordService.Place:output_type -> concord.PlaceResp
-	7,  // 63: concord.ChordService.Introduce:output_type -> concord.Ring
-	33, // 64: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	7,  // 65: concord.ChordService.Leave:output_type -> concord.Ring
-	27, // 66: concord.ChordService.Meta:output_type -> concord.MetaResp
-	58, // [58:67] is the sub-list for method output_type
-	49, // [49:58] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	35, // 0: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	12, // 1: concord.FindReq.request:type_name -> concord.Request
+	8,  // 2: concord.FindResp.server:type_name -> concord.Server
+	8,  // 3: concord.Ring.predecessor:type_name -> concord.Server
+	8,  // 4: concord.Ring.successors:type_name -> concord.Server
+	15, // 5: concord.Ring.answer:type_name -> concord.Answer
+	0,  // 6: concord.Ring.phase:type_name -> concord.Phase
+	19, // 7: concord.Ring.refusal:type_name -> concord.Refusal
+	8,  // 8: concord.Ring.founder:type_name -> concord.Server
+	11, // 9: concord.Ring.replaced:type_name -> concord.Replaced
+	10, // 10: concord.Ring.origin:type_name -> concord.Origin
+	13, // 11: concord.Replaced.who:type_name -> concord.Target
+	8,  // 12: concord.Replaced.by:type_name -> concord.Server
+	13, // 13: concord.Request.target:type_name -> concord.Target
+	8,  // 14: concord.Request.sender:type_name -> concord.Server
+	14, // 15: concord.Request.settings:type_name -> concord.Settings
+	8,  // 16: concord.Answer.answerer:type_name -> concord.Server
+	12, // 17: concord.RingReq.request:type_name -> concord.Request
+	8,  // 18: concord.RingReq.founder:type_name -> concord.Server
+	12, // 19: concord.NotifyReq.request:type_name -> concord.Request
+	9,  // 20: concord.NotifyResp.ring:type_name -> concord.Ring
+	1,  // 21: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	8,  // 22: concord.Refusal.other:type_name -> concord.Server
+	12, // 23: concord.RouteReq.request:type_name -> concord.Request
+	13, // 24: concord.RouteReq.avoid:type_name -> concord.Target
+	2,  // 25: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	8,  // 26: concord.RouteResp.owner:type_name -> concord.Server
+	22, // 27: concord.RouteResp.arc:type_name -> concord.Arc
+	8,  // 28: concord.RouteResp.closer:type_name -> concord.Server
+	15, // 29: concord.RouteResp.answer:type_name -> concord.Answer
+	8,  // 30: concord.PlaceReq.subject:type_name -> concord.Server
+	12, // 31: concord.PlaceReq.request:type_name -> concord.Request
+	3,  // 32: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	8,  // 33: concord.PlaceResp.closer:type_name -> concord.Server
+	9,  // 34: concord.PlaceResp.ring:type_name -> concord.Ring
+	15, // 35: concord.PlaceResp.answer:type_name -> concord.Answer
+	8,  // 36: concord.IntroduceReq.subject:type_name -> concord.Server
+	12, // 37: concord.IntroduceReq.request:type_name -> concord.Request
+	12, // 38: concord.ChangedReq.request:type_name -> concord.Request
+	8,  // 39: concord.LeaveReq.predecessor:type_name -> concord.Server
+	8,  // 40: concord.LeaveReq.successors:type_name -> concord.Server
+	12, // 41: concord.LeaveReq.request:type_name -> concord.Request
+	12, // 42: concord.MetaReq.request:type_name -> concord.Request
+	15, // 43: concord.MetaResp.answer:type_name -> concord.Answer
+	8,  // 44: concord.WrongMember.answerer:type_name -> concord.Server
+	10, // 45: concord.WrongMember.origin:type_name -> concord.Origin
+	8,  // 46: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 47: concord.NotJoined.phase:type_name -> concord.Phase
+	8,  // 48: concord.NotJoined.answerer:type_name -> concord.Server
+	8,  // 49: concord.Isolated.answerer:type_name -> concord.Server
+	6,  // 50: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	16, // 51: concord.ChordService.GetRing:input_type -> concord.RingReq
+	17, // 52: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	20, // 53: concord.ChordService.Route:input_type -> concord.RouteReq
+	23, // 54: concord.ChordService.Place:input_type -> concord.PlaceReq
+	25, // 55: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	26, // 56: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	27, // 57: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	28, // 58: concord.ChordService.Meta:input_type -> concord.MetaReq
+	4,  // 59: concord.ChordService.Link:input_type -> concord.Frames
+	7,  // 60: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	9,  // 61: concord.ChordService.GetRing:output_type -> concord.Ring
+	18, // 62: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	21, // 63: concord.ChordService.Route:output_type -> concord.RouteResp
+	24, // 64: concord.ChordService.Place:output_type -> concord.PlaceResp
+	9,  // 65: concord.ChordService.Introduce:output_type -> concord.Ring
+	36, // 66: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	9,  // 67: concord.ChordService.Leave:output_type -> concord.Ring
+	29, // 68: concord.ChordService.Meta:output_type -> concord.MetaResp
+	4,  // 69: concord.ChordService.Link:output_type -> concord.Frames
+	60, // [60:70] is the sub-list for method output_type
+	50, // [50:60] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -2378,21 +2560,21 @@ func file_concord_proto_init() {
 	if File_concord_proto != nil {
 		return
 	}
-	file_concord_proto_msgTypes[1].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[3].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[6].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[5].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[21].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[23].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   29,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,7 @@ const (
 	ChordService_Changed_FullMethodName       = "/concord.ChordService/Changed"
 	ChordService_Leave_FullMethodName         = "/concord.ChordService/Leave"
 	ChordService_Meta_FullMethodName          = "/concord.ChordService/Meta"
+	ChordService_Link_FullMethodName          = "/concord.ChordService/Link"
 )
 
 // ChordServiceClient is the client API for ChordService service.
@@ -61,6 +62,9 @@ type ChordServiceClient interface {
 	Leave(ctx context.Context, in *LeaveReq, opts ...grpc.CallOption) (*Ring, error)
 	// What the member's application says of it.
 	Meta(ctx context.Context, in *MetaReq, opts ...grpc.CallOption) (*MetaResp, error)
+	// Carries the requests of one member to another, and the answers, on one stream.
+	// A member that does not know it is asked by the methods above.
+	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frames, Frames], error)
 }
 
 type chordServiceClient struct {
@@ -161,6 +165,19 @@ func (c *chordServiceClient) Meta(ctx context.Context, in *MetaReq, opts ...grpc
 	return out, nil
 }
 
+func (c *chordServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frames, Frames], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ChordService_ServiceDesc.Streams[0], ChordService_Link_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Frames, Frames]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChordService_LinkClient = grpc.BidiStreamingClient[Frames, Frames]
+
 // ChordServiceServer is the server API for ChordService service.
 // All implementations must embed UnimplementedChordServiceServer
 // for forward compatibility.
@@ -185,6 +202,9 @@ type ChordServiceServer interface {
 	Leave(context.Context, *LeaveReq) (*Ring, error)
 	// What the member's application says of it.
 	Meta(context.Context, *MetaReq) (*MetaResp, error)
+	// Carries the requests of one member to another, and the answers, on one stream.
+	// A member that does not know it is asked by the methods above.
+	Link(grpc.BidiStreamingServer[Frames, Frames]) error
 	mustEmbedUnimplementedChordServiceServer()
 }
 
@@ -221,6 +241,9 @@ func (UnimplementedChordServiceServer) Leave(context.Context, *LeaveReq) (*Ring,
 }
 func (UnimplementedChordServiceServer) Meta(context.Context, *MetaReq) (*MetaResp, error) {
 	return nil, status.Error(codes.Unimplemented, "method Meta not implemented")
+}
+func (UnimplementedChordServiceServer) Link(grpc.BidiStreamingServer[Frames, Frames]) error {
+	return status.Error(codes.Unimplemented, "method Link not implemented")
 }
 func (UnimplementedChordServiceServer) mustEmbedUnimplementedChordServiceServer() {}
 func (UnimplementedChordServiceServer) testEmbeddedByValue()                      {}
@@ -405,6 +428,13 @@ func _ChordService_Meta_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChordService_Link_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ChordServiceServer).Link(&grpc.GenericServerStream[Frames, Frames]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChordService_LinkServer = grpc.BidiStreamingServer[Frames, Frames]
+
 // ChordService_ServiceDesc is the grpc.ServiceDesc for ChordService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -449,6 +479,13 @@ var ChordService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ChordService_Meta_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Link",
+			Handler:       _ChordService_Link_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "concord.proto",
 }

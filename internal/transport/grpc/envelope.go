@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -33,6 +34,7 @@ type asking struct {
 	env     transport.Envelope
 	brief   bool // without the marks of the origin
 	request *pb.Request
+	encoded atomic.Pointer[[]byte] // request as it is sent in frames; nil: not yet
 }
 
 // request is pbRequest of env, which on one link is nearly always the same. The marks of

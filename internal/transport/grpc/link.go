@@ -70,6 +70,10 @@ type link struct {
 	// origin is the number of the ring that the peer has last said to be in; 0: it has
 	// said nothing.
 	origin atomic.Uint64
+
+	opening  sync.Mutex // guards the following; held while the stream is opened
+	mux      *mux       // the stream, which may have ended; nil: there was none
+	noStream bool       // the peer does not know the method Link
 }
 
 func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCredentials) (*link, error) {
@@ -100,7 +104,7 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 		_ = conn.Close()
 		return nil, err
 	}
-	l.cc, l.stub = cc, pb.NewChordServiceClient(cc)
+	l.cc, l.stub = cc, pb.NewChordServiceClient(l)
 	// Shake hands now, even if no request follows: a peer waits for it.
 	cc.Connect()
 	return l, nil

@@ -40,6 +40,8 @@ type pool struct {
 	timeout time.Duration
 	maxAge  time.Duration  // of connections, see ageOf
 	written *atomic.Uint64 // bytes, to all links
+	unary   bool           // links have no streams
+	eager   bool           // links have streams from their first request on
 
 	mu         sync.Mutex // guards all below; held briefly, and never while calling out
 	byEndpoint map[endpoint]*link
@@ -167,6 +169,18 @@ func (p *pool) finish(to endpoint, a *attempt, l *link, err error) {
 	if !l.retired { // else its handshake has failed already
 		p.byEndpoint[to] = l
 	}
+}
+
+// start runs f, which ends with its link. It reports false, and does nothing, if the
+// pool is closed.
+func (p *pool) start(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.running.Go(f)
+	return true
 }
 
 // giveUp is for a waiter that no longer waits. The last one ends the attempt.

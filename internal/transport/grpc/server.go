@@ -23,6 +23,7 @@ type service struct {
 	pb.UnimplementedChordServiceServer
 	t       *Transport
 	handler transport.Handler
+	methods []servedMethod
 }
 
 // meet checks the envelope of a request and learns who speaks the extension.
@@ -294,6 +295,12 @@ func description() *grpc.ServiceDesc {
 				}
 				return err
 			}, in)
+		}
+	}
+	d.Streams = slices.Clone(d.Streams)
+	for i := range d.Streams {
+		d.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+			return srv.(*service).serveStream(stream)
 		}
 	}
 	return &d

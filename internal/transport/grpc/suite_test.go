@@ -7,13 +7,30 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
-func TestConformance(t *testing.T) {
+// conform runs the suite over transports that are changed by tweak before they serve.
+func conform(t *testing.T, tweak func(*Transport)) {
 	transporttest.Run(t, func(*testing.T) transporttest.Listen {
 		return transporttest.Widen(func(addr string) (transport.Transport, error) {
 			if addr == "" {
 				addr = "127.0.0.1:0"
 			}
-			return TCP{}.OpenMember(transport.Options{Bind: addr})
+			tr, err := Listen(ConfigOf(transport.Options{Bind: addr}))
+			if err != nil {
+				return nil, err
+			}
+			tweak(tr)
+			return tr, nil
 		})
 	})
+}
+
+func TestConformance(t *testing.T) { conform(t, func(*Transport) {}) }
+
+// Over a stream from the first request on, and without streams.
+func TestConformanceOfStreams(t *testing.T) {
+	conform(t, func(tr *Transport) { tr.pool.eager = true })
+}
+
+func TestConformanceOfUnaryCalls(t *testing.T) {
+	conform(t, func(tr *Transport) { tr.pool.unary = true })
 }

@@ -73,6 +73,9 @@ type Config struct {
 	// Dial, if set, opens connections in place of TCP. Its error counts as a
 	// refusal if it wraps syscall.ECONNREFUSED.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Unary has every request made by a unary call, as members that do not know the
+	// method Link make them.
+	Unary bool
 	// Inject, if set, names what travels in the headers of a Route beside the
 	// message. What headers cannot carry, and what is beyond 2 KiB, is left out.
 	Inject func(ctx context.Context, set func(key, value string))
@@ -146,6 +149,7 @@ func NewClient(cfg Config) *Transport {
 		creds = outgoing{creds, get}
 	}
 	t.pool = newPool(cfg.Dial, creds, cfg.IdleTimeout, cfg.MaxAge, &t.written)
+	t.pool.unary = cfg.Unary
 	return t
 }
 
@@ -221,7 +225,8 @@ func (t *Transport) Serve(h transport.Handler) {
 	if t.srv == nil {
 		return
 	}
-	t.srv.RegisterService(description(), &service{t: t, handler: h})
+	desc := description()
+	t.srv.RegisterService(desc, &service{t: t, handler: h, methods: servedMethods(desc)})
 	t.serving.Go(t.watch)
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;

@@ -1,0 +1,321 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+)
+
+// This file and muxserver.go carry the requests of a link on one stream, the method
+// Link, in place of unary calls: a call costs a frame of some ten bytes and neither
+// headers nor a stream of its own. The callers do not see the difference: a link is a
+// grpc.ClientConnInterface that makes unary calls on whichever there is.
+//
+// A link begins with unary calls. Once the peer has shown that it is a member of ours,
+// the stream is opened; a peer that does not know the method Link goes on with unary calls.
+
+// errNoStream reports a call that the peer has not seen, since it does not serve the
+// stream or has ended it in peace.
+var errNoStream = errors.New("the stream has ended before the call")
+
+// mux is the asking side of a stream.
+type mux struct {
+	link   *link
+	stream grpc.ClientStream
+	out    outbox
+	slots  chan struct{} // one is taken by each call under way
+
+	sent atomic.Int64 // bytes since anything was received; see maxUnanswered
+
+	mu      sync.Mutex
+	pending map[uint64]*call
+	last    uint64 // the number of the last call
+	err     error  // why the stream has ended
+	free    []*call
+}
+
+// maxFreeCalls is how many calls are kept to be used again. They are the stream's own:
+// a channel must not go from one test's bubble to another's.
+const maxFreeCalls = 16
+
+// call is a call under way.
+type call struct {
+	number uint64
+	out    proto.Message
+	err    error
+	done   chan struct{} // holds one element once out or err is set
+}
+
+// Invoke makes a unary call; see grpc.ClientConnInterface.
+func (l *link) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
+	if m := l.streaming(method); m != nil {
+		err := m.invoke(ctx, methods[method], in.(proto.Message), out.(proto.Message))
+		if !errors.Is(err, errNoStream) {
+			return err
+		}
+	}
+	return l.cc.Invoke(ctx, method, in, out, opts...)
+}
+
+// NewStream opens a stream; see grpc.ClientConnInterface.
+func (l *link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return l.cc.NewStream(ctx, desc, method, opts...)
+}
+
+// streaming is the stream of l, opened if there is none; nil: there is to be none.
+func (l *link) streaming(method string) *mux {
+	if l.pool.unary || l.dialect() != extended && !l.pool.eager || methods[method].number == 0 {
+		return nil
+	}
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	if m := l.mux; m != nil && !m.ended() {
+		return m
+	}
+	if l.noStream || l.question != 0 || l.over.Load() {
+		return nil
+	}
+	// The stream ends with the connection.
+	stream, err := l.cc.NewStream(context.Background(), &pb.ChordService_ServiceDesc.Streams[0], pb.ChordService_Link_FullMethodName, grpc.StaticMethod())
+	if err != nil {
+		return nil // a unary call tells what is wrong
+	}
+	m := &mux{link: l, stream: stream, slots: make(chan struct{}, maxCalls), pending: make(map[uint64]*call)}
+	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
+	if !l.pool.start(func() { l.receive(m) }) {
+		return nil
+	}
+	l.mux = m
+	return m
+}
+
+// receive receives answers until the stream has ended.
+func (l *link) receive(m *mux) {
+	err := m.receive()
+	if status.Code(err) == codes.Unimplemented {
+		l.opening.Lock()
+		l.noStream = true
+		l.opening.Unlock()
+		err = errNoStream
+	}
+	if errors.Is(err, io.EOF) {
+		err = errNoStream
+	}
+	m.end(err)
+}
+
+// receive gives each answer to its caller, and returns why the stream has ended.
+func (m *mux) receive() error {
+	var in pb.Frames
+	for {
+		if err := m.stream.RecvMsg(&in); err != nil {
+			return err
+		}
+		m.sent.Store(0)
+		for b := in.GetFrames(); len(b) > 0; {
+			f, rest, err := nextFrame(b)
+			if err != nil {
+				_ = m.stream.CloseSend()
+				return status.Error(codes.Internal, err.Error())
+			}
+			m.answered(f)
+			b = rest
+		}
+	}
+}
+
+// answered gives an answer to its caller, unless that has given up.
+func (m *mux) answered(f frame) {
+	m.mu.Lock()
+	c := m.pending[f.call]
+	delete(m.pending, f.call)
+	m.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if len(f.status) == 0 {
+		if err := proto.Unmarshal(f.body, c.out); err != nil {
+			c.err = status.Error(codes.Internal, "the answer cannot be decoded: "+err.Error())
+		}
+	} else {
+		st := status.New(codes.OK, "").Proto()
+		if err := proto.Unmarshal(f.status, st); err != nil || st.GetCode() == int32(codes.OK) {
+			c.err = status.Error(codes.Internal, "the status of the answer cannot be decoded")
+		} else {
+			c.err = status.ErrorProto(st)
+		}
+	}
+	c.done <- struct{}{}
+}
+
+// end fails all calls under way with err.
+func (m *mux) end(err error) {
+	m.out.fail(err)
+	m.mu.Lock()
+	m.err = err
+	pending := m.pending
+	m.pending = nil
+	m.mu.Unlock()
+	for _, c := range pending {
+		c.err = err
+		c.done <- struct{}{}
+	}
+}
+
+func (m *mux) ended() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err != nil
+}
+
+// invoke makes one call.
+func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Message) error {
+	if err := ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	f, err := m.link.frame(ctx, method, in)
+	if err != nil {
+		return err
+	}
+	select {
+	case m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	defer func() { <-m.slots }()
+
+	c, err := m.begin(out)
+	if err != nil {
+		return err
+	}
+	f.call = c.number
+	m.post(f, !method.lookup)
+	select {
+	case <-c.done:
+		return m.over(c)
+	case <-ctx.Done():
+	}
+	if m.giveUp(c) {
+		m.post(outgoing{frame: frame{call: f.call, withdrawn: true}}, !method.lookup)
+		_ = m.over(c)
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	<-c.done // it is being answered
+	return m.over(c)
+}
+
+// frame is the request in as a frame, without its number.
+func (l *link) frame(ctx context.Context, method rpcMethod, in proto.Message) (outgoing, error) {
+	f := outgoing{frame: frame{method: method.number}}
+	if who := requestOf(in); who != nil {
+		r := *who
+		*who = nil
+		defer func() { *who = r }()
+		var err error
+		if f.request, err = l.encoded(r); err != nil {
+			return f, status.Error(codes.Internal, err.Error())
+		}
+	}
+	f.buf = bodies.Get().(*[]byte)
+	body, err := proto.MarshalOptions{}.MarshalAppend((*f.buf)[:0], in)
+	if err != nil {
+		return f, status.Error(codes.Internal, err.Error())
+	}
+	*f.buf, f.body = body[:0], body
+	if deadline, ok := ctx.Deadline(); ok {
+		f.timeout = uint64(max(1, time.Until(deadline)))
+	}
+	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+		for key, values := range md {
+			for _, v := range values {
+				f.headers = append(f.headers, header{key, v})
+			}
+		}
+	}
+	return f, nil
+}
+
+// encoded is r as it is sent, which on one link is nearly always the same.
+func (l *link) encoded(r *pb.Request) ([]byte, error) {
+	a := l.asking.Load()
+	if a == nil || a.request != r {
+		return proto.Marshal(r)
+	}
+	if b := a.encoded.Load(); b != nil {
+		return *b, nil
+	}
+	b, err := proto.Marshal(r)
+	if err == nil {
+		a.encoded.Store(&b)
+	}
+	return b, err
+}
+
+// begin has a call wait for out.
+func (m *mux) begin(out proto.Message) (*call, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return nil, m.err
+	}
+	var c *call
+	if n := len(m.free); n > 0 {
+		c, m.free = m.free[n-1], m.free[:n-1]
+	} else {
+		c = &call{done: make(chan struct{}, 1)}
+	}
+	m.last++
+	c.number, c.out = m.last, out
+	m.pending[c.number] = c
+	return c, nil
+}
+
+// giveUp has a call wait no longer. It reports false if that is being answered.
+func (m *mux) giveUp(c *call) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	waits := m.pending[c.number] == c
+	delete(m.pending, c.number)
+	return waits
+}
+
+// over ends a call, and returns its error.
+func (m *mux) over(c *call) error {
+	err := c.err
+	c.out, c.err = nil, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.free) < maxFreeCalls {
+		m.free = append(m.free, c)
+	}
+	return err
+}
+
+// maxUnanswered is how much may be sent, in bytes, without anything received, before a caller
+// does not send itself. It is well below what gRPC buffers for a stream: a caller must
+// not wait for a peer that does not read.
+const maxUnanswered = 16 << 10
+
+// post sends f, or has it sent. If the stream has ended, whoever waits for an
+// answer learns it from there.
+func (m *mux) post(f outgoing, urgent bool) {
+	sent := m.sent.Add(int64(len(f.body) + len(f.request) + frameOverhead + headersSize(f.headers)))
+	flush, err := m.out.put(f, urgent)
+	if err != nil || !flush {
+		return
+	}
+	if sent > maxUnanswered || m.out.flush(true) {
+		go m.out.flush(false)
+	}
+}

@@ -1,0 +1,280 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/transport/budget"
+)
+
+// muxServer is the answering side of a stream.
+type muxServer struct {
+	service *service
+	stream  grpc.ServerStream
+	out     outbox
+	conn    *inbound    // nil: it is not known
+	request *pb.Request // of the request before; nil: there was none
+
+	handlers sync.WaitGroup
+	mu       sync.Mutex
+	underWay map[uint64]*serving // by their numbers
+}
+
+// serveStream answers the requests of one stream until the asker ends it, or the
+// connection ends.
+func (s *service) serveStream(stream grpc.ServerStream) error {
+	m := &muxServer{service: s, stream: stream, conn: connection(stream.Context()), underWay: make(map[uint64]*serving)}
+	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer m.handlers.Wait()
+	defer cancel()
+	for {
+		// A handler may use what was received for as long as it is at work.
+		var in pb.Frames
+		switch err := stream.RecvMsg(&in); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := m.received(ctx, in.GetFrames()); err != nil {
+			return s.t.malformed(ctx, err)
+		}
+	}
+}
+
+// received handles the frames of one message.
+func (m *muxServer) received(ctx context.Context, b []byte) error {
+	for len(b) > 0 {
+		f, rest, err := nextFrame(b)
+		if err != nil {
+			return err
+		}
+		if f.withdrawn {
+			m.withdraw(f.call)
+		} else if err := m.handle(ctx, f); err != nil {
+			m.answer(refuse(f.call, err), true)
+		}
+		b = rest
+	}
+	return nil
+}
+
+// handle has a handler answer a request, in its own time. An error is the answer.
+func (m *muxServer) handle(ctx context.Context, f frame) error {
+	if f.method == 0 || int(f.method) > len(m.service.methods) {
+		return status.Errorf(codes.Unimplemented, "the method %d is unknown", f.method)
+	}
+	if len(f.request) > 0 {
+		r := new(pb.Request)
+		if err := proto.Unmarshal(f.request, r); err != nil {
+			return m.service.t.malformed(ctx, err)
+		}
+		m.request = r
+	}
+	if m.request == nil {
+		return m.service.t.malformed(ctx, errors.New("the first request of a stream does not say who asks whom"))
+	}
+	if len(f.headers) > 0 {
+		md := make(metadata.MD, len(f.headers))
+		for _, h := range f.headers {
+			md.Append(h.key, h.value)
+		}
+		ctx = metadata.NewIncomingContext(ctx, md)
+	}
+	c := &serving{Context: ctx, m: m, method: &m.service.methods[f.method-1], frame: f, request: m.request}
+	if m.conn != nil {
+		var err error
+		if c.counted, err = m.conn.budget.Begin(c.method.kind); err != nil {
+			return m.service.t.overBudget(m.conn, c.method.kind, err)
+		}
+		c.counted.Came()
+	}
+	if d := time.Duration(min(f.timeout, math.MaxInt64)); d > 0 {
+		c.deadline = time.Now().Add(d)
+	}
+	if !m.begin(c) {
+		c.finish()
+		return status.Errorf(codes.ResourceExhausted, "%d requests of this stream are under way, or two have one number", maxCalls)
+	}
+	m.handlers.Go(c.serve)
+	return nil
+}
+
+// begin notes that c is under way. It reports false if too many are, or one with the
+// same number.
+func (m *muxServer) begin(c *serving) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.underWay[c.frame.call] != nil || len(m.underWay) >= maxCalls {
+		return false
+	}
+	m.underWay[c.frame.call] = c
+	return true
+}
+
+// withdraw ends the context of a call that is under way.
+func (m *muxServer) withdraw(number uint64) {
+	m.mu.Lock()
+	c := m.underWay[number]
+	delete(m.underWay, number)
+	m.mu.Unlock()
+	if c != nil {
+		c.end(context.Canceled)
+	}
+}
+
+// answer sends an answer, or has it sent.
+func (m *muxServer) answer(f outgoing, urgent bool) {
+	if flush, _ := m.out.put(f, urgent); flush {
+		m.out.flush(false)
+	}
+}
+
+// refuse is the answer to a request that fails with err, which is a status.
+func refuse(number uint64, err error) outgoing {
+	b, err := proto.Marshal(status.Convert(err).Proto())
+	if err != nil || len(b) > maxFrame {
+		b, _ = proto.Marshal(status.New(codes.Internal, "the failure cannot be encoded").Proto())
+	}
+	return outgoing{frame: frame{call: number, status: b}}
+}
+
+// serving is a request being answered. It is the context in which it is, too: most
+// handlers never ask whether that has ended, so what it takes to tell them is made when
+// they do.
+type serving struct {
+	context.Context
+	m       *muxServer
+	method  *servedMethod
+	frame   frame
+	request *pb.Request
+	counted *budget.Request // nil: nobody counts
+	// deadline is when the asker gives up; zero: when it says so.
+	deadline time.Time
+
+	mu    sync.Mutex
+	done  chan struct{} // nil until Done is called
+	timer *time.Timer
+	err   error
+	stop  func() bool
+}
+
+// serve answers the request.
+func (c *serving) serve() {
+	if !c.deadline.IsZero() {
+		c.mu.Lock()
+		c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.end(context.DeadlineExceeded) })
+		c.mu.Unlock()
+	}
+	answer := c.answer()
+	c.finish()
+	c.m.withdraw(c.frame.call)
+	c.m.answer(answer, !c.method.lookup)
+}
+
+// finish says that the request is over.
+func (c *serving) finish() {
+	if c.counted != nil {
+		c.counted.End()
+	}
+}
+
+// Deadline implements context.Context.
+func (c *serving) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+// Done implements context.Context.
+func (c *serving) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		} else {
+			c.stop = context.AfterFunc(c.Context, func() { c.end(c.Context.Err()) })
+		}
+	}
+	return c.done
+}
+
+// Err implements context.Context.
+func (c *serving) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		return c.Context.Err()
+	}
+	return c.err
+}
+
+// end ends the context, for the reason err.
+func (c *serving) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if c.done != nil {
+		close(c.done)
+		c.stop()
+	}
+}
+
+// answer has the service answer the request, and encodes what it says.
+func (c *serving) answer() outgoing {
+	reply, err := c.method.handle(c.m.service, c, c.decode, nil)
+	if err != nil {
+		return refuse(c.frame.call, err)
+	}
+	buf := bodies.Get().(*[]byte)
+	body, err := proto.MarshalOptions{}.MarshalAppend((*buf)[:0], reply.(proto.Message))
+	*buf = body[:0]
+	if err != nil || len(body) > maxFrame {
+		bodies.Put(buf)
+		return refuse(c.frame.call, status.Error(codes.Internal, "the answer cannot be encoded"))
+	}
+	return outgoing{frame: frame{call: c.frame.call, body: body}, buf: buf}
+}
+
+// decode reads the message of the request.
+func (c *serving) decode(m any) error {
+	msg := m.(proto.Message)
+	if err := proto.Unmarshal(c.frame.body, msg); err != nil {
+		return err
+	}
+	if who := requestOf(msg); who != nil {
+		*who = c.request
+	}
+	return nil
+}
+
+// servedMethod is a unary method as it is answered on a stream.
+type servedMethod struct {
+	rpcMethod
+	handle grpc.MethodHandler
+}
+
+// servedMethods are the methods of d, in its order.
+func servedMethods(d *grpc.ServiceDesc) []servedMethod {
+	all := make([]servedMethod, 0, len(d.Methods))
+	for _, m := range d.Methods {
+		all = append(all, servedMethod{methods["/"+d.ServiceName+"/"+m.MethodName], m.Handler})
+	}
+	return all
+}

@@ -1,0 +1,151 @@
+package grpctransport
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+)
+
+// outbox is what waits to be sent on one side of a link stream. What waits is sent
+// together, and frames of the ring's maintenance go before those of lookups. Its
+// methods may be called concurrently.
+type outbox struct {
+	send func(*pb.Frames) error
+
+	mu      sync.Mutex
+	urgent  []outgoing // of maintenance
+	waiting []outgoing // of lookups
+	sending bool       // somebody is in flush
+	err     error      // why nothing can be sent any more
+
+	// Of whoever is in flush.
+	batch   []outgoing
+	buf     []byte
+	request []byte // the Request field that was sent last
+}
+
+// outgoing is a frame that waits, and the buffer that its body is in.
+type outgoing struct {
+	frame
+	buf *[]byte // from bodies; nil: none
+}
+
+// bodies are buffers for bodies of frames.
+var bodies = sync.Pool{New: func() any { return new(make([]byte, 0, 256)) }}
+
+// put has f wait to be sent. It reports whether the caller is to call flush, since
+// nobody else is sending.
+func (o *outbox) put(f outgoing, urgent bool) (flush bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return false, o.err
+	}
+	if urgent {
+		o.urgent = append(o.urgent, f)
+	} else {
+		o.waiting = append(o.waiting, f)
+	}
+	flush = !o.sending
+	o.sending = true
+	return flush, nil
+}
+
+// flush sends what waits. With once it sends only what fits into one message; it reports
+// whether more waits, in which case the caller sees to it that flush is called again.
+func (o *outbox) flush(once bool) (more bool) {
+	for o.take() {
+		err := o.send(&pb.Frames{Frames: o.buf})
+		if cap(o.buf) > 4<<10 {
+			o.buf = nil
+		}
+		if err != nil {
+			o.fail(err)
+			return false
+		}
+		if once {
+			return o.unfinished()
+		}
+	}
+	return false
+}
+
+// unfinished reports whether more waits. If not, nobody is in flush from now on.
+func (o *outbox) unfinished() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sending = len(o.urgent)+len(o.waiting) > 0 && o.err == nil
+	return o.sending
+}
+
+// take encodes what is to be sent next, and reports whether there is anything. If
+// not, nobody is in flush from now on.
+func (o *outbox) take() bool {
+	o.mu.Lock()
+	o.batch = o.batch[:0]
+	size := 0
+	for _, queue := range []*[]outgoing{&o.urgent, &o.waiting} {
+		n := 0
+		for ; n < len(*queue); n++ {
+			f := &(*queue)[n]
+			if size += len(f.body) + len(f.request) + len(f.status) + frameOverhead + headersSize(f.headers); n+len(o.batch) > 0 && size > maxFrame {
+				break
+			}
+		}
+		o.batch = append(o.batch, (*queue)[:n]...)
+		left := copy(*queue, (*queue)[n:])
+		clear((*queue)[left:])
+		*queue = (*queue)[:left]
+		if left > 0 {
+			break
+		}
+	}
+	o.sending = len(o.batch) > 0 && o.err == nil
+	more := o.sending
+	o.mu.Unlock()
+	if more {
+		o.encode()
+	}
+	return more
+}
+
+// frameOverhead is at least what a frame takes beside its bytes and headers.
+const frameOverhead = 48
+
+func headersSize(hs []header) (n int) {
+	for i := range hs {
+		n += hs[i].size() + 4
+	}
+	return n
+}
+
+// encode writes the batch to buf, and gives its buffers back.
+func (o *outbox) encode() {
+	o.buf = o.buf[:0]
+	for i := range o.batch {
+		f := &o.batch[i]
+		if len(f.request) > 0 {
+			if bytes.Equal(f.request, o.request) {
+				f.request = nil
+			} else {
+				o.request = f.request
+			}
+		}
+		o.buf = f.append(o.buf)
+		if f.buf != nil {
+			bodies.Put(f.buf)
+		}
+	}
+	clear(o.batch)
+}
+
+// fail ends the outbox: nothing is sent any more, for the reason err.
+func (o *outbox) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.urgent, o.waiting, o.sending = nil, nil, false
+	if o.err == nil {
+		o.err = err
+	}
+}
