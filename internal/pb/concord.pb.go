@@ -319,7 +319,8 @@ type Frame struct {
 	// The number of the request, chosen by the asker: above 0, and different from that
 	// of any other request under way on the stream. The answer repeats it.
 	Call uint64 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
-	// Of a request: the method that it is for, by its place in ChordService, from 1.
+	// Of a request: the method that it is for, by its place among the unary
+	// methods of ChordService, from 1.
 	// Absent in answers and withdrawals.
 	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
 	// The serialized message of the request or answer. A request's own Request field is

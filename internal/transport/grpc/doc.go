@@ -25,6 +25,16 @@
 // second at most, and who is there is not disturbed. A question to an address alone has a
 // connection of its own, which is kept if who is there advertises that very address.
 //
+// # Streams
+//
+// Once a peer has shown that it is a member of ours, the requests to it travel as frames
+// on one stream of the connection, the method Link, in place of unary calls; see mux.go
+// and muxserver.go. Answers leave in the order in which they are ready. Messages that wait
+// at the same time are written together, those of the ring's maintenance first. The two
+// members of a pair have a stream in each direction, for the questions of either: that a
+// member can be reached at the address that it advertises is shown by questions that
+// were sent there, and by nothing else.
+//
 // # Legacy members
 //
 // A legacy member is one that speaks the base contract only: the first three methods of
