@@ -207,7 +207,7 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 	case <-ctx.Done():
 	}
 	if m.giveUp(c) {
-		m.post(outgoing{frame: frame{call: f.call, withdrawn: true}}, !method.lookup)
+		m.post(parcel{frame: frame{call: f.call, withdrawn: true}}, !method.lookup)
 		_ = m.over(c)
 		return status.FromContextError(ctx.Err()).Err()
 	}
@@ -216,8 +216,8 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 }
 
 // frame is the request in as a frame, without its number.
-func (l *link) frame(ctx context.Context, method rpcMethod, in proto.Message) (outgoing, error) {
-	f := outgoing{frame: frame{method: method.number}}
+func (l *link) frame(ctx context.Context, method rpcMethod, in proto.Message) (parcel, error) {
+	f := parcel{frame: frame{method: method.number}}
 	if who := requestOf(in); who != nil {
 		r := *who
 		*who = nil
@@ -309,7 +309,7 @@ const maxUnanswered = 16 << 10
 
 // post sends f, or has it sent. If the stream has ended, whoever waits for an
 // answer learns it from there.
-func (m *mux) post(f outgoing, urgent bool) {
+func (m *mux) post(f parcel, urgent bool) {
 	sent := m.sent.Add(int64(len(f.body) + len(f.request) + frameOverhead + headersSize(f.headers)))
 	flush, err := m.out.put(f, urgent)
 	if err != nil || !flush {

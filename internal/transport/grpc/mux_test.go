@@ -208,7 +208,7 @@ func TestOutboxSendsMaintenanceFirstAndTogether(t *testing.T) {
 		body   []byte
 		urgent bool
 	}{{nil, false}, {nil, false}, {nil, true}, {big, true}, {big, true}, {nil, true}, {nil, false}} {
-		if first, err := o.put(outgoing{frame: frame{call: uint64(i + 1), body: f.body}}, f.urgent); err != nil || first != (i == 0) {
+		if first, err := o.put(parcel{frame: frame{call: uint64(i + 1), body: f.body}}, f.urgent); err != nil || first != (i == 0) {
 			t.Fatalf("put %d: %t, %v", i, first, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestOutboxSendsMaintenanceFirstAndTogether(t *testing.T) {
 		t.Errorf("sent %s; want %s", got, want)
 	}
 	o.fail(io.EOF)
-	if _, err := o.put(outgoing{frame: frame{call: 9}}, true); !errors.Is(err, io.EOF) {
+	if _, err := o.put(parcel{frame: frame{call: 9}}, true); !errors.Is(err, io.EOF) {
 		t.Errorf("put after the end: %v", err)
 	}
 }

@@ -136,19 +136,19 @@ func (m *muxServer) withdraw(number uint64) {
 }
 
 // answer sends an answer, or has it sent.
-func (m *muxServer) answer(f outgoing, urgent bool) {
+func (m *muxServer) answer(f parcel, urgent bool) {
 	if flush, _ := m.out.put(f, urgent); flush {
 		m.out.flush(false)
 	}
 }
 
 // refuse is the answer to a request that fails with err, which is a status.
-func refuse(number uint64, err error) outgoing {
+func refuse(number uint64, err error) parcel {
 	b, err := proto.Marshal(status.Convert(err).Proto())
 	if err != nil || len(b) > maxFrame {
 		b, _ = proto.Marshal(status.New(codes.Internal, "the failure cannot be encoded").Proto())
 	}
-	return outgoing{frame: frame{call: number, status: b}}
+	return parcel{frame: frame{call: number, status: b}}
 }
 
 // serving is a request being answered. It is the context in which it is, too: most
@@ -237,7 +237,7 @@ func (c *serving) end(err error) {
 }
 
 // answer has the service answer the request, and encodes what it says.
-func (c *serving) answer() outgoing {
+func (c *serving) answer() parcel {
 	reply, err := c.method.handle(c.m.service, c, c.decode, nil)
 	if err != nil {
 		return refuse(c.frame.call, err)
@@ -249,7 +249,7 @@ func (c *serving) answer() outgoing {
 		bodies.Put(buf)
 		return refuse(c.frame.call, status.Error(codes.Internal, "the answer cannot be encoded"))
 	}
-	return outgoing{frame: frame{call: c.frame.call, body: body}, buf: buf}
+	return parcel{frame: frame{call: c.frame.call, body: body}, buf: buf}
 }
 
 // decode reads the message of the request.

@@ -14,19 +14,19 @@ type outbox struct {
 	send func(*pb.Frames) error
 
 	mu      sync.Mutex
-	urgent  []outgoing // of maintenance
-	waiting []outgoing // of lookups
-	sending bool       // somebody is in flush
-	err     error      // why nothing can be sent any more
+	urgent  []parcel // of maintenance
+	waiting []parcel // of lookups
+	sending bool     // somebody is in flush
+	err     error    // why nothing can be sent any more
 
 	// Of whoever is in flush.
-	batch   []outgoing
+	batch   []parcel
 	buf     []byte
 	request []byte // the Request field that was sent last
 }
 
-// outgoing is a frame that waits, and the buffer that its body is in.
-type outgoing struct {
+// parcel is a frame that waits, and the buffer that its body is in.
+type parcel struct {
 	frame
 	buf *[]byte // from bodies; nil: none
 }
@@ -36,7 +36,7 @@ var bodies = sync.Pool{New: func() any { return new(make([]byte, 0, 256)) }}
 
 // put has f wait to be sent. It reports whether the caller is to call flush, since
 // nobody else is sending.
-func (o *outbox) put(f outgoing, urgent bool) (flush bool, err error) {
+func (o *outbox) put(f parcel, urgent bool) (flush bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
@@ -85,7 +85,7 @@ func (o *outbox) take() bool {
 	o.mu.Lock()
 	o.batch = o.batch[:0]
 	size := 0
-	for _, queue := range []*[]outgoing{&o.urgent, &o.waiting} {
+	for _, queue := range []*[]parcel{&o.urgent, &o.waiting} {
 		n := 0
 		for ; n < len(*queue); n++ {
 			f := &(*queue)[n]
