@@ -110,3 +110,95 @@ func TestRequestsThatAreGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// "A later incarnation of you is here": once, at a listener that answers once.
+func TestLaterIncarnationThatAnswersOnce(t *testing.T) {
+	r := attacked(t, 5)
+	victim := r.member(2)
+	p := later(t, victim, 1)
+	tell(t, victim, p.Self, p.Self)
+	r.rounds(5)
+	p.Stop()
+	r.rounds(5)
+	r.stands()
+	if victim.Status().Phase != concord.PhaseJoined {
+		t.Errorf("the victim is %s", victim.Status().Phase)
+	}
+}
+
+// The same of every member at once.
+func TestLaterIncarnationsOfAWholeRing(t *testing.T) {
+	r := attacked(t, 5)
+	for _, m := range r.Members() {
+		p := later(t, m, 1)
+		tell(t, m, p.Self, p.Self)
+	}
+	r.rounds(8)
+	r.stands()
+}
+
+// A Leave in the name of a live member, again and again.
+func TestForgedLeave(t *testing.T) {
+	r := attacked(t, 5)
+	victim := r.member(2)
+	r.unmoved(2, func() {
+		for range 20 {
+			for _, at := range []*concord.Concord{r.after(victim), r.before(victim)} {
+				_, _ = client(t, at).Leave(bounded(t, patience), &pb.LeaveReq{
+					Predecessor: server(r.before(victim)), Successors: []*pb.Server{server(r.after(victim))},
+					Request: world.Request(server(victim), server(at)),
+				})
+			}
+			r.rounds(1)
+		}
+	})
+}
+
+// A member of another ring with the same settings is introduced here, in both directions.
+// Rings that have nothing in common stay two.
+func TestMemberOfAnotherRing(t *testing.T) {
+	production := attacked(t, 3)
+	staging := &target{t: t, Cluster: productionLike(t, "s")}
+	staging.stands()
+	for range 5 {
+		for _, x := range staging.Members() {
+			for _, m := range production.Members() {
+				tell(t, m, server(x), server(x))
+				tell(t, x, server(m), server(m))
+			}
+		}
+		production.rounds(2)
+	}
+	staging.stands()
+	production.stands()
+}
+
+// later is a listener that says that it is a later incarnation of m, for so many answers.
+func later(t *testing.T, m *concord.Concord, answers int64) *attacktest.Peer {
+	t.Helper()
+	return peer(t, m.Name(), m.Status().Incarnation+1, func(p *attacktest.Peer) {
+		p.OnRing = func(*pb.RingReq) (*pb.Ring, error) {
+			if p.Asked() > answers {
+				return nil, status.Error(codes.Unavailable, "gone")
+			}
+			return p.Ring(), nil
+		}
+	})
+}
+
+// A later incarnation that is told to everybody but the victim, and answers as a member.
+// Its neighbours see that the one that they know lives.
+func TestLaterIncarnationToldToTheOthers(t *testing.T) {
+	r := attacked(t, 5)
+	victim := r.member(2)
+	p := later(t, victim, 1)
+	for _, m := range r.Members() {
+		if m != victim {
+			tell(t, m, p.Self, p.Self)
+		}
+	}
+	r.rounds(8)
+	p.Stop()
+	r.rounds(4)
+	r.stands()
+}
