@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 	defer cancel()
 	tab, closeTab := chromedp.NewContext(ctx)
 	defer closeTab()
-	browser = tab
+	browser = tab //nolint:fatcontext // one browser for all tests
 	if err := chromedp.Do(browser); err != nil {
 		fmt.Fprintln(os.Stderr, "the browser does not start:", err)
 		return 1
