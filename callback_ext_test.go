@@ -75,16 +75,18 @@ func TestCreateAndJoinEachCauseCall(t *testing.T) {
 }
 
 func TestLastCallTellsTheRangeInTheEnd(t *testing.T) {
+	// A member that the machine does not run for an interval may be told its range again.
+	slow := func(cfg *concord.Config) { cfg.StabilizeInterval = 5 * time.Second }
 	recorded := map[string]*calls{}
 	var members []*concord.Concord
 	for i := range 8 {
 		name := fmt.Sprintf("member%d", i)
 		recorded[name] = &calls{}
 		if i == 0 {
-			members = append(members, create(t, name, recorded[name].hook))
+			members = append(members, create(t, name, recorded[name].hook, slow))
 			continue
 		}
-		c := start(t, name, recorded[name].hook)
+		c := start(t, name, recorded[name].hook, slow)
 		join(t, c, members[0].Address())
 		members = append(members, c)
 	}
