@@ -25,10 +25,10 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet cross fmt tidy check-generated lint unit nested explore simulate processes
+SECTIONS := setup vet cross fmt tidy modules check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack overload figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack overload figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,13 @@ fmt: ## fail if a file is not formatted
 
 tidy: ## fail if go.mod or go.sum say more or less than is used
 	$(GO) mod tidy -diff
+
+modules: ## fail if a module is not what go.sum says, or docs/LICENSES.md is not current
+	$(GO) mod verify
+	@tools/licenses.sh --check
+
+licenses: ## make docs/LICENSES.md: the licences of all dependencies
+	@tools/licenses.sh
 
 generate: ## generate code from proto/, and docs/CLI.md
 	$(GO) generate ./...

@@ -55,13 +55,16 @@ func TestAnAttributeOfTheLogHasOneType(t *testing.T) {
 			t.Fatalf("%v: %s", err, line)
 		}
 		seen[fmt.Sprint(record["msg"])] = true
+		if to, ok := record["to"].(map[string]any); ok && to["name"] == b.Name() {
+			seen["who answers for what was lost"] = true
+		}
 		for name, v := range record {
 			if err := kinds(of, name, v); err != nil {
 				t.Errorf("%v: %s", err, line)
 			}
 		}
 	}
-	for _, msg := range []string{"phase changed", "successor replaced", "predecessor replaced", "range changed"} {
+	for _, msg := range []string{"phase changed", "successor replaced", "predecessor replaced", "range changed", "who answers for what was lost"} {
 		if !seen[msg] {
 			t.Errorf("no record says %q:\n%s", msg, log.String())
 		}

@@ -144,17 +144,22 @@ func (n *Node) logViews(old, now *protocol.View) {
 	}
 }
 
+// logRange logs a change of the range, outside the lock. Callers hold mu.
 func (n *Node) logRange(e protocol.RangeChanged) {
 	if n.log != nil {
-		n.record(func() { n.logArcs(e) })
+		var to ring.Member // who answers for what was lost, as Watch says
+		if e.HadOld && e.HasNew && len(e.Old.Minus(e.New)) > 0 {
+			to = n.view.Pred
+		}
+		n.record(func() { n.logArcs(e, to) })
 	}
 }
 
-func (n *Node) logArcs(e protocol.RangeChanged) {
+func (n *Node) logArcs(e protocol.RangeChanged, to ring.Member) {
 	n.log.Info("range changed",
 		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
-		slog.String("cause", e.Cause.String()), attr("from", e.From))
+		slog.String("cause", e.Cause.String()), attr("from", e.From), attr("to", to))
 }
 
 func (n *Node) logMeeting(by ring.Member) {
