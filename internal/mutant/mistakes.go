@@ -25,9 +25,9 @@ var Mistakes = []Mistake{
 			Name: "head-unasked",
 			Does: "The predecessor that the head names is put before the list, and asked afterwards.",
 			Edits: []Edit{{stabilizeFile, `
-	if p := st.Pred; m.nearer(p) {
+	if p := st.Pred; m.mayPrecede(p) {
 `, `
-	if p := st.Pred; m.nearer(p) {
+	if p := st.Pred; m.mayPrecede(p) {
 		m.setSucc(m.cut(p, m.succ))
 `}},
 			Check: "ring",
@@ -37,9 +37,9 @@ var Mistakes = []Mistake{
 			Name: "head-replaced-unasked",
 			Does: "The predecessor that the head names replaces the head in the list, and is asked afterwards.",
 			Edits: []Edit{{stabilizeFile, `
-	if p := st.Pred; m.nearer(p) {
+	if p := st.Pred; m.mayPrecede(p) {
 `, `
-	if p := st.Pred; m.nearer(p) {
+	if p := st.Pred; m.mayPrecede(p) {
 		m.setSucc(m.cut(p, m.succ[1:]))
 `}},
 			Check: "ring",
@@ -207,7 +207,7 @@ var Mistakes = []Mistake{
 	return out
 }
 
-// setSucc`, `
+// atAddress`, `
 		last = x
 	}
 	for len(out) < m.cfg.Successors {
@@ -216,7 +216,7 @@ var Mistakes = []Mistake{
 	return out
 }
 
-// setSucc`}},
+// atAddress`}},
 			Check: "founder",
 			Sim:   "joiners",
 		},
@@ -486,20 +486,20 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "pending-evicted",
 			Does: "Pending acquaintances are evicted like others.",
 			Edits: []Edit{{acquaintanceFile, `
-		case a.kept():
-			continue
+	return !a.kept() && !(q.guarded && a.verified && a.responsive())
 `, `
-`}, {acquaintanceFile, "a := &q.list[i]; !a.kept() && fits(a)", "a := &q.list[i]; fits(a)"}},
+	return !(q.guarded && a.verified && a.responsive())
+`}},
 			Sim: "hub",
 		},
 		{
 			Name: "no-check",
 			Does: "No member places itself.",
 			Edits: []Edit{{machineFile, `
-		m.triggerStabilize()
 		m.check()
+	}
 `, `
-		m.triggerStabilize()
+	}
 `}},
 			Check: "every",
 			Sim:   "two rings",

@@ -13,10 +13,12 @@ import (
 // what follows from it as findings; it starts nothing. Machine.record is its caller.
 type acquaintances struct {
 	self       uint64
+	addr       string // the member's own
 	space      ring.Space
 	limit      int // how many are kept; 0: none, and nothing that is told is kept
 	checkEvery int // see Config
 	list       []acquaintance
+	guarded    bool // while a victim is chosen: not among those that were met
 }
 
 // acquaintance is the record of one member.
@@ -61,6 +63,10 @@ func (a *acquaintance) kept() bool { return a.pending && a.failures < maxFailure
 
 // responsive reports whether a is not known to be silent.
 func (a *acquaintance) responsive() bool { return a.condition != unresponsive }
+
+// inRing reports whether a is known to be a member: it has answered as one, and nothing
+// is known against it since. Only such members are named to others and asked in lookups.
+func (a *acquaintance) inRing() bool { return a.verified && a.condition == present }
 
 // fact is what a member has found out about another.
 type fact struct {
@@ -112,7 +118,7 @@ type vicinity struct {
 func (q *acquaintances) note(x fact, v vicinity, f *findings) {
 	switch x.kind {
 	case wasNamed:
-		q.remember(x.who, false, v, f)
+		q.remember(x.who, false, false, v, f)
 	case mayBeElsewhere:
 		q.suspectElsewhere(x.who, v, f)
 	case wasVouchedFor:
@@ -130,8 +136,10 @@ func (q *acquaintances) note(x fact, v vicinity, f *findings) {
 			q.suspectElsewhere(x.who, v, f)
 		}
 	case hasSpoken, hasAnswered:
-		q.heardFrom(x.who, v, f)
-		if a := q.find(x.who); a != nil && x.kind == hasAnswered {
+		met := x.kind == hasAnswered
+		q.heardFrom(x.who, met, v, f)
+		if a := q.find(x.who); a != nil && met {
+			f.changed = f.changed || !a.verified
 			a.verified = true
 		}
 	case wasSilent:
@@ -164,8 +172,11 @@ func (q *acquaintances) find(x ring.Member) *acquaintance {
 
 // remember returns the record of x, made if there is room for it. It returns nil for
 // the member itself, for an earlier incarnation of a member known, and for one that is
-// not kept.
-func (q *acquaintances) remember(x ring.Member, pending bool, v vicinity, f *findings) *acquaintance {
+// not kept. Met says that x has answered at its address. What others only name, or what
+// is sent in its name, takes no address of a member that has, nor its place, once half of
+// the places are taken so. A later incarnation that nobody has met takes the place of an
+// earlier only until that answers.
+func (q *acquaintances) remember(x ring.Member, pending, met bool, v vicinity, f *findings) *acquaintance {
 	if !q.keeps(x) {
 		return nil
 	}
@@ -186,17 +197,23 @@ func (q *acquaintances) remember(x ring.Member, pending bool, v vicinity, f *fin
 				f.reborn = append(f.reborn, rebirth{a.Member, x})
 			}
 			*a = acquaintance{Member: x, pending: a.pending}
+		case met && !a.Legacy() && !(a.verified && a.responsive()):
+			*a = acquaintance{Member: x, pending: a.pending} // there may be no later one
 		default:
 			return nil
 		}
 		f.changed = true
 		return a
 	}
+	pending, free := q.vacate(x, pending, met)
+	if !free {
+		return nil
+	}
 	i := len(q.list)
 	if i < q.limit {
-		q.list = append(q.list, acquaintance{Member: x})
+		q.list = append(q.list, acquaintance{Member: x, pending: pending && met})
 	} else {
-		if i = q.victim(x, pending, v); i < 0 {
+		if i = q.victim(x, pending, met, v); i < 0 {
 			return nil
 		}
 		q.list[i] = acquaintance{Member: x}
@@ -205,14 +222,31 @@ func (q *acquaintances) remember(x ring.Member, pending bool, v vicinity, f *fin
 	return &q.list[i]
 }
 
+// vacate sees to it that nobody else has a record with the address of x, which is to
+// have one: one address is one process. Who has answered there last has it. If nobody
+// has, the first that was named keeps it until it is found silent.
+func (q *acquaintances) vacate(x ring.Member, pending, met bool) (inherits, free bool) {
+	i := slices.IndexFunc(q.list, func(a acquaintance) bool { return a.Addr == x.Addr })
+	if i < 0 {
+		return pending, true
+	}
+	a := &q.list[i]
+	if !met && (a.responsive() || a.kept()) {
+		return pending, false
+	}
+	pending = pending || a.pending // whoever answers in its place may be elsewhere, too
+	q.list = slices.Delete(slices.Clone(q.list), i, i+1)
+	return pending, true
+}
+
 // keeps reports whether x is one of whom records are kept.
 func (q *acquaintances) keeps(x ring.Member) bool {
-	return q.limit > 0 && x.Name != "" && x.ID != q.self
+	return q.limit > 0 && x.Name != "" && x.ID != q.self && x.Addr != q.addr
 }
 
 // suspectElsewhere records that x may be in another ring.
 func (q *acquaintances) suspectElsewhere(x ring.Member, v vicinity, f *findings) {
-	a := q.remember(x, true, v, f)
+	a := q.remember(x, true, false, v, f)
 	switch {
 	case a == nil:
 		if q.keeps(x) {
@@ -226,8 +260,8 @@ func (q *acquaintances) suspectElsewhere(x ring.Member, v vicinity, f *findings)
 
 // heardFrom records that x itself spoke. One that had been unresponsive may have been
 // cut off, with others: it is pending again.
-func (q *acquaintances) heardFrom(x ring.Member, v vicinity, f *findings) {
-	a := q.remember(x, false, v, f)
+func (q *acquaintances) heardFrom(x ring.Member, met bool, v vicinity, f *findings) {
+	a := q.remember(x, false, met, v, f)
 	if a == nil {
 		return
 	}
@@ -247,7 +281,7 @@ func (q *acquaintances) heardFrom(x ring.Member, v vicinity, f *findings) {
 
 // failed records that x did not answer. If it is pending, nothing else is known by that.
 func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
-	a := q.remember(x, false, v, f)
+	a := q.remember(x, false, false, v, f)
 	if a == nil || a.Member != x {
 		return
 	}
@@ -291,8 +325,11 @@ func rolledBack(x, by ring.Member) bool { return sameNameAndAddr(x, by) && by.Le
 // victim chooses whose place x takes when all places are taken, -1 for none: one that
 // a pointer names anyway; an unresponsive one if those are more than half; one of the
 // distance class that has the most, so that the acquaintances spread over the circle;
-// for a pending newcomer anyone. Never one that is kept.
-func (q *acquaintances) victim(x ring.Member, pending bool, v vicinity) int {
+// for a pending newcomer anyone. Never one that is kept, and for one that has not been
+// met none that has, once half of all have not.
+func (q *acquaintances) victim(x ring.Member, pending, met bool, v vicinity) int {
+	q.guarded = !met && 2*q.unmet() >= q.limit
+	defer func() { q.guarded = false }()
 	var dead, loose, settled int
 	var classes [65]int
 	for i := range q.list {
@@ -301,7 +338,7 @@ func (q *acquaintances) victim(x ring.Member, pending bool, v vicinity) int {
 			dead++
 		}
 		switch {
-		case a.kept():
+		case !q.evictable(a):
 			continue
 		case v.inView(a.Member):
 			return i
@@ -333,11 +370,27 @@ func (q *acquaintances) victim(x ring.Member, pending bool, v vicinity) int {
 	return -1
 }
 
+// evictable reports whether another may take the place of a.
+func (q *acquaintances) evictable(a *acquaintance) bool {
+	return !a.kept() && !(q.guarded && a.verified && a.responsive())
+}
+
+// unmet counts those that have not answered at their addresses.
+func (q *acquaintances) unmet() int {
+	n := 0
+	for i := range q.list {
+		if !q.list[i].verified {
+			n++
+		}
+	}
+	return n
+}
+
 // nth is the acquaintance of number n, from 0, of those that are not kept and fit; -1
 // if there are fewer.
 func (q *acquaintances) nth(n int, fits func(*acquaintance) bool) int {
 	for i := range q.list {
-		if a := &q.list[i]; !a.kept() && fits(a) {
+		if a := &q.list[i]; q.evictable(a) && fits(a) {
 			if n == 0 {
 				return i
 			}
@@ -429,11 +482,11 @@ func (q *acquaintances) pick(choose func(n int) int, fits func(*acquaintance) bo
 	return q.list[of[choose(len(of))]].Member
 }
 
-// laterThan is a responsive acquaintance that is a later incarnation of n; zero if
-// there is none.
+// laterThan is an acquaintance that has answered, is responsive, and is a later
+// incarnation of n; zero if there is none.
 func (q *acquaintances) laterThan(n ring.Member) ring.Member {
 	for i := range q.list {
-		if a := &q.list[i]; a.responsive() && a.Supersedes(n) {
+		if a := &q.list[i]; a.verified && a.responsive() && a.Supersedes(n) {
 			return a.Member
 		}
 	}

@@ -77,6 +77,7 @@ type bootstrapAddress struct {
 	since   time.Duration // agreed: when the last such question was put
 	silent  int           // questions in a row that were not answered
 	selves  int           // own: how often this member has answered there
+	chosen  int           // rounds in which this member would have let who found
 	last    ring.Member   // who answered last
 	failure *Failure      // what became of the last question
 }
@@ -183,6 +184,9 @@ func (m *Machine) bootstrapRound() {
 		return
 	}
 	founder := m.founder()
+	if o := b.at(founder.Addr); o != nil {
+		o.chosen++
+	}
 	var due []int
 	for i := range b.others {
 		if o := &b.others[i]; o.asked == 0 || b.round+1-o.asked >= b.wait(o, founder, founder == m.self) {
@@ -253,11 +257,20 @@ func (m *Machine) founder() ring.Member {
 	for i := range b.others {
 		o := &b.others[i]
 		names := o.founder == o.who || o.placed && o.founder.IsZero()
-		if o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+		if o.met && names && b.hears(o) && b.counts(o) && (best.IsZero() || sooner(o.who, best)) {
 			best = o.who
 		}
 	}
 	return best
+}
+
+// counts reports whether what who bootstraps there says counts for who founds. One that
+// would have founded does, once it was this member's choice for long enough, or it never
+// will. One of whose address nobody has told this member to wait for counts as long from
+// when this member began: there may be any number of them.
+func (b *bootstrapping) counts(o *bootstrapAddress) bool {
+	enough := bootstrapStalled*b.patience + int(bootstrapMemory/b.every)
+	return o.chosen < enough && (o.given || o.recall || o.placed || b.round < enough)
 }
 
 // sooner reports whether x is to found rather than y: by identifier, that is by
@@ -284,6 +297,10 @@ func (m *Machine) decide() bool {
 			if b.onlyOwn && !o.knows() {
 				return false
 			}
+			continue
+		}
+		if !b.counts(o) {
+			all = all && !o.given
 			continue
 		}
 		agrees, disputes := m.wordOf(o)
@@ -416,7 +433,7 @@ func (o *bootstrapAddress) encode(m *Machine, f *form) {
 	b := &m.bootstrap
 	f.address(o.addr)
 	f.members(o.told, o.who, o.founder)
-	f.bytes(byte(min(b.round-o.heard, 255)), byte(min(b.round-o.asked, 255)), byte(min(o.silent, 255)), byte(o.selves),
+	f.bytes(byte(min(b.round-o.heard, 255)), byte(min(b.round-o.asked, 255)), byte(min(o.silent, 255)), byte(o.selves), byte(min(o.chosen, 255)),
 		byte(min((m.now-o.since)/b.every, 255)), byte(min((m.now-o.sent)/b.every, 255)))
 	f.flags(o.given, o.recall, o.own, o.mine, o.anyone, o.met, o.enters, o.call != 0)
 	f.flags(o.placed, o.agreed)

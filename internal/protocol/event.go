@@ -72,7 +72,8 @@ type (
 		Who  ring.Member
 		By   ring.Member // who answers in place of Who, if known
 	}
-	// Learned: these members were named in answers to lookups.
+	// Learned: these members have answered lookups, at their addresses and from within
+	// the ring.
 	Learned struct{ Members []ring.Member }
 )
 

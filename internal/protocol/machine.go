@@ -105,8 +105,10 @@ type Machine struct {
 	budget   int    // placements still allowed this round
 	rivalry  uint64 // the round before which no rival is looked into
 	outgrew  uint64 // the round before which the incarnation does not rise again
-	ties     uint8  // contests in a row in which the neighbours were divided
-	nudged   uint64 // the round before which a refused notification is no reason to look again
+	// divided is the rival about which the neighbours were divided when last asked; zero:
+	// none.
+	divided ring.Member
+	nudged  uint64 // the round before which a refused notification is no reason to look again
 	// headSince and predSince are the rounds in which the head and the predecessor
 	// were taken. Nothing is decided by them; see ringmet.go.
 	headSince, predSince uint64
@@ -140,7 +142,7 @@ func New(self ring.Member, cfg Config, seed uint64) *Machine {
 
 // noAcquaintances is what a machine that has met nobody remembers.
 func (m *Machine) noAcquaintances() acquaintances {
-	q := acquaintances{self: m.self.ID, space: ring.Space{Bits: m.cfg.Bits}, limit: m.cfg.Acquaintances, checkEvery: m.cfg.CheckEvery}
+	q := acquaintances{self: m.self.ID, addr: m.self.Addr, space: ring.Space{Bits: m.cfg.Bits}, limit: m.cfg.Acquaintances, checkEvery: m.cfg.CheckEvery}
 	if m.cfg.Recall != nil {
 		q.limit = 0
 	}
@@ -191,9 +193,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.lost(ev)
 	case Learned:
 		for _, x := range ev.Members {
-			if possible(x) {
-				m.record(fact{kind: wasNamed, who: x})
-			}
+			m.learned(x)
 		}
 	}
 	m.settle()
@@ -305,6 +305,9 @@ func (m *Machine) tick() {
 		m.budget = placementsPerRnd
 		m.schedule()
 		m.triggerStabilize()
+		if !m.divided.IsZero() && m.round >= m.rivalry {
+			m.meetRival(m.divided, false)
+		}
 		m.check()
 	}
 }
@@ -433,6 +436,18 @@ func (m *Machine) asked(a Asked) {
 		m.left(a.From, req, a.Token)
 	default:
 		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "the kind of the request is unknown"}})
+	}
+}
+
+// learned takes note of a member that has answered a lookup, as one of the ring, at its
+// address. What a legacy member answers for may be the word of another.
+func (m *Machine) learned(x ring.Member) {
+	switch {
+	case !possible(x):
+	case x.Legacy():
+		m.record(fact{kind: wasNamed, who: x})
+	default:
+		m.record(fact{kind: hasAnswered, who: x})
 	}
 }
 

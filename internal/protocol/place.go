@@ -40,7 +40,7 @@ func (m *Machine) placeReply(y ring.Member) Reply {
 	return r
 }
 
-// closer names three live members strictly between this one and id, nearest to
+// closer names three members, at most one of them not met yet, strictly between this one and id, nearest to
 // id first, the head always among them.
 func (m *Machine) closer(id uint64) []ring.Member {
 	var out []ring.Member
@@ -60,11 +60,17 @@ func (m *Machine) closer(id uint64) []ring.Member {
 			out = out[:min(len(out), 3)]
 		}
 	}
+	var unmet ring.Member
 	for i := range m.acq.list {
-		if a := &m.acq.list[i]; a.condition == present {
+		switch a := &m.acq.list[i]; {
+		case a.inRing():
 			add(a.Member)
+		case a.condition == present && ring.Between(m.self.ID, a.ID, id) &&
+			(unmet.IsZero() || ring.Between(unmet.ID, a.ID, id)):
+			unmet = a.Member
 		}
 	}
+	add(unmet)
 	if m.inRing(m.pred) {
 		add(m.pred)
 	}

@@ -12,7 +12,8 @@ import (
 // cut makes a successor list of s and the list that s gave: it ends at the
 // length of a full list, at this member itself, at a repeat, or where the
 // clockwise order does. Never self and never a duplicate: Zave shows how a
-// list padded with either lets a ring fall apart.
+// list padded with either lets a ring fall apart. Who is named at an address that
+// another entry has, or this member itself, is left out: one address is one process.
 func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
 	out := make([]ring.Member, 1, min(m.cfg.Successors, 1+len(list)))
 	out[0] = s
@@ -21,11 +22,36 @@ func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
 		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
 			break
 		}
+		if atAddress(out, x) || x.Addr == m.self.Addr && x.ID != m.self.ID {
+			continue
+		}
 		out = append(out, x)
 		last = x
 	}
 	return out
 }
+
+// atAddress reports whether another member of the list has the address of x.
+func atAddress(list []ring.Member, x ring.Member) bool {
+	return slices.ContainsFunc(list, func(y ring.Member) bool { return y.Addr == x.Addr && y.ID != x.ID })
+}
+
+// clashing is the pointer that has the address of x and is another member than x, zero
+// if there is none. As long as it answers there, x does not.
+func (m *Machine) clashing(x ring.Member) ring.Member {
+	other := func(y ring.Member) bool { return y.Addr == x.Addr && y.ID != x.ID }
+	if i := slices.IndexFunc(m.succ, other); i >= 0 {
+		return m.succ[i]
+	}
+	if !m.pred.IsZero() && other(m.pred) {
+		return m.pred
+	}
+	return ring.Member{}
+}
+
+// mayPrecede reports whether x may be asked to be the head: it is nearer than that, and no
+// other pointer has its address.
+func (m *Machine) mayPrecede(x ring.Member) bool { return m.nearer(x) && m.clashing(x).IsZero() }
 
 // setSucc replaces the successor list. Whoever falls out of it and is not
 // known to be silent may be needed yet: it becomes a pending acquaintance. Not
@@ -215,10 +241,10 @@ func (m *Machine) showAcquaintances(v *View) {
 	same := true
 	for i := range m.acq.list {
 		a := &m.acq.list[i]
-		switch a.condition {
-		case unresponsive:
+		switch {
+		case !a.responsive():
 			v.Silent++
-		case present:
+		case a.inRing():
 			same = same && known < len(m.known) && m.known[known] == a.Member
 			known++
 		}
@@ -229,7 +255,7 @@ func (m *Machine) showAcquaintances(v *View) {
 	if !same || known != len(m.known) {
 		m.known = make([]ring.Member, 0, known)
 		for i := range m.acq.list {
-			if a := &m.acq.list[i]; a.condition == present {
+			if a := &m.acq.list[i]; a.inRing() {
 				m.known = append(m.known, a.Member)
 			}
 		}

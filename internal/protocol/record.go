@@ -155,7 +155,7 @@ func (m *Machine) nearestCandidate() ring.Member {
 		}
 		return m.cfg.Recall(m.nearer)
 	}
-	return m.acq.nearest(m.round, m.nearer)
+	return m.acq.nearest(m.round, m.mayPrecede)
 }
 
 // aloneOrIsolated reports whether the member has nobody, or not enough, to be in a ring

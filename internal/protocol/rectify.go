@@ -21,6 +21,7 @@ type rectification struct {
 	gone    ring.Member // a predecessor found dead meanwhile
 	left    bool        // gone has left politely
 	met     bool        // the notifier has answered at its address
+	cleared bool        // nobody else answers there whom a pointer names
 	before  ring.Member // its predecessor, as it said then
 	steps   int
 }
@@ -43,7 +44,7 @@ func (rs *rectifications) encode(_ *Machine, f *form) {
 		f.token(r.token)
 		f.bytes(byte(r.attempt))
 		f.members(r.asked, r.gone)
-		f.flags(r.joining, r.left, r.met, r.call == 0)
+		f.flags(r.joining, r.left, r.met, r.call == 0, r.cleared)
 	}
 }
 
@@ -127,6 +128,8 @@ func (m *Machine) advance(i int) {
 			r.call = 0 // the answer to another's question will do
 			return
 		}
+	case !r.cleared && !m.clashing(r.n).IsZero():
+		r.asked = m.clashing(r.n)
 	case r.met || m.hasVerified(r.n):
 		m.acceptPred(i)
 		return
@@ -186,9 +189,12 @@ func (m *Machine) rectifyOne(i int, a Answer) {
 			return
 		}
 	}
-	if r.asked == r.n {
+	switch {
+	case r.asked == r.n:
 		m.callbackAnswer(i, f, a.Reply.State)
-	} else {
+	case r.asked.Addr == r.n.Addr && r.asked.ID != r.n.ID && m.fits(r):
+		m.clashAnswer(i, f)
+	default:
 		m.predAnswer(i, f, a.Reply.State)
 	}
 }
@@ -232,6 +238,24 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 			return
 		}
 	}
+	m.advance(i)
+}
+
+// clashAnswer goes on after a member was asked that a pointer names at the notifier's
+// address. If it answers, the notifier does not.
+func (m *Machine) clashAnswer(i int, f *Failure) {
+	r := &m.rects[i]
+	o := r.asked
+	switch {
+	case f == nil || f.Kind == NotJoined || f.Kind == Invalid:
+		m.endRectification(i, Refusal{Reason: NotReached, Other: o, Detail: sharing(r.n, o)})
+		return
+	case f.Kind == WrongMember:
+		m.record(fact{kind: wasSuperseded, who: o, by: f.By})
+	default:
+		m.record(fact{kind: wasSilent, who: o})
+	}
+	m.rects[i].cleared = true
 	m.advance(i)
 }
 

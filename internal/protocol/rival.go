@@ -16,7 +16,7 @@ import (
 //
 // Where one neighbour names the rival and the other this member, two rings have become
 // one, with one of the name in each. Then the earlier yields if that has not changed
-// when it looks again.
+// some rounds later.
 type contest struct {
 	open    bool
 	rival   ring.Member
@@ -38,14 +38,15 @@ const (
 	askingRival
 )
 
-// maxTies is how often a member finds its neighbours divided before it yields.
-const maxTies = 2
+// divisionRounds is for how many rounds a member whose neighbours are divided waits for
+// them to agree.
+const divisionRounds = 3
 
 func (c *contest) question(i int) (uint64, bool) { return c.call, c.open && i == 0 }
 
 func (c *contest) encode(m *Machine, f *form) {
 	if m.cfg.Recall == nil {
-		f.bytes(m.ties)
+		f.members(m.divided)
 	}
 	if c.open {
 		f.members(c.rival, c.asked)
@@ -169,15 +170,15 @@ func (m *Machine) rivalAnswer(f *Failure, st State) {
 		m.contest = c
 		m.stay()
 	case f != nil || !st.Phase.InRing() || !st.Self.Supersedes(m.self):
-		m.ties = 0
+		m.divided = ring.Member{}
 	case c.rivals == 0:
 		m.contest = c
 		m.contest.rival = st.Self
 		m.stay()
-	case c.own == 0 || m.ties+1 >= maxTies:
+	case c.own == 0 || m.divided == c.rival:
 		m.yield(st.Self)
 	default:
-		m.ties++
+		m.divided, m.rivalry = c.rival, m.round+divisionRounds
 	}
 }
 
@@ -186,7 +187,7 @@ func (m *Machine) rivalAnswer(f *Failure, st State) {
 // not for one that nobody has met and that answers at no other address.
 func (m *Machine) stay() {
 	c := m.contest
-	m.contest, m.ties = contest{}, 0
+	m.contest, m.divided = contest{}, ring.Member{}
 	unmet := c.own > 0 && c.others == 0 && c.rival.Addr == m.self.Addr && !c.refused
 	if !unmet && m.phase == Joined && c.rival.Name == m.self.Name && c.rival.Supersedes(m.self) {
 		m.outgrow(c.rival)
@@ -216,7 +217,7 @@ func (m *Machine) outgrow(x ring.Member) {
 // yield has this member make way for a later incarnation of its name.
 func (m *Machine) yield(later ring.Member) {
 	m.closeAll()
-	m.phase, m.later, m.ties = Superseded, &later, 0
+	m.phase, m.later, m.divided = Superseded, &later, ring.Member{}
 	m.vacate(CauseSuperseded)
 	if m.join != nil {
 		m.joinCause(JoinCause{At: later, Refusal: Refusal{Reason: NameTaken, Other: later}})

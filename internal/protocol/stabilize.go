@@ -196,7 +196,7 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 	m.dirty = true
 	op.recovering, op.rest = false, nil
 	op.heard, op.headPred = x, st.Pred
-	if p := st.Pred; m.nearer(p) {
+	if p := st.Pred; m.mayPrecede(p) {
 		if op.steps++; op.steps <= maxSteps {
 			m.stabilizeAsk(p)
 			return
@@ -288,9 +288,13 @@ func (m *Machine) startRecover(all bool) {
 		m.recoverNext()
 		return
 	}
-	op.rest = append(op.rest, m.acq.clockwise(func(a *acquaintance) bool {
+	may := func(a *acquaintance) bool {
 		return a.Member != m.pred && (all && a.responsive() || a.next <= m.round)
-	})...)
+	}
+	// Those first that have answered as members: whom others only name may be nobody, or
+	// lead elsewhere.
+	op.rest = append(op.rest, m.acq.clockwise(func(a *acquaintance) bool { return a.verified && may(a) })...)
+	op.rest = append(op.rest, m.acq.clockwise(func(a *acquaintance) bool { return !a.verified && may(a) })...)
 	pause := uint64(max(1, m.cfg.CheckEvery/2))
 	if all || m.round%pause == 0 || m.probe.due(m.round) || m.pendingSeed() >= 0 {
 		m.probe.done(m.round, m.cfg.CheckEvery)

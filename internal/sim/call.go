@@ -390,6 +390,9 @@ func (w *world) answeredRoute(h *host, c *call, f *protocol.Failure) {
 	}
 	if f == nil {
 		w.learn(h, c)
+		if h.heard != nil {
+			h.heard[c.meant.Instance()] = true
+		}
 	}
 	if c.look != noLookup {
 		w.routed(h, c.look, c.ask, c.answer, c.sent, f)
