@@ -82,6 +82,8 @@ type Lookup struct {
 	used      int    // the question whose answer was used last, -1 for none
 	result    Answer
 	source    Source
+
+	verification *verification // nil: the lookup is not to be verified
 }
 
 // Source is where the owner that a lookup names comes from.
@@ -161,6 +163,9 @@ func (l *Lookup) Reset(id uint64, opts Options, lease time.Duration, wait bool) 
 	}
 	*l = Lookup{id: id, opts: opts, wait: wait, current: -1, used: -1}
 	l.questions = l.room[:0]
+	if opts.Verified {
+		l.verification = &verification{word: -1}
+	}
 }
 
 // ID is the identifier whose owner is wanted.
@@ -172,7 +177,7 @@ func (l *Lookup) Begin(k Knowledge) Want {
 	if k.Table == nil {
 		return Want{Do: GiveUp, Err: ErrNoTable}
 	}
-	if k.Arcs != nil && !l.opts.Cold {
+	if k.Arcs != nil && !l.opts.Cold && !l.opts.Verified {
 		if c := k.Arcs.Find(l.id); c != nil && !k.Suspicions.Avoided(c.Owner, k.Now) {
 			if l.opts.Fresh {
 				return l.ask(c.Owner, Query{ID: l.id}, Remembered, false, k.Now)
@@ -190,10 +195,16 @@ func (l *Lookup) begin(k Knowledge) Want {
 	}
 	avoid, rejected := k.Suspicions.Avoid(k.Now)
 	opts := l.opts
+	if l.verification != nil {
+		opts = l.verification.options(opts)
+	}
 	opts.Arcs, opts.RoundTrip, opts.Confirm = k.Arcs, k.RoundTrip, rejected
 	l.table, l.failed = k.Table, 0
 	l.search = NewSearch(k.Table, l.id, opts, avoid, k.Now)
 	l.source = ownSource(l.search)
+	if l.verification != nil {
+		l.search.asked = len(l.questions) // on other ways
+	}
 	for i := range l.questions { // the owner believed in was asked
 		if q := &l.questions[i]; q.State != Answered {
 			l.search.Failed(q.Whom, q.Gone)
@@ -239,7 +250,15 @@ func (l *Lookup) Answer(i int, a Answer, sent time.Duration, k Knowledge) Want {
 	}
 	late := l.end(i, Answered, k)
 	q.Answer = a
+	if v := l.verification; v != nil && v.word >= 0 {
+		if i == v.word {
+			return l.heardWord(k)
+		}
+		return Want{} // of a way that has ended
+	}
 	switch {
+	case late && l.verification != nil && i < l.verification.began:
+		return l.unused(k)
 	case late && (stale || q.Query.ID != l.id && !l.owns(q)):
 		return l.unused(k)
 	case late:
@@ -270,6 +289,12 @@ func (l *Lookup) Fail(i int, gone bool, k Knowledge) Want {
 	}
 	late := l.end(i, Failed, k)
 	q.Gone = gone
+	if v := l.verification; v != nil && v.word >= 0 {
+		if i == v.word {
+			return l.heardWord(k)
+		}
+		return Want{}
+	}
 	switch {
 	case late:
 		if gone {
@@ -316,6 +341,9 @@ func (l *Lookup) Overtake(k Knowledge) Want {
 	if l.current < 0 {
 		return Want{}
 	}
+	if v := l.verification; v != nil && v.word >= 0 {
+		return Want{Do: Await, Question: v.word} // nobody else can say it
+	}
 	q := &l.questions[l.current]
 	q.State, q.Took = Overtaken, k.Now-q.Sent
 	l.current = -1
@@ -339,6 +367,9 @@ func (l *Lookup) next(k Knowledge) Want {
 	for {
 		switch step, x := l.search.Next(); step {
 		case Done:
+			if l.verification != nil {
+				return l.endWay(k)
+			}
 			l.result = l.search.Result()
 			return Want{Do: Found}
 		case AskNext:
@@ -350,6 +381,9 @@ func (l *Lookup) next(k Knowledge) Want {
 				if d, ok := l.search.Retry(); ok {
 					return Want{Do: Pause, For: d}
 				}
+			}
+			if l.verification != nil && len(l.verification.ways) > 0 {
+				return l.lost(k)
 			}
 			// Nobody is left to ask. If what the process knows has changed, or
 			// somebody was found silent, begin again at what is known now;

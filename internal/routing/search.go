@@ -31,6 +31,16 @@ type Options struct {
 	// Confirm are members, by identifier and address, that are owners only
 	// if they confirm that themselves.
 	Confirm []ring.Member
+	// Verified: of a Lookup, not of a Search: the owner must have confirmed it, and two
+	// members that were found on ways of their own must have named it. All else that
+	// the options say of the answer counts for nothing.
+	Verified bool
+	// Proven, with Verified: whoever answers has proved its name and address.
+	Proven bool
+	// Apart are members that are neither asked nor to be named as closer, and Others
+	// leaves out what the process itself knows of the owner.
+	Apart  []ring.Instance
+	Others bool
 }
 
 // Search finds the owner of one identifier by asking member after member, each
@@ -87,10 +97,11 @@ const (
 	Nearest                   // of those known it is the nearest before the identifier
 	Quicker                   // it is about as near as the nearest, and answers much sooner
 	Again                     // those that it had named do not answer: does it know others?
+	Candidate                 // two have named it as the owner: does it say so itself?
 )
 
 var whyNames = [...]string{"unknown", "remembered as the owner", "named as the owner", "nearest before the key",
-	"about as near and quicker", "asked again for others"}
+	"about as near and quicker", "asked again for others", "named as the owner on two ways"}
 
 func (w Why) String() string {
 	if int(w) < len(whyNames) {
@@ -142,8 +153,9 @@ func (s *Search) begin(t *Table, now time.Duration) {
 	}
 	s.floor = t.Self
 	s.spent = true // oneself is not asked
-	a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now)
-	s.take(t.Self, a)
+	if a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now); !s.opts.Others || a.Verdict == Closer {
+		s.take(t.Self, a)
+	}
 	if !s.done {
 		// Whatever else is known serves when those do not answer.
 		for i := len(t.near) - 1; i >= 0 && len(s.queue) < maxCandidates; i-- {
@@ -212,7 +224,7 @@ func (s *Search) finish(a Answer) {
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) {
+	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) || slices.Contains(s.opts.Apart, x.Instance()) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
@@ -281,7 +293,14 @@ func (s *Search) quickest() int {
 func (s *Search) Why() Why { return s.why }
 
 // Query is the question to be put to the member that Next named.
-func (s *Search) Query() Query { return Query{ID: s.id, Avoid: s.avoid} }
+func (s *Search) Query() Query {
+	q := Query{ID: s.id, Avoid: s.avoid}
+	if room := MaxAvoid - len(q.Avoid); room > 0 && len(s.opts.Apart) > 0 {
+		apart := s.opts.Apart
+		q.Avoid = slices.Concat(q.Avoid, apart[max(0, len(apart)-room):])
+	}
+	return q
+}
 
 // Answered takes the answer of the member that Next named.
 func (s *Search) Answered(a Answer) {

@@ -217,8 +217,17 @@ func (w *world) wanted() routing.Options {
 		return routing.Options{MaxAge: 1 + time.Duration(w.load.Int64N(int64(2*routing.Lease(w.cfg.Interval))))}
 	case 2:
 		return routing.Options{Cold: true}
+	case 3:
+		if w.liars != nil {
+			return w.verified()
+		}
 	}
 	return routing.Options{}
+}
+
+// verified is what a lookup asks for that is to be verified.
+func (w *world) verified() routing.Options {
+	return routing.Options{Fresh: true, Cold: true, Verified: true, Proven: w.cfg.Identity}
 }
 
 // asker draws who does a lookup of the load: an eighth of them are done by clients.

@@ -96,7 +96,7 @@ func (w *world) besiege() {
 	}
 	for i := range 3 * w.cfg.Members {
 		if h := w.honestAsker(); h != nil {
-			w.lookUp(h, w.load.Uint64(), besiegedOptions(i))
+			w.lookUp(h, w.load.Uint64(), w.besiegedOptions(i))
 		}
 		if i%w.cfg.Members == 0 {
 			w.underSiege(stop)
@@ -142,10 +142,12 @@ func (w *world) underSiege(stop func() bool) {
 const looks = 10
 
 // besiegedOptions are those of lookup i of the siege.
-func besiegedOptions(i int) routing.Options {
+func (w *world) besiegedOptions(i int) routing.Options {
 	switch i % 3 {
 	case 0:
 		return routing.Options{Fresh: true}
+	case 1:
+		return w.verified()
 	}
 	return routing.Options{}
 }
@@ -207,13 +209,17 @@ func (w *world) judgePlace(h *host, old *protocol.View) {
 func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 	r := &w.siege.result
 	n := &r.Plain
-	if l.opts.Fresh {
+	switch {
+	case l.opts.Verified:
+		n = &r.Verified
+	case l.opts.Fresh:
 		n = &r.Fresh
 	}
 	t := invariant.Testimony{
-		Failed: how != found, Fresh: l.opts.Fresh, Settled: w.siege.settled && w.siege.on && l.settled,
+		Failed: how != found, Fresh: l.opts.Fresh, Verified: l.opts.Verified, Settled: w.siege.settled && w.siege.on && l.settled,
 		Exists: true, Misled: w.misled(h, l, a),
 	}
+	t.AllWays = !slices.ContainsFunc(l.search.Ways(a.Owner), func(way []routing.Question) bool { return !w.misledWay(h, way, a.Owner) })
 	if how == found {
 		x := a.Owner
 		t.Exists, t.Hostile = w.lived(x), w.isHostile(x)
@@ -261,6 +267,20 @@ func (w *world) misled(h *host, l *lookup, a routing.Answer) bool {
 		g := w.hosts[i]
 		return g.addr == by.Addr || g.addr == a.Owner.Addr || ring.Between(by.ID, g.id, a.Owner.ID)
 	})
+}
+
+// misledWay is misled of one way of a verified lookup.
+func (w *world) misledWay(h *host, way []routing.Question, owner ring.Member) bool {
+	by := h.self()
+	for _, q := range way {
+		switch {
+		case w.isAt(q.Whom):
+			return true
+		case q.State == routing.Answered:
+			by = q.Whom
+		}
+	}
+	return slices.ContainsFunc(w.liars, func(i int32) bool { return ring.Between(by.ID, w.hosts[i].id, owner.ID) })
 }
 
 // isAt reports whether a hostile process is at the address of x, whoever x is.
