@@ -377,7 +377,7 @@ func (l *Lookup) next(k Knowledge) Want {
 		case Exceeded:
 			return Want{Do: GiveUp, Err: ErrHopLimit}
 		case Stuck:
-			if l.wait {
+			if l.wait && (l.verification == nil || len(l.verification.ways) == 0 || l.search.Unanswered() > 0) {
 				if d, ok := l.search.Retry(); ok {
 					return Want{Do: Pause, For: d}
 				}
