@@ -123,7 +123,8 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 		log = slog.New(cfg.LogHandler)
 	}
 	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
-		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits()}, tr)
+		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits(),
+		Proven: cfg.TLS != nil && cfg.Identity != nil}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {
 		return c, nil

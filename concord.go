@@ -199,6 +199,7 @@ func (c *Concord) Start() error {
 		Remember:   kept.remember(),
 		Inspect:    inspectMember(c.cfg.TLS, Peer{Server: Server{Name: c.cfg.Name, Id: c.id, Address: addr}, Cluster: c.cfg.Cluster}),
 		Admit:      c.cfg.admission().admits(),
+		Proven:     c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
 		Ended:      kept.end,
 		Observer:   c.cfg.Observer.inside(),
 	}, tr)

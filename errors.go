@@ -59,6 +59,9 @@ var (
 	ErrIsolated = errors.New("concord: isolated: the member knows fewer live members than MinMembers")
 	// ErrHopLimit means that a lookup, or the loop over Members, asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
+	// ErrUnverified means that a lookup with Verified found no owner that two searches agree on and
+	// that confirms it itself.
+	ErrUnverified = errors.New("concord: no two members that know the owner independently agree")
 	// ErrCount means that LookupN was asked for less than one server or for more than MaxLookupN.
 	ErrCount = errors.New("concord: number of servers out of bounds")
 )
@@ -262,8 +265,8 @@ type LookupError struct {
 	Id uint64
 	// Hops are the members asked, in order.
 	Hops []Hop
-	// Err is what ended the lookup: the error of the context, ErrHopLimit, ErrIsolated, ErrStopped
-	// or ErrSuperseded.
+	// Err is what ended the lookup: the error of the context, ErrHopLimit, ErrUnverified,
+	// ErrIsolated, ErrStopped or ErrSuperseded.
 	Err error
 }
 
@@ -305,6 +308,8 @@ func publicError(err error) error {
 		return ErrIsolated
 	case errors.Is(err, routing.ErrHopLimit):
 		return ErrHopLimit
+	case errors.Is(err, routing.ErrUnverified):
+		return ErrUnverified
 	}
 	return err
 }

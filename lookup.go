@@ -20,9 +20,10 @@ const maxKeyErrors = 8
 // LookupOption says which answers a lookup accepts. The zero LookupOption changes nothing. If
 // several options are given, the strictest counts.
 type LookupOption struct {
-	fresh  bool
-	maxAge time.Duration
-	cold   bool
+	fresh    bool
+	maxAge   time.Duration
+	cold     bool
+	verified bool
 }
 
 // Fresh makes a lookup accept only what the owner itself confirms during the lookup. It costs at
@@ -41,11 +42,26 @@ func MaxAge(d time.Duration) LookupOption {
 // is slower. Use Cold to measure and, with Trace, to see the whole path.
 func Cold() LookupOption { return LookupOption{cold: true} }
 
+// Verified makes a lookup rely on no single member. It searches for the owner twice, with members
+// in the second search that were not asked in the first, and accepts an owner only if both
+// searches name it and it confirms that itself during the lookup. It is Fresh and Cold, too. So
+// one member that lies cannot make a verified lookup name a wrong owner, and two can only if one
+// of them is the owner that is named.
+//
+// If an Identity is set, of TLSConfig or of ClientConfig, one search suffices for an owner whose own
+// identifier is that of the key: its certificate proves its name, and nobody can be nearer.
+//
+// If no two searches agree, the lookup searches up to four times in all, and then fails with
+// ErrUnverified. A client that knows one member only, and a ring with a SuccessorCount of 1, leave
+// no second way to most owners. A verified lookup costs about twice the requests of a fresh one.
+func Verified() LookupOption { return LookupOption{fresh: true, cold: true, verified: true} }
+
 // options are those that the options of one lookup come to.
 func options(opts []LookupOption) (o routing.Options) {
 	for _, opt := range opts {
 		o.Fresh = o.Fresh || opt.fresh
 		o.Cold = o.Cold || opt.cold
+		o.Verified = o.Verified || opt.verified
 		if opt.maxAge > 0 && (o.MaxAge == 0 || opt.maxAge < o.MaxAge) {
 			o.MaxAge = opt.maxAge
 		}

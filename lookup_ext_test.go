@@ -30,6 +30,8 @@ func TestEveryMemberNamesTheSameOwner(t *testing.T) {
 				"negative":        {concord.MaxAge(math.MinInt64)},
 				"fresh and 1 h":   {concord.Fresh(), concord.MaxAge(time.Hour)},
 				"1 h, then fresh": {concord.MaxAge(time.Hour), concord.Fresh()},
+				"verified":        {concord.Verified()},
+				"1 h, verified":   {concord.MaxAge(time.Hour), concord.Verified()},
 			} {
 				if got := lookup(t, c, key, opts...); got != want {
 					t.Errorf("%s: %q %s: %v, want %v", c.Name(), key, what, got, want)

@@ -167,6 +167,8 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeHopLimit means that a lookup ended with ErrHopLimit.
 	OutcomeHopLimit Outcome = "hop_limit"
+	// OutcomeUnverified means that a lookup ended with ErrUnverified.
+	OutcomeUnverified Outcome = "unverified"
 	// OutcomeFailed means that a lookup that the member made for itself had no member left to ask.
 	OutcomeFailed Outcome = "failed"
 	// OutcomeUnreachable means that a request found no connection or that its connection broke.
@@ -218,6 +220,7 @@ func lookupOutcome(err error) Outcome {
 	}{
 		{context.DeadlineExceeded, OutcomeTimedOut}, {context.Canceled, OutcomeCancelled}, {ErrNotJoined, OutcomeNotJoined},
 		{ErrIsolated, OutcomeIsolated}, {ErrStopped, OutcomeStopped}, {ErrSuperseded, OutcomeSuperseded}, {ErrHopLimit, OutcomeHopLimit},
+		{ErrUnverified, OutcomeUnverified},
 	} {
 		if errors.Is(err, o.err) {
 			return o.outcome

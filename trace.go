@@ -57,6 +57,8 @@ const (
 	ReasonQuicker Reason = "about as near and quicker"
 	// ReasonAgain means that the members it had named do not answer, so it was asked for others.
 	ReasonAgain Reason = "asked again for others"
+	// ReasonCandidate means that two searches of a verified lookup named the member as the owner.
+	ReasonCandidate Reason = "named as the owner on two ways"
 )
 
 // String returns the reason in words.

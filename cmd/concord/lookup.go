@@ -15,9 +15,10 @@ import (
 
 type lookupFlags struct {
 	dialFlags
-	n     int
-	fresh bool
-	json  bool
+	n        int
+	fresh    bool
+	verified bool
+	json     bool
 }
 
 func newLookup() *cobra.Command {
@@ -48,6 +49,7 @@ is not 0 if a lookup failed.`,
 	f.register(cmd)
 	cmd.Flags().IntVar(&f.n, "n", 1, "number of members to show: the owner and those after it")
 	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "accept only what the owner itself confirms")
+	cmd.Flags().BoolVar(&f.verified, "verified", false, "accept only an owner that two searches agree on, too")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a line of JSON for each key")
 	return cmd
 }
@@ -78,6 +80,9 @@ func (f *lookupFlags) run(ctx context.Context, c *concord.Client, keys []string,
 	var opts []concord.LookupOption
 	if f.fresh {
 		opts = append(opts, concord.Fresh())
+	}
+	if f.verified {
+		opts = append(opts, concord.Verified())
 	}
 	failed := 0
 	var last error

@@ -14,8 +14,8 @@ import (
 
 type traceFlags struct {
 	dialFlags
-	fresh bool
-	json  bool
+	fresh, verified bool
+	json            bool
 }
 
 func newTrace() *cobra.Command {
@@ -38,6 +38,9 @@ in nanoseconds. The exit status is not 0 if the lookup failed.`,
 				if f.fresh {
 					opts = append(opts, concord.Fresh())
 				}
+				if f.verified {
+					opts = append(opts, concord.Verified())
+				}
 				tr, err := c.Trace(ctx, []byte(args[0]), opts...)
 				if f.json {
 					if err := printJSON(cmd.OutOrStdout(), tr); err != nil {
@@ -55,6 +58,7 @@ in nanoseconds. The exit status is not 0 if the lookup failed.`,
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&f.fresh, "fresh", false, "accept only what the owner itself confirms")
+	cmd.Flags().BoolVar(&f.verified, "verified", false, "accept only an owner that two searches agree on, too")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the trace as JSON")
 	return cmd
 }

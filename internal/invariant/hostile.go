@@ -131,10 +131,10 @@ var (
 		}
 		return ""
 	}}
-	NotMisled = TestimonyRule{"not-misled", "A lookup that no hostile member has answered finds the owner.", sourceOfTestimony, func(t Testimony) string {
+	NotMisled = TestimonyRule{"not-misled", "A lookup that no hostile member has answered finds the owner, unless it was to be verified and is not.", sourceOfTestimony, func(t Testimony) string {
 		switch {
 		case !t.Settled || t.Misled:
-		case t.Failed:
+		case t.Failed && !t.Verified:
 			return "it failed, and no hostile member was asked"
 		case !t.Right && !t.Hostile:
 			return "it is not the owner, and no hostile member was asked"

@@ -93,6 +93,7 @@ func TestRulesOfTestimonies(t *testing.T) {
 		{"an honest member, and nobody has lied", with(func(t *Testimony) { t.Right = false }), NotMisled.Name},
 		{"the same while honest members skip each other", with(func(t *Testimony) { t.Right, t.Settled = false, false }), ""},
 		{"failed, and nobody has lied", with(func(t *Testimony) { t.Failed = true }), NotMisled.Name},
+		{"verified by nobody", with(func(t *Testimony) { t.Failed, t.Verified = true, true }), ""},
 		{"failed at a hostile member", with(func(t *Testimony) { t.Failed, t.Misled = true, true }), ""},
 		{"a hostile member", with(func(t *Testimony) { t.Hostile, t.Right, t.Misled = true, false, true }), ""},
 		{"a hostile member, verified on one way", with(func(t *Testimony) { t.Verified, t.Hostile, t.Right, t.Misled = true, true, false, true }), TwoLiars.Name},

@@ -61,7 +61,7 @@ func (m *Metric) LabelNames() []string {
 // Values of labels.
 var (
 	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
-	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeFailed)
+	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeUnverified, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
 	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String(), concord.OutcomeDenied.String()) // of requests to others
 	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)

@@ -18,7 +18,7 @@ import (
 )
 
 // ClientConfig is what a client is made of. All fields but Resolver, Log,
-// Inspect, Admit and Observer are required.
+// Inspect, Admit, Proven and Observer are required.
 type ClientConfig struct {
 	Space    ring.Space
 	Settings ring.Settings
@@ -29,9 +29,10 @@ type ClientConfig struct {
 	Resolver *bootstrap.Resolver
 	// Log is told of members that do not answer; nil: nothing is logged.
 	Log *slog.Logger
-	// Inspect and Admit are as in Config.
+	// Inspect, Admit and Proven are as in Config.
 	Inspect func(context.Context) []Remark
 	Admit   func(transport.Claim) error
+	Proven  bool
 	// Observer is told of lookups, requests and suspicions.
 	Observer Observer
 }
@@ -55,7 +56,7 @@ type Client struct {
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}, answered: map[ring.Member]*protocol.Failure{}}
 	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
-	c.resolver = cfg.Resolver
+	c.resolver, c.proven = cfg.Resolver, cfg.Proven
 	c.stuck, c.lost, c.heard, c.observer = c.look, c.forget, c.replenish, cfg.Observer
 	c.snap.Store(&Snapshot{Next: c.changed})
 	tr.Broken(func(addr string) {

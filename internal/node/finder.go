@@ -52,6 +52,7 @@ type Finder struct {
 	waits atomic.Int64
 	stuck func()
 
+	proven    bool         // whoever answers has its name proved
 	behind    atomic.Bool  // this process's clock, see horizon
 	refusedAt atomic.Int64 // when a refused incarnation was logged last, by now; 0: never
 

@@ -123,6 +123,7 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 	if q.deadline, ok = ctx.Deadline(); !ok {
 		q.deadline = time.Now().Add(routing.LookupTimeout)
 	}
+	opts.Proven = fd.proven
 	q.lookup.Reset(id, opts, fd.lease, wait)
 	q.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	r, err := q.run()

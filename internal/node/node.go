@@ -45,6 +45,8 @@ type Config struct {
 	// Admit says why the other side of a connection is not taken for the member that it
 	// claims to be. It is called concurrently. Nil: everybody is.
 	Admit func(transport.Claim) error
+	// Proven: Admit has the name of whoever answers proved, for verified lookups.
+	Proven bool
 	// Ended is called once, when the node has ended.
 	Ended func()
 	// Observer is told what the node does.
@@ -107,6 +109,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
 	n.resolver = cfg.Resolver
 	n.observer = cfg.Observer
+	n.proven = cfg.Proven
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

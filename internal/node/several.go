@@ -237,6 +237,12 @@ func (s *sweep) walk(ctx context.Context, part []int) {
 	}
 }
 
+// verifiedToo reports whether id is verified with first, of which r is the result: nobody
+// stands between first and the owner, whatever the owner says of its arc.
+func verifiedToo(first, id uint64, r Result) bool {
+	return r.Source == routing.OwnRange || ring.Arc{After: first, To: r.Owner.ID}.Contains(id)
+}
+
 // step looks up the first identifier of the part and says how many are done with.
 func (s *sweep) step(ctx context.Context, part []int) (done int) {
 	first := s.ids[part[0]]
@@ -244,7 +250,7 @@ func (s *sweep) step(ctx context.Context, part []int) (done int) {
 	for done < len(part) {
 		i := part[done]
 		id := s.ids[i]
-		if id != first && (err != nil || !r.HasArc || !r.Arc.Contains(id)) {
+		if id != first && (err != nil || !r.HasArc || !r.Arc.Contains(id) || s.opts.Verified && !verifiedToo(first, id, r)) {
 			break
 		}
 		s.owners[i], s.errs[i] = r.Owner, err

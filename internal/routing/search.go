@@ -147,7 +147,7 @@ func (s *Search) Restart(t *Table, news bool, now time.Duration) {
 func (s *Search) begin(t *Table, now time.Duration) {
 	if t.Self.IsZero() {
 		// A client's contacts stand anywhere: none is closer than another.
-		s.queue = t.closer(Query{ID: s.id, Avoid: s.avoid})
+		s.queue = slices.DeleteFunc(t.closer(s.Query()), func(x ring.Member) bool { return slices.Contains(s.opts.Apart, x.Instance()) })
 		s.believe(t.Self)
 		return
 	}

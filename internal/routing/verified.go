@@ -148,8 +148,8 @@ func (l *Lookup) lost(k Knowledge) Want {
 	switch {
 	case k.Table != l.table:
 		return l.startOver(k)
-	case l.wait && l.verification.began == len(l.questions):
-		return Want{Do: AwaitTable} // it has asked nobody, so that only its own pointers are in doubt
+	case l.wait && len(l.questions) == 0:
+		return Want{Do: AwaitTable} // there was nobody to ask: its own pointers are in doubt
 	}
 	return Want{Do: GiveUp, Err: ErrUnverified}
 }

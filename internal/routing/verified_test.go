@@ -104,6 +104,29 @@ func TestVerifiedLookupAsksOnlyTheOwnerOfWhatTheProcessKnowsItself(t *testing.T)
 	}
 }
 
+func TestClientVerifiesByTwoContacts(t *testing.T) {
+	contacts := func(ids ...uint64) Knowledge {
+		k := Known{Bits: 8}
+		for _, id := range ids {
+			k.Others = append(k.Others, at(id))
+		}
+		return Knowledge{Table: NewTable(k)}
+	}
+	k := contacts(96, 128)
+	l := newLookup(120, Options{Verified: true}, time.Second, true)
+	expect(t, l, l.Begin(k), Ask, 96)
+	expect(t, l, l.Answer(0, owned(96, 128), 0, k), Ask, 128)
+	expect(t, l, l.Answer(1, mine(128), 0, k), Found, 0)
+	owner(t, l, 128, 0)
+
+	k = contacts(128)
+	one := newLookup(120, Options{Verified: true}, time.Second, true)
+	expect(t, one, one.Begin(k), Ask, 128)
+	if w := one.Answer(0, mine(128), 0, k); w.Do != GiveUp || !errors.Is(w.Err, ErrUnverified) {
+		t.Errorf("the only contact says that it is the owner: %+v", w)
+	}
+}
+
 func TestCertificateThatNamesTheIdentifierNeedsNoSecondWay(t *testing.T) {
 	for _, proven := range []bool{false, true} {
 		k := knows(0, 96, 64)
@@ -177,6 +200,7 @@ func TestVerifiedLookupFindsTheOwnerInSettledRings(t *testing.T) {
 				other, _ := w.lookUp(from, id, Options{Fresh: true}, func(ring.Member, Query) *Answer { return nil })
 				fresh += len(other.Questions())
 			}
+			t.Logf("%d members, lists of %d: %.2f requests a verified lookup, %.2f a fresh one", n, r, float64(asked)/300, float64(fresh)/300)
 			if asked > 3*fresh {
 				t.Errorf("%d members, lists of %d: %d requests, and %d of fresh lookups", n, r, asked, fresh)
 			}

@@ -62,9 +62,10 @@ const (
 	errHops
 	errStuck
 	errOutside
+	errUnverified
 )
 
-var outcomeNames = [...]string{"found", "deadline", "hop limit", "nobody left to ask", "not in the ring"}
+var outcomeNames = [...]string{"found", "deadline", "hop limit", "nobody left to ask", "not in the ring", "not verified"}
 
 func (w *world) lookupOf(r ref) *lookup {
 	if r == noLookup {
@@ -181,6 +182,8 @@ func (w *world) goOn(h *host, r ref, want routing.Want) {
 			how = errHops
 		case errors.Is(want.Err, routing.ErrStuck):
 			how = errStuck
+		case errors.Is(want.Err, routing.ErrUnverified):
+			how = errUnverified
 		}
 		w.lookupOver(h, r, how, routing.Answer{})
 	}
