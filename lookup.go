@@ -43,13 +43,13 @@ func MaxAge(d time.Duration) LookupOption {
 func Cold() LookupOption { return LookupOption{cold: true} }
 
 // Verified makes a lookup rely on no single member. It searches for the owner twice, with members
-// in the second search that were not asked in the first, and accepts an owner only if both
-// searches name it and it confirms that itself during the lookup. It is Fresh and Cold, too. So
-// one member that lies cannot make a verified lookup name a wrong owner, and two can only if one
-// of them is the owner that is named.
+// in the second search that were not asked in the first, and accepts an owner only if both searches
+// name it and it confirms that itself during the lookup. It is Fresh and Cold, too. So one member
+// that lies cannot make a verified lookup name a wrong owner, and two can only if one of them is
+// the owner that is named.
 //
-// If an Identity is set, of TLSConfig or of ClientConfig, one search suffices for an owner whose own
-// identifier is that of the key: its certificate proves its name, and nobody can be nearer.
+// If an Identity is set, of TLSConfig or of ClientConfig, one search suffices for an owner whose
+// own identifier is that of the key: its certificate proves its name, and nobody can be nearer.
 //
 // If no two searches agree, the lookup searches up to four times in all, and then fails with
 // ErrUnverified. A client that knows one member only, and a ring with a SuccessorCount of 1, leave

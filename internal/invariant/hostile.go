@@ -136,7 +136,7 @@ var (
 		case !t.Settled || t.Misled:
 		case t.Failed && !t.Verified:
 			return "it failed, and no hostile member was asked"
-		case !t.Right && !t.Hostile:
+		case !t.Failed && !t.Right && !t.Hostile:
 			return "it is not the owner, and no hostile member was asked"
 		}
 		return ""
