@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,8 +29,9 @@ func newDemo() *cobra.Command {
 join, answer lookups, lose a member to kill -9, heal, and one of them leaves.
 The page of the first member shows it live; its address is printed. At a
 terminal the ring then remains, and you can type keys. With --stay it always
-remains until SIGINT. The exit status is not 0 if anything went wrong: a lookup
-failed, or its answer did not become right in time.`,
+remains until SIGINT, or until its terminal is gone. The exit status is not 0 if
+anything went wrong: a lookup failed, or its answer did not become right in
+time.`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.members < 3 || f.members > demo.MaxMembers {
@@ -48,6 +50,43 @@ failed, or its answer did not become right in time.`,
 	return cmd
 }
 
+// hangUpEvery is how often it is looked whether the terminal is still there.
+const hangUpEvery = time.Second
+
+// openTerminal reports whether this process has a terminal.
+func openTerminal() error {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY, 0)
+	if err == nil {
+		err = tty.Close()
+	}
+	return err
+}
+
+// untilHangUp is ctx until the terminal is gone, which open finds out; ctx itself if there
+// is none. Under make nobody is told by a signal: make alone gets it, and waits.
+func untilHangUp(ctx context.Context, open func() error) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if open() != nil {
+		return ctx, cancel
+	}
+	go func() {
+		tick := time.NewTicker(hangUpEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if open() != nil {
+					cancel()
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
 func (f *demoFlags) run(cmd *cobra.Command) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -64,7 +103,9 @@ func (f *demoFlags) run(cmd *cobra.Command) error {
 	}
 	if err == nil && f.stay {
 		d.Say("\nThe ring stays, and its page at %s, until SIGINT or SIGTERM.", d.Page())
-		<-cmd.Context().Done()
+		stayed, end := untilHangUp(cmd.Context(), openTerminal)
+		<-stayed.Done()
+		end()
 	}
 	d.End()
 	if err != nil {
