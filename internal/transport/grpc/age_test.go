@@ -21,7 +21,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 )
 
-// issuer makes certificates for the host "b", and for both directions.
+// issuer makes certificates for the host "b", or for addresses, and for both directions.
 type issuer struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -35,7 +35,7 @@ func newIssuer(t *testing.T, good time.Duration) *issuer {
 }
 
 // issue makes a certificate; one that signs others if the issuer has none yet.
-func (i *issuer) issue(t *testing.T, good time.Duration) tls.Certificate {
+func (i *issuer) issue(t *testing.T, good time.Duration, ips ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -45,6 +45,9 @@ func (i *issuer) issue(t *testing.T, good time.Duration) tls.Certificate {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{"b"},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(good),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, ip := range ips {
+		template.DNSNames, template.IPAddresses = nil, append(template.IPAddresses, net.ParseIP(ip))
 	}
 	parent, signer := i.cert, i.key
 	if parent == nil {

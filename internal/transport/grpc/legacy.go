@@ -122,7 +122,7 @@ func (t *Transport) replaced(ctx context.Context, l *link, env transport.Envelop
 
 // predecessorOf asks x, of either kind, whom it has for its predecessor.
 func (t *Transport) predecessorOf(ctx context.Context, env transport.Envelope, x ring.Member) (pred ring.Member, err error) {
-	env.To = x
+	env.To, env.Host = x, "" // the name asked for is that of another member
 	err = t.call(ctx, env, func(l *link) error {
 		r, err := l.stub.GetRing(ctx, &pb.RingReq{Request: pbRequest(env)})
 		if err != nil {
@@ -331,7 +331,7 @@ func mostOf(ctx context.Context) (context.Context, context.CancelFunc) {
 func (t *Transport) neighbours(ctx context.Context, env transport.Envelope, owner ring.Member) (self, pred ring.Member) {
 	ctx, cancel := mostOf(ctx)
 	defer cancel()
-	env.To = owner
+	env.To, env.Host = owner, "" // the name asked for is that of another member
 	s, _, err := t.getRing(ctx, env)
 	if err != nil {
 		return owner, ring.Member{}
