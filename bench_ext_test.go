@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -60,11 +62,15 @@ func BenchmarkBareGRPC(b *testing.B) {
 	}
 }
 
-func benchRing(b *testing.B) *concord.Concord {
+func benchRing(b *testing.B, edits ...func(*concord.Config)) *concord.Concord {
 	b.Helper()
 	var first *concord.Concord
 	for i := range 8 {
-		c := concord.New(concord.Config{Name: "bench" + string(rune('a'+i)), BindAddr: "127.0.0.1:0"})
+		cfg := concord.Config{Name: "bench" + string(rune('a'+i)), BindAddr: "127.0.0.1:0"}
+		for _, edit := range edits {
+			edit(&cfg)
+		}
+		c := concord.New(cfg)
 		if err := c.Start(); err != nil {
 			b.Fatal(err)
 		}
@@ -99,6 +105,47 @@ func BenchmarkLookup(b *testing.B) { benchLookup(b) }
 
 // BenchmarkLookupFresh is the same on the owner's own word.
 func BenchmarkLookupFresh(b *testing.B) { benchLookup(b, concord.Fresh()) }
+
+// BenchmarkMutualTLS is a lookup of a ring without TLS and one of a ring with mutual TLS, in
+// turn, so that both meet the same machine. The certificates have names and hosts, which are
+// checked. The metrics are medians, and the ratio of the second to the first.
+func BenchmarkMutualTLS(b *testing.B) {
+	plain := benchRing(b)
+	a := newAuthority(b)
+	secured := benchRing(b, func(cfg *concord.Config) {
+		leaf := a.issue(b, uris("concord:///"+cfg.Name))
+		cfg.TLS = a.mutual(leaf, leaf)
+	})
+	for _, c := range []struct {
+		name string
+		each int // lookups in a row that are timed together
+		opts []concord.LookupOption
+	}{{"fresh", 1, []concord.LookupOption{concord.Fresh()}}, {"confirmed", 500, nil}} {
+		b.Run(c.name, func(b *testing.B) {
+			next := benchKeys()
+			var took [2][]time.Duration
+			for b.Loop() {
+				for i, m := range []*concord.Concord{plain, secured} {
+					began := time.Now()
+					for range c.each {
+						if _, err := m.LookupContext(b.Context(), next(), c.opts...); err != nil {
+							b.Fatal(err)
+						}
+					}
+					took[i] = append(took[i], time.Since(began)/time.Duration(c.each))
+				}
+			}
+			var median [2]float64
+			for i := range took {
+				slices.Sort(took[i])
+				median[i] = float64(took[i][len(took[i])/2])
+			}
+			b.ReportMetric(median[0], "plain-ns")
+			b.ReportMetric(median[1], "mtls-ns")
+			b.ReportMetric(median[1]/median[0], "ratio")
+		})
+	}
+}
 
 // BenchmarkOwns asks a member whether a key is its own.
 func BenchmarkOwns(b *testing.B) {

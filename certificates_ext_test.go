@@ -23,7 +23,7 @@ import (
 
 // issue makes a certificate that is good for 127.0.0.1 and member1, in both
 // directions, for ten days, unless the edits say otherwise.
-func (a *authority) issue(t *testing.T, edits ...func(*x509.Certificate)) tls.Certificate {
+func (a *authority) issue(t testing.TB, edits ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
