@@ -15,8 +15,8 @@ import (
 
 // MemberURI is the template of the URIs by which certificates name members. The certificate of
 // member node1 of cluster prod has concord://prod/node1, and concord:///node1 if the cluster has no
-// name. See [Peer.VerifyName]. The cluster is the host of the URI, so it can have letters, digits and
-// the characters . _ - only. For other clusters set an Identity with another template.
+// name. See [Peer.VerifyName]. The cluster is the host of the URI, so it can have letters, digits
+// and the characters . _ - only. For other clusters set an Identity with another template.
 const MemberURI = "concord://{cluster}/{name}"
 
 // memberScheme is the scheme of MemberURI.

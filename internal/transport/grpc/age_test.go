@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,45 @@ func TestOldConnectionsOfOthersAreEnded(t *testing.T) {
 		cc.Close()
 		b.Close()
 	})
+}
+
+// Many requests at a time lose nothing either, whichever side is the first to replace or to
+// end a connection.
+func TestRequestsSurviveTheEndsOfConnections(t *testing.T) {
+	for what, ages := range map[string][2]time.Duration{
+		"this side replaces them":     {3 * time.Second, 3 * time.Second},
+		"the other side ends them":    {10 * time.Second, 3 * time.Second},
+		"both sides at the same time": {3 * time.Second, 2200 * time.Millisecond},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &network{at: make(map[string]named), delay: 10 * time.Millisecond}
+				ca := newIssuer(t, time.Hour)
+				cfg := ca.config(ca.issue(t, time.Hour))
+				cfg.MaxAge = ages[0]
+				a := n.secured(t, "a:1", cfg)
+				cfg.MaxAge = ages[1]
+				b := n.secured(t, "b:1", cfg)
+				var asking sync.WaitGroup
+				start := time.Now()
+				for i := range 8 {
+					asking.Go(func() {
+						for time.Since(start) < 15*time.Second {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+							if err := ask(ctx, a, at("m", b)); err != nil {
+								t.Errorf("after %v: %v", time.Since(start), err)
+							}
+							cancel()
+							time.Sleep(time.Duration(i+1) * time.Millisecond)
+						}
+					})
+				}
+				asking.Wait()
+				a.Close()
+				b.Close()
+			})
+		})
+	}
 }
 
 // A connection that nobody uses is closed when it is due, not by the other side.
