@@ -15,6 +15,7 @@ OVERLOADFLAGS ?=
 CHAOSFLAGS  ?=
 BENCHFLAGS  ?=
 FUZZTIME    ?= 10m
+SOAKTIME    ?= 30m
 BENCH       ?= .
 COUNT       ?= 20
 # A package that takes longer hangs: its goroutines are printed.
@@ -28,7 +29,7 @@ STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 SECTIONS := setup vet cross fmt tidy modules check-generated lint unit nested explore simulate processes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos attack overload figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos soak attack overload figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -120,6 +121,9 @@ stress: ## the packages that hold the ring, COUNT times over, under the race det
 
 chaos: ## rings of real processes, killed, stopped and cut apart: everything, 20 minutes
 	$(GO) run ./test/chaos $(CHAOSFLAGS)
+
+soak: ## faults by chance and hostile requests in a ring of 16 processes for SOAKTIME
+	$(GO) run ./test/chaos -soak $(SOAKTIME)
 
 processes: ## the part of chaos that CI runs
 	$(GO) run ./test/chaos -ci

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,15 @@ const (
 // world is what attackers know of the rings here.
 var world = attacktest.Default
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// tidy is called when all tests have ended.
+var tidy = func() {}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		tidy()
+		os.Exit(code)
+	}))
+}
 
 // target is a ring under attack.
 type target struct {

@@ -6,8 +6,9 @@
 // network of their own, made of network namespaces, with real addresses.
 //
 //	go run ./test/chaos                   # everything at full size: 20 minutes
-//	go run ./test/chaos -ci               # what CI runs: some 75 seconds
+//	go run ./test/chaos -ci               # what CI runs: some three minutes
 //	go run ./test/chaos -only halves,pair -runs 3
+//	go run ./test/chaos -soak 30m         # faults by chance, and hostile requests
 //
 // It prints a table: of each phase of each scenario how many lookups were made,
 // how many named another than the rightful owner or failed, how long the slowest
@@ -40,6 +41,10 @@ type bench struct {
 	binary string // of the command concord
 	logs   string // directory for the logs of all members; "": they are not kept
 	lab    bool
+	// strangers are hosts of the network beside those of the members.
+	strangers int
+	// args are further flags of the member of that name; nil: none.
+	args func(name string) []string
 }
 
 type options struct {
@@ -50,6 +55,8 @@ type options struct {
 	logs     string
 	list     bool
 	binary   string
+	soak     time.Duration
+	seed     uint64
 }
 
 func main() {
@@ -60,6 +67,8 @@ func main() {
 	flag.IntVar(&o.parallel, "parallel", 0, "scenarios at once (default 2, with -ci 4)")
 	flag.StringVar(&o.logs, "logs", "", "directory for the logs of all members")
 	flag.StringVar(&o.binary, "binary", "", "command concord to be run (default: built from here)")
+	flag.DurationVar(&o.soak, "soak", 0, "instead of scenarios, faults by chance for so long, with hostile requests among all others")
+	flag.Uint64Var(&o.seed, "seed", 1, "of the faults of -soak")
 	flag.BoolVar(&o.list, "list", false, "list the names of the scenarios")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -108,8 +117,29 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return fmt.Errorf("build: %w: %s", err, text)
 		}
 	}
+	if o.soak > 0 {
+		return soakHere(ctx, b, o, out)
+	}
 	fmt.Fprintf(out, "chaos: %s, %d CPUs, StabilizeInterval 1 s\n\n", runtime.Version(), runtime.NumCPU())
 	return (&player{bench: b, options: o, out: out}).play(ctx, all)
+}
+
+// soakHere runs a soak, in a network of its own if this machine lets us have one.
+func soakHere(ctx context.Context, b *bench, o options, out io.Writer) error {
+	if l, err := newLab(ctx, 2); err == nil {
+		l.close()
+	} else if advice := unavailable(err); advice != "" {
+		b.lab = false
+		skipped := fmt.Sprintf("SKIPPED cuts: %v: %s\n", err, advice)
+		fmt.Fprint(out, skipped)
+		if err := note(skipped); err != nil {
+			return err
+		}
+	} else {
+		return err
+	}
+	_, err := soakFor(ctx, b, o.soak, o.seed, out)
+	return err
 }
 
 // player runs scenarios and prints what came of them.

@@ -50,7 +50,8 @@ type ring struct {
 	binary, logs string
 	lab          *lab // nil: all on the loopback interface
 	successors   int
-	seats        []*seat // clockwise
+	seats        []*seat                    // clockwise
+	args         func(name string) []string // further flags of a member; never nil
 
 	mu      sync.Mutex
 	epoch   uint64            // counts changes of the truth
@@ -66,10 +67,13 @@ type ring struct {
 // newRing forms a ring of n members, waits until it is ideal, and begins to look
 // keys up in it.
 func newRing(ctx context.Context, b *bench, prefix string, n, successors int) (*ring, error) {
-	r := &ring{binary: b.binary, logs: b.logs, successors: successors, settled: map[int]time.Time{}, phase: &phase{}}
+	r := &ring{binary: b.binary, logs: b.logs, successors: successors, settled: map[int]time.Time{}, phase: &phase{}, args: b.args}
+	if r.args == nil {
+		r.args = func(string) []string { return nil }
+	}
 	if b.lab {
 		var err error
-		if r.lab, err = newLab(ctx, n); err != nil {
+		if r.lab, err = newLab(ctx, n+b.strangers); err != nil {
 			return nil, err
 		}
 	}
@@ -78,9 +82,9 @@ func newRing(ctx context.Context, b *bench, prefix string, n, successors int) (*
 		r.seats = append(r.seats, &seat{name: name, host: i, id: concord.New(concord.Config{Name: name}).Id()})
 	}
 	slices.SortFunc(r.seats, func(a, b *seat) int { return cmp.Compare(a.id, b.id) })
-	err := r.start(ctx, nil, r.seats[0])
+	err := r.start(ctx, nil, r.seats[0], r.args(r.seats[0].name)...)
 	if err == nil {
-		err = each(r.seats[1:], starters, func(s *seat) error { return r.start(ctx, []string{r.seats[0].addr}, s) })
+		err = each(r.seats[1:], starters, func(s *seat) error { return r.start(ctx, []string{r.seats[0].addr}, s, r.args(s.name)...) })
 	}
 	if err == nil {
 		err = r.form(ctx)

@@ -47,7 +47,7 @@ func scenarios(ci bool) []scenario {
 	cut := time.Duration(pick(30, 300)) * time.Second
 	roll, away := pick(8, 16), time.Duration(pick(1, 3))*time.Second
 	silent := time.Duration(pick(15, 30)) * time.Second
-	return []scenario{
+	all := []scenario{
 		{"halves", fmt.Sprintf("Two halves of %d cut apart for %v", 32, cut), true, halves(32, cut, false)},
 		{"kill2", "kill -9 of 2 adjacent members of 16, SuccessorCount 3", false, killed(16, 3, 2)},
 		{"kill4", "kill -9 of 4 adjacent members of 16, SuccessorCount 5", false, killed(16, 5, 4)},
@@ -60,6 +60,12 @@ func scenarios(ci bool) []scenario {
 		{"polite", fmt.Sprintf("Rolling restart of %d members, each leaves and is away for %v", roll, away), false, rolling(roll, away, true)},
 		{"rude", fmt.Sprintf("Rolling restart of %d members, each kill -9 and away for %v", roll, away), false, rolling(roll, away, false)},
 	}
+	if !ci {
+		return all
+	}
+	// The soak does the rest, again and again.
+	all = slices.DeleteFunc(all, func(s scenario) bool { return slices.Contains([]string{"kill2", "stop1", "single", "polite"}, s.name) })
+	return slices.Insert(all, 0, scenario{"soak", fmt.Sprintf("Faults by chance in a ring of %d for %v, hostile requests", soakMembers, soakOfCI), false, soaked(soakOfCI)})
 }
 
 // add runs a phase, which begins with what the function does.
