@@ -312,7 +312,7 @@ var roles = func() []byte {
 func (l *locals) keepPointers(m *protocol.Machine, st protocol.State) uint32 {
 	arc, has := m.Owns()
 	p := pointers{state: st, arc: arc, hasArc: has, alone: m.Alone(), pred: -1}
-	p.state.Version = 0
+	p.state.Version, p.state.Epoch, p.state.Clock = 0, 0, 0
 	b := []byte{byte(st.Phase), l.code(st.Self), l.code(st.Pred)}
 	if has && arc.Whole() {
 		b[0] |= 0x80
@@ -440,6 +440,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 	for _, e := range effects {
 		switch e := e.(type) {
 		case protocol.Ask:
+			e.Request.Clock = 0 // nothing is decided by it
 			b.sends = append(b.sends, send{
 				to: index(e.To), incarnation: uint8(e.To.Incarnation), role: m.Role(e.Call),
 				said: l.keepSaid(said{request: e.Request}),
@@ -457,6 +458,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 			if e.Token != 0 {
 				r := e.Reply
 				r.State.Version, r.Refusal.Detail = 0, ""
+				r.State.Epoch, r.State.Clock = 0, 0    // nothing is decided by them
 				r.State.Replaced = protocol.Replaced{} // moves no pointer
 				s := said{reply: r}
 				if e.Failure != nil {

@@ -4,6 +4,7 @@ const (
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	contactsFile     = "internal/routing/contacts.go"
+	epochFile        = "internal/protocol/epoch.go"
 	eventFile        = "internal/protocol/event.go"
 	farewellFile     = "internal/protocol/farewell.go"
 	bootstrapFile    = "internal/protocol/bootstrap.go"
@@ -595,6 +596,40 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 `}},
 			Sim: "cuts",
+		},
+	}},
+	{Says: "claiming an arc by an epoch that is not new", Mutants: []Mutant{
+		{
+			Name: "epoch-kept",
+			Does: "A member that gains a part of its arc claims it by the epoch that it has.",
+			Edits: []Edit{{epochFile, `
+	m.claims, m.claimed = true, arc
+	m.raise()
+`, `
+	if !m.claims {
+		m.raise()
+	}
+	m.claims, m.claimed = true, arc
+`}},
+			Sim: "sessions",
+		},
+		{
+			Name: "clock-unheard",
+			Does: "A member does not hear of epochs by answers.",
+			Edits: []Edit{{machineFile, `
+		m.hearClock(a.Reply.State.Clock)
+`, `
+`}},
+			Sim: "sessions",
+		},
+		{
+			Name: "clock-untold",
+			Does: "A member that notifies another does not say of which epochs it has heard.",
+			Edits: []Edit{{machineFile, `
+		req.Clock = m.clock
+`, `
+`}},
+			Sim: "sessions",
 		},
 	}},
 }

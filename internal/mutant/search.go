@@ -136,6 +136,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64}, Seeds: 10,
 	},
 	{
+		Name: "sessions", Says: "16 members, each of which stays for half a minute (`--members 16 --faults none --session 30s`)",
+		Sim: &sim.Config{Members: 16, Duration: time.Minute, Sessions: sim.Sessions{Mean: 30 * time.Second, Shape: 0.6}}, Seeds: 40,
+	},
+	{
 		Name: "pauses", Says: "16 members, half a minute in which some hang (`--members 16 --duration 30s --faults pause`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 40,
 	},

@@ -599,10 +599,10 @@ type Ring struct {
 	Successors  []*Server              `protobuf:"bytes,2,rep,name=successors,proto3" json:"successors,omitempty"`
 	Answer      *Answer                `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	Phase       Phase                  `protobuf:"varint,17,opt,name=phase,proto3,enum=concord.Phase" json:"phase,omitempty"`
-	// Changes whenever predecessor, successors, replaced or origin change.
+	// Changes whenever predecessor, successors, replaced, epoch or origin change.
 	Version uint64 `protobuf:"varint,18,opt,name=version,proto3" json:"version,omitempty"`
 	// The caller has seen this version already; predecessor, successors, replaced,
-	// origin and the answerer are left out. Only sent to a caller that named the version.
+	// epoch, clock, origin and the answerer are left out. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
 	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -614,7 +614,12 @@ type Ring struct {
 	Replaced *Replaced `protobuf:"bytes,22,opt,name=replaced,proto3,oneof" json:"replaced,omitempty"`
 	// Which ring the member is in. Absent: in none, or the ring has a name (cluster)
 	// or was founded by an earlier version.
-	Origin        *Origin `protobuf:"bytes,23,opt,name=origin,proto3,oneof" json:"origin,omitempty"`
+	Origin *Origin `protobuf:"bytes,23,opt,name=origin,proto3,oneof" json:"origin,omitempty"`
+	// The epoch of the arc that the member claims, or claimed last; 0: it never has. It
+	// is greater than those of all who claimed any of the arc before, as far as known.
+	Epoch uint64 `protobuf:"varint,24,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The greatest epoch that the member has heard of.
+	Clock         uint64 `protobuf:"varint,25,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,6 +722,20 @@ func (x *Ring) GetOrigin() *Origin {
 		return x.Origin
 	}
 	return nil
+}
+
+func (x *Ring) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Ring) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 // Origin tells rings without a name apart. Members of rings whose origins have
@@ -1192,7 +1211,9 @@ type NotifyReq struct {
 	Incarnation uint64                 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Request     *Request               `protobuf:"bytes,17,opt,name=request,proto3" json:"request,omitempty"`
 	// The sender is not a member yet and asks to become the predecessor.
-	Joining       bool `protobuf:"varint,18,opt,name=joining,proto3" json:"joining,omitempty"`
+	Joining bool `protobuf:"varint,18,opt,name=joining,proto3" json:"joining,omitempty"`
+	// The greatest epoch that the sender has heard of.
+	Clock         uint64 `protobuf:"varint,19,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1267,6 +1288,13 @@ func (x *NotifyReq) GetJoining() bool {
 		return x.Joining
 	}
 	return false
+}
+
+func (x *NotifyReq) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 type NotifyResp struct {
@@ -1825,10 +1853,12 @@ func (x *ChangedReq) GetRequest() *Request {
 }
 
 type LeaveReq struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Predecessor   *Server                `protobuf:"bytes,1,opt,name=predecessor,proto3,oneof" json:"predecessor,omitempty"`
-	Successors    []*Server              `protobuf:"bytes,2,rep,name=successors,proto3" json:"successors,omitempty"`
-	Request       *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Predecessor *Server                `protobuf:"bytes,1,opt,name=predecessor,proto3,oneof" json:"predecessor,omitempty"`
+	Successors  []*Server              `protobuf:"bytes,2,rep,name=successors,proto3" json:"successors,omitempty"`
+	Request     *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
+	// The greatest epoch that the sender has heard of.
+	Clock         uint64 `protobuf:"varint,17,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1882,6 +1912,13 @@ func (x *LeaveReq) GetRequest() *Request {
 		return x.Request
 	}
 	return nil
+}
+
+func (x *LeaveReq) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 type MetaReq struct {
@@ -2260,7 +2297,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\xe8\x03\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\x94\x04\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -2273,7 +2310,9 @@ const file_concord_proto_rawDesc = "" +
 	"\arefusal\x18\x14 \x01(\v2\x10.concord.RefusalR\arefusal\x12.\n" +
 	"\afounder\x18\x15 \x01(\v2\x0f.concord.ServerH\x01R\afounder\x88\x01\x01\x122\n" +
 	"\breplaced\x18\x16 \x01(\v2\x11.concord.ReplacedH\x02R\breplaced\x88\x01\x01\x12,\n" +
-	"\x06origin\x18\x17 \x01(\v2\x0f.concord.OriginH\x03R\x06origin\x88\x01\x01B\x0e\n" +
+	"\x06origin\x18\x17 \x01(\v2\x0f.concord.OriginH\x03R\x06origin\x88\x01\x01\x12\x14\n" +
+	"\x05epoch\x18\x18 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05clock\x18\x19 \x01(\x04R\x05clockB\x0e\n" +
 	"\f_predecessorB\n" +
 	"\n" +
 	"\b_founderB\v\n" +
@@ -2313,14 +2352,15 @@ const file_concord_proto_rawDesc = "" +
 	"\alooking\x18\x12 \x01(\bR\alooking\x12.\n" +
 	"\afounder\x18\x13 \x01(\v2\x0f.concord.ServerH\x00R\afounder\x88\x01\x01B\n" +
 	"\n" +
-	"\b_founder\"\xb1\x01\n" +
+	"\b_founder\"\xc7\x01\n" +
 	"\tNotifyReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12*\n" +
 	"\arequest\x18\x11 \x01(\v2\x10.concord.RequestR\arequest\x12\x18\n" +
-	"\ajoining\x18\x12 \x01(\bR\ajoining\"K\n" +
+	"\ajoining\x18\x12 \x01(\bR\ajoining\x12\x14\n" +
+	"\x05clock\x18\x13 \x01(\x04R\x05clock\"K\n" +
 	"\n" +
 	"NotifyResp\x12!\n" +
 	"\x04ring\x18\x10 \x01(\v2\r.concord.RingR\x04ring\x12\x1a\n" +
@@ -2379,13 +2419,14 @@ const file_concord_proto_rawDesc = "" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"8\n" +
 	"\n" +
 	"ChangedReq\x12*\n" +
-	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xaf\x01\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xc5\x01\n" +
 	"\bLeaveReq\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
 	"successors\x18\x02 \x03(\v2\x0f.concord.ServerR\n" +
 	"successors\x12*\n" +
-	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequestB\x0e\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12\x14\n" +
+	"\x05clock\x18\x11 \x01(\x04R\x05clockB\x0e\n" +
 	"\f_predecessor\"5\n" +
 	"\aMetaReq\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"G\n" +

@@ -131,6 +131,8 @@ type (
 		// From is the member that can hand over what was gained; zero: nobody is
 		// known to.
 		From ring.Member
+		// Epoch is that of New.
+		Epoch uint64
 	}
 	// JoinDone: the join is over. It failed unless Causes is nil.
 	JoinDone struct {
@@ -229,6 +231,8 @@ type View struct {
 	Replaced bool
 	Alone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version  uint64
+	// Epoch is that of the arc, or of the last one.
+	Epoch uint64
 	// Origin is that of the ring that the member is in; nil: of none, or not known.
 	Origin *ring.Origin
 	// Certain is when the head was asked that has answered, and that named nobody

@@ -94,6 +94,12 @@ type Machine struct {
 	later         *ring.Member // the incarnation that this one is superseded by
 	calls         uint64       // the last call number given out
 
+	// Of the arc that it claims; see epoch.go. No pointer is decided by it.
+	epoch, clock uint64
+	claims       bool     // it claims an arc: claimed
+	claimed      ring.Arc // as of the last epoch, or smaller by what others took over since
+	reclaimed    bool     // in this Step, since others may have held the arc
+
 	// Timing: decides only when events happen.
 	rng     rand.PCG
 	now     time.Duration
@@ -154,7 +160,7 @@ func (m *Machine) Self() ring.Member { return m.self }
 
 // State is what the member says of itself.
 func (m *Machine) State() State {
-	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells}
+	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells, Epoch: m.epoch, Clock: m.clock}
 	if m.phase == Bootstrapping {
 		s.Founder = m.founder()
 	}
@@ -171,7 +177,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.now = now
 	m.cause = 0
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
-	m.recorded = 0
+	m.recorded, m.reclaimed = 0, false
 	switch ev := ev.(type) {
 	case Tick:
 		m.tick()
@@ -191,6 +197,8 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.asked(ev)
 	case Lost:
 		m.lost(ev)
+	case Contested:
+		m.contested(ev)
 	case Learned:
 		for _, x := range ev.Members {
 			m.learned(x)
@@ -213,6 +221,10 @@ func (m *Machine) late(e Effect) { m.last = append(m.last, e) }
 func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) uint64 {
 	m.calls++
 	req.Origin = m.origin
+	if req.Kind == Notify || req.Kind == Leave {
+		req.Clock = m.clock
+		m.hearClock(m.clock + 1) // the answer may be lost
+	}
 	m.emit(Ask{Call: m.calls, To: to, Request: req, Attempt: attempt, Patient: patient})
 	return m.calls
 }
@@ -225,6 +237,7 @@ func (m *Machine) tell(to ring.Member, req Request) {
 }
 
 func (m *Machine) respond(token uint64, refusal Refusal) {
+	m.claim()
 	m.late(Respond{Token: token, Reply: Reply{State: m.State(), Refusal: refusal}})
 }
 
@@ -343,6 +356,7 @@ func (m *Machine) answer(a Answer) {
 	}
 	m.complete(&a.Reply)
 	if a.Failure == nil {
+		m.hearClock(a.Reply.State.Clock)
 		m.disown(a.Reply.State)
 	}
 	for q := range m.questions {
@@ -392,6 +406,7 @@ func (m *Machine) asked(a Asked) {
 		m.late(Respond{Token: a.Token, Failure: f})
 		return
 	}
+	m.hearClock(req.Clock)
 	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {
 		m.heardFrom(a.From)
 	}

@@ -37,12 +37,15 @@ type State struct {
 	Phase   Phase
 	Pred    ring.Member   // zero: unknown
 	Succ    []ring.Member // never longer than the successor count, never self
-	Version uint64        // changes whenever Pred, Succ, Replaced or Origin do
+	Version uint64        // changes whenever Pred, Succ, Replaced, Epoch or Origin do
 	Founder ring.Member   // Bootstrapping: whom it would let found a ring; zero: it has met nobody who may
 	// Replaced is what it knows of a member before it that another has answered for;
 	// the zero Replaced: nothing.
 	Replaced Replaced
-	Origin   *ring.Origin // of the ring that it is in; nil: it does not say
+	// Epoch is that of the arc which it claims, or claimed last; 0: it never has.
+	// Clock is the greatest epoch that it has heard of.
+	Epoch, Clock uint64
+	Origin       *ring.Origin // of the ring that it is in; nil: it does not say
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
@@ -91,6 +94,7 @@ type Request struct {
 	Joining bool          // Notify: the sender is not a member yet
 	Pred    ring.Member   // Leave: the leaver's predecessor
 	Succ    []ring.Member // Leave: the leaver's successor list
+	Clock   uint64        // Notify, Leave: the greatest epoch that the sender has heard of
 	// Origin is that of the ring which the sender is in; nil: it is in none, or does
 	// not say in which. Its Marks need not be known if the receiver has the same ID.
 	Origin *ring.Origin

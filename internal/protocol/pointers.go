@@ -132,6 +132,7 @@ func (m *Machine) dropSucc(x ring.Member) {
 	if i < 0 {
 		return
 	}
+	m.hearClock(m.clock + 1) // it may have claimed its arc anew unheard
 	m.setSucc(slices.Concat(m.succ[:i], m.succ[i+1:]))
 }
 
@@ -217,6 +218,7 @@ func (m *Machine) isolated() bool {
 
 // settle ends a Step: it publishes what the Step has changed.
 func (m *Machine) settle() {
+	m.claim()
 	if !m.dirty {
 		return
 	}
@@ -228,7 +230,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Origin: m.origin, Certain: m.certain, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, Answered: m.answered,
 	}
 	m.showAcquaintances(v)
 	m.emit(Publish{View: v})
@@ -283,7 +285,7 @@ func (m *Machine) publishArc(arc ring.Arc, has, isolated bool) {
 	}
 	if arc != m.arc || has != m.hasArc || again && has {
 		m.emit(RangeChanged{
-			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause),
+			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause), Epoch: m.epoch,
 		})
 		m.arc, m.hasArc = arc, has
 		if has {

@@ -13,6 +13,7 @@ type Snapshot struct {
 	Pending []ring.Member // acquaintances that may not be
 	Seeds   []string      // addresses to turn to when all else is lost
 	Origin  *ring.Origin  // of the ring; nil: not known
+	Epoch   uint64        // of its arc; 0: 1
 }
 
 // Restore returns a machine that is in the ring as at tells, however it may
@@ -40,6 +41,8 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 	}
 	if m.wasIsolated = m.isolated(); !m.wasIsolated {
 		m.arc, m.hasArc = m.ownArc()
+		m.claimed, m.claims = m.arc, m.hasArc
+		m.epoch, m.clock = max(1, at.Epoch), max(1, at.Epoch)
 	}
 	m.dirty = false
 	m.out, m.last = m.out[:0], m.last[:0]
@@ -48,7 +51,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 
 // Snapshot is where the machine is now.
 func (m *Machine) Snapshot() Snapshot {
-	s := Snapshot{Pred: m.pred, Succ: m.succ, Seeds: m.addresses(), Origin: m.origin}
+	s := Snapshot{Pred: m.pred, Succ: m.succ, Seeds: m.addresses(), Origin: m.origin, Epoch: m.epoch}
 	for i := range m.acq.list {
 		if a := &m.acq.list[i]; a.pending {
 			s.Pending = append(s.Pending, a.Member)

@@ -22,10 +22,35 @@ func (c Config) steps() []invariant.ChangeRule {
 	if c.Members <= maxWatched {
 		rules = append(rules, invariant.AskedFirst)
 	}
-	if (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate) == 0 && c.Split == 0 && c.Latency == (Latency{}) {
+	if c.nobodyMistaken() {
 		rules = append(rules, invariant.NoTakeover)
 	}
-	return rules
+	return append(rules, invariant.NewEpoch)
+}
+
+// nobodyMistaken reports whether no member is taken for dead while it lives.
+func (c Config) nobodyMistaken() bool {
+	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate) == 0 && c.Split == 0 && c.Latency == (Latency{})
+}
+
+// judgeClaim holds what a member claims against what others have claimed before. Where
+// many crash at once, those that have heard of a claim may all be gone.
+func (w *world) judgeClaim(h *host) {
+	c := &w.cfg
+	if !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 || c.Start != "ideal" || c.Members > maxWatched {
+		return
+	}
+	broken := w.epochs.Claim(h.view, func(x ring.Instance) bool {
+		for _, i := range w.ring {
+			if g := w.hosts[i]; g.view.Self.Instance() == x {
+				return g.up && g.view.HasArc
+			}
+		}
+		return false
+	})
+	if broken != "" {
+		w.violate(invariant.EpochsRise, broken)
+	}
 }
 
 // judgeStep holds what a member has changed against the rules of steps.

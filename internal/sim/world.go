@@ -56,6 +56,7 @@ type world struct {
 	known      []acquainted // enough to connect all that did since the faults ended
 	afterIdeal bool         // lookups must be right
 	foundings  []invariant.Founding
+	epochs     invariant.Epochs
 	asked      []int // how many members answered in each lookup of the load; nil: not kept
 
 	liars []int32    // hosts of hostile members
@@ -148,7 +149,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 		h.m = protocol.Restore(self, w.machine(), seed, *at)
 	}
 	s := h.m.State()
-	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Origin: s.Origin, Certain: -1, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
+	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Origin: s.Origin, Certain: -1, Epoch: s.Epoch, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
 	if at != nil {
 		h.incarnations = append(h.incarnations, self.Incarnation)
 		if w.cfg.Start == "former-lives" {
@@ -172,6 +173,9 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.arcs, h.confirm, h.held = nil, false, nil
 	w.holds(h)
+	if at != nil {
+		w.judgeClaim(h)
+	}
 	h.tick = -1
 	if !w.cfg.NoFingers {
 		w.fingersLater(h)
@@ -307,6 +311,9 @@ func (w *world) published(h *host, v *protocol.View) {
 	w.renewed(h)
 	if !moved {
 		return
+	}
+	if v.Epoch != old.Epoch {
+		w.judgeClaim(h)
 	}
 	w.mix(uint64(h.index), v.Pred.ID, v.Version)
 	for _, s := range v.Succ {

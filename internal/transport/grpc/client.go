@@ -161,7 +161,7 @@ func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req pr
 		})
 	case protocol.Leave:
 		err = t.extended(ctx, env, func(l *link) error {
-			r, err := l.stub.Leave(ctx, &pb.LeaveReq{Predecessor: server(req.Pred), Successors: servers(req.Succ), Request: l.request(env)})
+			r, err := l.stub.Leave(ctx, &pb.LeaveReq{Predecessor: server(req.Pred), Successors: servers(req.Succ), Request: l.request(env), Clock: req.Clock})
 			if err != nil {
 				return err
 			}
@@ -212,6 +212,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 				return unusable(env, errors.New("the ring is unchanged, but the request named no version"))
 			}
 			s.Self, s.Pred, s.Succ, s.Replaced, s.Origin = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced, seen.Origin
+			s.Epoch, s.Clock = seen.Epoch, seen.Clock
 			return nil
 		}
 		keep := s
@@ -245,6 +246,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 			Incarnation: env.From.Incarnation,
 			Request:     who,
 			Joining:     req.Joining,
+			Clock:       req.Clock,
 		})
 		if err != nil {
 			return err

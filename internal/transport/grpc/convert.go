@@ -119,6 +119,8 @@ func fullRing(s protocol.State) *pb.Ring {
 		Founder:     server(s.Founder),
 		Replaced:    pbReplaced(s.Replaced),
 		Origin:      pbOrigin(s.Origin),
+		Epoch:       s.Epoch,
+		Clock:       s.Clock,
 	}
 }
 
@@ -151,7 +153,21 @@ func state(field string, r *pb.Ring) (protocol.State, error) {
 		return protocol.State{}, err
 	}
 	s.Version = r.GetVersion()
+	if s.Epoch, err = epoch(field+".epoch", r.GetEpoch()); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Clock, err = epoch(field+".clock", r.GetClock()); err != nil {
+		return protocol.State{}, err
+	}
 	return s, nil
+}
+
+// epoch reads an epoch.
+func epoch(field string, x uint64) (uint64, error) {
+	if x > protocol.MaxEpoch {
+		return 0, fmt.Errorf("%s is %d (at most %d)", field, x, uint64(protocol.MaxEpoch))
+	}
+	return x, nil
 }
 
 func pbOrigin(o *ring.Origin) *pb.Origin {

@@ -105,6 +105,7 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 	if r.GetVersion() != 0 && r.GetVersion() == out.Version {
 		// The version is of one incarnation, and the caller has named it.
 		out.Predecessor, out.Successors, out.Replaced, out.Origin, out.Answer, out.Unchanged = nil, nil, nil, nil, &pb.Answer{}, true
+		out.Epoch, out.Clock = 0, 0
 	}
 	return out, nil
 }
@@ -127,7 +128,11 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	}
 	env.From = by
 	s.t.known.add(by)
-	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Notify, Joining: r.GetJoining()})
+	clock, err := epoch("clock", r.GetClock())
+	if err != nil {
+		return nil, s.t.malformed(ctx, err)
+	}
+	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Notify, Joining: r.GetJoining(), Clock: clock})
 	switch {
 	case err != nil:
 		return nil, err
@@ -211,6 +216,9 @@ func (s *service) Leave(ctx context.Context, r *pb.LeaveReq) (*pb.Ring, error) {
 		return nil, s.t.malformed(ctx, err)
 	}
 	if req.Succ, err = members("successors", r.GetSuccessors(), maxMembers); err != nil {
+		return nil, s.t.malformed(ctx, err)
+	}
+	if req.Clock, err = epoch("clock", r.GetClock()); err != nil {
 		return nil, s.t.malformed(ctx, err)
 	}
 	reply, err := s.maintain(ctx, env, req)

@@ -107,6 +107,8 @@ func testRequests(t *testing.T, r *rig) {
 	}{
 		{"ring", protocol.Request{Kind: protocol.AskRing}},
 		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
+		{"notify with a clock", protocol.Request{Kind: protocol.Notify, Clock: protocol.MaxEpoch}},
+		{"leave with a clock", protocol.Request{Kind: protocol.Leave, Clock: 1}},
 		{"notify by one that joins", protocol.Request{Kind: protocol.Notify, Joining: true}},
 		{"seek", protocol.Request{Kind: protocol.Seek, Subject: anna}},
 		{"seek a legacy member", protocol.Request{Kind: protocol.Seek, Subject: legacy}},
@@ -233,6 +235,8 @@ func testReplies(t *testing.T, r *rig) {
 		{"one replaced", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert}, Version: 8,
 			Replaced: protocol.Replaced{Who: anna.Instance(), By: clara, After: 1<<64 - 2, Number: 1<<64 - 1}}}},
+		{"an epoch", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert}, Version: 9, Epoch: 7, Clock: protocol.MaxEpoch}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},

@@ -1,0 +1,78 @@
+package protocol
+
+// This file gives the arc that a member claims its epoch.
+//
+// The epoch of a point rises whenever another member takes it over: who compares the
+// epochs of two owners of a point knows which of them came later. It is the time of a
+// logical clock (Lamport 1978). A member that gains anything claims its arc anew, with an
+// epoch above all that it has heard of. What it only loses it leaves to another, whose
+// epoch is the greater one.
+//
+// Whoever takes over must have heard of the epoch of who is gone. So a member says in
+// its answers how far its clock is, and in a Notify and a Leave. The member before one
+// that is gone has asked that one in each round, and notifies the one after it.
+// A notification may make the receiver claim its arc anew, and the answer may be lost:
+// the sender's clock goes on as if it had heard it.
+//
+// Two members that claim a point at once, each without having heard of the other, may do
+// so with the same epoch: on both sides of a cut, say. When they meet, one of them finds
+// that it was replaced, and claims its arc anew. See replaced.go.
+
+// MaxEpoch is the largest epoch that is believed. A clock that is there stands still.
+const MaxEpoch = 1 << 62
+
+// maxLeap bounds by how much the clock of a member of a ring goes on at once, so that one
+// mistaken or lying member does not use it up.
+const maxLeap = 1 << 32
+
+// Contested: others claim the arc that this member owns, by this epoch.
+type Contested struct{ Epoch uint64 }
+
+func (Contested) event() {}
+
+// hearClock takes over what another says of its clock.
+func (m *Machine) hearClock(at uint64) {
+	if at > m.clock && at <= MaxEpoch && (m.epoch == 0 || at-m.clock <= maxLeap) {
+		m.clock = at
+	}
+}
+
+// claim claims the arc with a new epoch if the member has gained anything since it
+// claimed it last.
+func (m *Machine) claim() {
+	arc, has := m.ownArc()
+	if m.isolated() {
+		return
+	}
+	switch {
+	case !has:
+		m.claims = false
+		return
+	case !m.claims, arc != m.claimed && len(arc.Minus(m.claimed)) > 0:
+	case !m.reclaimed && (m.wasIsolated || !m.replaced.by.IsZero()):
+		m.reclaimed = true // others may have held it
+	default:
+		m.claimed = arc
+		return
+	}
+	m.claims, m.claimed = true, arc
+	m.raise()
+}
+
+// raise gives the arc an epoch above all that the member has heard of.
+func (m *Machine) raise() {
+	if m.clock < MaxEpoch {
+		m.clock++
+	}
+	m.epoch = m.clock
+	m.version++
+	m.dirty = true
+}
+
+// contested raises the epoch above that by which others claim the arc.
+func (m *Machine) contested(ev Contested) {
+	m.hearClock(ev.Epoch)
+	if m.claims && m.phase.InRing() && ev.Epoch >= m.epoch && ev.Epoch <= m.clock {
+		m.raise()
+	}
+}
