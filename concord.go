@@ -94,6 +94,7 @@ func (c *Config) open() (transport.Transport, error) {
 	o := transport.Options{
 		Bind: c.BindAddr, Advertise: c.AdvAddr,
 		SuccessorCount: c.successors(),
+		Limits:         c.Limits.inside(),
 		IdleTimeout:    max(10*time.Second, 64*c.interval()),
 		GetClient:      c.TLS.client(),
 		Inject:         c.Observer.Inject,

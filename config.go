@@ -144,6 +144,10 @@ type Config struct {
 	// take part, which are those of the existing Concord library.
 	Cluster string
 
+	// Limits bound what other processes may use of the member, such as connections. The zero value
+	// has defaults.
+	Limits Limits
+
 	// Observer, if not nil, is told what the member does, for metrics and traces. New copies it.
 	Observer *Observer
 
@@ -266,6 +270,7 @@ func (c *Config) validate() error {
 	if n := len(c.Meta); n > MaxMeta {
 		wrong("Meta", "has %d bytes, at most %d are allowed", n, MaxMeta)
 	}
+	c.Limits.validate(wrong)
 	errs = append(errs, c.TLS.validate()...)
 	return errors.Join(errs...)
 }

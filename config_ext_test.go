@@ -52,6 +52,9 @@ func TestStartReportsEveryMistakeWithItsField(t *testing.T) {
 		edit func(*concord.Config)
 		want []string
 	}{
+		"many connections":          {func(c *concord.Config) { c.Limits.Connections = 1<<20 + 1 }, []string{"Limits.Connections"}},
+		"many of one host":          {func(c *concord.Config) { c.Limits.ConnectionsPerHost = 1<<20 + 1 }, []string{"Limits.ConnectionsPerHost"}},
+		"many streams":              {func(c *concord.Config) { c.Limits.Streams = 1<<12 + 1 }, []string{"Limits.Streams"}},
 		"no name":                   {func(c *concord.Config) { c.Name = "" }, []string{"Name"}},
 		"long name":                 {func(c *concord.Config) { c.Name = strings.Repeat("n", 256) }, []string{"Name"}},
 		"name not UTF-8":            {func(c *concord.Config) { c.Name = "a\xff" }, []string{"Name"}},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // ErrUnconfirmed means that the successor has not answered for so long that the ring may be broken
@@ -50,9 +51,11 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	return nil
 }
 
-// Alive reports whether the member's own loop runs. It returns an error if the member is in a ring,
-// or searches for one, and the loop has done nothing for five StabilizeIntervals or 10 s, whichever
-// is longer. Then only a restart of the process helps.
+// Alive reports whether the member's own loop runs and its listener accepts connections. It returns
+// an error if the member is in a ring, or searches for one, and the loop has done nothing for five
+// StabilizeIntervals or 10 s, whichever is longer. Then only a restart of the process helps. It
+// also returns an error if no connection could be accepted for as long, because the process has no
+// file descriptor left, for example.
 //
 // Alive returns nil for a member that has not started, and for one that waits for a call of Create
 // or Join. It returns ErrStopped for a member that was stopped. Alive sends no request and returns
@@ -66,7 +69,18 @@ func (c *Concord) Alive() error {
 		return err
 	}
 	idle, _ := n.Ages()
-	return c.liveness(n.Snapshot().View.Phase, idle)
+	if err := c.liveness(n.Snapshot().View.Phase, idle); err != nil {
+		return err
+	}
+	return c.hearing(n.Intake())
+}
+
+// hearing is Alive for a member whose listener says so.
+func (c *Concord) hearing(in transport.Intake) error {
+	if in.Deaf > c.patience() {
+		return fmt.Errorf("concord: no connection could be accepted for %v: %w", in.Deaf.Round(time.Millisecond), in.Err)
+	}
+	return nil
 }
 
 // liveness is Alive for a member in this phase that has done nothing for so long.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 func TestHowLongTheSuccessorMayBeSilent(t *testing.T) {
@@ -34,6 +35,17 @@ func TestHowLongTheSuccessorMayBeSilent(t *testing.T) {
 		c := New(Config{Name: "a", StabilizeInterval: tc.interval})
 		if err := c.readiness(tc.view, tc.head); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", what, err, tc.want)
+		}
+	}
+}
+
+func TestHowLongAListenerMayAcceptNothing(t *testing.T) {
+	c := New(Config{Name: "a"})
+	for deaf, wrong := range map[time.Duration]bool{0: false, 10 * time.Second: false, 10*time.Second + 1: true} {
+		cause := errors.New("too many open files")
+		err := c.hearing(transport.Intake{Deaf: deaf, Err: cause})
+		if (err != nil) != wrong || wrong && !errors.Is(err, cause) {
+			t.Errorf("for %v: %v", deaf, err)
 		}
 	}
 }

@@ -49,6 +49,8 @@ type Status struct {
 	Size int `json:"size_estimate"`
 	// Connections is the number of outgoing connections that are open or being opened.
 	Connections int `json:"connections"`
+	// IncomingConnections is the number of connections that others have made to the member.
+	IncomingConnections int `json:"incoming_connections"`
 	// Counters are totals since Start.
 	Counters Counters `json:"counters"`
 	// Failures are the last failures of requests between this member and others, newest first, one
@@ -193,6 +195,21 @@ type Counters struct {
 	// because a TLS handshake failed, there were too many connections, the other side belongs to
 	// another kind of ring, or the request was malformed.
 	IncomingRefused uint64 `json:"incoming_refused"`
+	// ConnectionsRefused is the number of connections of others that were closed here because there
+	// are too many, or because nothing came on them. See Config.Limits.
+	ConnectionsRefused uint64 `json:"connections_refused"`
+	// AcceptFailures is how often no connection could be accepted, because the process has no file
+	// descriptor left, for example. See Alive.
+	AcceptFailures uint64 `json:"accept_failures"`
+	// OverloadedRing is the number of questions of others about the ring that were refused because
+	// too many were at work.
+	OverloadedRing uint64 `json:"overloaded_ring"`
+	// OverloadedChanges is that of messages that can change the ring.
+	OverloadedChanges uint64 `json:"overloaded_changes"`
+	// OverloadedLookups is that of steps of lookups.
+	OverloadedLookups uint64 `json:"overloaded_lookups"`
+	// OverloadedForwarded is that of whole lookups that the member was to make for others.
+	OverloadedForwarded uint64 `json:"overloaded_forwarded"`
 	// LogRecordsLost is the number of records that Config.LogHandler was not given, since more
 	// than 1024 waited for it. A record says so once the handler takes records again.
 	LogRecordsLost uint64 `json:"log_records_lost"`
@@ -217,7 +234,7 @@ func (c *Concord) Status() Status {
 		out.Phase = PhaseStopped
 		return out
 	}
-	out.Connections = n.Connections()
+	out.Connections, out.IncomingConnections = n.Connections(), n.Intake().Connections
 	out.Isolated = v.Isolated
 	if v.HasArc {
 		own := rangeOf(v.Arc)

@@ -72,6 +72,10 @@ func flagOf(field string) string {
 		return "--meta"
 	case "StateDir":
 		return "--state-dir"
+	case "Limits.Connections":
+		return "--max-connections"
+	case "Limits.ConnectionsPerHost":
+		return "--max-per-host"
 	}
 	if strings.HasPrefix(field, "TLS") {
 		return "--tls-cert, --tls-key, --tls-ca"

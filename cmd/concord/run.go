@@ -30,6 +30,7 @@ type runFlags struct {
 	cluster               string
 	successors            uint
 	minMembers            uint
+	limits                concord.Limits
 	interval              time.Duration
 	tls                   tlsFlags
 	allow                 []string
@@ -122,6 +123,8 @@ the old ones.`,
 	flags.StringVar(&f.admin, "admin", "", "host:port or unix:PATH for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus; an empty host is the loopback; there is no authentication, but only the user of the process can open unix:PATH")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at --admin; it shows what is in memory")
 	flags.StringVar(&f.metrics, "metrics", "", "host:port that serves only /metrics for Prometheus, if Prometheus must not reach --admin; an empty host is the loopback")
+	flags.UintVar(&f.limits.Connections, "max-connections", 0, "number of connections that others may have to the member (default 4096, or half the number of files that the process may open)")
+	flags.UintVar(&f.limits.ConnectionsPerHost, "max-per-host", 0, "number of them from one IP address, without those of members that the member knows (default 64, but no limit for loopback addresses)")
 	flags.DurationVar(&f.leaveTimeout, "leave-timeout", leaveTimeout, "how long to wait for the neighbours when leaving")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.json, "json", false, "print the ready line and the log as JSON")
@@ -345,6 +348,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,
+		Limits:            f.limits,
 		LogHandler:        logs,
 	}, nil
 }

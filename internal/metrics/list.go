@@ -115,6 +115,15 @@ var (
 		Help: "Requests without a usable answer: no answer in time, no process there, another member there, another kind of ring, a refused certificate. The log and the status name the peer and the cause."}
 	IncomingRefused = &Metric{Base: "incoming_refused", Kind: Counter,
 		Help: "Incoming connections and requests that were refused: a TLS handshake that failed, too many connections, another kind of ring, a malformed request. The log and the status name the peer and the cause."}
+	RefusedConnections = &Metric{Base: "refused_connections", Kind: Counter,
+		Help: "Incoming connections that were closed because there were too many, or because nothing came on them. The log names the host."}
+	AcceptFailures = &Metric{Base: "accept_failures", Kind: Counter,
+		Help: "How often no incoming connection could be accepted. The most common reason is that the process has no file descriptor left. The log has the reason."}
+	Overloaded = &Metric{Base: "overloaded_requests", Kind: Counter,
+		Help:   "Requests of others that were refused because too many like them were at work. ring: questions about the ring; change: messages that can change it; lookup: steps of lookups; forwarded: whole lookups for others. The log names the host.",
+		Labels: []Label{{"kind", []string{"ring", "change", "lookup", "forwarded"}}}}
+	IncomingConnections = &Metric{Base: "incoming_connections", Kind: Gauge,
+		Help: "Connections that others have made to the member."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
@@ -166,6 +175,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, BrokenConnections, Connections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, RefusedConnections, AcceptFailures, Overloaded, BrokenConnections, Connections, IncomingConnections, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

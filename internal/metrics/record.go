@@ -97,6 +97,13 @@ func (r *Record) Member(s concord.Status, put Put) {
 	put(SilentAcquaintances, float64(s.Silent))
 	put(PendingAcquaintances, float64(s.Pending))
 	put(IncomingRefused, float64(s.Counters.IncomingRefused))
+	put(RefusedConnections, float64(s.Counters.ConnectionsRefused))
+	put(AcceptFailures, float64(s.Counters.AcceptFailures))
+	put(Overloaded, float64(s.Counters.OverloadedRing), "ring")
+	put(Overloaded, float64(s.Counters.OverloadedChanges), "change")
+	put(Overloaded, float64(s.Counters.OverloadedLookups), "lookup")
+	put(Overloaded, float64(s.Counters.OverloadedForwarded), "forwarded")
+	put(IncomingConnections, float64(s.IncomingConnections))
 	put(JoinRetries, float64(s.Counters.JoinRetries))
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // counters count since the node was made.
@@ -75,7 +76,12 @@ type Counters struct {
 	Denied              uint64 // peers that were not taken for the member that they claim to be
 	PeerFailures        uint64 // questions without a usable answer
 	IncomingRefused     uint64 // connections and requests refused here
-	LogRecordsLost      uint64 // since too many waited for the log handler
+	ConnectionsRefused  uint64 // of others, at once or later, since there are too many
+	AcceptFailures      uint64 // when a connection of another was to be accepted
+	// Requests of others refused since too many like them are at work: questions about
+	// the ring, changes of it, steps of lookups, and whole lookups for others.
+	OverloadedRing, OverloadedChanges, OverloadedLookups, OverloadedForwarded uint64
+	LogRecordsLost                                                            uint64 // since too many waited for the log handler
 }
 
 // Counters returns the totals so far.
@@ -91,6 +97,10 @@ func (fd *Finder) Counters() Counters {
 	}
 	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
+	in := fd.tr.Intake()
+	out.ConnectionsRefused, out.AcceptFailures = in.ConnectionsRefused+in.ConnectionsClosed, in.AcceptFailures
+	out.OverloadedRing, out.OverloadedChanges = in.RingRefused, in.ChangesRefused
+	out.OverloadedLookups, out.OverloadedForwarded = in.LookupsRefused, in.ForwardedRefused
 	out.PeerFailures, _ = fd.failures.counts()
 	_, out.IncomingRefused = fd.refusals.counts()
 	for i := range c.asked {
@@ -110,6 +120,9 @@ func (n *Node) HeadAge(s *Snapshot) (time.Duration, bool) {
 	}
 	return max(0, n.now()-s.View.Answered), true
 }
+
+// Intake is what others take up of the transport.
+func (fd *Finder) Intake() transport.Intake { return fd.tr.Intake() }
 
 // Connections is how many outgoing connections the transport has.
 func (fd *Finder) Connections() int { return fd.tr.Connections() }

@@ -44,13 +44,14 @@ func pbStatus(s concord.Status) (*adminpb.StatusResp, error) {
 		Fingers: each(s.Fingers, func(f concord.Finger) *adminpb.Finger {
 			return &adminpb.Finger{Server: pbServer(f.Server), Low: f.Low, High: f.High}
 		}),
-		Silent:       int64(s.Silent),
-		Pending:      int64(s.Pending),
-		SizeEstimate: int64(s.Size),
-		Connections:  int64(s.Connections),
-		Share:        s.Share,
-		Arcs:         int64(s.Arcs),
-		Failures:     each(s.Failures, pbFailure),
+		Silent:              int64(s.Silent),
+		Pending:             int64(s.Pending),
+		SizeEstimate:        int64(s.Size),
+		Connections:         int64(s.Connections),
+		IncomingConnections: int64(s.IncomingConnections),
+		Share:               s.Share,
+		Arcs:                int64(s.Arcs),
+		Failures:            each(s.Failures, pbFailure),
 	}
 	if s.SuccessorAge != nil {
 		ns := s.SuccessorAge.Nanoseconds()
@@ -76,13 +77,14 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 		Fingers: each(r.GetFingers(), func(f *adminpb.Finger) concord.Finger {
 			return concord.Finger{Server: readServer(f.GetServer()), Low: f.GetLow(), High: f.GetHigh()}
 		}),
-		Silent:      int(r.GetSilent()),
-		Pending:     int(r.GetPending()),
-		Size:        int(r.GetSizeEstimate()),
-		Connections: int(r.GetConnections()),
-		Share:       r.GetShare(),
-		Arcs:        int(r.GetArcs()),
-		Failures:    each(r.GetFailures(), readFailure),
+		Silent:              int(r.GetSilent()),
+		Pending:             int(r.GetPending()),
+		Size:                int(r.GetSizeEstimate()),
+		Connections:         int(r.GetConnections()),
+		IncomingConnections: int(r.GetIncomingConnections()),
+		Share:               r.GetShare(),
+		Arcs:                int(r.GetArcs()),
+		Failures:            each(r.GetFailures(), readFailure),
 	}
 	if r.SuccessorAge != nil {
 		age := time.Duration(r.GetSuccessorAge())

@@ -372,9 +372,10 @@ type StatusResp struct {
 	// Nanoseconds; absent: there is no successor, or it has not answered yet.
 	SuccessorAge *int64 `protobuf:"varint,17,opt,name=successor_age,json=successorAge,proto3,oneof" json:"successor_age,omitempty"`
 	// The newest first.
-	Failures      []*PeerFailure `protobuf:"bytes,18,rep,name=failures,proto3" json:"failures,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Failures            []*PeerFailure `protobuf:"bytes,18,rep,name=failures,proto3" json:"failures,omitempty"`
+	IncomingConnections int64          `protobuf:"varint,19,opt,name=incoming_connections,json=incomingConnections,proto3" json:"incoming_connections,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *StatusResp) Reset() {
@@ -531,6 +532,13 @@ func (x *StatusResp) GetFailures() []*PeerFailure {
 		return x.Failures
 	}
 	return nil
+}
+
+func (x *StatusResp) GetIncomingConnections() int64 {
+	if x != nil {
+		return x.IncomingConnections
+	}
+	return 0
 }
 
 // What went wrong, once or again and again, between the member and a peer.
@@ -751,7 +759,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\xd2\x06\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\x85\a\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -774,7 +782,8 @@ const file_admin_proto_rawDesc = "" +
 	"\x05share\x18\x0f \x01(\x01R\x05share\x12\x12\n" +
 	"\x04arcs\x18\x10 \x01(\x03R\x04arcs\x12(\n" +
 	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x126\n" +
-	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x1a;\n" +
+	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x121\n" +
+	"\x14incoming_connections\x18\x13 \x01(\x03R\x13incomingConnections\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
