@@ -256,7 +256,7 @@ func (c *serving) answer() parcel {
 func (c *serving) decode(m any) error {
 	msg := m.(proto.Message)
 	if err := proto.Unmarshal(c.frame.body, msg); err != nil {
-		return err
+		return c.m.service.t.malformed(c, err)
 	}
 	if who := requestOf(msg); who != nil {
 		*who = c.request
