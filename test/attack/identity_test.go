@@ -140,3 +140,30 @@ func TestMemberThatIsNotAuthorized(t *testing.T) {
 	})
 	r.claims(r.member(0), nil, world.Server("stranger", "127.0.0.1:1", attacktest.Now()), errStranger.Error())
 }
+
+// mallory is a certificate of the ring's authority for the host 127.0.0.1 and a name.
+func mallory(t *testing.T, ca *attacktest.Authority, uri string) *tls.Config {
+	t.Helper()
+	return ca.Client(issue(t, ca, attacktest.Leaf{Hosts: []string{"127.0.0.1"}, URIs: []string{uri}}))
+}
+
+// A holder of a certificate says that it is a later incarnation of a member, at its own
+// address.
+func TestNameOfAnotherAtTheOwnAddress(t *testing.T) {
+	r, ca := identified(t, 4)
+	victim := r.member(1)
+	later := world.Server(victim.Name(), "127.0.0.1:9", victim.Status().Incarnation+1)
+	r.claims(r.member(0), mallory(t, ca, "concord:///mallory"), later, "concord:///mallory")
+}
+
+// It bears its own name, and says that it is at the address of a member.
+func TestOwnNameAtTheAddressOfAnother(t *testing.T) {
+	r, ca := identified(t, 4)
+	r.claims(r.member(0), mallory(t, ca, "concord:///mallory"), world.Server("mallory", r.member(1).Address(), attacktest.Now()), "certificate is valid for 127.0.0.1")
+}
+
+// Its certificate is for a member of another cluster.
+func TestCertificateOfAnotherCluster(t *testing.T) {
+	r, ca := identified(t, 4)
+	r.claims(r.member(0), mallory(t, ca, "concord://staging/mallory"), world.Server("mallory", "127.0.0.1:9", attacktest.Now()), "concord://staging/mallory")
+}

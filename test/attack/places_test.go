@@ -75,12 +75,7 @@ func TestLeaveThatNamesGhosts(t *testing.T) {
 func TestForgedNotify(t *testing.T) {
 	r := attacked(t, 4)
 	m := r.member(0)
-	before := world.Server("", "", 0)
-	for i := 0; before.GetName() == ""; i++ { // just before m
-		if s := world.Server(fmt.Sprint("near-", i), "", 0); concord.Range.Contains(concord.Range{Start: r.before(m).Id(), End: m.Id()}, s.GetId()) {
-			before = s
-		}
-	}
+	before := world.Server(r.near(m, "near"), "", 0)
 	p := peer(t, "listener", attacktest.Now(), nil)
 	r.unmoved(3, func() {
 		for _, addr := range []string{"127.0.0.1:1", r.member(1).Address(), m.Address(), p.Addr()} {

@@ -380,3 +380,13 @@ func productionLike(t *testing.T, prefix string) *cluster.Cluster {
 	}
 	return c
 }
+
+// near is a name of nobody that belongs just before m.
+func (r *target) near(m *concord.Concord, prefix string) string {
+	gap := concord.Range{Start: r.before(m).Id(), End: m.Id()}
+	for i := 0; ; i++ {
+		if x := world.Server(fmt.Sprint(prefix, "-", i), "", 0); gap.Contains(x.GetId()) {
+			return x.GetName()
+		}
+	}
+}

@@ -30,17 +30,28 @@ func DialFrames(addr string, limit time.Duration) (*Frames, error) {
 		conn.Close()
 		return nil, err
 	}
-	f := &Frames{Framer: http2.NewFramer(conn, conn), conn: conn}
-	f.AllowIllegalReads, f.AllowIllegalWrites = true, true
-	f.enc = hpack.NewEncoder(&f.head)
-	if _, err := io.WriteString(conn, http2.ClientPreface); err == nil {
-		err = f.WriteSettings()
-	}
-	if err != nil {
+	f := FramesOn(conn)
+	if err := f.Begin(); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// FramesOn writes on a connection on which nothing has been said; Begin is next.
+func FramesOn(conn net.Conn) *Frames {
+	f := &Frames{Framer: http2.NewFramer(conn, conn), conn: conn}
+	f.AllowIllegalReads, f.AllowIllegalWrites = true, true
+	f.enc = hpack.NewEncoder(&f.head)
+	return f
+}
+
+// Begin says what a client says first.
+func (f *Frames) Begin() error {
+	if _, err := io.WriteString(f.conn, http2.ClientPreface); err != nil {
+		return err
+	}
+	return f.WriteSettings()
 }
 
 // Headers are those of a request of a method of the service, and more of them, encoded.
