@@ -65,7 +65,7 @@ exit status is then 1.`,
 	flags.SortFlags = false
 	flags.IntVar(&f.cfg.Members, "members", 4, "number of identifiers, and so of members that can exist at the same time; 2 to 8")
 	flags.IntVar(&f.cfg.Successors, "successors", 2, "length of a full successor list")
-	flags.StringVar(&f.start, "start", "both", "ring (ideal, of successors+1), founder, or both")
+	flags.StringVar(&f.start, "start", "both", "ring (ideal, of successors+1), founder, or both; or every two rings: strangers (with nothing in common) or akin")
 	flags.IntVar(&f.grain, "grain", 1, "what counts as one step: 1, 2 or 3")
 	flags.StringVar(&f.assume, "assume", "zave", "when a member may fail: zave (all others keep a live successor, successors+1 principals remain), successor (the first only), or nothing")
 	flags.StringVar(&f.memory, "memory", "abstract", "number of acquaintances of a member, or abstract for any")
@@ -183,9 +183,10 @@ func (f *checkFlags) parse() ([]explore.Start, error) {
 	cfg.Memory = number("memory", f.memory, "abstract", explore.Abstract)
 	err = errors.Join(err, f.bounds())
 	f.messageDefaults()
-	starts := map[string][]explore.Start{"ring": {explore.Ring}, "founder": {explore.Founder}, "both": {explore.Ring, explore.Founder}}[f.start]
+	starts := map[string][]explore.Start{"ring": {explore.Ring}, "founder": {explore.Founder}, "both": {explore.Ring, explore.Founder},
+		"strangers": {explore.Strangers}, "akin": {explore.Akin}}[f.start]
 	if starts == nil {
-		err = errors.Join(err, fmt.Errorf("--start %s: use ring, founder or both", f.start))
+		err = errors.Join(err, fmt.Errorf("--start %s: use ring, founder, both, strangers or akin", f.start))
 	}
 	switch f.assume {
 	case "zave":
@@ -269,13 +270,10 @@ func (f *checkFlags) retell(starts []explore.Start, out io.Writer) error {
 }
 
 func (f *checkFlags) name(s explore.Start) string {
-	switch {
-	case f.every:
+	if f.every {
 		return "every"
-	case s == explore.Founder:
-		return "founder"
 	}
-	return "ring"
+	return map[explore.Start]string{explore.Ring: "ring", explore.Founder: "founder", explore.Strangers: "strangers", explore.Akin: "akin"}[s]
 }
 
 // command is what tells a story again, in lines that fit.

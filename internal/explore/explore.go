@@ -87,7 +87,18 @@ const (
 	Ring Start = iota
 	// Founder is one member that has founded a ring.
 	Founder
+	// Strangers are every two ideal rings of the identifiers, some of which are vacant,
+	// that have nothing in common. Those with a memory remember all of the other ring.
+	Strangers
+	// Akin are the same, but the rings have something in common.
+	Akin
 )
+
+// strangers are the origins of two rings that have nothing in common.
+var strangers = [2]*ring.Origin{ring.NewOrigin(1, []uint64{1}), ring.NewOrigin(2, []uint64{2})}
+
+// rings reports whether there are two rings at the start.
+func (s Start) rings() bool { return s == Strangers || s == Akin }
 
 // Unlimited is a budget that never ends.
 const Unlimited = -1
@@ -338,6 +349,9 @@ func (c *checker) starts() []world {
 		w.slots[0], w.incarnations[0] = c.locals.step(c.fresh(0, 1, memory), event{kind: evCreate})[0].next, 1
 		return []world{w}
 	}
+	if c.cfg.Start.rings() {
+		return c.twoRings()
+	}
 	var out []world
 	for members := range 1 << n {
 		var at []int
@@ -350,14 +364,52 @@ func (c *checker) starts() []world {
 			continue
 		}
 		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
-		for k, i := range at {
-			name := func(x int) ring.Member { return c.names[1][c.number(i, x)] }
-			s := protocol.Snapshot{Pred: name(at[(k+len(at)-1)%len(at)])}
-			for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
-				s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
-			}
-			w.slots[i], w.incarnations[i] = c.restored(i, 1, s, memory), 1
+		c.stand(&w, at, nil, nil)
+		out = append(out, w)
+	}
+	return out
+}
+
+// stand makes the members at the places at an ideal ring of w, each with the acquaintances
+// pending, of that origin.
+func (c *checker) stand(w *world, at, pending []int, o *ring.Origin) {
+	for k, i := range at {
+		name := func(x int) ring.Member { return c.names[1][c.number(i, x)] }
+		s := protocol.Snapshot{Origin: o}
+		if len(at) > 1 {
+			s.Pred = name(at[(k+len(at)-1)%len(at)])
 		}
+		for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
+			s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
+		}
+		for _, x := range pending {
+			s.Pending = append(s.Pending, name(x))
+		}
+		w.slots[i], w.incarnations[i] = c.restored(i, 1, s, c.cfg.Memory >= 0), 1
+	}
+}
+
+// twoRings are the starts with two rings.
+func (c *checker) twoRings() (out []world) {
+	origins := strangers
+	if c.cfg.Start == Akin {
+		origins = [2]*ring.Origin{ring.NewOrigin(1, []uint64{1, 9}), ring.NewOrigin(2, []uint64{2, 9})}
+	}
+	total := 1
+	for range c.cfg.Members {
+		total *= 3
+	}
+	for number := range total {
+		var at [3][]int // the last are vacant
+		for i, x := 0, number; i < c.cfg.Members; i, x = i+1, x/3 {
+			at[x%3] = append(at[x%3], i)
+		}
+		if len(at[0]) == 0 || len(at[1]) == 0 {
+			continue
+		}
+		w := world{budget: c.budget, hears: c.cfg.Memory >= 0 && len(c.cfg.Steps) > 0}
+		c.stand(&w, at[0], at[1], origins[0])
+		c.stand(&w, at[1], at[0], origins[1])
 		out = append(out, w)
 	}
 	return out

@@ -31,6 +31,7 @@ type local struct {
 	stabilizing bool
 	mentions    uint8 // members named anywhere in it
 	turned      uint32
+	origin      *ring.Origin // nil: of none, or not known
 }
 
 // pointers are what a local state shows to the rules.
@@ -124,6 +125,7 @@ type locals struct {
 	byPoint  map[string]uint32
 	saids    []said
 	bySaid   map[string]uint32
+	origins  []*ring.Origin // all that differ
 	steps    table
 	branches [][]branch
 	computed int
@@ -247,6 +249,19 @@ func (l *locals) code(x ring.Member) byte {
 	return 1 + i + maxMembers*byte(x.Incarnation)
 }
 
+// originCode writes an origin as a byte.
+func (l *locals) originCode(o *ring.Origin) byte {
+	if o == nil {
+		return 0
+	}
+	i := slices.IndexFunc(l.origins, func(x *ring.Origin) bool { return x.ID == o.ID && slices.Equal(x.Marks, o.Marks) })
+	if i < 0 {
+		i = len(l.origins)
+		l.origins = append(l.origins, o)
+	}
+	return byte(1 + i)
+}
+
 // decode is the inverse of code for members.
 func decode(b byte) (i int, incarnation uint8) { return int(b-1) % maxMembers, (b - 1) / maxMembers }
 
@@ -283,6 +298,7 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 	if st.Phase.InRing() {
 		x.pointers = l.keepPointers(m, st)
 	}
+	x.origin = st.Origin
 	l.all = append(l.all, x)
 	return id
 }
@@ -328,6 +344,7 @@ func (l *locals) keepPointers(m *protocol.Machine, st protocol.State) uint32 {
 		b = append(b, l.code(x))
 		p.succ = append(p.succ, index(x))
 	}
+	b = append(b, l.originCode(st.Origin))
 	if id, ok := l.byPoint[string(b)]; ok {
 		return id
 	}
@@ -349,17 +366,17 @@ func (l *locals) keepSaid(s said) uint32 {
 	}
 	switch f := s.failure; {
 	case f != nil:
-		b = append(b, 1, byte(f.Kind), l.code(f.By))
+		b = append(b, 1, byte(f.Kind), l.code(f.By), l.originCode(f.Origin))
 	case s.request.Kind != 0:
 		q := &s.request
-		b = append(b, 2, byte(q.Kind), l.code(q.Subject), l.code(q.Pred))
+		b = append(b, 2, byte(q.Kind), l.code(q.Subject), l.code(q.Pred), l.originCode(q.Origin))
 		if q.Joining {
 			b = append(b, 1)
 		}
 		list(q.Succ)
 	default:
 		r := &s.reply
-		b = append(b, 3, byte(r.State.Phase), l.code(r.State.Self), l.code(r.State.Pred), byte(r.Verdict), byte(r.Refusal.Reason), l.code(r.Refusal.Other))
+		b = append(b, 3, byte(r.State.Phase), l.code(r.State.Self), l.code(r.State.Pred), byte(r.Verdict), byte(r.Refusal.Reason), l.code(r.Refusal.Other), l.originCode(r.State.Origin))
 		list(r.State.Succ)
 		list(r.Closer)
 		for _, x := range r.State.Succ {
@@ -462,7 +479,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 				r.State.Replaced = protocol.Replaced{} // moves no pointer
 				s := said{reply: r}
 				if e.Failure != nil {
-					s = said{failure: &protocol.Failure{Kind: e.Failure.Kind, By: e.Failure.By}}
+					s = said{failure: &protocol.Failure{Kind: e.Failure.Kind, By: e.Failure.By, Origin: e.Failure.Origin}}
 				}
 				b.replies = append(b.replies, reply{byte(e.Token), l.keepSaid(s)})
 			}
@@ -497,7 +514,7 @@ func (l *locals) event(to *local, ev event) protocol.Event {
 	}
 	s := l.saids[ev.said]
 	if f := s.failure; f != nil {
-		a.Failure = &protocol.Failure{Kind: f.Kind, By: l.seenFrom(ev.from, f.By)}
+		a.Failure = &protocol.Failure{Kind: f.Kind, By: l.seenFrom(ev.from, f.By), Origin: f.Origin}
 		return a
 	}
 	r := s.reply

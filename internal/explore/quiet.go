@@ -190,11 +190,17 @@ func (c *checker) acquaint() {
 		}
 		known := c.turned(c.all[h.now.slots[i]].mentions, i)
 		for k := range c.cfg.Members {
-			if known&(1<<k) != 0 && c.inRing(&h.now, k) {
+			if known&(1<<k) != 0 && c.inRing(&h.now, k) && c.mayMeet(&h.now, i, k) {
 				h.groups.join(i, k)
 			}
 		}
 	}
+}
+
+// mayMeet reports whether the members at places i and k may be in one ring. All of
+// them may, unless the rings of the start have nothing in common.
+func (c *checker) mayMeet(w *world, i, k int) bool {
+	return c.cfg.Start != Strangers || c.all[w.slots[i]].origin.Kin(c.all[w.slots[k]].origin)
 }
 
 // ideal says what keeps the members from being one ideal ring for each component

@@ -15,7 +15,10 @@ import (
 // long as an earlier incarnation is listed at the identifier of a later one.
 func Holding(cfg Config) []invariant.Rule {
 	rules := append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor, invariant.AnswersForItsArc, invariant.IdealLookups)
-	if cfg.Assume != Zave || cfg.Suspicions != 0 {
+	if cfg.Start == Strangers {
+		rules = append(rules, invariant.OriginsApart(strangers[0], strangers[1]))
+	}
+	if cfg.Assume != Zave || cfg.Suspicions != 0 || cfg.Start.rings() {
 		return rules
 	}
 	for _, r := range invariant.Zave() {
@@ -30,13 +33,13 @@ func Holding(cfg Config) []invariant.Rule {
 // HoldingSteps are the rules that hold of every step of cfg. Whoever may be taken
 // for dead by mistake may have its arc taken over. So may the predecessor of one
 // without a list that has any memory: it may not remember that it was answered.
-// Where nobody is, nobody is replaced without knowing it.
+// One on its way in may enter another ring than that which has consented. Where nobody is, nobody is replaced without knowing it.
 func HoldingSteps(cfg Config) []invariant.ChangeRule {
 	rules := []invariant.ChangeRule{invariant.AskedFirst}
 	if cfg.Suspicions > 0 {
 		rules = append(rules, invariant.Told)
 	}
-	if cfg.Suspicions == 0 && cfg.Losses == 0 && (cfg.Memory >= 0 || cfg.Assume != Nothing && cfg.Start == Ring) {
+	if cfg.Suspicions == 0 && cfg.Losses == 0 && !cfg.Start.rings() && (cfg.Memory >= 0 || cfg.Assume != Nothing && cfg.Start == Ring) {
 		rules = append(rules, invariant.NoTakeover)
 	}
 	return rules

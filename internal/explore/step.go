@@ -234,8 +234,8 @@ func (c *checker) arrive(d, k int) {
 		failure = c.refused
 	case m.incarnation() != 0 && m.incarnation() != x.incarnation:
 		failure = c.wrongMember[x.incarnation]
-		if !c.turn {
-			failure = c.keepSaid(said{failure: &protocol.Failure{Kind: protocol.WrongMember, By: c.names[x.incarnation][to]}})
+		if !c.turn || x.origin != nil {
+			failure = c.keepSaid(said{failure: &protocol.Failure{Kind: protocol.WrongMember, By: c.names[x.incarnation][c.own(to)], Origin: x.origin}})
 		}
 	}
 	if failure != 0 {

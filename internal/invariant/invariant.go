@@ -214,7 +214,7 @@ var Ideal = Rule{"ideal", "Every pointer of every member is exactly right.", "Za
 }}
 
 // Always lists the rules of every reachable state.
-func Always() []Rule { return []Rule{NoSelf, NoDuplicates, Ordered, Bounded} }
+func Always() []Rule { return []Rule{NoSelf, NoDuplicates, Ordered, Bounded, RingsApart} }
 
 // Zave lists her invariant and its consequences, which hold while her
 // assumptions do; those of Grown not in a ring that never was large enough.

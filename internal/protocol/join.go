@@ -21,7 +21,9 @@ type joining struct {
 	// patience is the attempt number of questions to the addresses given.
 	patience int
 	via      []string
-	brings   []string // of one that would have founded a ring: the addresses given
+	brings   []string     // of one that would have founded a ring: the addresses given
+	origin   *ring.Origin // of whoever was heard, nil: of nobody in a ring
+	mixed    bool         // some were of rings that have nothing in common
 	asked    ring.Member
 	rest     []ring.Member // seeking: those still to be asked
 	before   ring.Member   // the member before, which knows of us no more than that
@@ -157,6 +159,8 @@ func (j *joining) encode(_ *Machine, f *form) {
 	for _, addr := range j.via {
 		f.address(addr)
 	}
+	f.origin(j.origin)
+	f.flags(j.mixed)
 	f.bytes(byte(len(j.brings)))
 	for _, addr := range j.brings {
 		f.address(addr)
@@ -439,11 +443,11 @@ func (m *Machine) seekAgain(s ring.Member) {
 
 // enter makes this member one of the ring, with s for its successor.
 func (m *Machine) enter(s ring.Member, st State) {
+	m.settleIn(st.Origin)
 	m.setSucc(m.cut(s, st.Succ))
 	m.recognize(s)
 	m.record(fact{kind: hasAnswered, who: s})
 	m.phase = Joined
-	m.setOrigin(st.Origin.Given(m.self, m.join.brings))
 	m.replaced.namedBy = s
 	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true

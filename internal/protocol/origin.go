@@ -83,10 +83,31 @@ func (m *Machine) related(a Answer) Answer {
 		a.Failure = f
 		return a
 	}
+	m.join.heard(a.Reply.State.Origin)
 	if m.phase.InRing() {
 		m.setOrigin(m.origin.And(a.Reply.State.Origin))
 	}
 	return a
+}
+
+// heard notes of which ring somebody was heard of before the joiner has entered one.
+func (j *joining) heard(o *ring.Origin) {
+	switch {
+	case j == nil || o == nil:
+	case j.origin.Kin(o):
+		j.origin = j.origin.And(o)
+	default:
+		j.mixed = true
+	}
+}
+
+// settleIn is the Origin of the ring that the joiner enters. Whom it has heard of is
+// forgotten if that may be somebody of another ring.
+func (m *Machine) settleIn(o *ring.Origin) {
+	if j := m.join; j.mixed || !j.origin.Kin(o) {
+		m.acq = m.noAcquaintances()
+	}
+	m.setOrigin(o.Given(m.self, m.join.brings))
 }
 
 // askedBy tests whether a request comes from a ring that is akin to this member's, whose
@@ -96,6 +117,7 @@ func (m *Machine) askedBy(a Asked) *Failure {
 	if f := m.unrelated(a.From, o); f != nil {
 		return f
 	}
+	m.join.heard(o)
 	if m.phase.InRing() && o != nil && (m.origin == nil || o.ID != m.origin.ID) {
 		m.setOrigin(m.origin.And(o))
 	}

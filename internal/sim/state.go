@@ -95,6 +95,37 @@ func (p *placer) rings(count int) {
 	}
 }
 
+// strangers is the start of rings that have nothing in common, of the origins unrelated.
+const strangers = "strangers"
+
+var unrelated = []*ring.Origin{ring.NewOrigin(1, []uint64{1}), ring.NewOrigin(2, []uint64{2})}
+
+// akin are the origins of rings each of which has a mark in common with the one before.
+var akin = []*ring.Origin{
+	ring.NewOrigin(1, []uint64{1, 12}), ring.NewOrigin(2, []uint64{2, 12, 23}), ring.NewOrigin(3, []uint64{3, 23, 34}), ring.NewOrigin(4, []uint64{4, 34}),
+}
+
+// originsOf makes ideal rings of these origins. Every member was given two addresses at
+// which members of any ring are.
+func (p *placer) originsOf(of []*ring.Origin) {
+	count := min(len(of), p.n())
+	for k := range count {
+		var part []int
+		for i := k; i < p.n(); i += count {
+			part = append(part, i)
+		}
+		p.ringOf(part)
+		for _, i := range part {
+			p.at[i].Origin = of[k]
+			for range 2 {
+				if x := p.ms[p.rng.IntN(p.n())]; x != p.ms[i] {
+					p.at[i].Seeds = append(p.at[i].Seeds, x.Addr)
+				}
+			}
+		}
+	}
+}
+
 // States lists the bad states that healing is tried from.
 var States = []State{
 	{"random", "lists and predecessors at random, a tree of acquaintances beneath", func(p *placer) {
@@ -113,6 +144,8 @@ var States = []State{
 		}
 	}},
 	{"two-rings", "two ideal rings, one acquaintance between them", func(p *placer) { p.rings(2) }},
+	{strangers, "two ideal rings, two addresses each of any of them: they have nothing in common and stay apart", func(p *placer) { p.originsOf(unrelated) }},
+	{"akin", "four ideal rings, two addresses each of any of them: each ring has something in common with the next", func(p *placer) { p.originsOf(akin) }},
 	{"four-rings", "four ideal rings in a row, one acquaintance between each two", func(p *placer) { p.rings(4) }},
 	{"loopy", "a ring that winds round the circle twice", func(p *placer) {
 		n := p.n()

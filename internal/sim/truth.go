@@ -93,6 +93,9 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 		w.violate("no-phantoms", fmt.Sprintf("a lookup at %s named %v, who never was", h.name, a.Owner))
 		return
 	}
+	if g := w.hosts[number(a.Owner.Addr)]; h.client == nil && g.up && !w.akin(h, g) {
+		w.violate(invariant.RingsApart.Name, fmt.Sprintf("a lookup at %s named %s, which is in another ring", h.name, a.Owner.Name))
+	}
 	right := w.rightful(l.id, a.Owner)
 	w.judgeNaming(h, l, a, right)
 	if right {
@@ -196,7 +199,7 @@ func (w *world) acquaint() leaders {
 	}
 	w.known = slices.DeleteFunc(w.known, func(a acquainted) bool {
 		g, h := w.hosts[a.who], w.hosts[a.of]
-		return g.starts != a.whose || h.starts != a.which || !g.reachable() || !h.reachable()
+		return g.starts != a.whose || h.starts != a.which || !g.reachable() || !h.reachable() || !w.akin(g, h)
 	})
 	for _, a := range w.known {
 		l[l.of(a.who)] = l.of(a.of)
@@ -230,8 +233,17 @@ func (w *world) knows(l leaders, h *host, addr string) {
 	}
 }
 
+// akin reports whether g and h may be in one ring. All may, unless the rings of the start
+// have nothing in common.
+func (w *world) akin(g, h *host) bool {
+	return w.cfg.Start != strangers || g.view == nil || h.view == nil || g.view.Origin.Kin(h.view.Origin)
+}
+
 // meets notes that h and g are of one group, if that is new.
 func (w *world) meets(l leaders, h, g *host) {
+	if !w.akin(g, h) {
+		return
+	}
 	if a, b := l.of(h.index), l.of(g.index); a != b {
 		l[a] = b
 		w.known = append(w.known, acquainted{h.index, g.index, h.starts, g.starts})

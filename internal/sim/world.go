@@ -371,6 +371,27 @@ func (w *world) judgeState(h *host) {
 			w.violate("no-phantoms", fmt.Sprintf("%s lists %v, who never was", h.name, x))
 		}
 	}
+	if w.cfg.Start == strangers {
+		w.judgeApart(h)
+	}
+}
+
+// judgeApart holds whom a member lists against the rule of rings that have nothing in
+// common.
+func (w *world) judgeApart(h *host) {
+	states := []protocol.State{{Self: h.view.Self, Phase: h.view.Phase, Succ: h.view.Succ, Origin: h.view.Origin}}
+	for _, x := range h.view.Succ {
+		if i := number(x.Addr); i >= 0 && int(i) < len(w.hosts) && w.hosts[i].inRing() {
+			v := w.hosts[i].view
+			states = append(states, protocol.State{Self: v.Self, Phase: v.Phase, Origin: v.Origin})
+		}
+	}
+	r := invariant.NewRing(w.cfg.Successors, states)
+	for _, rule := range []invariant.Rule{invariant.RingsApart, invariant.OriginsApart(unrelated[0], unrelated[1])} {
+		if broken := rule.Broken(r); broken != "" {
+			w.violate(rule.Name, broken)
+		}
+	}
 }
 
 var always = append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor)
