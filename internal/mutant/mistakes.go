@@ -1,6 +1,7 @@
 package mutant
 
 const (
+	originFile       = "internal/protocol/origin.go"
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	contactsFile     = "internal/routing/contacts.go"
@@ -630,6 +631,67 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 `}},
 			Sim: "sessions",
+		},
+	}},
+	{Says: "letting rings become one that have nothing in common", Mutants: []Mutant{
+		{
+			Name: "origins-not-compared",
+			Does: "A member refuses nobody for the ring that it is in.",
+			Edits: []Edit{{originFile, `
+	if own.Kin(o) {
+`, `
+	if own.Kin(o) || true {
+`}},
+			Check: "strangers",
+			Sim:   "strangers meet",
+		},
+		{
+			Name: "joiner-without-origin",
+			Does: "A member that enters a ring does not take its origin.",
+			Edits: []Edit{{originFile, `
+	m.setOrigin(o.Given(m.self, m.join.brings))
+`, `
+`}},
+			Sim: "strangers meet",
+		},
+		{
+			Name: "joiner-brings-both",
+			Does: "A joiner adds to the origin of the ring that it enters those of all that it has heard of.",
+			Edits: []Edit{{originFile, `
+	case j.origin.Kin(o):
+`, `
+	case j.origin.Kin(o) || true:
+`}, {originFile, `
+	m.setOrigin(o.Given(m.self, m.join.brings))
+`, `
+	m.setOrigin(o.And(m.join.origin))
+`}},
+			Sim: "strangers meet",
+		},
+	}},
+	{Says: "keeping rings apart that have something in common", Mutants: []Mutant{
+		{
+			Name: "only-numbers-compared",
+			Does: "Members of rings of other numbers refuse each other, whatever the marks.",
+			Edits: []Edit{{originFile, `
+	if own.Kin(o) {
+`, `
+	if own == nil || o == nil || own.ID == o.ID {
+`}},
+			Check: "akin",
+			Sim:   "akin meet",
+		},
+		{
+			Name: "marks-not-taken",
+			Does: "A member does not take over the marks of rings that have something in common with its own.",
+			Edits: []Edit{{originFile, `
+		m.setOrigin(m.origin.And(a.Reply.State.Origin))
+`, `
+`}, {originFile, `
+		m.setOrigin(m.origin.And(o))
+`, `
+`}},
+			Sim: "akin meet",
 		},
 	}},
 }

@@ -88,6 +88,18 @@ var Searches = []Search{
 		},
 	},
 	{
+		Name: "strangers", Says: "grain 1 from every two rings with nothing in common (`--members 3 --start strangers --assume nothing --joins 1 --fails 1`)",
+		Check: &explore.Config{
+			Members: 3, Successors: 2, Start: explore.Strangers, Memory: explore.Abstract, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 1, Quiet: 30,
+		},
+	},
+	{
+		Name: "akin", Says: "grain 1 from every two rings with something in common; real memories (`--members 3 --start akin --memory 0 --assume nothing --joins 1 --fails 1 --max-states 5000`)",
+		Check: &explore.Config{
+			Members: 3, Successors: 2, Start: explore.Akin, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 1, Quiet: 30, MaxStates: 5000,
+		},
+	},
+	{
 		Name: "joiners", Says: "15 members join one at once",
 		Sim: &sim.Config{Members: 16, Start: "joiners"}, Seeds: 10,
 	},
@@ -98,6 +110,14 @@ var Searches = []Search{
 	{
 		Name: "two rings", Says: "two rings of 16 must be one after three rounds",
 		Sim: &sim.Config{Members: 32, Start: "two-rings", Bound: 3}, Seeds: 10,
+	},
+	{
+		Name: "strangers meet", Says: "two rings of 8 with nothing in common, half a minute of crashes and joins (`--members 16 --start strangers --duration 30s --faults crash,join`)",
+		Sim: &sim.Config{Members: 16, Start: "strangers", Duration: 30 * time.Second, Faults: sim.Crash | sim.Joins}, Seeds: 20,
+	},
+	{
+		Name: "akin meet", Says: "four rings of 4, each with something in common with the next (`--members 16 --start akin`)",
+		Sim: &sim.Config{Members: 16, Start: "akin"}, Seeds: 10,
 	},
 	{
 		Name: "hub", Says: "32 members; one knows fifteen that know nobody, each of the others knows one of these",

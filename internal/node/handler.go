@@ -62,6 +62,15 @@ func (h *handler) turnAway(env transport.Envelope, f *protocol.Failure) *protoco
 	return f
 }
 
+// turnStranger is turnAway of a member of another ring. One that has left the marks of
+// its ring out asks again with them, and they may show that the two are akin.
+func (h *handler) turnStranger(env transport.Envelope, f *protocol.Failure) *protocol.Failure {
+	if env.Origin != nil && len(env.Origin.Marks) == 0 {
+		return f
+	}
+	return h.turnAway(env, f)
+}
+
 // Maintain gives the machine a request and waits until it answers.
 func (h *handler) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	h.counters.served.Add(1)
@@ -108,7 +117,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	select {
 	case r := <-ch:
 		if f := r.Failure; f != nil && f.Kind == protocol.WrongRing {
-			return protocol.Reply{}, h.turnAway(env, f)
+			return protocol.Reply{}, h.turnStranger(env, f)
 		} else if f != nil {
 			return protocol.Reply{}, f
 		}
@@ -137,6 +146,9 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 		return routing.Answer{}, f
 	}
 	s := n.Snapshot()
+	if f := protocol.Unrelated(s.View.Self, s.View.Origin, env.From, env.Origin); f != nil {
+		return routing.Answer{}, h.turnStranger(env, f)
+	}
 	if s.Table == nil {
 		return routing.Answer{}, n.refusal()
 	}

@@ -67,7 +67,7 @@ func (fd *Finder) noteOutcome(x ring.Member, f *protocol.Failure) {
 		return
 	}
 	switch f.Kind {
-	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.Denied:
+	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.WrongRing, protocol.Denied:
 		fd.suspect(x)
 		fd.arcs.DoubtMember(x)
 	}
@@ -87,7 +87,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	fd.counters.routed.Add(1)
 	ctx, done := observed(ctx, fd.observer.Request, kindRoute, to)
 	sent, at := time.Now(), fd.now()
-	a, err := fd.tr.Route(ctx, transport.Envelope{From: fd.snap.Load().Self, To: to, Settings: fd.settings}, q)
+	a, err := fd.tr.Route(ctx, fd.asking(to), q)
 	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
 	if f == nil {
 		f = fd.checkAnswer(to, &a)
@@ -117,6 +117,16 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	}
 	fd.learn(at, to, q.ID, a)
 	return a, nil
+}
+
+// asking is the envelope of a question of a lookup.
+func (fd *Finder) asking(to ring.Member) transport.Envelope {
+	s := fd.snap.Load()
+	env := transport.Envelope{From: s.Self, To: to, Settings: fd.settings}
+	if s.View != nil {
+		env.Origin = s.View.Origin
+	}
+	return env
 }
 
 // hasty is the failure f of a question that took so long, of the time limit that

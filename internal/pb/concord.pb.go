@@ -883,10 +883,11 @@ type Request struct {
 	// Bits of optional abilities of the sender; none is defined yet.
 	Features uint64 `protobuf:"varint,4,opt,name=features,proto3" json:"features,omitempty"`
 	// The id of the origin of the sender's ring. Absent: it is in none, or does not
-	// say in which. In requests of the ring's maintenance only.
+	// say in which.
 	Ring uint64 `protobuf:"fixed64,5,opt,name=ring,proto3" json:"ring,omitempty"`
-	// The marks of that origin. Left out if the receiver has named the same id on
-	// this connection.
+	// The marks of that origin. Left out if the receiver has named the same id on this
+	// connection, or has answered Route. Whoever does not know the id then refuses
+	// with WrongRing, and is asked again with them.
 	Marks         []uint64 `protobuf:"fixed64,6,rep,packed,name=marks,proto3" json:"marks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -52,12 +52,19 @@ func (m *Machine) setOrigin(o *ring.Origin) {
 // unrelated is why by, a member of a ring of Origin o, has nothing to do with the ring
 // of this member; nil: it may have.
 func (m *Machine) unrelated(by ring.Member, o *ring.Origin) *Failure {
-	if m.origin.Kin(o) {
+	return Unrelated(m.self, m.origin, by, o)
+}
+
+// Unrelated is why self, in a ring of Origin own, refuses by, in one of Origin o; nil: it
+// does not. Lookups are refused so, too: one that was on its way into this ring, and is
+// taken for a predecessor, may have entered another.
+func Unrelated(self ring.Member, own *ring.Origin, by ring.Member, o *ring.Origin) *Failure {
+	if own.Kin(o) {
 		return nil
 	}
-	return &Failure{Kind: WrongRing, By: m.self, Origin: m.origin, Detail: fmt.Sprintf(
+	return &Failure{Kind: WrongRing, By: self, Origin: own, Detail: fmt.Sprintf(
 		"%s is in ring %v and %s in ring %v, which have nothing in common: to keep rings apart, or to make them one, set Cluster",
-		m.self.Name, m.origin, nameOf(by), o)}
+		self.Name, own, nameOf(by), o)}
 }
 
 func nameOf(x ring.Member) string {

@@ -36,6 +36,7 @@ type call struct {
 	addr     string
 	meant    ring.Member
 	sender   ring.Member
+	origin   *ring.Origin // of a lookup
 	sent     time.Duration
 	end      time.Duration // of the time allowed
 
@@ -127,6 +128,9 @@ func (w *world) route(h *host, look ref, ask int, to ring.Member, q routing.Quer
 	i, c := w.openCall()
 	c.route, c.wanted = true, true
 	c.look, c.ask, c.query = look, ask, q
+	if c.origin = nil; h.view != nil { // else it is a client's
+		c.origin = h.view.Origin
+	}
 	c.from, c.starts = h.index, h.starts
 	w.count.routes++
 	w.send(h, i, to, h.estimate(number(to.Addr)).RouteTimeout(h.common))
@@ -243,6 +247,10 @@ func (w *world) arrived(i int32) {
 		return
 	}
 	if c.route {
+		if f := protocol.Unrelated(self, h.m.State().Origin, c.sender, c.origin); f != nil {
+			w.back(i, f)
+			return
+		}
 		t := w.tableOf(h)
 		if t == nil {
 			w.back(i, &protocol.Failure{Kind: protocol.NotJoined, By: self, Detail: h.view.Phase.String()})
@@ -363,7 +371,7 @@ func (w *world) noteOutcome(h *host, x ring.Member, f *protocol.Failure) {
 		return
 	}
 	switch f.Kind {
-	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember:
+	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.WrongRing:
 		h.suspect(x.Instance(), w.now, w.interval(h))
 		if h.arcs != nil {
 			h.arcs.DoubtMember(x)

@@ -93,7 +93,7 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 		w.violate("no-phantoms", fmt.Sprintf("a lookup at %s named %v, who never was", h.name, a.Owner))
 		return
 	}
-	if g := w.hosts[number(a.Owner.Addr)]; h.client == nil && g.up && !w.akin(h, g) {
+	if g := w.hosts[number(a.Owner.Addr)]; h.client == nil && g.up && g.m.Self() == a.Owner && !w.akin(h, g) {
 		w.violate(invariant.RingsApart.Name, fmt.Sprintf("a lookup at %s named %s, which is in another ring", h.name, a.Owner.Name))
 	}
 	right := w.rightful(l.id, a.Owner)

@@ -31,8 +31,8 @@ type Envelope struct {
 	// asking side it is that of the request that has caused the question. Invalid: not
 	// known, or of a network without hosts. It does not travel.
 	Source netip.Addr
-	// Origin is that of a request of the ring's maintenance, which names it: who
-	// asks need not set it.
+	// Origin is that of the ring which the asker is in, nil for none. In Maintain it is
+	// that of the request: who asks need not set it.
 	Origin *ring.Origin
 	// Legacy is set on the answering side when the request speaks the base
 	// contract only; From and Settings are then unknown.

@@ -75,6 +75,7 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 			if err != nil {
 				return err
 			}
+			l.notes(env.Origin)
 			answer, err = routeAnswer(env.To, r)
 			if answer.Verdict == routing.Mine {
 				return t.vouch(l, env, err, answer.By, answer.Owner)
