@@ -105,8 +105,8 @@ var akin = []*ring.Origin{
 	ring.NewOrigin(1, []uint64{1, 12}), ring.NewOrigin(2, []uint64{2, 12, 23}), ring.NewOrigin(3, []uint64{3, 23, 34}), ring.NewOrigin(4, []uint64{4, 34}),
 }
 
-// originsOf makes ideal rings of these origins. Every member was given two addresses at
-// which members of any ring are.
+// originsOf makes ideal rings of these origins. Every member was given two addresses: one
+// of the ring before its own, and one of any.
 func (p *placer) originsOf(of []*ring.Origin) {
 	count := min(len(of), p.n())
 	for k := range count {
@@ -117,9 +117,10 @@ func (p *placer) originsOf(of []*ring.Origin) {
 		p.ringOf(part)
 		for _, i := range part {
 			p.at[i].Origin = of[k]
-			for range 2 {
-				if x := p.ms[p.rng.IntN(p.n())]; x != p.ms[i] {
-					p.at[i].Seeds = append(p.at[i].Seeds, x.Addr)
+			before := (k+count-1)%count + count*p.rng.IntN(p.n()/count)
+			for _, x := range []int{before, p.rng.IntN(p.n())} {
+				if x != i {
+					p.at[i].Seeds = append(p.at[i].Seeds, p.ms[x].Addr)
 				}
 			}
 		}
@@ -144,8 +145,8 @@ var States = []State{
 		}
 	}},
 	{"two-rings", "two ideal rings, one acquaintance between them", func(p *placer) { p.rings(2) }},
-	{strangers, "two ideal rings, two addresses each of any of them: they have nothing in common and stay apart", func(p *placer) { p.originsOf(unrelated) }},
-	{"akin", "four ideal rings, two addresses each of any of them: each ring has something in common with the next", func(p *placer) { p.originsOf(akin) }},
+	{strangers, "two ideal rings that were given addresses of each other: they have nothing in common and stay apart", func(p *placer) { p.originsOf(unrelated) }},
+	{"akin", "four ideal rings that were given addresses of each other: each ring has something in common with the next", func(p *placer) { p.originsOf(akin) }},
 	{"four-rings", "four ideal rings in a row, one acquaintance between each two", func(p *placer) { p.rings(4) }},
 	{"loopy", "a ring that winds round the circle twice", func(p *placer) {
 		n := p.n()
