@@ -111,6 +111,12 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	}
 	n.token++
 	token := n.token
+	if req.Kind == protocol.Notify && !n.callbacks.begin(token, env.Source) {
+		busy := protocol.Reply{State: n.machine.State(), Refusal: protocol.Refusal{Reason: protocol.Busy}}
+		n.mu.Unlock()
+		h.noteFailure(PeerFailure{Addr: env.Source.String(), Kind: protocol.Overloaded, Incoming: true, Err: "too many notifications from one host are looked into"})
+		return busy, nil
+	}
 	n.waiting[token] = ch
 	n.stepFor(env.Source, protocol.Asked{Token: token, From: env.From, Request: req})
 	n.mu.Unlock()

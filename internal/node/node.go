@@ -82,7 +82,8 @@ type Node struct {
 	watchers map[*watcher]bool
 	changed  chan struct{} // closed when the next snapshot is there
 
-	loops loopGuard
+	loops     loopGuard
+	callbacks callbacks // guarded by mu
 }
 
 // New starts a node that is in no ring. It answers over tr from now on and
@@ -200,6 +201,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 		case protocol.Tell:
 			n.tell(e)
 		case protocol.Respond:
+			n.callbacks.end(e.Token)
 			if ch := n.waiting[e.Token]; ch != nil {
 				delete(n.waiting, e.Token)
 				ch <- e
