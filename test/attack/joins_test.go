@@ -203,3 +203,42 @@ func TestHostileContactsOfAClient(t *testing.T) {
 	}
 	r.stands()
 }
+
+// One that looks for a ring, has the smallest identifier and never founds holds up those
+// that call JoinOrCreate.
+func TestFounderThatNeverFounds(t *testing.T) {
+	t.Parallel()
+	a, b := newcomer(t, "m0", nil), newcomer(t, "m1", nil)
+	smallest := ""
+	for i := 0; smallest == ""; i++ {
+		if s := world.Server(fmt.Sprint("ghost-", i), "", 0); s.GetId() < min(a.Id(), b.Id()) {
+			smallest = s.GetName()
+		}
+	}
+	ghost := peer(t, smallest, attacktest.Now(), func(p *attacktest.Peer) {
+		p.OnRing = func(*pb.RingReq) (*pb.Ring, error) {
+			return &pb.Ring{Answer: &pb.Answer{Answerer: p.Self}, Phase: pb.Phase_PHASE_LOOKING, Founder: p.Self, Version: 1}, nil
+		}
+	})
+	errs := make(chan error, 2)
+	ctx := bounded(t, patience)
+	for _, m := range []*concord.Concord{a, b} {
+		go func() { errs <- m.JoinOrCreate(ctx, a.Address(), b.Address()) }()
+		c, err := attacktest.Dial(m.Address(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		if _, err := c.GetRing(ctx, &pb.RingReq{Looking: true, Founder: ghost.Self, Request: world.Request(ghost.Self, nil)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Errorf("JoinOrCreate: %v", err)
+		}
+	}
+	if got, err := a.LookupContext(ctx, []byte("k"), concord.Fresh()); err != nil || got.Name != "m0" && got.Name != "m1" {
+		t.Errorf("lookup: %v, %v", got, err)
+	}
+}

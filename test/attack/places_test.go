@@ -3,6 +3,9 @@ package attack
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,4 +199,125 @@ func TestLaterIncarnationToldToTheOthers(t *testing.T) {
 	p.Stop()
 	r.rounds(4)
 	r.stands()
+}
+
+// stolen counts lookups at all members and of a client that name one at addr.
+func (r *target) stolen(addr string) (n int) {
+	r.t.Helper()
+	ctx := bounded(r.t, 2*patience)
+	c, err := concord.Dial(ctx, concord.ClientConfig{}, r.member(0).Address())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 40 {
+		key := fmt.Appendf(nil, "stolen-%d", i)
+		for _, m := range r.Members() {
+			if got, err := m.LookupContext(ctx, key, concord.Fresh()); err != nil || got.Address == addr {
+				n++
+			}
+		}
+		if got, err := c.LookupContext(ctx, key, concord.Fresh()); err != nil || got.Address == addr {
+			n++
+		}
+	}
+	return n
+}
+
+// ghosts are forty names at one listener, which is whoever it is asked for.
+func ghosts(t *testing.T) (*attacktest.Peer, []*pb.Server) {
+	t.Helper()
+	var all []*pb.Server
+	p := peer(t, "ghost", attacktest.Now(), func(p *attacktest.Peer) {
+		for i := range 40 {
+			all = append(all, world.Server(fmt.Sprint("ghost-", i), p.Addr(), attacktest.Now()))
+		}
+		whoever := func(q *pb.Request) *pb.Ring {
+			r := p.Ring()
+			for _, g := range all {
+				if g.GetId() == q.GetTarget().GetId() {
+					r.Answer.Answerer = g
+				}
+			}
+			r.Successors = all[:16]
+			return r
+		}
+		p.OnRing = func(q *pb.RingReq) (*pb.Ring, error) { return whoever(q.GetRequest()), nil }
+		p.OnIntroduce = func(q *pb.IntroduceReq) (*pb.Ring, error) { return whoever(q.GetRequest()), nil }
+		p.OnNotify = func(q *pb.NotifyReq) (*pb.NotifyResp, error) {
+			return &pb.NotifyResp{Ring: whoever(q.GetRequest()), Accepted: true}, nil
+		}
+	})
+	return p, all
+}
+
+// Forty names at one listener are introduced at one member, as members of its ring.
+func TestGhostsAtOneListener(t *testing.T) {
+	r := attacked(t, 5)
+	victim := r.member(1)
+	p, ghosts := ghosts(t)
+	for _, g := range ghosts {
+		tell(t, victim, g, g)
+	}
+	r.rounds(3)
+	wrong := r.stolen(p.Addr())
+	p.Stop()
+	r.rounds(3)
+	r.stands()
+	if wrong > 0 {
+		t.Errorf("%d lookups named a ghost", wrong)
+	}
+}
+
+// Ghosts that a member has heard of are not what it remembers of its ring when it ends.
+func TestGhostsInTheStateFile(t *testing.T) {
+	dir := t.TempDir()
+	r := attacked(t, 4, func(i int, cfg *concord.Config) {
+		if i == 3 {
+			cfg.StateDir = dir
+		}
+	})
+	victim := r.member(3)
+	p, ghosts := ghosts(t)
+	for _, g := range ghosts {
+		tell(t, victim, g, g)
+	}
+	r.rounds(2)
+	r.Kill(victim)
+	p.Stop()
+	text, err := os.ReadFile(filepath.Join(dir, "ring.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), p.Addr()) || strings.Contains(string(text), "ghost") {
+		t.Errorf("it remembers %s", text)
+	}
+	again, err := r.Again([]*concord.Concord{victim}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again[0].Join(bounded(t, patience)); err != nil { // by what it remembers alone
+		t.Fatal(err)
+	}
+	r.Enter(again...)
+	r.stands()
+}
+
+// Senders that nobody has replace no acquaintance.
+func TestForgedSendersFillNoMemory(t *testing.T) {
+	r := attacked(t, 6)
+	m := r.member(0)
+	c := client(t, m)
+	r.unmoved(4, func() {
+		for i := range 500 {
+			x := world.Server(fmt.Sprint("ghost-", i), "127.0.0.1:1", attacktest.Now())
+			_, _ = c.GetRing(bounded(t, patience), &pb.RingReq{Request: world.Request(x, server(m))})
+			_, _ = c.Route(bounded(t, patience), &pb.RouteReq{Request: world.Request(x, server(m))})
+		}
+	})
+	for _, x := range m.Status().Acquaintances {
+		if x.Address == "127.0.0.1:1" {
+			t.Errorf("%s is an acquaintance", x.Name)
+		}
+	}
 }
