@@ -39,6 +39,7 @@ type PeerFailure struct {
 	Addr     string               // of the peer; of a refused connection its host alone
 	Kind     protocol.FailureKind // 0: a connection that was refused here
 	Incoming bool                 // the peer asked, and was refused here
+	Left     bool                 // the peer has said that it leaves: not logged
 	Err      string               // in words, the last time
 	First    time.Time
 	Last     time.Time
@@ -105,7 +106,7 @@ func (fs *failures) note(f PeerFailure, now time.Time) (r failureRecord, logged 
 	k.Err, k.Last = f.Err, now
 	k.Count++
 	k.since++
-	if !k.logged.IsZero() && now.Sub(k.logged) < failurePause {
+	if f.Left || !k.logged.IsZero() && now.Sub(k.logged) < failurePause {
 		return r, false
 	}
 	if fs.next.Sub(now) > (failureBurst-1)*failurePace {
@@ -196,7 +197,9 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 		return
 	}
 	if fd.ctx.Err() == nil {
-		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Err: failureWords(f, x.Addr)})
+		silent := f.Kind == protocol.TimedOut || f.Kind == protocol.Unreachable || f.Kind == protocol.Refused
+		left := silent && fd.leavers.explain(x, time.Now())
+		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Left: left, Err: failureWords(f, x.Addr)})
 	}
 }
 

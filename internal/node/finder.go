@@ -44,6 +44,7 @@ type Finder struct {
 	journal  serial              // calls of it
 	failures failures            // of questions to others
 	refusals failures            // of what others asked, and of their connections
+	leavers  leavers             // whose silence is no news for the log
 	looks    serial              // at the node's surroundings
 	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
 	heard    func(ring.Member)   // hears of each member that has answered a lookup; nil: nobody

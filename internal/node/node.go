@@ -78,7 +78,8 @@ type Node struct {
 	fingers  *routing.Fingers
 	strayed  chan struct{} // a finger may be gone
 	view     *protocol.View
-	holding  Holding // since the change before the last
+	pointed  []ring.Member // to by the last view before it that had pointers; for the log
+	holding  Holding       // since the change before the last
 	watchers map[*watcher]bool
 	changed  chan struct{} // closed when the next snapshot is there
 

@@ -42,6 +42,9 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	if f == nil {
 		f = fd.checkReply(env.To, &reply)
 	}
+	if f == nil {
+		fd.leavers.note(env.To, reply.State, sent)
+	}
 	done(f)
 	fd.measure(env.To, time.Since(sent), f, limit == peer.PatientTimeout)
 	return reply, f

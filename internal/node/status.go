@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -127,14 +128,28 @@ func (fd *Finder) Intake() transport.Intake { return fd.tr.Intake() }
 // Connections is how many outgoing connections the transport has.
 func (fd *Finder) Connections() int { return fd.tr.Connections() }
 
-// logChange logs how a member's pointers changed, outside the lock.
+// logChange logs how a member's pointers changed, outside the lock. Callers hold mu.
 func (n *Node) logChange(old, now *protocol.View) {
-	if n.log != nil {
-		n.record(func() { n.logViews(old, now) })
+	if n.log == nil {
+		return
 	}
+	if pointed := pointers(old); len(pointed) > 0 {
+		n.pointed = pointed
+	}
+	left := now.Alone && n.leavers.all(n.pointed, time.Now())
+	n.record(func() { n.logViews(old, now, left) })
 }
 
-func (n *Node) logViews(old, now *protocol.View) {
+// pointers are the members that v points to.
+func pointers(v *protocol.View) []ring.Member {
+	if v.Pred.IsZero() || slices.Contains(v.Succ, v.Pred) {
+		return v.Succ
+	}
+	return append(slices.Clip(v.Succ), v.Pred)
+}
+
+// logViews is logChange. left: the members that it pointed to last have left.
+func (n *Node) logViews(old, now *protocol.View, left bool) {
 	if old.Phase != now.Phase {
 		n.log.Info("phase changed",
 			slog.Group("old", slog.String("phase", old.Phase.String())), slog.Group("new", slog.String("phase", now.Phase.String())))
@@ -147,7 +162,11 @@ func (n *Node) logViews(old, now *protocol.View) {
 		n.log.Info("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
 	}
 	if old.Phase == protocol.Joined && !old.Alone && now.Phase == protocol.Joined && now.Alone {
-		n.log.Warn("alone: no other member answers")
+		if left {
+			n.log.Info("alone: the others have left")
+		} else {
+			n.log.Warn("alone: no other member answers")
+		}
 	}
 	switch {
 	case now.Isolated && !old.Isolated:

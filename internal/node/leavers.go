@@ -1,0 +1,57 @@
+package node
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// maxLeavers is how many members are remembered that have left.
+const maxLeavers = 64
+
+// leavers are members that have said at their own address that they leave, the latest
+// last. That they do not answer after it is no news for the log. The zero leavers is
+// empty. Safe for concurrent use.
+type leavers struct {
+	mu   sync.Mutex
+	list []leaver
+}
+
+type leaver struct {
+	ring.Member
+
+	said time.Time // last
+}
+
+// note remembers x, as it has answered a question to the member asked, if it leaves.
+func (l *leavers) note(asked ring.Member, x protocol.State, now time.Time) {
+	if x.Phase != protocol.Leaving || x.Self != asked {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(y leaver) bool { return y.Member == asked })
+	if len(l.list) >= maxLeavers {
+		l.list = slices.Delete(l.list, 0, 1)
+	}
+	l.list = append(l.list, leaver{asked, now})
+}
+
+// explain reports whether that x does not answer is due to its leave. The incarnation
+// that left does not come back. Where only an address was asked, another process may be
+// meant after failurePause.
+func (l *leavers) explain(x ring.Member, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.list, func(y leaver) bool {
+		return y.Member == x || x.Anyone() && x.Addr == y.Addr && now.Sub(y.said) < failurePause
+	})
+}
+
+// all reports whether all of these members have left; false for none.
+func (l *leavers) all(of []ring.Member, now time.Time) bool {
+	return len(of) > 0 && !slices.ContainsFunc(of, func(x ring.Member) bool { return !l.explain(x, now) })
+}
