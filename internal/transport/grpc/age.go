@@ -96,25 +96,30 @@ func (o outgoing) Clone() credentials.TransportCredentials {
 // noting is c, but that the end of the certificate that it shows is noted.
 func noting(c *tls.Config, end *time.Time) *tls.Config {
 	c = c.Clone()
-	get := c.GetClientCertificate
-	if get == nil {
-		get = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			for i := range c.Certificates {
-				if asked.SupportsCertificate(&c.Certificates[i]) == nil {
-					return &c.Certificates[i], nil
-				}
-			}
-			return new(tls.Certificate), nil
+	certs, get := c.Certificates, c.GetClientCertificate
+	c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (cert *tls.Certificate, err error) {
+		if get != nil {
+			cert, err = get(asked)
+		} else {
+			cert = suitable(certs, asked)
 		}
-	}
-	c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		cert, err := get(asked)
 		if err == nil && cert != nil {
 			*end = firstEnd(parsed(cert))
 		}
 		return cert, err
 	}
 	return c
+}
+
+// suitable is the first certificate that the other side takes, an empty one if it takes
+// none, as in crypto/tls.
+func suitable(certs []tls.Certificate, asked *tls.CertificateRequestInfo) *tls.Certificate {
+	for i := range certs {
+		if asked.SupportsCertificate(&certs[i]) == nil {
+			return &certs[i]
+		}
+	}
+	return new(tls.Certificate)
 }
 
 // parsed are the certificates of a chain that can be read.

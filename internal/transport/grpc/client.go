@@ -336,26 +336,13 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 			return dialFailure(ctx, addr, err)
 		}
 		before, sent := l.received.Load(), time.Now()
-		err = f(l)
-		if err == nil {
-			err = t.asked(l, env.To)
-		}
-		if err == nil {
+		if err = t.asked(l, env.To, f(l)); err == nil {
 			l.trip.Store(int64(time.Since(sent)))
 			t.pool.found(l)
 			t.pool.release(l)
 			return nil
 		}
-		var known *protocol.Failure
-		final := errors.Is(err, errBase) || errors.As(err, &known)
-		code := codes.OK
-		if !final {
-			code = status.Code(err)
-			known = failureOf(ctx, addr, err, l)
-		}
-		if known != nil {
-			known = t.proven(l, env.To, known)
-		}
+		known, code, final := t.judged(ctx, l, env.To, err)
 		if code == codes.DeadlineExceeded && l.silent(before, sent) {
 			// If the path was cut for a while, TCP may take minutes to try again; a new
 			// connection finds out at once.
@@ -383,6 +370,21 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 		}
 		return known
 	}
+}
+
+// judged is what the error of a question to the member to on l means: the failure, which
+// is nil for errBase alone, the code of the status that it came as, and whether it came as
+// none, so that it is final.
+func (t *Transport) judged(ctx context.Context, l *link, to ring.Member, err error) (known *protocol.Failure, code codes.Code, final bool) {
+	final = errors.Is(err, errBase) || errors.As(err, &known)
+	if !final {
+		code = status.Code(err)
+		known = failureOf(ctx, to.Addr, err, l)
+	}
+	if known != nil {
+		known = t.proven(l, to, known)
+	}
+	return known, code, final
 }
 
 // toward is where a request goes, and whether that is a connection of this request only:

@@ -99,13 +99,15 @@ func (t *Transport) deny(l *link, m ring.Member) *protocol.Failure {
 	return failure(protocol.Denied, "%s: %s", l.addr, detail(err.Error()))
 }
 
-// asked is the failure of a question to the member to that was answered on l, nil if
-// it was that member's.
-func (t *Transport) asked(l *link, to ring.Member) error {
-	if f := t.deny(l, to); f != nil {
-		return f
+// asked is err, the error of a question to the member to on l, or that the answer is not
+// that member's.
+func (t *Transport) asked(l *link, to ring.Member, err error) error {
+	if err == nil {
+		if f := t.deny(l, to); f != nil {
+			err = f
+		}
 	}
-	return nil
+	return err
 }
 
 // proven is the failure f of a question to the member to on l, unless that is a word of
