@@ -292,7 +292,7 @@ func ended(f *attacktest.Frames) error {
 			return err
 		}
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // that is the end waited for
 		}
 		switch frame.(type) {
 		case *http2.GoAwayFrame, *http2.RSTStreamFrame:

@@ -345,12 +345,17 @@ func (s *soak) report(ctx context.Context, before, after map[string]usage) error
 	}
 	var served uint64
 	for _, x := range s.r.seats {
-		if st, err := x.process.Status(ctx); err == nil {
+		if x.host < soakVeterans {
+			st, err := x.process.Status(ctx)
+			if err != nil {
+				return err
+			}
 			served += st.Counters.Served
 		}
 	}
 	fmt.Fprintf(s.out, "\n%d lookups: %d wrong, %d failed while the ring changed; slowest %s\n", s.counts.lookups, s.counts.wrong, s.counts.errs, seconds(s.counts.slowest))
-	fmt.Fprintf(s.out, "%d hostile requests; the members that run now have served %d requests in all\n\n", s.hostile.Load(), served)
+	fmt.Fprintf(s.out, "%d hostile requests at %d members; the %d to which nothing is done have served %d requests\n\n",
+		s.hostile.Load(), soakMembers, soakVeterans, served)
 	fmt.Fprintf(s.out, "%-10s %22s %22s %26s\n", "member", "goroutines", "descriptors", "resident, MiB")
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		b, a := before[name], after[name]

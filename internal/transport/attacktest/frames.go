@@ -76,7 +76,7 @@ func (f *Frames) Open(stream uint32, method string, more ...hpack.HeaderField) e
 func (f *Frames) Ended() (code http2.ErrCode, err error) {
 	for {
 		frame, err := f.ReadFrame()
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // the framer hands on what the connection says
+		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
 			return code, err
 		}
 		if err != nil {
