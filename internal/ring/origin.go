@@ -95,7 +95,9 @@ func (o *Origin) marked(x uint64) bool {
 
 // And is the Origin of a ring that o and p have become. It is o itself if p adds nothing
 // to it. In whatever order Origins are put together, and however often, the result is
-// the same.
+// the same, as long as there is room for all marks. After that o keeps its own: else one
+// member that tells of many marks could take away those by which the members of its
+// ring know each other.
 func (o *Origin) And(p *Origin) *Origin {
 	switch {
 	case p == nil || o == p:
@@ -103,7 +105,9 @@ func (o *Origin) And(p *Origin) *Origin {
 	case o == nil:
 		return p
 	}
-	both := NewOrigin(min(o.ID, p.ID), slices.Concat(o.Marks, p.Marks))
+	room := MaxMarks - len(o.Marks)
+	added := slices.DeleteFunc(slices.Clone(p.Marks), o.marked)
+	both := NewOrigin(min(o.ID, p.ID), slices.Concat(o.Marks, added[:min(len(added), room)]))
 	if both.ID == o.ID && slices.Equal(both.Marks, o.Marks) {
 		return o
 	}

@@ -178,6 +178,7 @@ func (w *world) whoIs(i int32) ring.Member {
 // utter sends a request in the name of from, whose answer nobody wants.
 func (w *world) utter(h *host, from, to ring.Member, req protocol.Request) {
 	i, c := w.openCall()
+	req.Origin = h.m.State().Origin
 	c.request, c.sender, c.posed = req, from, true
 	c.from, c.starts = h.index, h.starts
 	w.count.lies++
@@ -253,6 +254,19 @@ func (w *world) other(h *host, x ring.Member) ring.Member {
 	return x
 }
 
+// otherOrigin is another than o: of a ring that has nothing in common with that of o, or
+// of one that was founded before and has.
+func (w *world) otherOrigin(o *ring.Origin) *ring.Origin {
+	var marks []uint64 // as many as there is room for, which are smaller than any that were drawn
+	for range 1 + w.mal.IntN(ring.MaxMarks-1) {
+		marks = append(marks, w.mal.Uint64()>>20)
+	}
+	if o == nil || len(o.Marks) == 0 || w.mal.IntN(2) == 0 {
+		return ring.NewOrigin(1+w.mal.Uint64()>>1, marks)
+	}
+	return ring.NewOrigin(1+w.mal.Uint64()>>20, append(marks, o.Marks[w.mal.IntN(len(o.Marks))]))
+}
+
 func (w *world) otherIncarnation(n uint64) uint64 {
 	const day = uint64(24 * time.Hour / time.Millisecond)
 	switch w.mal.IntN(4) {
@@ -271,8 +285,12 @@ func (w *world) poses(h *host, c *call) {
 		g.overhear(overheard{c.sender, c.request})
 	}
 	for _, f := range g.acts {
-		if f.lie == Incarnations && w.mal.Float64() < f.level && c.sender.Name == h.name {
+		switch {
+		case w.mal.Float64() > f.level || c.sender.Name != h.name:
+		case f.lie == Incarnations:
 			c.sender.Incarnation = w.otherIncarnation(c.sender.Incarnation)
+		case f.lie == Origins:
+			c.request.Origin = w.otherOrigin(c.request.Origin)
 		}
 	}
 }
@@ -293,7 +311,7 @@ func (w *world) intercepted(h *host, i int32) bool {
 	c := w.calls[i]
 	if by := w.hosts[c.from]; by.hostile != nil && !w.proves(by, c.sender) {
 		w.count.refused++
-		w.back(i, &protocol.Failure{Kind: protocol.Invalid, By: h.self(), Detail: "the sender is not who it says it is"})
+		w.back(i, &protocol.Failure{Kind: protocol.Denied, By: h.self(), Detail: "the sender is not who it says it is"})
 		return true
 	}
 	g := h.hostile
@@ -439,6 +457,8 @@ func (w *world) falseReply(h *host, f *fault, c *call) {
 		st.Version = w.mal.Uint64() >> 8
 	case Incarnations:
 		st.Self.Incarnation = w.otherIncarnation(st.Self.Incarnation)
+	case Origins:
+		st.Origin = w.otherOrigin(st.Origin)
 	case Placements:
 		c.reply.Verdict = protocol.Verdict(1 + w.mal.IntN(3))
 		c.reply.Closer = nil
@@ -469,5 +489,5 @@ func (w *world) checked(c *call, failure *protocol.Failure) *protocol.Failure {
 		return failure
 	}
 	w.count.refused++
-	return &protocol.Failure{Kind: protocol.Invalid, Detail: "the answer is not from who it says it is"}
+	return &protocol.Failure{Kind: protocol.Denied, Detail: "the answer is not from who it says it is"}
 }

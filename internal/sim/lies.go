@@ -26,6 +26,7 @@ const (
 	Departures
 	Replays
 	Floods
+	Origins
 
 	allLies = 1<<iota - 1
 )
@@ -50,6 +51,7 @@ var LieKinds = []struct {
 	{Forgeries, "forge", "send messages in others' names"},
 	{Departures, "departures", "send leaves, in their own and in others' names, and stay"},
 	{Replays, "replay", "send again what they have received and sent"},
+	{Origins, "origins", "say that they are in another ring, or that theirs is akin to others"},
 	{Floods, "flood", "send a member up to 200 requests in an interval"},
 }
 

@@ -331,6 +331,9 @@ func (w *world) startStanding(p *placer, order []*host) {
 			known = appendFingers(known[:0], f)
 			p.at[i].Known = known
 		}
+		if w.cfg.Hostile > 0 {
+			p.at[i].Origin = ring.Founded(mix(w.seed), p.ms[0], []string{p.ms[1%len(p.ms)].Addr})
+		}
 		w.start(h, &p.at[i])
 		if fingers {
 			h.fingers, h.view.Known = f, nil      // which names the same
