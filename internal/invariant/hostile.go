@@ -105,6 +105,8 @@ type Testimony struct {
 	Misled bool
 	// AllWays: that is so of each of the ways of a verified lookup.
 	AllWays bool
+	// Alone: of each way, no other hostile member than the one that is named.
+	Alone bool
 }
 
 // TestimonyRule is one thing that must hold of every lookup of an honest process.
@@ -141,9 +143,9 @@ var (
 		}
 		return ""
 	}}
-	TwoLiars = TestimonyRule{"two-liars", "A verified lookup names another than the owner only if that one is hostile, and a hostile member was on each of its ways.", sourceOfTestimony, func(t Testimony) string {
-		if t.Settled && t.Verified && !t.Failed && !t.Right && !(t.Hostile && t.AllWays) {
-			return "it is not the owner, and one way to it was honest"
+	TwoLiars = TestimonyRule{"two-liars", "A verified lookup names another than the owner only if that one is hostile, a hostile member was on each of its ways, and another than that one on some.", sourceOfTestimony, func(t Testimony) string {
+		if t.Settled && t.Verified && !t.Failed && !t.Right && !(t.Hostile && t.AllWays && !t.Alone) {
+			return "it is not the owner, and nobody else has lied on both ways"
 		}
 		return ""
 	}}

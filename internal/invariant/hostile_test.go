@@ -97,6 +97,9 @@ func TestRulesOfTestimonies(t *testing.T) {
 		{"failed at a hostile member", with(func(t *Testimony) { t.Failed, t.Misled = true, true }), ""},
 		{"a hostile member", with(func(t *Testimony) { t.Hostile, t.Right, t.Misled = true, false, true }), ""},
 		{"a hostile member, verified on one way", with(func(t *Testimony) { t.Verified, t.Hostile, t.Right, t.Misled = true, true, false, true }), TwoLiars.Name},
+		{"a hostile member, verified by itself", with(func(t *Testimony) {
+			t.Verified, t.Hostile, t.Right, t.Misled, t.AllWays, t.Alone = true, true, false, true, true, true
+		}), TwoLiars.Name},
 		{"a hostile member, verified on two", with(func(t *Testimony) {
 			t.Verified, t.Hostile, t.Right, t.Misled, t.AllWays = true, true, false, true, true
 		}), ""},

@@ -18,6 +18,9 @@ const (
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
+	verifiedFile     = "internal/routing/verified.go"
+	rivalFile        = "internal/protocol/rival.go"
+	marksFile        = "internal/ring/origin.go"
 )
 
 // Mistakes are all that are planted.
@@ -692,6 +695,59 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 `}},
 			Sim: "akin meet",
+		},
+	}},
+	{Says: "believing a member that lies", Mutants: []Mutant{
+		{
+			Name: "rival-believed",
+			Does: "A member yields to a later incarnation of its name as soon as it hears of one.",
+			Edits: []Edit{{rivalFile, `
+	m.contest = contest{open: true, rival: x, refused: refused}
+	m.contestAsk(m.head())
+`, `
+	m.yield(x)
+`}},
+			Sim: "hostile",
+		},
+		{
+			Name: "one-way",
+			Does: "A verified lookup counts an owner that one search has named.",
+			Edits: []Edit{{verifiedFile, `
+	return named >= 2 || named == 1 && l.opts.Proven && x.ID == l.id
+`, `
+	return named >= 1
+`}},
+			Sim: "hostile owners",
+		},
+		{
+			Name: "same-way",
+			Does: "The second search of a verified lookup may ask whom the first has asked.",
+			Edits: []Edit{{verifiedFile, `
+		if q.Why != Candidate {
+`, `
+		if q.Why != Candidate && false {
+`}},
+			Sim: "hostile owners",
+		},
+		{
+			Name: "marks-lost",
+			Does: "Of too many marks of an origin the smallest are kept, whoever told of them.",
+			Edits: []Edit{{marksFile, `
+	both := NewOrigin(min(o.ID, p.ID), slices.Concat(o.Marks, added[:min(len(added), room)]))
+`, `
+	both := NewOrigin(min(o.ID, p.ID), slices.Concat(o.Marks, added[:max(0, len(added)+0*room)]))
+`}},
+			Sim: "hostile",
+		},
+		{
+			Name: "list-unordered",
+			Does: "A list is taken over in whatever order it is.",
+			Edits: []Edit{{pointersFile, `
+		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+`, `
+		if len(out) == m.cfg.Successors || x.ID == m.self.ID || x.ID == last.ID {
+`}},
+			Sim: "hostile",
 		},
 	}},
 }

@@ -167,6 +167,14 @@ var Searches = []Search{
 		Name: "cuts", Says: "as *pauses*, and the network is cut in two (`--faults pause,cut,oneway,links`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
 	},
+	{
+		Name: "hostile", Says: "24 members, some of which lie about all but owners, with identities (`--members 24 --duration 10s --faults none --hostile 0.1 --identity`)",
+		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: sim.AllLies &^ sim.WrongOwners}, Seeds: 10,
+	},
+	{
+		Name: "hostile owners", Says: "32 members, of which three in ten own all that they are asked for, with identities (`--members 32 --duration 5s --faults none --hostile 0.3 --identity --lies arcs`)",
+		Sim: &sim.Config{Members: 32, Duration: 5 * time.Second, Hostile: 0.3, Identity: true, Lies: sim.WideArcs}, Seeds: 20,
+	},
 }
 
 // Run searches until something is found, or to the end.

@@ -34,10 +34,11 @@ func (c Config) nobodyMistaken() bool {
 }
 
 // judgeClaim holds what a member claims against what others have claimed before. Where
-// many crash at once, those that have heard of a claim may all be gone.
+// many crash at once, those that have heard of a claim may all be gone; and a hostile
+// member may keep it from the others.
 func (w *world) judgeClaim(h *host) {
 	c := &w.cfg
-	if !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 || c.Start != "ideal" || c.Members > maxWatched {
+	if w.liars != nil || !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 || c.Start != "ideal" || c.Members > maxWatched {
 		return
 	}
 	broken := w.epochs.Claim(h.view, func(x ring.Instance) bool {

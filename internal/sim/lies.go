@@ -28,7 +28,8 @@ const (
 	Floods
 	Origins
 
-	allLies = 1<<iota - 1
+	// AllLies are all of them.
+	AllLies = 1<<iota - 1
 )
 
 // LieKinds lists the kinds of what hostile members do, by name. Those of the first group
@@ -80,7 +81,7 @@ func ParseLies(s string) (Lies, error) {
 }
 
 func (l Lies) String() string {
-	if l == 0 || l == allLies {
+	if l == 0 || l == AllLies {
 		return "all"
 	}
 	var names []string

@@ -228,7 +228,11 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 		Failed: how != found, Fresh: l.opts.Fresh, Verified: l.opts.Verified, Settled: w.siege.settled && w.siege.on && l.settled && w.siege.skippedAt < l.began,
 		Exists: true, Misled: w.misled(h, l, a),
 	}
-	t.AllWays = !slices.ContainsFunc(l.search.Ways(a.Owner), func(way []routing.Question) bool { return !w.misledWay(h, way, a.Owner) })
+	t.AllWays, t.Alone = true, true
+	for _, way := range l.search.Ways(a.Owner) {
+		misled, byOther := w.misledWay(h, way, a.Owner)
+		t.AllWays, t.Alone = t.AllWays && misled, t.Alone && !byOther
+	}
 	if how == found {
 		x := a.Owner
 		t.Exists, t.Hostile = w.lived(x), w.isHostile(x)
@@ -277,24 +281,31 @@ func (w *world) misled(h *host, l *lookup, a routing.Answer) bool {
 	if by.IsZero() {
 		by = h.self()
 	}
-	return slices.ContainsFunc(w.liars, func(i int32) bool {
-		g := w.hosts[i]
-		return g.addr == by.Addr || g.addr == a.Owner.Addr || ring.Between(by.ID, g.id, a.Owner.ID)
-	})
+	return w.isAt(by) || w.isAt(a.Owner) || w.liarBetween(by, a.Owner)
 }
 
-// misledWay is misled of one way of a verified lookup.
-func (w *world) misledWay(h *host, way []routing.Question, owner ring.Member) bool {
+// misledWay is misled of one way of a verified lookup. ByOther says that another than the
+// owner that is named has misled it.
+func (w *world) misledWay(h *host, way []routing.Question, owner ring.Member) (misled, byOther bool) {
 	by := h.self()
 	for _, q := range way {
-		switch {
-		case w.isAt(q.Whom):
-			return true
-		case q.State == routing.Answered:
+		if w.isAt(q.Whom) {
+			misled, byOther = true, byOther || q.Whom.Addr != owner.Addr
+		}
+		if q.State == routing.Answered {
 			by = q.Whom
 		}
 	}
-	return slices.ContainsFunc(w.liars, func(i int32) bool { return ring.Between(by.ID, w.hosts[i].id, owner.ID) })
+	if w.liarBetween(by, owner) {
+		return true, true
+	}
+	return misled, byOther
+}
+
+// liarBetween reports whether a hostile member stands between the one by whom an owner was
+// named and the owner.
+func (w *world) liarBetween(by, owner ring.Member) bool {
+	return by.ID != owner.ID && slices.ContainsFunc(w.liars, func(i int32) bool { return ring.Between(by.ID, w.hosts[i].id, owner.ID) })
 }
 
 // isAt reports whether a hostile process is at the address of x, whoever x is.
