@@ -16,7 +16,7 @@ func TestEveryWordOfTheRuntimeHasAConstant(t *testing.T) {
 	kinds := append(words[RequestKind](protocol.RequestKind.String), KindRoute, KindFindSuccessor, KindMeta)
 	same(t, "kinds of requests", kinds, KindRoute, KindFindSuccessor, KindMeta, KindRing, KindNotify, KindSeek, KindPlace,
 		KindIntroduce, KindChanged, KindLook, KindLeave)
-	same(t, "reasons", words[Reason](routing.Why.String), ReasonRemembered, ReasonNamed, ReasonNearest, ReasonQuicker, ReasonAgain, ReasonCandidate)
+	same(t, "reasons", words[Reason](routing.Why.String), ReasonRemembered, ReasonNamed, ReasonNearest, ReasonQuicker, ReasonAgain, ReasonCandidate, ReasonBetween)
 	same(t, "verdicts", words[Verdict](routing.Verdict.String), VerdictMine, VerdictOwned, VerdictCloser)
 }
 

@@ -59,6 +59,9 @@ const (
 	ReasonAgain Reason = "asked again for others"
 	// ReasonCandidate means that two searches of a verified lookup named the member as the owner.
 	ReasonCandidate Reason = "named as the owner on two ways"
+	// ReasonBetween means that the member has answered before, and stands between the key and the
+	// owner that was named: if it answers, that is not the owner.
+	ReasonBetween Reason = "met between the key and the owner named"
 )
 
 // String returns the reason in words.

@@ -79,6 +79,9 @@ func (n *Node) runErrand(e routing.Errand) routing.Answer {
 			a.Owner = e.Believed
 			return a
 		}
+		if e.Offered {
+			return routing.Answer{}
+		}
 	}
 	r, err := n.lookup(ctx, e.ID, routing.Options{Fresh: e.Fresh()}, false)
 	if err != nil {
@@ -87,22 +90,27 @@ func (n *Node) runErrand(e routing.Errand) routing.Answer {
 	return r.Answer
 }
 
-// offer makes a member that tells of itself a finger, if it is one.
+// offer has a member that tells of itself asked whether it is a finger, if it may be one.
 func (n *Node) offer(x ring.Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.closed && n.fingers.Offer(x) {
-		n.rebuild()
+		n.errand()
+	}
+}
+
+// errand has the errands of the fingers run soon. Callers hold mu.
+func (n *Node) errand() {
+	select {
+	case n.strayed <- struct{}{}:
+	default:
 	}
 }
 
 // stray has the finger at an address looked up again. Callers hold mu.
 func (n *Node) stray(addr string) {
 	if n.fingers.Distrust(addr) {
-		select {
-		case n.strayed <- struct{}{}:
-		default:
-		}
+		n.errand()
 	}
 }
 

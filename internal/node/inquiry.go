@@ -101,7 +101,7 @@ func (q *inquiry) knowledge() routing.Knowledge {
 	fd := q.fd
 	q.snap = fd.snap.Load()
 	return routing.Knowledge{
-		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: q.roundTrip,
+		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: q.roundTrip, Met: fd.met,
 	}
 }
 

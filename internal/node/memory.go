@@ -56,8 +56,8 @@ func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing
 
 // learn keeps what x answered about an identifier, asked at the time sent.
 func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
-	self := fd.snap.Load().Self
-	if fd.arcs.Learn(self, x, id, a, sent, fd.peers.suspicions(), fd.now(), fd.lease) {
+	snap := fd.snap.Load()
+	if fd.arcs.Learn(snap.Self, x, id, a, sent, snap.Table, fd.peers.suspicions(), fd.now(), fd.lease) {
 		fd.connect(fd.arcs.Len())
 		select {
 		case fd.learned <- struct{}{}:

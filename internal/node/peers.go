@@ -42,6 +42,12 @@ func (p *peers) answered(addr string) bool {
 	return p.estimates[addr] != nil
 }
 
+// met reports whether a member has ever answered at its address, as far as remembered.
+func (fd *Finder) met(x ring.Member) bool {
+	e := fd.peers.of(x.Addr)
+	return e.RoundTrip() > 0
+}
+
 // routeTimeout is the time allowed for an answer from addr to a step of a lookup.
 func (p *peers) routeTimeout(addr string) time.Duration {
 	p.mu.Lock()

@@ -17,6 +17,7 @@ type Fingers struct {
 	list    []Finger // from the farthest to the nearest
 	next    int      // the start to be looked up next
 	doubted []string // addresses of fingers that may be gone: these come first
+	offers  []offer
 	tending tending
 }
 
@@ -35,7 +36,7 @@ func NewFingers(self uint64, bits uint) *Fingers {
 
 // Reset makes f the fingers of a member that knows none yet, in the same room.
 func (f *Fingers) Reset(self uint64) {
-	f.self, f.list, f.next, f.doubted, f.tending = self, f.list[:0], f.last(), nil, tending{}
+	f.self, f.list, f.next, f.doubted, f.offers, f.tending = self, f.list[:0], f.last(), nil, nil, tending{}
 }
 
 // Clone returns a copy, in no more room than it takes.
@@ -93,9 +94,7 @@ func (f *Fingers) covers(start int) int {
 func (f *Fingers) set(i int, owner ring.Member, arc ring.Arc) {
 	low := i
 	if !owner.IsZero() {
-		for low > 0 && !arc.Whole() && arc.Contains(f.Start(low-1)) {
-			low--
-		}
+		low = f.lowest(i, arc)
 	}
 	if len(f.doubted) == 0 {
 		f.put(low, i, owner)
@@ -112,6 +111,14 @@ func (f *Fingers) set(i int, owner ring.Member, arc ring.Arc) {
 	case owner.IsZero(), owner.Addr == was, f.at(was) < 0:
 		f.doubted = f.doubted[1:] // it is there, or nothing is left of it, or nobody knows
 	}
+}
+
+// lowest is the nearest start that the arc of the owner of start i covers, too.
+func (f *Fingers) lowest(i int, arc ring.Arc) int {
+	for i > 0 && !arc.Whole() && arc.Contains(f.Start(i-1)) {
+		i--
+	}
+	return i
 }
 
 // at is the index of the finger at an address, -1 if there is none.
@@ -162,8 +169,9 @@ func (f *Fingers) put(low, high int, owner ring.Member) {
 	f.list = kept
 }
 
-// Offer makes x, which has just joined, the finger of the starts that it is the
-// first member after. It reports whether there are any.
+// Offer notes that x says that it has just joined. If that makes it the finger of some
+// starts, it is asked whether it owns the farthest of them: an errand is to be done. Offer
+// reports whether it is.
 func (f *Fingers) Offer(x ring.Member) bool {
 	d := f.space.Distance(f.self, x.ID)
 	high := f.last()
@@ -174,9 +182,21 @@ func (f *Fingers) Offer(x ring.Member) bool {
 	if i < 0 || f.space.Distance(f.self, f.list[i].Member.ID) <= d {
 		return false
 	}
-	f.put(f.list[i].Low, high, x)
+	if len(f.offers) >= maxOffers || slices.ContainsFunc(f.offers, func(o offer) bool { return o.who.Addr == x.Addr }) {
+		return false // it will be found in time
+	}
+	f.offers = append(slices.Clip(f.offers), offer{who: x, start: high})
 	return true
 }
+
+// offer is a member that says that it is the finger of a start.
+type offer struct {
+	who   ring.Member
+	start int
+}
+
+// maxOffers bounds how many of them wait to be asked.
+const maxOffers = 8
 
 // Distrust has the starts of a member that may be gone looked up before others. It
 // reports whether there are any.

@@ -108,7 +108,7 @@ func happen(s *said, l *Lookup, want Want, open *[]int, k Knowledge) Want {
 		x := l.Questions()[question].Whom
 		a := s.answer()
 		if k.Arcs != nil {
-			k.Arcs.Learn(at(0), x, l.ID(), a, k.Now, k.Suspicions, k.Now, time.Second)
+			k.Arcs.Learn(at(0), x, l.ID(), a, k.Now, k.Table, k.Suspicions, k.Now, time.Second)
 		}
 		got = l.Answer(question, a, k.Now, k)
 		*open = append((*open)[:i:i], (*open)[i+1:]...)

@@ -29,7 +29,8 @@ func ConfirmPause(lease time.Duration) time.Duration { return max(lease/6, time.
 // of its predecessor is a hint whom to ask. What a legacy member answers, or what
 // is said of one, is never kept, nor what is said of a member that was rejected: it
 // counts as an owner only if it confirms that itself, in each lookup.
-func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Duration, s peer.Suspicions, now, lease time.Duration) (confirmed bool) {
+// What a member of the table t owns is left out of the arc, unless that is suspected.
+func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Duration, t *Table, s peer.Suspicions, now, lease time.Duration) (confirmed bool) {
 	owner := ans.Owner
 	if ans.Verdict == Mine {
 		owner = x
@@ -40,7 +41,8 @@ func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Durat
 		if confirmed = x == owner; confirmed {
 			given.Until += min(ans.Lease, lease)
 		}
-		a.Confirm(ans.Arc, owner, given)
+		arc := t.shorten(ans.Arc, owner, func(y ring.Member) bool { return s.Avoided(y, now) })
+		a.Confirm(arc, owner, given)
 	}
 	// Not Find: an arc that is confirmed would count as wanted, and be so for ever.
 	if c := a.Known(id); c != nil && c.Owner == x && (ans.Verdict != Mine || !ans.HasArc) {

@@ -54,6 +54,8 @@ type Knowledge struct {
 	Suspicions peer.Suspicions
 	// RoundTrip, if not nil, tells how long a member takes to answer; 0: not known.
 	RoundTrip func(ring.Member) time.Duration
+	// Met, if not nil, tells whether a member has ever answered.
+	Met func(ring.Member) bool
 }
 
 // Lookup finds the owner of an identifier, by asking. It is a machine without I/O: it
@@ -198,7 +200,7 @@ func (l *Lookup) begin(k Knowledge) Want {
 	if l.verification != nil {
 		opts = l.verification.options(opts)
 	}
-	opts.Arcs, opts.RoundTrip, opts.Confirm = k.Arcs, k.RoundTrip, rejected
+	opts.Arcs, opts.RoundTrip, opts.Confirm, opts.Met = k.Arcs, k.RoundTrip, rejected, k.Met
 	l.table, l.failed = k.Table, 0
 	l.search = NewSearch(k.Table, l.id, opts, avoid, k.Now)
 	l.source = ownSource(l.search)
@@ -272,8 +274,8 @@ func (l *Lookup) Answer(i int, a Answer, sent time.Duration, k Knowledge) Want {
 		l.search.Answered(a)
 		l.used, l.source = i, Asked
 		return l.next(k)
-	case !l.owns(q):
-		return l.begin(k) // the owner believed in is not the owner
+	case !l.owns(q), !k.Table.alone(l.id, q.Whom):
+		return l.begin(k) // the owner believed in is not the owner, or somebody met is in between
 	}
 	l.result, l.used, l.source = a, i, Asked
 	l.result.Owner, l.result.By = q.Whom, q.Whom
@@ -371,6 +373,9 @@ func (l *Lookup) next(k Knowledge) Want {
 				return l.endWay(k)
 			}
 			l.result = l.search.Result()
+			if l.used >= 0 { // whoever was between had to be asked first
+				l.result.Age += max(0, k.Now-l.questions[l.used].Sent-l.questions[l.used].Took)
+			}
 			return Want{Do: Found}
 		case AskNext:
 			return l.ask(x, l.search.Query(), l.search.Why(), false, k.Now)

@@ -28,6 +28,9 @@ type Options struct {
 	RoundTrip func(ring.Member) time.Duration
 	// Cold: no arcs are believed in; the way is by pointers and fingers alone.
 	Cold bool
+	// Met, if set, tells whether a member has ever answered this process. Another's word
+	// that a member is an owner counts only if it has.
+	Met func(ring.Member) bool
 	// Confirm are members, by identifier and address, that are owners only
 	// if they confirm that themselves.
 	Confirm []ring.Member
@@ -72,6 +75,8 @@ type Search struct {
 	open    ring.Member // asked, not answered yet
 	result  Answer
 	done    bool
+	known   known  // see proof.go
+	claim   Answer // an answer that waits for a member which contradicts it by being there
 }
 
 // Step is what a search wants.
@@ -98,10 +103,12 @@ const (
 	Quicker                   // it is about as near as the nearest, and answers much sooner
 	Again                     // those that it had named do not answer: does it know others?
 	Candidate                 // two have named it as the owner: does it say so itself?
+	Between                   // it has been met, and stands between the key and who claims that
 )
 
 var whyNames = [...]string{"unknown", "remembered as the owner", "named as the owner", "nearest before the key",
-	"about as near and quicker", "asked again for others", "named as the owner on two ways"}
+	"about as near and quicker", "asked again for others", "named as the owner on two ways",
+	"met between the key and the owner named"}
 
 func (w Why) String() string {
 	if int(w) < len(whyNames) {
@@ -141,10 +148,12 @@ func (s *Search) Restart(t *Table, news bool, now time.Duration) {
 		s.avoid = append(s.avoid[:0], s.gone...)
 	}
 	s.queue, s.owner, s.floor, s.open = nil, ring.Member{}, ring.Member{}, ring.Member{}
+	s.claim = Answer{}
 	s.begin(t, now)
 }
 
 func (s *Search) begin(t *Table, now time.Duration) {
+	s.know(t)
 	if t.Self.IsZero() {
 		// A client's contacts stand anywhere: none is closer than another.
 		s.queue = slices.DeleteFunc(t.closer(s.Query()), func(x ring.Member) bool { return slices.Contains(s.opts.Apart, x.Instance()) })
@@ -154,7 +163,9 @@ func (s *Search) begin(t *Table, now time.Duration) {
 	s.floor = t.Self
 	s.spent = true // oneself is not asked
 	if a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now); !s.opts.Others || a.Verdict == Closer {
+		s.known.own = true
 		s.take(t.Self, a)
+		s.known.own = false
 	}
 	if !s.done {
 		// Whatever else is known serves when those do not answer.
@@ -185,7 +196,7 @@ func (s *Search) take(from ring.Member, a Answer) {
 		a.Owner = from
 		s.finish(a)
 	case Owned:
-		fresh := s.opts.Fresh || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
+		fresh := s.opts.Fresh || s.opts.Met != nil && !s.opts.Met(a.Owner) || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
 			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
 		})
 		if a.Owner == from || !fresh && s.recent(from, a) {
@@ -218,13 +229,21 @@ func (s *Search) recent(from ring.Member, a Answer) bool {
 }
 
 func (s *Search) finish(a Answer) {
-	s.done = true
-	s.result = a
+	switch x, refuted := s.between(a.Owner); {
+	case refuted:
+		s.claim = Answer{}
+		s.Failed(a.Owner, false)
+	case !x.IsZero():
+		s.claim, s.owner, s.named = a, x, true
+	default:
+		s.done, s.claim = true, Answer{}
+		s.result = a
+	}
 }
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) || slices.Contains(s.opts.Apart, x.Instance()) {
+	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) || slices.Contains(s.opts.Apart, x.Instance()) || s.known.visited(x) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
@@ -250,10 +269,15 @@ func (s *Search) Next() (Step, ring.Member) {
 		return Exceeded, ring.Member{}
 	case !s.owner.IsZero():
 		s.open, s.owner = s.owner, ring.Member{}
-		if s.why = Remembered; s.named {
+		switch {
+		case s.claim.Verdict != 0:
+			s.why = Between
+		case s.named:
 			s.why = Named
+		default:
+			s.why = Remembered
 		}
-	case len(s.queue) > 0:
+	case s.detour(), len(s.queue) > 0:
 		i := s.quickest()
 		if s.why = Nearest; i > 0 {
 			s.why = Quicker
@@ -267,6 +291,7 @@ func (s *Search) Next() (Step, ring.Member) {
 		return Stuck, ring.Member{}
 	}
 	s.asked++
+	s.known.visit(s.open)
 	return AskNext, s.open
 }
 
@@ -306,6 +331,7 @@ func (s *Search) Query() Query {
 func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
+	s.refute(x, a)
 	s.answered(x, a)
 }
 
@@ -337,6 +363,7 @@ func (s *Search) Silent(gone bool) {
 		s.spent = true // it had answered and is gone now
 	}
 	s.open = ring.Member{}
+	s.unclaimed()
 }
 
 // Failed notes that x did not answer, whoever asked it.
@@ -344,6 +371,7 @@ func (s *Search) Failed(x ring.Member, gone bool) {
 	instance := x.Instance()
 	if s.owner == x {
 		s.owner = ring.Member{}
+		defer s.unclaimed()
 	}
 	if gone && !slices.Contains(s.gone, instance) {
 		s.gone = append(s.gone, instance)

@@ -1,6 +1,10 @@
 package routing
 
-import "github.com/ollelogdahl/concord/internal/ring"
+import (
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
 
 // How fingers are tended.
 const (
@@ -49,6 +53,9 @@ type Errand struct {
 	Believed ring.Member
 	// Announce says that the owner is wanted to be told of this member.
 	Announce bool
+	// Offered says that Believed has offered itself. If it does not confirm that, nobody
+	// else is to be looked for.
+	Offered bool
 
 	start int
 }
@@ -100,8 +107,12 @@ func (f *Fingers) Settle(rounds int) { f.tending = tending{settled: true, round:
 func (f *Fingers) Errand(table *Table) (Errand, bool) {
 	t := &f.tending
 	if table == nil {
-		t.wanted, t.announcing = noFinger, false
+		t.wanted, t.announcing, f.offers = noFinger, false, nil
 		return Errand{}, false
+	}
+	if len(f.offers) > 0 {
+		o := f.offers[0]
+		return Errand{ID: f.Start(o.start), Believed: o.who, Offered: true, start: o.start}, true
 	}
 	if !t.announcing && (t.wanted != noFinger || t.settled && len(f.doubted) > 0) {
 		if start, believed, ok := f.due(table.covered()); ok {
@@ -141,9 +152,19 @@ func (f *Fingers) Found(table *Table, e Errand, a Answer) (owner ring.Member, ne
 	if e.Announce {
 		return f.followed(table, a.Owner), false
 	}
-	owner, arc := a.Owner, a.Arc
+	owner, arc := a.Owner, table.shorten(a.Arc, a.Owner, func(ring.Member) bool { return false })
+	if e.Offered {
+		f.offers = slices.DeleteFunc(slices.Clone(f.offers), func(o offer) bool { return o.who == e.Believed })
+		if !a.HasArc || !arc.Contains(e.ID) {
+			return ring.Member{}, false
+		}
+		f.put(f.lowest(e.start, arc), e.start, owner)
+		return owner, true
+	}
 	switch {
+	case a.HasArc && arc.Contains(e.ID):
 	case a.HasArc:
+		arc = ring.Arc{After: e.ID - 1, To: e.ID} // it is not certain of more
 	case owner.Name != "" && (owner.Legacy() || owner == e.Believed):
 		arc = ring.Arc{After: e.ID - 1, To: e.ID} // no more than that is known
 	default:

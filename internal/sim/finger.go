@@ -69,6 +69,11 @@ func (w *world) believed(h *host, r ref, a routing.Answer, f *protocol.Failure) 
 		w.errandDone(h, e, a)
 		return
 	}
+	if e := l.errand; e.Offered {
+		w.closeLookup(r)
+		w.errandDone(h, e, routing.Answer{})
+		return
+	}
 	w.searchForErrand(h, r)
 }
 
@@ -98,9 +103,9 @@ func (w *world) stray(h *host, addr string) {
 	}
 }
 
-// offer makes a member that tells of itself a finger, if it is one.
+// offer has a member that tells of itself asked whether it is a finger, if it may be one.
 func (w *world) offer(h *host, x ring.Member) {
 	if h.fingers.Offer(x) {
-		w.renewed(h)
+		w.tendFinger(h)
 	}
 }

@@ -156,6 +156,9 @@ func (h *host) estimate(of int32) peer.Estimate {
 	return peer.Estimate{}
 }
 
+// met reports whether a member has ever answered at its address, as far as remembered.
+func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).RoundTrip() > 0 }
+
 // suspect lets lookups go round a member's incarnation for a while.
 func (h *host) suspect(instance ring.Instance, now, interval time.Duration) {
 	h.suspects, _ = h.suspects.Suspect(instance, now, now+peer.SuspicionTime(interval))

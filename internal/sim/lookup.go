@@ -137,7 +137,7 @@ func (w *world) lease(h *host) time.Duration { return routing.Lease(w.interval(h
 
 // knowledge is what the host knows now.
 func (w *world) knowledge(h *host) routing.Knowledge {
-	return routing.Knowledge{Now: w.now, Table: w.tableOf(h), Arcs: h.arcs, Suspicions: h.suspects}
+	return routing.Knowledge{Now: w.now, Table: w.tableOf(h), Arcs: h.arcs, Suspicions: h.suspects, Met: h.met}
 }
 
 // goOn does what a lookup wants next.

@@ -15,7 +15,7 @@ func (w *world) learn(h *host, c *call) {
 	if h.arcs == nil {
 		h.arcs = routing.NewArcs(h.self().ID, bits, routing.MaxArcs)
 	}
-	if h.arcs.Learn(h.self(), c.meant, c.query.ID, c.answer, c.sent, h.suspects, w.now, w.lease(h)) && !h.confirm {
+	if h.arcs.Learn(h.self(), c.meant, c.query.ID, c.answer, c.sent, w.tableOf(h), h.suspects, w.now, w.lease(h)) && !h.confirm {
 		w.confirmArcs(h)
 	}
 }
