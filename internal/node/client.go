@@ -200,7 +200,7 @@ func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
 			yield(Met{}, &JoinError{Causes: causes})
 		default:
 			// The first has just answered; the others are only known.
-			c.walk(ctx, contacts[0].ID, nil, contacts, maxWalked, yield)
+			c.walk(ctx, contacts[0].ID, nil, contacts, clientWalked, yield)
 		}
 	}
 }

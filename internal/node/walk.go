@@ -15,8 +15,12 @@ import (
 
 // Bounds on a walk.
 const (
-	// maxWalked is how many members are asked: lists could name new ones for ever.
-	maxWalked = 1 << 20
+	// minWalked is how many members are asked at least, and walkedPerMember how many for
+	// each that the ring is estimated to have: lists could name new ones for ever.
+	minWalked       = 1 << 12
+	walkedPerMember = 16
+	// clientWalked is how many a client asks, which cannot estimate the size.
+	clientWalked = 1 << 16
 	// maxAhead is how many are asked at once.
 	maxAhead = 16
 	// walkAttempts is how often a member that does not answer in time is asked.
@@ -47,7 +51,11 @@ func (n *Node) Walk(ctx context.Context) iter.Seq2[Met, error] {
 			return
 		}
 		self := Met{Who: v.Self, State: protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}}
-		n.walk(ctx, v.Self.ID, &self, nil, maxWalked, yield)
+		most := minWalked
+		if t := n.Snapshot().Table; t != nil {
+			most = max(most, walkedPerMember*t.Size())
+		}
+		n.walk(ctx, v.Self.ID, &self, nil, most, yield)
 	}
 }
 

@@ -197,10 +197,11 @@ func (l *Lookup) begin(k Knowledge) Want {
 	}
 	avoid, rejected := k.Suspicions.Avoid(k.Now)
 	opts := l.opts
+	opts.Arcs, opts.RoundTrip, opts.Confirm, opts.Met = k.Arcs, k.RoundTrip, rejected, k.Met
 	if l.verification != nil {
 		opts = l.verification.options(opts)
+		opts.Arcs, opts.Met = k.Arcs, nil // two have to name an owner, met or not
 	}
-	opts.Arcs, opts.RoundTrip, opts.Confirm, opts.Met = k.Arcs, k.RoundTrip, rejected, k.Met
 	l.table, l.failed = k.Table, 0
 	l.search = NewSearch(k.Table, l.id, opts, avoid, k.Now)
 	l.source = ownSource(l.search)

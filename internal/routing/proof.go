@@ -70,7 +70,7 @@ func (s *Search) detour() bool {
 // owner that is claimed, nearest to the identifier: the owner is another if it is there.
 // It is zero if there is none, or, as refuted says, if one has answered in this search.
 func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
-	if s.known.own {
+	if s.known.own || s.opts.Verified {
 		return ring.Member{}, false
 	}
 	for _, x := range s.known.near {
