@@ -535,9 +535,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "founds-sooner-unmet",
 			Does: "A member that may found names itself, whoever has answered it.",
 			Edits: []Edit{{bootstrapFile, `
-		if o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+		if o.met && names && b.hears(o) && b.counts(o) && (best.IsZero() || sooner(o.who, best)) {
 `, `
-		if o.met && names && b.hears(o) && best.IsZero() {
+		if o.met && names && b.hears(o) && b.counts(o) && best.IsZero() {
 `}},
 			Sim: "founders",
 		},
@@ -545,9 +545,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "listed-names-itself",
 			Does: "A member that is at one of the addresses given lets nobody found but itself.",
 			Edits: []Edit{{bootstrapFile, `
-		if o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+		if o.met && names && b.hears(o) && b.counts(o) && (best.IsZero() || sooner(o.who, best)) {
 `, `
-		if !b.listed && o.met && names && b.hears(o) && (best.IsZero() || sooner(o.who, best)) {
+		if !b.listed && o.met && names && b.hears(o) && b.counts(o) && (best.IsZero() || sooner(o.who, best)) {
 `}},
 			Sim: "founders by lists",
 		},
