@@ -34,7 +34,7 @@ type mux struct {
 	link   *link
 	stream grpc.ClientStream
 	out    outbox
-	slots  chan struct{} // one is taken by each call under way
+	slots  chan struct{} // one is taken by each lookup under way; maintenance waits for none
 
 	sent atomic.Int64 // bytes since anything was received; see maxUnanswered
 
@@ -91,7 +91,7 @@ func (l *link) streaming(method string) *mux {
 	if err != nil {
 		return nil // a unary call tells what is wrong
 	}
-	m := &mux{link: l, stream: stream, slots: make(chan struct{}, maxCalls), pending: make(map[uint64]*call)}
+	m := &mux{link: l, stream: stream, slots: make(chan struct{}, maxCalls/2), pending: make(map[uint64]*call)}
 	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
 	if !l.pool.start(func() { l.receive(m) }) {
 		return nil
@@ -188,13 +188,14 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 	if err != nil {
 		return err
 	}
-	select {
-	case m.slots <- struct{}{}:
-	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
+	if method.lookup {
+		select {
+		case m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		defer func() { <-m.slots }()
 	}
-	defer func() { <-m.slots }()
-
 	c, err := m.begin(out)
 	if err != nil {
 		return err
