@@ -204,6 +204,9 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 	if c.NoFingers {
 		out = append(out, "--no-fingers")
 	}
+	if c.Maps {
+		out = append(out, "--maps")
+	}
 	return out
 }
 
@@ -213,7 +216,7 @@ func newSim() *cobra.Command {
 	var warmup, duration, split, session time.Duration
 	var lookups, shape, polite, hostile float64
 	var clients, minMembers int
-	var tell, identity bool
+	var tell, identity, maps bool
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run rings on virtual time, with faults, and see that they heal",
@@ -245,7 +248,7 @@ States in which a run begins (--start; the default is ideal):
 				return err
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
-			c.Clients, c.MinMembers, c.Hostile, c.Identity = clients, minMembers, hostile, identity
+			c.Clients, c.MinMembers, c.Hostile, c.Identity, c.Maps = clients, minMembers, hostile, identity, maps
 			if c.Lies, err = sim.ParseLies(lies); err != nil {
 				return err
 			}
@@ -286,6 +289,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")
 	flags.Float64Var(&polite, "polite", 0, "share of members that leave instead of crashing, from 0 to 1")
 	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")
+	flags.BoolVar(&maps, "maps", false, "let every member keep a map of the ring, and judge what it says")
 	flags.BoolVar(&tell, "tell", false, "run one seed and print everything that happens in it")
 	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper(), newSimMap())
 	for _, c := range append(cmd.Commands(), cmd) {
@@ -411,6 +415,10 @@ func printSummary(out io.Writer, s *sim.Summary) {
 	line("rounds to ideal", "median %.1f, 99 %% %.1f, worst %.1f (seed %d)", s.RoundsMedian, s.Rounds99, s.RoundsMax, s.WorstSeed)
 	if s.Apart > 0 {
 		line("apart", "%d runs ended in rings that know nothing of each other", s.Apart)
+	}
+	if m := s.Maps; m != (sim.MapCount{}) {
+		line("lookups in maps", "%d: %.2f %% not known, %.2f %% named another than the owner", m.Right+m.Wrong+m.Asked,
+			100*float64(m.Asked)/float64(m.Right+m.Wrong+m.Asked), 100*float64(m.Wrong)/float64(m.Right+m.Wrong+m.Asked))
 	}
 	if s.After > 0 {
 		line("lookups then", "%d, all judged: %.2f members asked on average, at most %d", s.After, s.HopsTo, s.Most)

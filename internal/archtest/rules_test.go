@@ -183,7 +183,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/sim"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant"},
 		through:  true,
 		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
 	},
@@ -200,7 +200,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/mutant/..."},
 		only: []string{
-			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant", "./internal/explore", "./internal/sim",
+			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/explore", "./internal/sim",
 			"./internal/mutant",
 		},
 		through: true,

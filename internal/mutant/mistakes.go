@@ -15,6 +15,8 @@ const (
 	rectifyFile      = "internal/protocol/rectify.go"
 	replacedFile     = "internal/protocol/replaced.go"
 	ringFile         = "internal/ring/ring.go"
+	certifyFile      = "internal/ringmap/certify.go"
+	mapFile          = "internal/ringmap/map.go"
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
@@ -748,6 +750,39 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 		if len(out) == m.cfg.Successors || x.ID == m.self.ID || x.ID == last.ID {
 `}},
 			Sim: "hostile",
+		},
+	}},
+	{Says: "a map that is not the ring, or older than it says", Mutants: []Mutant{
+		{
+			Name: "covered-kept",
+			Does: "A claim does not remove the claims inside its arc.",
+			Edits: []Edit{{mapFile, `
+		m.table().remove(id, m.cfg.Pool)
+		m.hear(id)
+`, `
+		m.hear(id)
+`}},
+			Sim: "maps",
+		},
+		{
+			Name: "old-claim-taken",
+			Does: "A claim that a later one covers is taken.",
+			Edits: []Edit{{mapFile, `
+		if over.Epoch >= c.Epoch {
+`, `
+		if false {
+`}},
+			Sim: "maps",
+		},
+		{
+			Name: "certificate-of-now",
+			Does: "A certificate is as of when it was asked for, however old the certainty of the other is.",
+			Edits: []Edit{{certifyFile, `
+	m.certify(min(c.level, m.depth())+1, through, min(c.as, as))
+`, `
+	m.certify(min(c.level, m.depth())+1, through, c.sent)
+`}},
+			Sim: "maps",
 		},
 	}},
 }

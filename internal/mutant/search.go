@@ -160,6 +160,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: time.Minute, Sessions: sim.Sessions{Mean: 30 * time.Second, Shape: 0.6}}, Seeds: 40,
 	},
 	{
+		Name: "maps", Says: "as *churn and lookups*, with losses, and every member keeps a map (`--faults loss,crash,vanish,join,leave --lookups 64 --maps`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Loss | sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64, Maps: true}, Seeds: 20,
+	},
+	{
 		Name: "pauses", Says: "16 members, half a minute in which some hang (`--members 16 --duration 30s --faults pause`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 40,
 	},

@@ -25,10 +25,14 @@ const MaxEpoch = 1 << 62
 // mistaken or lying member does not use it up.
 const maxLeap = 1 << 32
 
-// Contested: others claim the arc that this member owns, by this epoch.
-type Contested struct{ Epoch uint64 }
+// Claimed: others claim an arc by this epoch. Contested says that it is the arc that this
+// member owns.
+type Claimed struct {
+	Epoch     uint64
+	Contested bool
+}
 
-func (Contested) event() {}
+func (Claimed) event() {}
 
 // hearClock takes over what another says of its clock.
 func (m *Machine) hearClock(at uint64) {
@@ -69,10 +73,10 @@ func (m *Machine) raise() {
 	m.dirty = true
 }
 
-// contested raises the epoch above that by which others claim the arc.
-func (m *Machine) contested(ev Contested) {
+// othersClaim takes by which epoch others claim, and raises the own if it is the own arc.
+func (m *Machine) othersClaim(ev Claimed) {
 	m.hearClock(ev.Epoch)
-	if m.claims && m.phase.InRing() && ev.Epoch >= m.epoch && ev.Epoch <= m.clock {
+	if ev.Contested && m.claims && m.phase == Joined && ev.Epoch >= m.epoch && ev.Epoch <= m.clock {
 		m.raise()
 	}
 }

@@ -76,12 +76,12 @@ func TestContestedArcIsClaimedAnew(t *testing.T) {
 	w := ringOf(t, 1, 3, 4)
 	h := w.order[2]
 	before := h.m.State()
-	w.step(h, Contested{Epoch: before.Epoch + 5})
+	w.step(h, Claimed{Epoch: before.Epoch + 5, Contested: true})
 	after := h.m.State()
 	if after.Epoch != before.Epoch+6 || after.Version == before.Version || h.view.Epoch != after.Epoch {
 		t.Errorf("the epoch was %d and is %d, of the view %d", before.Epoch, after.Epoch, h.view.Epoch)
 	}
-	w.step(h, Contested{Epoch: after.Epoch - 1})
+	w.step(h, Claimed{Epoch: after.Epoch - 1, Contested: true})
 	if now := h.m.State().Epoch; now != after.Epoch {
 		t.Errorf("a smaller epoch changed it to %d", now)
 	}
@@ -92,13 +92,13 @@ func TestClockOfALiarIsNotBelieved(t *testing.T) {
 	h := w.order[2]
 	before := h.m.clock
 	for _, lie := range []uint64{before + maxLeap + 1, MaxEpoch, MaxEpoch + 1, 1<<64 - 1} {
-		w.step(h, Contested{Epoch: lie})
+		w.step(h, Claimed{Epoch: lie, Contested: true})
 		if h.m.clock > before+1 {
 			t.Fatalf("it has believed %d, and its clock went from %d to %d", lie, before, h.m.clock)
 		}
 	}
 	h.m.clock = MaxEpoch
-	w.step(h, Contested{Epoch: MaxEpoch})
+	w.step(h, Claimed{Epoch: MaxEpoch, Contested: true})
 	if h.m.epoch > MaxEpoch || h.m.clock > MaxEpoch {
 		t.Errorf("the epoch is %d", h.m.epoch)
 	}

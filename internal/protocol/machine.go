@@ -197,8 +197,8 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.asked(ev)
 	case Lost:
 		m.lost(ev)
-	case Contested:
-		m.contested(ev)
+	case Claimed:
+		m.othersClaim(ev)
 	case Learned:
 		for _, x := range ev.Members {
 			m.learned(x)

@@ -17,6 +17,7 @@ type call struct {
 	parts []Part   // Push
 	arc   ring.Arc // Ask, Compare
 	top   bool     // Ask: of the whole level
+	probe bool     // Ask: whether one that claims a part of the own arc is there
 	level int
 	as    time.Duration // top: as of which the map is certain up to the one that is asked
 }
@@ -28,7 +29,9 @@ func (m *Map) send(now time.Duration, c call, r Request) {
 		if c.kind == Push && to == nil {
 			m.handOn(now, &c)
 		}
-		m.given(c.kind)
+		if !c.probe {
+			m.given(c.kind)
+		}
 		return
 	}
 	m.lastID++
@@ -83,7 +86,11 @@ func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
 	}
 	m.hearBeat(now, r.Beat, r.Quiet)
 	m.hear(c.to)
-	if c.kind == Push {
+	switch {
+	case c.probe:
+		m.probed(&c, true)
+		return
+	case c.kind == Push:
 		for _, a := range r.Claims {
 			m.take(a)
 		}
@@ -112,11 +119,48 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 	if x := m.t.get(c.to); x != nil && gone {
 		m.Strike(now, 0, x.Owner().Instance())
 	}
-	if c.kind == Push {
+	switch {
+	case c.probe:
+		m.probed(&c, false)
+		return
+	case c.kind == Push:
 		m.handOn(now, &c)
 		return
 	}
 	if c.check == m.checks && m.check.open {
 		m.given(c.kind)
+	}
+}
+
+// probe asks the member whose claim makes the own arc smaller in the map than the member
+// knows it to be, whether it is there.
+func (m *Map) probe(now time.Duration) {
+	if !m.has {
+		return
+	}
+	own := m.t.get(m.self.ID)
+	if own == nil {
+		if over := m.t.next(m.self.ID); over != nil {
+			m.effects = append(m.effects, Effect{Do: Defend, Epoch: over.Epoch})
+		}
+		return
+	}
+	if own.After == m.own.After || !m.own.covers(own.After) {
+		return
+	}
+	if x := m.t.get(own.After); x != nil && x.Of.Incarnation != 0 {
+		m.send(now, call{kind: Ask, to: x.ID, probe: true}, Request{Kind: Ask, To: x.ID})
+	}
+}
+
+// probed takes whether it is. If it is gone, its claim is overruled.
+func (m *Map) probed(c *call, there bool) {
+	x := m.t.get(c.to)
+	switch {
+	case x == nil || !m.has || !m.own.covers(x.ID):
+	case there:
+		m.effects = append(m.effects, Effect{Do: Consider, Member: x.Owner()})
+	case x.Epoch >= m.own.Epoch:
+		m.effects = append(m.effects, Effect{Do: Defend, Epoch: x.Epoch})
 	}
 }

@@ -60,8 +60,8 @@ func Promised(interval time.Duration) time.Duration { return promised * interval
 
 // depth is how many levels the whole map has, if some members go while it is certified.
 func (m *Map) depth() int {
-	others := m.t.Len() - 1
-	return max(1, bits.Len(uint(max(0, others+others/64-1))))
+	n := m.others()
+	return max(1, bits.Len(uint(max(0, n+n/64-1))))
 }
 
 // period is the time from one beat to the next. A circle is certain after as many beats
@@ -130,6 +130,7 @@ func (m *Map) Tick(now time.Duration) {
 		m.nextBeat = now + m.period(now)
 	}
 	m.settle(now)
+	m.probe(now)
 	if m.beat++; int32(m.heard-m.beat) > 0 {
 		m.beat = m.heard
 	}
@@ -174,7 +175,7 @@ func (m *Map) begin(k check) {
 // askLevel asks the member at the end of the level's stretch for as many members more.
 func (m *Map) askLevel(now time.Duration) {
 	k := &m.check
-	n := m.t.Len() - 1 // others
+	n := m.others()
 	place := min(1<<k.level, n)
 	first := m.t.upTo(m.self.ID)
 	if k.level < len(m.levels) && m.levels[k.level].span > 0 {

@@ -36,16 +36,13 @@ func (c *Claim) Owner() ring.Member {
 	return ring.Member{ID: c.ID, Name: c.Of.Name, Addr: c.Of.Addr, Incarnation: c.Of.Incarnation}
 }
 
-// later orders the claims of one identifier: positive if c was made after o.
+// later orders the claims of one identifier: positive if c was made after o. A clock may
+// have been put back between two incarnations, so that their epochs count first.
 func (c *Claim) later(o *Claim) int {
-	if c.Of.Name == o.Of.Name && c.Of.Incarnation != o.Of.Incarnation {
-		return cmp.Compare(c.Of.Incarnation, o.Of.Incarnation)
-	}
-	if c.Epoch != o.Epoch {
-		return cmp.Compare(c.Epoch, o.Epoch)
-	}
-	// Length of the rest: a whole circle has After == ID and is the longest.
 	return cmp.Or(
+		cmp.Compare(c.Epoch, o.Epoch),
+		cmp.Compare(c.Of.Incarnation, o.Of.Incarnation),
+		// Length, of which the whole circle, where After is ID, has the greatest.
 		cmp.Compare(o.ID-o.After-1, c.ID-c.After-1),
 		cmp.Compare(c.Of.Addr, o.Of.Addr),
 	)

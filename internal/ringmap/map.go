@@ -20,7 +20,7 @@ type Config struct {
 const DefaultLimit = 1 << 14
 
 // Map is the map that one member keeps. Its methods are events. What is to be done about
-// them Effects says. A Map is not for concurrent use; a Snapshot is.
+// them Effect says. A Map is not for concurrent use; a Snapshot is.
 type Map struct {
 	cfg  Config
 	self *ring.Member // never changed
@@ -49,8 +49,10 @@ type Map struct {
 	loading  bool
 	filled   bool   // it has had the map of another
 	defended uint64 // the epoch of the last Defend
+	highest  uint64 // the greatest epoch of any claim
 	scratch  []uint64
 	effects  []Effect
+	done     int  // of effects, those that were given out
 	changed  bool // since the last snapshot
 	latest   *Snapshot
 }
@@ -62,9 +64,9 @@ type Effect struct {
 	Call    uint64
 	To      ring.Member
 	Request Request
-	// Defend: an epoch that another claims the own arc with.
+	// Defend: an epoch by which another claims the own arc. Hear: any.
 	Epoch uint64
-	// Consider: a member that claims a part of the own arc.
+	// Consider:
 	Member ring.Member
 }
 
@@ -77,9 +79,11 @@ const (
 	// Defend says: others take this member for replaced. Its epoch is to be raised above
 	// Epoch, if it owns its arc.
 	Defend
-	// Consider says: Member claims to be between this member and its predecessor, which
-	// does not know it. It is to be asked. If it is gone, the epoch is to be raised above
-	// Epoch.
+	// Hear says: somebody has claimed by this Epoch, the greatest so far. Who takes
+	// an arc over claims it by a greater one.
+	Hear
+	// Consider says: Member has answered, and claims to be between this member and its
+	// predecessor.
 	Consider
 )
 
@@ -97,11 +101,16 @@ func (m *Map) Fill(t *Table) {
 	m.evict()
 }
 
-// Effects returns what is to be done, and forgets it. It is valid until the next event.
-func (m *Map) Effects() []Effect {
-	out := m.effects
-	m.effects = m.effects[:0]
-	return out
+// Effect returns the next thing that is to be done, and forgets it. It reports false if
+// there is none. It is to be called until then after every event, but Snapshot.
+func (m *Map) Effect() (Effect, bool) {
+	if m.done == len(m.effects) {
+		clear(m.effects)
+		m.effects, m.done = m.effects[:0], 0
+		return Effect{}, false
+	}
+	m.done++
+	return m.effects[m.done-1], true
 }
 
 // table is the table to be changed.
@@ -126,8 +135,10 @@ func (m *Map) Own(now time.Duration, self ring.Member, arc ring.Arc, has bool, e
 		return
 	}
 	m.own = c
-	m.defend()
-	m.merge(c)
+	if got, by := m.merge(c); got == refuted {
+		m.defendFrom(by.Epoch)
+		return // it is claimed by a greater epoch, or not at all
+	}
 	if had && c.Epoch == was.Epoch && c.Of == was.Of {
 		return // it is smaller, and the claim of whoever has the rest says so
 	}
@@ -196,7 +207,7 @@ func (m *Map) merge(c Claim) (outcome, *Claim) {
 	}
 	over := m.t.next((c.ID + 1) & m.mask)
 	if over != nil && over.ID != c.ID && over.covers(c.ID) {
-		if over.Epoch >= c.Epoch && c.ID != m.self.ID {
+		if over.Epoch >= c.Epoch {
 			return refuted, over
 		}
 		smaller := *over
@@ -206,12 +217,13 @@ func (m *Map) merge(c Claim) (outcome, *Claim) {
 	if m.has && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
 		m.defendFrom(c.Epoch)
 	}
-	if m.has && m.own.covers(c.ID) {
-		m.effects = append(m.effects, Effect{Do: Consider, Member: c.Owner(), Epoch: c.Epoch})
-	}
 	c.After = m.clear(&c)
 	m.table().put(c, m.cfg.Pool)
 	m.evict()
+	if c.Epoch > m.highest {
+		m.highest = c.Epoch
+		m.effects = append(m.effects, Effect{Do: Hear, Epoch: c.Epoch})
+	}
 	return news, nil
 }
 
@@ -224,7 +236,7 @@ func (m *Map) clear(c *Claim) uint64 {
 	for i := range m.t.between(c.After, c.ID) {
 		switch x := m.t.at(first + i); {
 		case x.ID == c.ID:
-		case x.Epoch > c.Epoch || x.ID == m.self.ID:
+		case x.Epoch > c.Epoch:
 			after = x.ID
 		default:
 			m.scratch = append(m.scratch, x.ID)
@@ -245,19 +257,19 @@ func (m *Map) evict() {
 	}
 }
 
+// others is how many claims are those of others.
+func (m *Map) others() int {
+	if m.t.get(m.self.ID) != nil {
+		return m.t.Len() - 1
+	}
+	return m.t.Len()
+}
+
 // distance is the number of steps clockwise from the member to id.
 func (m *Map) distance(id uint64) uint64 { return (id - m.self.ID) & m.mask }
 
-// defend looks whether the map has a claim that covers the member and is not older than
-// its own.
-func (m *Map) defend() {
-	c := m.t.next((m.self.ID + 1) & m.mask)
-	if c != nil && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
-		m.defendFrom(c.Epoch)
-	}
-}
-
-// defendFrom wants the own epoch to be raised above another.
+// defendFrom wants the own epoch to be raised above another. Until then the map takes the
+// member for replaced, as those of others do.
 func (m *Map) defendFrom(epoch uint64) {
 	if epoch > m.defended {
 		m.defended = epoch

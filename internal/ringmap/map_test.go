@@ -18,8 +18,19 @@ func memberOf(all []Claim, i int) *Map {
 	m := newMap(*all[i].Of)
 	m.Fill(NewTable(64, all))
 	m.Own(0, *all[i].Of, all[i].Arc(), true, all[i].Epoch)
-	m.Effects()
+	effects(m)
 	return m
+}
+
+// effects are all that a map wants done.
+func effects(m *Map) (all []Effect) {
+	for {
+		e, ok := m.Effect()
+		if !ok {
+			return all
+		}
+		all = append(all, e)
+	}
 }
 
 // history is claims of a ring as it changes: members join and go, epochs rise along owners.
@@ -117,7 +128,7 @@ func TestOwnerDefendsItsArc(t *testing.T) {
 	over := all[5]
 	over.After, over.Epoch = all[3].ID, 7
 	m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[4].ID, Claims: []Announcement{announce(&over, false)}}}})
-	e := m.Effects()
+	e := slices.DeleteFunc(effects(m), func(e Effect) bool { return e.Do == Hear })
 	if len(e) != 1 || e[0].Do != Defend || e[0].Epoch != 7 {
 		t.Fatalf("effects: %+v", e)
 	}
@@ -134,13 +145,28 @@ func TestMemberInTheOwnArcIsToBeAsked(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(3, 3)), 9, 64)
 	without := slices.Delete(slices.Clone(all), 4, 5)
 	without[4].After = all[3].ID
-	m := memberOf(without, 4)
 	c := all[4]
 	c.Epoch = 5
-	m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[5].ID, Claims: []Announcement{announce(&c, true)}}}})
-	e := m.Effects()
-	if len(e) != 1 || e[0].Do != Consider || e[0].Member != c.Owner() || e[0].Epoch != 5 {
-		t.Fatalf("effects: %+v", e)
+	for _, there := range []bool{true, false} {
+		m := memberOf(without, 4)
+		m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[5].ID, Claims: []Announcement{announce(&c, true)}}}})
+		m.Tick(time.Second)
+		e := slices.DeleteFunc(slices.Clone(effects(m)), func(e Effect) bool { return e.To.ID != c.ID })
+		if len(e) != 1 || e[0].Do != Send {
+			t.Fatalf("effects: %+v", e)
+		}
+		if there {
+			m.Answered(time.Second, e[0].Call, &Reply{})
+		} else {
+			m.Failed(time.Second, e[0].Call, true)
+		}
+		e = effects(m)
+		if there && (len(e) != 1 || e[0].Do != Consider || e[0].Member != c.Owner()) {
+			t.Fatalf("one that is there: %+v", e)
+		}
+		if !there && (len(e) != 1 || e[0].Do != Defend || e[0].Epoch != 5) {
+			t.Fatalf("one that is gone: %+v", e)
+		}
 	}
 }
 
@@ -159,7 +185,7 @@ func (r *ringOf) run(now time.Duration, begin *Map) {
 	}
 	var todo []effect
 	collect := func(m *Map) {
-		for _, e := range m.Effects() {
+		for _, e := range effects(m) {
 			todo = append(todo, effect{m, e})
 		}
 	}

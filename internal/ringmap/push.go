@@ -131,8 +131,11 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 // cannot be kept.
 func (m *Map) take(a Announcement) (outcome, *Claim) {
 	c := Claim{ID: a.ID, After: a.After, Epoch: a.Epoch, Of: a.Of}
-	if a.ID == m.self.ID && a.Incarnation <= m.self.Incarnation && m.has {
-		return known, nil // nobody knows better
+	if a.ID == m.self.ID && m.has {
+		if a.Incarnation != m.self.Incarnation && a.Epoch >= m.own.Epoch {
+			m.defendFrom(a.Epoch)
+		}
+		return known, nil // of its own arc nobody knows better
 	}
 	if old := m.t.get(a.ID); old != nil && old.Of.Incarnation == a.Incarnation {
 		c.Of = old.Of

@@ -7,6 +7,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -50,6 +51,10 @@ type call struct {
 	query  routing.Query
 	answer routing.Answer
 
+	ofMap      bool // of a map, whose number it is
+	mapRequest ringmap.Request
+	mapReply   ringmap.Reply
+
 	failure *protocol.Failure
 }
 
@@ -80,7 +85,7 @@ func (w *world) openCall() (int32, *call) {
 func (w *world) closeCall(i int32) {
 	c := w.calls[i]
 	c.gen++
-	c.open, c.held, c.wanted, c.patient, c.route, c.astray, c.posed = false, false, false, false, false, false, false
+	c.open, c.held, c.wanted, c.patient, c.route, c.ofMap, c.astray, c.posed = false, false, false, false, false, false, false, false
 	c.number, c.look, c.failure = 0, ref{}, nil
 	w.freeCalls = append(w.freeCalls, i)
 }
@@ -246,6 +251,10 @@ func (w *world) arrived(i int32) {
 		w.back(i, &protocol.Failure{Kind: protocol.WrongMember, By: self, Origin: h.m.State().Origin})
 		return
 	}
+	if c.ofMap {
+		w.arrivedAtMap(h, i)
+		return
+	}
 	if c.route {
 		if f := protocol.Unrelated(self, h.m.State().Origin, c.sender, c.origin); f != nil {
 			w.back(i, f)
@@ -343,6 +352,10 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		w.closeCall(i)
 		return
 	}
+	if c.ofMap {
+		w.answeredMap(h, i, failure)
+		return
+	}
 	h.asks--
 	a := protocol.Answer{Call: c.number, Failure: failure}
 	if failure == nil {
@@ -352,13 +365,16 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 			h.heard[c.reply.State.Self.Instance()] = true
 		}
 	}
-	meant := c.meant
+	meant, sent := c.meant, c.sent
 	w.closeCall(i)
 	if h.client != nil {
 		w.askedForRing(h, meant, a.Reply.State, failure)
 		return
 	}
 	w.step(h, a)
+	if failure == nil {
+		w.headHeard(h, &a.Reply.State, sent)
+	}
 	if meant.Name != "" {
 		w.noteOutcome(h, meant, failure)
 	}
@@ -368,10 +384,12 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 func (w *world) noteOutcome(h *host, x ring.Member, f *protocol.Failure) {
 	if f == nil {
 		h.suspects = h.suspects.Clear(x.Instance())
+		w.mapOutcome(h, x, false)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.WrongRing:
+		w.mapOutcome(h, x, true)
 		h.suspect(x.Instance(), w.now, w.interval(h))
 		if h.arcs != nil {
 			h.arcs.DoubtMember(x)

@@ -56,6 +56,8 @@ type Config struct {
 	// Identity binds names and addresses to who sends and who answers, as mutual TLS with
 	// identities does: hostile members lie in their own name only.
 	Identity bool
+	// Maps has every member keep a map of the ring, beside all else.
+	Maps bool
 	// NoFingers leaves the fingers out: only the machine mends the ring.
 	NoFingers bool
 	// NoMemory has hosts remember nothing of what lookups have taught: none is answered
@@ -135,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(!(c.Sessions.Polite >= 0 && c.Sessions.Polite <= 1), "polite %v: use 0 to 1", c.Sessions.Polite)
 	wrong(!(c.Lookups <= 1e6), "lookups %v: use at most a million in a round", c.Lookups)
 	wrong(!(c.Hostile >= 0 && c.Hostile <= 0.5), "hostile %v: use 0 to 0.5", c.Hostile)
+	wrong(c.Maps && c.Hostile > 0, "maps are not kept among hostile members")
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -48,8 +49,10 @@ type host struct {
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
-	client  *client  // nil: a member, or one that wants to be
-	hostile *hostile // nil: honest
+	ringMap *ringmap.Map  // nil: it keeps none
+	mapTick time.Duration // when it is to be called, 0 for never
+	client  *client       // nil: a member, or one that wants to be
+	hostile *hostile      // nil: honest
 
 	note     note        // the last of its having been replaced
 	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody

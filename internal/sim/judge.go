@@ -8,6 +8,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -38,7 +39,7 @@ func (c Config) nobodyMistaken() bool {
 // member may keep it from the others.
 func (w *world) judgeClaim(h *host) {
 	c := &w.cfg
-	if w.liars != nil || !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 || c.Start != "ideal" || c.Members > maxWatched {
+	if w.liars != nil || !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 && !c.Maps || c.Start != "ideal" || c.Members > maxWatched {
 		return
 	}
 	broken := w.epochs.Claim(h.view, func(x ring.Instance) bool {
@@ -88,7 +89,12 @@ type holding struct {
 
 // remembered is for how long it is known what a member has held: longer than any
 // lookup takes and any confirmation answers lookups.
-const remembered = routing.LookupTimeout + routing.MaxLease
+func (w *world) remembered() time.Duration {
+	if w.cfg.Maps {
+		return 2 * ringmap.Promised(w.cfg.Interval)
+	}
+	return routing.LookupTimeout + routing.MaxLease
+}
 
 // holds notes what a member holds now.
 func (w *world) holds(h *host) {
@@ -99,7 +105,7 @@ func (w *world) holds(h *host) {
 		if last.arc == now.arc && last.has == now.has && last.self == now.self && last.head == now.head {
 			return
 		}
-		if n >= 8 && h.held[1].since < w.now-remembered {
+		if n >= 8 && h.held[1].since < w.now-w.remembered() {
 			h.held = h.held[:copy(h.held, h.held[1:])]
 		}
 	}

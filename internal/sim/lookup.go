@@ -103,6 +103,7 @@ func (w *world) lookUp(h *host, id uint64, opts routing.Options) {
 	l.view, l.settled = h.view, w.siege.settled
 	if len(w.ring) > 0 {
 		l.owner = w.owner(id).index
+		w.lookUpInMap(h, id)
 	}
 	w.search(h, r, opts)
 }

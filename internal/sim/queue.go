@@ -35,6 +35,7 @@ const (
 	evStart                          // a process starts
 	evStop                           // a process that leaves has waited long enough
 	evSession                        // a member's session is over
+	evMap                            // the time of a member's map
 	evLie                            // a hostile member's turn
 )
 

@@ -26,6 +26,8 @@ type Result struct {
 	// ring.
 	Lookups LookupCount `json:"lookups"`
 	After   LookupCount `json:"lookups_after"`
+	// Maps are the same lookups, all of the run, in the maps of the members.
+	Maps MapCount `json:"maps"`
 	// Siege is what came of the time when the faults were over and hostile members
 	// went on; nil without any.
 	Siege *SiegeResult `json:"siege,omitempty"`
@@ -212,6 +214,7 @@ func (w *world) heal() {
 	w.judgeIsolated()
 	before := w.count
 	w.watch(time.Duration(w.cfg.Idle) * w.cfg.Interval)
+	w.judgeMaps()
 	if stop() || len(w.ring) == 0 { // hostile members have had all honest ones out
 		return
 	}

@@ -31,6 +31,8 @@ type Summary struct {
 	After   int     `json:"lookups_after"`
 	HopsTo  float64 `json:"hops_after"`
 	Most    int     `json:"most_hops_after"`
+	// Maps are lookups in the maps of members.
+	Maps MapCount `json:"maps"`
 	// Requests in the ideal ring, per member and round.
 	Idle       float64       `json:"idle_messages"`
 	IdleFinger float64       `json:"idle_finger_messages"`
@@ -83,6 +85,9 @@ func (s *Summary) Add(r Result) {
 	average(&s.Hops, &s.Lookups, r.Lookups)
 	average(&s.HopsTo, &s.After, r.After)
 	s.Errors += r.Lookups.Errors
+	s.Maps.Right += r.Maps.Right
+	s.Maps.Wrong += r.Maps.Wrong
+	s.Maps.Asked += r.Maps.Asked
 	s.Wrong += r.Lookups.Wrong
 	s.Most = max(s.Most, r.After.MostHops)
 	s.Idle += (r.Maintenance - s.Idle) / n

@@ -10,6 +10,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -76,6 +77,8 @@ type world struct {
 type counts struct {
 	requests [int(protocol.Leave) + 1]int
 	routes   int
+	maps     int // requests of maps
+	mapBytes int // of these and their answers
 	timeouts int
 	events   int
 	joined   int
@@ -170,11 +173,16 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Instance]bool{}
 	}
+	h.ringMap, h.mapTick = nil, 0
+	if w.cfg.Maps {
+		h.ringMap = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval})
+	}
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.arcs, h.confirm, h.held = nil, false, nil
 	w.holds(h)
 	if at != nil {
 		w.judgeClaim(h)
+		w.owning(h)
 	}
 	h.tick = -1
 	if !w.cfg.NoFingers {
@@ -213,7 +221,7 @@ func (w *world) stop(h *host, silent bool) {
 		}
 	}
 	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard, h.arcs, h.held = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
-	h.replaced = ring.Member{}
+	h.ringMap, h.replaced = nil, ring.Member{}
 	if silent {
 		return // nobody is told
 	}
@@ -256,6 +264,7 @@ func (w *world) broken(h *host, to *host) {
 		h.arcs.DoubtAddress(to.addr)
 	}
 	w.stray(h, to.addr)
+	w.mapBroken(h, to)
 	w.step(h, protocol.Lost{Addr: to.addr})
 }
 
@@ -296,6 +305,9 @@ func (w *world) step(h *host, ev protocol.Event) {
 		w.judgeHeard(h, old, heard, told)
 	}
 	clear(effects) // what the machine keeps of them is a tenth of it
+	if v := h.view; h.up && h.ringMap != nil && (v.Epoch != old.Epoch || v.Arc != old.Arc || v.HasArc != old.HasArc || v.Isolated != old.Isolated || v.Phase != old.Phase || v.Self != old.Self) {
+		w.owning(h)
+	}
 }
 
 // published takes what others may read of a member from now on, and judges it.
@@ -538,5 +550,7 @@ func (w *world) living(h *host, e event) {
 		w.sessionOver(h)
 	case evLie:
 		w.turn(h)
+	case evMap:
+		w.tickMap(h)
 	}
 }

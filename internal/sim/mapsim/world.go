@@ -194,19 +194,16 @@ func (w *world) own(i int32) {
 // carry does what the map of a member wants.
 func (w *world) carry(i int32) {
 	x := w.members[i]
-	for _, e := range slices.Clone(x.m.Effects()) {
+	for {
+		e, ok := x.m.Effect()
+		if !ok {
+			break
+		}
 		switch e.Do {
 		case ringmap.Send:
 			w.send(i, e)
 		case ringmap.Defend:
 			if x.has && x.epoch <= e.Epoch {
-				x.epoch = e.Epoch + 1
-				w.own(i)
-			}
-		case ringmap.Consider:
-			p := w.place(e.Member.ID)
-			there := p < len(w.ring) && w.members[w.ring[p]].self == e.Member && w.reaches(x, w.members[w.ring[p]])
-			if !there && x.epoch <= e.Epoch {
 				x.epoch = e.Epoch + 1
 				w.own(i)
 			}

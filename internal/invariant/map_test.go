@@ -1,0 +1,16 @@
+package invariant
+
+import "testing"
+
+func TestMapIsComparedWithTheRing(t *testing.T) {
+	ring := []Owned{{named(100), 300, 1}, {named(200), 100, 4}, {named(300), 200, 2}}
+	if how := MapOfTheRing("x", ring, ring); how != "" {
+		t.Errorf("the ring itself: %s", how)
+	}
+	other := []Owned{ring[0], {named(200), 100, 3}, ring[2]}
+	for name, m := range map[string][]Owned{"an epoch": other, "one is missing": ring[:2], "nothing": nil} {
+		if MapOfTheRing("x", m, ring) == "" {
+			t.Errorf("%s: nothing is found", name)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
+)
+
+// MapCount counts what the maps of members were asked.
+type MapCount struct {
+	Right int `json:"right"`
+	Wrong int `json:"wrong"` // named another than the owner
+	Asked int `json:"asked"` // did not know
+}
+
+// owning tells the map of a member what that owns.
+func (w *world) owning(h *host) {
+	if h.ringMap == nil {
+		return
+	}
+	v := h.view
+	h.ringMap.Own(w.now, v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
+	w.mapped(h)
+}
+
+// headHeard tells the map of a member what its head has said of itself.
+func (w *world) headHeard(h *host, st *protocol.State, asked time.Duration) {
+	if h.ringMap == nil || st.Self != h.view.Head() || st.Epoch == 0 || st.Phase != protocol.Joined {
+		return
+	}
+	after := st.Pred.ID
+	if st.Pred.IsZero() {
+		if len(st.Succ) > 0 {
+			return
+		}
+		after = st.Self.ID
+	}
+	self := st.Self
+	h.ringMap.Head(w.now, asked, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
+	w.mapped(h)
+}
+
+// mapOutcome tells the map of a member whether another has answered.
+func (w *world) mapOutcome(h *host, x ring.Member, failed bool) {
+	switch {
+	case h.ringMap == nil:
+	case failed:
+		h.ringMap.Strike(w.now, 0, x.Instance())
+	default:
+		h.ringMap.Heard(x.Instance())
+	}
+}
+
+// mapBroken tells it that a connection to another host broke.
+func (w *world) mapBroken(h, to *host) {
+	if n := len(to.incarnations); h.ringMap != nil && n > 0 {
+		h.ringMap.Strike(w.now, 0, ring.Instance{ID: to.id, Incarnation: to.incarnations[n-1]})
+	}
+}
+
+// mapped carries out what the map of a member wants.
+func (w *world) mapped(h *host) {
+	// What the machine does about one may change the effects of the map.
+	for h.up && h.ringMap != nil {
+		e, ok := h.ringMap.Effect()
+		if !ok {
+			break
+		}
+		switch e.Do {
+		case ringmap.Send:
+			w.askMap(h, e)
+		case ringmap.Defend, ringmap.Hear:
+			w.step(h, protocol.Claimed{Epoch: e.Epoch, Contested: e.Do == ringmap.Defend})
+		case ringmap.Consider:
+			w.step(h, protocol.Learned{Members: []ring.Member{e.Member}})
+		}
+	}
+	if !h.up || h.ringMap == nil {
+		return
+	}
+	if at := max(h.ringMap.Next(), w.now); h.mapTick == 0 || at < h.mapTick {
+		h.mapTick = at
+		w.queue.push(event{at: at, kind: evMap, host: h.index, gen: h.starts})
+	}
+}
+
+// tickMap is the time of a map.
+func (w *world) tickMap(h *host) {
+	if h.ringMap == nil || w.now < h.mapTick {
+		return
+	}
+	h.mapTick = 0
+	h.ringMap.Tick(w.now)
+	w.mapped(h)
+}
+
+// askMap sends a request of a map.
+func (w *world) askMap(h *host, e ringmap.Effect) {
+	i, c := w.openCall()
+	c.ofMap, c.wanted = true, true
+	c.number, c.mapRequest = e.Call, e.Request
+	c.from, c.starts = h.index, h.starts
+	w.count.maps++
+	w.count.mapBytes += e.Request.Size()
+	w.send(h, i, e.To, h.estimate(number(e.To.Addr)).Timeout(0))
+}
+
+// arrivedAtMap answers one.
+func (w *world) arrivedAtMap(h *host, i int32) {
+	c := w.calls[i]
+	if !h.view.Phase.InRing() {
+		w.back(i, &protocol.Failure{Kind: protocol.NotJoined, By: h.m.Self(), Detail: h.view.Phase.String()})
+		return
+	}
+	c.mapReply = h.ringMap.Receive(w.now, &c.mapRequest)
+	w.count.mapBytes += c.mapReply.Size()
+	w.back(i, nil)
+	w.mapped(h)
+}
+
+// answeredMap takes what became of one.
+func (w *world) answeredMap(h *host, i int32, f *protocol.Failure) {
+	c := w.calls[i]
+	number, reply, meant := c.number, c.mapReply, c.meant
+	w.closeCall(i)
+	if f == nil {
+		if h.heard != nil {
+			h.heard[meant.Instance()] = true
+		}
+		h.ringMap.Answered(w.now, number, &reply)
+	} else {
+		h.ringMap.Failed(w.now, number, f.Kind == protocol.Refused || f.Kind == protocol.WrongMember || f.Kind == protocol.NotJoined)
+	}
+	w.mapped(h)
+	if h.up {
+		w.noteOutcome(h, meant, f)
+	}
+}
+
+// lookUpInMap looks an identifier up in the map of a member, and judges the answer by
+// what it promises: that the owner has claimed it at the time that it names, or later.
+func (w *world) lookUpInMap(h *host, id uint64) {
+	if h.ringMap == nil || !h.view.Serves() || !h.view.HasArc || h.view.Arc.Contains(id) {
+		return
+	}
+	h.ringMap.LookedUp(w.now)
+	c, as, ok := h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
+	count := &w.result.Maps
+	if !ok {
+		count.Asked++
+		return
+	}
+	owner := c.Owner()
+	if w.owner(id).view.Self == owner {
+		count.Right++
+	} else {
+		count.Wrong++
+	}
+	if !w.said(owner, owner, id, as) {
+		w.violate(invariant.MapAge, fmt.Sprintf("the map of %s says that %s owned %d %v ago or later, and it did not", h.name, owner.Name, id, w.now-as))
+	}
+}
+
+// judgeMaps holds the maps of an ideal ring against it.
+func (w *world) judgeMaps() {
+	if !w.cfg.Maps || len(w.groups) != 1 {
+		return
+	}
+	want := make([]invariant.Owned, len(w.ring))
+	for k, i := range w.ring {
+		v := w.hosts[i].view
+		want[k] = invariant.Owned{By: v.Self, After: v.Arc.After, Epoch: v.Epoch}
+	}
+	for _, i := range w.ring {
+		h := w.hosts[i]
+		if h.ringMap == nil || h.view.Isolated {
+			continue
+		}
+		var got []invariant.Owned
+		for c := range h.ringMap.Snapshot().All() {
+			got = append(got, invariant.Owned{By: c.Owner(), After: c.After, Epoch: c.Epoch})
+		}
+		if broken := invariant.MapOfTheRing(h.name, got, want); broken != "" {
+			w.violate(invariant.MapIsTheRing, broken)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package sim
+
+import (
+	"testing"
+	"time"
+)
+
+func TestMapsOfMembersAreTheRingInTheEnd(t *testing.T) {
+	for _, faults := range []Faults{0, Crash | Joins | Leaves | Loss, Cut | Pause, All} {
+		for seed := range uint64(3) {
+			r, err := Run(Config{Members: 12, Duration: 20 * time.Second, Faults: faults, Lookups: 20, Maps: true}, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range r.Violations {
+				t.Errorf("%v, seed %d: %v", faults, seed, v)
+			}
+			if r.Maps.Right == 0 || faults == 0 && r.Maps.Wrong > 0 {
+				t.Errorf("%v, seed %d: the maps were asked, and %+v", faults, seed, r.Maps)
+			}
+		}
+	}
+}
+
+func TestMapsChangeNothingElse(t *testing.T) {
+	// A member that keeps no map sends and draws nothing for one.
+	c := Config{Members: 12, Duration: 10 * time.Second, Faults: Crash}
+	a, err := Run(c, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Maps != (MapCount{}) {
+		t.Errorf("maps were asked: %+v", a.Maps)
+	}
+	if _, err := Run(Config{Members: 12, Hostile: 0.1, Maps: true}, 1); err == nil {
+		t.Error("maps among hostile members are simulated")
+	}
+}
