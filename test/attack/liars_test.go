@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport/attacktest"
 )
 
@@ -78,4 +80,58 @@ func TestMemberWhoseWordsAreAttacks(t *testing.T) {
 			t.Errorf("the log has the line %q", line)
 		}
 	}
+}
+
+// A member says that lookups should go on at members that do not exist, each nearer than the
+// one before. Those that begin elsewhere do not care; the rest end with an answer.
+func TestMemberThatLeadsAstray(t *testing.T) {
+	var n atomic.Int64
+	w := attacktest.Default
+	r, liar := lied(t, 6, &attacktest.Liar{Route: func(q routing.Query, honest routing.Answer) routing.Answer {
+		if honest.Verdict == routing.Mine {
+			return honest
+		}
+		x := w.Server(fmt.Sprint("astray-", n.Add(1)), "127.0.0.1:1", attacktest.Now())
+		return routing.Answer{Verdict: routing.Closer, By: honest.By, Closer: []ring.Member{{ID: x.GetId(), Name: x.GetName(), Addr: x.GetAddress(), Incarnation: x.GetIncarnation()}}}
+	}})
+	r.stands()
+	for _, m := range r.Members() {
+		if m == liar {
+			continue
+		}
+		for i := range 8 {
+			key := fmt.Appendf(nil, "astray-%d", i)
+			if got, err := m.LookupContext(bounded(t, patience), key, concord.Cold()); err != nil || got != r.Truth(key) {
+				t.Errorf("%s: %q: %v, %v; should be %v", m.Name(), key, got, err, r.Truth(key))
+			}
+		}
+	}
+	r.gone(liar)
+}
+
+// A member of the ring says that the whole circle is its own.
+func TestMemberThatOwnsTheWholeCircle(t *testing.T) {
+	r, liar := lied(t, 6, &attacktest.Liar{Route: func(_ routing.Query, honest routing.Answer) routing.Answer {
+		self := honest.By
+		if honest.Verdict == routing.Mine {
+			self = honest.Owner
+		}
+		return routing.Answer{Verdict: routing.Mine, Owner: self, HasArc: true, Arc: ring.Arc{After: self.ID, To: self.ID}, Lease: routing.MaxLease}
+	}})
+	wrong := 0
+	for _, m := range r.Members() {
+		if m == liar {
+			continue
+		}
+		for i := range 8 {
+			key := fmt.Appendf(nil, "all-%d", i)
+			if got, err := m.LookupContext(bounded(t, patience), key, concord.Cold()); err != nil || got != r.Truth(key) {
+				wrong++
+			}
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d lookups named it or failed", wrong)
+	}
+	r.gone(liar)
 }
