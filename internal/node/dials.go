@@ -37,11 +37,11 @@ func (fd *Finder) mayAsk(ctx context.Context, cause netip.Addr, to ring.Member) 
 	if by == "" {
 		by = d.of.Blamed(to.Addr)
 	}
-	taken, ok := d.of.Take(by, fd.now())
+	taken, ok := d.of.Take(by, to.Addr, fd.now())
 	d.mu.Unlock()
 	if ok && by != "" && !fd.isHost(ctx, to.Addr, by) {
 		d.mu.Lock()
-		ok = d.of.TakeForeign(&taken, fd.now())
+		ok = d.of.TakeForeign(&taken, to.Addr, fd.now())
 		d.mu.Unlock()
 	}
 	if ok {
@@ -56,12 +56,18 @@ func (fd *Finder) mayAsk(ctx context.Context, cause netip.Addr, to ring.Member) 
 	return peer.Dialled{}, errManyDials
 }
 
-// dialled ends a question that mayAsk has allowed.
-func (fd *Finder) dialled(taken peer.Dialled, f *protocol.Failure) {
-	if f == nil && taken != (peer.Dialled{}) {
-		fd.dials.mu.Lock()
-		defer fd.dials.mu.Unlock()
+// dialled ends a question to addr that mayAsk has allowed.
+func (fd *Finder) dialled(taken peer.Dialled, addr string, f *protocol.Failure) {
+	if taken == (peer.Dialled{}) {
+		return
+	}
+	fd.dials.mu.Lock()
+	defer fd.dials.mu.Unlock()
+	switch {
+	case f == nil:
 		fd.dials.of.Answered(taken)
+	case f.Kind != protocol.Cancelled:
+		fd.dials.of.Failed(addr)
 	}
 }
 

@@ -29,7 +29,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	if f != nil {
 		return protocol.Reply{}, f
 	}
-	defer func() { fd.dialled(taken, f) }()
+	defer func() { fd.dialled(taken, env.To.Addr, f) }()
 	env.Source = netip.Addr{}
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -83,7 +83,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	if f != nil {
 		return routing.Answer{}, f
 	}
-	defer func() { fd.dialled(taken, f) }()
+	defer func() { fd.dialled(taken, to.Addr, f) }()
 	caller, limit := ctx, fd.peers.routeTimeout(to.Addr)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -6,7 +6,9 @@ import "time"
 // send a message can name any address. A question that is answered counts only while it
 // is under way, so these bound the questions that fail.
 //
-// A burst is how many may fail at once. A pace is the time after which one more may.
+// A burst is how many may fail at once. A pace is the time after which one more may. An
+// address that has failed may use half of a burst only: the other half is for those that
+// have not been asked, which may answer.
 const (
 	// Of all that answers and lists have named.
 	NamedBurst = 256
@@ -22,7 +24,8 @@ const (
 	ForeignPace  = time.Second
 	// MaxSources is how many hosts are told apart.
 	MaxSources = 1024
-	// MaxBlamed is of how many addresses it is remembered whose request has named them.
+	// MaxBlamed is of how many addresses it is remembered whose request has named them,
+	// and of how many that they have failed.
 	MaxBlamed = 1024
 )
 
@@ -37,6 +40,11 @@ type Dials struct {
 	blamed map[string]string
 	order  []string
 	next   int
+	// failed are addresses whose questions have failed, the last of them, at most
+	// MaxBlamed, and tried their order, a ring whose oldest is at untried.
+	failed  map[string]bool
+	tried   []string
+	untried int
 }
 
 // source is what requests from one host have caused.
@@ -65,28 +73,55 @@ type Dialled struct {
 	foreign bool
 }
 
-// Take takes a question from the budgets and reports whether it may be asked: from that
-// of what was named if cause is empty, otherwise from those of what that host has caused.
-func (d *Dials) Take(cause string, now time.Duration) (Dialled, bool) {
+// Take takes a question to an address from the budgets and reports whether it may be
+// asked: from that of what was named if cause is empty, otherwise from those of what that
+// host has caused.
+func (d *Dials) Take(cause, addr string, now time.Duration) (Dialled, bool) {
 	if cause == "" {
-		return Dialled{named: true}, d.named.take(now, NamedBurst, NamedPace)
+		return Dialled{named: true}, d.named.take(now, d.burst(NamedBurst, addr), NamedPace)
 	}
 	s := d.source(cause, now)
-	if !s.all.take(now, SourceBurst, SourcePace) {
+	if !s.all.take(now, d.burst(SourceBurst, addr), SourcePace) {
 		return Dialled{}, false
 	}
-	if !d.caused.take(now, CausedBurst, CausedPace) {
+	if !d.caused.take(now, d.burst(CausedBurst, addr), CausedPace) {
 		s.all.give(SourcePace)
 		return Dialled{}, false
 	}
 	return Dialled{source: s}, true
 }
 
-// TakeForeign takes for a question, which Take has allowed, that it goes to another host
-// than its cause, and reports whether it may be asked.
-func (d *Dials) TakeForeign(x *Dialled, now time.Duration) bool {
-	x.foreign = x.source == nil || x.source.foreign.take(now, ForeignBurst, ForeignPace)
+// TakeForeign takes for a question to addr, which Take has allowed, that it goes to
+// another host than its cause, and reports whether it may be asked.
+func (d *Dials) TakeForeign(x *Dialled, addr string, now time.Duration) bool {
+	x.foreign = x.source == nil || x.source.foreign.take(now, d.burst(ForeignBurst, addr), ForeignPace)
 	return x.foreign
+}
+
+// burst is what addr may use of a burst.
+func (d *Dials) burst(all int, addr string) int {
+	if d.failed[addr] {
+		return all / 2
+	}
+	return all
+}
+
+// Failed notes that a question to addr was not answered.
+func (d *Dials) Failed(addr string) {
+	if d.failed[addr] {
+		return
+	}
+	if d.failed == nil {
+		d.failed = map[string]bool{}
+	}
+	if len(d.tried) < MaxBlamed {
+		d.tried = append(d.tried, addr)
+	} else {
+		delete(d.failed, d.tried[d.untried])
+		d.tried[d.untried] = addr
+		d.untried = (d.untried + 1) % MaxBlamed
+	}
+	d.failed[addr] = true
 }
 
 // Answered gives back what a question took that was answered.

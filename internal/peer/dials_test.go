@@ -11,12 +11,12 @@ const stranger = "192.0.2.7"
 func TestMembersThatAnswerCostNothing(t *testing.T) {
 	var d Dials
 	for range 10 * SourceBurst {
-		x, ok := d.Take(stranger, 0)
-		if !ok || !d.TakeForeign(&x, 0) {
+		x, ok := d.Take(stranger, "x:1", 0)
+		if !ok || !d.TakeForeign(&x, "x:1", 0) {
 			t.Fatal("refused, though all before were answered")
 		}
 		d.Answered(x)
-		x, ok = d.Take("", 0)
+		x, ok = d.Take("", "x:1", 0)
 		if !ok {
 			t.Fatal("refused, though all before were answered")
 		}
@@ -26,11 +26,11 @@ func TestMembersThatAnswerCostNothing(t *testing.T) {
 
 func TestQuestionsThatFailAreBounded(t *testing.T) {
 	foreign := func(d *Dials, now time.Duration) bool {
-		x, ok := d.Take(stranger, now)
-		return ok && d.TakeForeign(&x, now)
+		x, ok := d.Take(stranger, "x:1", now)
+		return ok && d.TakeForeign(&x, "x:1", now)
 	}
-	caused := func(d *Dials, now time.Duration) bool { _, ok := d.Take(stranger, now); return ok }
-	named := func(d *Dials, now time.Duration) bool { _, ok := d.Take("", now); return ok }
+	caused := func(d *Dials, now time.Duration) bool { _, ok := d.Take(stranger, "x:1", now); return ok }
+	named := func(d *Dials, now time.Duration) bool { _, ok := d.Take("", "x:1", now); return ok }
 	for _, c := range []struct {
 		name  string
 		take  func(*Dials, time.Duration) bool
@@ -90,5 +90,32 @@ func TestAddressesAreBlamedOnWhoNamedThemLast(t *testing.T) {
 	}
 	if got := d.Blamed("a:1"); got != "" || len(d.blamed) != MaxBlamed {
 		t.Errorf("%d addresses are remembered, the oldest blamed on %q", len(d.blamed), got)
+	}
+}
+
+func TestAddressThatFailedLeavesHalfOfABudgetToOthers(t *testing.T) {
+	var d Dials
+	d.Failed("dead:1")
+	ask := func(addr string) bool {
+		x, ok := d.Take("192.0.2.7", addr, 0)
+		return ok && d.TakeForeign(&x, addr, 0)
+	}
+	asked := func(addr string) (n int) {
+		for ask(addr) {
+			n++
+		}
+		return n
+	}
+	if n := asked("dead:1"); n != ForeignBurst/2 {
+		t.Errorf("one that failed is asked %d times, want %d", n, ForeignBurst/2)
+	}
+	if n := asked("new:1"); n != ForeignBurst/2 {
+		t.Errorf("others are asked %d times after that, want %d", n, ForeignBurst/2)
+	}
+	for i := range 2 * MaxBlamed {
+		d.Failed(fmt.Sprint("other:", i))
+	}
+	if len(d.failed) != MaxBlamed || d.failed["dead:1"] {
+		t.Errorf("%d are remembered, want the last %d", len(d.failed), MaxBlamed)
 	}
 }
