@@ -220,11 +220,23 @@ func (m *Map) merge(c Claim) (outcome, *Claim) {
 	c.After = m.clear(&c)
 	m.table().put(c, m.cfg.Pool)
 	m.evict()
-	if c.Epoch > m.highest {
-		m.highest = c.Epoch
-		m.effects = append(m.effects, Effect{Do: Hear, Epoch: c.Epoch})
-	}
+	m.hearEpoch(c.Epoch)
 	return news, nil
+}
+
+// hearEpoch wants an epoch to be heard of, if it is the greatest so far.
+func (m *Map) hearEpoch(epoch uint64) {
+	if epoch <= m.highest {
+		return
+	}
+	m.highest = epoch
+	for i := m.done; i < len(m.effects); i++ {
+		if m.effects[i].Do == Hear {
+			m.effects[i].Epoch = epoch
+			return
+		}
+	}
+	m.effects = append(m.effects, Effect{Do: Hear, Epoch: epoch})
 }
 
 // clear removes the claims inside the arc of c that c overrules, and returns where the

@@ -1,7 +1,9 @@
 package ringmap
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -418,4 +420,33 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestMapOfManyMembersIsSmall bounds what a full map takes, names and addresses of some 20
+// bytes each included.
+func TestMapOfManyMembersIsSmall(t *testing.T) {
+	heap := func() uint64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	rng := rand.New(rand.NewPCG(9, 9))
+	before := heap()
+	m := New(ring.Member{ID: 1, Name: "n", Addr: "a", Incarnation: 1}, Config{Bits: 64, Interval: time.Second})
+	for i := range DefaultLimit {
+		name, addr := fmt.Sprintf("member-%05d.example", i), fmt.Sprintf("10.0.%d.%d:7946", i/256, i%256)
+		of := &ring.Member{ID: rng.Uint64(), Name: name, Addr: addr, Incarnation: 1_700_000_000_000}
+		m.merge(Claim{ID: of.ID, After: of.ID - 1, Epoch: uint64(i), Of: of})
+	}
+	effects(m)
+	if n := m.t.Len(); n != DefaultLimit {
+		t.Fatalf("it holds %d claims", n)
+	}
+	size := heap() - before
+	t.Logf("%d members take %.2f MiB", DefaultLimit, float64(size)/(1<<20))
+	if size > 2.5*(1<<20) {
+		t.Errorf("%d members take %d bytes", DefaultLimit, size)
+	}
+	runtime.KeepAlive(m)
 }
