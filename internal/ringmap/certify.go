@@ -116,12 +116,7 @@ func (m *Map) Tick(now time.Duration) {
 	m.flush(now)
 	if m.retry != 0 && now >= m.retry {
 		m.retry = 0
-		if k := m.check; m.loading {
-			// its pages have time-outs of their own
-		} else if !k.done && k.whom != 0 && k.waiting == 0 || k.open && !k.heard {
-			m.begin(check{level: k.level, second: true, silent: !k.heard})
-			m.askLevel(now)
-		}
+		m.askAgain(now)
 	}
 	if now < m.nextBeat {
 		return
@@ -142,6 +137,19 @@ func (m *Map) Tick(now time.Duration) {
 	}
 }
 
+// askAgain asks once more in the middle of a beat, if there was no answer, or one that is
+// a cycle old: the other may have been late itself. While the map is being loaded it is
+// the pages that have time-outs.
+func (m *Map) askAgain(now time.Duration) {
+	k := m.check
+	late := k.whom != 0 && k.waiting == 0 && !k.done
+	if m.loading || !late && (!k.open || k.heard) {
+		return
+	}
+	m.begin(check{level: k.level, silent: !k.heard})
+	m.askLevel(now)
+}
+
 // check is the comparison of one level with the member at its end.
 type check struct {
 	open    bool
@@ -151,8 +159,7 @@ type check struct {
 	as      time.Duration
 	done    bool       // it is certain as of not long ago
 	heard   bool       // there was an answer
-	second  bool       // it is asked for again
-	silent  bool       // because there was none
+	silent  bool       // it is asked for again, since there was no answer
 	again   bool       // the stretch was compared and mended, and is asked for once more
 	last    bool       // it is asked for the second time
 	waiting int        // comparisons under way

@@ -175,7 +175,8 @@ func (w *world) round(i int32) {
 	x.succ = s
 	w.setPred(s, i)
 	y := w.members[s]
-	if w.lost() || w.lost() {
+	asked, answered := !w.lost(), !w.lost()
+	if !asked || !answered {
 		return
 	}
 	if !w.cfg.Idle {
