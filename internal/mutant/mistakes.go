@@ -604,7 +604,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "cuts",
 		},
 	}},
-	{Says: "claiming an arc by an epoch that is not new", Mutants: []Mutant{
+	{Says: "claiming an arc by an epoch that is not new", Unchecked: "to it, states that differ only in epochs are one", Mutants: []Mutant{
 		{
 			Name: "epoch-kept",
 			Does: "A member that gains a part of its arc claims it by the epoch that it has.",
@@ -699,7 +699,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "akin meet",
 		},
 	}},
-	{Says: "believing a member that lies", Mutants: []Mutant{
+	{Says: "believing a member that lies", Unchecked: "it has no hostile members", Mutants: []Mutant{
 		{
 			Name: "rival-believed",
 			Does: "A member yields to a later incarnation of its name as soon as it hears of one.",
@@ -752,7 +752,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "hostile",
 		},
 	}},
-	{Says: "a map that is not the ring, or older than it says", Mutants: []Mutant{
+	{Says: "a map that is not the ring, or older than it says", Unchecked: "it reads no clock, and its members keep no maps", Mutants: []Mutant{
 		{
 			Name: "covered-kept",
 			Does: "A claim does not remove the claims inside its arc.",
