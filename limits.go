@@ -38,8 +38,9 @@ type Limits struct {
 	// is no such limit for loopback addresses. If it is set, each loopback address is a host like
 	// others, and has a share of every other limit as well.
 	ConnectionsPerHost uint
-	// Streams is how many requests one connection may have under way. A client waits with
-	// those beyond it. If zero, it is 32. It is at most 4096.
+	// Streams is how many streams one connection may have open: one for each request that is
+	// a call of its own, and one for all requests that travel as frames, of which 256 may be
+	// under way. A client waits with those beyond it. If zero, it is 32. It is at most 4096.
 	Streams uint
 }
 

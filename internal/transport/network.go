@@ -49,7 +49,7 @@ type Options struct {
 // use for them.
 type Limits struct {
 	// Connections is how many connections others may have in all, PerHost how many
-	// from one host, and Streams how many requests of one may be at work.
+	// from one host, and Streams how many streams of one may be open.
 	Connections, PerHost, Streams int
 }
 

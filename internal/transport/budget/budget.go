@@ -50,7 +50,7 @@ const (
 	DefaultConnections = 4096
 	// DefaultPerHost bounds those of one host.
 	DefaultPerHost = 64
-	// DefaultStreams is how many requests of one connection may be at work.
+	// DefaultStreams is how many streams of one connection may be open.
 	DefaultStreams = 32
 	// perMember is how many connections of one member count as a member's.
 	perMember = 4
@@ -81,7 +81,7 @@ type Limits struct {
 	// out. Zero: 64, and as many as Connections from a loopback address. If it is set,
 	// a loopback address is a host like others in every budget.
 	PerHost int
-	// Streams is how many requests of one connection may be at work. Zero: 32.
+	// Streams is how many streams of one connection may be open. Zero: 32.
 	Streams int
 }
 
@@ -309,5 +309,22 @@ func (b *Budget) Silent(limit time.Duration) {
 	}
 	for _, c := range half {
 		c.shut("the message of a request has not come")
+	}
+}
+
+// Idle closes the connections that have had nothing at work for that long since a request
+// ended.
+func (b *Budget) Idle(limit time.Duration) {
+	bar := time.Now().Add(-limit).UnixNano()
+	var idle []*Conn
+	b.mu.Lock()
+	for c := range b.conns {
+		if c.begun.Load() > 0 && c.used.Load() <= bar && c.open.Load() == 0 {
+			idle = append(idle, c)
+		}
+	}
+	b.mu.Unlock()
+	for _, c := range idle {
+		c.shut("nobody uses it")
 	}
 }

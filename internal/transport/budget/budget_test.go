@@ -360,6 +360,30 @@ func TestConnectionsThatSayNothingAreClosed(t *testing.T) {
 	})
 }
 
+func TestConnectionsThatNobodyUsesAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = time.Minute
+		r := newRig(t, Limits{})
+		r.must("new", "192.0.2.1")
+		used, working := r.must("used", "192.0.2.1"), r.must("working", "192.0.2.1")
+		r.begin(used, Ring).End()
+		r.begin(working, Ring)
+		time.Sleep(limit / 2)
+		again := r.begin(used, Ring)
+		time.Sleep(limit / 2)
+		again.End()
+		time.Sleep(limit - 1)
+		r.Idle(limit)
+		r.wantClosed()
+		time.Sleep(1)
+		r.Idle(limit)
+		r.wantClosed("used: nobody uses it")
+		if n := r.Connections(); n != 2 {
+			t.Errorf("%d connections are left; want that with a request, and that which has asked nothing", n)
+		}
+	})
+}
+
 func TestEveryHostIsForgotten(t *testing.T) {
 	r := newRig(t, Limits{})
 	var all []*Conn

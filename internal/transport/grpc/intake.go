@@ -127,7 +127,7 @@ func (t *Transport) claim(ctx context.Context, from ring.Member) {
 	}
 }
 
-// watch closes the connections that say nothing, until Close.
+// watch closes the connections that say nothing, or nothing any more, until Close.
 func (t *Transport) watch() {
 	tick := time.NewTicker(silentLimit)
 	defer tick.Stop()
@@ -135,6 +135,8 @@ func (t *Transport) watch() {
 		select {
 		case <-tick.C:
 			t.lis.budget.Silent(silentLimit)
+			// gRPC ends a connection that has no stream before that.
+			t.lis.budget.Idle(t.idleLimit() + 2*silentLimit)
 		case <-t.ended:
 			return
 		}

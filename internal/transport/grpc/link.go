@@ -71,7 +71,8 @@ type link struct {
 	// said nothing.
 	origin atomic.Uint64
 
-	opening  sync.Mutex // guards the following; held while the stream is opened
+	streams  sync.Mutex // guards the following; held briefly
+	opening  bool       // somebody opens the stream
 	mux      *mux       // the stream, which may have ended; nil: there was none
 	noStream bool       // the peer does not know the method Link
 }

@@ -42,13 +42,14 @@ type deafness struct {
 // inbound is a connection that was accepted.
 type inbound struct {
 	net.Conn
-	reader *reader
-	lis    *listener
-	budget *budget.Conn
-	from   remote
-	gone   chan struct{} // closed when it is
-	ending sync.Once
-	expiry *time.Timer // guarded by lis.mu; nil: it has no end of its own
+	reader  *reader
+	lis     *listener
+	budget  *budget.Conn
+	from    remote
+	gone    chan struct{} // closed when it is
+	ending  sync.Once
+	streams atomic.Int32 // of requests, open
+	expiry  *time.Timer  // guarded by lis.mu; nil: it has no end of its own
 }
 
 // remote is where a connection comes from: the address of a peer as gRPC has it.

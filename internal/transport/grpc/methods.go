@@ -7,8 +7,12 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport/budget"
 )
 
-// maxCalls bounds the calls under way on one stream.
-const maxCalls = 256
+const (
+	// maxCalls bounds the calls under way on one stream.
+	maxCalls = 256
+	// maxLinks bounds the streams of requests of one connection. A member uses one.
+	maxLinks = 4
+)
 
 // rpcMethod is one unary method of the service.
 type rpcMethod struct {

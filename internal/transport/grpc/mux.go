@@ -33,6 +33,8 @@ var errNoStream = errors.New("the stream has ended before the call")
 type mux struct {
 	link   *link
 	stream grpc.ClientStream
+	cancel context.CancelFunc // ends the stream
+	stuck  *time.Timer        // of whoever is in out.send: ends a stream that the peer does not read
 	out    outbox
 	slots  chan struct{} // one is taken by each lookup under way; maintenance waits for none
 
@@ -59,7 +61,7 @@ type call struct {
 
 // Invoke makes a unary call; see grpc.ClientConnInterface.
 func (l *link) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
-	if m := l.streaming(method); m != nil {
+	if m := l.streaming(ctx, method); m != nil {
 		err := m.invoke(ctx, methods[method], in.(proto.Message), out.(proto.Message))
 		if !errors.Is(err, errNoStream) {
 			return err
@@ -73,46 +75,89 @@ func (l *link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	return l.cc.NewStream(ctx, desc, method, opts...)
 }
 
-// streaming is the stream of l, opened if there is none; nil: there is to be none.
-func (l *link) streaming(method string) *mux {
+// streaming is the stream of l for a call of the method, opened if there is none; nil: the
+// call is to be a unary one.
+func (l *link) streaming(ctx context.Context, method string) *mux {
 	if l.pool.unary || l.dialect() != extended && !l.pool.eager || methods[method].number == 0 {
 		return nil
 	}
-	l.opening.Lock()
-	defer l.opening.Unlock()
+	l.streams.Lock()
+	defer l.streams.Unlock()
 	if m := l.mux; m != nil && !m.ended() {
 		return m
 	}
-	if l.noStream || l.question != 0 || l.over.Load() {
+	if l.opening || l.noStream || l.question != 0 || l.over.Load() {
 		return nil
 	}
-	// The stream ends with the connection.
-	stream, err := l.cc.NewStream(context.Background(), &pb.ChordService_ServiceDesc.Streams[0], pb.ChordService_Link_FullMethodName, grpc.StaticMethod())
-	if err != nil {
-		return nil // a unary call tells what is wrong
+	l.opening = true
+	l.streams.Unlock()
+	m := l.open(ctx)
+	l.streams.Lock()
+	l.opening = false
+	if m != nil {
+		l.mux = m
 	}
-	m := &mux{link: l, stream: stream, slots: make(chan struct{}, maxCalls/2), pending: make(map[uint64]*call)}
-	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
-	if !l.pool.start(func() { l.receive(m) }) {
-		return nil
-	}
-	l.mux = m
 	return m
+}
+
+// open opens a stream, which may take until ctx ends: the peer decides how many streams it
+// takes. It returns nil if there is none; a unary call tells what is wrong.
+func (l *link) open(ctx context.Context) *mux {
+	// The stream ends with the connection, not with ctx.
+	own, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
+	stream, err := l.cc.NewStream(own, &pb.ChordService_ServiceDesc.Streams[0], pb.ChordService_Link_FullMethodName, grpc.StaticMethod())
+	if !stop() || err != nil {
+		cancel()
+		return nil
+	}
+	m := &mux{link: l, stream: stream, cancel: cancel, slots: make(chan struct{}, maxCalls/2), pending: make(map[uint64]*call)}
+	m.arm()
+	if !l.pool.start(func() { l.receive(m) }) {
+		cancel()
+		return nil
+	}
+	return m
+}
+
+// stuckAfter is how long one message may wait for the peer to read what was sent before.
+// Callers do not wait so long.
+const stuckAfter = 5 * time.Second
+
+// arm has m send on its stream.
+func (m *mux) arm() {
+	m.stuck = time.AfterFunc(stuckAfter, m.unread)
+	m.stuck.Stop()
+	m.out.send = m.send
+}
+
+// send sends a message. It is called by one goroutine at a time.
+func (m *mux) send(f *pb.Frames) error {
+	m.stuck.Reset(stuckAfter)
+	defer m.stuck.Stop()
+	return m.stream.SendMsg(f)
+}
+
+// unread ends a stream that the peer does not read.
+func (m *mux) unread() {
+	m.end(status.Error(codes.DeadlineExceeded, "the peer does not read the stream"))
+	m.cancel()
 }
 
 // receive receives answers until the stream has ended.
 func (l *link) receive(m *mux) {
 	err := m.receive()
 	if status.Code(err) == codes.Unimplemented {
-		l.opening.Lock()
+		l.streams.Lock()
 		l.noStream = true
-		l.opening.Unlock()
+		l.streams.Unlock()
 		err = errNoStream
 	}
 	if errors.Is(err, io.EOF) {
 		err = errNoStream
 	}
 	m.end(err)
+	m.cancel()
 }
 
 // receive gives each answer to its caller, and returns why the stream has ended.
@@ -126,7 +171,6 @@ func (m *mux) receive() error {
 		for b := in.GetFrames(); len(b) > 0; {
 			f, rest, err := nextFrame(b)
 			if err != nil {
-				_ = m.stream.CloseSend()
 				return status.Error(codes.Internal, err.Error())
 			}
 			m.answered(f)
@@ -163,7 +207,9 @@ func (m *mux) answered(f frame) {
 func (m *mux) end(err error) {
 	m.out.fail(err)
 	m.mu.Lock()
-	m.err = err
+	if m.err == nil {
+		m.err = err
+	}
 	pending := m.pending
 	m.pending = nil
 	m.mu.Unlock()
@@ -195,6 +241,9 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 			return status.FromContextError(ctx.Err()).Err()
 		}
 		defer func() { <-m.slots }()
+	}
+	if !m.out.room(ctx.Done()) {
+		return status.FromContextError(ctx.Err()).Err()
 	}
 	c, err := m.begin(out)
 	if err != nil {
@@ -311,7 +360,7 @@ const maxUnanswered = 16 << 10
 // post sends f, or has it sent. If the stream has ended, whoever waits for an
 // answer learns it from there.
 func (m *mux) post(f parcel, urgent bool) {
-	sent := m.sent.Add(int64(len(f.body) + len(f.request) + frameOverhead + headersSize(f.headers)))
+	sent := m.sent.Add(int64(f.length()))
 	flush, err := m.out.put(f, urgent)
 	if err != nil || !flush {
 		return

@@ -3,6 +3,7 @@ package grpctransport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -36,6 +37,14 @@ type muxServer struct {
 func (s *service) serveStream(stream grpc.ServerStream) error {
 	m := &muxServer{service: s, stream: stream, conn: connection(stream.Context()), underWay: make(map[uint64]*serving)}
 	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
+	if m.conn != nil {
+		defer m.conn.streams.Add(-1)
+		if m.conn.streams.Add(1) > maxLinks {
+			why := fmt.Sprintf("a connection has more than %d streams of requests", maxLinks)
+			s.t.refuseRequest(stream.Context(), why)
+			return busy(why)
+		}
+	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer m.handlers.Wait()
 	defer cancel()
@@ -60,6 +69,10 @@ func (m *muxServer) received(ctx context.Context, b []byte) error {
 		f, rest, err := nextFrame(b)
 		if err != nil {
 			return err
+		}
+		// Who does not read the answers is read no further.
+		if !m.out.room(ctx.Done()) {
+			return nil
 		}
 		if f.withdrawn {
 			m.withdraw(f.call)
@@ -104,35 +117,50 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 	if d := time.Duration(min(f.timeout, math.MaxInt64)); d > 0 {
 		c.deadline = time.Now().Add(d)
 	}
-	if !m.begin(c) {
+	if err := m.begin(c); err != nil {
 		c.finish()
-		return status.Errorf(codes.ResourceExhausted, "%d requests of this stream are under way, or two have one number", maxCalls)
+		return err
 	}
 	m.handlers.Go(c.serve)
 	return nil
 }
 
-// begin notes that c is under way. It reports false if too many are, or one with the
-// same number.
-func (m *muxServer) begin(c *serving) bool {
+// begin notes that c is under way, unless too many are, or one with the same number.
+func (m *muxServer) begin(c *serving) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.underWay[c.frame.call] != nil || len(m.underWay) >= maxCalls {
-		return false
+	same, n := m.underWay[c.frame.call] != nil, len(m.underWay)
+	if !same && n < maxCalls {
+		m.underWay[c.frame.call] = c
+		m.mu.Unlock()
+		return nil
 	}
-	m.underWay[c.frame.call] = c
-	return true
+	m.mu.Unlock()
+	if same {
+		return m.service.t.malformed(c, fmt.Errorf("two requests of a stream have the number %d", c.frame.call))
+	}
+	why := fmt.Sprintf("%d requests of one stream are at work", n)
+	m.service.t.refuseRequest(c, why)
+	return busy(why)
 }
 
-// withdraw ends the context of a call that is under way.
+// withdraw ends the context of the call with that number, if it is under way.
 func (m *muxServer) withdraw(number uint64) {
 	m.mu.Lock()
 	c := m.underWay[number]
-	delete(m.underWay, number)
 	m.mu.Unlock()
 	if c != nil {
-		c.end(context.Canceled)
+		m.over(c)
 	}
+}
+
+// over says that c is not under way any more, and ends its context.
+func (m *muxServer) over(c *serving) {
+	m.mu.Lock()
+	if m.underWay[c.frame.call] == c { // else its number has been given to another
+		delete(m.underWay, c.frame.call)
+	}
+	m.mu.Unlock()
+	c.end(context.Canceled)
 }
 
 // answer sends an answer, or has it sent.
@@ -175,12 +203,14 @@ type serving struct {
 func (c *serving) serve() {
 	if !c.deadline.IsZero() {
 		c.mu.Lock()
-		c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.end(context.DeadlineExceeded) })
+		if c.err == nil { // else it is withdrawn already
+			c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.end(context.DeadlineExceeded) })
+		}
 		c.mu.Unlock()
 	}
 	answer := c.answer()
 	c.finish()
-	c.m.withdraw(c.frame.call)
+	c.m.over(c)
 	c.m.answer(answer, !c.method.lookup)
 }
 

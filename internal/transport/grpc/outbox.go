@@ -18,6 +18,10 @@ type outbox struct {
 	waiting []parcel // of lookups
 	sending bool     // somebody is in flush
 	err     error    // why nothing can be sent any more
+	held    int      // bytes that wait, see parcel.held
+	// roomy is closed when few wait, or nothing can be sent any more; nil: nobody wants
+	// to know.
+	roomy chan struct{}
 
 	// Of whoever is in flush.
 	batch   []parcel
@@ -29,6 +33,54 @@ type outbox struct {
 type parcel struct {
 	frame
 	buf *[]byte // from bodies; nil: none
+}
+
+// held is what f takes while it waits, in bytes.
+func (f *parcel) held() int { return f.length() + parcelOverhead }
+
+// length is at least what f takes in a message, in bytes.
+func (f *parcel) length() int {
+	return len(f.body) + len(f.request) + len(f.status) + frameOverhead + headersSize(f.headers)
+}
+
+const (
+	// frameOverhead is at least what a frame takes in a message beside its bytes and headers.
+	frameOverhead = 48
+	// parcelOverhead is about what a parcel takes in memory beside them.
+	parcelOverhead = 256
+	// fewHeld is how many bytes that wait are few.
+	fewHeld = maxMessage
+)
+
+// room waits until few wait or nothing can be sent any more. It reports false if done is
+// closed before.
+func (o *outbox) room(done <-chan struct{}) bool {
+	for {
+		o.mu.Lock()
+		if o.held <= fewHeld || o.err != nil {
+			o.mu.Unlock()
+			return true
+		}
+		if o.roomy == nil {
+			o.roomy = make(chan struct{})
+		}
+		roomy := o.roomy
+		o.mu.Unlock()
+		select {
+		case <-roomy:
+		case <-done:
+			return false
+		}
+	}
+}
+
+// less notes that n bytes do not wait any more. Callers hold mu.
+func (o *outbox) less(n int) {
+	o.held -= n
+	if o.roomy != nil && o.held <= fewHeld {
+		close(o.roomy)
+		o.roomy = nil
+	}
 }
 
 // bodies are buffers for bodies of frames.
@@ -47,6 +99,7 @@ func (o *outbox) put(f parcel, urgent bool) (flush bool, err error) {
 	} else {
 		o.waiting = append(o.waiting, f)
 	}
+	o.held += f.held()
 	flush = !o.sending
 	o.sending = true
 	return flush, nil
@@ -84,14 +137,15 @@ func (o *outbox) unfinished() bool {
 func (o *outbox) take() bool {
 	o.mu.Lock()
 	o.batch = o.batch[:0]
-	size := 0
+	size, held := 0, 0
 	for _, queue := range []*[]parcel{&o.urgent, &o.waiting} {
 		n := 0
 		for ; n < len(*queue); n++ {
 			f := &(*queue)[n]
-			if size += len(f.body) + len(f.request) + len(f.status) + frameOverhead + headersSize(f.headers); n+len(o.batch) > 0 && size > maxFrame {
+			if size += f.length(); n+len(o.batch) > 0 && size > maxFrame {
 				break
 			}
+			held += f.held()
 		}
 		o.batch = append(o.batch, (*queue)[:n]...)
 		left := copy(*queue, (*queue)[n:])
@@ -101,6 +155,7 @@ func (o *outbox) take() bool {
 			break
 		}
 	}
+	o.less(held)
 	o.sending = len(o.batch) > 0 && o.err == nil
 	more := o.sending
 	o.mu.Unlock()
@@ -109,9 +164,6 @@ func (o *outbox) take() bool {
 	}
 	return more
 }
-
-// frameOverhead is at least what a frame takes beside its bytes and headers.
-const frameOverhead = 48
 
 func headersSize(hs []header) (n int) {
 	for i := range hs {
@@ -145,6 +197,7 @@ func (o *outbox) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.urgent, o.waiting, o.sending = nil, nil, false
+	o.less(o.held)
 	if o.err == nil {
 		o.err = err
 	}

@@ -199,7 +199,7 @@ func (t *Transport) newServer(creds credentials.TransportCredentials) *grpc.Serv
 		// Clients send no pings, so this side has to find out which of its
 		// connections lead nowhere. Every client answers a server's pings.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: max(idleLimit, 2*t.cfg.IdleTimeout),
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: t.idleLimit(),
 			MaxConnectionAge: t.cfg.MaxAge, MaxConnectionAgeGrace: ageGrace,
 		}),
 		// A static window needs none of the pings that gRPC sizes windows with.
@@ -210,6 +210,9 @@ func (t *Transport) newServer(creds credentials.TransportCredentials) *grpc.Serv
 		grpc.WaitForHandlers(true),
 	)
 }
+
+// idleLimit is how long a connection of others is kept that they do not use.
+func (t *Transport) idleLimit() time.Duration { return max(idleLimit, 2*t.cfg.IdleTimeout) }
 
 // Addr is where the transport receives: host and port as bound, empty if it only
 // asks.
