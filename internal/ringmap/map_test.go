@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -405,7 +406,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range []int{64, 1024, 16384} {
-		b.Run(time.Duration(n).String(), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			all := claims(rand.New(rand.NewPCG(8, 3)), n, 64)
 			m := memberOf(all, 0)
 			m.certify(0, all[0].ID, time.Second)
@@ -449,4 +450,26 @@ func TestMapOfManyMembersIsSmall(t *testing.T) {
 		t.Errorf("%d members take %d bytes", DefaultLimit, size)
 	}
 	runtime.KeepAlive(m)
+}
+
+// BenchmarkLookupAllMembers looks random keys up at random members of a ring of 64.
+func BenchmarkLookupAllMembers(b *testing.B) {
+	all := claims(rand.New(rand.NewPCG(8, 3)), 64, 64)
+	maps := make([]*Snapshot, len(all))
+	for i := range all {
+		m := memberOf(all, i)
+		m.certify(0, all[i].ID, time.Second)
+		maps[i] = m.Snapshot()
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		key := rand.Uint64()
+		for p.Next() {
+			key = mix(key + 1)
+			if _, _, ok := maps[key%64].Lookup(key, time.Second, time.Second); !ok {
+				b.Error("not known")
+				return
+			}
+		}
+	})
 }

@@ -82,11 +82,30 @@ func (b *block) from(id uint64) int {
 	return lo
 }
 
+// near is from for a block of 2^width points in which identifiers are spread as those of
+// hashes are: it begins where id would be if they were spread evenly.
+func (b *block) near(id uint64, width uint) int {
+	n := len(b.claims)
+	hi, _ := bits.Mul64(id<<(64-width), uint64(n))
+	k := int(hi)
+	for range 8 {
+		switch {
+		case k > 0 && b.claims[k-1].ID >= id:
+			k--
+		case k < n && b.claims[k].ID < id:
+			k++
+		default:
+			return k
+		}
+	}
+	return b.from(id)
+}
+
 // next is the first claim that ends at id or clockwise after it, nil if there is none.
 func (t *Table) next(id uint64) *Claim {
 	i := t.index(id)
 	b := t.blocks[i]
-	if k := b.from(id); k < len(b.claims) {
+	if k := b.near(id, t.shift); k < len(b.claims) {
 		return &b.claims[k]
 	}
 	for range t.blocks {
