@@ -48,27 +48,27 @@ var Searches = []Search{
 		},
 	},
 	{
-		Name: "apart", Says: "grain 2 from a ring (`--members 4 --start ring --grain 2 --max-states 30000`)",
+		Name: "apart", Says: "grain 2 from a ring (`--members 4 --start ring --grain 2 --max-states 10000`)",
 		Check: &explore.Config{
-			Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Apart, Joins: un, Fails: un, Quiet: 30, MaxStates: 30000,
+			Members: 4, Successors: 2, Memory: explore.Abstract, Grain: explore.Apart, Joins: un, Fails: un, Quiet: 30, MaxStates: 10000,
 		},
 	},
 	{
-		Name: "lists of one", Says: "grain 2 from a ring; r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 60000`)",
+		Name: "lists of one", Says: "grain 2 from a ring; r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 20000`)",
 		Check: &explore.Config{
-			Members: 4, Successors: 1, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.LiveSuccessor, Joins: 2, Fails: 1, MaxStates: 60000,
+			Members: 4, Successors: 1, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.LiveSuccessor, Joins: 2, Fails: 1, MaxStates: 20000,
 		},
 	},
 	{
-		Name: "lost lists", Says: "grain 1 from a ring; whole lists may die, real memories (`--members 4 --start ring --memory 0 --assume nothing --joins 1 --fails 2 --max-states 20000`)",
+		Name: "lost lists", Says: "grain 1 from a ring; whole lists may die, real memories (`--members 4 --start ring --memory 0 --assume nothing --joins 1 --fails 2 --max-states 5000`)",
 		Check: &explore.Config{
-			Members: 4, Successors: 2, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 2, Quiet: 30, MaxStates: 20000,
+			Members: 4, Successors: 2, Grain: explore.Instant, Assume: explore.Nothing, Joins: 1, Fails: 2, Quiet: 30, MaxStates: 5000,
 		},
 	},
 	{
-		Name: "lost lists of one", Says: "as *lost lists*, with r = 1 (`--successors 1 --joins 2 --max-states 5000`)",
+		Name: "lost lists of one", Says: "as *lost lists*, with r = 1 (`--successors 1 --joins 2 --max-states 1000`)",
 		Check: &explore.Config{
-			Members: 4, Successors: 1, Grain: explore.Instant, Assume: explore.Nothing, Joins: 2, Fails: 2, Quiet: 30, MaxStates: 5000,
+			Members: 4, Successors: 1, Grain: explore.Instant, Assume: explore.Nothing, Joins: 2, Fails: 2, Quiet: 30, MaxStates: 1000,
 		},
 	},
 	{
@@ -157,7 +157,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "sessions", Says: "16 members, each of which stays for half a minute (`--members 16 --faults none --session 30s`)",
-		Sim: &sim.Config{Members: 16, Duration: time.Minute, Sessions: sim.Sessions{Mean: 30 * time.Second, Shape: 0.6}}, Seeds: 40,
+		Sim: &sim.Config{Members: 16, Duration: time.Minute, Sessions: sim.Sessions{Mean: 30 * time.Second, Shape: 0.6}}, Seeds: 10,
 	},
 	{
 		Name: "maps", Says: "as *churn and lookups*, with losses, and every member keeps a map (`--faults loss,crash,vanish,join,leave --lookups 64 --maps`)",
