@@ -177,8 +177,10 @@ func TestJoinWaitsForMemberThatJoinsLater(t *testing.T) {
 func TestTwoThatJoinEachOtherBothWait(t *testing.T) {
 	a, b := start(t, "a"), start(t, "b")
 	failed := make(chan error, 1)
-	go func() { failed <- joinFor(t, a, short, b.Address()) }()
-	wantErr(t, "b", joinFor(t, b, short, a.Address()), concord.ErrNotJoined, context.DeadlineExceeded)
+	// Long enough for one answer on a machine that is busy.
+	const long = 4 * time.Second
+	go func() { failed <- joinFor(t, a, long, b.Address()) }()
+	wantErr(t, "b", joinFor(t, b, long, a.Address()), concord.ErrNotJoined, context.DeadlineExceeded)
 	wantErr(t, "a", receive(t, failed, patience, "Join"), concord.ErrNotJoined, context.DeadlineExceeded)
 }
 

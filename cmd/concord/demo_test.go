@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,9 +10,9 @@ import (
 
 func TestDemoStaysUntilItsTerminalIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gone := false
+		var gone atomic.Bool
 		stayed, end := untilHangUp(t.Context(), func() error {
-			if gone {
+			if gone.Load() {
 				return errors.New("no such device")
 			}
 			return nil
@@ -22,7 +23,7 @@ func TestDemoStaysUntilItsTerminalIsGone(t *testing.T) {
 		if stayed.Err() != nil {
 			t.Error("it ends while the terminal is there")
 		}
-		gone = true
+		gone.Store(true)
 		time.Sleep(hangUpEvery)
 		synctest.Wait()
 		if stayed.Err() == nil {
