@@ -77,12 +77,18 @@ func TestMemberWithFewDescriptorsStaysInTheRing(t *testing.T) {
 	}
 
 	offer := func() {
+		var offered []net.Conn
+		defer func() {
+			for _, conn := range offered {
+				conn.Close()
+			}
+		}()
 		for range 200 {
 			conn, err := net.Dial("tcp", poor.Self.Address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			offered = append(offered, conn)
 		}
 		for began := time.Now(); time.Since(began) < 2*time.Second; <-tick.C {
 			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {

@@ -1,6 +1,7 @@
 package invariant
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -39,14 +40,7 @@ func TestGainsWantANewEpoch(t *testing.T) {
 
 func TestEpochsRiseAlongTheOwnersOfAPoint(t *testing.T) {
 	var gone []uint64
-	lives := func(x ring.Instance) bool {
-		for _, id := range gone {
-			if x.ID == id {
-				return false
-			}
-		}
-		return true
-	}
+	lives := func(x ring.Instance) bool { return !slices.Contains(gone, x.ID) }
 	var e Epochs
 	for _, step := range []struct {
 		v      *protocol.View

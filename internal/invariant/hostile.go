@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -67,14 +68,11 @@ func (s Siege) oneOf(x ring.Member, of []ring.Member) bool {
 }
 
 func names(of []ring.Member) string {
-	out := ""
+	out := make([]string, len(of))
 	for i, x := range of {
-		if i > 0 {
-			out += " or "
-		}
-		out += x.Name
+		out[i] = x.Name
 	}
-	return out
+	return strings.Join(out, " or ")
 }
 
 // KeepsItsPlace is judged of honest members whose name no other process bears.

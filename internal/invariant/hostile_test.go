@@ -1,6 +1,7 @@
 package invariant
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -9,14 +10,7 @@ import (
 
 func TestHonestMembersMayHaveHostileNeighbours(t *testing.T) {
 	hostile := func(ids ...uint64) func(ring.Member) bool {
-		return func(x ring.Member) bool {
-			for _, id := range ids {
-				if x.ID == id {
-					return true
-				}
-			}
-			return false
-		}
+		return func(x ring.Member) bool { return slices.Contains(ids, x.ID) }
 	}
 	point := func(r Ring, at int, pred, head uint64) Ring {
 		m := &r.Members[at]

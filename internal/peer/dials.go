@@ -10,16 +10,16 @@ import "time"
 // address that has failed may use half of a burst only: the other half is for those that
 // have not been asked, which may answer.
 const (
-	// Of all that answers and lists have named.
+	// NamedBurst and NamedPace are of all that answers and lists have named.
 	NamedBurst = 256
 	NamedPace  = time.Second / 64
-	// Of all that requests of others have caused.
+	// CausedBurst and CausedPace are of all that requests of others have caused.
 	CausedBurst = 256
 	CausedPace  = time.Second / 16
-	// Of those that requests from one host have caused.
+	// SourceBurst and SourcePace are of those that requests from one host have caused.
 	SourceBurst = 64
 	SourcePace  = time.Second / 4
-	// Of those in turn, the ones to an address of another host.
+	// ForeignBurst and ForeignPace are of the ones among those to an address of another host.
 	ForeignBurst = 16
 	ForeignPace  = time.Second
 	// MaxSources is how many hosts are told apart.

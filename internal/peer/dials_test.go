@@ -59,7 +59,8 @@ func TestQuestionsThatFailAreBounded(t *testing.T) {
 func TestHostsAreToldApartUpToABound(t *testing.T) {
 	var d Dials
 	at := func(i int) string { return fmt.Sprint("host ", i) }
-	if d.source(at(0), 0) == d.source(at(1), 0) || d.source(at(0), 0) != d.source(at(0), 0) {
+	first := d.source(at(0), 0)
+	if d.source(at(1), 0) == first || d.source(at(0), 0) != first {
 		t.Error("hosts are not told apart")
 	}
 	for i := range 3 * MaxSources {

@@ -148,8 +148,8 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 }
 
 func TestPausesBeforeABusyPeerIsAskedAgain(t *testing.T) {
-	for i, want := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 320} {
-		want *= time.Millisecond
+	for i, ms := range []int{5, 10, 20, 40, 80, 160, 320, 320} {
+		want := time.Duration(ms) * time.Millisecond
 		if got := BusyPause(i, 0.5); got != want {
 			t.Errorf("after %d refusals the pause is %v; want %v", i+1, got, want)
 		}

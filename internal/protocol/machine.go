@@ -413,10 +413,7 @@ func (m *Machine) asked(a Asked) {
 	if req.Kind == Look {
 		m.heardBootstrapping(a.From, req.Subject)
 	}
-	if m.phase == Superseded && (req.Kind == AskRing || req.Kind == Place || req.Kind == Notify) && a.From.Name != "" && a.From.ID != m.self.ID {
-		// Whoever takes it for a member may know no other.
-		m.tell(*m.later, Request{Kind: Introduce, Subject: a.From})
-	}
+	m.handOn(a)
 	if req.Kind == AskRing || req.Kind == Look {
 		m.respond(a.Token, Refusal{})
 		return
@@ -451,6 +448,18 @@ func (m *Machine) asked(a Asked) {
 		m.left(a.From, req, a.Token)
 	default:
 		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "the kind of the request is unknown"}})
+	}
+}
+
+// handOn tells the member that has taken the place of a superseded one of whoever asks:
+// whoever takes this one for a member may know no other.
+func (m *Machine) handOn(a Asked) {
+	if m.phase != Superseded || a.From.Name == "" || a.From.ID == m.self.ID {
+		return
+	}
+	switch a.Request.Kind {
+	case AskRing, Place, Notify:
+		m.tell(*m.later, Request{Kind: Introduce, Subject: a.From})
 	}
 }
 

@@ -343,21 +343,21 @@ func TestChangesAreThoseBetweenTwoSnapshots(t *testing.T) {
 	changed := all[200]
 	changed.Epoch = 4
 	m.merge(changed)
-	var lost, new, other int
+	var lost, added, other int
 	for c := range Changes(before, m.Snapshot()) {
 		switch {
 		case c.New == nil && c.Old.ID == all[100].ID:
 			lost++
 		case c.Old == nil:
-			new++
+			added++
 		case c.New.ID == all[101].ID || c.New.ID == all[200].ID:
 			other++
 		default:
 			t.Fatalf("unexpected %v", c)
 		}
 	}
-	if lost != 1 || new != 0 || other != 2 {
-		t.Fatalf("%d lost, %d new, %d others", lost, new, other)
+	if lost != 1 || added != 0 || other != 2 {
+		t.Fatalf("%d lost, %d new, %d others", lost, added, other)
 	}
 	n := 0
 	for c := range Changes(&Snapshot{}, before) {

@@ -102,7 +102,7 @@ const (
 
 // Size is the number of bytes of the message in the encoding of the wire, protobuf.
 func (r *Request) Size() int {
-	n := sizeVarint(1, uint64(r.Beat)) + sizeVarint(1, uint64(r.Quiet))
+	n := sizeVarint(uint64(r.Beat)) + sizeVarint(uint64(r.Quiet))
 	for i := range r.Parts {
 		p := &r.Parts[i]
 		inner := 9
@@ -122,7 +122,7 @@ func (r *Request) Size() int {
 
 // Size is the number of bytes of the message in the encoding of the wire, protobuf.
 func (r *Reply) Size() int {
-	n := sizeVarint(1, uint64(r.Beat)) + sizeVarint(1, uint64(r.Quiet))
+	n := sizeVarint(uint64(r.Beat)) + sizeVarint(uint64(r.Quiet))
 	if r.Same {
 		n += 2
 	}
@@ -141,7 +141,7 @@ func (r *Reply) Size() int {
 }
 
 func (a *Announcement) size() int {
-	n := 9 + 9 + sizeVarint(1, a.Epoch) + sizeVarint(1, a.Incarnation)
+	n := 9 + 9 + sizeVarint(a.Epoch) + sizeVarint(a.Incarnation)
 	if a.Of != nil {
 		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr))
 	}
@@ -151,11 +151,11 @@ func (a *Announcement) size() int {
 func varint(x uint64) int { return max(1, (bits.Len64(x)+6)/7) }
 
 // sizeVarint is the size of a field of a number, which is left out if it is 0.
-func sizeVarint(tag int, x uint64) int {
+func sizeVarint(x uint64) int {
 	if x == 0 {
 		return 0
 	}
-	return tag + varint(x)
+	return 1 + varint(x)
 }
 
 // sizeFixed is the size of a field of 8 bytes, which is left out if it is 0.

@@ -383,31 +383,40 @@ func (l *Lookup) next(k Knowledge) Want {
 		case Exceeded:
 			return Want{Do: GiveUp, Err: ErrHopLimit}
 		case Stuck:
-			if l.wait && (l.verification == nil || len(l.verification.ways) == 0 || l.search.Unanswered() > 0) {
-				if d, ok := l.search.Retry(); ok {
-					return Want{Do: Pause, For: d}
-				}
+			if want, again := l.stuck(k); !again {
+				return want
 			}
-			if l.verification != nil && len(l.verification.ways) > 0 {
-				return l.lost(k)
-			}
-			// Nobody is left to ask. If what the process knows has changed, or
-			// somebody was found silent, begin again at what is known now;
-			// otherwise wait until the ring has mended.
-			if k.Table == l.table && l.failed == l.search.Unanswered() {
-				if !l.wait && l.overtaken == 0 {
-					return Want{Do: GiveUp, Err: ErrStuck}
-				}
-				return Want{Do: AwaitTable}
-			}
-			if k.Table == nil {
-				return Want{Do: GiveUp, Err: ErrNoTable}
-			}
-			l.search.Restart(k.Table, k.Table != l.table, k.Now)
-			l.used, l.source = -1, ownSource(l.search)
-			l.table, l.failed = k.Table, l.search.Unanswered()
 		}
 	}
+}
+
+// stuck is what a search wants that has nobody left to ask. It reports true if the search
+// has begun again.
+func (l *Lookup) stuck(k Knowledge) (want Want, again bool) {
+	second := l.verification != nil && len(l.verification.ways) > 0
+	if l.wait && (!second || l.search.Unanswered() > 0) {
+		if d, ok := l.search.Retry(); ok {
+			return Want{Do: Pause, For: d}, false
+		}
+	}
+	if second {
+		return l.lost(k), false
+	}
+	// If what the process knows has changed, or somebody was found silent, begin again
+	// at what is known now; otherwise wait until the ring has mended.
+	if k.Table == l.table && l.failed == l.search.Unanswered() {
+		if !l.wait && l.overtaken == 0 {
+			return Want{Do: GiveUp, Err: ErrStuck}, false
+		}
+		return Want{Do: AwaitTable}, false
+	}
+	if k.Table == nil {
+		return Want{Do: GiveUp, Err: ErrNoTable}, false
+	}
+	l.search.Restart(k.Table, k.Table != l.table, k.Now)
+	l.used, l.source = -1, ownSource(l.search)
+	l.table, l.failed = k.Table, l.search.Unanswered()
+	return Want{}, true
 }
 
 // ownSource is the source of an answer that a search which has just begun has at once.

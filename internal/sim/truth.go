@@ -40,6 +40,20 @@ func (w *world) owner(id uint64) *host {
 	return w.hosts[w.ring[w.at(id)%len(w.ring)]]
 }
 
+// cost is how many members l has asked, and how many of them have not answered. Memory
+// asks nobody.
+func (l *lookup) cost() (hops, silent int) {
+	if !l.asks {
+		return 0, 0
+	}
+	for _, q := range l.search.Questions() {
+		if hops++; q.State != routing.Answered {
+			silent++
+		}
+	}
+	return hops, silent
+}
+
 // judge compares what a lookup found with the truth of this moment.
 func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 	r := w.result
@@ -48,14 +62,7 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 		n = &r.After
 	}
 	n.Count++
-	var hops, silent int // of a search; memory asks nobody
-	if l.asks {
-		for _, q := range l.search.Questions() {
-			if hops++; q.State != routing.Answered {
-				silent++
-			}
-		}
-	}
+	hops, silent := l.cost()
 	n.Hops += hops
 	n.Silent += silent
 	n.MostHops = max(n.MostHops, hops)

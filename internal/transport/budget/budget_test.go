@@ -154,10 +154,10 @@ func TestRequestsOverABudgetAreRefusedAndCounted(t *testing.T) {
 				open = append(open, r.begin([]*Conn{a, b}[i%2], k))
 			}
 			_, err := a.Begin(k)
-			if over, ok := err.(*Over); !ok || over.Kind != k || over.Error() != "too many "+k.String()+" at work from one host" { //nolint:errorlint // it is what Begin documents
+			if over, ok := err.(*Over); !ok || over.Kind != k || over.Error() != "too many "+k.String()+" at work from one host" {
 				t.Errorf("the request beyond the share of a host: %v", err)
 			}
-			for i := int32(0); i < shares[k].strangers-shares[k].host; i++ {
+			for i := range shares[k].strangers - shares[k].host {
 				open = append(open, r.begin(r.must("x", fmt.Sprintf("198.51.100.%d", i%250)), k))
 			}
 			if _, err := r.must("y", "203.0.113.1").Begin(k); err == nil || err.Error() != "too many "+k.String()+" at work" {

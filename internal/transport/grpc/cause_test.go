@@ -170,7 +170,7 @@ func TestConnectionBeyondTheBoundIsToldOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 	}
 	if r := awaitRefusal(t, refused); r != (turned{"127.0.0.1", "too many connections: 2, and none at rest"}) {
 		t.Errorf("the server tells of %+v", r)

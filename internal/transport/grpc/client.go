@@ -204,7 +204,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 		}
 		l.speaks.Store(int32(extended))
 		d = extended
-		s, err = state("ring", r)
+		s, err = state(r)
 		if err = t.vouch(l, env, err, s.Self); err != nil {
 			return err
 		}

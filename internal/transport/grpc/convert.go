@@ -125,7 +125,8 @@ func fullRing(s protocol.State) *pb.Ring {
 }
 
 // state reads the ring of a member of ours.
-func state(field string, r *pb.Ring) (protocol.State, error) {
+func state(r *pb.Ring) (protocol.State, error) {
+	const field = "ring"
 	var s protocol.State
 	if r == nil {
 		return s, fmt.Errorf("%s is missing", field)
@@ -273,7 +274,7 @@ func refusal(field string, r *pb.Refusal) (protocol.Refusal, error) {
 
 // ringReply reads the answer to Introduce and Leave.
 func ringReply(r *pb.Ring) (protocol.Reply, error) {
-	s, err := state("ring", r)
+	s, err := state(r)
 	if err != nil {
 		return protocol.Reply{}, err
 	}
@@ -318,7 +319,7 @@ func placeReply(r *pb.PlaceResp) (protocol.Reply, error) {
 		return protocol.Reply{}, fmt.Errorf("verdict %d is unknown", v)
 	}
 	var err error
-	if reply.State, err = state("ring", r.GetRing()); err != nil {
+	if reply.State, err = state(r.GetRing()); err != nil {
 		return protocol.Reply{}, err
 	}
 	reply.Closer, err = members("closer", r.GetCloser(), routing.MaxCloser)

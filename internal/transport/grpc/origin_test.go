@@ -53,10 +53,10 @@ func TestMalformedOriginsAreRefused(t *testing.T) {
 		}
 	}
 	ringOf := func(o *pb.Origin) *pb.Ring { return &pb.Ring{Answer: &pb.Answer{}, Origin: o} }
-	if _, err := state("ring", ringOf(&pb.Origin{Marks: many[:1]})); err == nil || err.Error() != "ring.origin.id is 0" {
+	if _, err := state(ringOf(&pb.Origin{Marks: many[:1]})); err == nil || err.Error() != "ring.origin.id is 0" {
 		t.Errorf("an answer with an origin without a number: %v", err)
 	}
-	if _, err := state("ring", ringOf(&pb.Origin{Id: 1, Marks: many})); err == nil || err.Error() != "ring.origin has 33 marks (at most 32)" {
+	if _, err := state(ringOf(&pb.Origin{Id: 1, Marks: many})); err == nil || err.Error() != "ring.origin has 33 marks (at most 32)" {
 		t.Errorf("an answer with too many marks: %v", err)
 	}
 }
