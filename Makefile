@@ -26,7 +26,11 @@ GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
 # The sections of "make test", in their order.
-SECTIONS := setup vet cross fmt tidy modules check-generated lint unit nested explore simulate processes
+SECTIONS := setup vet cross fmt tidy modules check-generated lint unit processes nested explore simulate
+
+# Packages without goroutines, in which the race detector finds nothing and takes five
+# times as long. internal/archtest sees to it that they have none.
+SEQUENTIAL := ./internal/explore ./internal/invariant ./internal/mutant ./internal/peer ./internal/protocol ./internal/ring ./internal/ringmap
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos soak attack overload figures clean
@@ -42,7 +46,7 @@ demo: build ## run a ring of real processes that tells its story
 	@.build/bin/concord demo $(DEMOFLAGS)
 
 test: ## everything that CI runs: the sections below, each with its time
-	@tools/sections.sh $(MAKE) $(SECTIONS)
+	@BESIDE=processes tools/sections.sh $(MAKE) $(SECTIONS)
 
 setup: ## install what the tests need and the machine lacks (Debian)
 	@tools/setup.sh
@@ -83,8 +87,9 @@ lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds go
 	@for mod in bench test/alerts test/browser; do \
 		echo "$$mod:" && (cd $$mod && GOWORK=off $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...) || exit 1; done
 
-unit: ## go test -race, seeds of the fuzz tests included
-	$(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) ./...
+unit: ## go test, with -race where there are goroutines; seeds of the fuzz tests included
+	$(GO) test -timeout=$(TIMEOUT) $(TESTFLAGS) $(SEQUENTIAL)
+	$(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) $$($(GO) list ./... | grep -v -x $(SEQUENTIAL:./%=-e github.com/ollelogdahl/concord/%))
 
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)

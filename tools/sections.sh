@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the given targets of the Makefile one after another, all of them even if
 # one fails, and says what each took. What a target writes to $SECTION_NOTES,
-# say that it has skipped something, is repeated in the end.
+# say that it has skipped something, is repeated in the end. The target $BESIDE, which
+# waits more than it computes, runs beside those after it.
 #
 #   tools/sections.sh make TARGET...
 set -euo pipefail
@@ -10,15 +11,35 @@ make=$1
 shift
 SECTION_NOTES=$(mktemp)
 export SECTION_NOTES
-trap 'rm -f "$SECTION_NOTES"' EXIT
+beside=$(mktemp)
+trap 'rm -f "$SECTION_NOTES" "$beside"' EXIT
 passed=0 failed=0 summary='' start=$SECONDS
+
+# ended TARGET VERDICT SECONDS
+ended() {
+	if [ "$2" = ok ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	summary+=$(printf '%-16s %-6s %4d s' "$1" "$2" "$3")$'\n'
+}
+
+other=''
 for target in "$@"; do
-	printf '\n==> %s\n' "$target"
 	began=$SECONDS verdict=ok
+	if [ "$target" = "${BESIDE:-}" ]; then
+		"$make" --no-print-directory "$target" </dev/null >"$beside" 2>&1 &
+		other=$! since=$began
+		continue
+	fi
+	printf '\n==> %s\n' "$target"
 	"$make" --no-print-directory "$target" </dev/null || verdict=FAILED
-	if [ "$verdict" = ok ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-	summary+=$(printf '%-16s %-6s %4d s' "$target" "$verdict" $((SECONDS - began)))$'\n'
+	ended "$target" "$verdict" $((SECONDS - began))
 done
+if [ -n "$other" ]; then
+	verdict=ok
+	wait "$other" || verdict=FAILED
+	printf '\n==> %s, beside those above\n' "$BESIDE"
+	cat "$beside"
+	ended "$BESIDE" "$verdict" $((SECONDS - since))
+fi
 printf '\n==> in all %d s\n%s' $((SECONDS - start)) "$summary"
 cat "$SECTION_NOTES"
 printf 'sections: %d passed, %d failed\n' "$passed" "$failed"

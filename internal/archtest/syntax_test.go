@@ -56,6 +56,11 @@ var habits = []habit{
 		syntax:   dotImport,
 		reason:   "what a dot import brings cannot be seen where it is used",
 	},
+	{
+		packages: []string{"./internal/explore", "./internal/invariant", "./internal/mutant", "./internal/peer", "./internal/ring", "./internal/ringmap"},
+		syntax:   concurrency,
+		reason:   "their tests run without the race detector (SEQUENTIAL in the Makefile)",
+	},
 }
 
 // asleep is what tests must not have outside of a synctest bubble, where time is
