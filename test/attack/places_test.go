@@ -201,12 +201,11 @@ func TestLaterIncarnationToldToTheOthers(t *testing.T) {
 	r.stands()
 }
 
-// stolen counts lookups at all members and of a client that fail, or name one at addr for
-// a key outside of the range that it would have as a member.
+// stolen counts lookups at all members and of a client that name one at addr for a key
+// outside of the range that it would have as a member. A lookup that fails fails the test.
 func (r *target) stolen(addr string, own concord.Range) (n int) {
 	r.t.Helper()
-	ctx := bounded(r.t, 2*patience)
-	c, err := concord.Dial(ctx, concord.ClientConfig{}, r.member(0).Address())
+	c, err := concord.Dial(bounded(r.t, patience), concord.ClientConfig{}, r.member(0).Address())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -217,11 +216,17 @@ func (r *target) stolen(addr string, own concord.Range) (n int) {
 			continue
 		}
 		for _, m := range r.Members() {
-			if got, err := m.LookupContext(ctx, key, concord.Fresh()); err != nil || got.Address == addr {
+			got, err := m.LookupContext(bounded(r.t, patience), key, concord.Fresh())
+			if err != nil {
+				r.t.Errorf("a lookup at %s: %v", m.Name(), err)
+			} else if got.Address == addr {
 				n++
 			}
 		}
-		if got, err := c.LookupContext(ctx, key, concord.Fresh()); err != nil || got.Address == addr {
+		got, err := c.LookupContext(bounded(r.t, patience), key, concord.Fresh())
+		if err != nil {
+			r.t.Errorf("a lookup of a client: %v", err)
+		} else if got.Address == addr {
 			n++
 		}
 	}
