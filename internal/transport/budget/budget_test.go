@@ -375,7 +375,7 @@ func TestConnectionsThatNobodyUsesAreClosed(t *testing.T) {
 		time.Sleep(limit - 1)
 		r.Idle(limit)
 		r.wantClosed()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.Idle(limit)
 		r.wantClosed("used: nobody uses it")
 		if n := r.Connections(); n != 2 {
