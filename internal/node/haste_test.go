@@ -153,7 +153,7 @@ func TestHasteLeavesTimeForTheNext(t *testing.T) {
 				c.peers = newPeers()
 				for _, n := range g.live() {
 					if n != m {
-						c.peers.observe(n.Addr(), x.trip)
+						c.peers.observe(n.Snapshot().Self, x.trip)
 					}
 				}
 			}

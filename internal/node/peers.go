@@ -42,11 +42,9 @@ func (p *peers) answered(addr string) bool {
 	return p.estimates[addr] != nil
 }
 
-// met reports whether a member has ever answered at its address, as far as remembered.
-func (fd *Finder) met(x ring.Member) bool {
-	e := fd.peers.of(x.Addr)
-	return e.RoundTrip() > 0
-}
+// met reports whether this incarnation of a member is the one that has answered last at its
+// address, as far as remembered.
+func (fd *Finder) met(x ring.Member) bool { return fd.peers.of(x.Addr).Met(x.Incarnation) }
 
 // routeTimeout is the time allowed for an answer from addr to a step of a lookup.
 func (p *peers) routeTimeout(addr string) time.Duration {
@@ -58,20 +56,23 @@ func (p *peers) routeTimeout(addr string) time.Duration {
 	return peer.Estimate{}.RouteTimeout(p.common)
 }
 
-// observe notes a round trip to addr.
-func (p *peers) observe(addr string, roundTrip time.Duration) {
+// observe notes a round trip to a member, or to the address of one that is not known yet.
+func (p *peers) observe(x ring.Member, roundTrip time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.common.Observe(roundTrip)
-	e := p.estimates[addr]
+	e := p.estimates[x.Addr]
 	if e == nil {
 		if len(p.estimates) >= peer.MaxPeers {
 			p.evict()
 		}
 		e = &peer.Estimate{}
-		p.estimates[addr] = e
+		p.estimates[x.Addr] = e
 	}
 	e.Observe(roundTrip)
+	if x.Name != "" {
+		e.Meet(x.Incarnation)
+	}
 }
 
 // late notes that addr did not answer a lookup in time.

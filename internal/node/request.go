@@ -54,7 +54,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 func (fd *Finder) measure(x ring.Member, took time.Duration, f *protocol.Failure, slow bool) {
 	switch {
 	case f == nil && !slow:
-		fd.peers.observe(x.Addr, took)
+		fd.peers.observe(x, took)
 	case f != nil:
 		if f.Kind == protocol.TimedOut {
 			fd.counters.timeouts.Add(1)

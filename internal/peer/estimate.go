@@ -52,6 +52,7 @@ type Estimate struct { //nolint:recvcheck // a small value is read by value and 
 	mean, dev int32
 	grace     int32 // allowed to a lookup's question at least
 	used      uint32
+	met       uint64 // the incarnation of the member that answered last
 }
 
 // Observe notes a round trip.
@@ -75,6 +76,12 @@ func (e *Estimate) Late() {
 		e.grace = min(2*max(e.grace, micros(MinTimeout)), micros(maxGrace))
 	}
 }
+
+// Meet notes that the member with that incarnation has answered.
+func (e *Estimate) Meet(incarnation uint64) { e.met = incarnation }
+
+// Met reports whether the member with that incarnation is the last that has answered.
+func (e Estimate) Met(incarnation uint64) bool { return e.Known() && e.met == incarnation }
 
 // Known reports whether a round trip has been observed.
 func (e Estimate) Known() bool { return e.used > 0 }

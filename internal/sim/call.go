@@ -335,6 +335,9 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 			p.last = w.now
 			if !c.patient {
 				p.estimate.Observe(w.now - c.sent)
+				if c.meant.Name != "" {
+					p.estimate.Meet(c.meant.Incarnation)
+				}
 				h.common.Observe(w.now - c.sent)
 			}
 		case failure.Kind == protocol.TimedOut:

@@ -159,8 +159,9 @@ func (h *host) estimate(of int32) peer.Estimate {
 	return peer.Estimate{}
 }
 
-// met reports whether a member has ever answered at its address, as far as remembered.
-func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).RoundTrip() > 0 }
+// met reports whether this incarnation of a member is the one that has answered last at its
+// address, as far as remembered.
+func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).Met(x.Incarnation) }
 
 // suspect lets lookups go round a member's incarnation for a while.
 func (h *host) suspect(instance ring.Instance, now, interval time.Duration) {

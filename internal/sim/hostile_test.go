@@ -15,9 +15,6 @@ import (
 // place, and no honest member another.
 func TestHonestMembersStandAmongHostileOnes(t *testing.T) {
 	for _, k := range LieKinds {
-		if k.Lie == WrongOwners {
-			continue // a lookup may name a third member that has not been asked
-		}
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(3) {
