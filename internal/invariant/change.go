@@ -20,6 +20,8 @@ type Change struct {
 	// nil: the step used none, or one that says of the member what an earlier one has
 	// said by the same Number.
 	Heard *protocol.State
+	// Bidden: the step was taken for a Leave, and for nothing that anybody has answered.
+	Bidden bool
 	// Told reports whether the step has told the program of its range.
 	Told bool
 }
@@ -43,6 +45,35 @@ var (
 		}
 		if p := is.Pred; !p.IsZero() && p != was.Pred && !c.Answered(p) {
 			return fmt.Sprintf("%s has made %s its predecessor unasked", is.Self.Name, p.Name)
+		}
+		return ""
+	}}
+	// LeaverAsked holds whoever sends what.
+	LeaverAsked = ChangeRule{"leaver-asked", "Nobody does without a neighbour for a Leave, before the neighbour was asked.", "docs/PROTOCOL.md, Leave", func(c Change) string {
+		was, is := c.Before, c.After
+		if c.Bidden && (is.Head() != was.Head() || is.Pred != was.Pred) {
+			return fmt.Sprintf("%s does without a neighbour, because somebody says that it leaves", is.Self.Name)
+		}
+		return ""
+	}}
+	// HeadKept holds as long as nobody is taken for dead by mistake.
+	HeadKept = ChangeRule{"head-kept", "No member drops a head that lives but for a nearer one.", "docs/PROTOCOL.md, One time-out is no evidence", func(c Change) string {
+		was, is := c.Before.Head(), c.After.Head()
+		self := c.After.Self.ID
+		if was.IsZero() || was == is || c.Before.Phase != protocol.Joined || c.After.Phase != protocol.Joined || !c.Lives(was) {
+			return ""
+		}
+		if is.IsZero() || !ring.Between(self, is.ID, was.ID) {
+			return fmt.Sprintf("%s has dropped its head %s, which lives", c.After.Self.Name, was.Name)
+		}
+		return ""
+	}}
+	// OneAddress is of those that a member remembers.
+	OneAddress = ChangeRule{"one-address", "Of two members at one address only one is remembered.", "docs/PROTOCOL.md, Acquaintances", func(c Change) string {
+		for i, x := range c.After.Known {
+			if slices.ContainsFunc(c.After.Known[:i], func(y ring.Member) bool { return x.Addr == y.Addr }) {
+				return fmt.Sprintf("%s remembers two members at the address of %s", c.After.Self.Name, x.Name)
+			}
 		}
 		return ""
 	}}

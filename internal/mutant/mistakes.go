@@ -9,6 +9,7 @@ const (
 	eventFile        = "internal/protocol/event.go"
 	farewellFile     = "internal/protocol/farewell.go"
 	bootstrapFile    = "internal/protocol/bootstrap.go"
+	messageFile      = "internal/protocol/message.go"
 	machineFile      = "internal/protocol/machine.go"
 	placeFile        = "internal/protocol/place.go"
 	pointersFile     = "internal/protocol/pointers.go"
@@ -699,6 +700,30 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "akin meet",
 		},
 	}},
+	{Says: "dropping a member that has too much to do", Unchecked: "all of its members have time", Mutants: []Mutant{
+		{
+			Name: "busy-predecessor-dropped",
+			Does: "A predecessor that answers that it has too much to do is taken for dead when another notifies.",
+			Edits: []Edit{{messageFile, `
+func (k FailureKind) unsaid() bool { return k == Cancelled || k == Overloaded }
+`, `
+func (k FailureKind) unsaid() bool { return k == Cancelled }
+`}},
+			Sim: "busy",
+		},
+		{
+			Name: "busy-head-dropped",
+			Does: "A head that answers that it has too much to do is taken for dead.",
+			Edits: []Edit{{stabilizeFile, `
+		case Cancelled, Overloaded:
+			m.closeStabilization()
+`, `
+		case Cancelled:
+			m.closeStabilization()
+`}},
+			Sim: "busy",
+		},
+	}},
 	{Says: "believing a member that lies", Unchecked: "it has no hostile members", Mutants: []Mutant{
 		{
 			Name: "rival-believed",
@@ -710,6 +735,44 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 	m.yield(x)
 `}},
 			Sim: "hostile",
+		},
+		{
+			Name: "leave-believed",
+			Does: "A member does without a neighbour when somebody says that it leaves.",
+			Edits: []Edit{{farewellFile, `
+	default:
+		f := farewell{who: x, pred: req.Pred, token: token}
+`, `
+	case true:
+		m.without(x, req.Pred, token)
+	default:
+		f := farewell{who: x, pred: req.Pred, token: token}
+`}},
+			Sim: "hostile",
+		},
+		{
+			Name: "named-not-met",
+			Does: "A lookup counts an owner that another names, though that has never answered.",
+			Edits: []Edit{{searchFile, `
+		fresh := s.opts.Fresh || s.opts.Met != nil && !s.opts.Met(a.Owner) || slices`, `
+		fresh := s.opts.Fresh || slices`}},
+			Sim: "false owners",
+		},
+		{
+			Name: "address-shared",
+			Does: "A member keeps records of two members at one address.",
+			Edits: []Edit{{acquaintanceFile, `
+	if i < 0 {
+		return pending, true
+	}
+	a := &q.list[i]
+`, `
+	if i < 0 || true {
+		return pending, true
+	}
+	a := &q.list[i]
+`}},
+			Sim: "ghosts",
 		},
 		{
 			Name: "one-way",

@@ -172,8 +172,20 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
 	},
 	{
+		Name: "busy", Says: "16 members, half a minute in which some have too much to do and others join (`--members 16 --duration 30s --faults busy,join`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Busy | sim.Joins}, Seeds: 20,
+	},
+	{
 		Name: "hostile", Says: "24 members, some of which lie, with identities (`--members 24 --duration 10s --faults none --hostile 0.1 --identity`)",
 		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Identity: true}, Seeds: 10,
+	},
+	{
+		Name: "false owners", Says: "as *hostile*, and all that they do is to name others as owners (`--lies owners`)",
+		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: sim.WrongOwners}, Seeds: 20,
+	},
+	{
+		Name: "ghosts", Says: "as *hostile*, and all that they do is to introduce members that never were and to forge, without identities (`--lies ghosts,forge`)",
+		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Lies: sim.Ghosts | sim.Forgeries}, Seeds: 20,
 	},
 	{
 		Name: "hostile owners", Says: "32 members, of which three in ten own all that they are asked for, with identities (`--members 32 --duration 5s --faults none --hostile 0.3 --identity --lies arcs`)",

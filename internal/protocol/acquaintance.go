@@ -180,6 +180,13 @@ func (q *acquaintances) remember(x ring.Member, pending, met bool, v vicinity, f
 	if !q.keeps(x) {
 		return nil
 	}
+	inherits := false
+	if q.moves(x, met) {
+		var free bool
+		if inherits, free = q.vacate(x, false, met); !free {
+			return nil
+		}
+	}
 	for i := range q.list {
 		a := &q.list[i]
 		if a.ID != x.ID {
@@ -196,9 +203,9 @@ func (q *acquaintances) remember(x ring.Member, pending, met bool, v vicinity, f
 			if a.pending && x.Addr != a.Addr {
 				f.reborn = append(f.reborn, rebirth{a.Member, x})
 			}
-			*a = acquaintance{Member: x, pending: a.pending}
+			*a = acquaintance{Member: x, pending: a.pending || inherits}
 		case met && !a.Legacy() && !(a.verified && a.responsive()):
-			*a = acquaintance{Member: x, pending: a.pending} // there may be no later one
+			*a = acquaintance{Member: x, pending: a.pending || inherits} // there may be no later one
 		default:
 			return nil
 		}
@@ -237,6 +244,14 @@ func (q *acquaintances) vacate(x ring.Member, pending, met bool) (inherits, free
 	pending = pending || a.pending // whoever answers in its place may be elsewhere, too
 	q.list = slices.Delete(slices.Clone(q.list), i, i+1)
 	return pending, true
+}
+
+// moves reports whether x takes the record of another incarnation of its name, which was
+// at another address.
+func (q *acquaintances) moves(x ring.Member, met bool) bool {
+	return slices.ContainsFunc(q.list, func(a acquaintance) bool {
+		return a.ID == x.ID && a.Addr != x.Addr && (met || x.Supersedes(a.Member))
+	})
 }
 
 // keeps reports whether x is one of whom records are kept.

@@ -19,7 +19,7 @@ func (w *world) begin(f *fault) {
 		return
 	}
 	switch f.fault {
-	case Loss, Duplicate, Reorder, Slow, Cut, OneWay, Links:
+	case Loss, Duplicate, Reorder, Slow, Cut, OneWay, Links, Busy:
 		f.one = w.ringAt(f.pick, 0)
 		w.net.now = append(w.net.now, f)
 	case Pause:

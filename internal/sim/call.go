@@ -61,6 +61,7 @@ type call struct {
 var (
 	timedOut    = &protocol.Failure{Kind: protocol.TimedOut}
 	refused     = &protocol.Failure{Kind: protocol.Refused}
+	overloaded  = &protocol.Failure{Kind: protocol.Overloaded}
 	unreachable = &protocol.Failure{Kind: protocol.Unreachable}
 	tooMany     = &protocol.Failure{Kind: protocol.Cancelled, Detail: "too many requests in progress"}
 )
@@ -241,6 +242,10 @@ func (w *world) arrived(i int32) {
 		return
 	case !h.up:
 		w.back(i, refused)
+		return
+	}
+	if w.net.overloaded(h) {
+		w.back(i, overloaded)
 		return
 	}
 	if w.liars != nil && w.intercepted(h, i) {

@@ -31,6 +31,9 @@ const (
 	All = 1<<iota - 1
 )
 
+// Busy is not one of All: what All draws from a seed stays the same.
+const Busy Faults = All + 1
+
 // FaultKinds lists the kinds of faults, by name, each with what it does.
 var FaultKinds = []struct {
 	Fault Faults
@@ -52,6 +55,7 @@ var FaultKinds = []struct {
 	{Joins, "join", "up to a quarter as many new members join at once"},
 	{Leaves, "leave", "up to four members leave properly, often neighbours"},
 	{Astray, "astray", "the names of one to a quarter of the members lead to others, and half of the connections to them break"},
+	{Busy, "busy", "members have too much to do and answer so, up to a quarter of them; not one of all"},
 }
 
 // ParseFaults reads a list of names separated by commas, or all, or none.

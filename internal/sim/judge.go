@@ -24,14 +24,14 @@ func (c Config) steps() []invariant.ChangeRule {
 		rules = append(rules, invariant.AskedFirst)
 	}
 	if c.nobodyMistaken() {
-		rules = append(rules, invariant.NoTakeover)
+		rules = append(rules, invariant.NoTakeover, invariant.HeadKept)
 	}
-	return append(rules, invariant.NewEpoch)
+	return append(rules, invariant.NewEpoch, invariant.LeaverAsked)
 }
 
 // nobodyMistaken reports whether no member is taken for dead while it lives.
 func (c Config) nobodyMistaken() bool {
-	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate) == 0 && c.Split == 0 && c.Latency == (Latency{})
+	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate|Busy) == 0 && c.Split == 0 && c.Latency == (Latency{})
 }
 
 // judgeClaim holds what a member claims against what others have claimed before. Where
@@ -57,10 +57,15 @@ func (w *world) judgeClaim(h *host) {
 
 // judgeStep holds what a member has changed against the rules of steps.
 func (w *world) judgeStep(h *host, old *protocol.View) {
+	if w.liars != nil {
+		if broken := invariant.OneAddress.Broken(invariant.Change{After: h.view}); broken != "" {
+			w.violate(invariant.OneAddress.Name, broken)
+		}
+	}
 	if h.view.Pred == old.Pred && h.view.Head() == old.Head() {
 		return // whatever it has lost, it has gained nobody and nothing
 	}
-	step := invariant.Change{Before: old, After: h.view,
+	step := invariant.Change{Before: old, After: h.view, Bidden: w.bidden,
 		Answered: func(x ring.Member) bool { return h.heard[x.Instance()] },
 		Lives: func(x ring.Member) bool {
 			i := number(x.Addr)

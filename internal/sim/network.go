@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -71,6 +72,11 @@ func (n *network) led(to int32) int32 {
 		}
 	}
 	return to
+}
+
+// overloaded reports whether a member has too much to do now.
+func (n *network) overloaded(h *host) bool {
+	return slices.ContainsFunc(n.now, func(f *fault) bool { return f.fault == Busy && f.concerns(h) })
 }
 
 // doubled reports whether a message arrives twice.

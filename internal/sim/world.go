@@ -58,6 +58,7 @@ type world struct {
 	afterIdeal bool         // lookups must be right
 	foundings  []invariant.Founding
 	epochs     invariant.Epochs
+	bidden     bool  // the step under way is taken for a Leave
 	asked      []int // how many members answered in each lookup of the load; nil: not kept
 
 	liars []int32    // hosts of hostile members
@@ -272,6 +273,8 @@ func (w *world) broken(h *host, to *host) {
 func (w *world) step(h *host, ev protocol.Event) {
 	old := h.view
 	heard := heardHead(h, ev)
+	asked, ok := ev.(protocol.Asked)
+	w.bidden = ok && asked.Request.Kind == protocol.Leave
 	effects := h.m.Step(w.now, ev)
 	told := false
 	for _, e := range effects {
