@@ -55,7 +55,7 @@ func (a Attempts) Fail(causes []JoinCause, who Newcomer, now time.Duration) (nex
 		limit = attemptPauseBusy
 	}
 	next = a.again(limit)
-	next.Causes = causes
+	next.Causes = telling(causes, a.Causes)
 	if next.unreached = unreached; unreached && !a.unreached {
 		next.unreachedSince = now
 	}
@@ -75,6 +75,24 @@ func (a Attempts) Fail(causes []JoinCause, who Newcomer, now time.Duration) (nex
 	}
 	return next, hopeless
 }
+
+// telling is causes, but that a member that had too much to do, and has told more before,
+// is said to have told that: what it refuses for now says nothing of why.
+func telling(causes, before []JoinCause) []JoinCause {
+	out := slices.Clone(causes)
+	for i, c := range out {
+		if !c.busy() {
+			continue
+		}
+		if k := slices.IndexFunc(before, func(b JoinCause) bool { return b.At == c.At && b.Failure == nil }); k >= 0 {
+			out[i] = before[k]
+		}
+	}
+	return out
+}
+
+// busy reports whether a member had too much to do.
+func (c JoinCause) busy() bool { return c.Failure == nil && c.Refusal.Reason == Busy }
 
 // Repeat takes an attempt that has failed and that is repeated whatever the causes.
 func (a Attempts) Repeat() Attempts { return a.again(attemptPauseMax) }
@@ -104,7 +122,7 @@ func (a Attempts) Open(met []JoinCause, waiting ring.Member) []JoinCause {
 		open := JoinCause{At: waiting, Failure: &Failure{Kind: TimedOut, Detail: "no answer yet"}}
 		last = withOthers([]JoinCause{open}, last)
 	}
-	return withOthers(met, last)
+	return withOthers(telling(met, a.Causes), last)
 }
 
 // withOthers is newest, and besides the causes of last at other addresses.

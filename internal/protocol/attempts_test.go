@@ -123,3 +123,18 @@ func TestCausesOfTheAttemptBeforeAreKeptUntilTheNextComesToThem(t *testing.T) {
 		t.Errorf("causes while b is asked: %+v", got)
 	}
 }
+
+// A member that has told why, and is busy then, is still said to have told why.
+func TestBusyHidesNoCause(t *testing.T) {
+	at := ring.Member{ID: 1, Name: "m", Addr: "m:1", Incarnation: 1}
+	why := JoinCause{At: at, Refusal: Refusal{Reason: NotReached, Detail: "nobody listens"}}
+	busy := JoinCause{At: at, Refusal: Refusal{Reason: Busy}}
+	other := JoinCause{At: ring.Member{ID: 2, Name: "n", Addr: "n:1", Incarnation: 1}, Refusal: Refusal{Reason: Busy}}
+	var a Attempts
+	for _, causes := range [][]JoinCause{{why}, {busy, other}, {busy, other}} {
+		a, _ = a.Fail(causes, Newcomer{Named: true}, 0)
+	}
+	if len(a.Causes) != 2 || a.Causes[0].Refusal != why.Refusal || a.Causes[1].Refusal != other.Refusal {
+		t.Errorf("the causes are %v", a.Causes)
+	}
+}
