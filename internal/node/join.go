@@ -118,10 +118,10 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		before := made
 		var hopeless bool
 		if made, hopeless = made.Fail(causes, n.newcomer(), n.now()); hopeless {
-			return &JoinError{Causes: causes}
+			return &JoinError{Causes: made.Causes}
 		}
 		if made.Unreached() && !before.Unreached() && n.followsName() {
-			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: causes}))
+			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: made.Causes}))
 		}
 		n.counters.joinRetries.Add(1)
 		for again := time.After(made.Pause(rand.Float64())); again != nil; {
@@ -131,7 +131,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			case <-report.due:
 				n.logJoining(made, report)
 			case <-ctx.Done():
-				return &JoinError{Causes: causes, Ctx: ctx.Err()}
+				return &JoinError{Causes: made.Causes, Ctx: ctx.Err()}
 			case <-n.ctx.Done():
 				return ErrClosed
 			}
