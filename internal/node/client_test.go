@@ -373,27 +373,31 @@ func TestClientFindsMemberAtZero(t *testing.T) {
 }
 
 func TestSilentContactDoesNotDelayTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, 1)
-		defer g.close()
-		g.grow(4)
-		c := g.dial(g.nodes[0].Addr(), g.nodes[1].Addr())
-		if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		addr := g.nodes[0].Addr()
-		g.net.Pause(g.nodes[1].Addr())
-		for _, i := range []int{0, 2, 3} {
-			g.nodes[i].Close()
-		}
-		began := time.Now()
-		go func() {
-			time.Sleep(3200 * time.Millisecond)
-			g.addAt("n0", addr).Create()
-		}()
-		if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil || time.Since(began) > 4900*time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-	})
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) { silentContact(t, seed) })
+	}
+}
+
+func silentContact(t *testing.T, seed uint64) {
+	g := newRig(t, seed)
+	defer g.close()
+	g.grow(4)
+	c := g.dial(g.nodes[0].Addr(), g.nodes[1].Addr())
+	if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	addr := g.nodes[0].Addr()
+	g.net.Pause(g.nodes[1].Addr())
+	for _, i := range []int{0, 2, 3} {
+		g.nodes[i].Close()
+	}
+	began := time.Now()
+	go func() {
+		time.Sleep(3200 * time.Millisecond)
+		g.addAt("n0", addr).Create()
+	}()
+	if _, err := c.Lookup(t.Context(), 5, routing.Options{}); err != nil || time.Since(began) > 4900*time.Millisecond {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
 }

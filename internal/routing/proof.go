@@ -19,6 +19,8 @@ type known struct {
 	asked    int           // such questions since
 	own      bool          // what is used is the table's own answer
 	asks     []ring.Instance
+	heard    []ring.Instance // of asks, those that have answered
+	silent   []ring.Instance // and those that have not
 }
 
 // detourAfter is how many members a search asks one after another, besides the logarithm
@@ -45,6 +47,17 @@ func (k *known) visit(x ring.Member) {
 	k.asked++
 }
 
+// answers notes whether a member that was asked has answered.
+func (k *known) answers(x ring.Instance, whether bool) {
+	gone := func(o ring.Instance) bool { return o == x }
+	k.heard, k.silent = slices.DeleteFunc(k.heard, gone), slices.DeleteFunc(k.silent, gone)
+	if whether {
+		k.heard = append(k.heard, x)
+	} else {
+		k.silent = append(k.silent, x)
+	}
+}
+
 // detour has the search go on at members that it knows by itself, nearest before the
 // identifier first, if it has followed what others name for long. It reports whether
 // there is one that was not asked yet.
@@ -68,7 +81,8 @@ func (s *Search) detour() bool {
 
 // between is a member that was met and stands at the identifier or between it and the
 // owner that is claimed, nearest to the identifier: the owner is another if it is there.
-// It is zero if there is none, or, as refuted says, if one has answered in this search.
+// It is zero if there is none, or, as refuted says, if one has answered in this search. One
+// that did not answer in it, before it began again too, contradicts nobody.
 func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
 	if s.known.own || s.opts.Verified {
 		return ring.Member{}, false
@@ -76,7 +90,8 @@ func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
 	for _, x := range s.known.near {
 		switch {
 		case x.ID == owner.ID, !s.stands(x, owner), slices.Contains(s.avoid, x.Instance()), slices.Contains(s.opts.Apart, x.Instance()):
-		case slices.Contains(s.known.asks, x.Instance()):
+		case slices.Contains(s.known.silent, x.Instance()):
+		case slices.Contains(s.known.heard, x.Instance()):
 			return ring.Member{}, true
 		case best.IsZero() || s.stands(x, best):
 			best = x

@@ -331,6 +331,7 @@ func (s *Search) Query() Query {
 func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
+	s.known.answers(x.Instance(), true)
 	s.refute(x, a)
 	s.answered(x, a)
 }
@@ -339,6 +340,7 @@ func (s *Search) Answered(a Answer) {
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
 	s.avoid = slices.DeleteFunc(s.avoid, func(instance ring.Instance) bool { return instance == x.Instance() })
+	s.known.answers(x.Instance(), true)
 	s.answered(x, a)
 }
 
@@ -358,6 +360,7 @@ func (s *Search) answered(x ring.Member, a Answer) {
 // says that it is known not to be there.
 func (s *Search) Silent(gone bool) {
 	s.silent++
+	s.known.answers(s.open.Instance(), false)
 	s.Failed(s.open, gone)
 	if s.open == s.floor {
 		s.spent = true // it had answered and is gone now
