@@ -72,9 +72,9 @@ var Searches = []Search{
 		},
 	},
 	{
-		Name: "leaves", Says: "grain 2 from a ring; one may leave, real memories (`--members 4 --start ring --grain 2 --memory 0 --joins 1 --fails 1 --leaves 1 --max-states 20000`)",
+		Name: "leaves", Says: "grain 2 from a ring; one may leave, real memories (`--members 4 --start ring --grain 2 --memory 0 --joins 1 --fails 1 --leaves 1 --max-states 50000`)",
 		Check: &explore.Config{
-			Members: 4, Successors: 2, Grain: explore.Apart, Joins: 1, Fails: 1, Leaves: 1, Quiet: 30, MaxStates: 20000,
+			Members: 4, Successors: 2, Grain: explore.Apart, Joins: 1, Fails: 1, Leaves: 1, Quiet: 30, MaxStates: 50000,
 		},
 	},
 	{
@@ -177,7 +177,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "hostile", Says: "24 members, some of which lie, with identities (`--members 24 --duration 10s --faults none --hostile 0.1 --identity`)",
-		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Identity: true}, Seeds: 10,
+		Sim: &sim.Config{Members: 24, Duration: 10 * time.Second, Hostile: 0.1, Identity: true}, Seeds: 20,
 	},
 	{
 		Name: "false owners", Says: "as *hostile*, and all that they do is to name others as owners (`--lies owners`)",
