@@ -82,14 +82,15 @@ func (s *Search) detour() bool {
 // between is a member that was met and stands at the identifier or between it and the
 // owner that is claimed, nearest to the identifier: the owner is another if it is there.
 // It is zero if there is none, or, as refuted says, if one has answered in this search. One
-// that did not answer in it, before it began again too, contradicts nobody.
+// that did not answer in it, before it began again too, contradicts nobody. A legacy member
+// is not asked: it would hand the question on, which may lead back here.
 func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
 	if s.known.own || s.opts.Verified {
 		return ring.Member{}, false
 	}
 	for _, x := range s.known.near {
 		switch {
-		case x.ID == owner.ID, !s.stands(x, owner), slices.Contains(s.avoid, x.Instance()), slices.Contains(s.opts.Apart, x.Instance()):
+		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), slices.Contains(s.avoid, x.Instance()), slices.Contains(s.opts.Apart, x.Instance()):
 		case slices.Contains(s.known.silent, x.Instance()):
 		case slices.Contains(s.known.heard, x.Instance()):
 			return ring.Member{}, true

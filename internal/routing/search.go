@@ -191,12 +191,18 @@ func (s *Search) believe(self ring.Member) {
 
 // take uses an answer of from.
 func (s *Search) take(from ring.Member, a Answer) {
+	// A legacy member has asked others itself, and of a member's own identifier it says
+	// who comes after: whoever was met is no argument against that.
+	if from.Legacy() && !s.known.own {
+		s.known.own = true
+		defer func() { s.known.own = false }()
+	}
 	switch a.Verdict {
 	case Mine:
 		a.Owner = from
 		s.finish(a)
 	case Owned:
-		fresh := s.opts.Fresh || s.opts.Met != nil && !s.opts.Met(a.Owner) || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
+		fresh := s.opts.Fresh || s.opts.Met != nil && !a.Owner.Legacy() && !s.opts.Met(a.Owner) || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
 			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
 		})
 		if a.Owner == from || !fresh && s.recent(from, a) {
