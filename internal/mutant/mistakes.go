@@ -754,7 +754,7 @@ func (k FailureKind) unsaid() bool { return k == Cancelled }
 			Name: "named-not-met",
 			Does: "A lookup counts an owner that another names, though that has never answered.",
 			Edits: []Edit{{searchFile, `
-		fresh := s.opts.Fresh || s.opts.Met != nil && !s.opts.Met(a.Owner) || slices`, `
+		fresh := s.opts.Fresh || s.opts.Met != nil && !a.Owner.Legacy() && !s.opts.Met(a.Owner) || slices`, `
 		fresh := s.opts.Fresh || slices`}},
 			Sim: "false owners",
 		},
