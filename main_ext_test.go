@@ -18,7 +18,13 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A lookup of a name whose caller has gone goes on in package net until its time-out.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net.(*Resolver).lookupIPAddr.func2"),
+		goleak.IgnoreAnyFunction("net.(*Resolver).goLookupIPCNAMEOrder"),
+		goleak.IgnoreAnyFunction("net.(*Resolver).goLookupIPCNAMEOrder.func3.1"))
+}
 
 // testInterval is the interval of members in tests on real time: short, since
 // what is awaited may need a round or two.
