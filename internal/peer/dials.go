@@ -35,16 +35,8 @@ type Dials struct {
 	named   budget
 	caused  budget
 	sources map[string]*source
-	// blamed is whose request has named an address last, and order the addresses, a ring
-	// whose oldest is at next.
-	blamed map[string]string
-	order  []string
-	next   int
-	// failed are addresses whose questions have failed, the last of them, at most
-	// MaxBlamed, and tried their order, a ring whose oldest is at untried.
-	failed  map[string]bool
-	tried   []string
-	untried int
+	blamed  Recent[string, string]   // whose request has named an address last
+	failed  Recent[string, struct{}] // addresses whose questions have failed
 }
 
 // source is what requests from one host have caused.
@@ -100,29 +92,14 @@ func (d *Dials) TakeForeign(x *Dialled, addr string, now time.Duration) bool {
 
 // burst is what addr may use of a burst.
 func (d *Dials) burst(all int, addr string) int {
-	if d.failed[addr] {
+	if _, failed := d.failed.Get(addr); failed {
 		return all / 2
 	}
 	return all
 }
 
 // Failed notes that a question to addr was not answered.
-func (d *Dials) Failed(addr string) {
-	if d.failed[addr] {
-		return
-	}
-	if d.failed == nil {
-		d.failed = map[string]bool{}
-	}
-	if len(d.tried) < MaxBlamed {
-		d.tried = append(d.tried, addr)
-	} else {
-		delete(d.failed, d.tried[d.untried])
-		d.tried[d.untried] = addr
-		d.untried = (d.untried + 1) % MaxBlamed
-	}
-	d.failed[addr] = true
-}
+func (d *Dials) Failed(addr string) { d.failed.Put(addr, struct{}{}, MaxBlamed) }
 
 // Answered gives back what a question took that was answered.
 func (d *Dials) Answered(x Dialled) {
@@ -140,26 +117,13 @@ func (d *Dials) Answered(x Dialled) {
 
 // Blame notes that a request of cause has named an address. It may be asked later, when
 // nothing else shows who has caused that.
-func (d *Dials) Blame(addr string, cause string) {
-	if _, ok := d.blamed[addr]; ok {
-		d.blamed[addr] = cause
-		return
-	}
-	if d.blamed == nil {
-		d.blamed = map[string]string{}
-	}
-	if len(d.order) < MaxBlamed {
-		d.order = append(d.order, addr)
-	} else {
-		delete(d.blamed, d.order[d.next])
-		d.order[d.next] = addr
-		d.next = (d.next + 1) % MaxBlamed
-	}
-	d.blamed[addr] = cause
-}
+func (d *Dials) Blame(addr string, cause string) { d.blamed.Put(addr, cause, MaxBlamed) }
 
 // Blamed is whose request has named an address, empty if that is not known.
-func (d *Dials) Blamed(addr string) string { return d.blamed[addr] }
+func (d *Dials) Blamed(addr string) string {
+	cause, _ := d.blamed.Get(addr)
+	return cause
+}
 
 // source is the record of a host. When all are in use, those that have none count as
 // one.

@@ -89,8 +89,8 @@ func TestAddressesAreBlamedOnWhoNamedThemLast(t *testing.T) {
 	for i := range MaxBlamed {
 		d.Blame(fmt.Sprintf("h:%d", i), stranger)
 	}
-	if got := d.Blamed("a:1"); got != "" || len(d.blamed) != MaxBlamed {
-		t.Errorf("%d addresses are remembered, the oldest blamed on %q", len(d.blamed), got)
+	if got := d.Blamed("a:1"); got != "" || d.blamed.Len() != MaxBlamed {
+		t.Errorf("%d addresses are remembered, the oldest blamed on %q", d.blamed.Len(), got)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestAddressThatFailedLeavesHalfOfABudgetToOthers(t *testing.T) {
 	for i := range 2 * MaxBlamed {
 		d.Failed(fmt.Sprint("other:", i))
 	}
-	if len(d.failed) != MaxBlamed || d.failed["dead:1"] {
-		t.Errorf("%d are remembered, want the last %d", len(d.failed), MaxBlamed)
+	if _, kept := d.failed.Get("dead:1"); d.failed.Len() != MaxBlamed || kept {
+		t.Errorf("%d are remembered, want the last %d", d.failed.Len(), MaxBlamed)
 	}
 }

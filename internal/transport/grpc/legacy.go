@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -366,10 +367,8 @@ const (
 // legacy member has been found there since.
 // The zero value is empty; it may be used concurrently.
 type known struct {
-	mu    sync.Mutex
-	ids   map[place]standing
-	order []place // the ids, a ring whose oldest is at next
-	next  int
+	mu  sync.Mutex
+	ids peer.Recent[place, standing]
 }
 
 // add notes that m has shown itself, with an incarnation.
@@ -379,24 +378,7 @@ func (k *known) add(m ring.Member) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	at := place{m.ID, m.Addr}
-	if was := k.ids[at]; was != 0 {
-		if was != ours {
-			k.ids[at] = ours
-		}
-		return
-	}
-	if k.ids == nil {
-		k.ids = make(map[place]standing)
-	}
-	if len(k.order) < maxKnown {
-		k.order = append(k.order, at)
-	} else {
-		delete(k.ids, k.order[k.next])
-		k.order[k.next] = at
-		k.next = (k.next + 1) % maxKnown
-	}
-	k.ids[at] = ours
+	k.ids.Put(place{m.ID, m.Addr}, ours, maxKnown)
 }
 
 // claim notes that m says of itself, as legacy members do, that it stands at its place.
@@ -408,8 +390,9 @@ func (k *known) lapse(m ring.Member) { k.turn(m, lapsed, ours, claimed) }
 func (k *known) turn(m ring.Member, to standing, from ...standing) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if at := (place{m.ID, m.Addr}); slices.Contains(from, k.ids[at]) {
-		k.ids[at] = to
+	at := place{m.ID, m.Addr}
+	if was, _ := k.ids.Get(at); slices.Contains(from, was) {
+		k.ids.Put(at, to, maxKnown)
 	}
 }
 
@@ -432,5 +415,6 @@ func (k *known) at(m ring.Member) standing {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.ids[place{m.ID, m.Addr}]
+	s, _ := k.ids.Get(place{m.ID, m.Addr})
+	return s
 }

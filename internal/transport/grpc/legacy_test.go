@@ -381,8 +381,8 @@ func TestKnownMembersAreBounded(t *testing.T) {
 		k.add(id(n))
 		k.add(id(n))
 	}
-	if len(k.ids) != maxKnown || k.has(id(0)) || !k.has(id(maxKnown/2)) || !k.has(id(3*maxKnown/2-1)) {
-		t.Errorf("%d members are remembered", len(k.ids))
+	if k.ids.Len() != maxKnown || k.has(id(0)) || !k.has(id(maxKnown/2)) || !k.has(id(3*maxKnown/2-1)) {
+		t.Errorf("%d members are remembered", k.ids.Len())
 	}
 }
 
