@@ -31,11 +31,7 @@ func TestMemberWithFewDescriptorsStaysInTheRing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var ring []*child.Child
-	defer func() {
-		for _, c := range ring {
-			c.Kill()
-		}
-	}()
+	defer func() { child.Kill(ring) }()
 	begin := func(binary string, join ...string) *child.Child {
 		t.Helper()
 		c, err := child.Start(ctx, child.Options{
@@ -56,13 +52,9 @@ func TestMemberWithFewDescriptorsStaysInTheRing(t *testing.T) {
 	await := func() {
 		t.Helper()
 		for {
-			var all []concord.Status
-			for _, c := range ring {
-				s, err := c.Status(ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
-				all = append(all, s)
+			all, err := child.Statuses(ctx, ring)
+			if err != nil {
+				t.Fatal(err)
 			}
 			if child.NotIdeal(all, concord.DefaultSuccessorCount) == "" {
 				return

@@ -22,23 +22,13 @@ func TestStoppedMemberIsTold(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var ring []*child.Child
-	defer func() {
-		for _, c := range ring {
-			c.Kill()
-		}
-	}()
-	for i := range 3 {
-		o := child.Options{Binary: bin, Name: fmt.Sprintf("node%d", i), Interval: 100 * time.Millisecond}
-		if i > 0 {
-			o.Join = []string{ring[0].Self.Address}
-		}
-		c, err := child.Start(ctx, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ring = append(ring, c)
+	ring, err := child.Ring(ctx, 3, func(i int) child.Options {
+		return child.Options{Binary: bin, Name: fmt.Sprintf("node%d", i), Interval: 100 * time.Millisecond}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer child.Kill(ring)
 	// status asks a member until what it says is as wanted.
 	status := func(c *child.Child, wanted func(shares float64, changes uint64) bool) (float64, uint64) {
 		t.Helper()

@@ -2,8 +2,10 @@ package child
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord"
 )
@@ -35,6 +37,34 @@ func NotIdeal(all []concord.Status, successors int) string {
 		}
 	}
 	return ""
+}
+
+// WaitIdeal waits until the members are one ideal ring of the default SuccessorCount, for
+// at most limit. It returns how long that took. A member that does not say how it is
+// may do so later.
+func WaitIdeal(ctx context.Context, ring []*Child, limit time.Duration) (took time.Duration, err error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for {
+		var wrong string
+		if all, err := Statuses(ctx, ring); err != nil {
+			wrong = err.Error()
+		} else {
+			wrong = NotIdeal(all, concord.DefaultSuccessorCount)
+		}
+		took = time.Since(began)
+		if wrong == "" {
+			return took, nil
+		}
+		if took > limit || ctx.Err() != nil {
+			return took, fmt.Errorf("not ideal after %v: %s", took.Round(time.Millisecond), wrong)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func names(list []concord.Server) []string {

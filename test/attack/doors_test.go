@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -33,11 +32,7 @@ var command = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	tidy = func() { os.RemoveAll(dir) }
-	bin := filepath.Join(dir, "concord")
-	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/concord").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return bin, nil
+	return child.Build(context.Background(), dir)
 })
 
 // process is a member in a process of its own.

@@ -39,9 +39,9 @@ func TestMain(m *testing.M) {
 // binary builds the command concord.
 func binary(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "concord")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/concord").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	bin, err := child.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

@@ -25,15 +25,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/child"
 )
 
 // bench is what scenarios are run with.
@@ -111,10 +111,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		b.binary = filepath.Join(dir, "concord")
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "github.com/ollelogdahl/concord/cmd/concord")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w: %s", err, text)
+		if b.binary, err = child.Build(ctx, dir); err != nil {
+			return err
 		}
 	}
 	if o.soak > 0 {

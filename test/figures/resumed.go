@@ -41,7 +41,7 @@ func untilTold(ctx context.Context, p *child.Child, before uint64) (time.Duratio
 // program so.
 func resumed(ctx context.Context) (result, error) {
 	r := result{asked: "default interval; every time, within one interval of its first answer"}
-	ps, end, err := processes(ctx, 4)
+	ps, end, err := child.BuildRing(ctx, 4)
 	if err != nil {
 		return r, err
 	}
@@ -49,7 +49,7 @@ func resumed(ctx context.Context) (result, error) {
 	var took []time.Duration
 	missed, again := 0, 0
 	for i := range *runs {
-		if _, err := waitRing(ctx, ps, 20*time.Second); err != nil {
+		if _, err := child.WaitIdeal(ctx, ps, 20*time.Second); err != nil {
 			return r, err
 		}
 		pause(ctx, 2*concord.DefaultStabilizeInterval)

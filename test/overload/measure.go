@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,12 +55,12 @@ func (c *cost) String() string {
 
 // measure floods one member of a new ring with requests of the method.
 func measure(ctx context.Context, method string, p plan) ([]row, error) {
-	ps, end, err := processes(ctx, p.members)
+	ps, end, err := child.BuildRing(ctx, p.members)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	if err := waitIdeal(ctx, ps, 30*time.Second); err != nil {
+	if _, err := child.WaitIdeal(ctx, ps, 30*time.Second); err != nil {
 		return nil, err
 	}
 	pause(ctx, settling)
@@ -84,7 +82,7 @@ func measure(ctx context.Context, method string, p plan) ([]row, error) {
 		}
 	}
 	pause(ctx, settling)
-	if err := waitIdeal(ctx, ps, settling); err != nil {
+	if _, err := child.WaitIdeal(ctx, ps, settling); err != nil {
 		m.ideal = err.Error()
 	}
 	return m.rows(), nil
@@ -106,7 +104,7 @@ func (m *measured) capacity(ctx context.Context, victim *child.Child, f attackte
 
 // flood asks for several times the capacity that was measured last, and measures it again.
 func (m *measured) flood(ctx context.Context, ps []*child.Child, victim *child.Child, best attacktest.Flood, p plan) error {
-	before, err := statuses(ctx, ps)
+	before, err := child.Statuses(ctx, ps)
 	if err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ func (m *measured) flood(ctx context.Context, ps []*child.Child, victim *child.C
 		return err
 	}
 	m.flooded.add(got, processor(victim.Pid())-used)
-	after, err := statuses(ctx, ps)
+	after, err := child.Statuses(ctx, ps)
 	if err != nil {
 		return err
 	}
@@ -303,72 +301,6 @@ func processor(pid int) time.Duration {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
-}
-
-// processes starts a ring of n processes, which end ends.
-func processes(ctx context.Context, n int) (ps []*child.Child, end func(), err error) {
-	dir, err := os.MkdirTemp("", "overload")
-	if err != nil {
-		return nil, nil, err
-	}
-	end = func() {
-		for _, p := range ps {
-			p.Kill()
-		}
-		os.RemoveAll(dir)
-	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
-	binary := filepath.Join(dir, "concord")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ollelogdahl/concord/cmd/concord").CombinedOutput(); err != nil {
-		return ps, nil, fmt.Errorf("build: %w: %s", err, out)
-	}
-	for i := range n {
-		o := child.Options{Binary: binary, Name: fmt.Sprintf("p%d", i)}
-		if i > 0 {
-			o.Join = []string{ps[0].Self.Address}
-		}
-		p, err := child.Start(ctx, o)
-		if err != nil {
-			return ps, nil, err
-		}
-		ps = append(ps, p)
-	}
-	return ps, end, nil
-}
-
-// statuses are those of all, in their order. A member that is flooded takes its time.
-func statuses(ctx context.Context, ps []*child.Child) ([]concord.Status, error) {
-	var out []concord.Status
-	for _, p := range ps {
-		s, err := p.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-func waitIdeal(ctx context.Context, ps []*child.Child, limit time.Duration) error {
-	began := time.Now()
-	for {
-		all, err := statuses(ctx, ps)
-		if err != nil {
-			return err
-		}
-		wrong := child.NotIdeal(all, concord.DefaultSuccessorCount)
-		if wrong == "" {
-			return nil
-		}
-		if time.Since(began) > limit || ctx.Err() != nil {
-			return fmt.Errorf("not ideal after %v: %s", limit, wrong)
-		}
-		pause(ctx, 50*time.Millisecond)
-	}
 }
 
 func pause(ctx context.Context, d time.Duration) {
