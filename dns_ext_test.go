@@ -133,9 +133,7 @@ func TestNameThatCannotBeResolvedYet(t *testing.T) {
 	ring := newRing(t, 2)
 	c := startBy(t, dns, "c")
 	for _, name := range []string{"_concord._tcp.example", "ring.example:1"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		err := c.Join(ctx, name)
-		cancel()
+		err := joinTries(t, c, 3, name)
 		wantErr(t, name, err, context.DeadlineExceeded, concord.ErrUnavailable)
 		mentions(t, err, name, "no such host")
 	}
@@ -163,9 +161,7 @@ func TestCausesOfANameThatStandsForSeveral(t *testing.T) {
 	port, addrs := loopbacks(t, 2)
 	dns.set("ring.example", addrs...)
 	c := startBy(t, dns, "c")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	err := c.Join(ctx, "ring.example:"+port)
+	err := joinTries(t, c, 2, "ring.example:"+port)
 	var je *concord.JoinError
 	if !errors.As(err, &je) || len(je.Attempts) != 2 {
 		t.Fatalf("%v", err)
@@ -365,9 +361,7 @@ func TestNamesOfARealNameServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	err := c.Join(ctx, "_other._tcp.example")
+	err := joinTries(t, c, 2, "_other._tcp.example")
 	wantErr(t, "Join", err, concord.ErrUnavailable)
 	mentions(t, err, "no such host")
 }
