@@ -133,7 +133,7 @@ func TestNameThatCannotBeResolvedYet(t *testing.T) {
 	ring := newRing(t, 2)
 	c := startBy(t, dns, "c")
 	for _, name := range []string{"_concord._tcp.example", "ring.example:1"} {
-		err := joinTries(t, c, 3, name)
+		err := joinTries(t, c, name)
 		wantErr(t, name, err, context.DeadlineExceeded, concord.ErrUnavailable)
 		mentions(t, err, name, "no such host")
 	}
@@ -161,7 +161,7 @@ func TestCausesOfANameThatStandsForSeveral(t *testing.T) {
 	port, addrs := loopbacks(t, 2)
 	dns.set("ring.example", addrs...)
 	c := startBy(t, dns, "c")
-	err := joinTries(t, c, 2, "ring.example:"+port)
+	err := joinTries(t, c, "ring.example:"+port)
 	var je *concord.JoinError
 	if !errors.As(err, &je) || len(je.Attempts) != 2 {
 		t.Fatalf("%v", err)
@@ -361,7 +361,7 @@ func TestNamesOfARealNameServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Stop()
-	err := joinTries(t, c, 2, "_other._tcp.example")
+	err := joinTries(t, c, "_other._tcp.example")
 	wantErr(t, "Join", err, concord.ErrUnavailable)
 	mentions(t, err, "no such host")
 }
