@@ -34,7 +34,7 @@ func (w *world) begin(f *fault) {
 	case Joins:
 		for range 1 + int(f.level*float64(w.cfg.Members)/4) {
 			g := w.newcomer()
-			w.queue.push(event{at: w.now, kind: evStart, host: g.index})
+			w.queue.Push(w.now, event{kind: evStart, host: g.index})
 		}
 	case Astray:
 		w.leadAstray(f)
@@ -78,7 +78,7 @@ func (w *world) twin(f *fault) {
 	h := w.hosts[f.who[0]]
 	h.wake = max(h.wake, w.now+f.last)
 	g := w.host(h.name, h.id)
-	w.queue.push(event{at: w.now + f.last/4, kind: evStart, host: g.index})
+	w.queue.Push(w.now+f.last/4, event{kind: evStart, host: g.index})
 }
 
 // leadAstray has the names of members lead to others, and breaks half of the
@@ -113,7 +113,7 @@ func (w *world) end(f *fault) {
 			if f.fault == Clock {
 				h.clock = time.Duration((2*chance(f.shape+uint64(i)) - 1) * float64(time.Hour))
 			}
-			w.queue.push(event{at: w.now, kind: evStart, host: i})
+			w.queue.Push(w.now, event{kind: evStart, host: i})
 		}
 	}
 	w.story.add(w, "fault %d: over", f.number)
@@ -125,7 +125,7 @@ func (w *world) leave(h *host) {
 		return
 	}
 	h.leaving = true
-	w.queue.push(event{at: w.now + routing.LookupTimeout, kind: evStop, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+routing.LookupTimeout, event{kind: evStop, host: h.index, gen: h.starts})
 	w.step(h, protocol.Depart{})
 }
 
@@ -203,8 +203,8 @@ func (w *world) sessionOver(h *host) {
 		w.stop(h, false)
 	}
 	g := w.newcomer()
-	w.queue.push(event{at: w.now, kind: evStart, host: g.index})
-	w.queue.push(event{at: w.now + w.stay(), kind: evSession, host: g.index, gen: g.starts + 1})
+	w.queue.Push(w.now, event{kind: evStart, host: g.index})
+	w.queue.Push(w.now+w.stay(), event{kind: evSession, host: g.index, gen: g.starts + 1})
 }
 
 // wanted is what a lookup of the load asks for: mostly nothing, or the owner's own
@@ -254,5 +254,5 @@ func (w *world) nextLookup() {
 		}
 	}
 	gap := w.load.ExpFloat64() * float64(w.cfg.Interval) / w.cfg.Lookups
-	w.queue.push(event{at: w.now + time.Duration(gap), kind: evLoad, host: -1})
+	w.queue.Push(w.now+time.Duration(gap), event{kind: evLoad, host: -1})
 }

@@ -109,7 +109,7 @@ func (w *world) ask(h *host, e protocol.Ask) {
 	c.from, c.starts = h.index, h.starts
 	if h.asks++; h.asks > maxAsks {
 		c.to, c.failure = -1, tooMany
-		w.queue.push(event{at: w.now, kind: evReply, host: h.index, slot: i, gen: c.gen})
+		w.queue.Push(w.now, event{kind: evReply, host: h.index, slot: i, gen: c.gen})
 		return
 	}
 	limit := peer.PatientTimeout
@@ -163,7 +163,7 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 	}
 	if c.to < 0 {
 		c.failure = refused
-		w.queue.push(event{at: w.now + time.Millisecond, kind: evReply, host: c.from, slot: i, gen: c.gen})
+		w.queue.Push(w.now+time.Millisecond, event{kind: evReply, host: c.from, slot: i, gen: c.gen})
 		return
 	}
 	p := h.linkMade(c.to)
@@ -194,7 +194,7 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 	if w.net.doubled() {
 		k := w.copyOf(i)
 		if d, ok := w.transit(h, w.hosts[c.to]); ok {
-			w.queue.push(event{at: w.now + d, kind: evRequest, host: c.to, slot: k, gen: w.calls[k].gen})
+			w.queue.Push(w.now+d, event{kind: evRequest, host: c.to, slot: k, gen: w.calls[k].gen})
 		} else {
 			w.closeCall(k)
 		}
@@ -205,7 +205,7 @@ func (w *world) send(h *host, i int32, to ring.Member, limit time.Duration) {
 		w.expire(i)
 		i, c = k, w.calls[k]
 	}
-	w.queue.push(event{at: w.now + d, kind: evRequest, host: c.to, slot: i, gen: c.gen})
+	w.queue.Push(w.now+d, event{kind: evRequest, host: c.to, slot: i, gen: c.gen})
 }
 
 // copyOf is the same request, whose answer nobody wants.
@@ -224,7 +224,7 @@ func (w *world) expire(i int32) {
 		w.closeCall(i)
 		return
 	}
-	w.queue.push(event{at: max(w.now, c.end), kind: evTimeout, host: c.from, slot: i, gen: c.gen})
+	w.queue.Push(max(w.now, c.end), event{kind: evTimeout, host: c.from, slot: i, gen: c.gen})
 }
 
 // connected reports whether there is a connection on a link.
@@ -286,7 +286,7 @@ func (w *world) arrived(i int32) {
 	gen := c.gen
 	w.step(h, protocol.Asked{Token: w.token(i), From: c.sender, Request: c.request})
 	if c := w.live(i, gen); c != nil && c.held && c.wanted {
-		w.queue.push(event{at: c.end, kind: evTimeout, host: c.from, slot: i, gen: gen})
+		w.queue.Push(c.end, event{kind: evTimeout, host: c.from, slot: i, gen: gen})
 	}
 }
 
@@ -318,7 +318,7 @@ func (w *world) back(i int32, f *protocol.Failure) {
 		w.expire(i)
 		return
 	}
-	w.queue.push(event{at: w.now + d, kind: evReply, host: c.from, slot: i, gen: c.gen})
+	w.queue.Push(w.now+d, event{kind: evReply, host: c.from, slot: i, gen: c.gen})
 }
 
 // answered gives the asker what became of call i. failure is nil for an answer.

@@ -35,7 +35,7 @@ func (w *world) addClients() {
 		}
 		h.client = k
 		w.clients = append(w.clients, h.index)
-		w.queue.push(event{at: w.now, kind: evSeek, host: h.index, gen: h.starts})
+		w.queue.Push(w.now, event{kind: evSeek, host: h.index, gen: h.starts})
 	}
 }
 
@@ -69,7 +69,7 @@ func (w *world) seek(h *host) {
 }
 
 func (w *world) seekLater(h *host) {
-	w.queue.push(event{at: w.now + h.client.made.Pause(w.load.Float64()), kind: evSeek, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+h.client.made.Pause(w.load.Float64()), event{kind: evSeek, host: h.index, gen: h.starts})
 }
 
 // askForRing asks members for their ring.

@@ -27,7 +27,7 @@ func (w *world) tendFingers(h *host) {
 }
 
 func (w *world) fingersLater(h *host) {
-	w.queue.push(event{at: w.now + w.cfg.Interval, kind: evFingers, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+w.cfg.Interval, event{kind: evFingers, host: h.index, gen: h.starts})
 }
 
 // tendFinger begins the next errand of a host's fingers, unless one is under way.

@@ -99,7 +99,7 @@ func (w *world) nextTurn(h *host) {
 	if g := h.hostile; !g.turns && len(g.acts) > 0 && h.up {
 		g.turns = true
 		pause := time.Duration((0.5 + w.mal.Float64()) * float64(w.cfg.Interval) / 4)
-		w.queue.push(event{at: w.now + pause, kind: evLie, host: h.index, gen: h.starts})
+		w.queue.Push(w.now+pause, event{kind: evLie, host: h.index, gen: h.starts})
 	}
 }
 

@@ -44,8 +44,8 @@ func (w *world) beginJoin(h *host) {
 		j.via = w.contacts(h)
 	}
 	w.regroup = true
-	w.queue.push(event{at: w.now, kind: evJoin, host: h.index, gen: h.starts})
-	w.queue.push(event{at: w.now + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.starts})
+	w.queue.Push(w.now, event{kind: evJoin, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+joinLimit, event{kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.starts})
 }
 
 // founding reports whether members found together, in this run.
@@ -71,9 +71,9 @@ func (w *world) foundAt(h *host) []string {
 func (w *world) beginFounding(h *host, in time.Duration) {
 	h.join.via, h.join.found, h.join.met = w.foundAt(h), foundAfter, map[ring.Member]time.Duration{}
 	w.regroup = true
-	w.queue.push(event{at: w.now + in, kind: evJoin, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+in, event{kind: evJoin, host: h.index, gen: h.starts})
 	if w.cfg.Start == "founders-listed" {
-		w.queue.push(event{at: w.now + in + joinLimit, kind: evJoinLimit, host: h.index, slot: int32(h.join.joins), gen: h.starts})
+		w.queue.Push(w.now+in+joinLimit, event{kind: evJoinLimit, host: h.index, slot: int32(h.join.joins), gen: h.starts})
 	}
 }
 
@@ -121,14 +121,14 @@ func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 		w.story.add(w, "%s at %s: join refused: %v", h.name, h.addr, causes[len(causes)-1].Refusal.Reason)
 		if w.borne(h) {
 			// Join has said so, and the program that called it ends.
-			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.starts})
+			w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})
 			h.leaving = true
 			return
 		}
-		w.queue.push(event{at: w.now + joinAgain, kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.starts})
+		w.queue.Push(w.now+joinAgain, event{kind: evJoinLimit, host: h.index, slot: int32(j.joins), gen: h.starts})
 		return
 	}
-	w.queue.push(event{at: w.now + j.made.Pause(w.load.Float64()), kind: evJoin, host: h.index, gen: h.starts})
+	w.queue.Push(w.now+j.made.Pause(w.load.Float64()), event{kind: evJoin, host: h.index, gen: h.starts})
 }
 
 // joinTimeUp ends a Join that is still open, and begins another.

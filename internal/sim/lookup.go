@@ -197,7 +197,7 @@ func (w *world) awaitAnswer(h *host, r ref, x ring.Member) {
 	own := h.estimate(number(x.Addr)).RouteTimeout(h.common)
 	l.until = w.now + peer.Patience(l.end-w.now)
 	if l.until < min(l.end, w.now+own) {
-		w.queue.push(event{at: l.until, kind: evImpatient, host: h.index, slot: r.slot, gen: r.gen})
+		w.queue.Push(l.until, event{kind: evImpatient, host: h.index, slot: r.slot, gen: r.gen})
 	}
 }
 
@@ -205,7 +205,7 @@ func (w *world) awaitAnswer(h *host, r ref, x ring.Member) {
 func (w *world) endByTime(h *host, r ref) {
 	if l := w.lookups[r.slot]; !l.asks {
 		l.asks = true
-		w.queue.push(event{at: l.end, kind: evGiveUp, host: h.index, slot: r.slot, gen: r.gen})
+		w.queue.Push(l.end, event{kind: evGiveUp, host: h.index, slot: r.slot, gen: r.gen})
 	}
 }
 
@@ -213,7 +213,7 @@ func (w *world) endByTime(h *host, r ref) {
 func (w *world) pause(h *host, r ref, d time.Duration) {
 	l := w.lookups[r.slot]
 	l.state, l.until = forPause, w.now+d
-	w.queue.push(event{at: l.until, kind: evResume, host: h.index, slot: r.slot, gen: r.gen})
+	w.queue.Push(l.until, event{kind: evResume, host: h.index, slot: r.slot, gen: r.gen})
 }
 
 // resumed goes on with a lookup after a pause, or that waited for another table.

@@ -84,7 +84,7 @@ func (w *world) mapped(h *host) {
 	}
 	if at := max(h.ringMap.Next(), w.now); h.mapTick == 0 || at < h.mapTick {
 		h.mapTick = at
-		w.queue.push(event{at: at, kind: evMap, host: h.index, gen: h.starts})
+		w.queue.Push(at, event{kind: evMap, host: h.index, gen: h.starts})
 	}
 }
 

@@ -28,7 +28,7 @@ func (w *world) confirmArcs(h *host) {
 		w.route(h, noLookup, 0, c.Owner, routing.Query{ID: c.Arc.To})
 	}
 	if h.confirm = live; live {
-		w.queue.push(event{at: w.now + routing.ConfirmPause(w.lease(h)), kind: evConfirm, host: h.index, gen: h.starts})
+		w.queue.Push(w.now+routing.ConfirmPause(w.lease(h)), event{kind: evConfirm, host: h.index, gen: h.starts})
 	}
 }
 

@@ -5,8 +5,6 @@ import "time"
 // event is something that is going to happen. What its fields mean depends on
 // the kind.
 type event struct {
-	at   time.Duration
-	seq  uint64 // of two at one time the first made comes first
 	gen  uint32 // of the call or lookup in slot, or the start of the host
 	host int32
 	slot int32
@@ -39,24 +37,34 @@ const (
 	evLie                            // a hostile member's turn
 )
 
-func (e event) before(o event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
-
-// queue gives events in the order of their times. It is a heap of four children
-// a node, which is shallower than one of two and keeps children in a cache line
-// or two.
-type queue struct {
-	heap []event
+// Queue gives events in the order of their times, and of two at one time first the one
+// that was put in first. It is a heap of four children a node, which is shallower than one
+// of two and keeps children in a cache line or two. The zero Queue is empty.
+type Queue[E any] struct {
+	heap []entry[E]
 	seq  uint64
 }
 
-func (q *queue) push(e event) {
+type entry[E any] struct {
+	at    time.Duration
+	seq   uint64
+	event E
+}
+
+func (e *entry[E]) before(o *entry[E]) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+// Due reports whether there is an event that happens until a time.
+func (q *Queue[E]) Due(until time.Duration) bool { return len(q.heap) > 0 && q.heap[0].at <= until }
+
+// Push puts in an event that happens at a time.
+func (q *Queue[E]) Push(at time.Duration, event E) {
 	q.seq++
-	e.seq = q.seq
+	e := entry[E]{at, q.seq, event}
 	q.heap = append(q.heap, e)
 	i := len(q.heap) - 1
 	for i > 0 {
 		up := (i - 1) / 4
-		if !e.before(q.heap[up]) {
+		if !e.before(&q.heap[up]) {
 			break
 		}
 		q.heap[i] = q.heap[up]
@@ -65,33 +73,33 @@ func (q *queue) push(e event) {
 	q.heap[i] = e
 }
 
-// pop takes out the first event, which must be there.
-func (q *queue) pop() event {
+// Pop takes out the first event, which must be there.
+func (q *Queue[E]) Pop() (at time.Duration, event E) {
 	first := q.heap[0]
 	n := len(q.heap) - 1
 	e := q.heap[n]
 	q.heap = q.heap[:n]
-	if n == 0 {
-		return first
+	if n > 0 {
+		q.sink(e)
 	}
-	i := 0
-	for {
-		child := 4*i + 1
-		if child >= n {
-			break
-		}
-		best := child
-		for c := child + 1; c < min(child+4, n); c++ {
-			if q.heap[c].before(q.heap[best]) {
+	return first.at, first.event
+}
+
+// sink puts e in the place of the first, and moves up what comes before it.
+func (q *Queue[E]) sink(e entry[E]) {
+	i, n := 0, len(q.heap)
+	for 4*i+1 < n {
+		best := 4*i + 1
+		for c := best + 1; c < min(4*i+5, n); c++ {
+			if q.heap[c].before(&q.heap[best]) {
 				best = c
 			}
 		}
-		if !q.heap[best].before(e) {
+		if !q.heap[best].before(&e) {
 			break
 		}
 		q.heap[i] = q.heap[best]
 		i = best
 	}
 	q.heap[i] = e
-	return first
 }

@@ -130,8 +130,8 @@ func (w *world) disturb() {
 		f := &fault{action: a, number: i}
 		k := int32(len(w.faults))
 		w.faults = append(w.faults, f)
-		w.queue.push(event{at: from + a.at, kind: evAction, host: -1, slot: k})
-		w.queue.push(event{at: from + a.at + a.last, kind: evActionEnd, host: -1, slot: k})
+		w.queue.Push(from+a.at, event{kind: evAction, host: -1, slot: k})
+		w.queue.Push(from+a.at+a.last, event{kind: evActionEnd, host: -1, slot: k})
 	}
 	w.result.Faults = len(w.faults)
 	w.disturbed = len(w.faults) > 0 || w.cfg.Split > 0 || w.cfg.Sessions.Mean > 0
@@ -148,7 +148,7 @@ func (w *world) disturb() {
 			if h.client != nil {
 				continue
 			}
-			w.queue.push(event{at: w.now + w.rest(), kind: evSession, host: h.index, gen: h.starts})
+			w.queue.Push(w.now+w.rest(), event{kind: evSession, host: h.index, gen: h.starts})
 		}
 	}
 	if end > from && w.cfg.Lookups > 0 {

@@ -272,25 +272,26 @@ func TestThePlanOfASeedIsThatOfAShorterRunAndMore(t *testing.T) {
 
 func TestQueueGivesEventsInTheirOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	var q queue
-	var last event
-	for i := range 20_000 {
-		if rng.IntN(3) > 0 || len(q.heap) == 0 {
-			q.push(event{at: last.at + time.Duration(rng.IntN(50))})
+	var q Queue[int] // the events are their numbers, in the order in which they are put in
+	var last time.Duration
+	number, after := 0, -1
+	pop := func() {
+		at, e := q.Pop()
+		if at < last || at == last && e < after {
+			t.Fatalf("%d at %v after %d at %v", e, at, after, last)
+		}
+		last, after = at, e
+	}
+	for range 20_000 {
+		if rng.IntN(3) > 0 || !q.Due(math.MaxInt64) {
+			q.Push(last+time.Duration(rng.IntN(50)), number)
+			number++
 			continue
 		}
-		e := q.pop()
-		if i > 0 && e.before(last) {
-			t.Fatalf("%v after %v", e, last)
-		}
-		last = e
+		pop()
 	}
-	for len(q.heap) > 0 {
-		e := q.pop()
-		if e.before(last) {
-			t.Fatalf("%v after %v", e, last)
-		}
-		last = e
+	for q.Due(math.MaxInt64) {
+		pop()
 	}
 }
 
@@ -423,8 +424,8 @@ func TestRightfulOwnersAreThoseOfTheRule(t *testing.T) {
 		for i, a := range plan(&w.cfg, seed) {
 			f := &fault{action: a, number: i}
 			w.faults = append(w.faults, f)
-			w.queue.push(event{at: a.at, kind: evAction, host: -1, slot: int32(i)})
-			w.queue.push(event{at: a.at + a.last, kind: evActionEnd, host: -1, slot: int32(i)})
+			w.queue.Push(a.at, event{kind: evAction, host: -1, slot: int32(i)})
+			w.queue.Push(a.at+a.last, event{kind: evActionEnd, host: -1, slot: int32(i)})
 		}
 		for at := time.Second; at < 20*time.Second; at += time.Second {
 			w.run(at, nil)

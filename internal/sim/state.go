@@ -348,7 +348,7 @@ func (w *world) startStanding(p *placer, order []*host) {
 // in step.
 func (w *world) firstTick(h *host, rng *rand.Rand) {
 	h.tick = time.Duration(rng.Int64N(int64(w.cfg.Interval)))
-	w.queue.push(event{at: h.tick, kind: evTick, host: h.index, gen: h.starts})
+	w.queue.Push(h.tick, event{kind: evTick, host: h.index, gen: h.starts})
 }
 
 // rightFingers makes f the fingers that member i of an ideal ring finds.

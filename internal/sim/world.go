@@ -25,7 +25,7 @@ type world struct {
 	cfg   Config
 	seed  uint64
 	now   time.Duration
-	queue queue
+	queue Queue[event]
 
 	hosts   []*host
 	ring    []int32 // hosts of members that live, clockwise
@@ -235,7 +235,7 @@ func (w *world) stop(h *host, silent bool) {
 		}
 		if p := g.link(h.index); p != nil && w.connected(p) {
 			if d, ok := w.transit(h, g); ok {
-				w.queue.push(event{at: w.now + d, kind: evBroken, host: g.index, slot: h.index, gen: g.starts})
+				w.queue.Push(w.now+d, event{kind: evBroken, host: g.index, slot: h.index, gen: g.starts})
 			}
 		}
 	}
@@ -289,7 +289,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 			w.respond(e)
 		case protocol.WakeAt:
 			h.tick = e.At
-			w.queue.push(event{at: e.At, kind: evTick, host: h.index, gen: h.starts})
+			w.queue.Push(e.At, event{kind: evTick, host: h.index, gen: h.starts})
 		case protocol.Publish:
 			w.published(h, e.View)
 		case protocol.RangeChanged:
@@ -301,7 +301,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 		case protocol.JoinDone:
 			w.joinDone(h, e.Causes)
 		case protocol.DepartDone:
-			w.queue.push(event{at: w.now, kind: evStop, host: h.index, gen: h.starts})
+			w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})
 		}
 	}
 	if heard != nil {
@@ -430,12 +430,12 @@ func (w *world) mix(xs ...uint64) {
 
 // run lets events happen until a time, or until done says so.
 func (w *world) run(until time.Duration, done func() bool) {
-	for len(w.queue.heap) > 0 && w.queue.heap[0].at <= until {
+	for w.queue.Due(until) {
 		if done != nil && done() {
 			return
 		}
-		e := w.queue.pop()
-		w.now = e.at
+		var e event
+		w.now, e = w.queue.Pop()
 		w.happen(e)
 	}
 	if done == nil || !done() {
@@ -445,7 +445,6 @@ func (w *world) run(until time.Duration, done func() bool) {
 
 // postpone keeps what comes to a process that hangs until it wakes.
 func (w *world) postpone(e event, h *host) {
-	e.at = h.wake
 	if e.kind == evRequest {
 		c := w.live(e.slot, e.gen)
 		if c == nil {
@@ -458,7 +457,7 @@ func (w *world) postpone(e event, h *host) {
 			e.slot, e.gen = k, w.calls[k].gen
 		}
 	}
-	w.queue.push(e)
+	w.queue.Push(h.wake, e)
 }
 
 // happen lets one event happen.
@@ -472,7 +471,7 @@ func (w *world) happen(e event) {
 			return
 		}
 	}
-	w.trace = mix(w.trace ^ uint64(e.at)<<8 ^ uint64(e.kind) ^ uint64(e.host)<<40)
+	w.trace = mix(w.trace ^ uint64(w.now)<<8 ^ uint64(e.kind) ^ uint64(e.host)<<40)
 	switch e.kind {
 	case evRequest, evReply, evTimeout:
 		w.calling(e)

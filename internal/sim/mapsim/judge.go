@@ -13,7 +13,7 @@ import (
 // loadFrom makes the next lookup after a while.
 func (w *world) loadFrom(d time.Duration) {
 	if w.cfg.Lookups > 0 && !w.quiet {
-		w.queue.push(event{at: w.now + d, kind: evLookup})
+		w.queue.Push(w.now+d, event{kind: evLookup})
 	}
 }
 
@@ -66,7 +66,7 @@ const maxWatched = 256
 func (w *world) watch(id uint64, join bool) {
 	if w.cfg.Members <= maxWatched {
 		w.watches = append(w.watches, watch{id, w.now, join})
-		w.queue.push(event{at: w.now, kind: evWatch, slot: int32(len(w.watches) - 1)})
+		w.queue.Push(w.now, event{kind: evWatch, slot: int32(len(w.watches) - 1)})
 	}
 }
 
@@ -81,7 +81,7 @@ func (w *world) look(k int) {
 		}
 		if got := x.m.Snapshot().Known(c.id); got == nil || got.Owner() != w.members[o].self {
 			if w.now-c.from < 20*w.cfg.Interval {
-				w.queue.push(event{at: w.now + time.Millisecond, kind: evWatch, slot: int32(k)})
+				w.queue.Push(w.now+time.Millisecond, event{kind: evWatch, slot: int32(k)})
 			}
 			return
 		}

@@ -26,12 +26,12 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	r := &w.result
 	r.Right, r.Wrong, r.Asked, r.Unknown, r.Old = 0, 0, 0, 0, 0
 	if cfg.Session > 0 {
-		w.queue.push(event{at: w.now + w.pause(), kind: evDeath})
-		w.queue.push(event{at: w.now + w.pause(), kind: evJoin})
+		w.queue.Push(w.now+w.pause(), event{kind: evDeath})
+		w.queue.Push(w.now+w.pause(), event{kind: evJoin})
 	}
 	if cfg.Cut > 0 {
-		w.queue.push(event{at: warm + (cfg.Duration-cfg.Cut)/2, kind: evCut})
-		w.queue.push(event{at: warm + (cfg.Duration+cfg.Cut)/2, kind: evHeal})
+		w.queue.Push(warm+(cfg.Duration-cfg.Cut)/2, event{kind: evCut})
+		w.queue.Push(warm+(cfg.Duration+cfg.Cut)/2, event{kind: evHeal})
 	}
 	w.runTo(warm + cfg.Duration)
 	w.report()
@@ -52,9 +52,9 @@ func Run(cfg Config, seed uint64) (Result, error) {
 }
 
 func (w *world) runTo(end time.Duration) {
-	for len(w.queue.heap) > 0 && w.queue.heap[0].at <= end {
-		e := w.queue.pop()
-		w.now = e.at
+	for w.queue.Due(end) {
+		var e event
+		w.now, e = w.queue.Pop()
 		w.result.Events++
 		w.happen(e)
 	}
@@ -64,7 +64,7 @@ func (w *world) runTo(end time.Duration) {
 func (w *world) happen(e event) {
 	switch e.kind {
 	case evTick:
-		if x := w.members[e.who]; x.up && x.tick == e.at {
+		if x := w.members[e.who]; x.up && x.tick == w.now {
 			x.tick = -1
 			x.m.Tick(w.now)
 			w.carry(e.who)
@@ -72,7 +72,7 @@ func (w *world) happen(e event) {
 	case evRound:
 		if w.members[e.who].up {
 			w.round(e.who)
-			w.queue.push(event{at: w.now + w.cfg.Interval, kind: evRound, who: e.who})
+			w.queue.Push(w.now+w.cfg.Interval, event{kind: evRound, who: e.who})
 		}
 	case evRequest:
 		w.request(e)
@@ -117,7 +117,7 @@ func (w *world) request(e event) {
 	c.reply = to.m.Receive(w.now, &c.request)
 	w.measure(0, c.reply.Size())
 	if !w.lost() {
-		w.queue.push(event{at: w.now + w.cfg.Latency.Draw(w.net), kind: evReply, slot: e.slot, gen: e.gen})
+		w.queue.Push(w.now+w.cfg.Latency.Draw(w.net), event{kind: evReply, slot: e.slot, gen: e.gen})
 	}
 	w.carry(c.to)
 }
@@ -165,7 +165,7 @@ func (w *world) round(i int32) {
 		return
 	}
 	if x.succ >= 0 && !w.reaches(x, w.members[x.succ]) {
-		w.queue.push(event{at: w.now + w.patience(), kind: evDetect, who: i})
+		w.queue.Push(w.now+w.patience(), event{kind: evDetect, who: i})
 		return
 	}
 	s := w.owner(x.self.ID+1, x.side)
@@ -222,7 +222,7 @@ func (w *world) death() {
 	if w.quiet {
 		return
 	}
-	w.queue.push(event{at: w.now + w.pause(), kind: evDeath})
+	w.queue.Push(w.now+w.pause(), event{kind: evDeath})
 	if len(w.ring) < 3 {
 		return
 	}
@@ -234,7 +234,7 @@ func (w *world) death() {
 	x.up, x.m, x.mute = false, nil, w.rng.Float64() < w.cfg.Silent
 	p := w.before(x.self.ID, x.side)
 	if p >= 0 && !x.mute {
-		w.queue.push(event{at: w.now + 3*w.cfg.Latency.Draw(w.net), kind: evDetect, who: p})
+		w.queue.Push(w.now+3*w.cfg.Latency.Draw(w.net), event{kind: evDetect, who: p})
 	}
 	w.watch(x.self.ID, false)
 }
@@ -243,7 +243,7 @@ func (w *world) join() {
 	if w.quiet {
 		return
 	}
-	w.queue.push(event{at: w.now + w.pause(), kind: evJoin})
+	w.queue.Push(w.now+w.pause(), event{kind: evJoin})
 	w.result.Joins++
 	i := w.newcomer()
 	x := w.members[i]

@@ -10,6 +10,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
+	"github.com/ollelogdahl/concord/internal/sim"
 )
 
 const (
@@ -46,7 +47,7 @@ type message struct {
 type world struct {
 	cfg     Config
 	now     time.Duration
-	queue   queue
+	queue   sim.Queue[event]
 	rng     *rand.Rand
 	net     *rand.Rand
 	load    *rand.Rand
@@ -117,8 +118,8 @@ func (w *world) settle() {
 func (w *world) begin(i int32) {
 	x := w.members[i]
 	x.tick = w.now + time.Duration(w.rng.Int64N(int64(w.cfg.Interval)))
-	w.queue.push(event{at: x.tick, kind: evTick, who: i})
-	w.queue.push(event{at: w.now + time.Duration(w.rng.Int64N(int64(w.cfg.Interval))), kind: evRound, who: i})
+	w.queue.Push(x.tick, event{kind: evTick, who: i})
+	w.queue.Push(w.now+time.Duration(w.rng.Int64N(int64(w.cfg.Interval))), event{kind: evRound, who: i})
 }
 
 // place is where an identifier is in the list of those that live, or would be.
@@ -211,7 +212,7 @@ func (w *world) carry(i int32) {
 	}
 	if at := x.m.Next(); x.tick < 0 || at < x.tick {
 		x.tick = max(at, w.now)
-		w.queue.push(event{at: x.tick, kind: evTick, who: i})
+		w.queue.Push(x.tick, event{kind: evTick, who: i})
 	}
 }
 
@@ -227,12 +228,12 @@ func (w *world) send(from int32, e ringmap.Effect) {
 	}
 	c := &w.calls[k]
 	*c = message{open: true, gen: c.gen + 1, from: from, to: host(e.To), id: e.Call, request: e.Request}
-	w.queue.push(event{at: w.now + 2*w.patience(), kind: evTimeout, slot: k, gen: c.gen})
+	w.queue.Push(w.now+2*w.patience(), event{kind: evTimeout, slot: k, gen: c.gen})
 	to := w.members[c.to]
 	if w.cut && to.side != w.members[from].side || w.lost() || !to.up && to.mute {
 		return
 	}
-	w.queue.push(event{at: w.now + w.cfg.Latency.Draw(w.net), kind: evRequest, slot: k, gen: c.gen})
+	w.queue.Push(w.now+w.cfg.Latency.Draw(w.net), event{kind: evRequest, slot: k, gen: c.gen})
 }
 
 // patience is how long an answer is waited for.
