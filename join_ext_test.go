@@ -14,6 +14,7 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/transport/memory"
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
 // joinFor joins within limit; a join that takes much longer fails the test.
@@ -142,25 +143,9 @@ func TestJoinToSilentAddressSaysWhichOnceItWasTried(t *testing.T) {
 }
 
 func TestJoinToServerOfAnotherKind(t *testing.T) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := lis.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-			conn.Close()
-		}
-	}()
-	defer func() { lis.Close(); <-done }()
+	addr := transporttest.Stranger(t, "127.0.0.1:0", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	c := start(t, "joiner")
-	err = joinFor(t, c, short, lis.Addr().String())
+	err := joinFor(t, c, short, addr)
 	wantErr(t, "Join", err, concord.ErrUnavailable, context.DeadlineExceeded)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/transport/attacktest"
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
 // One host makes more connections than it may. Others are served.
@@ -51,27 +52,11 @@ func TestConnectionsOfOneHost(t *testing.T) {
 func TestPortScanner(t *testing.T) {
 	r := attacked(t, 3)
 	m := r.member(0)
-	lis, err := net.Listen("tcp", cluster.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := lis.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("SSH-2.0-OpenSSH_9.9\r\n"))
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { lis.Close(); <-done })
+	stranger := transporttest.Stranger(t, cluster.Address(), "SSH-2.0-OpenSSH_9.9\r\n")
 	told := map[string][]string{}
 	c := client(t, m)
 	r.unmoved(2, func() {
-		for _, addr := range []string{"127.0.0.1:1", lis.Addr().String(), "no-such-host.invalid:80"} {
+		for _, addr := range []string{"127.0.0.1:1", stranger, "no-such-host.invalid:80"} {
 			x := world.Server(r.near(m, "scanner-"+addr), addr, attacktest.Now())
 			resp, err := c.Notify(bounded(t, patience), &pb.NotifyReq{
 				Id: x.GetId(), Name: x.GetName(), Address: x.GetAddress(), Incarnation: x.GetIncarnation(), Joining: true, Request: world.Request(nil, server(m)),

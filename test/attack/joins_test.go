@@ -15,6 +15,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/transport/attacktest"
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
 // newcomer is a member that is in no ring yet.
@@ -162,26 +163,10 @@ func TestSilentSeed(t *testing.T) {
 // What answers at the seed speaks something else.
 func TestSeedThatIsNoMember(t *testing.T) {
 	t.Parallel()
-	lis, err := net.Listen("tcp", cluster.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := lis.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("HTTP/1.1 400 Bad Request\r\nX: \x1b[2J\r\n\r\n" + strings.Repeat("\n", 1<<10)))
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { lis.Close(); <-done })
+	seed := transporttest.Stranger(t, cluster.Address(), "HTTP/1.1 400 Bad Request\r\nX: \x1b[2J\r\n\r\n"+strings.Repeat("\n", 1<<10))
 	c := newcomer(t, "m0", nil)
-	err = c.Join(bounded(t, time.Second), lis.Addr().String())
-	if err == nil || !strings.Contains(err.Error(), lis.Addr().String()) || strings.ContainsAny(err.Error(), "\x1b\n\r") {
+	err := c.Join(bounded(t, time.Second), seed)
+	if err == nil || !strings.Contains(err.Error(), seed) || strings.ContainsAny(err.Error(), "\x1b\n\r") {
 		t.Errorf("Join: %q", fmt.Sprint(err))
 	}
 }

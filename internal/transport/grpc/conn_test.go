@@ -85,24 +85,8 @@ func TestPeerThatNeverAnswersTimesOut(t *testing.T) {
 
 func TestPeerThatIsNoMemberIsUnreachable(t *testing.T) {
 	a := begin(t, Config{}, nil)
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := lis.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("220 mail.example.org\r\n"))
-			c.Close()
-		}
-	}()
-	defer func() { lis.Close(); <-done }()
-	wantKind(t, ask(patient(t), a, ring.Member{Addr: lis.Addr().String()}), protocol.Unreachable, lis.Addr().String())
+	addr := transporttest.Stranger(t, "127.0.0.1:0", "220 mail.example.org\r\n")
+	wantKind(t, ask(patient(t), a, ring.Member{Addr: addr}), protocol.Unreachable, addr)
 }
 
 func TestBadAddressIsInvalid(t *testing.T) {
