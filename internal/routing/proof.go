@@ -17,11 +17,22 @@ type known struct {
 	near     []ring.Member // of the table that the search began at
 	patience int           // questions in a row that may follow what others name
 	asked    int           // such questions since
-	own      bool          // what is used is the table's own answer
-	asks     []ring.Instance
-	heard    []ring.Instance // of asks, those that have answered
-	silent   []ring.Instance // and those that have not
+	asks     []visit
 }
+
+// visit is a question that a search has asked.
+type visit struct {
+	who     ring.Instance
+	outcome outcome
+}
+
+// outcome is what became of a visit; 0: nothing yet.
+type outcome uint8
+
+const (
+	spoke outcome = iota + 1 // there was an answer
+	mute                     // there was none
+)
 
 // detourAfter is how many members a search asks one after another, besides the logarithm
 // of the ring's size, before it tries one that it knows by itself.
@@ -39,23 +50,37 @@ func (s *Search) know(t *Table) {
 // visited reports whether x was asked before the latest detour: what it named led nowhere.
 func (k *known) visited(x ring.Member) bool {
 	n := len(k.asks) - k.asked
-	return n > 0 && slices.Contains(k.asks[:n], x.Instance())
+	return n > 0 && slices.ContainsFunc(k.asks[:n], func(v visit) bool { return v.who == x.Instance() })
 }
 
 func (k *known) visit(x ring.Member) {
-	k.asks = append(k.asks, x.Instance())
+	k.asks = append(k.asks, visit{who: x.Instance()})
 	k.asked++
 }
 
-// answers notes whether a member that was asked has answered.
-func (k *known) answers(x ring.Instance, whether bool) {
-	gone := func(o ring.Instance) bool { return o == x }
-	k.heard, k.silent = slices.DeleteFunc(k.heard, gone), slices.DeleteFunc(k.silent, gone)
-	if whether {
-		k.heard = append(k.heard, x)
-	} else {
-		k.silent = append(k.silent, x)
+// last is the last visit to x, nil if there was none.
+func (k *known) last(x ring.Member) *visit {
+	for i := len(k.asks) - 1; i >= 0; i-- {
+		if k.asks[i].who == x.Instance() {
+			return &k.asks[i]
+		}
 	}
+	return nil
+}
+
+// note notes what became of the last visit to x.
+func (k *known) note(x ring.Member, o outcome) {
+	if v := k.last(x); v != nil {
+		v.outcome = o
+	}
+}
+
+// outcome is what became of the last visit to x.
+func (k *known) outcome(x ring.Member) outcome {
+	if v := k.last(x); v != nil {
+		return v.outcome
+	}
+	return 0
 }
 
 // detour has the search go on at members that it knows by itself, nearest before the
@@ -85,14 +110,14 @@ func (s *Search) detour() bool {
 // that did not answer in it, before it began again too, contradicts nobody. A legacy member
 // is not asked: it would hand the question on, which may lead back here.
 func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
-	if s.known.own || s.opts.Verified {
+	if s.opts.Verified {
 		return ring.Member{}, false
 	}
 	for _, x := range s.known.near {
 		switch {
 		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), slices.Contains(s.avoid, x.Instance()), slices.Contains(s.opts.Apart, x.Instance()):
-		case slices.Contains(s.known.silent, x.Instance()):
-		case slices.Contains(s.known.heard, x.Instance()):
+		case s.known.outcome(x) == mute:
+		case s.known.outcome(x) == spoke:
 			return ring.Member{}, true
 		case best.IsZero() || s.stands(x, best):
 			best = x
@@ -110,7 +135,7 @@ func (s *Search) stands(x, owner ring.Member) bool {
 // for it holds, unless there is another.
 func (s *Search) unclaimed() {
 	if s.claim.Verdict != 0 {
-		s.finish(s.claim)
+		s.finish(s.claim, false)
 	}
 }
 

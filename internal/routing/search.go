@@ -163,9 +163,7 @@ func (s *Search) begin(t *Table, now time.Duration) {
 	s.floor = t.Self
 	s.spent = true // oneself is not asked
 	if a := t.Answer(Query{ID: s.id, Avoid: s.avoid}, now); !s.opts.Others || a.Verdict == Closer {
-		s.known.own = true
-		s.take(t.Self, a)
-		s.known.own = false
+		s.take(t.Self, a, true)
 	}
 	if !s.done {
 		// Whatever else is known serves when those do not answer.
@@ -189,24 +187,18 @@ func (s *Search) believe(self ring.Member) {
 	}
 }
 
-// take uses an answer of from.
-func (s *Search) take(from ring.Member, a Answer) {
-	// A legacy member has asked others itself, and of a member's own identifier it says
-	// who comes after: whoever was met is no argument against that.
-	if from.Legacy() && !s.known.own {
-		s.known.own = true
-		defer func() { s.known.own = false }()
-	}
+// take uses an answer of from. Settled says that whoever was met is no argument against it.
+func (s *Search) take(from ring.Member, a Answer, settled bool) {
 	switch a.Verdict {
 	case Mine:
 		a.Owner = from
-		s.finish(a)
+		s.finish(a, settled)
 	case Owned:
 		fresh := s.opts.Fresh || s.opts.Met != nil && !a.Owner.Legacy() && !s.opts.Met(a.Owner) || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
 			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
 		})
 		if a.Owner == from || !fresh && s.recent(from, a) {
-			s.finish(a)
+			s.finish(a, settled)
 			return
 		}
 		if s.again || !slices.Contains(s.avoid, a.Owner.Instance()) {
@@ -234,8 +226,13 @@ func (s *Search) recent(from ring.Member, a Answer) bool {
 	return a.HasArc && a.Age <= s.opts.MaxAge
 }
 
-func (s *Search) finish(a Answer) {
-	switch x, refuted := s.between(a.Owner); {
+func (s *Search) finish(a Answer, settled bool) {
+	var x ring.Member
+	var refuted bool
+	if !settled {
+		x, refuted = s.between(a.Owner)
+	}
+	switch {
 	case refuted:
 		s.claim = Answer{}
 		s.Failed(a.Owner, false)
@@ -337,7 +334,7 @@ func (s *Search) Query() Query {
 func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
-	s.known.answers(x.Instance(), true)
+	s.known.note(x, spoke)
 	s.refute(x, a)
 	s.answered(x, a)
 }
@@ -346,7 +343,7 @@ func (s *Search) Answered(a Answer) {
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
 	s.avoid = slices.DeleteFunc(s.avoid, func(instance ring.Instance) bool { return instance == x.Instance() })
-	s.known.answers(x.Instance(), true)
+	s.known.note(x, spoke)
 	s.answered(x, a)
 }
 
@@ -359,14 +356,16 @@ func (s *Search) answered(x ring.Member, a Answer) {
 		// What is no longer strictly closer is a way back, not forward.
 		s.queue = slices.DeleteFunc(s.queue, func(y ring.Member) bool { return !ring.Between(x.ID, y.ID, s.id) })
 	}
-	s.take(x, a)
+	// A legacy member has asked others itself, and of a member's own identifier it says
+	// who comes after.
+	s.take(x, a, x.Legacy())
 }
 
 // Silent notes that the member that Next named did not answer, or cannot. Gone
 // says that it is known not to be there.
 func (s *Search) Silent(gone bool) {
 	s.silent++
-	s.known.answers(s.open.Instance(), false)
+	s.known.note(s.open, mute)
 	s.Failed(s.open, gone)
 	if s.open == s.floor {
 		s.spent = true // it had answered and is gone now
