@@ -25,6 +25,15 @@ import (
 // A link begins with unary calls. Once the peer has shown that it is a member of ours,
 // the stream is opened; a peer that does not know the method Link goes on with unary calls.
 
+// streamPolicy is when a link has a stream. The others are for tests.
+type streamPolicy uint8
+
+const (
+	proven streamPolicy = iota // once the peer has shown that it is a member of ours
+	always                  // from the first request on
+	never
+)
+
 // errNoStream reports a call that the peer has not seen, since it does not serve the
 // stream or has ended it in peace.
 var errNoStream = errors.New("the stream has ended before the call")
@@ -61,8 +70,9 @@ type call struct {
 
 // Invoke makes a unary call; see grpc.ClientConnInterface.
 func (l *link) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
-	if m := l.streaming(ctx, method); m != nil {
-		err := m.invoke(ctx, methods[method], in.(proto.Message), out.(proto.Message))
+	kind := methods[method]
+	if m := l.streaming(ctx, kind); m != nil {
+		err := m.invoke(ctx, kind, in.(proto.Message), out.(proto.Message))
 		if !errors.Is(err, errNoStream) {
 			return err
 		}
@@ -77,8 +87,9 @@ func (l *link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 
 // streaming is the stream of l for a call of the method, opened if there is none; nil: the
 // call is to be a unary one.
-func (l *link) streaming(ctx context.Context, method string) *mux {
-	if l.pool.unary || l.dialect() != extended && !l.pool.eager || methods[method].number == 0 {
+func (l *link) streaming(ctx context.Context, method rpcMethod) *mux {
+	switch {
+	case method.number == 0, l.pool.streams == never, l.pool.streams == proven && l.dialect() != extended:
 		return nil
 	}
 	l.streams.Lock()

@@ -96,7 +96,7 @@ func FuzzFrames(f *testing.F) {
 // streaming is two transports, the first of which asks over a stream from the first request on.
 func streaming(t *testing.T, h transport.Handler) (a, b *Transport) {
 	a, b = begin(t, Config{}, nil), begin(t, Config{}, h)
-	a.pool.eager = true
+	a.pool.streams = always
 	return a, b
 }
 
@@ -118,7 +118,7 @@ func TestPeerWithoutStreamsIsAskedByUnaryCalls(t *testing.T) {
 	t.Cleanup(srv.Stop)
 
 	a := begin(t, Config{}, nil)
-	a.pool.eager = true
+	a.pool.streams = always
 	to := transporttest.Member("m", plain.Addr().String(), 7)
 	for range 3 {
 		if _, err := a.Route(patient(t), transport.Envelope{To: to, Settings: transporttest.Settings}, routing.Query{ID: 1}); err != nil {

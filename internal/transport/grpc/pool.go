@@ -40,8 +40,7 @@ type pool struct {
 	timeout time.Duration
 	maxAge  time.Duration  // of connections, see ageOf
 	written *atomic.Uint64 // bytes, to all links
-	unary   bool           // links have no streams
-	eager   bool           // links have streams from their first request on
+	streams streamPolicy
 
 	mu         sync.Mutex // guards all below; held briefly, and never while calling out
 	byEndpoint map[endpoint]*link

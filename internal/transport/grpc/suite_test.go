@@ -28,9 +28,9 @@ func TestConformance(t *testing.T) { conform(t, func(*Transport) {}) }
 
 // Over a stream from the first request on, and without streams.
 func TestConformanceOfStreams(t *testing.T) {
-	conform(t, func(tr *Transport) { tr.pool.eager = true })
+	conform(t, func(tr *Transport) { tr.pool.streams = always })
 }
 
 func TestConformanceOfUnaryCalls(t *testing.T) {
-	conform(t, func(tr *Transport) { tr.pool.unary = true })
+	conform(t, func(tr *Transport) { tr.pool.streams = never })
 }

@@ -73,9 +73,6 @@ type Config struct {
 	// Dial, if set, opens connections in place of TCP. Its error counts as a
 	// refusal if it wraps syscall.ECONNREFUSED.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
-	// Unary has every request made by a unary call, as members that do not know the
-	// method Link make them.
-	Unary bool
 	// Inject, if set, names what travels in the headers of a Route beside the
 	// message. What headers cannot carry, and what is beyond 2 KiB, is left out.
 	Inject func(ctx context.Context, set func(key, value string))
@@ -149,7 +146,6 @@ func NewClient(cfg Config) *Transport {
 		creds = outgoing{creds, get}
 	}
 	t.pool = newPool(cfg.Dial, creds, cfg.IdleTimeout, cfg.MaxAge, &t.written)
-	t.pool.unary = cfg.Unary
 	return t
 }
 
