@@ -30,7 +30,7 @@ type streamPolicy uint8
 
 const (
 	proven streamPolicy = iota // once the peer has shown that it is a member of ours
-	always                  // from the first request on
+	always                     // from the first request on
 	never
 )
 
