@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 )
 
@@ -35,11 +34,7 @@ const (
 const Busy Faults = All + 1
 
 // FaultKinds lists the kinds of faults, by name, each with what it does.
-var FaultKinds = []struct {
-	Fault Faults
-	Name  string
-	Does  string
-}{
+var FaultKinds = []Kind[Faults]{
 	{Loss, "loss", "messages get lost, 1 to 20 % of them"},
 	{Duplicate, "duplicate", "requests and answers arrive twice, 1 to 20 % of them"},
 	{Reorder, "reorder", "a fifth of the messages come up to an interval late"},
@@ -66,28 +61,7 @@ func ParseFaults(s string) (Faults, error) {
 	case "none", "":
 		return 0, nil
 	}
-	var out Faults
-	for name := range strings.SplitSeq(s, ",") {
-		f := faultNamed(strings.TrimSpace(name))
-		if f == 0 {
-			var names []string
-			for _, k := range FaultKinds {
-				names = append(names, k.Name)
-			}
-			return 0, fmt.Errorf("fault %q: use all, none, or some of %s", name, strings.Join(names, ","))
-		}
-		out |= f
-	}
-	return out, nil
-}
-
-func faultNamed(name string) Faults {
-	for _, k := range FaultKinds {
-		if k.Name == name {
-			return k.Fault
-		}
-	}
-	return 0
+	return parseKinds(FaultKinds, s, "fault", "all, none")
 }
 
 func (f Faults) String() string {
@@ -97,13 +71,7 @@ func (f Faults) String() string {
 	case All:
 		return "all"
 	}
-	var names []string
-	for _, k := range FaultKinds {
-		if f&k.Fault != 0 {
-			names = append(names, k.Name)
-		}
-	}
-	return strings.Join(names, ",")
+	return namesOf(FaultKinds, f)
 }
 
 // action is one fault: when it begins and how long it lasts, counted from the
@@ -129,8 +97,8 @@ func plan(c *Config, seed uint64) []action {
 func planFaults(c *Config, seed uint64) []action {
 	var kinds []Faults
 	for _, k := range FaultKinds {
-		if c.Faults&k.Fault != 0 {
-			kinds = append(kinds, k.Fault)
+		if c.Faults&k.Set != 0 {
+			kinds = append(kinds, k.Set)
 		}
 	}
 	if len(kinds) == 0 {
@@ -153,12 +121,7 @@ func planFaults(c *Config, seed uint64) []action {
 }
 
 func (a action) String() string {
-	name := ""
-	for _, k := range FaultKinds {
-		if k.Fault == a.fault {
-			name = k.Name
-		}
-	}
+	name := namesOf(FaultKinds, a.fault)
 	if a.lie != 0 {
 		if name = "lies: " + a.lie.String(); a.lasts {
 			return name

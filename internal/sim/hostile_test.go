@@ -18,7 +18,7 @@ func TestHonestMembersStandAmongHostileOnes(t *testing.T) {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(3) {
-				cfg := Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: k.Lie}
+				cfg := Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: k.Set}
 				r := run(t, cfg, seed)
 				if len(r.Violations) > 0 {
 					t.Errorf("seed %d: %v", seed, r.Violations[0])
@@ -149,7 +149,7 @@ func TestSkippingAnHonestMemberIsSeen(t *testing.T) {
 
 func TestLiesAreReadByName(t *testing.T) {
 	for _, k := range LieKinds {
-		if got, err := ParseLies(k.Name); err != nil || got != k.Lie || got.String() != k.Name {
+		if got, err := ParseLies(k.Name); err != nil || got != k.Set || got.String() != k.Name {
 			t.Errorf("%q is %v, %v", k.Name, got, err)
 		}
 	}

@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 )
 
@@ -34,11 +32,7 @@ const (
 
 // LieKinds lists the kinds of what hostile members do, by name. Those of the first group
 // are in their answers, those of the second in messages that they send of their own.
-var LieKinds = []struct {
-	Lie  Lies
-	Name string
-	Does string
-}{
+var LieKinds = []Kind[Lies]{
 	{Pointers, "pointers", "answer with a predecessor, a list, a phase or a replacement that is not so"},
 	{Incarnations, "incarnations", "are a later or an earlier incarnation in each message"},
 	{WideArcs, "arcs", "own every key that they are asked for, on an arc as wide as that takes, or the whole circle"},
@@ -61,36 +55,14 @@ func ParseLies(s string) (Lies, error) {
 	if s == "all" || s == "" {
 		return 0, nil
 	}
-	var out Lies
-	for name := range strings.SplitSeq(s, ",") {
-		found := false
-		for _, k := range LieKinds {
-			if k.Name == strings.TrimSpace(name) {
-				out, found = out|k.Lie, true
-			}
-		}
-		if !found {
-			var names []string
-			for _, k := range LieKinds {
-				names = append(names, k.Name)
-			}
-			return 0, fmt.Errorf("lie %q: use all, or some of %s", name, strings.Join(names, ","))
-		}
-	}
-	return out, nil
+	return parseKinds(LieKinds, s, "lie", "all")
 }
 
 func (l Lies) String() string {
 	if l == 0 || l == AllLies {
 		return "all"
 	}
-	var names []string
-	for _, k := range LieKinds {
-		if l&k.Lie != 0 {
-			names = append(names, k.Name)
-		}
-	}
-	return strings.Join(names, ",")
+	return namesOf(LieKinds, l)
 }
 
 // planLies draws what hostile members do in a run: how many and what does not depend on
@@ -102,8 +74,8 @@ func planLies(c *Config, seed uint64) []action {
 	}
 	var kinds []Lies
 	for _, k := range LieKinds {
-		if c.Lies == 0 || c.Lies&k.Lie != 0 {
-			kinds = append(kinds, k.Lie)
+		if c.Lies == 0 || c.Lies&k.Set != 0 {
+			kinds = append(kinds, k.Set)
 		}
 	}
 	rng := rand.New(rand.NewPCG(seed, 0x6c696573))
