@@ -156,3 +156,13 @@ func BenchmarkOwns(b *testing.B) {
 		c.Owns(next())
 	}
 }
+
+// BenchmarkOwnsEpoch is the same with the epoch.
+func BenchmarkOwnsEpoch(b *testing.B) {
+	c := benchRing(b)
+	next := benchKeys()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.OwnsEpoch(next())
+	}
+}

@@ -177,6 +177,9 @@ func (c *Client) Trace(ctx context.Context, key []byte, opts ...LookupOption) (T
 // the lookup.
 func (c *Client) Reject(key []byte, s Server) { c.finding().reject(s) }
 
+// KeyID returns the identifier of a key. See [Concord.KeyID].
+func (c *Client) KeyID(key []byte) uint64 { return c.space.ID(key) }
+
 // Close closes the Client. Lookups in progress fail. When Close returns, the Client has no
 // goroutine and no connection left. Close may be called more than once. It always returns nil.
 func (c *Client) Close() error {

@@ -23,30 +23,6 @@ import (
 // joinTimeout bounds a Join whose context has no deadline.
 const joinTimeout = 30 * time.Second
 
-// Range is an arc of the circle of identifiers. It contains the identifiers clockwise after Start,
-// up to and including End. If Start equals End, the arc is the whole circle. The only exception is
-// the zero Range, which contains nothing.
-type Range struct {
-	// Start is the identifier just before the arc.
-	Start uint64 `json:"start,string"`
-	// End is the last identifier of the arc.
-	End uint64 `json:"end,string"`
-}
-
-// Contains reports whether the identifier lies on the arc. The zero Range contains nothing.
-func (r Range) Contains(id uint64) bool {
-	return r != Range{} && ring.Arc{After: r.Start, To: r.End}.Contains(id)
-}
-
-// rangeOf converts an arc that a member has. The result is never the zero Range: the whole circle
-// of the member with identifier 0 is given from 1 to 1.
-func rangeOf(a ring.Arc) Range {
-	if a == (ring.Arc{}) {
-		return Range{Start: 1, End: 1}
-	}
-	return Range{Start: a.After, End: a.To}
-}
-
 // Server identifies a member.
 type Server struct {
 	// Name is the name of the member, unique in the ring.
@@ -510,9 +486,30 @@ func (c *Concord) Range() Range {
 // Owns reports whether the key lies in Range. It returns false while the member has no range and
 // while it is isolated.
 func (c *Concord) Owns(key []byte) bool {
-	s, ok := c.snapshot()
-	return ok && s.View.HasArc && !s.View.Isolated && s.View.Arc.Contains(c.space.ID(key))
+	_, ok := c.OwnsEpoch(key)
+	return ok
 }
+
+// OwnsEpoch is Owns, and the epoch by which the member owns the key. Whenever another member takes
+// over an identifier, its epoch rises. So the epoch is a fencing token: a store that remembers the
+// greatest epoch that a key was written with, and refuses lesser ones, is not changed by a member
+// that another has replaced.
+//
+// The epoch rises also when the member owns the same range again after others have, and it never
+// falls. Two members that have not heard of each other, as on both sides of a partition, can own a
+// key by the same epoch; docs/GUARANTEES.md says when. The epoch is 0 if the member does not own
+// the key, and never 0 if it does.
+func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
+	s, ok := c.snapshot()
+	if !ok || !s.View.HasArc || s.View.Isolated || !s.View.Arc.Contains(c.space.ID(key)) {
+		return 0, false
+	}
+	return s.View.Epoch, true
+}
+
+// KeyID returns the identifier of a key, which is the low HashBits bits of its hash. The key
+// belongs to the member whose Range contains it.
+func (c *Concord) KeyID(key []byte) uint64 { return c.space.ID(key) }
 
 // Successors returns the next members clockwise, nearest first. There are at most SuccessorCount.
 // In a ring of one it returns the member itself. It returns nil while the member is in no ring, and

@@ -96,6 +96,9 @@ type Trace struct {
 	// Range is the range of Owner according to the answer. It is nil if the answer had none, as
 	// those of legacy members have none.
 	Range *Range `json:"range,omitempty"`
+	// Epoch is the epoch by which Owner claims Range, according to the answer. It is 0 if it is not
+	// known. See [Concord.OwnsEpoch].
+	Epoch uint64 `json:"epoch,string"`
 	// Age is the greatest possible age of the answer when the lookup ended. It is zero if the key
 	// is in the member's own range.
 	Age time.Duration `json:"age_ns"`
@@ -180,7 +183,7 @@ func (f finding) trace(ctx context.Context, key []byte, opts []LookupOption) (Tr
 	out.Source = sources[r.Source]
 	if r.HasArc {
 		arc := rangeOf(r.Arc)
-		out.Range, out.Age = &arc, r.Age
+		out.Range, out.Epoch, out.Age = &arc, r.Epoch, r.Age
 	}
 	return out, nil
 }

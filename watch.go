@@ -72,6 +72,9 @@ type Event struct {
 	// belongs to members before it: look its keys up. To is zero if all that was lost has come
 	// back, if the member has no range, and if it has no predecessor.
 	To Server `json:"to,omitzero"`
+	// Epoch is the epoch by which the member claims New when the range changes. It is 0 if the
+	// member has no range. The epoch can rise later without an Event. See [Concord.OwnsEpoch].
+	Epoch uint64 `json:"epoch,string"`
 	// Cause says why the range changed. If changes were merged, it is that of the last.
 	Cause Cause `json:"cause"`
 }
@@ -109,7 +112,7 @@ func event(old, now node.Holding) Event {
 		e.Old = rangeOf(old.Arc)
 	}
 	if now.Has {
-		e.New = rangeOf(now.Arc)
+		e.New, e.Epoch = rangeOf(now.Arc), now.Epoch
 	}
 	e.Gained = difference(now.Arc, now.Has, now.Least, now.HasLeast)
 	if len(e.Gained) > 0 {
@@ -148,21 +151,6 @@ func union(a, b []Range) []Range {
 		return []Range{rangeOf(ring.Arc{After: x.After, To: y.To})}
 	}
 	return append(b, a...)
-}
-
-// difference is what a has and b has not.
-func difference(a ring.Arc, hasA bool, b ring.Arc, hasB bool) []Range {
-	if !hasA {
-		return nil
-	}
-	if !hasB {
-		return []Range{rangeOf(a)}
-	}
-	var out []Range
-	for _, arc := range a.Minus(b) {
-		out = append(out, rangeOf(arc))
-	}
-	return out
 }
 
 var causes = map[protocol.Cause]Cause{

@@ -149,8 +149,8 @@ func TestEventSaysFromWhomAndToWhom(t *testing.T) {
 		theirs, ours := concord.Range{Start: a.Id(), End: b.Id()}, concord.Range{Start: b.Id(), End: a.Id()}
 		server := concord.Server{Name: "b", Id: b.Id(), Address: "b:1"}
 		want := []concord.Event{
-			{Has: true, New: whole, Gained: []concord.Range{whole}, Cause: concord.CauseCreated},
-			{Had: true, Has: true, Old: whole, New: ours, Lost: []concord.Range{theirs}, To: server, Cause: concord.CausePredecessorJoined},
+			{Has: true, New: whole, Gained: []concord.Range{whole}, Epoch: 1, Cause: concord.CauseCreated},
+			{Had: true, Has: true, Old: whole, New: ours, Lost: []concord.Range{theirs}, To: server, Epoch: 1, Cause: concord.CausePredecessorJoined},
 		}
 		_, _, got, _ := w.state()
 		if len(got) < 3 {
@@ -257,6 +257,7 @@ func TestMemberThatHungIsToldThoughItsRangeIsTheSame(t *testing.T) {
 			synctest.Wait()
 			_, _, events, _ := w.state()
 			want := concord.Event{Had: true, Has: true, Old: own, New: own, Gained: []concord.Range{own}, Lost: []concord.Range{own}, From: heir, Cause: concord.CauseResumed}
+			want.Epoch, _ = who.OwnsEpoch([]byte("who"))
 			if len(events) != 2 || fmt.Sprint(events[1]) != fmt.Sprint(want) {
 				t.Errorf("seed %d: %+v, want\n%+v", seed, events[1:], want)
 			}
@@ -288,6 +289,7 @@ func TestRangeLostAndRegainedDuringASlowLoopBodyIsAnEvent(t *testing.T) {
 		whole := concord.Range{Start: a.Id(), End: a.Id()}
 		theirs := []concord.Range{{Start: a.Id(), End: b.Id()}}
 		want := concord.Event{Had: true, Has: true, Old: whole, New: whole, Gained: theirs, Lost: theirs, Cause: concord.CauseAlone}
+		want.Epoch, _ = a.OwnsEpoch([]byte("a"))
 		if _, _, got, _ := w.state(); len(got) != 2 || fmt.Sprint(got[1]) != fmt.Sprint(want) {
 			t.Errorf("got\n%+v, want\n%+v", got[1:], want)
 		}

@@ -87,5 +87,8 @@ func printTrace(out io.Writer, tr concord.Trace) {
 	if tr.Range != nil {
 		fmt.Fprintf(out, "Range: (%d, %d]\n", tr.Range.Start, tr.Range.End)
 	}
+	if tr.Epoch > 0 {
+		fmt.Fprintf(out, "Epoch: %d\n", tr.Epoch)
+	}
 	fmt.Fprintf(out, "%s, %s\n", plural(len(tr.Hops), "hop"), short(tr.Took))
 }

@@ -31,7 +31,7 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 		r.Source = routing.OwnRange
 	case c != nil:
 		latest := c.Latest()
-		r.Answer = routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Age: fd.now() - latest.At}
+		r.Answer = routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Epoch: latest.Epoch, Age: fd.now() - latest.At}
 		r.Source = routing.ConfirmedArc
 	default:
 		return Result{}, false
@@ -76,7 +76,7 @@ func (n *Node) reconcile(old, v *protocol.View) {
 func (n *Node) known(v *protocol.View) routing.Known {
 	return routing.Known{
 		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
-		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Certain: v.Certain, Lease: n.lease,
+		Bits: n.cfg.Space.Bits, Full: n.cfg.Successors, Epoch: v.Epoch, Certain: v.Certain, HeadEpoch: v.HeadEpoch, Lease: n.lease,
 	}
 }
 

@@ -15,6 +15,7 @@ type Holding struct {
 	Arc   ring.Arc
 	Has   bool        // false: nothing, Arc is meaningless
 	Pred  ring.Member // who stands before the arc; zero in a ring of one
+	Epoch uint64      // by which it claims the arc
 	Cause protocol.Cause
 	From  ring.Member // who can hand over what was gained since; zero: nobody is known to
 	// Least is what it has held all the time since, and Most all that it has held at
@@ -32,7 +33,7 @@ func (h Holding) settled() Holding {
 // then is what h becomes by a change.
 func (h Holding) then(e protocol.RangeChanged, pred ring.Member) Holding {
 	now := h
-	now.Arc, now.Has, now.Pred, now.Cause = e.New, e.HasNew, pred, e.Cause
+	now.Arc, now.Has, now.Pred, now.Epoch, now.Cause = e.New, e.HasNew, pred, e.Epoch, e.Cause
 	if e.HasNew && (e.Again || !h.Has || len(e.New.Minus(h.Arc)) > 0) && !e.From.IsZero() {
 		now.From = e.From
 	}

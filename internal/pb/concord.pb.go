@@ -1488,8 +1488,10 @@ type RouteResp struct {
 	// How long after that the owner lets it be relied on, in nanoseconds.
 	LeaseNs uint64 `protobuf:"varint,5,opt,name=lease_ns,json=leaseNs,proto3" json:"lease_ns,omitempty"`
 	// At most three, nearest to the identifier first.
-	Closer        []*Server `protobuf:"bytes,6,rep,name=closer,proto3" json:"closer,omitempty"`
-	Answer        *Answer   `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	Closer []*Server `protobuf:"bytes,6,rep,name=closer,proto3" json:"closer,omitempty"`
+	Answer *Answer   `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	// The epoch by which the owner claims the arc. 0: there is no arc, or it is not known.
+	Epoch         uint64 `protobuf:"varint,17,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1571,6 +1573,13 @@ func (x *RouteResp) GetAnswer() *Answer {
 		return x.Answer
 	}
 	return nil
+}
+
+func (x *RouteResp) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type Arc struct {
@@ -2382,7 +2391,7 @@ const file_concord_proto_rawDesc = "" +
 	"\bRouteReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12%\n" +
-	"\x05avoid\x18\x11 \x03(\v2\x0f.concord.TargetR\x05avoid\"\x85\x03\n" +
+	"\x05avoid\x18\x11 \x03(\v2\x0f.concord.TargetR\x05avoid\"\x9b\x03\n" +
 	"\tRouteResp\x124\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1a.concord.RouteResp.VerdictR\averdict\x12*\n" +
 	"\x05owner\x18\x02 \x01(\v2\x0f.concord.ServerH\x00R\x05owner\x88\x01\x01\x12#\n" +
@@ -2390,7 +2399,8 @@ const file_concord_proto_rawDesc = "" +
 	"\x06age_ns\x18\x04 \x01(\x04R\x05ageNs\x12\x19\n" +
 	"\blease_ns\x18\x05 \x01(\x04R\aleaseNs\x12'\n" +
 	"\x06closer\x18\x06 \x03(\v2\x0f.concord.ServerR\x06closer\x12'\n" +
-	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\"[\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\x12\x14\n" +
+	"\x05epoch\x18\x11 \x01(\x04R\x05epoch\"[\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERDICT_MINE\x10\x01\x12\x11\n" +

@@ -233,6 +233,9 @@ type View struct {
 	Version  uint64
 	// Epoch is that of the arc, or of the last one.
 	Epoch uint64
+	// HeadEpoch is that by which the head claims what lies between the two; 0: it has not
+	// said that it claims just that.
+	HeadEpoch uint64
 	// Origin is that of the ring that the member is in; nil: of none, or not known.
 	Origin *ring.Origin
 	// Certain is when the head was asked that has answered, and that named nobody

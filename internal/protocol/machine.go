@@ -101,10 +101,11 @@ type Machine struct {
 	reclaimed    bool     // in this Step, since others may have held the arc
 
 	// Timing: decides only when events happen.
-	rng     rand.PCG
-	now     time.Duration
-	round   uint64
-	certain time.Duration // see View
+	rng       rand.PCG
+	now       time.Duration
+	round     uint64
+	certain   time.Duration // see View
+	headEpoch uint64        // see View
 	// answered is when the head last answered for itself; negative: never yet.
 	answered time.Duration
 	checks   uint64 // idle checks made, which of the three is next

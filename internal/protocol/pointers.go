@@ -67,6 +67,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	m.alone = false
 	if m.head() != head(old) {
 		m.certain, m.answered = -1, -1 // until it has answered
+		m.headEpoch = 0
 		m.headSince = m.round
 	}
 	m.version++
@@ -230,7 +231,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
 	}
 	m.showAcquaintances(v)
 	m.emit(Publish{View: v})

@@ -192,6 +192,10 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 	if m.certain = op.sent; m.nearer(st.Pred) && m.responsive(st.Pred) {
 		m.certain = -1 // whoever that is may own a part of what lies between us
 	}
+	m.headEpoch = 0
+	if st.Pred == m.self {
+		m.headEpoch = st.Epoch
+	}
 	op.heardAt = op.sent
 	m.dirty = true
 	op.recovering, op.rest = false, nil

@@ -125,7 +125,7 @@ func recode(from, to any) error {
 }
 
 func pbEvent(e concord.Event) *adminpb.Event {
-	out := &adminpb.Event{Cause: e.Cause.String(), Gained: each(e.Gained, pbRange), Lost: each(e.Lost, pbRange)}
+	out := &adminpb.Event{Cause: e.Cause.String(), Epoch: e.Epoch, Gained: each(e.Gained, pbRange), Lost: each(e.Lost, pbRange)}
 	if e.Had {
 		out.Old = pbRange(e.Old)
 	}
@@ -146,7 +146,7 @@ func readEvent(e *adminpb.Event) concord.Event {
 		Old: readRange(e.GetOld()), Had: e.Old != nil,
 		New: readRange(e.GetNew()), Has: e.New != nil,
 		From: readServer(e.GetFrom()), To: readServer(e.GetTo()),
-		Cause: concord.Cause(e.GetCause()),
+		Cause: concord.Cause(e.GetCause()), Epoch: e.GetEpoch(),
 	}
 	if len(e.GetGained()) > 0 {
 		out.Gained = each(e.GetGained(), readRange)

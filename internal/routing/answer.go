@@ -47,6 +47,7 @@ type Answer struct {
 	Owner   ring.Member   // Mine, Owned
 	Arc     ring.Arc      // Mine, Owned: all of it is Owner's
 	HasArc  bool          // false when a legacy member answered
+	Epoch   uint64        // with an arc: that by which Owner claims it; 0: not known
 	Age     time.Duration // how old the certainty was when the answer was given
 	Lease   time.Duration // how long the owner lets it be relied on
 	Closer  []ring.Member // at most MaxCloser, nearest to the identifier first

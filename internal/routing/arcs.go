@@ -67,6 +67,7 @@ type Confirmation struct {
 	By    ring.Member   // the owner, or its predecessor
 	At    time.Duration // the instant that it speaks of, or an earlier one
 	Until time.Duration // before this it may answer lookups
+	Epoch uint64        // that by which the owner claims the arc; 0: not known
 }
 
 // Latest returns the latest confirmation of the arc.

@@ -36,7 +36,7 @@ func (a *Arcs) Learn(self, x ring.Member, id uint64, ans Answer, sent time.Durat
 		owner = x
 	}
 	if ans.HasArc && !x.Legacy() && !owner.Legacy() && owner != self && !s.Rejected(owner, now) {
-		given := Confirmation{By: x, At: sent - ans.Age}
+		given := Confirmation{By: x, At: sent - ans.Age, Epoch: ans.Epoch}
 		given.Until = given.At
 		if confirmed = x == owner; confirmed {
 			given.Until += min(ans.Lease, lease)
@@ -71,7 +71,7 @@ func (a *Arcs) Reconcile(old, now *Known, s peer.Suspicions, at, lease time.Dura
 	case h == old.head() && now.Certain == old.Certain:
 		// Nothing has been heard since. What has been lost in the meantime stays lost.
 	case !s.Avoided(h, at):
-		a.Confirm(ring.Arc{After: now.Self.ID, To: h.ID}, h, Confirmation{By: now.Self, At: now.Certain, Until: now.Certain + lease})
+		a.Confirm(ring.Arc{After: now.Self.ID, To: h.ID}, h, Confirmation{By: now.Self, At: now.Certain, Until: now.Certain + lease, Epoch: now.HeadEpoch})
 	}
 	for _, x := range now.Succ {
 		a.NoteMember(x)

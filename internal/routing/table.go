@@ -14,6 +14,7 @@ type Known struct {
 	Self   ring.Member   // zero for a client, which has no place on the circle
 	Arc    ring.Arc      // the member's own, if HasArc
 	HasArc bool          // false: in no ring, or the predecessor is not known yet
+	Epoch  uint64        // that by which the member claims Arc
 	Alone  bool          // Succ is empty because nobody else is known to live
 	Pred   ring.Member   // zero: unknown
 	Succ   []ring.Member // nearest first
@@ -23,6 +24,8 @@ type Known struct {
 	// Certain is when the head of Succ last said that all between Self and it is its
 	// own; negative: its arc is not certain at all.
 	Certain time.Duration
+	// HeadEpoch is that by which the head claims that arc; 0: not known.
+	HeadEpoch uint64
 	// Lease is how long an answer of this member about itself may be relied on.
 	Lease time.Duration
 }
@@ -106,7 +109,7 @@ func (t *Table) HopLimit() int {
 // Answer says what the table knows of q, at the time now.
 func (t *Table) Answer(q Query, now time.Duration) Answer {
 	if t.HasArc && t.Arc.Contains(q.ID) {
-		return Answer{Verdict: Mine, Owner: t.Self, Arc: t.Arc, HasArc: true, Lease: t.Lease}
+		return Answer{Verdict: Mine, Owner: t.Self, Arc: t.Arc, HasArc: true, Epoch: t.Epoch, Lease: t.Lease}
 	}
 	if q.ID == t.Self.ID && len(t.Succ) > 0 {
 		return Answer{Verdict: Mine, Owner: t.Self} // the predecessor is not known yet
@@ -130,7 +133,7 @@ func (t *Table) listed(id uint64, now time.Duration) (Answer, bool) {
 			a := Answer{Verdict: Owned, Owner: s}
 			if i == 0 && t.Certain >= 0 {
 				a.Arc, a.HasArc = ring.Arc{After: t.Self.ID, To: s.ID}, true
-				a.Age, a.Lease = max(0, now-t.Certain), t.Lease
+				a.Age, a.Lease, a.Epoch = max(0, now-t.Certain), t.Lease, t.HeadEpoch
 			}
 			return a, true
 		}

@@ -125,7 +125,7 @@ func (w *world) search(h *host, r ref, opts routing.Options) {
 		case arc != nil && arc.Holds(w.now, opts.MaxAge):
 			latest := arc.Latest()
 			l.told = true
-			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Age: w.now - latest.At})
+			w.lookupOver(h, r, found, routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: arc.Owner, Arc: arc.Arc, HasArc: true, Epoch: latest.Epoch, Age: w.now - latest.At})
 			return
 		}
 	}

@@ -48,6 +48,6 @@ func (w *world) reconcile(h *host, old *protocol.View) {
 func (w *world) pointersOf(v *protocol.View) routing.Known {
 	return routing.Known{
 		Self: v.Self, Arc: v.Arc, HasArc: v.HasArc, Alone: v.Alone, Pred: v.Pred, Succ: v.Succ,
-		Bits: bits, Full: w.cfg.Successors, Certain: v.Certain, Lease: routing.Lease(w.cfg.Interval),
+		Bits: bits, Full: w.cfg.Successors, Epoch: v.Epoch, Certain: v.Certain, HeadEpoch: v.HeadEpoch, Lease: routing.Lease(w.cfg.Interval),
 	}
 }

@@ -647,13 +647,15 @@ func (x *PeerFailure) GetCount() int64 {
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent: it had, or has, no range.
-	Old           *Range   `protobuf:"bytes,1,opt,name=old,proto3,oneof" json:"old,omitempty"`
-	New           *Range   `protobuf:"bytes,2,opt,name=new,proto3,oneof" json:"new,omitempty"`
-	Gained        []*Range `protobuf:"bytes,3,rep,name=gained,proto3" json:"gained,omitempty"`
-	Lost          []*Range `protobuf:"bytes,4,rep,name=lost,proto3" json:"lost,omitempty"`
-	From          *Server  `protobuf:"bytes,5,opt,name=from,proto3,oneof" json:"from,omitempty"`
-	To            *Server  `protobuf:"bytes,6,opt,name=to,proto3,oneof" json:"to,omitempty"`
-	Cause         string   `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
+	Old    *Range   `protobuf:"bytes,1,opt,name=old,proto3,oneof" json:"old,omitempty"`
+	New    *Range   `protobuf:"bytes,2,opt,name=new,proto3,oneof" json:"new,omitempty"`
+	Gained []*Range `protobuf:"bytes,3,rep,name=gained,proto3" json:"gained,omitempty"`
+	Lost   []*Range `protobuf:"bytes,4,rep,name=lost,proto3" json:"lost,omitempty"`
+	From   *Server  `protobuf:"bytes,5,opt,name=from,proto3,oneof" json:"from,omitempty"`
+	To     *Server  `protobuf:"bytes,6,opt,name=to,proto3,oneof" json:"to,omitempty"`
+	Cause  string   `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
+	// By which it claims new; 0: it has no range.
+	Epoch         uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +739,13 @@ func (x *Event) GetCause() string {
 	return ""
 }
 
+func (x *Event) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
@@ -798,7 +807,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x14\n" +
 	"\x05first\x18\x06 \x01(\x03R\x05first\x12\x12\n" +
 	"\x04last\x18\a \x01(\x03R\x04last\x12\x14\n" +
-	"\x05count\x18\b \x01(\x03R\x05count\"\xcb\x02\n" +
+	"\x05count\x18\b \x01(\x03R\x05count\"\xe1\x02\n" +
 	"\x05Event\x12+\n" +
 	"\x03old\x18\x01 \x01(\v2\x14.concord.admin.RangeH\x00R\x03old\x88\x01\x01\x12+\n" +
 	"\x03new\x18\x02 \x01(\v2\x14.concord.admin.RangeH\x01R\x03new\x88\x01\x01\x12,\n" +
@@ -806,7 +815,8 @@ const file_admin_proto_rawDesc = "" +
 	"\x04lost\x18\x04 \x03(\v2\x14.concord.admin.RangeR\x04lost\x12.\n" +
 	"\x04from\x18\x05 \x01(\v2\x15.concord.admin.ServerH\x02R\x04from\x88\x01\x01\x12*\n" +
 	"\x02to\x18\x06 \x01(\v2\x15.concord.admin.ServerH\x03R\x02to\x88\x01\x01\x12\x14\n" +
-	"\x05cause\x18\a \x01(\tR\x05causeB\x06\n" +
+	"\x05cause\x18\a \x01(\tR\x05cause\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epochB\x06\n" +
 	"\x04_oldB\x06\n" +
 	"\x04_newB\a\n" +
 	"\x05_fromB\x05\n" +

@@ -343,6 +343,7 @@ func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 		Verdict: pb.RouteResp_Verdict(a.Verdict),
 		AgeNs:   uint64(max(0, a.Age)),
 		LeaseNs: uint64(max(0, a.Lease)),
+		Epoch:   a.Epoch,
 		Closer:  servers(a.Closer),
 	}
 	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Instance() != env.To.Instance() {
@@ -383,6 +384,9 @@ func routeAnswer(to ring.Member, r *pb.RouteResp) (routing.Answer, error) {
 		return routing.Answer{}, errors.New("age or lease is out of range")
 	}
 	a.Age, a.Lease = time.Duration(r.GetAgeNs()), time.Duration(r.GetLeaseNs())
+	if a.Epoch, err = epoch("epoch", r.GetEpoch()); err != nil {
+		return routing.Answer{}, err
+	}
 	if a.By, err = optional("answerer", r.GetAnswer().GetAnswerer()); err != nil {
 		return routing.Answer{}, err
 	}

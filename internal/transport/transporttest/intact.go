@@ -319,10 +319,10 @@ func testAnswers(t *testing.T, r *rig) {
 		answer routing.Answer
 	}{
 		{"by another than the owner", routing.Answer{Verdict: routing.Owned, By: b.self, Owner: Member("owner", "owner.example:1", 7)}},
-		{"mine", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: 1 << 63, To: b.self.ID}, HasArc: true, Lease: 1500 * time.Millisecond}},
+		{"mine", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: 1 << 63, To: b.self.ID}, HasArc: true, Epoch: protocol.MaxEpoch, Lease: 1500 * time.Millisecond}},
 		{"mine, the whole circle", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: b.self.ID, To: b.self.ID}, HasArc: true}},
 		{"the arc from zero to zero", routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true}},
-		{"owned", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Age: 2 * time.Second, Lease: time.Hour}},
+		{"owned", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Epoch: 1, Age: 2 * time.Second, Lease: time.Hour}},
 		{"owned without an arc", routing.Answer{Verdict: routing.Owned, Owner: legacy}},
 		{"closer, one", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{legacy}}},
 		{"closer, as many as may be", routing.Answer{Verdict: routing.Closer, Closer: many(routing.MaxCloser)}},
