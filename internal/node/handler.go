@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -192,8 +194,9 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 	ctx, cancel := context.WithTimeout(ctx, peer.PatientTimeout) // the caller need not have a limit
 	defer cancel()
 	r, err := n.Lookup(ctx, id, routing.Options{})
-	if err == nil && r.Owner.ID == id && n.outOfRing(ctx, r.Owner) {
-		r, err = n.Lookup(ctx, n.cfg.Space.Add(id, 1), routing.Options{})
+	owner := r.Owner
+	if err == nil && owner.ID == id && n.outOfRing(ctx, owner) {
+		owner, err = n.beyond(ctx, id)
 	}
 	if err != nil {
 		if n.Snapshot().Table == nil {
@@ -202,7 +205,39 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 		// What others have answered, and where, is for the log here.
 		return ring.Member{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the owner was not found"}
 	}
-	return r.Owner, nil
+	return owner, nil
+}
+
+// beyond finds whom a legacy member joins before whose place, at id, the ring still takes
+// for filled. That is the member after it. But those before it may be legacy members that
+// know nobody else, and the joiner waits until whom it joins before has a predecessor, which
+// that one has lost: then it is the next one that is known here and has one. From there the
+// joiner finds those between.
+func (n *Node) beyond(ctx context.Context, id uint64) (ring.Member, error) {
+	limit := peer.PatientTimeout
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	half, cancel := context.WithTimeout(ctx, limit/2)
+	defer cancel()
+	r, err := n.Lookup(half, n.cfg.Space.Add(id, 1), routing.Options{})
+	var others []ring.Member
+	if t := n.Snapshot().Table; t != nil {
+		others = t.After(id)
+	}
+	if err == nil {
+		others = slices.Insert(others, 0, r.Owner)
+	}
+	self := n.Snapshot().View.Self.ID
+	for _, x := range others {
+		if x.ID == self {
+			return x, err
+		}
+		if reply, f := n.askRing(ctx, x); f == nil && reply.State.Phase.InRing() && !reply.State.Pred.IsZero() {
+			return x, nil
+		}
+	}
+	return r.Owner, err
 }
 
 // outOfRing reports whether x, which the ring still names, says that it is in no ring,
@@ -210,22 +245,23 @@ func (h *handler) found(ctx context.Context, env transport.Envelope, id uint64) 
 // that was restarted a moment ago would be handed itself, for as long as others take it
 // for alive, and wait for itself.
 func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
-	v := n.Snapshot().View
-	if x.ID == v.Self.ID {
+	if x.ID == n.Snapshot().View.Self.ID {
 		return false
 	}
-	ask := func(x ring.Member) (protocol.Reply, *protocol.Failure) {
-		env := transport.Envelope{From: v.Self, To: x, Settings: n.cfg.Settings}
-		return n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
-	}
-	reply, f := ask(x)
+	reply, f := n.askRing(ctx, x)
 	if f != nil && f.Kind == protocol.WrongMember && f.By.ID == x.ID && f.By.Name == x.Name {
-		reply, f = ask(f.By) // another incarnation of it
+		reply, f = n.askRing(ctx, f.By) // another incarnation of it
 	}
 	if f != nil {
 		return f.Kind == protocol.NotJoined || gone(f)
 	}
 	return !reply.State.Phase.InRing()
+}
+
+// askRing asks x for its pointers.
+func (n *Node) askRing(ctx context.Context, x ring.Member) (protocol.Reply, *protocol.Failure) {
+	env := transport.Envelope{From: n.Snapshot().View.Self, To: x, Settings: n.cfg.Settings}
+	return n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
 }
 
 // Meta answers what the application says of this member.

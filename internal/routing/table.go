@@ -77,6 +77,15 @@ func NewTable(k Known) *Table {
 // Near lists everybody known but the member itself, by clockwise distance.
 func (t *Table) Near() []ring.Member { return t.near }
 
+// After names those known beyond the identifier, nearest to it first, at most MaxCloser.
+func (t *Table) After(id uint64) []ring.Member {
+	i, _ := slices.BinarySearchFunc(t.near, id-t.Self.ID, func(x ring.Member, d uint64) int {
+		return cmp.Compare(x.ID-t.Self.ID, d)
+	})
+	out := slices.DeleteFunc(slices.Concat(t.near[i:], t.near[:i]), func(x ring.Member) bool { return x.ID == id })
+	return out[:min(len(out), MaxCloser)]
+}
+
 // Size estimates the number of members from the density of the successor list. A
 // client, which has none, cannot tell.
 func (t *Table) Size() int {

@@ -292,11 +292,25 @@ func wrongLookups(ctx context.Context, members []member) error {
 	return errors.Join(errs...)
 }
 
-// settle waits until the members are one right ring, and looks keys up.
+// settle waits until the members are one right ring, and looks keys up. A ring is right
+// once it has been for a few rounds: a legacy member whose question was on its way while
+// the ring changed takes over a list of before, and others take it from that one.
 func settle(t *testing.T, members []member) {
 	t.Helper()
-	eventually(t, func() error { return wrong(members) })
-	<-time.After(interval) // until then memory may answer as the ring was
+	var since time.Time
+	eventually(t, func() error {
+		switch err := wrong(members); {
+		case err != nil:
+			since = time.Time{}
+			return err
+		case since.IsZero():
+			since = time.Now()
+		}
+		if right := time.Since(since); right < 4*interval {
+			return fmt.Errorf("right for no more than %v", right)
+		}
+		return nil
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := wrongLookups(ctx, members); err != nil {
