@@ -511,3 +511,25 @@ func TestStuckSearchGivesUpOnTheClosestInTheEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestTableNamesThoseBeyondAnIdentifier(t *testing.T) {
+	at := func(id uint64) ring.Member { return ring.Member{ID: id, Name: "m", Addr: "m:1"} }
+	table := NewTable(Known{Self: at(100), Bits: 64, Full: 2, Succ: []ring.Member{at(120), at(140)}, Pred: at(90), Others: []ring.Member{at(10), at(200)}})
+	for _, tc := range []struct {
+		id   uint64
+		want []uint64
+	}{
+		{130, []uint64{140, 200, 10, 90, 120}},
+		{140, []uint64{200, 10, 90, 120}}, // the member at the identifier itself is left out
+		{50, []uint64{90, 120, 140, 200, 10}},
+		{95, []uint64{120, 140, 200, 10, 90}},
+	} {
+		var got []uint64
+		for _, x := range table.After(tc.id) {
+			got = append(got, x.ID)
+		}
+		if want := tc.want[:min(len(tc.want), MaxCloser)]; !slices.Equal(got, want) {
+			t.Errorf("beyond %d: %v, want %v", tc.id, got, want)
+		}
+	}
+}
