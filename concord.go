@@ -483,8 +483,14 @@ func (c *Concord) Range() Range {
 	return rangeOf(s.View.Arc)
 }
 
-// Owns reports whether the key lies in Range. It returns false while the member has no range and
-// while it is isolated.
+// Owns reports whether the key lies in Range and the member may serve it. It returns false while
+// the member has no range, while it is isolated, and while it is in doubt.
+//
+// A member is in doubt if the process hung, because others may have taken it for dead meanwhile. It
+// finds by its monotonic clock that it hung: a round begins late by more than a StabilizeInterval
+// and more than half a second. It owns nothing until its successor has named it as predecessor
+// again, which takes one round trip if nobody has taken over. A member that is alone is never in
+// doubt. Linux does not count the time for which a machine is suspended.
 func (c *Concord) Owns(key []byte) bool {
 	_, ok := c.OwnsEpoch(key)
 	return ok
@@ -500,11 +506,11 @@ func (c *Concord) Owns(key []byte) bool {
 // key by the same epoch; docs/GUARANTEES.md says when. The epoch is 0 if the member does not own
 // the key, and never 0 if it does.
 func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
-	s, ok := c.snapshot()
-	if !ok || !s.View.HasArc || s.View.Isolated || !s.View.Arc.Contains(c.space.ID(key)) {
+	n := c.live.Load()
+	if n == nil {
 		return 0, false
 	}
-	return s.View.Epoch, true
+	return n.Owns(c.space.ID(key))
 }
 
 // KeyID returns the identifier of a key, which is the low HashBits bits of its hash. The key

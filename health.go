@@ -45,6 +45,8 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 		return fmt.Errorf("%w: %s", ErrNotJoined, v.Phase)
 	case v.Isolated:
 		return fmt.Errorf("%w: it knows %d, itself included, and MinMembers is %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
+	case v.Doubts:
+		return fmt.Errorf("%w: this process hung, and its successor has not answered since", ErrUnconfirmed)
 	case !v.Alone && head > c.patience():
 		return fmt.Errorf("%w: %v", ErrUnconfirmed, head.Round(time.Millisecond))
 	}

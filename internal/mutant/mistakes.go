@@ -4,6 +4,7 @@ const (
 	originFile       = "internal/protocol/origin.go"
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
+	doubtFile        = "internal/protocol/doubt.go"
 	contactsFile     = "internal/routing/contacts.go"
 	epochFile        = "internal/protocol/epoch.go"
 	eventFile        = "internal/protocol/event.go"
@@ -603,6 +604,42 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 `}},
 			Sim: "cuts",
+		},
+	}},
+	{Says: "owning an arc after a pause without having heard of it", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "woken-without-doubt",
+			Does: "A member that has hung goes on as the owner of its arc.",
+			Edits: []Edit{{doubtFile, `
+	m.doubts = !m.alone
+`, `
+	m.doubts = false
+`}},
+			Sim: "pauses",
+		},
+		{
+			Name: "assured-by-old-answer",
+			Does: "A member that has hung believes an answer of its head to a question that it asked before.",
+			Edits: []Edit{{doubtFile, `
+	if m.doubts && asked >= m.replaced.since {
+`, `
+	if m.doubts {
+`}},
+			Sim: "pauses",
+		},
+		{
+			Name: "doubt-at-rounds-only",
+			Does: "A member finds that it has hung when its round begins, and not by what it hears before.",
+			Edits: []Edit{{machineFile, `
+	m.wake()
+	switch ev := ev.(type) {
+	case Tick:
+`, `
+	switch ev := ev.(type) {
+	case Tick:
+		m.wake()
+`}},
+			Sim: "pauses",
 		},
 	}},
 	{Says: "claiming an arc by an epoch that is not new", Unchecked: "to it, states that differ only in epochs are one", Mutants: []Mutant{

@@ -80,6 +80,16 @@ func (n *Node) known(v *protocol.View) routing.Known {
 	}
 }
 
+// Owns reports whether the node owns an identifier, and by which epoch. It takes no lock
+// and allocates nothing.
+func (n *Node) Owns(id uint64) (epoch uint64, ok bool) {
+	v := n.snap.Load().View
+	if !v.Phase.InRing() || !v.Arc.Contains(id) || !v.Owns(time.Duration(n.due.Load()), n.now(), n.cfg.Interval) {
+		return 0, false
+	}
+	return v.Epoch, true
+}
+
 // anySent joins every question that is under way.
 func anySent(time.Duration, time.Duration) bool { return true }
 

@@ -72,6 +72,7 @@ type Node struct {
 	departed chan struct{} // closed when leftRing is set
 	leftRing bool
 	stepped  atomic.Int64 // when the machine took its last step, by now
+	due      atomic.Int64 // when the machine is to take its next step by itself, by now
 	assured  atomic.Int64 // when the head last answered for itself, by now; 0: never yet
 	cause    netip.Addr   // whose request the machine answers or has asked for; see stepFor
 	ended    sync.Once
@@ -208,6 +209,7 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				ch <- e
 			}
 		case protocol.WakeAt:
+			n.due.Store(int64(e.At))
 			n.timer.Reset(max(0, e.At-n.now()))
 		case protocol.Publish:
 			n.publish(e.View)

@@ -169,6 +169,12 @@ func (n *Node) logViews(old, now *protocol.View, left bool) {
 		}
 	}
 	switch {
+	case now.Doubts && !old.Doubts:
+		n.log.Warn("hung: owns nothing until the successor has answered")
+	case old.Doubts && !now.Doubts && now.Phase == protocol.Joined:
+		n.log.Info("owns its range again")
+	}
+	switch {
 	case now.Isolated && !old.Isolated:
 		n.log.Warn("isolated: serves no key", slog.Int("known", 1+len(now.Succ)), slog.Int("required", n.cfg.MinMembers))
 	case old.Isolated && !now.Isolated && now.Phase.InRing():

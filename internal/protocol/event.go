@@ -229,8 +229,10 @@ type View struct {
 	// Replaced: a head has answered for this member's identifier, too, and none has
 	// named this member as its predecessor since.
 	Replaced bool
-	Alone    bool // nobody else is known to live; false with an empty Succ: all of it was lost
-	Version  uint64
+	// Doubts: the member has hung, and its head has not named it since. It owns nothing.
+	Doubts  bool
+	Alone   bool // nobody else is known to live; false with an empty Succ: all of it was lost
+	Version uint64
 	// Epoch is that of the arc, or of the last one.
 	Epoch uint64
 	// HeadEpoch is that by which the head claims what lies between the two; 0: it has not
@@ -250,6 +252,15 @@ type View struct {
 // Serves reports whether the member answers lookups, its own and those of others: it is
 // in a ring and not isolated.
 func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
+
+// Owns reports whether the member owns what is on its arc, at the time now. Due is the
+// time of the latest WakeAt: a member that hangs cannot say so.
+func (v *View) Owns(due, now, interval time.Duration) bool {
+	if !v.HasArc || v.Isolated || v.Doubts {
+		return false
+	}
+	return v.Phase != Joined || v.Alone || !Overdue(due, now, interval)
+}
 
 // Head is the first entry of the successor list, zero if that is empty.
 func (v *View) Head() ring.Member { return head(v.Succ) }

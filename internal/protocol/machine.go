@@ -90,6 +90,7 @@ type Machine struct {
 	contest       contest
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
+	doubts        bool         // it has hung, and its head has not named it since; see doubt.go
 	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
 	later         *ring.Member // the incarnation that this one is superseded by
 	calls         uint64       // the last call number given out
@@ -108,10 +109,15 @@ type Machine struct {
 	headEpoch uint64        // see View
 	// answered is when the head last answered for itself; negative: never yet.
 	answered time.Duration
-	checks   uint64 // idle checks made, which of the three is next
-	budget   int    // placements still allowed this round
-	rivalry  uint64 // the round before which no rival is looked into
-	outgrew  uint64 // the round before which the incarnation does not rise again
+	// notification is the last Notify: its call number, and when it was sent.
+	notification struct {
+		call uint64
+		sent time.Duration
+	}
+	checks  uint64 // idle checks made, which of the three is next
+	budget  int    // placements still allowed this round
+	rivalry uint64 // the round before which no rival is looked into
+	outgrew uint64 // the round before which the incarnation does not rise again
 	// divided is the rival about which the neighbours were divided when last asked; zero:
 	// none.
 	divided ring.Member
@@ -179,6 +185,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.cause = 0
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	m.recorded, m.reclaimed = 0, false
+	m.wake()
 	switch ev := ev.(type) {
 	case Tick:
 		m.tick()
@@ -314,7 +321,6 @@ func (m *Machine) tick() {
 		m.bootstrap.named++
 		m.bootstrapRound()
 	case Joined:
-		m.wake()
 		m.round++
 		m.budget = placementsPerRnd
 		m.schedule()
@@ -367,19 +373,24 @@ func (m *Machine) answer(a Answer) {
 		}
 	}
 	if a.Failure == nil {
-		m.notified(a.Reply)
+		m.notified(a)
 	}
 }
 
 // notified hears what became of a Notify. Nothing waits for it; what it says
 // may be worth another look.
-func (m *Machine) notified(r Reply) {
+func (m *Machine) notified(a Answer) {
 	if m.phase != Joined {
 		return
 	}
+	r := a.Reply
 	m.recordAnswer(r.State)
 	if r.State.Self == m.head() && r.State.Pred == m.self {
-		m.heardHead(r.State, m.now)
+		asked := m.notification.sent
+		if a.Call != m.notification.call {
+			asked = -1 // an earlier one
+		}
+		m.heardHead(r.State, asked)
 	}
 	switch r.Refusal.Reason {
 	case Nearer:

@@ -170,13 +170,13 @@ func (m *Machine) becomeAlone() {
 	m.setPred(ring.Member{}, CauseAlone)
 	m.dirty = m.dirty || !m.alone
 	m.alone = true
-	m.replaced.known = false
+	m.replaced.known, m.doubts = false, false
 	m.cause = CauseAlone
 }
 
 // vacate drops both pointers of a member that is in the ring no longer.
 func (m *Machine) vacate(cause Cause) {
-	m.succ, m.pred, m.alone = nil, ring.Member{}, false
+	m.succ, m.pred, m.alone, m.doubts = nil, ring.Member{}, false, false
 	m.version++
 	m.dirty = true
 	m.cause = cause
@@ -231,7 +231,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Doubts: m.doubts, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
 	}
 	m.showAcquaintances(v)
 	m.emit(Publish{View: v})

@@ -61,18 +61,6 @@ type replacement struct {
 	by ring.Member // found in this Step: who has answered for the arc; zero: nobody
 }
 
-// wake begins a round. If it is late by more than an interval, this member has hung,
-// and others may have taken it for dead.
-func (m *Machine) wake() {
-	r := &m.replaced
-	if r.due > 0 && m.now-r.due > m.cfg.Interval {
-		r.doubts, r.since = true, m.now
-		if r.bare {
-			r.known, r.bare = false, false // it may have been replaced again
-		}
-	}
-}
-
 // arcStart is the point after which the arc of the member in state st begins. It
 // reports false if that member answers for nothing: it does not know its predecessor.
 func arcStart(st State) (uint64, bool) {
@@ -106,6 +94,7 @@ func (m *Machine) heardHead(st State, asked time.Duration) {
 		}
 		r.known, r.doubts = true, false
 	case st.Pred == m.self:
+		m.assured(asked)
 		if r.doubts && asked >= r.since {
 			r.doubts = false
 			if st.Self != r.namedBy && by.IsZero() {

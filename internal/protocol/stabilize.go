@@ -254,7 +254,8 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 func (m *Machine) endStabilization() {
 	op := &m.stabilization
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
-		m.ask(h, Request{Kind: Notify}, 0, true)
+		m.notification.call = m.ask(h, Request{Kind: Notify}, 0, true)
+		m.notification.sent = m.now
 	}
 	m.closeStabilization()
 }

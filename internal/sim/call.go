@@ -379,6 +379,9 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 		w.askedForRing(h, meant, a.Reply.State, failure)
 		return
 	}
+	if failure == nil {
+		w.named(h, &a.Reply.State, sent)
+	}
 	w.step(h, a)
 	if failure == nil {
 		w.headHeard(h, &a.Reply.State, sent)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -31,6 +32,10 @@ type host struct {
 	m       *protocol.Machine
 	view    *protocol.View
 	tick    time.Duration // of the latest WakeAt
+	due     time.Duration // the same, 0 once the member has found that it came late
+	wakes   invariant.Wakes
+	saidBy  *protocol.State // what another has said of itself in the step under way
+	saidAt  time.Duration   // and when it was asked
 	table   *routing.Table
 	stale   bool  // the table is
 	asks    int   // under way

@@ -283,3 +283,29 @@ func (w *world) judgeReplaced() {
 		}
 	}
 }
+
+// hung notes that the step of h that begins is the first after it has hung.
+func (w *world) hung(h *host) {
+	if h.view.Phase == protocol.Joined && protocol.Overdue(h.due, w.now, w.cfg.Interval) {
+		h.due = 0
+		h.wakes.Woken(w.now)
+	}
+}
+
+// named notes that another has answered h, which has asked it at that time. A head
+// that h takes by this answer has not been its head before.
+func (w *world) named(h *host, st *protocol.State, asked time.Duration) {
+	w.hung(h)
+	h.saidBy, h.saidAt = st, asked
+}
+
+// judgeDoubt holds a step of h against the rule of members that have hung.
+func (w *world) judgeDoubt(h *host) {
+	if h.saidBy != nil {
+		h.wakes.Named(h.view, h.saidBy, h.saidAt)
+		h.saidBy = nil
+	}
+	if broken := h.wakes.Step(h.view); broken != "" && h.hostile == nil {
+		w.violate(invariant.DoubtsAfterHang, broken)
+	}
+}

@@ -169,7 +169,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 			h.view.Arc, h.view.HasArc = ring.Arc{After: h.id, To: h.id}, true
 		}
 	}
-	h.table, h.stale = nil, true
+	h.table, h.stale, h.due, h.wakes = nil, true, 0, invariant.Wakes{}
 	h.asks, h.waiting, h.links, h.common, h.suspects = 0, nil, nil, peer.Estimate{}, nil
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Instance]bool{}
@@ -275,6 +275,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 	heard := heardHead(h, ev)
 	asked, ok := ev.(protocol.Asked)
 	w.bidden = ok && asked.Request.Kind == protocol.Leave
+	w.hung(h)
 	effects := h.m.Step(w.now, ev)
 	told := false
 	for _, e := range effects {
@@ -288,7 +289,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 		case protocol.Respond:
 			w.respond(e)
 		case protocol.WakeAt:
-			h.tick = e.At
+			h.tick, h.due = e.At, e.At
 			w.queue.Push(e.At, event{kind: evTick, host: h.index, gen: h.starts})
 		case protocol.Publish:
 			w.published(h, e.View)
@@ -304,6 +305,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 			w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})
 		}
 	}
+	w.judgeDoubt(h)
 	if heard != nil {
 		w.judgeHeard(h, old, heard, told)
 	}
