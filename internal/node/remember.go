@@ -15,12 +15,13 @@ const (
 	rememberLate = time.Minute
 )
 
-// knowledge is what is worth remembering of a snapshot.
+// knowledge is what is worth remembering of a snapshot: members that have answered this one.
+// Those that its list has on another's word alone may be nobody, or lead elsewhere.
 type knowledge struct {
 	incarnation uint64
 	origin      *ring.Origin
-	near        []ring.Member // itself, its predecessor, its successors; none while it is in no ring
-	far         []ring.Member // others that live
+	near        []ring.Member // itself, its predecessor, its successor; none while it is in no ring
+	far         []ring.Member // others that live, those of its list first
 }
 
 func knowledgeOf(s *Snapshot) knowledge {
@@ -34,7 +35,14 @@ func knowledgeOf(s *Snapshot) knowledge {
 	if !v.Pred.IsZero() {
 		k.near = append(k.near, v.Pred)
 	}
-	k.near = append(k.near, v.Succ...)
+	for i, x := range v.Succ {
+		switch {
+		case i == 0 && v.Answered >= 0:
+			k.near = append(k.near, x)
+		case slices.Contains(v.Known, x):
+			k.far = append(k.far, x)
+		}
+	}
 	for _, f := range s.Fingers {
 		k.far = append(k.far, f.Member)
 	}

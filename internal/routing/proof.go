@@ -22,7 +22,7 @@ type known struct {
 
 // visit is a question that a search has asked.
 type visit struct {
-	who     ring.Instance
+	who     ring.Member
 	outcome outcome
 }
 
@@ -50,18 +50,18 @@ func (s *Search) know(t *Table) {
 // visited reports whether x was asked before the latest detour: what it named led nowhere.
 func (k *known) visited(x ring.Member) bool {
 	n := len(k.asks) - k.asked
-	return n > 0 && slices.ContainsFunc(k.asks[:n], func(v visit) bool { return v.who == x.Instance() })
+	return n > 0 && slices.ContainsFunc(k.asks[:n], func(v visit) bool { return v.who.Instance() == x.Instance() })
 }
 
 func (k *known) visit(x ring.Member) {
-	k.asks = append(k.asks, visit{who: x.Instance()})
+	k.asks = append(k.asks, visit{who: x})
 	k.asked++
 }
 
 // last is the last visit to x, nil if there was none.
 func (k *known) last(x ring.Member) *visit {
 	for i := len(k.asks) - 1; i >= 0; i-- {
-		if k.asks[i].who == x.Instance() {
+		if k.asks[i].who.Instance() == x.Instance() {
 			return &k.asks[i]
 		}
 	}
@@ -148,7 +148,42 @@ func (s *Search) refute(x ring.Member, a Answer) {
 		return
 	}
 	if a.Verdict == Closer {
-		s.Failed(claim.Owner, false)
+		s.disbelieve(claim.Owner)
+	}
+}
+
+// disbelieve goes on without an owner that another contradicts, and without whoever has
+// named it.
+func (s *Search) disbelieve(owner ring.Member) {
+	namer := s.namer
+	s.namer = ring.Member{}
+	s.pass(owner)
+	s.pass(namer)
+}
+
+// pass goes on without x. If x is the closest that has answered, the search goes back to
+// where it was before: to the closest of the others that have, which is to name others
+// than x, and to whom it knows by itself.
+func (s *Search) pass(x ring.Member) {
+	if x.IsZero() || x == s.home {
+		return
+	}
+	s.Failed(x, false)
+	if s.floor != x {
+		return
+	}
+	s.floor, s.spent = s.home, true
+	for i := range s.known.asks {
+		v := &s.known.asks[i]
+		if v.outcome != spoke || slices.Contains(s.avoid, v.who.Instance()) {
+			continue
+		}
+		if s.floor.IsZero() || ring.Between(s.floor.ID, v.who.ID, s.id) {
+			s.floor, s.spent, s.retries = v.who, false, 0
+		}
+	}
+	for _, y := range s.known.near {
+		s.add(y)
 	}
 }
 

@@ -65,7 +65,9 @@ type Search struct {
 	queue  []ring.Member   // nearest before the identifier first
 	owner  ring.Member     // believed, to be asked itself
 	named  bool            // owner was named by another, not by the arcs
+	namer  ring.Member     // who has named the owner that was asked last; zero: the arcs
 	why    Why             // of the member asked last
+	home   ring.Member     // where it began: the member itself, zero for a client
 	floor  ring.Member     // the closest that has answered
 	news   bool            // someone was found silent since floor was asked
 	spent  bool            // floor is not to be asked again
@@ -147,13 +149,14 @@ func (s *Search) Restart(t *Table, news bool, now time.Duration) {
 	if s.again = news; news {
 		s.avoid = append(s.avoid[:0], s.gone...)
 	}
-	s.queue, s.owner, s.floor, s.open = nil, ring.Member{}, ring.Member{}, ring.Member{}
+	s.queue, s.owner, s.floor, s.open, s.namer = nil, ring.Member{}, ring.Member{}, ring.Member{}, ring.Member{}
 	s.claim = Answer{}
 	s.begin(t, now)
 }
 
 func (s *Search) begin(t *Table, now time.Duration) {
 	s.know(t)
+	s.home = t.Self
 	if t.Self.IsZero() {
 		// A client's contacts stand anywhere: none is closer than another.
 		s.queue = slices.DeleteFunc(t.closer(s.Query()), func(x ring.Member) bool { return slices.Contains(s.opts.Apart, x.Instance()) })
@@ -198,11 +201,15 @@ func (s *Search) take(from ring.Member, a Answer, settled bool) {
 			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
 		})
 		if a.Owner == from || !fresh && s.recent(from, a) {
+			s.namer = from
 			s.finish(a, settled)
 			return
 		}
-		if s.again || !slices.Contains(s.avoid, a.Owner.Instance()) {
-			s.owner, s.named, s.again = a.Owner, true, false
+		switch {
+		case s.again || !slices.Contains(s.avoid, a.Owner.Instance()):
+			s.owner, s.named, s.again, s.namer = a.Owner, true, false, from
+		case s.known.outcome(a.Owner) == spoke:
+			s.pass(from) // which has answered in this search, and is not the owner
 		}
 	case Closer:
 		for _, x := range a.Closer {
@@ -235,7 +242,7 @@ func (s *Search) finish(a Answer, settled bool) {
 	switch {
 	case refuted:
 		s.claim = Answer{}
-		s.Failed(a.Owner, false)
+		s.disbelieve(a.Owner)
 	case !x.IsZero():
 		s.claim, s.owner, s.named = a, x, true
 	default:

@@ -126,7 +126,26 @@ func (t *Table) Answer(q Query, now time.Duration) Answer {
 	if a, ok := t.listed(q.ID, now); ok {
 		return a
 	}
-	return Answer{Verdict: Closer, Closer: t.closer(q)}
+	a := Answer{Verdict: Closer, Closer: t.closer(q)}
+	if x := t.beyond(q); len(a.Closer) == 0 && !x.IsZero() {
+		return Answer{Verdict: Owned, Owner: x}
+	}
+	return a
+}
+
+// beyond is the member known nearest after the identifier, for whoever goes round all that
+// are known before it: it is to be asked whether it is the owner. It is zero if there is
+// none, or none of whom that can be said.
+func (t *Table) beyond(q Query) ring.Member {
+	if t.Self.IsZero() {
+		return ring.Member{}
+	}
+	for _, x := range t.near {
+		if !ring.Between(t.Self.ID, x.ID, q.ID) && !x.Legacy() && !slices.Contains(q.Avoid, x.Instance()) {
+			return x
+		}
+	}
+	return ring.Member{}
 }
 
 // listed looks between the adjacent entries of the successor list. The head's

@@ -135,3 +135,44 @@ func TestMemberThatOwnsTheWholeCircle(t *testing.T) {
 	}
 	r.gone(liar)
 }
+
+// A member of the ring names as the owner of every key one that nobody has met. That one
+// answers, and claims the whole circle. It gets no more than a member at its place would.
+func TestMemberThatNamesAStrangerAsOwner(t *testing.T) {
+	p := peer(t, "stranger", attacktest.Now(), nil)
+	stranger := ring.Member{ID: p.Self.GetId(), Name: p.Self.GetName(), Addr: p.Addr(), Incarnation: p.Self.GetIncarnation()}
+	r, liar := lied(t, 6, &attacktest.Liar{Route: func(q routing.Query, honest routing.Answer) routing.Answer {
+		arc := ring.Arc{After: q.ID - 1, To: stranger.ID}
+		return routing.Answer{Verdict: routing.Owned, By: honest.By, Owner: stranger, HasArc: true, Arc: arc, Lease: routing.MaxLease}
+	}})
+	c, err := concord.Dial(bounded(t, patience), concord.ClientConfig{}, liar.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	own := r.place(p.Self.GetId())
+	behind := concord.Range{Start: liar.Id(), End: r.after(liar).Id()} // which a client asks the liar for
+	for i, asked := 0, 0; asked < 8; i++ {
+		key := fmt.Appendf(nil, "stranger-%d", i)
+		if id := world.Space.ID(key); own.Contains(id) || !behind.Contains(id) {
+			continue
+		}
+		asked++
+		for _, m := range r.Members() {
+			if m == liar {
+				continue
+			}
+			if got, err := m.LookupContext(bounded(t, patience), key, concord.Cold()); err != nil || got != r.Truth(key) {
+				t.Errorf("%s finds %v, %v; should be %v", m.Name(), got, err, r.Truth(key))
+			}
+		}
+		if got, err := c.LookupContext(bounded(t, patience), key, concord.Cold()); err != nil || got != r.Truth(key) {
+			t.Errorf("a client finds %v, %v; should be %v", got, err, r.Truth(key))
+		}
+	}
+	if p.Asked() == 0 {
+		t.Error("the stranger was not asked")
+	}
+	p.Stop()
+	r.gone(liar)
+}

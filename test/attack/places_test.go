@@ -2,9 +2,11 @@ package attack
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/cluster"
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/transport/attacktest"
 )
@@ -201,54 +204,57 @@ func TestLaterIncarnationToldToTheOthers(t *testing.T) {
 	r.stands()
 }
 
-// stolen counts lookups at all members and of a client that name one at addr for a key
-// outside of the range that it would have as a member. A lookup that fails fails the test.
-func (r *target) stolen(addr string, own concord.Range) (n int) {
+// stolen counts lookups at all members and of a client that name one at addr, unless it is
+// owner, for a key in the range that it would have as a member: without TLS whoever answers
+// as a member is one. A lookup that fails fails the test.
+func (r *target) stolen(addr string, owner *pb.Server) (n int) {
 	r.t.Helper()
-	c, err := concord.Dial(bounded(r.t, patience), concord.ClientConfig{}, r.member(0).Address())
+	c, err := concord.Dial(bounded(r.t, patience), r.client, r.member(0).Address())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
+	place := r.place(owner.GetId())
 	for i := range 24 {
 		key := fmt.Appendf(nil, "stolen-%d", i)
-		if own.Contains(world.Space.ID(key)) {
-			continue
-		}
-		for _, m := range r.Members() {
-			got, err := m.LookupContext(bounded(r.t, patience), key, concord.Fresh())
-			if err != nil {
-				r.t.Errorf("a lookup at %s: %v", m.Name(), err)
-			} else if got.Address == addr {
+		judge := func(at string, got concord.Server, err error) {
+			switch own := got.Id == owner.GetId() && place.Contains(world.Space.ID(key)); {
+			case err != nil:
+				r.t.Errorf("a lookup at %s: %v", at, err)
+			case got.Address == addr && !own:
 				n++
 			}
 		}
-		got, err := c.LookupContext(bounded(r.t, patience), key, concord.Fresh())
-		if err != nil {
-			r.t.Errorf("a lookup of a client: %v", err)
-		} else if got.Address == addr {
-			n++
+		for _, m := range r.Members() {
+			got, err := m.LookupContext(bounded(r.t, patience), key, concord.Fresh())
+			judge(m.Name(), got, err)
 		}
+		got, err := c.LookupContext(bounded(r.t, patience), key, concord.Fresh())
+		judge("a client", got, err)
 	}
 	return n
 }
 
-// ghosts are forty names at one listener, which is whoever it is asked for.
-func ghosts(t *testing.T) (*attacktest.Peer, []*pb.Server) {
+// ghosts are forty names at one listener, which is whoever a member asks for. Lookups it
+// answers in a name of its own.
+func ghosts(t *testing.T, addr string, config *tls.Config) (*attacktest.Peer, []*pb.Server) {
 	t.Helper()
 	var all []*pb.Server
-	p := peer(t, "ghost", attacktest.Now(), func(p *attacktest.Peer) {
+	p := listen(t, addr, config, "ghost", attacktest.Now(), func(p *attacktest.Peer) {
 		for i := range 40 {
 			all = append(all, world.Server(fmt.Sprint("ghost-", i), p.Addr(), attacktest.Now()))
 		}
-		whoever := func(q *pb.Request) *pb.Ring {
-			r := p.Ring()
+		asked := func(q *pb.Request) *pb.Server {
 			for _, g := range all {
 				if g.GetId() == q.GetTarget().GetId() {
-					r.Answer.Answerer = g
+					return g
 				}
 			}
-			r.Successors = all[:16]
+			return p.Self
+		}
+		whoever := func(q *pb.Request) *pb.Ring {
+			r := p.Ring()
+			r.Answer.Answerer, r.Successors = asked(q), all[:16]
 			return r
 		}
 		p.OnRing = func(q *pb.RingReq) (*pb.Ring, error) { return whoever(q.GetRequest()), nil }
@@ -260,25 +266,64 @@ func ghosts(t *testing.T) (*attacktest.Peer, []*pb.Server) {
 	return p, all
 }
 
-// Forty names at one listener are introduced at one member, as members of its ring.
+// Forty names at one listener are introduced at every member, as members of its ring. One
+// address is one process: the first that answers gets the place of a member of its name,
+// and the others get none.
 func TestGhostsAtOneListener(t *testing.T) {
 	r := attacked(t, 5)
-	victim := r.member(1)
-	p, ghosts := ghosts(t)
-	for _, g := range ghosts {
-		tell(t, victim, g, g)
-	}
-	r.rounds(3)
-	wrong := r.stolen(p.Addr(), concord.Range{})
+	p, ghosts := ghosts(t, cluster.Address(), nil)
+	r.haunt(ghosts)
+	wrong := r.stolen(p.Addr(), ghosts[0])
 	p.Stop()
-	r.rounds(3)
 	r.stands()
 	if wrong > 0 {
 		t.Errorf("%d lookups named a ghost", wrong)
 	}
 }
 
-// Ghosts that a member has heard of are not what it remembers of its ring when it ends.
+// The same with identities: the listener has a certificate for one name, which is none of
+// the forty.
+func TestGhostsWithOneCertificate(t *testing.T) {
+	r, ca := identified(t, 5)
+	addr := cluster.Address()
+	cert := issue(t, ca, attacktest.Leaf{Hosts: []string{hostOf(addr)}, URIs: []string{"concord:///ghost"}})
+	p, ghosts := ghosts(t, addr, ca.Server(cert))
+	r.client.TLS = ca.Client(cert)
+	m := r.member(0)
+	r.unmoved(3, func() {
+		r.counted(m, denied, uint64(len(ghosts)), func() {
+			for _, x := range r.Members() {
+				c := insider(t, x, ca.Client(cert))
+				for _, g := range ghosts {
+					_, err := c.Introduce(bounded(t, patience), &pb.IntroduceReq{Subject: g, Request: world.Request(g, server(x))})
+					refused(t, err, codes.PermissionDenied, "concord:///"+g.GetName())
+					_, _ = c.Introduce(bounded(t, patience), &pb.IntroduceReq{Subject: g, Request: world.Request(p.Self, server(x))})
+				}
+			}
+		})
+		if n := r.stolen(p.Addr(), p.Self); n > 0 {
+			t.Errorf("%d lookups named a ghost", n)
+		}
+	})
+}
+
+// haunt introduces ghosts at every member, and waits until the first has its place.
+func (r *target) haunt(ghosts []*pb.Server) {
+	r.t.Helper()
+	for _, g := range ghosts {
+		for _, m := range r.Members() {
+			tell(r.t, m, g, g)
+		}
+	}
+	r.await("a place for the first", func() bool {
+		return slices.ContainsFunc(r.Members(), func(m *concord.Concord) bool {
+			return m.Successors()[0].Name == ghosts[0].GetName()
+		})
+	})
+}
+
+// Ghosts that a member has only heard of are not what it remembers of its ring when it
+// ends: not even the one that the member after it has met, and names in its list.
 func TestGhostsInTheStateFile(t *testing.T) {
 	dir := t.TempDir()
 	r := attacked(t, 4, func(i int, cfg *concord.Config) {
@@ -287,11 +332,11 @@ func TestGhostsInTheStateFile(t *testing.T) {
 		}
 	})
 	victim := r.member(3)
-	p, ghosts := ghosts(t)
-	for _, g := range ghosts {
-		tell(t, victim, g, g)
-	}
-	r.rounds(2)
+	p, ghosts := ghosts(t, cluster.Address(), nil)
+	r.haunt(ghosts)
+	r.await("a list with a ghost", func() bool {
+		return slices.ContainsFunc(victim.Successors(), func(s concord.Server) bool { return s.Address == p.Addr() })
+	})
 	r.Kill(victim)
 	p.Stop()
 	text, err := os.ReadFile(filepath.Join(dir, "ring.json"))
@@ -328,5 +373,23 @@ func TestForgedSendersFillNoMemory(t *testing.T) {
 		if x.Address == "127.0.0.1:1" {
 			t.Errorf("%s is an acquaintance", x.Name)
 		}
+	}
+}
+
+// One in no ring introduces itself everywhere, and answers lookups with "all is mine". It gets
+// no more than a member at its place would.
+func TestOwnerOfTheWholeCircle(t *testing.T) {
+	r := attacked(t, 6)
+	p := peer(t, "everything", attacktest.Now(), nil)
+	for range 4 {
+		for _, m := range r.Members() {
+			tell(t, m, p.Self, p.Self)
+		}
+	}
+	wrong := r.stolen(p.Addr(), p.Self)
+	p.Stop()
+	r.stands()
+	if wrong > 0 {
+		t.Errorf("%d lookups named it", wrong)
 	}
 }
