@@ -2231,6 +2231,46 @@ func (*Denied) Descriptor() ([]byte, []int) {
 	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
+// NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
+// application whose member has not started, or has stopped. No member is at the
+// address. A FindSuccessor is refused without it, since legacy members hand the
+// status on.
+type NotRunning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NotRunning) Reset() {
+	*x = NotRunning{}
+	mi := &file_concord_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NotRunning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NotRunning) ProtoMessage() {}
+
+func (x *NotRunning) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
+func (*NotRunning) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{30}
+}
+
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
 // ring, but knows of too few others to say who owns what.
 type Isolated struct {
@@ -2242,7 +2282,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2294,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2307,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -2454,7 +2494,9 @@ const file_concord_proto_rawDesc = "" +
 	"\tNotJoined\x12$\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x0e.concord.PhaseR\x05phase\x12+\n" +
 	"\banswerer\x18\x02 \x01(\v2\x0f.concord.ServerR\banswerer\"\b\n" +
-	"\x06Denied\"7\n" +
+	"\x06Denied\"\f\n" +
+	"\n" +
+	"NotRunning\"7\n" +
 	"\bIsolated\x12+\n" +
 	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer*\x92\x01\n" +
 	"\x05Phase\x12\x15\n" +
@@ -2490,7 +2532,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
@@ -2526,12 +2568,13 @@ var file_concord_proto_goTypes = []any{
 	(*WrongRing)(nil),      // 31: concord.WrongRing
 	(*NotJoined)(nil),      // 32: concord.NotJoined
 	(*Denied)(nil),         // 33: concord.Denied
-	(*Isolated)(nil),       // 34: concord.Isolated
-	nil,                    // 35: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 36: google.protobuf.Empty
+	(*NotRunning)(nil),     // 34: concord.NotRunning
+	(*Isolated)(nil),       // 35: concord.Isolated
+	nil,                    // 36: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 37: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
-	35, // 0: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	36, // 0: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
 	12, // 1: concord.FindReq.request:type_name -> concord.Request
 	8,  // 2: concord.FindResp.server:type_name -> concord.Server
 	8,  // 3: concord.Ring.predecessor:type_name -> concord.Server
@@ -2597,7 +2640,7 @@ var file_concord_proto_depIdxs = []int32{
 	21, // 63: concord.ChordService.Route:output_type -> concord.RouteResp
 	24, // 64: concord.ChordService.Place:output_type -> concord.PlaceResp
 	9,  // 65: concord.ChordService.Introduce:output_type -> concord.Ring
-	36, // 66: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	37, // 66: concord.ChordService.Changed:output_type -> google.protobuf.Empty
 	9,  // 67: concord.ChordService.Leave:output_type -> concord.Ring
 	29, // 68: concord.ChordService.Meta:output_type -> concord.MetaResp
 	4,  // 69: concord.ChordService.Link:output_type -> concord.Frames
@@ -2627,7 +2670,7 @@ func file_concord_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

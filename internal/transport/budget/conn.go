@@ -150,6 +150,17 @@ func (c *Conn) stale() bool {
 	return false
 }
 
+// Use says that something is at work on the connection that has no share, so that it is
+// neither at rest nor silent. The caller calls over once that is done.
+func (c *Conn) Use() (over func()) {
+	c.begun.Add(1)
+	c.open.Add(1)
+	return func() {
+		c.used.Store(time.Now().UnixNano())
+		c.open.Add(-1)
+	}
+}
+
 // Claim says that the connection belongs to the member with that identifier, which this
 // side has reached at the address that it advertises. It reports whether it counts as
 // that member's: a member has four.

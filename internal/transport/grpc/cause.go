@@ -138,8 +138,11 @@ func (c telling) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo,
 	switch {
 	case err == nil:
 		p := partyOf(conn, info)
-		if from, ok := conn.(*inbound); ok && p.tls != nil {
-			from.expire(*p.tls, c.maxAge)
+		if from, ok := conn.(*inbound); ok {
+			from.party.Store(p)
+			if p.tls != nil {
+				from.expire(*p.tls, c.maxAge)
+			}
 		}
 		info = p
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):

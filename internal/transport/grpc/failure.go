@@ -129,6 +129,9 @@ func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.F
 		}
 		return &protocol.Failure{Kind: protocol.Cancelled, Detail: text}
 	case codes.Unavailable:
+		if slices.ContainsFunc(st.Details(), isNotRunning) {
+			return failure(protocol.Refused, "%s: %s", addr, text)
+		}
 		if ctx.Err() != nil {
 			return contextFailure(ctx, addr)
 		}
@@ -143,6 +146,13 @@ func failureOf(ctx context.Context, addr string, err error, l *link) *protocol.F
 // between, denies this side.
 func isDenied(d any) bool {
 	_, ok := d.(*pb.Denied)
+	return ok
+}
+
+// isNotRunning reports whether a detail of a status says that no member is at the
+// address, as the server of an application does.
+func isNotRunning(d any) bool {
+	_, ok := d.(*pb.NotRunning)
 	return ok
 }
 

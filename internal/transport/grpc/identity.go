@@ -19,8 +19,7 @@ import (
 // This file judges who the other side of a connection claims to be. A process is one
 // member, so a connection is judged once, unless the process claims to be another.
 
-// party is the other side of one connection after its handshake. gRPC keeps it with
-// the connection.
+// party is the other side of one connection after its handshake.
 type party struct {
 	credentials.AuthInfo
 	remote   net.Addr
@@ -64,7 +63,10 @@ func (t *Transport) sender(ctx context.Context, m ring.Member) error {
 	if !ok {
 		return nil
 	}
-	p, _ := from.AuthInfo.(*party)
+	var p *party
+	if c := t.lis.connection(ctx); c != nil {
+		p = c.party.Load()
+	}
 	err := t.admit(p, m, true)
 	if err == nil {
 		return nil

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
@@ -66,7 +65,7 @@ func (w *working) over() {
 // done for it. It must not block.
 func (t *Transport) take(ctx context.Context, info *tap.Info) (context.Context, error) {
 	kind, known := methodKinds[info.FullMethodName]
-	c := connection(ctx)
+	c := t.lis.connection(ctx)
 	if !known || c == nil {
 		return ctx, nil
 	}
@@ -82,16 +81,6 @@ func (t *Transport) take(ctx context.Context, info *tap.Info) (context.Context, 
 		return &working{Context: ctx, refused: err}, nil
 	}
 	return ctx, err
-}
-
-// connection is that of the request of ctx, nil if it is not known.
-func connection(ctx context.Context) *inbound {
-	if p, ok := peer.FromContext(ctx); ok {
-		if from, ok := p.Addr.(remote); ok {
-			return from.conn
-		}
-	}
-	return nil
 }
 
 // overBudget tells of a request that is over a budget, and is the answer to it. A legacy
@@ -122,7 +111,7 @@ func (t *Transport) claim(ctx context.Context, from ring.Member) {
 	if from.IsZero() {
 		return
 	}
-	if c := connection(ctx); c != nil && !c.budget.Member() && t.pool.reaches(from) {
+	if c := t.lis.connection(ctx); c != nil && !c.budget.Member() && t.pool.reaches(from) {
 		c.budget.Claim(from.ID)
 	}
 }
@@ -136,7 +125,7 @@ func (t *Transport) watch() {
 		case <-tick.C:
 			t.lis.budget.Silent(silentLimit)
 			// gRPC ends a connection that has no stream before that.
-			t.lis.budget.Idle(t.idleLimit() + 2*silentLimit)
+			t.lis.budget.Idle(t.cfg.idleLimit() + 2*silentLimit)
 		case <-t.ended:
 			return
 		}

@@ -1,6 +1,7 @@
 package grpctransport
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
 
 	"github.com/ollelogdahl/concord/internal/transport/budget"
 )
@@ -18,12 +20,13 @@ const acceptRetry = 3 * time.Second
 
 // listener keeps count of the connections it accepted, so that Close can end
 // them all. gRPC's Stop does not end those that are still shaking hands, but
-// waits for them.
+// waits for them. That of a Port accepts none: it takes in those of an application.
 type listener struct {
 	net.Listener
 	written *atomic.Uint64 // bytes
 	budget  *budget.Budget
 	refused func(from net.Addr, why string)
+	byAddr  sync.Map // of a Port: *inbound by its address, a *net.TCPAddr of its own
 
 	mu     sync.Mutex
 	conns  map[*inbound]struct{}
@@ -48,8 +51,12 @@ type inbound struct {
 	from    remote
 	gone    chan struct{} // closed when it is
 	ending  sync.Once
-	streams atomic.Int32 // of requests, open
-	expiry  *time.Timer  // guarded by lis.mu; nil: it has no end of its own
+	streams atomic.Int32          // of requests, open
+	party   atomic.Pointer[party] // the other side; nil before the handshake is done
+	tcp     *net.TCPAddr          // in place of from, where an application looks at it; nil: not so
+	asked   atomic.Bool           // a request of ours has come
+	shared  atomic.Bool           // a request for the application has come
+	expiry  *time.Timer           // guarded by lis.mu; nil: it has no end of its own
 }
 
 // remote is where a connection comes from: the address of a peer as gRPC has it.
@@ -83,12 +90,18 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admit(conn net.Conn) *inbound {
 	c := &inbound{Conn: conn, reader: newReader(conn), lis: l, gone: make(chan struct{})}
 	c.from = remote{Addr: conn.RemoteAddr(), host: hostOf(conn.RemoteAddr()), conn: c}
+	if tcp, ok := c.from.Addr.(*net.TCPAddr); ok && l.Listener == nil {
+		own := *tcp
+		c.tcp = &own
+		l.byAddr.Store(c.tcp, c)
+	}
 	room, err := l.budget.Admit(c.from.host, func(why string) {
 		l.refused(c.from, "closed: "+why)
 		_ = c.Close()
 	})
 	if err != nil {
 		l.refused(c.from, err.Error())
+		l.forget(c)
 		_ = conn.Close()
 		return nil
 	}
@@ -166,7 +179,40 @@ func hostOf(a net.Addr) netip.Addr {
 
 // RemoteAddr implements net.Conn. It tells the rest of this package which connection
 // that of a request is.
-func (c *inbound) RemoteAddr() net.Addr { return c.from }
+func (c *inbound) RemoteAddr() net.Addr {
+	if c.tcp != nil {
+		return c.tcp
+	}
+	return c.from
+}
+
+// connection is that of the request of ctx, nil if it is not known.
+func (l *listener) connection(ctx context.Context) *inbound {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	var c *inbound
+	switch a := p.Addr.(type) {
+	case remote:
+		c = a.conn
+	case *net.TCPAddr:
+		if found, ok := l.byAddr.Load(a); ok {
+			c, _ = found.(*inbound)
+		}
+	}
+	if c == nil || c.lis != l {
+		return nil
+	}
+	return c
+}
+
+// forget is for a connection that has ended, or was never taken in.
+func (l *listener) forget(c *inbound) {
+	if c.tcp != nil {
+		l.byAddr.Delete(c.tcp)
+	}
+}
 
 // Read implements net.Conn.
 func (c *inbound) Read(b []byte) (int, error) {
@@ -190,7 +236,9 @@ func (c *inbound) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, erro
 
 func (c *inbound) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.lis.written.Add(uint64(n))
+	if !c.shared.Load() {
+		c.lis.written.Add(uint64(n))
+	}
 	return n, err
 }
 
@@ -198,6 +246,7 @@ func (c *inbound) Close() error {
 	c.ending.Do(func() {
 		close(c.gone)
 		c.budget.Close()
+		c.lis.forget(c)
 		c.lis.mu.Lock()
 		delete(c.lis.conns, c)
 		if c.expiry != nil {
@@ -206,6 +255,21 @@ func (c *inbound) Close() error {
 		c.lis.mu.Unlock()
 	})
 	return c.Conn.Close()
+}
+
+// endAsked closes the connections on which requests of ours have come and no others.
+func (l *listener) endAsked() {
+	var ours []*inbound
+	l.mu.Lock()
+	for c := range l.conns {
+		if c.asked.Load() && !c.shared.Load() {
+			ours = append(ours, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range ours {
+		_ = c.Close()
+	}
 }
 
 // end closes the listener and every connection that came from it.

@@ -35,7 +35,7 @@ type muxServer struct {
 // serveStream answers the requests of one stream until the asker ends it, or the
 // connection ends.
 func (s *service) serveStream(stream grpc.ServerStream) error {
-	m := &muxServer{service: s, stream: stream, conn: connection(stream.Context()), underWay: make(map[uint64]*serving)}
+	m := &muxServer{service: s, stream: stream, conn: s.t.lis.connection(stream.Context()), underWay: make(map[uint64]*serving)}
 	m.out.send = func(f *pb.Frames) error { return m.stream.SendMsg(f) }
 	if m.conn != nil {
 		defer m.conn.streams.Add(-1)
@@ -56,6 +56,9 @@ func (s *service) serveStream(stream grpc.ServerStream) error {
 			return nil
 		case err != nil:
 			return err
+		}
+		if n := len(in.GetFrames()); n > maxMessage { // on a server of an application
+			return s.t.malformed(ctx, errors.New(tooLarge(n)))
 		}
 		if err := m.received(ctx, in.GetFrames()); err != nil {
 			return s.t.malformed(ctx, err)

@@ -70,6 +70,10 @@ type Config struct {
 	MaxAge time.Duration
 	// Listener, if set, is received from instead of Bind. Close closes it.
 	Listener net.Listener
+	// Port, if set, is received by instead of Bind, Listener and Server, and Advertise is
+	// the address that leads there. Close leaves the server as it is.
+	Port      *Port
+	Advertise string
 	// Dial, if set, opens connections in place of TCP. Its error counts as a
 	// refusal if it wraps syscall.ECONNREFUSED.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
@@ -86,8 +90,8 @@ type Config struct {
 // Transport is a transport.Transport over gRPC.
 type Transport struct {
 	cfg  Config
-	lis  *listener // nil for one that only asks, as srv is
-	srv  *grpc.Server
+	lis  *listener    // nil for one that only asks
+	srv  *grpc.Server // nil for one that only asks, or receives by a Port
 	pool *pool
 	// known remembers members that were seen with an incarnation.
 	known   known
@@ -98,6 +102,12 @@ type Transport struct {
 	closing sync.Once
 	ended   chan struct{} // closed by Close
 	serving sync.WaitGroup
+
+	// Of one that receives by a Port: life ends before Close waits for the requests.
+	entering sync.Mutex // held to begin one, and to end life
+	life     context.Context
+	endLife  context.CancelFunc
+	before   uint64 // bytes that others have written to the Port's connections
 }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -105,6 +115,9 @@ var _ transport.Transport = (*Transport)(nil)
 // Listen binds a transport. Connections made to it wait until Serve.
 // The caller closes it.
 func Listen(cfg Config) (*Transport, error) {
+	if cfg.Port != nil {
+		return cfg.Port.open(NewClient(cfg))
+	}
 	lis := cfg.Listener
 	if lis == nil {
 		var err error
@@ -113,28 +126,40 @@ func Listen(cfg Config) (*Transport, error) {
 		}
 	}
 	t := NewClient(cfg)
-	if cfg.Limits.Connections <= 0 {
-		cfg.Limits.Connections = min(budget.DefaultConnections, max(fewestConnections, descriptors()/2))
-	}
-	t.lis = newListener(lis, &t.written, cfg.Limits, t.refuse)
+	t.lis = newListener(lis, &t.written, cfg.connections(), t.refuse)
 	t.srv = t.newServer(telling{credentialsOf(cfg.Server), t.refuse, t.cfg.MaxAge})
 	return t, nil
+}
+
+// connections are the limits, with the default for connections.
+func (c *Config) connections() budget.Limits {
+	l := c.Limits
+	if l.Connections <= 0 {
+		l.Connections = min(budget.DefaultConnections, max(fewestConnections, descriptors()/2))
+	}
+	return l
+}
+
+// withDefaults is c with defaults in place of what is not set.
+func (c Config) withDefaults() Config {
+	if c.IdleTimeout <= 0 {
+		c.IdleTimeout = defaultIdleTimeout
+	}
+	if c.MaxAge <= 0 {
+		c.MaxAge = defaultMaxAge
+	}
+	if c.Dial == nil {
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
+	}
+	return c
 }
 
 // NewClient makes a transport that only asks: its Addr is empty and its Serve does
 // nothing. Of cfg it uses Client, GetClient, IdleTimeout, Dial and Inject. The caller closes it.
 func NewClient(cfg Config) *Transport {
-	if cfg.IdleTimeout <= 0 {
-		cfg.IdleTimeout = defaultIdleTimeout
-	}
-	if cfg.MaxAge <= 0 {
-		cfg.MaxAge = defaultMaxAge
-	}
-	if cfg.Dial == nil {
-		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
-		}
-	}
+	cfg = cfg.withDefaults()
 	t := &Transport{cfg: cfg, ended: make(chan struct{})}
 	creds := credentialsOf(cfg.Client)
 	if cfg.Client != nil {
@@ -184,36 +209,45 @@ func credentialsOf(c *tls.Config) credentials.TransportCredentials {
 }
 
 func (t *Transport) newServer(creds credentials.TransportCredentials) *grpc.Server {
-	return grpc.NewServer(
+	return grpc.NewServer(append(t.cfg.serverOptions(),
 		grpc.Creds(creds),
 		grpc.InTapHandle(t.take),
-		grpc.MaxConcurrentStreams(uint32(t.cfg.Limits.WithDefaults().Streams)),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.ConnectionTimeout(connectTimeout),
-		// Clients send no pings, so this side has to find out which of its
-		// connections lead nowhere. Every client answers a server's pings.
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: t.idleLimit(),
-			MaxConnectionAge: t.cfg.MaxAge, MaxConnectionAgeGrace: ageGrace,
-		}),
 		// A static window needs none of the pings that gRPC sizes windows with.
 		grpc.StaticStreamWindowSize(maxMessage),
 		grpc.StaticConnWindowSize(4*maxMessage),
 		grpc.ReadBufferSize(4<<10),
 		grpc.WriteBufferSize(4<<10),
 		grpc.WaitForHandlers(true),
-	)
+	)...)
+}
+
+// serverOptions are the options of every server, with the limits of its connections.
+func (c *Config) serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(uint32(c.Limits.WithDefaults().Streams)),
+		grpc.ConnectionTimeout(connectTimeout),
+		// Clients send no pings, so this side has to find out which of its
+		// connections lead nowhere. Every client answers a server's pings.
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: c.idleLimit(),
+			MaxConnectionAge: c.MaxAge, MaxConnectionAgeGrace: ageGrace,
+		}),
+	}
 }
 
 // idleLimit is how long a connection of others is kept that they do not use.
-func (t *Transport) idleLimit() time.Duration { return max(idleLimit, 2*t.cfg.IdleTimeout) }
+func (c *Config) idleLimit() time.Duration { return max(idleLimit, 2*c.IdleTimeout) }
 
-// Addr is where the transport receives: host and port as bound, empty if it only
-// asks.
+// Addr is where the transport receives: host and port as bound, or as advertised if it
+// receives by a Port; empty if it only asks.
 func (t *Transport) Addr() string {
-	if t.lis == nil {
+	switch {
+	case t.cfg.Port != nil:
+		return t.cfg.Advertise
+	case t.lis == nil:
 		return ""
 	}
 	return t.lis.Addr().String()
@@ -221,12 +255,17 @@ func (t *Transport) Addr() string {
 
 // Serve starts to receive. It is called once and does not block.
 func (t *Transport) Serve(h transport.Handler) {
-	if t.srv == nil {
+	if t.lis == nil {
 		return
 	}
 	desc := description()
-	t.srv.RegisterService(desc, &service{t: t, handler: h, methods: servedMethods(desc)})
+	s := &service{t: t, handler: h, methods: servedMethods(desc)}
 	t.serving.Go(t.watch)
+	if t.srv == nil {
+		t.cfg.Port.serve(s)
+		return
+	}
+	t.srv.RegisterService(desc, s)
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;
 		// then this member is unreachable, which others find out and act on.
@@ -272,8 +311,14 @@ func (t *Transport) Limit(idle int) { t.pool.limit(idle) }
 func (t *Transport) Connections() int { return t.pool.count() }
 
 // Written is how many bytes were written to connections of either direction;
-// with TLS, as encrypted.
-func (t *Transport) Written() uint64 { return t.written.Load() }
+// with TLS, as encrypted. Connections that an application uses are not counted.
+func (t *Transport) Written() uint64 {
+	n := t.written.Load()
+	if p := t.cfg.Port; p != nil {
+		n += p.written.Load() - t.before
+	}
+	return n
+}
 
 // Close ends everything; see transport.Transport. It waits for handlers, whose
 // contexts it cancels.
@@ -281,11 +326,14 @@ func (t *Transport) Close() error {
 	t.closing.Do(func() {
 		close(t.ended)
 		t.pool.close()
-		if t.srv != nil {
+		switch {
+		case t.srv != nil:
 			t.lis.end()
 			t.srv.Stop()
-			t.serving.Wait()
+		case t.lis != nil:
+			t.cfg.Port.close(t)
 		}
+		t.serving.Wait()
 	})
 	return nil
 }
