@@ -68,8 +68,10 @@ func (c *ClientConfig) validate() error {
 // An idle Client sends no requests and closes its connections after half a minute. Its methods may
 // be called concurrently.
 type Client struct {
-	space ring.Space
-	node  *node.Client
+	space    ring.Space
+	settings ring.Settings
+	node     *node.Client
+	tr       transport.Transport // of node
 }
 
 // Dial makes a Client of the ring that the addresses lead to. An address is host:port or the name
@@ -117,12 +119,13 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{space: space(cfg.HashBits, cfg.HashFunc)}
+	c := &Client{space: space(cfg.HashBits, cfg.HashFunc), tr: tr}
+	c.settings = c.space.Settings(cfg.Cluster)
 	var log *slog.Logger
 	if cfg.LogHandler != nil {
 		log = slog.New(cfg.LogHandler)
 	}
-	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.space.Settings(cfg.Cluster), Addrs: usable,
+	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.settings, Addrs: usable,
 		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits(),
 		Proven: cfg.TLS != nil && cfg.Identity != nil}, tr)
 	err = c.node.Dial(ctx)

@@ -47,11 +47,13 @@ type Concord struct {
 	live atomic.Pointer[node.Node] // node while the member runs; set under mu
 
 	mu      sync.Mutex
-	node    *node.Node // nil before Start
-	kept    *keeper    // nil without StateDir
-	addr    string     // as advertised, once started
-	bound   string     // as bound, once started
-	joining *node.Node // the one on which a Create or Join is under way
+	node    *node.Node          // nil before Start
+	kept    *keeper             // nil without StateDir
+	port    *grpctransport.Port // nil before ServerOptions
+	tr      transport.Transport // of node
+	addr    string              // as advertised, once started
+	bound   string              // as bound, once started
+	joining *node.Node          // the one on which a Create or Join is under way
 }
 
 // New makes a member that is in no ring. It does nothing else and never fails: Start reports
@@ -65,8 +67,8 @@ func New(cfg Config) *Concord {
 	return c
 }
 
-// open opens the transport of a member.
-func (c *Config) open() (transport.Transport, error) {
+// options are those of the transport of a member.
+func (c *Config) options() transport.Options {
 	o := transport.Options{
 		Bind: c.BindAddr, Advertise: c.AdvAddr,
 		SuccessorCount: c.successors(),
@@ -79,7 +81,25 @@ func (c *Config) open() (transport.Transport, error) {
 	if c.TLS != nil {
 		o.Server, o.Client = c.TLS.Server, c.TLS.Client
 	}
-	return network(c.Network).OpenMember(o)
+	return o
+}
+
+// open opens the transport of a member, which receives by port if that is not nil.
+func (c *Config) open(port *grpctransport.Port) (transport.Transport, error) {
+	if port == nil {
+		tr, err := network(c.Network).OpenMember(c.options())
+		if err != nil {
+			err = &ConfigError{Field: "BindAddr", Err: err}
+		}
+		return tr, err
+	}
+	o := grpctransport.ConfigOf(c.options())
+	o.Port, o.Advertise = port, c.AdvAddr
+	tr, err := grpctransport.Listen(o)
+	if err != nil {
+		return nil, fmt.Errorf("concord: %w", err)
+	}
+	return tr, nil
 }
 
 // network is n, or TCP if that is nil.
@@ -98,7 +118,8 @@ func resolver(n transport.Network) bootstrap.DNS {
 	return nil
 }
 
-// Start makes the member listen. The member is in no ring until Create or Join has succeeded.
+// Start makes the member listen, or receive on the server that it is registered on. The member is
+// in no ring until Create or Join has succeeded.
 //
 // Each mistake in the Config is a *ConfigError. Start returns all of them, joined, and starts
 // nothing. It returns ErrStarted if the member is running. A member that was stopped can be started
@@ -109,7 +130,8 @@ func (c *Concord) Start() error {
 	if c.live.Load() != nil {
 		return ErrStarted
 	}
-	if err := c.cfg.validate(); err != nil {
+	port := c.registered()
+	if err := c.cfg.validate(port != nil); err != nil {
 		return err
 	}
 	kept, notes, err := openKeeper(&c.cfg)
@@ -122,9 +144,9 @@ func (c *Concord) Start() error {
 			kept.end()
 		}
 	}()
-	tr, err := c.cfg.open()
+	tr, err := c.cfg.open(port)
 	if err != nil {
-		return &ConfigError{Field: "BindAddr", Err: err}
+		return err
 	}
 	addr, err := c.cfg.advertised(tr.Addr())
 	if err != nil {
@@ -158,7 +180,7 @@ func (c *Concord) Start() error {
 			former = max(former, last)
 		}
 	}
-	c.addr, c.bound, c.kept, started = addr, tr.Addr(), kept, true
+	c.addr, c.bound, c.kept, c.tr, started = addr, tr.Addr(), kept, tr, true
 	n = node.New(node.Config{
 		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
 		Space:      c.space,
@@ -362,10 +384,15 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
 	}
-	if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
-		return joinError(err, n.Snapshot().View.Self, out.Attempts)
+	for {
+		err := n.JoinOrFound(ctx, usable, recalled, found)
+		if err == nil {
+			return nil
+		}
+		if err = joinError(err, n.Snapshot().View.Self, out.Attempts); !c.unserved(ctx, err) {
+			return err
+		}
 	}
-	return nil
 }
 
 // Stop stops the member at once. To the other members it has failed; use Leave to leave the ring

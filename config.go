@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -47,12 +48,14 @@ type Config struct {
 	Name string
 
 	// BindAddr is the host and port to listen on. An empty or wildcard host listens on all
-	// interfaces. Port 0 picks a free port. BindAddr is required.
+	// interfaces. Port 0 picks a free port. BindAddr is required, unless the member is registered
+	// on a server of the application: then it must be empty. See [Concord.Register].
 	BindAddr string
 
 	// AdvAddr is the host and port at which the other members reach this one. They verify it: a
 	// member is refused if its AdvAddr leads nowhere or to another member. Port 0 stands for the
 	// bound port. If empty, AdvAddr is the bound address, whose host must not be a wildcard then.
+	// It is required if the member is registered on a server of the application.
 	AdvAddr string
 
 	// OnRangeChange, if not nil, is called with the newest range of keys that the member is
@@ -216,8 +219,9 @@ func (c *Config) foundAfter() time.Duration {
 	return c.FoundAfter
 }
 
-// validate reports every mistake at once.
-func (c *Config) validate() error {
+// validate reports every mistake at once. A registered member receives on a server of the
+// application.
+func (c *Config) validate(registered bool) error {
 	var errs []error
 	wrong := func(field, format string, args ...any) {
 		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
@@ -230,21 +234,7 @@ func (c *Config) validate() error {
 	case !utf8.ValidString(c.Name):
 		wrong("Name", "is not UTF-8: %q", c.Name)
 	}
-	bindHost, err := splitAddr(c.BindAddr)
-	if err != nil {
-		wrong("BindAddr", "%w", err)
-	}
-	switch advHost, advErr := splitAddr(c.AdvAddr); {
-	case c.AdvAddr == "" && err == nil && wildcard(bindHost):
-		wrong("AdvAddr", "is empty, and other members cannot reach the wildcard host of BindAddr %q", c.BindAddr)
-	case c.AdvAddr == "":
-	case advErr != nil:
-		wrong("AdvAddr", "%w", advErr)
-	case wildcard(advHost):
-		wrong("AdvAddr", "other members cannot reach the wildcard host of %q", c.AdvAddr)
-	case len(c.AdvAddr) > ring.MaxAddressLength:
-		wrong("AdvAddr", "has %d bytes, at most %d are allowed", len(c.AdvAddr), ring.MaxAddressLength)
-	}
+	c.validateAddresses(registered, wrong)
 	if c.HashBits > 64 {
 		wrong("HashBits", "is %d, at most 64 are allowed", c.HashBits)
 	}
@@ -273,6 +263,36 @@ func (c *Config) validate() error {
 	c.Limits.validate(wrong)
 	errs = append(errs, c.TLS.validate()...)
 	return errors.Join(errs...)
+}
+
+// validateAddresses says what is wrong with BindAddr and AdvAddr.
+func (c *Config) validateAddresses(registered bool, wrong func(field, format string, args ...any)) {
+	bindHost, err := splitAddr(c.BindAddr)
+	switch {
+	case registered && c.BindAddr != "":
+		wrong("BindAddr", "is %q, but the member is registered on a server, which listens in its place", c.BindAddr)
+	case registered && c.Network != nil:
+		wrong("Network", "has no use for the server that the member is registered on")
+	case !registered && err != nil:
+		wrong("BindAddr", "%w", err)
+	}
+	advHost, advErr := splitAddr(c.AdvAddr)
+	_, advPort, _ := net.SplitHostPort(c.AdvAddr)
+	switch {
+	case c.AdvAddr == "" && registered:
+		wrong("AdvAddr", "is empty, but must be the address of the server that the member is registered on")
+	case c.AdvAddr == "" && err == nil && wildcard(bindHost):
+		wrong("AdvAddr", "is empty, and other members cannot reach the wildcard host of BindAddr %q", c.BindAddr)
+	case c.AdvAddr == "":
+	case advErr != nil:
+		wrong("AdvAddr", "%w", advErr)
+	case wildcard(advHost):
+		wrong("AdvAddr", "other members cannot reach the wildcard host of %q", c.AdvAddr)
+	case registered && strings.Trim(advPort, "0") == "":
+		wrong("AdvAddr", "%q: the port is 0, but must be that of the server that the member is registered on", c.AdvAddr)
+	case len(c.AdvAddr) > ring.MaxAddressLength:
+		wrong("AdvAddr", "has %d bytes, at most %d are allowed", len(c.AdvAddr), ring.MaxAddressLength)
+	}
 }
 
 // splitAddr checks host:port with a port of 0 … 65535 and returns the host.

@@ -47,9 +47,11 @@ type Status struct {
 	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
 	// Size is an estimate of the number of members of the ring.
 	Size int `json:"size_estimate"`
-	// Connections is the number of outgoing connections that are open or being opened.
+	// Connections is the number of outgoing connections that are open or being opened, including
+	// those of [Concord.Conn].
 	Connections int `json:"connections"`
-	// IncomingConnections is the number of connections that others have made to the member.
+	// IncomingConnections is the number of connections that others have made to the member, or to
+	// the server of the application that it is registered on.
 	IncomingConnections int `json:"incoming_connections"`
 	// Counters are totals since Start.
 	Counters Counters `json:"counters"`
@@ -165,7 +167,7 @@ type Counters struct {
 	// RangeChanges is the number of changes of the member's range.
 	RangeChanges uint64 `json:"range_changes"`
 	// BytesWritten is the number of bytes written to connections of either direction, without the
-	// headers of TCP.
+	// headers of TCP. Connections that an application uses for its own services do not count.
 	BytesWritten uint64 `json:"bytes_written"`
 	// SuccessorChanges is the number of changes of the nearest member clockwise.
 	SuccessorChanges uint64 `json:"successor_changes"`
@@ -273,7 +275,8 @@ type ClientStatus struct {
 	// Arcs is the number of arcs that are remembered with their owners. They answer lookups from
 	// memory.
 	Arcs int `json:"arcs"`
-	// Connections is the number of connections that are open or being opened.
+	// Connections is the number of connections that are open or being opened, including those of
+	// [Client.Conn].
 	Connections int `json:"connections"`
 	// Counters are totals since Dial. Those that only members count are zero.
 	Counters Counters `json:"counters"`

@@ -157,7 +157,14 @@ var rules = []rule{
 		// bench holds lookups against bare gRPC calls.
 		except: []string{"./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/admin", "./internal/remote/..."},
 		never:  []string{"google.golang.org/..."},
+		unless: []string{"google.golang.org/grpc"}, // see the next rule
 		reason: "gRPC is one transport's business: another must be able to take its place",
+	},
+	{
+		packages: library,
+		except:   []string{".", "./internal/pb", "./internal/transport/grpc", "./internal/transport/.../*test", "./internal/bench", "./internal/admin", "./internal/remote/..."},
+		never:    []string{"google.golang.org/grpc"},
+		reason:   "of the other rooms only the face names gRPC, since an application hands its server to it and is handed connections",
 	},
 	{
 		packages: []string{"./internal/transport/legacytest"},

@@ -110,21 +110,28 @@ func changeable(env transport.Envelope) *protocol.Failure {
 func (t *Transport) Meta(ctx context.Context, env transport.Envelope) (meta []byte, err error) {
 	ctx = bare(ctx)
 	err = t.call(ctx, env, func(l *link) error {
-		r, err := l.stub.Meta(ctx, &pb.MetaReq{Request: l.request(env)})
-		switch status.Code(err) {
-		case codes.OK:
-			l.speaks.Store(int32(extended))
-			meta, err = metaOf(r)
-			return unusable(env, err)
-		case codes.Unimplemented:
-			return t.unimplemented(ctx, l, env, err)
-		}
+		var err error
+		meta, err = t.metaOn(ctx, l, env)
 		return err
 	})
 	if errors.Is(err, errBase) {
 		return nil, nil
 	}
 	return meta, err
+}
+
+// metaOn is Meta on a link.
+func (t *Transport) metaOn(ctx context.Context, l *link, env transport.Envelope) (meta []byte, err error) {
+	r, err := l.stub.Meta(ctx, &pb.MetaReq{Request: l.request(env)})
+	switch status.Code(err) {
+	case codes.OK:
+		l.speaks.Store(int32(extended))
+		meta, err = metaOf(r)
+		return meta, unusable(env, err)
+	case codes.Unimplemented:
+		return nil, t.unimplemented(ctx, l, env, err)
+	}
+	return nil, err
 }
 
 // maintain makes a request in our own terms; it fails with errBase if the peer

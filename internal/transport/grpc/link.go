@@ -82,24 +82,17 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 	l.age.Store(int64(ageOf(p.maxAge)))
 	conn = &watched{conn, newReader(conn), l}
 	l.conn.Store(&conn)
-	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(to.options(),
+	cc, err := grpc.NewClient("passthrough:///"+to.addr, append(append(to.options(), p.options...),
 		grpc.WithTransportCredentials(shaken{creds, l}),
 		grpc.WithContextDialer(l.take),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableHealthCheck(),
-		grpc.WithDisableRetry(),
 		// The pool decides which connections are idle for too long.
 		grpc.WithIdleTimeout(0),
 		// The back-off is never waited for, since a link that has failed is
 		// given up.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithMaxHeaderListSize(maxAnswerHeaders),
-		grpc.WithStaticStreamWindowSize(maxMessage),
-		grpc.WithStaticConnWindowSize(4*maxMessage),
-		grpc.WithReadBufferSize(4<<10),
-		grpc.WithWriteBufferSize(4<<10),
 	)...)
 	if err != nil {
 		_ = conn.Close()
@@ -109,6 +102,19 @@ func newLink(p *pool, to endpoint, conn net.Conn, creds credentials.TransportCre
 	// Shake hands now, even if no request follows: a peer waits for it.
 	cc.Connect()
 	return l, nil
+}
+
+// ringOptions are those of links that carry questions about the ring.
+func ringOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDisableRetry(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithMaxHeaderListSize(maxAnswerHeaders),
+		grpc.WithStaticStreamWindowSize(maxMessage),
+		grpc.WithStaticConnWindowSize(4 * maxMessage),
+		grpc.WithReadBufferSize(4 << 10),
+		grpc.WithWriteBufferSize(4 << 10),
+	}
 }
 
 // options has gRPC verify the certificate for the host name, if there is one.

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -124,11 +125,26 @@ func (l *link) open(ctx context.Context) *mux {
 	}
 	m := &mux{link: l, stream: stream, cancel: cancel, slots: make(chan struct{}, maxCalls/2), pending: make(map[uint64]*call)}
 	m.arm()
-	if !l.pool.start(func() { l.receive(m) }) {
+	if !l.pool.start(func() { l.receive(m) }) || !l.pool.start(func() { l.drain(own) }) {
 		cancel()
 		return nil
 	}
 	return m
+}
+
+// drain ends l for new requests once the peer asks to use another connection, as a server
+// does that is to stop when its requests are over: the stream is one that never is.
+func (l *link) drain(ctx context.Context) {
+	for {
+		s := l.cc.GetState()
+		if s != connectivity.Ready && s != connectivity.Connecting {
+			l.end()
+			return
+		}
+		if !l.cc.WaitForStateChange(ctx, s) {
+			return
+		}
+	}
 }
 
 // stuckAfter is how long one message may wait for the peer to read what was sent before.
@@ -157,8 +173,15 @@ func (m *mux) unread() {
 
 // receive receives answers until the stream has ended.
 func (l *link) receive(m *mux) {
-	err := m.receive()
-	if status.Code(err) == codes.Unimplemented {
+	heard, err := m.receive()
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		// An application, on whose server the peer is, lets no such stream through.
+		if heard {
+			break
+		}
+		fallthrough
+	case codes.Unimplemented:
 		l.streams.Lock()
 		l.noStream = true
 		l.streams.Unlock()
@@ -171,18 +194,19 @@ func (l *link) receive(m *mux) {
 	m.cancel()
 }
 
-// receive gives each answer to its caller, and returns why the stream has ended.
-func (m *mux) receive() error {
+// receive gives each answer to its caller, and returns why the stream has ended, and
+// whether anything has come before.
+func (m *mux) receive() (heard bool, err error) {
 	var in pb.Frames
-	for {
+	for ; ; heard = true {
 		if err := m.stream.RecvMsg(&in); err != nil {
-			return err
+			return heard, err
 		}
 		m.sent.Store(0)
 		for b := in.GetFrames(); len(b) > 0; {
 			f, rest, err := nextFrame(b)
 			if err != nil {
-				return status.Error(codes.Internal, err.Error())
+				return heard, status.Error(codes.Internal, err.Error())
 			}
 			m.answered(f)
 			b = rest

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -30,6 +31,9 @@ type endpoint struct {
 	// its own, since the next connection to the address may lead to another member.
 	// Zero: the connection is shared by all questions to a member.
 	question uint64
+	// member is the identifier of the member that calls are for; zero for the ring's own
+	// questions.
+	member uint64
 }
 
 // pool is the outgoing connections: at most one link and one attempt to make
@@ -41,6 +45,10 @@ type pool struct {
 	maxAge  time.Duration  // of connections, see ageOf
 	written *atomic.Uint64 // bytes, to all links
 	streams streamPolicy
+	options []grpc.DialOption // of every link
+	// made, if set, is called by each attempt, with a link or why there is none. Its error
+	// is that of the attempt.
+	made func(ctx context.Context, to endpoint, who ring.Member, l *link, err error) error
 
 	mu         sync.Mutex // guards all below; held briefly, and never while calling out
 	byEndpoint map[endpoint]*link
@@ -77,6 +85,7 @@ func newPool(dial func(context.Context, string) (net.Conn, error), creds credent
 		attempts:   make(map[endpoint]*attempt),
 		links:      make(map[*link]struct{}),
 		max:        defaultIdleLimit,
+		options:    ringOptions(),
 	}
 }
 
@@ -105,7 +114,7 @@ func (p *pool) acquire(ctx context.Context, to endpoint, who ring.Member) (l *li
 		}
 		a := p.attempts[to]
 		if a == nil {
-			a, fresh = p.begin(to), true
+			a, fresh = p.begin(to, who), true
 		}
 		a.waiters++
 		p.mu.Unlock()
@@ -125,8 +134,8 @@ func (p *pool) acquire(ctx context.Context, to endpoint, who ring.Member) (l *li
 	}
 }
 
-// begin starts an attempt to reach an endpoint. Callers hold mu.
-func (p *pool) begin(to endpoint) *attempt {
+// begin starts an attempt to reach who at an endpoint. Callers hold mu.
+func (p *pool) begin(to endpoint, who ring.Member) *attempt {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	a := &attempt{cancel: cancel, done: make(chan struct{})}
 	p.attempts[to] = a
@@ -141,6 +150,12 @@ func (p *pool) begin(to endpoint) *attempt {
 		}
 		if err == nil {
 			l.trip.Store(int64(took))
+		}
+		if p.made != nil {
+			if err = p.made(ctx, to, who, l, err); err != nil && l != nil {
+				l.close()
+				l = nil
+			}
 		}
 		p.finish(to, a, l, err)
 	})

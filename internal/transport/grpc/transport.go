@@ -103,6 +103,9 @@ type Transport struct {
 	ended   chan struct{} // closed by Close
 	serving sync.WaitGroup
 
+	calling sync.Once // makes callees
+	callees atomic.Pointer[callees]
+
 	// Of one that receives by a Port: life ends before Close waits for the requests.
 	entering sync.Mutex // held to begin one, and to end life
 	life     context.Context
@@ -308,7 +311,13 @@ func (t *Transport) malformed(ctx context.Context, err error) error {
 func (t *Transport) Limit(idle int) { t.pool.limit(idle) }
 
 // Connections is how many outgoing connections are open or being opened.
-func (t *Transport) Connections() int { return t.pool.count() }
+func (t *Transport) Connections() int {
+	n := t.pool.count()
+	if c := t.callees.Load(); c != nil {
+		n += c.pool.count()
+	}
+	return n
+}
 
 // Written is how many bytes were written to connections of either direction;
 // with TLS, as encrypted. Connections that an application uses are not counted.
@@ -325,6 +334,10 @@ func (t *Transport) Written() uint64 {
 func (t *Transport) Close() error {
 	t.closing.Do(func() {
 		close(t.ended)
+		t.calling.Do(func() {}) // from now on there are none, or the same
+		if c := t.callees.Load(); c != nil {
+			c.pool.close()
+		}
 		t.pool.close()
 		switch {
 		case t.srv != nil:
