@@ -40,6 +40,12 @@
 // servers of many keys, and [Concord.Trace] the path of a lookup. A program that only looks up keys
 // does not have to be a member: [Dial] returns a [Client].
 //
+// # One port
+//
+// A member can receive on the gRPC server of the application, next to the application's services;
+// see [Concord.Register]. [Concord.Conn] returns a connection to the services of the application
+// that a lookup has named.
+//
 // # Observing
 //
 // [Concord.Status] returns the state of a member, and [Concord.Watch] yields the changes of its

@@ -9,9 +9,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"hash/fnv"
 	"log"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/ollelogdahl/concord"
 )
@@ -216,6 +222,60 @@ func mtlsSample() concord.Config {
 		},
 	}
 	return config
+}
+
+func portSample(listener net.Listener, reach string, registerServices func(grpc.ServiceRegistrar)) (*concord.Concord, *grpc.Server) {
+	node := concord.New(concord.Config{
+		Name:    "node2",
+		AdvAddr: reach, // where others reach the listener; no BindAddr
+	})
+	server := grpc.NewServer(node.ServerOptions()...) // your own options follow these
+	registerServices(server)
+	if err := node.Register(server); err != nil { // before Serve
+		log.Fatal(err)
+	}
+	go server.Serve(listener)
+	if err := node.Start(); err != nil {
+		log.Fatal(err)
+	}
+	return node, server
+}
+
+func connSample(ctx context.Context, node *concord.Concord) error {
+	owner, err := node.Lookup([]byte("my-key"))
+	if err != nil {
+		return err
+	}
+	conn, err := node.Conn(owner)
+	if err != nil {
+		return err
+	}
+	client := grpc_health_v1.NewHealthClient(conn)
+	reply, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err == nil && reply.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		err = errors.New(reply.GetStatus().String())
+	}
+	return err
+}
+
+func TestSamplesOfOnePort(t *testing.T) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, server := portSample(lis, lis.Addr().String(), func(s grpc.ServiceRegistrar) {
+		grpc_health_v1.RegisterHealthServer(s, health.NewServer())
+	})
+	defer server.Stop()
+	defer node.Stop()
+	if err := node.Create(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := connSample(ctx, node); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestSamplesOfTheDocumentsAreCompiled holds every block of Go code in the documents to
