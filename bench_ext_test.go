@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -164,5 +165,19 @@ func BenchmarkOwnsEpoch(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.OwnsEpoch(next())
+	}
+}
+
+// BenchmarkServes asks a Service of the member.
+func BenchmarkServes(b *testing.B) {
+	c := benchRing(b)
+	s := c.Serve(b.Context(), concord.Handler{})
+	for _, ok := s.Serves([]byte(c.Name())); !ok; _, ok = s.Serves([]byte(c.Name())) {
+		runtime.Gosched()
+	}
+	next := benchKeys()
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Serves(next())
 	}
 }

@@ -46,14 +46,15 @@ type Concord struct {
 
 	live atomic.Pointer[node.Node] // node while the member runs; set under mu
 
-	mu      sync.Mutex
-	node    *node.Node          // nil before Start
-	kept    *keeper             // nil without StateDir
-	port    *grpctransport.Port // nil before ServerOptions
-	tr      transport.Transport // of node
-	addr    string              // as advertised, once started
-	bound   string              // as bound, once started
-	joining *node.Node          // the one on which a Create or Join is under way
+	mu       sync.Mutex
+	node     *node.Node          // nil before Start
+	kept     *keeper             // nil without StateDir
+	port     *grpctransport.Port // nil before ServerOptions
+	tr       transport.Transport // of node
+	addr     string              // as advertised, once started
+	bound    string              // as bound, once started
+	services []*Service          // that have not ended
+	joining  *node.Node          // the one on which a Create or Join is under way
 }
 
 // New makes a member that is in no ring. It does nothing else and never fails: Start reports
@@ -412,8 +413,9 @@ func (c *Concord) Stop() error {
 	return nil
 }
 
-// Leave leaves the ring and stops the member. It tells the neighbours and answers requests until
-// they have acknowledged that they no longer rely on this member. Then it does what Stop does.
+// Leave leaves the ring and stops the member. First it waits for Release of every Service; see
+// [Concord.Serve]. Then it tells the neighbours, and answers requests until they have acknowledged
+// that they no longer rely on this member. Then it does what Stop does.
 //
 // If ctx ends before that, Leave stops the member all the same and returns the error of ctx. It
 // returns ErrNotStarted or ErrStopped if the member is not running.
@@ -422,6 +424,7 @@ func (c *Concord) Leave(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.release(ctx)
 	err = n.Leave(ctx)
 	c.mu.Lock()
 	if c.node == n {

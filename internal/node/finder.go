@@ -83,6 +83,7 @@ type Snapshot struct {
 
 	// Of a Node only. A client has neither.
 	View    *protocol.View
+	Changes uint64 // of what it answers for, so far
 	Fingers []routing.Finger
 }
 

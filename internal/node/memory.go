@@ -83,11 +83,18 @@ func (n *Node) known(v *protocol.View) routing.Known {
 // Owns reports whether the node owns an identifier, and by which epoch. It takes no lock
 // and allocates nothing.
 func (n *Node) Owns(id uint64) (epoch uint64, ok bool) {
-	v := n.snap.Load().View
+	epoch, _, ok = n.OwnsAfter(id)
+	return epoch, ok
+}
+
+// OwnsAfter is Owns, and after how many changes of what the node answers for.
+func (n *Node) OwnsAfter(id uint64) (epoch, changes uint64, ok bool) {
+	s := n.snap.Load()
+	v := s.View
 	if !v.Phase.InRing() || !v.Arc.Contains(id) || !v.Owns(time.Duration(n.due.Load()), n.now(), n.cfg.Interval) {
-		return 0, false
+		return 0, 0, false
 	}
-	return v.Epoch, true
+	return v.Epoch, s.Changes, true
 }
 
 // anySent joins every question that is under way.

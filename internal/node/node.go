@@ -81,6 +81,7 @@ type Node struct {
 	view     *protocol.View
 	pointed  []ring.Member // to by the last view before it that had pointers; for the log
 	holding  Holding       // since the change before the last
+	changes  uint64        // of what the member answers for, so far
 	watchers map[*watcher]bool
 	changed  chan struct{} // closed when the next snapshot is there
 
@@ -196,7 +197,13 @@ func (n *Node) stepFor(cause netip.Addr, ev protocol.Event) {
 
 func (n *Node) stepLocked(ev protocol.Event) {
 	n.stepped.Store(int64(n.now()))
-	for _, e := range n.machine.Step(n.now(), ev) {
+	effects := n.machine.Step(n.now(), ev)
+	for _, e := range effects {
+		if _, ok := e.(protocol.RangeChanged); ok {
+			n.changes++ // before anybody can see the view that comes with it
+		}
+	}
+	for _, e := range effects {
 		switch e := e.(type) {
 		case protocol.Ask:
 			n.ask(e)
@@ -255,7 +262,7 @@ func (n *Node) publish(v *protocol.View) {
 // rebuild makes a new snapshot of the view and the fingers.
 func (n *Node) rebuild() {
 	v := n.view
-	s := &Snapshot{Self: v.Self, InRing: v.Phase.InRing(), View: v, Fingers: n.fingers.Distinct()}
+	s := &Snapshot{Self: v.Self, InRing: v.Phase.InRing(), View: v, Changes: n.changes, Fingers: n.fingers.Distinct()}
 	switch {
 	case v.Phase == protocol.Superseded:
 		s.Absent = ErrSuperseded

@@ -12,12 +12,13 @@ import (
 // another time. All arcs of a member end at its identifier, so that of two one holds
 // the other.
 type Holding struct {
-	Arc   ring.Arc
-	Has   bool        // false: nothing, Arc is meaningless
-	Pred  ring.Member // who stands before the arc; zero in a ring of one
-	Epoch uint64      // by which it claims the arc
-	Cause protocol.Cause
-	From  ring.Member // who can hand over what was gained since; zero: nobody is known to
+	Arc     ring.Arc
+	Has     bool        // false: nothing, Arc is meaningless
+	Pred    ring.Member // who stands before the arc; zero in a ring of one
+	Epoch   uint64      // by which it claims the arc
+	Cause   protocol.Cause
+	From    ring.Member // who can hand over what was gained since; zero: nobody is known to
+	Changes uint64      // so far, as in the Snapshot
 	// Least is what it has held all the time since, and Most all that it has held at
 	// any time since.
 	Least, Most        ring.Arc
@@ -60,8 +61,10 @@ type watcher struct {
 func (n *Node) hold(e protocol.RangeChanged) {
 	old := n.holding.settled()
 	n.holding = old.then(e, n.view.Pred)
+	n.holding.Changes = n.changes
 	for w := range n.watchers {
 		w.newest = w.newest.then(e, n.view.Pred)
+		w.newest.Changes = n.changes
 		select {
 		case w.wake <- struct{}{}:
 		default:

@@ -1,0 +1,380 @@
+package concord
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/node"
+)
+
+// Handler is what a program does when the range of a member changes. See [Concord.Serve].
+//
+// Calls for ranges that have keys in common are made one after another, in the order of the
+// changes. Other calls are made concurrently. The functions may call any method of the member.
+type Handler struct {
+	// Take gets the data of a range that the member has gained, so that the program can serve
+	// it. The range is served once Take has returned nil. If Take returns an error, it is called
+	// again after a pause of 100 ms, which doubles up to 5 s, until the member has lost the range.
+	// A nil Take serves each range at once.
+	//
+	// From are the members that may have the data, the most likely first: the one that held the
+	// range, if it is known and alive, and the successors, which hold the copies of a program that
+	// replicates to LookupN servers. From is empty if the member is alone. Epoch is the epoch of
+	// the member's claim; see [Concord.OwnsEpoch].
+	//
+	// Ctx ends when the member loses a part of the range. What is left of the range is then
+	// taken by another call.
+	Take func(ctx context.Context, gained Range, from []Server, epoch uint64) error
+
+	// Release is called when the member has lost a range that it served. It is also called for
+	// each range that is served when Leave begins, while lookups still lead to the member, and
+	// Leave waits for it. From the beginning of the call on the range is not served. Take is not
+	// called for its keys again before Release has returned. A nil Release does nothing.
+	//
+	// To are the members that the data belongs to now, the most likely first. It is empty if none is
+	// known. Epoch is the epoch by which the range was served. Ctx ends when the service ends or,
+	// during Leave, with the context of Leave.
+	Release func(ctx context.Context, lost Range, to []Server, epoch uint64)
+}
+
+const (
+	leastTakePause = 100 * time.Millisecond // after the first failure of a Take
+	maxTakePause   = 5 * time.Second
+	takeLogPause   = time.Minute // between two records of a Take that fails
+)
+
+// Service knows which keys a program is ready to serve. Its methods may be called concurrently.
+type Service struct {
+	member  *Concord
+	node    *node.Node
+	handler Handler
+	state   atomic.Pointer[served]
+	ended   chan struct{}
+
+	mu       sync.Mutex
+	now      served
+	calls    []*handling // in the order of the changes
+	leaving  bool
+	failures uint64
+	failed   error     // of the last failure
+	logged   time.Time // when a failure was logged last
+}
+
+// served is what is served after so many changes of the member's range.
+type served struct {
+	changes uint64
+	ranges  []servedRange
+}
+
+type servedRange struct {
+	Range
+	epoch uint64
+}
+
+// handling is a call of the Handler that waits or is being made.
+type handling struct {
+	of     Range
+	take   bool
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Serve calls the functions of h when the range of the member changes, until ctx ends or the member
+// is stopped or has left. The Service that it returns tells which keys the program is ready to
+// serve. That is less than Owns tells, which is true of a key before the program has its data.
+//
+// If the member has a range, h.Take is called for all of it first. The member must have been started.
+// If it has not been, the Service has ended from the beginning. Several Services may run at the same
+// time.
+//
+// Between two members nobody serves a range while the new one takes it. Serve does not make the new
+// owner wait for h.Release of the old one, which may be dead. Programs that need one writer at most
+// compare epochs where they write.
+func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
+	s := &Service{member: c, handler: h, ended: make(chan struct{})}
+	s.state.Store(&served{})
+	n, err := c.started()
+	if err != nil {
+		close(s.ended)
+		return s
+	}
+	s.node = n
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	c.services = append(c.services, s)
+	c.mu.Unlock()
+	go func() {
+		defer close(s.ended)
+		defer cancel()
+		var last node.Holding
+		for holding := range n.Watch(ctx) {
+			s.apply(ctx, event(last, holding), holding.Changes)
+			last = holding
+		}
+		cancel()
+		s.end()
+		c.mu.Lock()
+		c.services = slices.DeleteFunc(c.services, func(x *Service) bool { return x == s })
+		c.mu.Unlock()
+	}()
+	return s
+}
+
+// Serves reports whether the program is ready to serve the key, and by which epoch: the member owns
+// the key, and Take has returned nil for a range with the key since the member has owned it without
+// a break. It returns false for a moment after each change of the member's range. The epoch is that
+// of [Concord.OwnsEpoch]. Serves sends no request and allocates nothing.
+func (s *Service) Serves(key []byte) (epoch uint64, ok bool) {
+	now := s.state.Load()
+	if len(now.ranges) == 0 || s.member.live.Load() != s.node {
+		return 0, false
+	}
+	id := s.member.space.ID(key)
+	epoch, changes, ok := s.node.OwnsAfter(id)
+	if !ok || changes != now.changes || !slices.ContainsFunc(now.ranges, func(r servedRange) bool { return r.Contains(id) }) {
+		return 0, false
+	}
+	return epoch, true
+}
+
+// ServiceStatus is the state of a Service.
+type ServiceStatus struct {
+	// Served are the ranges that are served.
+	Served []Range `json:"served"`
+	// Taking are the ranges for which Take has not returned nil yet.
+	Taking []Range `json:"taking"`
+	// Failures is how often Take has returned an error, other than because its context ended.
+	Failures uint64 `json:"failures"`
+	// Err is the last such error. It is nil if there was none.
+	Err error `json:"-"`
+}
+
+// Status returns the state of the Service.
+func (s *Service) Status() ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := ServiceStatus{Failures: s.failures, Err: s.failed}
+	for _, r := range s.now.ranges {
+		st.Served = append(st.Served, r.Range)
+	}
+	for _, t := range s.calls {
+		if t.take && t.ctx.Err() == nil {
+			st.Taking = append(st.Taking, t.of)
+		}
+	}
+	return st
+}
+
+// Done returns a channel that is closed when the Service has ended and every call of the Handler
+// has returned.
+func (s *Service) Done() <-chan struct{} { return s.ended }
+
+// apply carries out a change of the member's range.
+func (s *Service) apply(ctx context.Context, e Event, changes uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.changes = changes
+	for _, lost := range e.Lost {
+		s.lose(ctx, lost, e.To)
+	}
+	for _, gained := range e.Gained {
+		s.take(ctx, gained, e.From)
+	}
+	s.publish()
+}
+
+// lose ends what goes on for a range that is lost. Callers hold mu.
+func (s *Service) lose(ctx context.Context, lost Range, to Server) {
+	for _, t := range slices.Clone(s.calls) {
+		if t.take && t.ctx.Err() == nil && len(t.of.Intersect(lost)) > 0 {
+			t.cancel()
+			for _, left := range t.of.Minus(lost) {
+				s.take(ctx, left, Server{})
+			}
+		}
+	}
+	var kept []servedRange
+	for _, r := range s.now.ranges {
+		for _, gone := range r.Intersect(lost) {
+			s.release(ctx, servedRange{gone, r.epoch}, listed(to))
+		}
+		for _, left := range r.Minus(lost) {
+			kept = append(kept, servedRange{left, r.epoch})
+		}
+	}
+	s.now.ranges = kept
+}
+
+// listed is a list of x, empty if x is zero.
+func listed(x Server) []Server {
+	if x == (Server{}) {
+		return nil
+	}
+	return []Server{x}
+}
+
+// take has a range taken over. From is who held it, if that is known. Callers hold mu.
+func (s *Service) take(ctx context.Context, gained Range, from Server) {
+	if s.leaving {
+		return
+	}
+	s.call(ctx, gained, true, func(ctx context.Context) {
+		logged := false
+		for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
+			epoch := s.node.Snapshot().View.Epoch
+			err := s.taken(ctx, gained, from, epoch)
+			if ctx.Err() != nil || s.settled(ctx, servedRange{gained, epoch}, err, &logged) {
+				return
+			}
+			again := time.NewTimer(pause)
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				again.Stop()
+				return
+			}
+		}
+	})
+}
+
+func (s *Service) taken(ctx context.Context, gained Range, from Server, epoch uint64) error {
+	if s.handler.Take == nil {
+		return nil
+	}
+	return s.handler.Take(ctx, gained, s.holders(from), epoch)
+}
+
+// holders are the members that may have the data of a range which from held.
+func (s *Service) holders(from Server) []Server {
+	out := listed(from)
+	for _, x := range s.node.Snapshot().View.Succ {
+		if y := server(x); y.Id != s.member.id && y != from {
+			out = append(out, y)
+		}
+	}
+	return out
+}
+
+// settled notes what became of a Take, and reports whether the range is served now.
+func (s *Service) settled(ctx context.Context, r servedRange, err error, logged *bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil { // lost meanwhile
+		return true
+	}
+	if err == nil {
+		s.now.ranges = append(s.now.ranges, r)
+		s.publish()
+		if *logged {
+			s.node.Note(slog.LevelInfo, "range taken over", slog.Uint64("start", r.Start), slog.Uint64("end", r.End))
+		}
+		return true
+	}
+	s.failures++
+	s.failed = err
+	if now := time.Now(); now.Sub(s.logged) >= takeLogPause {
+		s.logged, *logged = now, true
+		s.node.Note(slog.LevelWarn, "range not taken over", slog.Uint64("start", r.Start), slog.Uint64("end", r.End),
+			slog.Any("err", err), slog.Uint64("failures", s.failures))
+	}
+	return false
+}
+
+// release calls Release for a range that was served. Callers hold mu.
+func (s *Service) release(ctx context.Context, r servedRange, to []Server) *handling {
+	return s.call(ctx, r.Range, false, func(ctx context.Context) {
+		if s.handler.Release != nil {
+			s.handler.Release(ctx, r.Range, to, r.epoch)
+		}
+	})
+}
+
+// call calls f once every earlier call for a part of the range has returned, or, if it is a Take,
+// not at all if its context has ended by then. Callers hold mu.
+func (s *Service) call(ctx context.Context, of Range, take bool, f func(context.Context)) *handling {
+	t := &handling{of: of, take: take, done: make(chan struct{})}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	var before []*handling
+	for _, x := range s.calls {
+		if len(x.of.Intersect(of)) > 0 {
+			before = append(before, x)
+		}
+	}
+	s.calls = append(s.calls, t)
+	go func() {
+		defer close(t.done)
+		defer t.cancel()
+		for _, x := range before {
+			<-x.done
+		}
+		if !take || t.ctx.Err() == nil {
+			f(t.ctx)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.calls = slices.DeleteFunc(s.calls, func(x *handling) bool { return x == t })
+	}()
+	return t
+}
+
+// publish lets Serves see what is served. Callers hold mu.
+func (s *Service) publish() {
+	now := s.now
+	now.ranges = slices.Clone(now.ranges)
+	s.state.Store(&now)
+}
+
+// leave releases what is served, for a member that is about to leave, until ctx ends.
+func (s *Service) leave(ctx context.Context) {
+	s.mu.Lock()
+	s.leaving = true
+	for _, t := range s.calls {
+		if t.take {
+			t.cancel()
+		}
+	}
+	var releases []*handling
+	for _, r := range s.now.ranges {
+		releases = append(releases, s.release(ctx, r, s.holders(Server{})))
+	}
+	s.now.ranges = nil
+	s.publish()
+	s.mu.Unlock()
+	for _, t := range releases {
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// end stops serving, and waits for the calls that are being made.
+func (s *Service) end() {
+	s.mu.Lock()
+	s.leaving = true
+	s.now.ranges = nil
+	s.publish()
+	calls := slices.Clone(s.calls)
+	s.mu.Unlock()
+	for _, t := range calls {
+		<-t.done
+	}
+}
+
+// release has every Service release what it serves.
+func (c *Concord) release(ctx context.Context) {
+	c.mu.Lock()
+	services := slices.Clone(c.services)
+	c.mu.Unlock()
+	var all sync.WaitGroup
+	for _, s := range services {
+		all.Go(func() { s.leave(ctx) })
+	}
+	all.Wait()
+}
