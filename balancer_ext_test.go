@@ -135,7 +135,8 @@ func TestMembersBehindALoadBalancerFoundOneRing(t *testing.T) {
 			t.Run(fmt.Sprintf("%d by %s", n, by), func(t *testing.T) {
 				t.Parallel()
 				if *balancedRuns == 0 {
-					foundBehind(t, n, by, 2*time.Second) // longer than a busy machine keeps a process waiting
+					// Longer than a busy machine keeps a process waiting.
+					foundBehind(t, n, by, 2*time.Second)
 					return
 				}
 				var took []time.Duration

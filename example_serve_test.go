@@ -44,20 +44,15 @@ func ExampleConcord_Serve() {
 	if err := node1.Create(); err != nil {
 		log.Fatal(err)
 	}
-	for _, ok := store1.Serves([]byte("lemon")); !ok; _, ok = store1.Serves([]byte("lemon")) {
-		time.Sleep(time.Millisecond)
+	if err := store1.Wait(ctx); err != nil {
+		log.Fatal(err)
 	}
 	node2, store2 := start("node2")
 	if err := node2.Join(ctx, node1.Address()); err != nil {
 		log.Fatal(err)
 	}
-	for served := false; !served; time.Sleep(time.Millisecond) {
-		served = true
-		for _, key := range []string{"apple", "lemon", "plum"} {
-			_, at1 := store1.Serves([]byte(key))
-			_, at2 := store2.Serves([]byte(key))
-			served = served && at1 != at2
-		}
+	if err := store2.Wait(ctx); err != nil {
+		log.Fatal(err)
 	}
 	for _, key := range []string{"apple", "lemon", "plum"} {
 		if _, ok := store2.Serves([]byte(key)); ok {

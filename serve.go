@@ -35,9 +35,9 @@ type Handler struct {
 	// Leave waits for it. From the beginning of the call on the range is not served. Take is not
 	// called for its keys again before Release has returned. A nil Release does nothing.
 	//
-	// To are the members that the data belongs to now, the most likely first. It is empty if none is
-	// known. Epoch is the epoch by which the range was served. Ctx ends when the service ends or,
-	// during Leave, with the context of Leave.
+	// To are the members that the data belongs to now, the most likely first. It is empty if
+	// none is known. Epoch is the epoch by which the range was served. Ctx ends when the service
+	// ends or, during Leave, with the context of Leave.
 	Release func(ctx context.Context, lost Range, to []Server, epoch uint64)
 }
 
@@ -57,7 +57,8 @@ type Service struct {
 
 	mu       sync.Mutex
 	now      served
-	calls    []*handling // in the order of the changes
+	moved    chan struct{} // closed at the next change of now
+	calls    []*handling   // in the order of the changes
 	leaving  bool
 	failures uint64
 	failed   error     // of the last failure
@@ -88,15 +89,15 @@ type handling struct {
 // is stopped or has left. The Service that it returns tells which keys the program is ready to
 // serve. That is less than Owns tells, which is true of a key before the program has its data.
 //
-// If the member has a range, h.Take is called for all of it first. The member must have been started.
-// If it has not been, the Service has ended from the beginning. Several Services may run at the same
-// time.
+// If the member has a range, h.Take is called for all of it first. The member must have been
+// started. If it has not been, the Service has ended from the beginning. Several Services may run
+// at the same time.
 //
 // Between two members nobody serves a range while the new one takes it. Serve does not make the new
 // owner wait for h.Release of the old one, which may be dead. Programs that need one writer at most
 // compare epochs where they write.
 func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
-	s := &Service{member: c, handler: h, ended: make(chan struct{})}
+	s := &Service{member: c, handler: h, ended: make(chan struct{}), moved: make(chan struct{})}
 	s.state.Store(&served{})
 	n, err := c.started()
 	if err != nil {
@@ -168,6 +169,28 @@ func (s *Service) Status() ServiceStatus {
 		}
 	}
 	return st
+}
+
+// Wait waits until all of the member's range is served. Then it returns nil, also if the range has
+// changed again by then. It returns the error of ctx if that ends before, and ErrStopped if the
+// Service has ended.
+func (s *Service) Wait(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		taking := slices.ContainsFunc(s.calls, func(t *handling) bool { return t.take && t.ctx.Err() == nil })
+		done, moved := len(s.now.ranges) > 0 && !taking, s.moved
+		s.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-s.ended:
+			return ErrStopped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Done returns a channel that is closed when the Service has ended and every call of the Handler
@@ -318,6 +341,7 @@ func (s *Service) call(ctx context.Context, of Range, take bool, f func(context.
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.calls = slices.DeleteFunc(s.calls, func(x *handling) bool { return x == t })
+		s.publish()
 	}()
 	return t
 }
@@ -327,6 +351,8 @@ func (s *Service) publish() {
 	now := s.now
 	now.ranges = slices.Clone(now.ranges)
 	s.state.Store(&now)
+	close(s.moved)
+	s.moved = make(chan struct{})
 }
 
 // leave releases what is served, for a member that is about to leave, until ctx ends.

@@ -207,9 +207,17 @@ func TestServeTakesAgainAfterAnError(t *testing.T) {
 		m := newMemoryRing(t, memory.NewNetwork(1), 1)[0]
 		k := &taker{t: t, of: m, fails: 8}
 		began := time.Now()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		k.s = m.Serve(t.Context(), concord.Handler{Take: k.take, Release: k.release})
-		for _, ok := k.s.Serves(nil); !ok; _, ok = k.s.Serves(nil) {
-			time.Sleep(10 * time.Millisecond)
+		if err := k.s.Wait(short); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("Wait: %v after %v", err, time.Since(began))
+		}
+		if err := k.s.Wait(t.Context()); err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+		if _, ok := k.s.Serves(nil); !ok {
+			t.Error("does not serve a key after Wait")
 		}
 		// 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 5 + 5 s
 		if took := time.Since(began).Round(100 * time.Millisecond); took != 16300*time.Millisecond {
@@ -319,6 +327,9 @@ func TestServeOfAMemberThatDoesNotRun(t *testing.T) {
 	<-s.Done()
 	if epoch, ok := s.Serves([]byte("key")); ok || epoch != 0 {
 		t.Errorf("serves a key by the epoch %d", epoch)
+	}
+	if err := s.Wait(t.Context()); !errors.Is(err, concord.ErrStopped) {
+		t.Errorf("Wait: %v", err)
 	}
 	if st := s.Status(); len(st.Served)+len(st.Taking) > 0 || st.Failures != 0 || st.Err != nil {
 		t.Errorf("%+v", st)
