@@ -31,7 +31,7 @@ SECTIONS := setup vet cross fmt tidy modules check-generated lint unit processes
 # Packages in which the race detector takes five times as long and finds nothing. They have
 # no goroutines, which internal/archtest sees to; those of internal/sim run whole
 # simulations, which share nothing.
-SEQUENTIAL := ./internal/explore ./internal/invariant ./internal/mutant ./internal/peer ./internal/protocol ./internal/ring ./internal/ringmap ./internal/sim ./internal/sim/mapsim
+SEQUENTIAL := ./internal/balance ./internal/explore ./internal/invariant ./internal/mutant ./internal/peer ./internal/protocol ./internal/ring ./internal/ringmap ./internal/sim ./internal/sim/balancesim ./internal/sim/mapsim
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos soak attack overload figures clean

@@ -67,7 +67,13 @@ var rules = []rule{
 		reason:   "the map is driven by the runtime, by the simulators and by clients, which share nothing above it",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer", "./internal/ringmap"},
+		packages: []string{"./internal/balance"},
+		only:     []string{"./internal/ring", "./internal/plain"},
+		through:  true,
+		reason:   "where a member stands is arithmetic on what it knows of the circle, whoever told it",
+	},
+	{
+		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer", "./internal/ringmap", "./internal/balance"},
 		never: []string{
 			"bufio", "context", "crypto/rand", "crypto/tls", "io", "io/fs", "log", "log/slog", "maps", "math/rand",
 			"net", "net/...", "os", "os/...", "reflect", "runtime", "runtime/...", "syscall",
@@ -77,7 +83,7 @@ var rules = []rule{
 			"same events in, same effects out, and a state that the model checker can copy and compare",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/peer", "./internal/ringmap"},
+		packages: []string{"./internal/protocol", "./internal/peer", "./internal/ringmap", "./internal/balance"},
 		never:    []string{"sync", "sync/atomic"},
 		reason:   "one event at a time; only what routing keeps for lookups, the confirmed arcs, is read while it is written",
 	},
@@ -198,6 +204,11 @@ var rules = []rule{
 		packages: []string{"./internal/sim/mapsim"},
 		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/ringmap", "./internal/sim"},
 		reason:   "the maps run on an abstract ring, so that there can be more of them than the protocol can be simulated with",
+	},
+	{
+		packages: []string{"./internal/sim/balancesim"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/balance"},
+		reason:   "shares of the circle follow from where members stand; how they come to know that is not asked there",
 	},
 	{
 		packages: []string{"./internal/sim/study"},
@@ -322,7 +333,7 @@ var rules = []rule{
 	{
 		packages: []string{"./cmd/..."},
 		only: []string{
-			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/guard", "./internal/plain", "./internal/sim", "./internal/sim/study", "./internal/sim/mapsim", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
+			".", "./concordtest", "./concordprom", "./cmd/...", "./internal/web", "./internal/admin", "./internal/guard", "./internal/plain", "./internal/sim", "./internal/sim/study", "./internal/sim/mapsim", "./internal/sim/balancesim", "./internal/svg", "./internal/explore", "./internal/demo", "./internal/child",
 			"./internal/bench", "./internal/remote", "./internal/survey", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			// A metric of its own, and gRPC's log in the journal. The library needs both modules anyway.
 			"github.com/prometheus/client_golang/prometheus", "google.golang.org/grpc/grpclog",
