@@ -193,6 +193,7 @@ func (c *Concord) Start() error {
 		Log:        log,
 		OnRange:    onRange,
 		Meta:       c.cfg.Meta,
+		Zone:       c.cfg.Zone,
 		Former:     former,
 		Origin:     origin,
 		Resolver:   &bootstrap.Resolver{DNS: c.dns},

@@ -129,6 +129,13 @@ type Config struct {
 	// member runs. It may be empty. It has at most 256 bytes.
 	Meta []byte
 
+	// Zone is where the member runs: what fails together, such as a rack, a data centre or an
+	// availability zone. [Concord.LookupN] names servers in different zones as far as there are
+	// any. All members and clients of a ring see it, and it does not change while the member runs.
+	// It is free text that prints, of at most 64 bytes. If empty, the member is in no zone, and
+	// LookupN takes it for one in a zone of its own.
+	Zone string
+
 	// TLS, if not nil, encrypts and authenticates all connections between members. If nil,
 	// connections are in plaintext.
 	TLS *TLSConfig
@@ -259,6 +266,9 @@ func (c *Config) validate(registered bool) error {
 	}
 	if n := len(c.Meta); n > MaxMeta {
 		wrong("Meta", "has %d bytes, at most %d are allowed", n, MaxMeta)
+	}
+	if err := ring.CheckZone(c.Zone); err != nil {
+		wrong("Zone", "%w", err)
 	}
 	c.Limits.validate(wrong)
 	errs = append(errs, c.TLS.validate()...)

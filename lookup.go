@@ -94,15 +94,19 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	return finding{&n.Finder, c.space}.lookup(ctx, key, opts)
 }
 
-// LookupN returns the member that is responsible for key and the n−1 members after it, nearest
-// first. That is where the copies of what belongs to the key are kept. The members are distinct.
-// There are fewer than n if the ring is smaller. If n is not between 1 and MaxLookupN, the error is
-// ErrCount.
+// LookupN returns n members that should keep what belongs to key: the one that is responsible for
+// it, which is the first, and others of those after it. The members are distinct. There are fewer
+// than n if the ring is smaller. If n is not between 1 and MaxLookupN, the error is ErrCount.
+//
+// If no member has a Config.Zone, the others are the n−1 members after the first. If members have
+// zones, the others are the nearest after the first that are in zones of their own, in clockwise
+// order. If there are fewer zones than n, the nearest of the rest follow. Only the first 8n members
+// are looked at. All members and clients choose alike.
 //
 // The first server is found as by LookupContext. The others may come from the successor list of the
 // member before them, which can name a member that has just died. One request gives up to
-// SuccessorCount of them. LookupN sends no request if memory knows all n. With Fresh or MaxAge, it
-// looks up each of them.
+// SuccessorCount of them. LookupN sends no request if memory knows all members that it looks at.
+// With Fresh or MaxAge, it looks up each of them.
 //
 // The time for all servers together is bounded as by LookupContext. If there is an error, LookupN
 // returns the servers that it has found, too.

@@ -18,6 +18,8 @@ type Member struct {
 	// Incarnation is greater after each restart of the member. It is zero for legacy members, which
 	// are those of the existing Concord library.
 	Incarnation uint64 `json:"incarnation,string"`
+	// Zone is the Config.Zone of the member. It is empty if the member is in no zone.
+	Zone string `json:"zone,omitempty"`
 	// Phase is PhaseJoined or PhaseLeaving.
 	Phase Phase `json:"phase"`
 	// Predecessor is the nearest member counterclockwise. It is nil while the member does not know
@@ -82,6 +84,7 @@ func members(walk iter.Seq2[node.Met, error], yield func(Member, error) bool) {
 			err = failureError(m.Failure, ring.Member{})
 		} else {
 			out.Incarnation = m.State.Self.Incarnation
+			out.Zone = m.State.Zone
 			out.Phase = Phase(m.State.Phase.String())
 			out.Predecessor = known(m.State.Pred)
 			out.Successors = servers(m.State.Succ)

@@ -14,6 +14,8 @@ type Status struct {
 	Self Server `json:"self"`
 	// Incarnation is greater after each restart of the member. It is zero before Start.
 	Incarnation uint64 `json:"incarnation,string"`
+	// Zone is Config.Zone.
+	Zone string `json:"zone,omitempty"`
 	// Phase says whether the member is in a ring, and what it is doing if it is not.
 	Phase Phase `json:"phase"`
 	// Isolated is true if the member knows fewer live members than Config.MinMembers. It serves no
@@ -222,7 +224,7 @@ func (c *Concord) Status() Status {
 	c.mu.Lock()
 	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
-	out := Status{Self: c.self(), Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
+	out := Status{Self: c.self(), Zone: c.cfg.Zone, Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
 	if n == nil {
 		return out
 	}

@@ -70,6 +70,8 @@ func flagOf(field string) string {
 		return "--found-after"
 	case "Meta":
 		return "--meta"
+	case "Zone":
+		return "--zone"
 	case "StateDir":
 		return "--state-dir"
 	case "Limits.Connections":

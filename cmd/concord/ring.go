@@ -37,8 +37,8 @@ func newRing() *cobra.Command {
 If several --addr lead to different rings, all of them are walked. That is the
 only way to find two rings that know nothing of each other.
 
-Members are shown with their share of the circle. A member with a finding is
-marked with "!". The findings are:
+Members are shown with their share of the circle and their zone. A member with a
+finding is marked with "!". The findings are:
 
   unreachable         a member that another names does not answer
   not-joined          a member that another names is in no ring
@@ -163,11 +163,14 @@ func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error
 
 func printRing(out io.Writer, r survey.Report, took time.Duration) {
 	for _, m := range r.Members {
-		mark := " "
+		mark, zone := " ", ""
 		if m.Wrong {
 			mark = "!"
 		}
-		fmt.Fprintf(out, "%s %20d %-18s %-26s %6.2f %%\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share)
+		if m.Zone != "" {
+			zone = " " + cell(m.Zone, 20)
+		}
+		fmt.Fprintf(out, "%s %20d %-18s %-26s %6.2f %%%s\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share, zone)
 	}
 	for _, find := range r.Findings {
 		says := find.Says

@@ -35,6 +35,7 @@ type runFlags struct {
 	tls                   tlsFlags
 	allow                 []string
 	meta                  string
+	zone                  string
 	stateDir              string
 	http                  string
 	httpHosts             []string
@@ -117,6 +118,7 @@ the old ones.`,
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
+	flags.StringVar(&f.zone, "zone", "", "where the member runs, such as a rack or an availability zone; copies of a key belong in different ones")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
 	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "host name by which the page, and HTTP at --admin and --metrics, may be requested, besides localhost, addresses, and the hosts of these flags and of --advertise; may be repeated")
@@ -345,6 +347,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		SuccessorCount:    f.successors,
 		StabilizeInterval: f.interval,
 		Meta:              []byte(f.meta),
+		Zone:              f.zone,
 		MinMembers:        f.minMembers,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,

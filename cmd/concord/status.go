@@ -63,6 +63,9 @@ func printStatus(out io.Writer, s concord.Status) {
 	}
 	row("member", "%s", person(s.Self))
 	row("incarnation", "%d", s.Incarnation)
+	if s.Zone != "" {
+		row("zone", "%s", plain.Text(s.Zone))
+	}
 	phase := plain.Text(s.Phase.String())
 	if s.Isolated {
 		phase += ", isolated: serves no key"

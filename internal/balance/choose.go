@@ -27,6 +27,19 @@ func cost(share float64, weight, total int) float64 {
 	return float64(float64(weight) * r * r * r * r) // the conversion keeps it from being fused into a sum
 }
 
+// A joiner that would take more than spare times its fair share pays greed for each part of
+// its fair share beyond that, squared: what it takes moves.
+const (
+	spare = 1.05
+	greed = 100
+)
+
+// joiner is the cost of a joiner's share.
+func joiner(share float64, weight, total int) float64 {
+	over := max(0, share*float64(total)/float64(weight)-spare)
+	return cost(share, weight, total) + float64(float64(weight)*greed*over*over)
+}
+
 // Choose chooses where a member that is not on the circle should stand with the given
 // weight. It begins with a free variant of each identifier. Then it looks at one identifier
 // after the other, and changes its variant if that brings the member and those from which it
@@ -161,7 +174,7 @@ func (ch *choosing) group() {
 
 // sum is what the shares of all cost.
 func (ch *choosing) sum() float64 {
-	sum := cost(ch.own, ch.weight, ch.total)
+	sum := joiner(ch.own, ch.weight, ch.total)
 	for i := range ch.share {
 		if w := ch.c.owners[i].weight; w > 0 {
 			sum += cost(ch.share[i], w, ch.total)
@@ -271,7 +284,7 @@ func (ch *choosing) improve() (changed bool) {
 // costs is what the shares of the joiner and of the owners of two candidates' arcs cost.
 func (ch *choosing) costs(j, k int32) float64 {
 	a, b := ch.groups[ch.candidates[j].group].owner, ch.groups[ch.candidates[k].group].owner
-	sum := cost(ch.own, ch.weight, ch.total) + cost(ch.share[a], ch.c.owners[a].weight, ch.total)
+	sum := joiner(ch.own, ch.weight, ch.total) + cost(ch.share[a], ch.c.owners[a].weight, ch.total)
 	if a != b {
 		sum += cost(ch.share[b], ch.c.owners[b].weight, ch.total)
 	}

@@ -53,6 +53,7 @@ type Finder struct {
 	waits atomic.Int64
 	stuck func()
 
+	inZone    string       // of this member
 	proven    bool         // whoever answers has its name proved
 	behind    atomic.Bool  // this process's clock, see horizon
 	refusedAt atomic.Int64 // when a refused incarnation was logged last, by now; 0: never

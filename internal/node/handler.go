@@ -116,6 +116,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	if req.Kind == protocol.Notify && !n.callbacks.begin(token, env.Source) {
 		busy := protocol.Reply{State: n.machine.State(), Refusal: protocol.Refusal{Reason: protocol.Busy}}
 		n.mu.Unlock()
+		n.zoned(&busy.State)
 		h.noteFailure(PeerFailure{Addr: env.Source.String(), Kind: protocol.Overloaded, Incoming: true, Err: "too many notifications from one host are looked into"})
 		return busy, nil
 	}
@@ -129,6 +130,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 		} else if f != nil {
 			return protocol.Reply{}, f
 		}
+		n.zoned(&r.Reply.State)
 		return r.Reply, nil
 	case <-ctx.Done():
 	case <-n.ctx.Done():
@@ -166,6 +168,9 @@ func (h *handler) routed(env transport.Envelope, q routing.Query) (routing.Answe
 	a := s.Table.Answer(q, n.now())
 	if a.Verdict != routing.Mine {
 		a.By = s.View.Self
+	}
+	if !a.Owner.IsZero() {
+		a.Zone, _ = n.zoneOf(a.Owner)
 	}
 	return a, nil
 }

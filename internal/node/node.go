@@ -28,6 +28,7 @@ type Config struct {
 	Log        *slog.Logger     // nil: nothing is logged
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Meta       []byte           // what the application says of the member; not modified
+	Zone       string           // in which the member is, as ring.CheckZone allows; empty: in none
 	Seed       uint64           // of the machine's randomness; 0: drawn
 	// Former is the highest earlier incarnation, 0 for none known.
 	Former uint64
@@ -113,7 +114,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
 	n.resolver = cfg.Resolver
 	n.observer = cfg.Observer
-	n.proven = cfg.Proven
+	n.proven, n.inZone = cfg.Proven, cfg.Zone
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -17,6 +17,7 @@ type peers struct {
 	estimates map[string]*peer.Estimate
 	common    peer.Estimate                   // of all round trips to anybody
 	suspected atomic.Pointer[peer.Suspicions] // never nil
+	zones     zones
 }
 
 func newPeers() *peers {

@@ -44,6 +44,7 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	}
 	if f == nil {
 		fd.leavers.note(env.To, reply.State, sent)
+		fd.peers.zones.hearState(&reply.State)
 	}
 	done(f)
 	fd.measure(env.To, time.Since(sent), f, limit == peer.PatientTimeout)
@@ -118,6 +119,7 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	if fd.heard != nil {
 		fd.heard(to)
 	}
+	fd.peers.zones.hearAnswer(to, &a)
 	fd.learn(at, to, q.ID, a)
 	return a, nil
 }

@@ -27,6 +27,8 @@ type rig struct {
 	clients  []*Client
 	former   uint64       // of nodes made from now on
 	log      slog.Handler // theirs, too
+	// configure changes the configuration of each node made from now on; nil: nothing.
+	configure func(*Config)
 }
 
 func newRig(t *testing.T, seed uint64) *rig {
@@ -49,12 +51,16 @@ func (g *rig) addAt(name, addr string) *Node {
 	if g.log != nil {
 		log = slog.New(g.log)
 	}
-	n := New(Config{
+	cfg := Config{
 		Log:   log,
 		Self:  ring.Member{ID: g.space.ID([]byte(name)), Name: name, Addr: tr.Addr()},
 		Space: g.space, Settings: g.space.Settings(""), Successors: g.r, Interval: g.interval,
 		Seed: uint64(len(g.nodes) + 1), Former: g.former,
-	}, tr)
+	}
+	if g.configure != nil {
+		g.configure(&cfg)
+	}
+	n := New(cfg, tr)
 	g.nodes = append(g.nodes, n)
 	return n
 }

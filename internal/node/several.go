@@ -23,18 +23,25 @@ const (
 	walkShare  = 32
 )
 
-// LookupN finds the owner of an identifier and the n−1 members after it, the
-// nearest first; fewer if the ring has fewer. Unless options ask for more, a
+// LookupN finds the owner of an identifier and the n−1 members after it that
+// routing.Replicas chooses; fewer if the ring has fewer. Unless options ask for more, a
 // member's successor list suffices. With an error come those found so far.
 func (fd *Finder) LookupN(ctx context.Context, id uint64, n int, opts routing.Options) ([]ring.Member, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var out []ring.Member
-	for len(out) < n {
+	chosen := routing.NewReplicas(n)
+	var out []ring.Member // clockwise, of which those before told are told to chosen
+	told := 0
+	for {
+		for ; told < len(out); told++ {
+			if chosen.Add(out[told], fd.zone(ctx, out[told])) {
+				return chosen.Members(), nil
+			}
+		}
 		if k := len(out); k > 0 {
 			id = fd.space.Add(out[k-1].ID, 1)
 			var round bool
-			if out, round = fd.followers(ctx, out, n, opts); round {
+			if out, round = fd.followers(ctx, out, opts); round {
 				break
 			} else if len(out) > k {
 				continue
@@ -42,14 +49,19 @@ func (fd *Finder) LookupN(ctx context.Context, id uint64, n int, opts routing.Op
 		}
 		r, err := fd.Lookup(ctx, id, opts)
 		if err != nil {
-			return out, err
+			return chosen.Members(), err
 		}
 		var ok bool
 		if out, ok = follow(out, r.Owner); !ok {
 			break
 		}
 	}
-	return out, nil
+	for ; told < len(out); told++ { // from the list that led round the circle
+		if chosen.Add(out[told], fd.zone(ctx, out[told])) {
+			break
+		}
+	}
+	return chosen.Members(), nil
 }
 
 // follow appends x if it stands after the last and before the first, which it does
@@ -64,7 +76,7 @@ func follow(out []ring.Member, x ring.Member) ([]ring.Member, bool) {
 // followers appends those of the members after the last of out that are had for
 // less than a lookup each: from memory, or all that the last itself names. It
 // appends none if there are none, and says whether one has come round the circle.
-func (fd *Finder) followers(ctx context.Context, out []ring.Member, n int, opts routing.Options) (_ []ring.Member, round bool) {
+func (fd *Finder) followers(ctx context.Context, out []ring.Member, opts routing.Options) (_ []ring.Member, round bool) {
 	if opts.Fresh {
 		return out, false
 	}
@@ -79,7 +91,7 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, n int, opts 
 		return out, false // a list has no age
 	}
 	for _, x := range fd.listOf(ctx, last) {
-		if len(out) == n || fd.peers.suspicions().Avoided(x, fd.now()) {
+		if fd.peers.suspicions().Avoided(x, fd.now()) {
 			break // a lookup goes round it, if it is gone
 		}
 		var ok bool

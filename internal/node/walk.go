@@ -50,7 +50,7 @@ func (n *Node) Walk(ctx context.Context) iter.Seq2[Met, error] {
 			yield(Met{}, n.outside())
 			return
 		}
-		self := Met{Who: v.Self, State: protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ}}
+		self := Met{Who: v.Self, State: protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ, Zone: n.inZone, Zones: n.peers.zones.ofAll(v.Succ)}}
 		most := minWalked
 		if t := n.Snapshot().Table; t != nil {
 			most = max(most, walkedPerMember*t.Size())
@@ -260,6 +260,7 @@ func (w *walk) ask(m *Met) {
 		w.fd.noteOutcome(m.Who, f)
 	default:
 		m.State = st
+		w.fd.peers.zones.hearState(&st)
 		if !st.Self.IsZero() {
 			m.Who = st.Self
 		}

@@ -530,7 +530,10 @@ type Server struct {
 	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Address string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	// Tells the incarnations of one name apart; 0: a legacy member.
-	Incarnation   uint64 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// The Config.Zone of the member, at most 64 bytes. Only told of the answerer of a
+	// Ring and of its successors, as far as it is known.
+	Zone          string `protobuf:"bytes,17,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +594,13 @@ func (x *Server) GetIncarnation() uint64 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *Server) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
 }
 
 type Ring struct {
@@ -1491,7 +1501,9 @@ type RouteResp struct {
 	Closer []*Server `protobuf:"bytes,6,rep,name=closer,proto3" json:"closer,omitempty"`
 	Answer *Answer   `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	// The epoch by which the owner claims the arc. 0: there is no arc, or it is not known.
-	Epoch         uint64 `protobuf:"varint,17,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,17,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The Config.Zone of the owner, as far as it is known. Of MINE and OWNER.
+	Zone          string `protobuf:"bytes,18,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1580,6 +1592,13 @@ func (x *RouteResp) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *RouteResp) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
 }
 
 type Arc struct {
@@ -2342,12 +2361,13 @@ const file_concord_proto_rawDesc = "" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"C\n" +
 	"\bFindResp\x12,\n" +
 	"\x06server\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\x06server\x88\x01\x01B\t\n" +
-	"\a_server\"h\n" +
+	"\a_server\"|\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
-	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\"\x94\x04\n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x12\n" +
+	"\x04zone\x18\x11 \x01(\tR\x04zone\"\x94\x04\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -2431,7 +2451,7 @@ const file_concord_proto_rawDesc = "" +
 	"\bRouteReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12%\n" +
-	"\x05avoid\x18\x11 \x03(\v2\x0f.concord.TargetR\x05avoid\"\x9b\x03\n" +
+	"\x05avoid\x18\x11 \x03(\v2\x0f.concord.TargetR\x05avoid\"\xaf\x03\n" +
 	"\tRouteResp\x124\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1a.concord.RouteResp.VerdictR\averdict\x12*\n" +
 	"\x05owner\x18\x02 \x01(\v2\x0f.concord.ServerH\x00R\x05owner\x88\x01\x01\x12#\n" +
@@ -2440,7 +2460,8 @@ const file_concord_proto_rawDesc = "" +
 	"\blease_ns\x18\x05 \x01(\x04R\aleaseNs\x12'\n" +
 	"\x06closer\x18\x06 \x03(\v2\x0f.concord.ServerR\x06closer\x12'\n" +
 	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\x12\x14\n" +
-	"\x05epoch\x18\x11 \x01(\x04R\x05epoch\"[\n" +
+	"\x05epoch\x18\x11 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04zone\x18\x12 \x01(\tR\x04zone\"[\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERDICT_MINE\x10\x01\x12\x11\n" +

@@ -46,6 +46,10 @@ type State struct {
 	// Clock is the greatest epoch that it has heard of.
 	Epoch, Clock uint64
 	Origin       *ring.Origin // of the ring that it is in; nil: it does not say
+	// Zone is the zone of Self, and Zones has that of each of Succ, as far as Self knows;
+	// nil: it knows of none. The machine neither sets nor reads them.
+	Zone  string
+	Zones []string
 }
 
 // Head is the first entry of the successor list, zero if that is empty.

@@ -37,6 +37,7 @@ func pbStatus(s concord.Status) (*adminpb.StatusResp, error) {
 	out := &adminpb.StatusResp{
 		Self:          pbServer(s.Self),
 		Incarnation:   s.Incarnation,
+		Zone:          s.Zone,
 		Phase:         s.Phase.String(),
 		Isolated:      s.Isolated,
 		Successors:    each(s.Successors, pbServer),
@@ -70,6 +71,7 @@ func readStatus(r *adminpb.StatusResp) (concord.Status, error) {
 	out := concord.Status{
 		Self:          readServer(r.GetSelf()),
 		Incarnation:   r.GetIncarnation(),
+		Zone:          r.GetZone(),
 		Phase:         concord.Phase(r.GetPhase()),
 		Isolated:      r.GetIsolated(),
 		Successors:    each(r.GetSuccessors(), readServer),

@@ -25,6 +25,7 @@ import (
 const (
 	MaxNameLength    = 255
 	MaxAddressLength = 261 // a DNS name of 253, a colon, a port, and brackets
+	MaxZoneLength    = 64
 )
 
 // MaxIncarnation is the highest incarnation that any member can have: as a time in
@@ -225,6 +226,18 @@ func CheckAddress(addr string) error {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("address %q: port must be 1 … 65535", addr)
+	}
+	return nil
+}
+
+// CheckZone reports what keeps zone from being that of a member: it is too long, or has
+// characters that do not print. Empty: the member is in no zone.
+func CheckZone(zone string) error {
+	if len(zone) > MaxZoneLength {
+		return fmt.Errorf("has %d bytes, at most %d are allowed", len(zone), MaxZoneLength)
+	}
+	if plain.Text(zone) != zone {
+		return fmt.Errorf("has characters that do not print: %s", plain.Text(zone))
 	}
 	return nil
 }

@@ -51,4 +51,5 @@ type Answer struct {
 	Age     time.Duration // how old the certainty was when the answer was given
 	Lease   time.Duration // how long the owner lets it be relied on
 	Closer  []ring.Member // at most MaxCloser, nearest to the identifier first
+	Zone    string        // of Owner, as far as the answerer knows
 }

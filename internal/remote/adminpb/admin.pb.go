@@ -374,6 +374,7 @@ type StatusResp struct {
 	// The newest first.
 	Failures            []*PeerFailure `protobuf:"bytes,18,rep,name=failures,proto3" json:"failures,omitempty"`
 	IncomingConnections int64          `protobuf:"varint,19,opt,name=incoming_connections,json=incomingConnections,proto3" json:"incoming_connections,omitempty"`
+	Zone                string         `protobuf:"bytes,20,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -539,6 +540,13 @@ func (x *StatusResp) GetIncomingConnections() int64 {
 		return x.IncomingConnections
 	}
 	return 0
+}
+
+func (x *StatusResp) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
 }
 
 // What went wrong, once or again and again, between the member and a peer.
@@ -768,7 +776,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\x85\a\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\x99\a\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -792,7 +800,8 @@ const file_admin_proto_rawDesc = "" +
 	"\x04arcs\x18\x10 \x01(\x03R\x04arcs\x12(\n" +
 	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x126\n" +
 	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x121\n" +
-	"\x14incoming_connections\x18\x13 \x01(\x03R\x13incomingConnections\x1a;\n" +
+	"\x14incoming_connections\x18\x13 \x01(\x03R\x13incomingConnections\x12\x12\n" +
+	"\x04zone\x18\x14 \x01(\tR\x04zone\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +

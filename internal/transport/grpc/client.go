@@ -221,10 +221,11 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			}
 			s.Self, s.Pred, s.Succ, s.Replaced, s.Origin = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced, seen.Origin
 			s.Epoch, s.Clock = seen.Epoch, seen.Clock
+			s.Zone, s.Zones = seen.Zone, slices.Clone(seen.Zones)
 			return nil
 		}
 		keep := s
-		keep.Succ = slices.Clone(s.Succ)
+		keep.Succ, keep.Zones = slices.Clone(s.Succ), slices.Clone(s.Zones)
 		l.ring.Store(&keep)
 		l.notes(s.Origin)
 		t.known.add(s.Self)

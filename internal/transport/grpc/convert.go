@@ -110,10 +110,17 @@ func phase(p pb.Phase) (protocol.Phase, error) {
 // fullRing is a state as members of ours tell each other. Their phases have the
 // numbers of protocol.Phase.
 func fullRing(s protocol.State) *pb.Ring {
+	self, list := server(s.Self), servers(s.Succ)
+	if self != nil {
+		self.Zone = s.Zone
+	}
+	for i := range min(len(list), len(s.Zones)) {
+		list[i].Zone = s.Zones[i]
+	}
 	return &pb.Ring{
 		Predecessor: server(s.Pred),
-		Successors:  servers(s.Succ),
-		Answer:      &pb.Answer{Answerer: server(s.Self)},
+		Successors:  list,
+		Answer:      &pb.Answer{Answerer: self},
 		Phase:       pb.Phase(s.Phase),
 		Version:     s.Version,
 		Founder:     server(s.Founder),
@@ -153,6 +160,12 @@ func state(r *pb.Ring) (protocol.State, error) {
 	if s.Origin, err = optionalOrigin(field+".origin", r.GetOrigin()); err != nil {
 		return protocol.State{}, err
 	}
+	if s.Zone, err = zone(field+".answer.answerer", r.GetAnswer().GetAnswerer().GetZone()); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Zones, err = zones(field+".successors", r.GetSuccessors()); err != nil {
+		return protocol.State{}, err
+	}
 	s.Version = r.GetVersion()
 	if s.Epoch, err = epoch(field+".epoch", r.GetEpoch()); err != nil {
 		return protocol.State{}, err
@@ -161,6 +174,30 @@ func state(r *pb.Ring) (protocol.State, error) {
 		return protocol.State{}, err
 	}
 	return s, nil
+}
+
+// zone reads the zone of a member.
+func zone(field, z string) (string, error) {
+	if err := ring.CheckZone(z); err != nil {
+		return "", fmt.Errorf("%s: the zone %w", field, err)
+	}
+	return z, nil
+}
+
+// zones reads the zones of a list of servers, nil if none of them is in one.
+func zones(field string, list []*pb.Server) (out []string, err error) {
+	for i, s := range list {
+		if s.GetZone() == "" {
+			continue
+		}
+		if out == nil {
+			out = make([]string, len(list))
+		}
+		if out[i], err = zone(fmt.Sprintf("%s[%d]", field, i), s.GetZone()); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // epoch reads an epoch.
@@ -345,6 +382,7 @@ func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 		LeaseNs: uint64(max(0, a.Lease)),
 		Epoch:   a.Epoch,
 		Closer:  servers(a.Closer),
+		Zone:    a.Zone,
 	}
 	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Instance() != env.To.Instance() {
 		out.Owner = server(a.Owner)
@@ -385,6 +423,9 @@ func routeAnswer(to ring.Member, r *pb.RouteResp) (routing.Answer, error) {
 	}
 	a.Age, a.Lease = time.Duration(r.GetAgeNs()), time.Duration(r.GetLeaseNs())
 	if a.Epoch, err = epoch("epoch", r.GetEpoch()); err != nil {
+		return routing.Answer{}, err
+	}
+	if a.Zone, err = zone("owner", r.GetZone()); err != nil {
 		return routing.Answer{}, err
 	}
 	if a.By, err = optional("answerer", r.GetAnswer().GetAnswerer()); err != nil {

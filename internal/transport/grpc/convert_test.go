@@ -109,6 +109,26 @@ func TestOwnerIsNotRepeatedToWhoNamedIt(t *testing.T) {
 	}
 }
 
+func TestZonesThatNoMemberHasAreRefused(t *testing.T) {
+	named := func(zone string) *pb.Server {
+		return &pb.Server{Id: 1, Name: "anna", Address: "h:1", Incarnation: 9, Zone: zone}
+	}
+	for _, c := range []struct{ zone, want string }{
+		{strings.Repeat("z", 65), "the zone has 65 bytes, at most 64 are allowed"},
+		{"a\nb", `the zone has characters that do not print: a\nb`},
+		{"\u202e", `the zone has characters that do not print: \u202e`},
+	} {
+		_, first := state(&pb.Ring{Answer: &pb.Answer{Answerer: named(c.zone)}})
+		_, second := state(&pb.Ring{Successors: []*pb.Server{named("fine"), named(c.zone)}})
+		_, third := routeAnswer(asked, &pb.RouteResp{Verdict: pb.RouteResp_VERDICT_OWNER, Owner: named(""), Zone: c.zone})
+		for field, err := range map[string]error{"ring.answer.answerer": first, "ring.successors[1]": second, "owner": third} {
+			if err == nil || err.Error() != field+": "+c.want {
+				t.Errorf("%q: %v, want %s: %s", c.zone, err, field, c.want)
+			}
+		}
+	}
+}
+
 // Whatever arrives, decoding does not panic, and what is accepted means the
 // same once it is written and read again.
 func FuzzDecode(f *testing.F) {

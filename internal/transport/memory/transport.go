@@ -145,6 +145,7 @@ func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req pr
 				return outcome{failure: failureOf(err)}
 			}
 			reply.State.Succ = cloned(reply.State.Succ)
+			reply.State.Zones = cloned(reply.State.Zones)
 			reply.Closer = cloned(reply.Closer)
 			return outcome{reply: reply}
 		})

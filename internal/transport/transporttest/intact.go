@@ -237,6 +237,12 @@ func testReplies(t *testing.T, r *rig) {
 			Replaced: protocol.Replaced{Who: anna.Instance(), By: clara, After: 1<<64 - 2, Number: 1<<64 - 1}}}},
 		{"an epoch", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert}, Version: 9, Epoch: 7, Clock: protocol.MaxEpoch}}},
+		{"zones", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{bert, anna, clara}, Version: 10,
+			Zone: "eu-north 1", Zones: []string{"", strings.Repeat("z", ring.MaxZoneLength), "zürich"}}}},
+		{"zones, of an unchanged ring", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{bert, anna, clara}, Version: 10,
+			Zone: "eu-north 1", Zones: []string{"", strings.Repeat("z", ring.MaxZoneLength), "zürich"}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},
@@ -323,6 +329,8 @@ func testAnswers(t *testing.T, r *rig) {
 		{"mine, the whole circle", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: b.self.ID, To: b.self.ID}, HasArc: true}},
 		{"the arc from zero to zero", routing.Answer{Verdict: routing.Owned, Owner: anna, HasArc: true}},
 		{"owned", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Epoch: 1, Age: 2 * time.Second, Lease: time.Hour}},
+		{"owned, in a zone", routing.Answer{Verdict: routing.Owned, Owner: clara, Arc: ring.Arc{After: 9, To: clara.ID}, HasArc: true, Zone: "c 3"}},
+		{"mine, in a zone", routing.Answer{Verdict: routing.Mine, Owner: b.self, Arc: ring.Arc{After: 9, To: b.self.ID}, HasArc: true, Zone: "c 3"}},
 		{"owned without an arc", routing.Answer{Verdict: routing.Owned, Owner: legacy}},
 		{"closer, one", routing.Answer{Verdict: routing.Closer, Closer: []ring.Member{legacy}}},
 		{"closer, as many as may be", routing.Answer{Verdict: routing.Closer, Closer: many(routing.MaxCloser)}},

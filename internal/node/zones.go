@@ -1,0 +1,137 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// maxZones bounds the members whose zones are remembered.
+const maxZones = 1 << 14
+
+// zones is in which zone each member is, as far as heard. What a member says of itself
+// counts more than what others say of it, and that more than that they know of no zone. It
+// is safe for concurrent use, and empty to begin with.
+type zones struct {
+	mu    sync.RWMutex
+	known map[ring.Instance]zoneOf
+	order []ring.Instance // as they were heard of first
+	some  bool            // somebody is in a zone
+}
+
+type zoneOf struct {
+	zone  string
+	owned bool // the member itself has said it
+}
+
+// hear notes in which zone a member is; empty: in none, as far as is known.
+func (z *zones) hear(x ring.Instance, zone string, itself bool) {
+	z.mu.RLock()
+	have, ok := z.known[x]
+	z.mu.RUnlock()
+	if ok && (have.owned || !itself && have.zone != "" || have == zoneOf{zone, itself}) {
+		return
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.known == nil {
+		z.known = map[ring.Instance]zoneOf{}
+	}
+	if _, ok := z.known[x]; !ok {
+		if len(z.order) == maxZones {
+			delete(z.known, z.order[0])
+			z.order = z.order[1:]
+		}
+		z.order = append(z.order, x)
+	}
+	z.known[x] = zoneOf{zone, itself}
+	z.some = z.some || zone != ""
+}
+
+// of is the zone of a member, and whether anything has been heard of it. Nothing is heard
+// of legacy members, which are in none.
+func (z *zones) of(x ring.Member) (zone string, heard bool) {
+	if x.Legacy() {
+		return "", true
+	}
+	z.mu.RLock()
+	defer z.mu.RUnlock()
+	have, ok := z.known[x.Instance()]
+	return have.zone, ok
+}
+
+// ofAll has the zones of a list, nil if none of them is known to be in one.
+func (z *zones) ofAll(list []ring.Member) (out []string) {
+	z.mu.RLock()
+	defer z.mu.RUnlock()
+	if !z.some {
+		return nil
+	}
+	for i, x := range list {
+		have := z.known[x.Instance()]
+		if have.zone == "" {
+			continue
+		}
+		if out == nil {
+			out = make([]string, len(list))
+		}
+		out[i] = have.zone
+	}
+	return out
+}
+
+// hearState notes the zones that a member has told with its state.
+func (z *zones) hearState(st *protocol.State) {
+	if st.Self.IsZero() || st.Self.Legacy() {
+		return
+	}
+	z.hear(st.Self.Instance(), st.Zone, true)
+	for i, x := range st.Succ {
+		if x.Legacy() {
+			continue
+		}
+		zone := ""
+		if i < len(st.Zones) {
+			zone = st.Zones[i]
+		}
+		z.hear(x.Instance(), zone, false)
+	}
+}
+
+// hearAnswer notes the zone that a member has told of an owner.
+func (z *zones) hearAnswer(by ring.Member, a *routing.Answer) {
+	if !a.Owner.IsZero() && !a.Owner.Legacy() {
+		z.hear(a.Owner.Instance(), a.Zone, a.Verdict == routing.Mine && a.Owner == by)
+	}
+}
+
+// zoned adds the zones to a state of this member that is told to others.
+func (n *Node) zoned(st *protocol.State) {
+	st.Zone, st.Zones = n.inZone, n.peers.zones.ofAll(st.Succ)
+}
+
+// zone is that of a member, which is asked if nothing has been heard of its zone. It is
+// empty if it does not answer.
+func (fd *Finder) zone(ctx context.Context, x ring.Member) string {
+	zone, heard := fd.zoneOf(x)
+	if heard {
+		return zone
+	}
+	env := transport.Envelope{From: fd.snap.Load().Self, To: x, Settings: fd.settings}
+	_, f := fd.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
+	fd.noteOutcome(x, f)
+	zone, _ = fd.zoneOf(x)
+	return zone
+}
+
+// zoneOf is the zone of a member, and whether it is known or something has been heard of it.
+func (fd *Finder) zoneOf(x ring.Member) (zone string, heard bool) {
+	if x == fd.snap.Load().Self {
+		return fd.inZone, true
+	}
+	return fd.peers.zones.of(x)
+}
