@@ -289,6 +289,36 @@ func TestErrorsOfCalls(t *testing.T) {
 	})
 }
 
+// A call that finds its connection about to end has not been sent, and is made on another.
+func TestCallsGoOnWhileAServerStopsGracefully(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named), leads: make(map[string]string)}
+		a, b, c := n.run(t, "a:1"), n.run(t, "b:1"), n.run(t, "c:1")
+		cc := conn(a.Transport, transporttest.Member("m", "b:1", 7))
+		waiting := make(chan error, 1)
+		go func() { waiting <- question(t.Context(), cc, "wait") }()
+		synctest.Wait()
+		n.Lead("b:1", "c:1")
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			b.server.GracefulStop()
+		}()
+		synctest.Wait()
+		if err := question(t.Context(), cc, "who"); err != nil {
+			t.Errorf("a call during GracefulStop: %v", err)
+		}
+		close(b.let)
+		if err := <-waiting; err != nil {
+			t.Errorf("the call that was under way: %v", err)
+		}
+		<-stopped
+		a.end()
+		b.end()
+		c.end()
+	})
+}
+
 // The streams of a connection of the ring end when the server is to stop, so that it can.
 func TestServerThatStopsGracefullyDoesNotWaitForStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
