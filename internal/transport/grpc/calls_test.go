@@ -18,6 +18,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
@@ -32,7 +33,7 @@ type program struct {
 }
 
 // run starts a program at addr. Its member is "m".
-func (n *network) run(t *testing.T, addr string) *program {
+func (n *network) run(t *testing.T, addr string, edits ...func(*transporttest.Handler)) *program {
 	t.Helper()
 	lis := named{bufconn.Listen(64 << 10), addr}
 	n.mu.Lock()
@@ -68,12 +69,16 @@ func (n *network) run(t *testing.T, addr string) *program {
 		t.Fatal(err)
 	}
 	m := transporttest.Member("m", addr, 7)
-	p.Serve(&transporttest.Handler{Self: m, OnMeta: func(_ context.Context, env transport.Envelope) ([]byte, error) {
+	h := &transporttest.Handler{Self: m, OnMeta: func(_ context.Context, env transport.Envelope) ([]byte, error) {
 		if env.To.ID != m.ID {
 			return nil, &protocol.Failure{Kind: protocol.WrongMember, By: m}
 		}
 		return nil, nil
-	}})
+	}}
+	for _, edit := range edits {
+		edit(h)
+	}
+	p.Serve(h)
 	return p
 }
 
@@ -262,12 +267,13 @@ func TestLargeMessagesAreForTheApplicationOnly(t *testing.T) {
 	})
 }
 
-// What an application answers is what its caller gets, and a connection that breaks is
-// the member's.
+// What an application answers is what its caller gets. A connection that breaks is named,
+// and is no news of the ring.
 func TestErrorsOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{at: make(map[string]named)}
 		a, b := n.run(t, "a:1"), n.run(t, "b:1")
+		a.Broken(func(addr string) { t.Errorf("Broken(%q) for calls", addr) })
 		cc := conn(a.Transport, transporttest.Member("m", "b:1", 7))
 		if err := question(t.Context(), cc, "fail"); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "the application says no" {
 			t.Errorf("%v, want what the application says", err)
@@ -316,6 +322,52 @@ func TestCallsGoOnWhileAServerStopsGracefully(t *testing.T) {
 		a.end()
 		b.end()
 		c.end()
+	})
+}
+
+// On a connection that the application uses, too, the requests to the member end with it,
+// and the others go on.
+func TestRequestsToAMemberEndWithItOnAnyConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named)}
+		ended := make(chan error, 1)
+		b := n.run(t, "b:1", func(h *transporttest.Handler) {
+			h.OnRoute = func(ctx context.Context, _ transport.Envelope, _ routing.Query) (routing.Answer, error) {
+				<-ctx.Done()
+				ended <- ctx.Err()
+				return routing.Answer{}, &protocol.Failure{Kind: protocol.Cancelled}
+			}
+		})
+		stub, cc := n.stub(t, "b:1")
+		defer cc.Close()
+		call, route, link := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+		go func() { call <- question(t.Context(), cc, "wait") }()
+		go func() {
+			_, err := stub.Route(t.Context(), &pb.RouteReq{Id: 1, Request: &pb.Request{}})
+			route <- err
+		}()
+		go func() {
+			stream, err := stub.Link(t.Context())
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			link <- err
+		}()
+		synctest.Wait()
+		b.Close()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the context of a request ends with %v", err)
+		}
+		for what, failed := range map[string]chan error{"request": route, "stream": link} {
+			if st := status.Convert(<-failed); st.Code() != codes.Unavailable || len(st.Details()) != 1 || !isNotRunning(st.Details()[0]) {
+				t.Errorf("a %s ends with %v, want that no member runs", what, st)
+			}
+		}
+		close(b.let)
+		if err := <-call; err != nil {
+			t.Errorf("the application's call ends with %v", err)
+		}
+		b.end()
 	})
 }
 
