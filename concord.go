@@ -386,15 +386,12 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
 		defer cancel()
 	}
-	for {
-		err := n.JoinOrFound(ctx, usable, recalled, found)
-		if err == nil {
-			return nil
+	return c.onceServed(ctx, func() error {
+		if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
+			return joinError(err, n.Snapshot().View.Self, slices.Clip(out.Attempts))
 		}
-		if err = joinError(err, n.Snapshot().View.Self, out.Attempts); !c.unserved(ctx, err) {
-			return err
-		}
-	}
+		return nil
+	})
 }
 
 // Stop stops the member at once. To the other members it has failed; use Leave to leave the ring

@@ -99,32 +99,52 @@ func (c *Concord) registered() *grpctransport.Port {
 // connected to.
 const unservedPause = 200 * time.Millisecond
 
-// unserved says that err, of an attempt to join, may be due to the application's server, which may
-// not serve yet. It waits before it returns true, which it does not once ctx has ended.
-func (c *Concord) unserved(ctx context.Context, err error) bool {
+// onceServed joins, again and again while that may fail because the application's server does not
+// serve yet, until ctx ends.
+func (c *Concord) onceServed(ctx context.Context, join func() error) error {
+	var last *JoinError // that says so
+	for {
+		err := join()
+		switch je := c.unserved(err); {
+		case je != nil:
+			last = je
+		case last != nil && err != nil && ctx.Err() != nil:
+			return last.ended(ctx)
+		default:
+			return err
+		}
+		pause := time.NewTimer(unservedPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return last.ended(ctx)
+		}
+	}
+}
+
+// ended is e, as the error of a join that ctx has ended.
+func (e *JoinError) ended(ctx context.Context) *JoinError {
+	e.Err = ctx.Err()
+	return e
+}
+
+// unserved is err, of an attempt to join, if that may have failed because the application's server
+// does not serve yet, and nil otherwise.
+func (c *Concord) unserved(err error) *JoinError {
 	c.mu.Lock()
 	port := c.registered()
 	c.mu.Unlock()
 	var je *JoinError
 	if port == nil || port.Seen() || !errors.Is(err, ErrNotReachable) || !errors.As(err, &je) {
-		return false
+		return nil
 	}
 	for i, a := range je.Attempts {
 		if errors.Is(a.Err, ErrNotReachable) {
 			je.Attempts[i].Err = fmt.Errorf("%w; no connection has come to the server that it is registered on: does that serve?", a.Err)
 		}
 	}
-	pause := time.NewTimer(unservedPause)
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-		return true
-	case <-ctx.Done():
-		if je.Err == nil {
-			je.Err = ctx.Err()
-		}
-		return false
-	}
+	return je
 }
 
 // caller makes connections to the services of other applications.
@@ -146,9 +166,10 @@ type caller interface {
 // grpc.WaitForReady.
 //
 // A call that was not made, or whose connection broke, returns a gRPC status that names the member:
-// Unavailable if it cannot be reached or another member answers, and PermissionDenied if it is not
-// accepted. It also matches one of the errors of this package with errors.Is. What the application
-// there answers is returned as it is.
+// Unavailable if it cannot be reached or another member answers, FailedPrecondition if it is of
+// another ring, and PermissionDenied if it is not accepted. With errors.Is the error matches
+// ErrUnavailable, ErrBusy, ErrDifferentRing or ErrDenied, and ErrStopped after Stop. What the
+// application there answers is returned as it is, and so are the errors of a stream that is open.
 //
 // The result may be used concurrently, and until Stop or Leave. Calls that are in progress then
 // fail. Conn does not notice when the member leaves: calls fail once it cannot be reached.
@@ -163,20 +184,23 @@ func (c *Concord) Conn(s Server) (grpc.ClientConnInterface, error) {
 	c.mu.Lock()
 	tr := c.tr
 	c.mu.Unlock()
-	return connection(tr, s, transport.Envelope{From: n.Snapshot().View.Self, Settings: c.space.Settings(c.cfg.Cluster)})
+	env := transport.Envelope{From: n.Snapshot().View.Self, Settings: c.space.Settings(c.cfg.Cluster)}
+	return connection(tr, s, env, func() bool { return c.live.Load() != n })
 }
 
 // Conn returns a connection to the services of the application whose member s is. See
 // [Concord.Conn]. The result may be used until Close. The error is ErrStopped after Close.
 func (c *Client) Conn(s Server) (grpc.ClientConnInterface, error) {
-	if c.node.Snapshot().Table == nil {
+	stopped := func() bool { return c.node.Snapshot().Table == nil }
+	if stopped() {
 		return nil, ErrStopped
 	}
-	return connection(c.tr, s, transport.Envelope{Settings: c.settings})
+	return connection(c.tr, s, transport.Envelope{Settings: c.settings}, stopped)
 }
 
-// connection is a connection to s over tr. Env says who asks.
-func connection(tr transport.Transport, s Server, env transport.Envelope) (grpc.ClientConnInterface, error) {
+// connection is a connection to s over tr. Env says who asks, and stopped whether that one has been
+// stopped.
+func connection(tr transport.Transport, s Server, env transport.Envelope, stopped func() bool) (grpc.ClientConnInterface, error) {
 	calls, ok := tr.(caller)
 	if !ok {
 		return nil, errors.New("concord: the Network has no connections to services of applications")
@@ -188,22 +212,26 @@ func connection(tr transport.Transport, s Server, env transport.Envelope) (grpc.
 	if env.To.Anyone() {
 		return nil, fmt.Errorf("concord: no member is named to be connected to at %s", s.Address)
 	}
-	return calls.Conn(env, func(f *protocol.Failure) error { return &connError{s, f} }), nil
+	return calls.Conn(env, func(f *protocol.Failure) error {
+		err := failureError(f, ring.Member{})
+		switch {
+		case f.Kind == protocol.Cancelled && stopped():
+			err = ErrStopped
+		case f.Kind == protocol.Cancelled:
+			err = fmt.Errorf("%s: %w", f.Detail, context.Canceled)
+		}
+		return &connError{s, err}
+	}), nil
 }
 
 // connError is why a call to a member was not made, or had no answer.
 type connError struct {
-	to      Server
-	failure *protocol.Failure
+	to  Server
+	err error
 }
 
 func (e *connError) Error() string {
-	return fmt.Sprintf("concord: %s at %s: %s", plain.Text(e.to.Name), e.to.Address, strings.TrimPrefix(e.Unwrap().Error(), "concord: "))
+	return fmt.Sprintf("concord: %s at %s: %s", plain.Text(e.to.Name), e.to.Address, strings.TrimPrefix(e.err.Error(), "concord: "))
 }
 
-func (e *connError) Unwrap() error {
-	if e.failure.Kind == protocol.Cancelled {
-		return fmt.Errorf("given up: %s", e.failure.Detail)
-	}
-	return failureError(e.failure, ring.Member{})
-}
+func (e *connError) Unwrap() error { return e.err }
