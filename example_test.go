@@ -223,6 +223,28 @@ func ExampleConcord_Watch() {
 }
 
 // OnRangeChange is called with the newest range whenever it has changed.
+func ExampleConcord_WatchRing() {
+	ring := concordtest.New(nil, concordtest.Options{})
+	defer ring.Close()
+	node := ring.Start(3, nil)[0]
+
+	members := map[concord.Server]concord.Range{}
+	for changes := range node.WatchRing(context.Background()) {
+		for _, c := range changes {
+			if c.Has {
+				members[c.Server] = c.New
+			} else {
+				delete(members, c.Server)
+			}
+		}
+		if len(members) == 3 { // all have told it of their ranges
+			fmt.Println(len(members), "members")
+			break
+		}
+	}
+	// Output: 3 members
+}
+
 func ExampleConfig_onRangeChange() {
 	ring := concordtest.New(nil, concordtest.Options{})
 	defer ring.Close()

@@ -31,8 +31,8 @@ type LookupOption struct {
 func Fresh() LookupOption { return LookupOption{fresh: true} }
 
 // MaxAge makes a lookup accept answers that were confirmed at most d ago. If d is zero or negative,
-// MaxAge is Fresh. Without MaxAge, answers may be as old as the StabilizeInterval, and at most one
-// second. A longer d does not change that.
+// MaxAge is Fresh. Without MaxAge, answers may be ten StabilizeIntervals old at a member, and one
+// second at a client. A longer d does not change that.
 func MaxAge(d time.Duration) LookupOption {
 	return LookupOption{fresh: d <= 0, maxAge: max(0, d)}
 }
@@ -76,9 +76,9 @@ func (c *Concord) Lookup(key []byte) (Server, error) {
 }
 
 // LookupContext returns the member that is responsible for key, which is the first one at or after
-// the identifier of the key. By default it answers from memory, without a request, if the owner has
-// confirmed its range less than a second ago, or less than a StabilizeInterval ago if that is
-// shorter.
+// the identifier of the key. By default it answers from memory, without a request, if the member's
+// map of the ring names the owner and was certified within the last ten StabilizeIntervals, or if
+// the owner has confirmed its range within the last StabilizeInterval, and the last second.
 //
 // The answer is advice: it was right at some instant, and the owner may have died or handed over
 // the key since. The server that is asked for the key should check Owns. If it refuses, its client

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -182,10 +183,24 @@ func awaitIdeal(t *testing.T, members []*concord.Concord, count ...int) {
 	eventually(t, func() error { return ideal(members, count...) })
 }
 
-// ideal reports in what the members differ from the one ring that they should
-// be: every predecessor, entry of every list and range. Lists have 3 entries
-// unless count says otherwise.
+// ideal reports in what the members differ from the one ring that they should be, and
+// their maps from it. Lists have 3 entries unless count says otherwise.
 func ideal(members []*concord.Concord, count ...int) error {
+	if err := oneRing(members, count...); err != nil {
+		return err
+	}
+	ring := slices.Clone(members)
+	slices.SortFunc(ring, func(a, b *concord.Concord) int { return cmp.Compare(a.Id(), b.Id()) })
+	for _, c := range ring {
+		if err := charted(c, ring); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneRing is ideal but for the maps: every predecessor, entry of every list and range.
+func oneRing(members []*concord.Concord, count ...int) error {
 	full := concord.DefaultSuccessorCount
 	if len(count) > 0 {
 		full = count[0]
@@ -211,6 +226,31 @@ func ideal(members []*concord.Concord, count ...int) error {
 		if !c.Joined() {
 			return fmt.Errorf("%s: not joined", c.Name())
 		}
+	}
+	return nil
+}
+
+// ringMap is the map of the ring that a member has now.
+func ringMap(ctx context.Context, c *concord.Concord) map[concord.Server]concord.Range {
+	known := map[concord.Server]concord.Range{}
+	for list := range c.WatchRing(ctx) {
+		for _, x := range list {
+			known[x.Server] = x.New
+		}
+		break
+	}
+	return known
+}
+
+// charted reports in what the map of a member differs from the ring, which is in the order
+// of the identifiers.
+func charted(c *concord.Concord, ring []*concord.Concord) error {
+	got, want := ringMap(context.Background(), c), map[concord.Server]concord.Range{}
+	for i, x := range ring {
+		want[serverOf(x)] = concord.Range{Start: ring[(i+len(ring)-1)%len(ring)].Id(), End: x.Id()}
+	}
+	if !maps.Equal(got, want) {
+		return fmt.Errorf("%s: its map is %v, want %v", c.Name(), got, want)
 	}
 	return nil
 }

@@ -222,6 +222,7 @@ func TestThreeMembersOnRealSockets(t *testing.T) {
 		t.Logf("joined in %v", time.Since(began))
 		ring = append(ring, b)
 	}
+	awaitIdeal(t, ring)
 	for i := range 20 {
 		key := fmt.Appendf(nil, "key%d", i)
 		owners := map[concord.Server]bool{}

@@ -148,6 +148,8 @@ type Counters struct {
 	Lookups uint64 `json:"lookups"`
 	// Owned is the number of Lookups that the member's own range answered.
 	Owned uint64 `json:"owned"`
+	// Mapped is the number of Lookups that the member's map of the ring answered.
+	Mapped uint64 `json:"mapped"`
 	// Confirmed is the number of Lookups that an arc confirmed by its owner answered from memory.
 	Confirmed uint64 `json:"confirmed"`
 	// LookupsFailed is the number of lookups that found no owner.
@@ -156,6 +158,8 @@ type Counters struct {
 	RouteRequests uint64 `json:"route_requests"`
 	// RingRequests is the number of requests sent to maintain the ring.
 	RingRequests uint64 `json:"ring_requests"`
+	// MapRequests is the number of requests that the member's map of the ring has sent.
+	MapRequests uint64 `json:"map_requests"`
 	// Served is the number of requests of others that were answered.
 	Served uint64 `json:"served_requests"`
 	// Timeouts is the number of requests that were not answered in time.

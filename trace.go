@@ -24,6 +24,8 @@ const (
 	// SourceConfirmedArc means that the owner has confirmed recently that the arc with the key is
 	// its own, and that memory answered. No member was asked.
 	SourceConfirmedArc Source = "confirmed arc"
+	// SourceRingMap means that the member's map of the whole ring answered. No member was asked.
+	SourceRingMap Source = "ring map"
 	// SourceSuccessorList means that the owner is in the member's own successor list. No member was
 	// asked.
 	SourceSuccessorList Source = "successor list"
@@ -39,6 +41,7 @@ var sources = map[routing.Source]Source{
 	routing.ConfirmedArc:  SourceConfirmedArc,
 	routing.SuccessorList: SourceSuccessorList,
 	routing.Asked:         SourceAsked,
+	routing.RingMap:       SourceRingMap,
 }
 
 // Reason says why a lookup asked a member.

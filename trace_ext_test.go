@@ -64,8 +64,11 @@ func TestTraceSaysWhatWasDone(t *testing.T) {
 			t.Errorf("fresh: %+v", tr)
 		}
 		time.Sleep(100 * time.Millisecond)
-		if tr := trace(far.Name()); tr.Source != concord.SourceConfirmedArc || tr.Age != 100*time.Millisecond+2*way {
+		if tr := trace(far.Name(), concord.MaxAge(time.Second/2)); tr.Source != concord.SourceConfirmedArc || tr.Age != 100*time.Millisecond+2*way {
 			t.Errorf("confirmed: %+v", tr)
+		}
+		if tr := trace(far.Name()); tr.Source != concord.SourceRingMap || tr.Age <= 0 || tr.Age > 10*time.Second {
+			t.Errorf("from the map: %+v", tr)
 		}
 		for _, m := range members {
 			m.Stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 // answers each with one child.Answer as a line of JSON on standard output, after
 // the ready line:
 //
-//	lookup KEY   the rest of the line is the key     Answer with server
+//	lookup KEY   the rest of the line is the key     Answer with server, age and source
 //	status                                           Answer with status
 //
 // What cannot be answered has error instead. Commands are answered in order. One
@@ -69,12 +70,12 @@ func control(node *concord.Concord, line string) child.Answer {
 	var a child.Answer
 	switch command, rest, _ := strings.Cut(line, " "); command {
 	case "lookup":
-		s, err := node.Lookup([]byte(rest))
+		t, err := node.Trace(context.Background(), []byte(rest))
 		if err != nil {
 			a.Error = err.Error()
 			break
 		}
-		a.Server = &s
+		a.Server, a.Age, a.Source = &t.Owner, t.Age, t.Source
 	case "status":
 		s := node.Status()
 		a.Status = &s

@@ -89,7 +89,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
@@ -102,13 +102,13 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/transport"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap"},
 		through:  true,
 		reason:   "what members say to each other is said in the words of the rooms below, not in those of one wire",
 	},
 	{
 		packages: []string{"./internal/transport/memory", "./internal/transport/transporttest"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport", "./internal/transport/fault"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport", "./internal/transport/fault"},
 		through:  true,
 		reason: "a network in memory, and a suite for every transport, that need gRPC would hide " +
 			"what only gRPC does",
@@ -143,7 +143,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
-			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/transport",
+			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport",
 			"./internal/transport/budget", "./internal/pb",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},

@@ -29,7 +29,10 @@ type Answer struct {
 	Server *concord.Server `json:"server,omitempty"`
 	Status *concord.Status `json:"status,omitempty"`
 	Took   time.Duration   `json:"took_ns"`
-	Error  string          `json:"error,omitempty"`
+	// Age and Source are those of concord.Trace.
+	Age    time.Duration  `json:"age_ns,omitempty"`
+	Source concord.Source `json:"source,omitempty"`
+	Error  string         `json:"error,omitempty"`
 }
 
 // MemberError is what a member itself gave as the error of a command. Every

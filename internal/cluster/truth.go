@@ -42,14 +42,43 @@ func server(m *member) concord.Server {
 
 // Wrong says what keeps the ring from being ideal, one pointer a line: every
 // successor list, predecessor and range that is not exactly what the members
-// alive make it. Empty: the ring is ideal.
+// alive make it, and if there is none, what every member's map of the ring has
+// otherwise. Empty: the ring is ideal, and every member knows it.
 func (c *Cluster) Wrong() string {
 	live := c.live()
 	var b strings.Builder
 	for i, m := range live {
 		wrong(&b, live, i, m)
 	}
+	if b.Len() > 0 {
+		return b.String()
+	}
+	for _, m := range live {
+		wrongMap(&b, live, m)
+	}
 	return b.String()
+}
+
+// wrongMap says in what the map of a member is not the ring. A legacy member is on no map.
+func wrongMap(b *strings.Builder, live []*member, m *member) {
+	known := map[concord.Server]concord.Range{}
+	for list := range m.node.WatchRing(context.Background()) {
+		for _, x := range list {
+			known[x.Server] = x.New
+		}
+		break
+	}
+	for i, x := range live {
+		want := concord.Range{Start: live[(i+len(live)-1)%len(live)].node.Id(), End: x.node.Id()}
+		if got, ok := known[server(x)]; !ok || got != want {
+			fmt.Fprintf(b, "%s: on its map %s has (%d, %d], should have (%d, %d]\n", m.node.Name(),
+				x.node.Name(), got.Start, got.End, want.Start, want.End)
+		}
+		delete(known, server(x))
+	}
+	for s := range known {
+		fmt.Fprintf(b, "%s: has %s on its map, which is not in the ring\n", m.node.Name(), names([]concord.Server{s}))
+	}
 }
 
 func wrong(b *strings.Builder, live []*member, i int, m *member) {

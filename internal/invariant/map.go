@@ -13,6 +13,9 @@ const (
 	MapAge = "map-as-old-as-it-says"
 	// MapIsTheRing: the maps of an ideal ring are the ring.
 	MapIsTheRing = "map-is-the-ring"
+	// MapContradicted: a map names no owner by what was said before another was named for
+	// a point of the same arc.
+	MapContradicted = "map-not-contradicted"
 )
 
 // Owned is what a member owns, or a map says that it owns: from After on, to where it

@@ -60,11 +60,11 @@ func (m *Metric) LabelNames() []string {
 
 // Values of labels.
 var (
-	lookupSources   = []string{"own_range", "confirmed_arc", "successor_list", "asked", "none"}
+	lookupSources   = []string{"own_range", "ring_map", "confirmed_arc", "successor_list", "asked", "none"}
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeUnverified, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
 	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String(), concord.OutcomeDenied.String()) // of requests to others
-	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
+	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindMap, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
 	servedKinds     = append(words(concord.KindFindSuccessor), requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members", "resumed"}
 )
@@ -87,7 +87,7 @@ var (
 // The metrics.
 var (
 	Lookups = &Metric{Base: "lookups", Kind: Counter, Client: true,
-		Help:   "Lookups of the application that have ended, by the source of the answer (none: the owner was not found) and by their outcome. own_range and confirmed_arc are answers from memory; they include a few lookups of the member itself.",
+		Help:   "Lookups of the application that have ended, by the source of the answer (none: the owner was not found) and by their outcome. own_range, ring_map and confirmed_arc are answers from memory; they include a few lookups of the member itself.",
 		Labels: []Label{{"source", lookupSources}, {"outcome", lookupOutcomes}}}
 	LookupDuration = &Metric{Base: "lookup_duration", Kind: Histogram, Unit: "s", Client: true, Buckets: durations,
 		Help:   "Duration of the application's lookups that were not answered from memory.",

@@ -114,7 +114,7 @@ func (r *Record) Client(s concord.ClientStatus, put Put) {
 
 // common gives those that both have.
 func (r *Record) common(c concord.Counters, arcs, connections int, put Put) {
-	memory := map[string]uint64{"own_range": c.Owned, "confirmed_arc": c.Confirmed}
+	memory := map[string]uint64{"own_range": c.Owned, "ring_map": c.Mapped, "confirmed_arc": c.Confirmed}
 	r.lookups.each(func(n uint64, labels []string) {
 		if found := labels[0] != "none"; found == (labels[1] == "ok") {
 			if found {

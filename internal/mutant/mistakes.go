@@ -858,9 +858,9 @@ func (k FailureKind) unsaid() bool { return k == Cancelled }
 			Does: "A claim does not remove the claims inside its arc.",
 			Edits: []Edit{{mapFile, `
 		m.table().remove(id, m.cfg.Pool)
-		m.hear(id)
+		m.hearClaim(id)
 `, `
-		m.hear(id)
+		m.hearClaim(id)
 `}},
 			Sim: "maps",
 		},
@@ -881,6 +881,16 @@ func (k FailureKind) unsaid() bool { return k == Cancelled }
 	m.certify(min(c.level, m.depth())+1, through, min(c.as, as))
 `, `
 	m.certify(min(c.level, m.depth())+1, through, c.sent)
+`}},
+			Sim: "maps",
+		},
+		{
+			Name: "contradiction-forgotten",
+			Does: "A member for whose arc another was named is named again as soon as it answers.",
+			Edits: []Edit{{mapFile, `
+	m.doubt(doubt{id: c.ID, since: now, arc: true})
+`, `
+	m.doubt(doubt{id: c.ID, since: now})
 `}},
 			Sim: "maps",
 		},

@@ -30,12 +30,22 @@ func (n *Node) ask(e protocol.Ask) {
 		if !e.Patient {
 			limit = n.peers.of(e.To.Addr).Timeout(e.Attempt)
 		}
+		asked := n.now()
 		reply, f := n.maintain(n.ctx, env, e.Request, limit)
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.inflight--
 		if n.closed {
 			return
+		}
+		if f == nil {
+			n.charted.Heard(e.To.Instance())
+		}
+		if f == nil && e.Request.Kind == protocol.AskRing {
+			defer func() {
+				n.headMap(&reply.State, asked)
+				n.mapped()
+			}()
 		}
 		n.stepFor(env.Source, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {

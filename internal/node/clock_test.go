@@ -13,6 +13,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -244,3 +245,7 @@ func (l *liar) FindSuccessor(context.Context, transport.Envelope, uint64) (ring.
 }
 
 func (l *liar) Meta(context.Context, transport.Envelope) ([]byte, error) { return nil, nil }
+
+func (l *liar) Map(context.Context, transport.Envelope, *ringmap.Request) (ringmap.Reply, error) {
+	return ringmap.Reply{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "no"}
+}

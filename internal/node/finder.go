@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -35,7 +36,11 @@ type Finder struct {
 	dials    dials
 	hosts    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	arcs     *routing.Arcs
-	learned  chan struct{} // there is news for confirmArcs
+	chart    atomic.Pointer[ringmap.Snapshot] // of the whole ring; nil: there is no map
+	promised time.Duration                    // how old what the chart answers is at most
+	usedMap  atomic.Bool                      // a lookup has asked the chart
+	tellMap  func(uint64, ring.Instance)      // tells the chart who was named as the owner of an identifier; nil: there is no map
+	learned  chan struct{}                    // there is news for confirmArcs
 	counters counters
 	snap     atomic.Pointer[Snapshot]
 	observer Observer            // told of what happens; nothing in it changes

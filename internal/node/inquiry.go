@@ -102,6 +102,7 @@ func (q *inquiry) knowledge() routing.Knowledge {
 	q.snap = fd.snap.Load()
 	return routing.Knowledge{
 		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: q.roundTrip, Met: fd.met,
+		Map: fd.believed,
 	}
 }
 

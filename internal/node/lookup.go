@@ -89,6 +89,7 @@ func (n *Node) refusal() *protocol.Failure {
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
 func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
+	fd.useMap()
 	return fd.lookup(ctx, id, opts, true)
 }
 

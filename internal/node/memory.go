@@ -5,6 +5,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -14,22 +15,37 @@ import (
 // member is not to be modified: it is not copied, which would take as long as all
 // the rest but the hash.
 func (fd *Finder) Local(id uint64, age time.Duration) *ring.Member {
-	switch t, c := fd.recall(id, age); {
-	case t != nil:
-		return &t.Self
-	case c != nil:
-		return &c.Owner
+	fd.useMap()
+	switch m := fd.recall(id, age); {
+	case m.own != nil:
+		return &m.own.Self
+	case m.claim != nil:
+		return m.claim.Of
+	case m.arc != nil:
+		return &m.arc.Owner
 	}
 	return nil
 }
 
+// recollection is what answers a lookup; zero: nothing does.
+type recollection struct {
+	own   *routing.Table     // the member's own arc
+	claim *ringmap.Claim     // on the map
+	as    time.Duration      // the time that the claim is of
+	arc   *routing.Confirmed // an arc confirmed of late
+}
+
 // remembered is Local with all that is known besides.
 func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
-	switch t, c := fd.recall(id, age); {
-	case t != nil:
-		r.Answer = t.Answer(routing.Query{ID: id}, fd.now())
+	switch m := fd.recall(id, age); {
+	case m.own != nil:
+		r.Answer = m.own.Answer(routing.Query{ID: id}, fd.now())
 		r.Source = routing.OwnRange
-	case c != nil:
+	case m.claim != nil:
+		r.Answer = routing.Answer{Verdict: routing.Owned, By: *m.claim.Of, Owner: *m.claim.Of, Arc: m.claim.Arc(), HasArc: true, Age: fd.now() - m.as}
+		r.Source = routing.RingMap
+	case m.arc != nil:
+		c := m.arc
 		latest := c.Latest()
 		r.Answer = routing.Answer{Verdict: routing.Owned, By: latest.By, Owner: c.Owner, Arc: c.Arc, HasArc: true, Epoch: latest.Epoch, Age: fd.now() - latest.At}
 		r.Source = routing.ConfirmedArc
@@ -39,23 +55,32 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 	return r, true
 }
 
-// recall answers from memory, see routing.Recall: by an arc whose owner was confirmed
-// not longer than age ago.
-func (fd *Finder) recall(id uint64, age time.Duration) (*routing.Table, *routing.Confirmed) {
-	t, c := routing.Recall(fd.snap.Load().Table, fd.arcs, id)
-	switch {
-	case t != nil:
-		fd.counters.owned.add(id)
-		return t, nil
-	case c != nil && c.Holds(fd.now(), age):
-		fd.counters.confirmed.add(id)
-		return nil, c
+// recall answers from memory, see routing.Recall: by the member's own arc, by the map of
+// the ring, or by an arc whose owner was confirmed; by what is not older than age, if
+// that is not 0.
+func (fd *Finder) recall(id uint64, age time.Duration) recollection {
+	t := fd.snap.Load().Table
+	if t == nil {
+		return recollection{}
 	}
-	return nil, nil
+	if t.HasArc && t.Arc.Contains(id) {
+		fd.counters.owned.add(id)
+		return recollection{own: t}
+	}
+	if c, as := fd.mapLookup(id, age); c != nil {
+		fd.counters.mapped.add(id)
+		return recollection{claim: c, as: as}
+	}
+	if _, c := routing.Recall(t, fd.arcs, id); c != nil && c.Holds(fd.now(), age) {
+		fd.counters.confirmed.add(id)
+		return recollection{arc: c}
+	}
+	return recollection{}
 }
 
 // learn keeps what x answered about an identifier, asked at the time sent.
 func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.Answer) {
+	fd.named(id, a)
 	snap := fd.snap.Load()
 	if fd.arcs.Learn(snap.Self, x, id, a, sent, snap.Table, fd.peers.suspicions(), fd.now(), fd.lease) {
 		fd.connect(fd.arcs.Len())

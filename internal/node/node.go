@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -83,8 +84,15 @@ type Node struct {
 	pointed  []ring.Member // to by the last view before it that had pointers; for the log
 	holding  Holding       // since the change before the last
 	changes  uint64        // of what the member answers for, so far
+	charted  *ringmap.Map
+	mapTimer *time.Timer
+	mapCalls int
+	steps    int // of the machine under way, one inside the other
 	watchers map[*watcher]bool
-	changed  chan struct{} // closed when the next snapshot is there
+	// ringWatchers hold a value if there is a snapshot of the map that its watcher has
+	// not looked at.
+	ringWatchers map[chan struct{}]bool
+	changed      chan struct{} // closed when the next snapshot is there
 
 	loops     loopGuard
 	callbacks callbacks // guarded by mu
@@ -120,6 +128,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		defer n.mu.Unlock()
 		if !n.closed {
 			n.stray(ev.Addr)
+			n.brokenMap(ev.Addr)
 			n.stepLocked(ev)
 		}
 	}
@@ -128,10 +137,12 @@ func New(cfg Config, tr transport.Transport) *Node {
 		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
+	n.ringWatchers = map[chan struct{}]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{Self: cfg.Self, View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)
 	n.timer.Stop()
+	n.beginMap(cfg.Self)
 	tr.Broken(n.broken)
 	tr.Serve((*handler)(n))
 	n.wg.Go(n.tick)
@@ -198,6 +209,12 @@ func (n *Node) stepFor(cause netip.Addr, ev protocol.Event) {
 
 func (n *Node) stepLocked(ev protocol.Event) {
 	n.stepped.Store(int64(n.now()))
+	n.steps++
+	defer func() {
+		if n.steps--; n.steps == 0 {
+			n.mapped()
+		}
+	}()
 	effects := n.machine.Step(n.now(), ev)
 	for _, e := range effects {
 		if _, ok := e.(protocol.RangeChanged); ok {
@@ -257,6 +274,7 @@ func (n *Node) publish(v *protocol.View) {
 	n.observeView(n.view, v)
 	n.reconcile(n.view, v)
 	n.view = v
+	n.ownMap(v)
 	n.rebuild()
 }
 
@@ -322,6 +340,7 @@ func (n *Node) broken(addr string) {
 		}
 	}
 	n.stray(addr)
+	n.brokenMap(addr)
 	n.stepLocked(protocol.Lost{Addr: addr})
 }
 

@@ -52,6 +52,7 @@ const (
 	kindRoute         = "route"
 	kindFindSuccessor = "find_successor"
 	kindMeta          = "meta"
+	kindMap           = "map"
 )
 
 // Request is one member asking another. Member is the other side: zero where an

@@ -130,6 +130,31 @@ func (g *rig) wrong(skip ...*Node) string {
 			return fmt.Sprintf("%s: predecessor %v, want %v", v.Self.Name, v.Pred, pred)
 		}
 	}
+	for _, n := range ms {
+		if w := wrongMap(n, ms); w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// wrongMap says in what the map of n is not the ring, which is in the order of the
+// identifiers.
+func wrongMap(n *Node, ring []*Node) string {
+	k := 0
+	for c := range n.chart.Load().All() {
+		if k == len(ring) {
+			return fmt.Sprintf("%s: has %s beyond all members on its map", n.cfg.Self.Name, c.Of.Name)
+		}
+		v, before := ring[k].Snapshot().View, ring[(k+len(ring)-1)%len(ring)].cfg.Self.ID
+		if c.Owner() != v.Self || c.After != before {
+			return fmt.Sprintf("%s: has %v with %v on its map, want %v after %d", n.cfg.Self.Name, c.Owner(), c.Arc(), v.Self, before)
+		}
+		k++
+	}
+	if k < len(ring) {
+		return fmt.Sprintf("%s: lacks %s on its map", n.cfg.Self.Name, ring[k].cfg.Self.Name)
+	}
 	return ""
 }
 

@@ -195,6 +195,11 @@ func (s *sweep) parts(t *routing.Table, rest []int) [][]int {
 		for _, c := range s.fd.arcs.All() {
 			marks = append(marks, c.Arc.After, c.Arc.To)
 		}
+		if chart := s.fd.chart.Load(); chart != nil {
+			for c := range chart.All() {
+				marks = append(marks, c.ID)
+			}
+		}
 	}
 	// The walk round the circle begins behind a member, so that no arc is cut.
 	origin := t.Self.ID
@@ -267,9 +272,12 @@ func (s *sweep) step(ctx context.Context, part []int) (done int) {
 		}
 		s.owners[i], s.errs[i] = r.Owner, err
 		if done > 0 && err == nil {
-			if r.Source == routing.OwnRange {
+			switch r.Source {
+			case routing.OwnRange:
 				s.fd.counters.owned.add(id)
-			} else {
+			case routing.RingMap:
+				s.fd.counters.mapped.add(id)
+			default:
 				s.fd.counters.confirmed.add(id)
 			}
 		}

@@ -14,23 +14,24 @@ import (
 
 // counters count since the node was made.
 type counters struct {
-	owned, confirmed, searched spread // lookups, by where the answer came from
-	lookupsFailed              atomic.Uint64
-	routed                     atomic.Uint64
-	asked                      [int(protocol.Leave) + 1]atomic.Uint64
-	served, servedRoutes       atomic.Uint64
-	timeouts, broken           atomic.Uint64
-	joinRetries                atomic.Uint64
-	fingers                    atomic.Uint64
-	ranges                     atomic.Uint64
-	successors, predecessors   atomic.Uint64
-	rounds                     atomic.Uint64
-	suspicions, ringsMet       atomic.Uint64
-	incarnations               atomic.Uint64 // refused
-	dials                      atomic.Uint64 // refused
-	denied                     atomic.Uint64 // claims to be a member
-	logLost                    atomic.Uint64 // records
-	logGap                     atomic.Uint64 // of those, that no record has told of yet
+	owned, mapped, confirmed, searched spread // lookups, by where the answer came from
+	mapRequests                        atomic.Uint64
+	lookupsFailed                      atomic.Uint64
+	routed                             atomic.Uint64
+	asked                              [int(protocol.Leave) + 1]atomic.Uint64
+	served, servedRoutes               atomic.Uint64
+	timeouts, broken                   atomic.Uint64
+	joinRetries                        atomic.Uint64
+	fingers                            atomic.Uint64
+	ranges                             atomic.Uint64
+	successors, predecessors           atomic.Uint64
+	rounds                             atomic.Uint64
+	suspicions, ringsMet               atomic.Uint64
+	incarnations                       atomic.Uint64 // refused
+	dials                              atomic.Uint64 // refused
+	denied                             atomic.Uint64 // claims to be a member
+	logLost                            atomic.Uint64 // records
+	logGap                             atomic.Uint64 // of those, that no record has told of yet
 }
 
 // spread is a counter that is added to from many goroutines at once: by what they
@@ -53,10 +54,12 @@ func (s *spread) load() (total uint64) {
 type Counters struct {
 	Lookups       uint64 // lookups begun here, fingers included
 	Owned         uint64 // of those, answered by the member's own arc
+	Mapped        uint64 // of those, answered by the map of the ring
 	Confirmed     uint64 // of those, answered by a confirmed arc
 	LookupsFailed uint64
 	RouteRequests uint64 // steps of lookups asked of others
 	RingRequests  uint64 // requests of maintenance sent, of all kinds
+	MapRequests   uint64 // requests of the map sent, of all kinds
 	Served        uint64 // requests of others, of all kinds
 	Timeouts      uint64 // requests that were not answered in time
 	Broken        uint64 // connections that others ended
@@ -89,14 +92,14 @@ type Counters struct {
 func (fd *Finder) Counters() Counters {
 	c := &fd.counters
 	out := Counters{
-		Owned: c.owned.load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
+		Owned: c.owned.load(), Mapped: c.mapped.load(), MapRequests: c.mapRequests.Load(), Confirmed: c.confirmed.load(), LookupsFailed: c.lookupsFailed.Load(), RouteRequests: c.routed.Load(),
 		Served: c.served.Load() + c.servedRoutes.Load(), Timeouts: c.timeouts.Load(), Broken: c.broken.Load(),
 		JoinRetries: c.joinRetries.Load(), FingerLookups: c.fingers.Load(), RangeChanges: c.ranges.Load(),
 		SuccessorChanges: c.successors.Load(), PredecessorChanges: c.predecessors.Load(), Rounds: c.rounds.Load(),
 		Suspicions: c.suspicions.Load(), RingsMet: c.ringsMet.Load(),
 		IncarnationsRefused: c.incarnations.Load(), DialsRefused: c.dials.Load(), Denied: c.denied.Load(), LogRecordsLost: c.logLost.Load(),
 	}
-	out.Lookups = out.Owned + out.Confirmed + c.searched.load()
+	out.Lookups = out.Owned + out.Mapped + out.Confirmed + c.searched.load()
 	out.BytesWritten = fd.tr.Written()
 	in := fd.tr.Intake()
 	out.ConnectionsRefused, out.AcceptFailures = in.ConnectionsRefused+in.ConnectionsClosed, in.AcceptFailures

@@ -90,6 +90,63 @@ func (Phase) EnumDescriptor() ([]byte, []int) {
 	return file_concord_proto_rawDescGZIP(), []int{0}
 }
 
+type MapReq_Kind int32
+
+const (
+	MapReq_KIND_UNSPECIFIED MapReq_Kind = 0
+	// parts are new.
+	MapReq_KIND_PUSH MapReq_Kind = 1
+	// The claims of the asker in the stretch have this sum. How old is what the
+	// receiver knows of it, or in which parts does it differ?
+	MapReq_KIND_ASK MapReq_Kind = 2
+	// hashes are those of the claims of the asker in the stretch. Which of them does
+	// the receiver lack, and which claims does the asker lack?
+	MapReq_KIND_COMPARE MapReq_Kind = 3
+)
+
+// Enum value maps for MapReq_Kind.
+var (
+	MapReq_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_PUSH",
+		2: "KIND_ASK",
+		3: "KIND_COMPARE",
+	}
+	MapReq_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_PUSH":        1,
+		"KIND_ASK":         2,
+		"KIND_COMPARE":     3,
+	}
+)
+
+func (x MapReq_Kind) Enum() *MapReq_Kind {
+	p := new(MapReq_Kind)
+	*p = x
+	return p
+}
+
+func (x MapReq_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MapReq_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_concord_proto_enumTypes[1].Descriptor()
+}
+
+func (MapReq_Kind) Type() protoreflect.EnumType {
+	return &file_concord_proto_enumTypes[1]
+}
+
+func (x MapReq_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MapReq_Kind.Descriptor instead.
+func (MapReq_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{1, 0}
+}
+
 type Refusal_Reason int32
 
 const (
@@ -141,11 +198,11 @@ func (x Refusal_Reason) String() string {
 }
 
 func (Refusal_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_concord_proto_enumTypes[1].Descriptor()
+	return file_concord_proto_enumTypes[2].Descriptor()
 }
 
 func (Refusal_Reason) Type() protoreflect.EnumType {
-	return &file_concord_proto_enumTypes[1]
+	return &file_concord_proto_enumTypes[2]
 }
 
 func (x Refusal_Reason) Number() protoreflect.EnumNumber {
@@ -154,7 +211,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15, 0}
+	return file_concord_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type RouteResp_Verdict int32
@@ -196,11 +253,11 @@ func (x RouteResp_Verdict) String() string {
 }
 
 func (RouteResp_Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_concord_proto_enumTypes[2].Descriptor()
+	return file_concord_proto_enumTypes[3].Descriptor()
 }
 
 func (RouteResp_Verdict) Type() protoreflect.EnumType {
-	return &file_concord_proto_enumTypes[2]
+	return &file_concord_proto_enumTypes[3]
 }
 
 func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
@@ -209,7 +266,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17, 0}
+	return file_concord_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -251,11 +308,11 @@ func (x PlaceResp_Verdict) String() string {
 }
 
 func (PlaceResp_Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_concord_proto_enumTypes[3].Descriptor()
+	return file_concord_proto_enumTypes[4].Descriptor()
 }
 
 func (PlaceResp_Verdict) Type() protoreflect.EnumType {
-	return &file_concord_proto_enumTypes[3]
+	return &file_concord_proto_enumTypes[4]
 }
 
 func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
@@ -264,7 +321,431 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20, 0}
+	return file_concord_proto_rawDescGZIP(), []int{25, 0}
+}
+
+// Claim is what the owner of an arc says of it. Names and addresses are left out where
+// the receiver should know the process by its identifier and incarnation.
+type Claim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The arc is (after, id].
+	After         uint64 `protobuf:"fixed64,2,opt,name=after,proto3" json:"after,omitempty"`
+	Epoch         uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	Address       string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_concord_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Claim) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Claim) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Claim) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Claim) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Claim) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Claim) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type MapReq struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  MapReq_Kind            `protobuf:"varint,1,opt,name=kind,proto3,enum=concord.MapReq_Kind" json:"kind,omitempty"`
+	// The sender's count of beats.
+	Beat uint32 `protobuf:"varint,2,opt,name=beat,proto3" json:"beat,omitempty"`
+	// For how many intervals nobody has looked anything up; 255: as many or more.
+	Quiet uint32     `protobuf:"varint,3,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	Parts []*MapPart `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
+	// The stretch is (from, to]. Of KIND_ASK, to 0 is the receiver.
+	From          uint64   `protobuf:"fixed64,5,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64   `protobuf:"fixed64,6,opt,name=to,proto3" json:"to,omitempty"`
+	Sum           uint64   `protobuf:"fixed64,7,opt,name=sum,proto3" json:"sum,omitempty"`
+	Level         uint32   `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`
+	Hashes        []uint32 `protobuf:"fixed32,9,rep,packed,name=hashes,proto3" json:"hashes,omitempty"`
+	Request       *Request `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapReq) Reset() {
+	*x = MapReq{}
+	mi := &file_concord_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapReq) ProtoMessage() {}
+
+func (x *MapReq) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapReq.ProtoReflect.Descriptor instead.
+func (*MapReq) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *MapReq) GetKind() MapReq_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return MapReq_KIND_UNSPECIFIED
+}
+
+func (x *MapReq) GetBeat() uint32 {
+	if x != nil {
+		return x.Beat
+	}
+	return 0
+}
+
+func (x *MapReq) GetQuiet() uint32 {
+	if x != nil {
+		return x.Quiet
+	}
+	return 0
+}
+
+func (x *MapReq) GetParts() []*MapPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *MapReq) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *MapReq) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *MapReq) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+func (x *MapReq) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *MapReq) GetHashes() []uint32 {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *MapReq) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// MapPart is claims that the receiver passes on to the members between itself and to.
+type MapPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	To            uint64                 `protobuf:"fixed64,1,opt,name=to,proto3" json:"to,omitempty"`
+	Claims        []*Claim               `protobuf:"bytes,2,rep,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapPart) Reset() {
+	*x = MapPart{}
+	mi := &file_concord_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapPart) ProtoMessage() {}
+
+func (x *MapPart) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapPart.ProtoReflect.Descriptor instead.
+func (*MapPart) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MapPart) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *MapPart) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type MapResp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Beat  uint32                 `protobuf:"varint,1,opt,name=beat,proto3" json:"beat,omitempty"`
+	Quiet uint32                 `protobuf:"varint,2,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	// The sums are the same.
+	Same bool `protobuf:"varint,3,opt,name=same,proto3" json:"same,omitempty"`
+	// What the answerer knows was said by the owners at most this long before it
+	// answered, in nanoseconds and 1. 0: it cannot tell.
+	AgeNs1    uint64        `protobuf:"varint,4,opt,name=age_ns1,json=ageNs1,proto3" json:"age_ns1,omitempty"`
+	Stretches []*MapStretch `protobuf:"bytes,5,rep,name=stretches,proto3" json:"stretches,omitempty"`
+	Claims    []*Claim      `protobuf:"bytes,6,rep,name=claims,proto3" json:"claims,omitempty"`
+	Through   uint64        `protobuf:"fixed64,7,opt,name=through,proto3" json:"through,omitempty"`
+	// The places of the hashes that the answerer lacks.
+	Lacks         []uint32 `protobuf:"varint,8,rep,packed,name=lacks,proto3" json:"lacks,omitempty"`
+	Answer        *Answer  `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapResp) Reset() {
+	*x = MapResp{}
+	mi := &file_concord_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapResp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapResp) ProtoMessage() {}
+
+func (x *MapResp) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapResp.ProtoReflect.Descriptor instead.
+func (*MapResp) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MapResp) GetBeat() uint32 {
+	if x != nil {
+		return x.Beat
+	}
+	return 0
+}
+
+func (x *MapResp) GetQuiet() uint32 {
+	if x != nil {
+		return x.Quiet
+	}
+	return 0
+}
+
+func (x *MapResp) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *MapResp) GetAgeNs1() uint64 {
+	if x != nil {
+		return x.AgeNs1
+	}
+	return 0
+}
+
+func (x *MapResp) GetStretches() []*MapStretch {
+	if x != nil {
+		return x.Stretches
+	}
+	return nil
+}
+
+func (x *MapResp) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *MapResp) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *MapResp) GetLacks() []uint32 {
+	if x != nil {
+		return x.Lacks
+	}
+	return nil
+}
+
+func (x *MapResp) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+// MapStretch is a stretch of the answerer's map, from the end of the one before.
+type MapStretch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	To            uint64                 `protobuf:"fixed64,1,opt,name=to,proto3" json:"to,omitempty"`
+	Sum           uint32                 `protobuf:"fixed32,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapStretch) Reset() {
+	*x = MapStretch{}
+	mi := &file_concord_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapStretch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapStretch) ProtoMessage() {}
+
+func (x *MapStretch) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapStretch.ProtoReflect.Descriptor instead.
+func (*MapStretch) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MapStretch) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *MapStretch) GetSum() uint32 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
 }
 
 // Frames are frames that were written together.
@@ -278,7 +759,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_concord_proto_msgTypes[0]
+	mi := &file_concord_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +771,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[0]
+	mi := &file_concord_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +784,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{0}
+	return file_concord_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Frames) GetFrames() []byte {
@@ -344,7 +825,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_concord_proto_msgTypes[1]
+	mi := &file_concord_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +837,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[1]
+	mi := &file_concord_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +850,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{1}
+	return file_concord_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Frame) GetCall() uint64 {
@@ -438,7 +919,7 @@ type FindReq struct {
 
 func (x *FindReq) Reset() {
 	*x = FindReq{}
-	mi := &file_concord_proto_msgTypes[2]
+	mi := &file_concord_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +931,7 @@ func (x *FindReq) String() string {
 func (*FindReq) ProtoMessage() {}
 
 func (x *FindReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[2]
+	mi := &file_concord_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +944,7 @@ func (x *FindReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindReq.ProtoReflect.Descriptor instead.
 func (*FindReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{2}
+	return file_concord_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FindReq) GetId() uint64 {
@@ -489,7 +970,7 @@ type FindResp struct {
 
 func (x *FindResp) Reset() {
 	*x = FindResp{}
-	mi := &file_concord_proto_msgTypes[3]
+	mi := &file_concord_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +982,7 @@ func (x *FindResp) String() string {
 func (*FindResp) ProtoMessage() {}
 
 func (x *FindResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[3]
+	mi := &file_concord_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +995,7 @@ func (x *FindResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResp.ProtoReflect.Descriptor instead.
 func (*FindResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{3}
+	return file_concord_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FindResp) GetServer() *Server {
@@ -540,7 +1021,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +1033,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[4]
+	mi := &file_concord_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +1046,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{4}
+	return file_concord_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Server) GetId() uint64 {
@@ -636,7 +1117,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1129,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1142,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{5}
+	return file_concord_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ring) GetPredecessor() *Server {
@@ -765,7 +1246,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +1258,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +1271,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{6}
+	return file_concord_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -826,7 +1307,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1319,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1332,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{7}
+	return file_concord_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -905,7 +1386,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1398,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1411,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{8}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -986,7 +1467,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1479,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1492,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{9}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Target) GetId() uint64 {
@@ -1042,7 +1523,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1535,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1548,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{10}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -1102,7 +1583,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1595,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1608,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -1158,7 +1639,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1651,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1664,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -1231,7 +1712,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1724,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1737,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -1319,7 +1800,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1812,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1825,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -1374,7 +1855,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1867,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1880,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1436,7 +1917,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1929,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1942,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -1510,7 +1991,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +2003,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +2016,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -1611,7 +2092,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +2104,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +2117,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -1666,7 +2147,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2159,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2172,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -1729,7 +2210,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2222,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2235,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -1795,7 +2276,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2288,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2301,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -1846,7 +2327,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2339,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2352,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -1894,7 +2375,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2387,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2400,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -1959,7 +2440,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2452,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2465,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -2005,7 +2486,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2498,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2511,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -2060,7 +2541,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2553,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2566,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -2116,7 +2597,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2609,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2622,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -2170,7 +2651,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2663,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2676,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -2222,7 +2703,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2715,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2728,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29}
+	return file_concord_proto_rawDescGZIP(), []int{34}
 }
 
 // NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
@@ -2262,7 +2743,7 @@ type NotRunning struct {
 
 func (x *NotRunning) Reset() {
 	*x = NotRunning{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2755,7 @@ func (x *NotRunning) String() string {
 func (*NotRunning) ProtoMessage() {}
 
 func (x *NotRunning) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2768,7 @@ func (x *NotRunning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
 func (*NotRunning) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{35}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -2301,7 +2782,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2794,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2807,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{31}
+	return file_concord_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -2340,7 +2821,47 @@ var File_concord_proto protoreflect.FileDescriptor
 
 const file_concord_proto_rawDesc = "" +
 	"\n" +
-	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\" \n" +
+	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"\x93\x01\n" +
+	"\x05Claim\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x06R\x05after\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\"\xe1\x02\n" +
+	"\x06MapReq\x12(\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x14.concord.MapReq.KindR\x04kind\x12\x12\n" +
+	"\x04beat\x18\x02 \x01(\rR\x04beat\x12\x14\n" +
+	"\x05quiet\x18\x03 \x01(\rR\x05quiet\x12&\n" +
+	"\x05parts\x18\x04 \x03(\v2\x10.concord.MapPartR\x05parts\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\x06R\x04from\x12\x0e\n" +
+	"\x02to\x18\x06 \x01(\x06R\x02to\x12\x10\n" +
+	"\x03sum\x18\a \x01(\x06R\x03sum\x12\x14\n" +
+	"\x05level\x18\b \x01(\rR\x05level\x12\x16\n" +
+	"\x06hashes\x18\t \x03(\aR\x06hashes\x12*\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"K\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tKIND_PUSH\x10\x01\x12\f\n" +
+	"\bKIND_ASK\x10\x02\x12\x10\n" +
+	"\fKIND_COMPARE\x10\x03\"A\n" +
+	"\aMapPart\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\x06R\x02to\x12&\n" +
+	"\x06claims\x18\x02 \x03(\v2\x0e.concord.ClaimR\x06claims\"\x94\x02\n" +
+	"\aMapResp\x12\x12\n" +
+	"\x04beat\x18\x01 \x01(\rR\x04beat\x12\x14\n" +
+	"\x05quiet\x18\x02 \x01(\rR\x05quiet\x12\x12\n" +
+	"\x04same\x18\x03 \x01(\bR\x04same\x12\x17\n" +
+	"\aage_ns1\x18\x04 \x01(\x04R\x06ageNs1\x121\n" +
+	"\tstretches\x18\x05 \x03(\v2\x13.concord.MapStretchR\tstretches\x12&\n" +
+	"\x06claims\x18\x06 \x03(\v2\x0e.concord.ClaimR\x06claims\x12\x18\n" +
+	"\athrough\x18\a \x01(\x06R\athrough\x12\x14\n" +
+	"\x05lacks\x18\b \x03(\rR\x05lacks\x12'\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\".\n" +
+	"\n" +
+	"MapStretch\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\x06R\x02to\x12\x10\n" +
+	"\x03sum\x18\x02 \x01(\aR\x03sum\" \n" +
 	"\x06Frames\x12\x16\n" +
 	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xa9\x02\n" +
 	"\x05Frame\x12\x12\n" +
@@ -2527,7 +3048,7 @@ const file_concord_proto_rawDesc = "" +
 	"\fPHASE_JOINED\x10\x03\x12\x11\n" +
 	"\rPHASE_LEAVING\x10\x04\x12\x14\n" +
 	"\x10PHASE_SUPERSEDED\x10\x05\x12\x11\n" +
-	"\rPHASE_LOOKING\x10\x062\xf4\x03\n" +
+	"\rPHASE_LOOKING\x10\x062\x9e\x04\n" +
 	"\fChordService\x124\n" +
 	"\rFindSuccessor\x12\x10.concord.FindReq\x1a\x11.concord.FindResp\x12*\n" +
 	"\aGetRing\x12\x10.concord.RingReq\x1a\r.concord.Ring\x121\n" +
@@ -2537,7 +3058,8 @@ const file_concord_proto_rawDesc = "" +
 	"\tIntroduce\x12\x15.concord.IntroduceReq\x1a\r.concord.Ring\x126\n" +
 	"\aChanged\x12\x13.concord.ChangedReq\x1a\x16.google.protobuf.Empty\x12)\n" +
 	"\x05Leave\x12\x11.concord.LeaveReq\x1a\r.concord.Ring\x12+\n" +
-	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaResp\x12,\n" +
+	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaResp\x12(\n" +
+	"\x03Map\x12\x0f.concord.MapReq\x1a\x10.concord.MapResp\x12,\n" +
 	"\x04Link\x12\x0f.concord.Frames\x1a\x0f.concord.Frames(\x010\x01B,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
 
 var (
@@ -2552,124 +3074,139 @@ func file_concord_proto_rawDescGZIP() []byte {
 	return file_concord_proto_rawDescData
 }
 
-var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
-	(Refusal_Reason)(0),    // 1: concord.Refusal.Reason
-	(RouteResp_Verdict)(0), // 2: concord.RouteResp.Verdict
-	(PlaceResp_Verdict)(0), // 3: concord.PlaceResp.Verdict
-	(*Frames)(nil),         // 4: concord.Frames
-	(*Frame)(nil),          // 5: concord.Frame
-	(*FindReq)(nil),        // 6: concord.FindReq
-	(*FindResp)(nil),       // 7: concord.FindResp
-	(*Server)(nil),         // 8: concord.Server
-	(*Ring)(nil),           // 9: concord.Ring
-	(*Origin)(nil),         // 10: concord.Origin
-	(*Replaced)(nil),       // 11: concord.Replaced
-	(*Request)(nil),        // 12: concord.Request
-	(*Target)(nil),         // 13: concord.Target
-	(*Settings)(nil),       // 14: concord.Settings
-	(*Answer)(nil),         // 15: concord.Answer
-	(*RingReq)(nil),        // 16: concord.RingReq
-	(*NotifyReq)(nil),      // 17: concord.NotifyReq
-	(*NotifyResp)(nil),     // 18: concord.NotifyResp
-	(*Refusal)(nil),        // 19: concord.Refusal
-	(*RouteReq)(nil),       // 20: concord.RouteReq
-	(*RouteResp)(nil),      // 21: concord.RouteResp
-	(*Arc)(nil),            // 22: concord.Arc
-	(*PlaceReq)(nil),       // 23: concord.PlaceReq
-	(*PlaceResp)(nil),      // 24: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 25: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 26: concord.ChangedReq
-	(*LeaveReq)(nil),       // 27: concord.LeaveReq
-	(*MetaReq)(nil),        // 28: concord.MetaReq
-	(*MetaResp)(nil),       // 29: concord.MetaResp
-	(*WrongMember)(nil),    // 30: concord.WrongMember
-	(*WrongRing)(nil),      // 31: concord.WrongRing
-	(*NotJoined)(nil),      // 32: concord.NotJoined
-	(*Denied)(nil),         // 33: concord.Denied
-	(*NotRunning)(nil),     // 34: concord.NotRunning
-	(*Isolated)(nil),       // 35: concord.Isolated
-	nil,                    // 36: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 37: google.protobuf.Empty
+	(MapReq_Kind)(0),       // 1: concord.MapReq.Kind
+	(Refusal_Reason)(0),    // 2: concord.Refusal.Reason
+	(RouteResp_Verdict)(0), // 3: concord.RouteResp.Verdict
+	(PlaceResp_Verdict)(0), // 4: concord.PlaceResp.Verdict
+	(*Claim)(nil),          // 5: concord.Claim
+	(*MapReq)(nil),         // 6: concord.MapReq
+	(*MapPart)(nil),        // 7: concord.MapPart
+	(*MapResp)(nil),        // 8: concord.MapResp
+	(*MapStretch)(nil),     // 9: concord.MapStretch
+	(*Frames)(nil),         // 10: concord.Frames
+	(*Frame)(nil),          // 11: concord.Frame
+	(*FindReq)(nil),        // 12: concord.FindReq
+	(*FindResp)(nil),       // 13: concord.FindResp
+	(*Server)(nil),         // 14: concord.Server
+	(*Ring)(nil),           // 15: concord.Ring
+	(*Origin)(nil),         // 16: concord.Origin
+	(*Replaced)(nil),       // 17: concord.Replaced
+	(*Request)(nil),        // 18: concord.Request
+	(*Target)(nil),         // 19: concord.Target
+	(*Settings)(nil),       // 20: concord.Settings
+	(*Answer)(nil),         // 21: concord.Answer
+	(*RingReq)(nil),        // 22: concord.RingReq
+	(*NotifyReq)(nil),      // 23: concord.NotifyReq
+	(*NotifyResp)(nil),     // 24: concord.NotifyResp
+	(*Refusal)(nil),        // 25: concord.Refusal
+	(*RouteReq)(nil),       // 26: concord.RouteReq
+	(*RouteResp)(nil),      // 27: concord.RouteResp
+	(*Arc)(nil),            // 28: concord.Arc
+	(*PlaceReq)(nil),       // 29: concord.PlaceReq
+	(*PlaceResp)(nil),      // 30: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 31: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 32: concord.ChangedReq
+	(*LeaveReq)(nil),       // 33: concord.LeaveReq
+	(*MetaReq)(nil),        // 34: concord.MetaReq
+	(*MetaResp)(nil),       // 35: concord.MetaResp
+	(*WrongMember)(nil),    // 36: concord.WrongMember
+	(*WrongRing)(nil),      // 37: concord.WrongRing
+	(*NotJoined)(nil),      // 38: concord.NotJoined
+	(*Denied)(nil),         // 39: concord.Denied
+	(*NotRunning)(nil),     // 40: concord.NotRunning
+	(*Isolated)(nil),       // 41: concord.Isolated
+	nil,                    // 42: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 43: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
-	36, // 0: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
-	12, // 1: concord.FindReq.request:type_name -> concord.Request
-	8,  // 2: concord.FindResp.server:type_name -> concord.Server
-	8,  // 3: concord.Ring.predecessor:type_name -> concord.Server
-	8,  // 4: concord.Ring.successors:type_name -> concord.Server
-	15, // 5: concord.Ring.answer:type_name -> concord.Answer
-	0,  // 6: concord.Ring.phase:type_name -> concord.Phase
-	19, // 7: concord.Ring.refusal:type_name -> concord.Refusal
-	8,  // 8: concord.Ring.founder:type_name -> concord.Server
-	11, // 9: concord.Ring.replaced:type_name -> concord.Replaced
-	10, // 10: concord.Ring.origin:type_name -> concord.Origin
-	13, // 11: concord.Replaced.who:type_name -> concord.Target
-	8,  // 12: concord.Replaced.by:type_name -> concord.Server
-	13, // 13: concord.Request.target:type_name -> concord.Target
-	8,  // 14: concord.Request.sender:type_name -> concord.Server
-	14, // 15: concord.Request.settings:type_name -> concord.Settings
-	8,  // 16: concord.Answer.answerer:type_name -> concord.Server
-	12, // 17: concord.RingReq.request:type_name -> concord.Request
-	8,  // 18: concord.RingReq.founder:type_name -> concord.Server
-	12, // 19: concord.NotifyReq.request:type_name -> concord.Request
-	9,  // 20: concord.NotifyResp.ring:type_name -> concord.Ring
-	1,  // 21: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	8,  // 22: concord.Refusal.other:type_name -> concord.Server
-	12, // 23: concord.RouteReq.request:type_name -> concord.Request
-	13, // 24: concord.RouteReq.avoid:type_name -> concord.Target
-	2,  // 25: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	8,  // 26: concord.RouteResp.owner:type_name -> concord.Server
-	22, // 27: concord.RouteResp.arc:type_name -> concord.Arc
-	8,  // 28: concord.RouteResp.closer:type_name -> concord.Server
-	15, // 29: concord.RouteResp.answer:type_name -> concord.Answer
-	8,  // 30: concord.PlaceReq.subject:type_name -> concord.Server
-	12, // 31: concord.PlaceReq.request:type_name -> concord.Request
-	3,  // 32: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	8,  // 33: concord.PlaceResp.closer:type_name -> concord.Server
-	9,  // 34: concord.PlaceResp.ring:type_name -> concord.Ring
-	15, // 35: concord.PlaceResp.answer:type_name -> concord.Answer
-	8,  // 36: concord.IntroduceReq.subject:type_name -> concord.Server
-	12, // 37: concord.IntroduceReq.request:type_name -> concord.Request
-	12, // 38: concord.ChangedReq.request:type_name -> concord.Request
-	8,  // 39: concord.LeaveReq.predecessor:type_name -> concord.Server
-	8,  // 40: concord.LeaveReq.successors:type_name -> concord.Server
-	12, // 41: concord.LeaveReq.request:type_name -> concord.Request
-	12, // 42: concord.MetaReq.request:type_name -> concord.Request
-	15, // 43: concord.MetaResp.answer:type_name -> concord.Answer
-	8,  // 44: concord.WrongMember.answerer:type_name -> concord.Server
-	10, // 45: concord.WrongMember.origin:type_name -> concord.Origin
-	8,  // 46: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 47: concord.NotJoined.phase:type_name -> concord.Phase
-	8,  // 48: concord.NotJoined.answerer:type_name -> concord.Server
-	8,  // 49: concord.Isolated.answerer:type_name -> concord.Server
-	6,  // 50: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	16, // 51: concord.ChordService.GetRing:input_type -> concord.RingReq
-	17, // 52: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	20, // 53: concord.ChordService.Route:input_type -> concord.RouteReq
-	23, // 54: concord.ChordService.Place:input_type -> concord.PlaceReq
-	25, // 55: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	26, // 56: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	27, // 57: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	28, // 58: concord.ChordService.Meta:input_type -> concord.MetaReq
-	4,  // 59: concord.ChordService.Link:input_type -> concord.Frames
-	7,  // 60: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	9,  // 61: concord.ChordService.GetRing:output_type -> concord.Ring
-	18, // 62: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	21, // 63: concord.ChordService.Route:output_type -> concord.RouteResp
-	24, // 64: concord.ChordService.Place:output_type -> concord.PlaceResp
-	9,  // 65: concord.ChordService.Introduce:output_type -> concord.Ring
-	37, // 66: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	9,  // 67: concord.ChordService.Leave:output_type -> concord.Ring
-	29, // 68: concord.ChordService.Meta:output_type -> concord.MetaResp
-	4,  // 69: concord.ChordService.Link:output_type -> concord.Frames
-	60, // [60:70] is the sub-list for method output_type
-	50, // [50:60] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	1,  // 0: concord.MapReq.kind:type_name -> concord.MapReq.Kind
+	7,  // 1: concord.MapReq.parts:type_name -> concord.MapPart
+	18, // 2: concord.MapReq.request:type_name -> concord.Request
+	5,  // 3: concord.MapPart.claims:type_name -> concord.Claim
+	9,  // 4: concord.MapResp.stretches:type_name -> concord.MapStretch
+	5,  // 5: concord.MapResp.claims:type_name -> concord.Claim
+	21, // 6: concord.MapResp.answer:type_name -> concord.Answer
+	42, // 7: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	18, // 8: concord.FindReq.request:type_name -> concord.Request
+	14, // 9: concord.FindResp.server:type_name -> concord.Server
+	14, // 10: concord.Ring.predecessor:type_name -> concord.Server
+	14, // 11: concord.Ring.successors:type_name -> concord.Server
+	21, // 12: concord.Ring.answer:type_name -> concord.Answer
+	0,  // 13: concord.Ring.phase:type_name -> concord.Phase
+	25, // 14: concord.Ring.refusal:type_name -> concord.Refusal
+	14, // 15: concord.Ring.founder:type_name -> concord.Server
+	17, // 16: concord.Ring.replaced:type_name -> concord.Replaced
+	16, // 17: concord.Ring.origin:type_name -> concord.Origin
+	19, // 18: concord.Replaced.who:type_name -> concord.Target
+	14, // 19: concord.Replaced.by:type_name -> concord.Server
+	19, // 20: concord.Request.target:type_name -> concord.Target
+	14, // 21: concord.Request.sender:type_name -> concord.Server
+	20, // 22: concord.Request.settings:type_name -> concord.Settings
+	14, // 23: concord.Answer.answerer:type_name -> concord.Server
+	18, // 24: concord.RingReq.request:type_name -> concord.Request
+	14, // 25: concord.RingReq.founder:type_name -> concord.Server
+	18, // 26: concord.NotifyReq.request:type_name -> concord.Request
+	15, // 27: concord.NotifyResp.ring:type_name -> concord.Ring
+	2,  // 28: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	14, // 29: concord.Refusal.other:type_name -> concord.Server
+	18, // 30: concord.RouteReq.request:type_name -> concord.Request
+	19, // 31: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 32: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	14, // 33: concord.RouteResp.owner:type_name -> concord.Server
+	28, // 34: concord.RouteResp.arc:type_name -> concord.Arc
+	14, // 35: concord.RouteResp.closer:type_name -> concord.Server
+	21, // 36: concord.RouteResp.answer:type_name -> concord.Answer
+	14, // 37: concord.PlaceReq.subject:type_name -> concord.Server
+	18, // 38: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 39: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	14, // 40: concord.PlaceResp.closer:type_name -> concord.Server
+	15, // 41: concord.PlaceResp.ring:type_name -> concord.Ring
+	21, // 42: concord.PlaceResp.answer:type_name -> concord.Answer
+	14, // 43: concord.IntroduceReq.subject:type_name -> concord.Server
+	18, // 44: concord.IntroduceReq.request:type_name -> concord.Request
+	18, // 45: concord.ChangedReq.request:type_name -> concord.Request
+	14, // 46: concord.LeaveReq.predecessor:type_name -> concord.Server
+	14, // 47: concord.LeaveReq.successors:type_name -> concord.Server
+	18, // 48: concord.LeaveReq.request:type_name -> concord.Request
+	18, // 49: concord.MetaReq.request:type_name -> concord.Request
+	21, // 50: concord.MetaResp.answer:type_name -> concord.Answer
+	14, // 51: concord.WrongMember.answerer:type_name -> concord.Server
+	16, // 52: concord.WrongMember.origin:type_name -> concord.Origin
+	14, // 53: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 54: concord.NotJoined.phase:type_name -> concord.Phase
+	14, // 55: concord.NotJoined.answerer:type_name -> concord.Server
+	14, // 56: concord.Isolated.answerer:type_name -> concord.Server
+	12, // 57: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	22, // 58: concord.ChordService.GetRing:input_type -> concord.RingReq
+	23, // 59: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	26, // 60: concord.ChordService.Route:input_type -> concord.RouteReq
+	29, // 61: concord.ChordService.Place:input_type -> concord.PlaceReq
+	31, // 62: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	32, // 63: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	33, // 64: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	34, // 65: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 66: concord.ChordService.Map:input_type -> concord.MapReq
+	10, // 67: concord.ChordService.Link:input_type -> concord.Frames
+	13, // 68: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	15, // 69: concord.ChordService.GetRing:output_type -> concord.Ring
+	24, // 70: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	27, // 71: concord.ChordService.Route:output_type -> concord.RouteResp
+	30, // 72: concord.ChordService.Place:output_type -> concord.PlaceResp
+	15, // 73: concord.ChordService.Introduce:output_type -> concord.Ring
+	43, // 74: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	15, // 75: concord.ChordService.Leave:output_type -> concord.Ring
+	35, // 76: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 77: concord.ChordService.Map:output_type -> concord.MapResp
+	10, // 78: concord.ChordService.Link:output_type -> concord.Frames
+	68, // [68:79] is the sub-list for method output_type
+	57, // [57:68] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -2677,21 +3214,21 @@ func file_concord_proto_init() {
 	if File_concord_proto != nil {
 		return
 	}
-	file_concord_proto_msgTypes[3].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[5].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[23].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[20].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[22].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[28].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   33,
+			NumEnums:      5,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

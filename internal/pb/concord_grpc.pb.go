@@ -35,6 +35,7 @@ const (
 	ChordService_Changed_FullMethodName       = "/concord.ChordService/Changed"
 	ChordService_Leave_FullMethodName         = "/concord.ChordService/Leave"
 	ChordService_Meta_FullMethodName          = "/concord.ChordService/Meta"
+	ChordService_Map_FullMethodName           = "/concord.ChordService/Map"
 	ChordService_Link_FullMethodName          = "/concord.ChordService/Link"
 )
 
@@ -62,6 +63,8 @@ type ChordServiceClient interface {
 	Leave(ctx context.Context, in *LeaveReq, opts ...grpc.CallOption) (*Ring, error)
 	// What the member's application says of it.
 	Meta(ctx context.Context, in *MetaReq, opts ...grpc.CallOption) (*MetaResp, error)
+	// Compares parts of the maps of two members, or tells what is new.
+	Map(ctx context.Context, in *MapReq, opts ...grpc.CallOption) (*MapResp, error)
 	// Carries the requests of one member to another, and the answers, on one stream.
 	// A member that does not know it is asked by the methods above.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frames, Frames], error)
@@ -165,6 +168,16 @@ func (c *chordServiceClient) Meta(ctx context.Context, in *MetaReq, opts ...grpc
 	return out, nil
 }
 
+func (c *chordServiceClient) Map(ctx context.Context, in *MapReq, opts ...grpc.CallOption) (*MapResp, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MapResp)
+	err := c.cc.Invoke(ctx, ChordService_Map_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *chordServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frames, Frames], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &ChordService_ServiceDesc.Streams[0], ChordService_Link_FullMethodName, cOpts...)
@@ -202,6 +215,8 @@ type ChordServiceServer interface {
 	Leave(context.Context, *LeaveReq) (*Ring, error)
 	// What the member's application says of it.
 	Meta(context.Context, *MetaReq) (*MetaResp, error)
+	// Compares parts of the maps of two members, or tells what is new.
+	Map(context.Context, *MapReq) (*MapResp, error)
 	// Carries the requests of one member to another, and the answers, on one stream.
 	// A member that does not know it is asked by the methods above.
 	Link(grpc.BidiStreamingServer[Frames, Frames]) error
@@ -241,6 +256,9 @@ func (UnimplementedChordServiceServer) Leave(context.Context, *LeaveReq) (*Ring,
 }
 func (UnimplementedChordServiceServer) Meta(context.Context, *MetaReq) (*MetaResp, error) {
 	return nil, status.Error(codes.Unimplemented, "method Meta not implemented")
+}
+func (UnimplementedChordServiceServer) Map(context.Context, *MapReq) (*MapResp, error) {
+	return nil, status.Error(codes.Unimplemented, "method Map not implemented")
 }
 func (UnimplementedChordServiceServer) Link(grpc.BidiStreamingServer[Frames, Frames]) error {
 	return status.Error(codes.Unimplemented, "method Link not implemented")
@@ -428,6 +446,24 @@ func _ChordService_Meta_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChordService_Map_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MapReq)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChordServiceServer).Map(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChordService_Map_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChordServiceServer).Map(ctx, req.(*MapReq))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChordService_Link_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ChordServiceServer).Link(&grpc.GenericServerStream[Frames, Frames]{ServerStream: stream})
 }
@@ -477,6 +513,10 @@ var ChordService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Meta",
 			Handler:    _ChordService_Meta_Handler,
+		},
+		{
+			MethodName: "Map",
+			Handler:    _ChordService_Map_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -12,6 +12,7 @@ type call struct {
 	id    uint64
 	kind  Kind
 	to    uint64
+	who   *ring.Member // stands at to, if the map has nobody there
 	sent  time.Duration
 	check uint64   // Ask, Compare: of which check
 	parts []Part   // Push
@@ -22,9 +23,28 @@ type call struct {
 	as    time.Duration // top: as of which the map is certain up to the one that is asked
 }
 
+// maxPushing is how many pushes to one member may be under way. Beyond, what is to be
+// pushed waits, so that members that have too much to do are not told faster than they
+// answer. Of two, one may be lost.
+const maxPushing = 2
+
+// sendable reports whether a parcel may be pushed now.
+func (m *Map) sendable(p parcel) bool {
+	n := 0
+	for i := range m.calls {
+		if c := &m.calls[i]; c.kind == Push && c.to == p.to {
+			n++
+		}
+	}
+	return n < maxPushing
+}
+
 // send sends a request to the member that stands at an identifier.
 func (m *Map) send(now time.Duration, c call, r Request) {
 	to := m.t.get(c.to)
+	if to == nil && c.who != nil {
+		to = &Claim{ID: c.who.ID, Of: c.who}
+	}
 	if to == nil || len(m.calls) >= maxCalls {
 		if c.kind == Push && to == nil {
 			m.handOn(now, &c)
@@ -92,8 +112,9 @@ func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
 		return
 	case c.kind == Push:
 		for _, a := range r.Claims {
-			m.take(a)
+			m.take(now, a)
 		}
+		m.flush(now)
 		return
 	}
 	m.vouched(&c, r)

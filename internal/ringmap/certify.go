@@ -102,7 +102,7 @@ func (m *Map) hearBeat(now time.Duration, beat uint32, quiet uint8) {
 // Next is when Tick is to be called.
 func (m *Map) Next() time.Duration {
 	at := m.nextBeat
-	if len(m.outbox) > 0 {
+	if slices.ContainsFunc(m.outbox, m.sendable) {
 		at = min(at, m.flushed+hold)
 	}
 	if m.retry != 0 {
@@ -130,7 +130,7 @@ func (m *Map) Tick(now time.Duration) {
 		m.beat = m.heard
 	}
 	m.heard = m.beat
-	if m.has && !m.loading {
+	if m.has && !m.loading && m.check.waiting == 0 {
 		m.begin(check{level: int(m.beat % uint32(m.depth()))})
 		m.askLevel(now)
 		m.retry = now + m.period(now)/2
@@ -143,7 +143,7 @@ func (m *Map) Tick(now time.Duration) {
 func (m *Map) askAgain(now time.Duration) {
 	k := m.check
 	late := k.whom != 0 && k.waiting == 0 && !k.done
-	if m.loading || !late && (!k.open || k.heard) {
+	if m.loading || k.silent || !late && (!k.open || k.heard) {
 		return
 	}
 	m.begin(check{level: k.level, silent: !k.heard})
@@ -360,6 +360,7 @@ func (m *Map) differ(r *Request) (out Reply) {
 	n := m.t.between(r.From, r.To)
 	first := m.t.upTo(r.From)
 	has := make([]bool, len(r.Hashes))
+	bytes := 0
 	out.Through = r.To
 	for i := range n {
 		c := m.t.at(first + i)
@@ -367,11 +368,12 @@ func (m *Map) differ(r *Request) (out Reply) {
 			has[k] = true
 			continue
 		}
-		if len(out.Claims) == maxSent {
+		a := announce(c, true)
+		if bytes += sizeNested(a.size()); len(out.Claims) == maxSent || bytes > maxBytes {
 			out.Through = m.t.at(first + i - 1).ID
 			return out
 		}
-		out.Claims = append(out.Claims, announce(c, true))
+		out.Claims = append(out.Claims, a)
 	}
 	for k, known := range has {
 		if !known {
@@ -391,7 +393,7 @@ func (m *Map) compared(now time.Duration, c *call, r *Reply) {
 		}
 	}
 	for _, a := range r.Claims {
-		if got, by := m.take(a); got == refuted {
+		if got, by := m.take(now, a); got == refuted {
 			m.post(c.to, c.to, announce(by, true))
 		}
 	}
@@ -401,6 +403,20 @@ func (m *Map) compared(now time.Duration, c *call, r *Reply) {
 		return
 	}
 	m.goOn(now)
+}
+
+// Meet notes which member is the nearest successor. One that has just joined gets the map
+// of that member, and tells the others of its own claim then.
+func (m *Map) Meet(now time.Duration, head ring.Member) {
+	if !m.has || m.filled || m.loading || head.ID == m.self.ID || head.Incarnation == 0 {
+		return
+	}
+	m.loading = true
+	m.begin(check{open: true, whom: head.ID})
+	m.check.waiting++
+	arc := ring.Arc{After: m.self.ID, To: m.self.ID}
+	m.send(now, call{kind: Compare, to: head.ID, who: &head, arc: arc},
+		Request{Kind: Compare, From: arc.After, To: arc.To, Hashes: m.hashes(arc)})
 }
 
 // load asks the nearest successor for the claims after an identifier: all, page by page.
@@ -421,6 +437,7 @@ func (m *Map) loaded(now time.Duration, c *call, r *Reply) {
 		return
 	}
 	m.loading, m.filled = false, true
+	m.spread(now, announce(&m.own, true), m.self.ID)
 	as, ok := m.certain(c.to)
 	if !ok {
 		m.begin(check{})

@@ -44,6 +44,7 @@ type Map struct {
 	lastID   uint64 // of a call
 	outbox   []parcel
 	flushed  time.Duration
+	said     []said // of late
 	check    check
 	checks   uint64 // how many there were
 	loading  bool
@@ -157,7 +158,7 @@ func (m *Map) Head(now, at time.Duration, c Claim) {
 	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == m.self.ID {
 		m.certify(0, c.ID, at)
 	}
-	m.hear(c.ID)
+	m.trust(func(d doubt) bool { return d.id == c.ID && d.until == 0 && (!d.arc || at > d.since) })
 	if !m.loading && !m.filled {
 		m.load(now, m.self.ID)
 	}
@@ -213,6 +214,7 @@ func (m *Map) merge(c Claim) (outcome, *Claim) {
 		smaller := *over
 		smaller.After = c.ID
 		m.table().put(smaller, m.cfg.Pool)
+		m.agree(over.ID)
 	}
 	if m.has && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
 		m.defendFrom(c.Epoch)
@@ -256,7 +258,7 @@ func (m *Map) clear(c *Claim) uint64 {
 	}
 	for _, id := range m.scratch {
 		m.table().remove(id, m.cfg.Pool)
-		m.hear(id)
+		m.hearClaim(id)
 	}
 	return after
 }
@@ -294,6 +296,7 @@ type doubt struct {
 	id    uint64
 	since time.Duration
 	until time.Duration // 0: until it is confirmed by what is said after since
+	arc   bool          // it is there, but another was named for a part of its arc
 }
 
 // maxDoubts bounds the doubts. Beyond, the map answers nothing until it is certified anew.
@@ -307,10 +310,25 @@ func (m *Map) Strike(now, until time.Duration, who ring.Instance) {
 	if c == nil || c.Of.Incarnation != who.Incarnation || who.ID == m.self.ID {
 		return
 	}
+	m.doubt(doubt{id: who.ID, since: now, until: until})
+}
+
+// Named notes that a member was named as the owner of a point. If the map has that as
+// another's, it does not name that one until it is known to have claimed its arc again,
+// or another arc, since.
+func (m *Map) Named(now time.Duration, id uint64, owner ring.Instance) {
+	c := m.t.next(id)
+	if c == nil || id != c.ID && !c.covers(id) || c.ID == m.self.ID || c.Owner().Instance() == owner {
+		return
+	}
+	m.doubt(doubt{id: c.ID, since: now, arc: true})
+}
+
+func (m *Map) doubt(x doubt) {
 	m.changed = true
 	for i := range m.doubts {
-		if d := &m.doubts[i]; d.id == who.ID {
-			d.since, d.until = now, max(d.until, until)
+		if d := &m.doubts[i]; d.id == x.id {
+			d.since, d.until, d.arc = x.since, max(d.until, x.until), d.arc || x.arc
 			return
 		}
 	}
@@ -318,7 +336,7 @@ func (m *Map) Strike(now, until time.Duration, who ring.Instance) {
 		m.doubts, m.levels = m.doubts[:0], m.levels[:0]
 		return
 	}
-	m.doubts = append(m.doubts, doubt{who.ID, now, until})
+	m.doubts = append(m.doubts, x)
 }
 
 // Heard notes that a member has answered.
@@ -328,8 +346,30 @@ func (m *Map) Heard(who ring.Instance) {
 	}
 }
 
+// hear notes that a member is there.
 func (m *Map) hear(id uint64) {
-	i := slices.IndexFunc(m.doubts, func(d doubt) bool { return d.id == id && d.until == 0 })
+	m.trust(func(d doubt) bool { return d.id == id && d.until == 0 && !d.arc })
+}
+
+// hearClaim notes that a member is there and claims what the map says, or that the map
+// does not name it any longer.
+func (m *Map) hearClaim(id uint64) {
+	m.trust(func(d doubt) bool { return d.id == id && d.until == 0 })
+}
+
+// agree notes that the map gives a part of a member's arc to another now. It names the
+// member again when that is heard of.
+func (m *Map) agree(id uint64) {
+	for i := range m.doubts {
+		if m.doubts[i].id == id {
+			m.doubts[i].arc = false
+		}
+	}
+}
+
+// trust ends the doubt for which ends holds.
+func (m *Map) trust(ends func(doubt) bool) {
+	i := slices.IndexFunc(m.doubts, ends)
 	if i >= 0 {
 		m.doubts = slices.Delete(m.doubts, i, i+1)
 		m.changed = true

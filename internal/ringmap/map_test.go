@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,7 +155,7 @@ func TestMemberInTheOwnArcIsToBeAsked(t *testing.T) {
 		m := memberOf(without, 4)
 		m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: all[5].ID, Claims: []Announcement{announce(&c, true)}}}})
 		m.Tick(time.Second)
-		e := slices.DeleteFunc(slices.Clone(effects(m)), func(e Effect) bool { return e.To.ID != c.ID })
+		e := slices.DeleteFunc(slices.Clone(effects(m)), func(e Effect) bool { return e.To.ID != c.ID || e.Request.Kind != Ask })
 		if len(e) != 1 || e[0].Do != Send {
 			t.Fatalf("effects: %+v", e)
 		}
@@ -472,4 +473,79 @@ func BenchmarkLookupAllMembers(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Names may be long: what is pushed and answered stays within the bytes of a message.
+func TestMessagesAreBoundedByBytes(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 500, 64)
+	for i := range all {
+		of := *all[i].Of
+		of.Name, of.Addr = strings.Repeat("n", 255), strings.Repeat("a", 255)
+		all[i].Of = &of
+	}
+	m := memberOf(all, 4)
+	reply := m.Receive(0, &Request{Kind: Compare, From: all[4].ID, To: all[4].ID})
+	if n := reply.Size(); n > 60<<10 || len(reply.Claims) < 50 || reply.Through == all[4].ID {
+		t.Errorf("an answer of %d claims has %d bytes, up to %d", len(reply.Claims), n, reply.Through)
+	}
+	for i := range all {
+		m.post(all[5].ID, all[5].ID, announce(&all[i], true))
+	}
+	now := time.Second
+	m.flush(now)
+	sent := 0
+	for todo := effects(m); len(todo) > 0; todo = append(todo, effects(m)...) {
+		e := todo[0]
+		todo = todo[1:]
+		if e.Do != Send {
+			continue
+		}
+		now += hold
+		m.Answered(now, e.Call, &Reply{})
+		if n := e.Request.Size(); n > 60<<10 {
+			t.Errorf("a request has %d bytes", n)
+		}
+		for _, p := range e.Request.Parts {
+			sent += len(p.Claims)
+		}
+	}
+	if sent != len(all) {
+		t.Errorf("%d of %d claims were sent", sent, len(all))
+	}
+}
+
+func TestIdentifiersBeyondTheCircleAreFound(t *testing.T) {
+	beyond := uint64(1 << 16)
+	for _, r := range []Request{
+		{From: beyond}, {To: beyond}, {Parts: []Part{{To: beyond}}},
+		{Parts: []Part{{Claims: []Announcement{{ID: beyond}}}}}, {Parts: []Part{{Claims: []Announcement{{After: beyond}}}}},
+	} {
+		if r.On(16) == nil || r.On(17) != nil {
+			t.Errorf("%+v: %v, %v", r, r.On(16), r.On(17))
+		}
+	}
+	for _, r := range []Reply{{Through: beyond}, {Stretches: []Stretch{{To: beyond}}}, {Claims: []Announcement{{ID: beyond}}}} {
+		if r.On(16) == nil || r.On(17) != nil {
+			t.Errorf("%+v: %v, %v", r, r.On(16), r.On(17))
+		}
+	}
+}
+
+// A member for whose arc another was named is not named because it answers: it must have
+// claimed its arc since.
+func TestContradictedClaimIsNotNamedUntilItIsMadeAgain(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	m := memberOf(all, 4)
+	who := all[6].Owner().Instance()
+	m.Named(time.Second, all[6].ID, all[7].Owner().Instance())
+	m.Heard(who)
+	if c := m.Snapshot().Known(all[6].ID); c != nil {
+		t.Fatalf("named since it has answered: %+v", c)
+	}
+	again := all[6]
+	again.Epoch++
+	m.Receive(2*time.Second, &Request{Kind: Push, Parts: []Part{{To: all[4].ID, Claims: []Announcement{announce(&again, true)}}}})
+	if c := m.Snapshot().Known(all[6].ID); c == nil {
+		t.Fatal("not named though it has claimed its arc again")
+	}
 }

@@ -1,7 +1,9 @@
 package ringmap
 
 import (
+	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -98,7 +100,107 @@ const (
 	maxHashes    = 64
 	maxSent      = 400 // claims in one message
 	maxOld       = 8   // contradicting claims in an answer
+	maxParts     = 64
+	maxLevel     = 64
+	// maxBytes bounds the claims of one message in their encoding: names and addresses
+	// may be long. It leaves room within the 64 KiB of a message for all the rest.
+	maxBytes = 48 << 10
 )
+
+// Clone returns a copy that shares nothing that may change.
+func (r *Request) Clone() Request {
+	out := *r
+	out.Hashes = slices.Clone(r.Hashes)
+	out.Parts = slices.Clone(r.Parts)
+	for i := range out.Parts {
+		out.Parts[i].Claims = slices.Clone(out.Parts[i].Claims)
+	}
+	return out
+}
+
+// Clone returns a copy that shares nothing that may change.
+func (r *Reply) Clone() Reply {
+	out := *r
+	out.Stretches, out.Claims, out.Lacks = slices.Clone(r.Stretches), slices.Clone(r.Claims), slices.Clone(r.Lacks)
+	return out
+}
+
+// Check reports what no map would send.
+func (r *Request) Check() error {
+	switch {
+	case r.Kind < Push || r.Kind > Compare:
+		return fmt.Errorf("kind %d is unknown", r.Kind)
+	case len(r.Hashes) > maxHashes:
+		return fmt.Errorf("hashes has %d entries (at most %d)", len(r.Hashes), maxHashes)
+	case len(r.Parts) > maxParts:
+		return fmt.Errorf("parts has %d entries (at most %d)", len(r.Parts), maxParts)
+	case r.Level > maxLevel:
+		return fmt.Errorf("level is %d (at most %d)", r.Level, maxLevel)
+	}
+	for i := range r.Parts {
+		if n := len(r.Parts[i].Claims); n > maxSent {
+			return fmt.Errorf("parts[%d].claims has %d entries (at most %d)", i, n, maxSent)
+		}
+	}
+	return nil
+}
+
+// Check reports what no map would answer.
+func (r *Reply) Check() error {
+	switch {
+	case len(r.Stretches) > maxStretches+1:
+		return fmt.Errorf("stretches has %d entries (at most %d)", len(r.Stretches), maxStretches+1)
+	case len(r.Claims) > maxSent:
+		return fmt.Errorf("claims has %d entries (at most %d)", len(r.Claims), maxSent)
+	case len(r.Lacks) > maxHashes:
+		return fmt.Errorf("lacks has %d entries (at most %d)", len(r.Lacks), maxHashes)
+	case r.Age < 0:
+		return fmt.Errorf("age is %v", r.Age)
+	}
+	return nil
+}
+
+// On reports an identifier that is not on the circle of 2^width points.
+func (r *Request) On(width uint) error {
+	o := outside{mask: ^uint64(0) >> (64 - width)}
+	o.look("from", r.From)
+	o.look("to", r.To)
+	for i := range r.Parts {
+		o.look("parts.to", r.Parts[i].To)
+		o.claims("parts.claims", r.Parts[i].Claims)
+	}
+	return o.err
+}
+
+// On reports an identifier that is not on the circle of 2^width points.
+func (r *Reply) On(width uint) error {
+	o := outside{mask: ^uint64(0) >> (64 - width)}
+	o.look("through", r.Through)
+	for i := range r.Stretches {
+		o.look("stretches.to", r.Stretches[i].To)
+	}
+	o.claims("claims", r.Claims)
+	return o.err
+}
+
+// outside finds the first identifier that is not on a circle.
+type outside struct {
+	mask uint64
+	err  error
+}
+
+func (o *outside) look(field string, id uint64) {
+	if id > o.mask && o.err == nil {
+		o.err = fmt.Errorf("%s: identifier %d is not on the circle (at most %d)", field, id, o.mask)
+	}
+}
+
+func (o *outside) claims(field string, list []Announcement) {
+	for i := range list {
+		o.look(field+".id", list[i].ID)
+		o.look(field+".after", list[i].After)
+	}
+}
 
 // Size is the number of bytes of the message in the encoding of the wire, protobuf.
 func (r *Request) Size() int {

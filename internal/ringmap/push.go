@@ -11,11 +11,46 @@ import (
 type parcel struct {
 	to    uint64
 	parts []Part
+	bytes int // of the claims
 }
 
 // hold is for how long claims wait for others that go the same way, if some went just
 // before.
 const hold = 10 * time.Millisecond
+
+// justSaid is for how long a claim that was spread is told to members that were not known
+// then: two that join at the same time may be on no map of each other.
+const justSaid = 50 * hold
+
+// maxSaid bounds how many such claims are kept.
+const maxSaid = 256
+
+// said is a claim that was spread in the part of the circle between the member and to.
+type said struct {
+	id, to uint64
+	at     time.Duration
+}
+
+// catchUp tells a member that has just become known what was spread in its part of the
+// circle of late.
+func (m *Map) catchUp(now time.Duration, id uint64) {
+	for _, s := range m.said {
+		if s.id == id || now >= s.at+justSaid || !ring.Between(m.self.ID, id, s.to) {
+			continue
+		}
+		if c := m.t.get(s.id); c != nil {
+			m.post(id, id, announce(c, true))
+		}
+	}
+}
+
+// note keeps that a claim is spread.
+func (m *Map) note(now time.Duration, id, to uint64) {
+	m.said = slices.DeleteFunc(m.said, func(s said) bool { return now >= s.at+justSaid || s.id == id && s.to == to })
+	if len(m.said) < maxSaid {
+		m.said = append(m.said, said{id, to, now})
+	}
+}
 
 // Bounds of what is pushed.
 const (
@@ -32,6 +67,7 @@ func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
 	if !m.has {
 		return
 	}
+	m.note(now, a.ID, to)
 	first := m.t.upTo(m.self.ID)
 	n := m.t.between(m.self.ID, to)
 	if m.t.get(to) != nil {
@@ -65,7 +101,8 @@ func (m *Map) hand(rank int, end uint64, a Announcement) {
 
 // post puts a claim into the outbox.
 func (m *Map) post(to, end uint64, a Announcement) {
-	i := slices.IndexFunc(m.outbox, func(p parcel) bool { return p.to == to })
+	bytes := sizeNested(a.size())
+	i := slices.IndexFunc(m.outbox, func(p parcel) bool { return p.to == to && p.room(end, bytes) })
 	if i < 0 {
 		if len(m.outbox) >= maxParcels {
 			return // certificates find it
@@ -74,27 +111,43 @@ func (m *Map) post(to, end uint64, a Announcement) {
 		i = len(m.outbox) - 1
 	}
 	p := &m.outbox[i]
+	p.bytes += bytes
 	k := slices.IndexFunc(p.parts, func(p Part) bool { return p.To == end })
 	if k < 0 {
 		p.parts = append(p.parts, Part{To: end})
 		k = len(p.parts) - 1
 	}
-	part := &p.parts[k]
-	if len(part.Claims) < maxSent {
-		part.Claims = append(part.Claims, a)
-	}
+	p.parts[k].Claims = append(p.parts[k].Claims, a)
 }
 
-// flush sends what waits, if nothing was sent just before.
+// room reports whether the message to be sent has room for one claim more, of so many
+// bytes, that is to be passed on up to end.
+func (p *parcel) room(end uint64, bytes int) bool {
+	if p.bytes+bytes > maxBytes {
+		return false
+	}
+	k := slices.IndexFunc(p.parts, func(x Part) bool { return x.To == end })
+	if k < 0 {
+		return len(p.parts) < maxParts
+	}
+	return len(p.parts[k].Claims) < maxSent
+}
+
+// flush sends what waits, if nothing was sent just before, but to members that have not
+// answered what was sent to them.
 func (m *Map) flush(now time.Duration) {
-	if len(m.outbox) == 0 || m.flushed != 0 && now < m.flushed+hold {
+	if m.flushed != 0 && now < m.flushed+hold || !slices.ContainsFunc(m.outbox, m.sendable) {
 		return
 	}
-	m.flushed = now
-	for _, p := range m.outbox {
+	out := m.outbox // to which may be added while it is sent
+	m.outbox, m.flushed = nil, now
+	for _, p := range out {
+		if !m.sendable(p) {
+			m.outbox = append(m.outbox, p)
+			continue
+		}
 		m.send(now, call{kind: Push, to: p.to, parts: p.parts}, Request{Kind: Push, Parts: p.parts})
 	}
-	m.outbox = m.outbox[:0]
 }
 
 // handOn gives the parts of a member that does not answer to the next in them.
@@ -115,7 +168,7 @@ func (m *Map) handOn(now time.Duration, c *call) {
 func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 	for _, p := range parts {
 		for _, a := range p.Claims {
-			got, by := m.take(a)
+			got, by := m.take(now, a)
 			switch {
 			case got == refuted && len(old) < maxOld:
 				old = append(old, announce(by, true))
@@ -129,7 +182,7 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 
 // take merges a claim that was announced. One whose process is not known is news that
 // cannot be kept.
-func (m *Map) take(a Announcement) (outcome, *Claim) {
+func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
 	c := Claim{ID: a.ID, After: a.After, Epoch: a.Epoch, Of: a.Of}
 	if a.ID == m.self.ID && m.has {
 		if a.Incarnation != m.self.Incarnation && a.Epoch >= m.own.Epoch {
@@ -143,9 +196,13 @@ func (m *Map) take(a Announcement) (outcome, *Claim) {
 	if c.Of == nil {
 		return news, nil
 	}
+	unknown := m.t.get(a.ID) == nil
 	got, by := m.merge(c)
 	if got == news {
-		m.hear(a.ID)
+		m.hearClaim(a.ID)
+		if unknown && m.has && c.Of.Incarnation != 0 {
+			m.catchUp(now, a.ID)
+		}
 	}
 	return got, by
 }

@@ -52,6 +52,9 @@ type Knowledge struct {
 	Table      *Table // nil: in no ring
 	Arcs       *Arcs  // nil: none are kept
 	Suspicions peer.Suspicions
+	// Map, if not nil, tells whom the map of the ring has as the owner of an identifier,
+	// however old that is; zero: nobody.
+	Map func(id uint64) (ring.Member, ring.Arc)
 	// RoundTrip, if not nil, tells how long a member takes to answer; 0: not known.
 	RoundTrip func(ring.Member) time.Duration
 	// Met, if not nil, tells whether a member has ever answered.
@@ -96,6 +99,7 @@ const (
 	ConfirmedArc                    // an arc confirmed of late
 	SuccessorList                   // the member's own list, which suffices
 	Asked                           // another member, asked during the lookup
+	RingMap                         // the map of the ring
 )
 
 // Question is one that a lookup has asked.
@@ -174,7 +178,7 @@ func (l *Lookup) Reset(id uint64, opts Options, lease time.Duration, wait bool) 
 func (l *Lookup) ID() uint64 { return l.id }
 
 // Begin takes the first step: the owner of the arc that the identifier is on, as far
-// as remembered, is asked first.
+// as remembered or on the map, is asked first.
 func (l *Lookup) Begin(k Knowledge) Want {
 	if k.Table == nil {
 		return Want{Do: GiveUp, Err: ErrNoTable}
@@ -185,6 +189,14 @@ func (l *Lookup) Begin(k Knowledge) Want {
 				return l.ask(c.Owner, Query{ID: l.id}, Remembered, false, k.Now)
 			}
 			return l.ask(c.Owner, Query{ID: c.Arc.To}, Remembered, true, k.Now)
+		}
+	}
+	if k.Map != nil && !l.opts.Cold && !l.opts.Verified {
+		if x, arc := k.Map(l.id); !x.IsZero() && x.ID != k.Table.Self.ID && !k.Suspicions.Avoided(x, k.Now) {
+			if l.opts.Fresh {
+				return l.ask(x, Query{ID: l.id}, Remembered, false, k.Now)
+			}
+			return l.ask(x, Query{ID: arc.To}, Remembered, true, k.Now)
 		}
 	}
 	return l.begin(k)

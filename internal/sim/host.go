@@ -54,10 +54,11 @@ type host struct {
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
-	ringMap *ringmap.Map  // nil: it keeps none
-	mapTick time.Duration // when it is to be called, 0 for never
-	client  *client       // nil: a member, or one that wants to be
-	hostile *hostile      // nil: honest
+	ringMap *ringmap.Map     // nil: it keeps none
+	named   map[uint64]named // by claims of the map, what was said against them
+	mapTick time.Duration    // when it is to be called, 0 for never
+	client  *client          // nil: a member, or one that wants to be
+	hostile *hostile         // nil: honest
 
 	note     note        // the last of its having been replaced
 	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody

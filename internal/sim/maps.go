@@ -8,6 +8,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
+	"github.com/ollelogdahl/concord/internal/routing"
 )
 
 // MapCount counts what the maps of members were asked.
@@ -24,6 +25,7 @@ func (w *world) owning(h *host) {
 	}
 	v := h.view
 	h.ringMap.Own(w.now, v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
+	h.ringMap.Meet(w.now, v.Head())
 	w.mapped(h)
 }
 
@@ -40,6 +42,9 @@ func (w *world) headHeard(h *host, st *protocol.State, asked time.Duration) {
 		after = st.Self.ID
 	}
 	self := st.Self
+	if asked > h.named[self.ID].at {
+		delete(h.named, self.ID) // it has said itself what it claims
+	}
 	h.ringMap.Head(w.now, asked, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
 	w.mapped(h)
 }
@@ -141,6 +146,36 @@ func (w *world) answeredMap(h *host, i int32, f *protocol.Failure) {
 	}
 }
 
+// named is what another was named as the owner of an identifier against.
+type named struct {
+	claim ringmap.Claim
+	at    time.Duration
+}
+
+// mapNamed tells the map of a member what it was answered about an identifier.
+func (w *world) mapNamed(h *host, id uint64, a *routing.Answer) {
+	if h.ringMap == nil || a.Verdict != routing.Mine && a.Verdict != routing.Owned {
+		return
+	}
+	owner := a.Owner.Instance()
+	if c := h.ringMap.Snapshot().Known(id); c != nil && c.ID != h.self().ID && c.Owner().Instance() != owner {
+		if h.named == nil {
+			h.named = map[uint64]named{}
+		}
+		h.named[c.ID] = named{*c, w.now}
+	}
+	h.ringMap.Named(w.now, id, owner)
+	w.mapped(h)
+}
+
+// judgeNamed holds a claim that a map names against what the member was told since.
+func (w *world) judgeNamed(h *host, c *ringmap.Claim, as time.Duration) {
+	if x, ok := h.named[c.ID]; ok && x.claim == *c && as < x.at {
+		w.violate(invariant.MapContradicted, fmt.Sprintf("the map of %s names %s by a claim %v old, and %v ago another was named for a point of its arc",
+			h.name, c.Of.Name, w.now-as, w.now-x.at))
+	}
+}
+
 // lookUpInMap looks an identifier up in the map of a member, and judges the answer by
 // what it promises: that the owner has claimed it at the time that it names, or later.
 func (w *world) lookUpInMap(h *host, id uint64) {
@@ -154,6 +189,7 @@ func (w *world) lookUpInMap(h *host, id uint64) {
 		count.Asked++
 		return
 	}
+	w.judgeNamed(h, c, as)
 	owner := c.Owner()
 	if w.owner(id).view.Self == owner {
 		count.Right++

@@ -9,6 +9,7 @@ import (
 
 // learn keeps the answer to a step of a lookup.
 func (w *world) learn(h *host, c *call) {
+	w.mapNamed(h, c.query.ID, &c.answer)
 	if w.cfg.NoMemory {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -55,6 +56,8 @@ type Handler interface {
 	FindSuccessor(ctx context.Context, env Envelope, id uint64) (ring.Member, error)
 	// Meta answers what the application says of the member; it returns at once.
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
+	// Map answers a request of another member's map; it returns at once.
+	Map(ctx context.Context, env Envelope, req *ringmap.Request) (ringmap.Reply, error)
 }
 
 // Refusal is why a transport has turned somebody away.
@@ -98,7 +101,7 @@ const MaxMeta = 256
 // The methods may be called concurrently. Every error of Maintain, Route and
 // Meta is a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
 // that is cancelled gives Cancelled, and a transport that was closed Cancelled.
-type Transport interface { //nolint:interfacebloat // the three questions, and what the runtime needs of the connections under them
+type Transport interface { //nolint:interfacebloat // the questions, and what the runtime needs of the connections under them
 	// Addr is where the transport receives: host and port as bound; empty for one
 	// that only asks, as clients do.
 	Addr() string
@@ -118,6 +121,9 @@ type Transport interface { //nolint:interfacebloat // the three questions, and w
 	// Meta asks what the application says of a member. Of a legacy member that
 	// is nothing.
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
+	// Map sends a request of this member's map. A peer that keeps none, as a legacy
+	// member, is Invalid.
+	Map(ctx context.Context, env Envelope, req *ringmap.Request) (ringmap.Reply, error)
 	// Broken registers f, called with an address when a connection to it that
 	// had been up has ended and it was not this side that ended it. It must be
 	// called before the first request and f must not block.

@@ -139,8 +139,12 @@ func TestJudge(t *testing.T) {
 	says := func(name string) child.Answer {
 		return child.Answer{Server: &concord.Server{Name: name, Address: name + ":1"}}
 	}
+	old := func(a child.Answer, age time.Duration) child.Answer {
+		a.Age = age
+		return a
+	}
 	for name, c := range map[string]struct {
-		settled   bool
+		settled   bool // for 5 s
 		hole      bool
 		meanwhile func(r *ring)
 		answer    child.Answer
@@ -152,6 +156,9 @@ func TestJudge(t *testing.T) {
 		"right":                        {settled: true, answer: says("b"), want: counts{lookups: 1}},
 		"wrong":                        {answer: says("c"), want: counts{lookups: 1, wrong: 1}},
 		"wrong though settled":         {settled: true, answer: says("c"), want: counts{lookups: 1, wrong: 1}, faults: 1},
+		"wrong as it was before":       {settled: true, answer: old(says("c"), 6*time.Second), want: counts{lookups: 1, wrong: 1}},
+		"wrong and not so old":         {settled: true, answer: old(says("c"), 4*time.Second), want: counts{lookups: 1, wrong: 1}, faults: 1},
+		"right and too old":            {answer: old(says("b"), oldest+1), want: counts{lookups: 1}, faults: 1},
 		"another address":              {answer: child.Answer{Server: &concord.Server{Name: "b", Address: "b:2"}}, want: counts{lookups: 1, wrong: 1}},
 		"error":                        {err: child.MemberError("no"), want: counts{lookups: 1, errs: 1}},
 		"error though settled":         {settled: true, err: child.MemberError("no"), want: counts{lookups: 1, errs: 1}, faults: 1},
@@ -166,7 +173,10 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := fake("a", "b", "c")
 			r.phase.imperfect = c.hole
-			q := question{seat: r.seats[0], id: 15, want: r.owner(15, 0), hole: c.hole, settled: c.settled, epoch: r.epoch}
+			q := question{seat: r.seats[0], id: 15, want: r.owner(15, 0), hole: c.hole, ideal: -1, epoch: r.epoch}
+			if c.settled {
+				q.ideal = 5 * time.Second
+			}
 			if c.meanwhile != nil {
 				c.meanwhile(r)
 			}
@@ -201,17 +211,17 @@ func TestTableFitsEightyColumns(t *testing.T) {
 	}
 }
 
-func TestRingIsSettledWhenItHasBeenIdealForAnInterval(t *testing.T) {
+func TestRingIsIdealUntilItChanges(t *testing.T) {
 	r := fake("a", "b")
-	for since, want := range map[time.Duration]bool{0: false, settling / 4: false, settling: true, time.Hour: true} {
+	for _, since := range []time.Duration{0, settling / 4, settling, time.Hour} {
 		r.settled[0] = time.Now().Add(-since)
-		if q, ok := r.question(r.seats[0], 5); !ok || q.settled != want {
-			t.Errorf("ideal for %v: settled %v", since, q.settled)
+		if q, ok := r.question(r.seats[0], 5); !ok || q.ideal < since {
+			t.Errorf("ideal for %v, and said to be for %v", since, q.ideal)
 		}
 	}
 	r.change(func() {})
-	if q, _ := r.question(r.seats[0], 5); q.settled {
-		t.Error("settled after a change")
+	if q, _ := r.question(r.seats[0], 5); q.ideal >= 0 {
+		t.Error("ideal after a change")
 	}
 	if q, _ := r.question(r.seats[0], 5); q.want != r.seats[0] {
 		t.Errorf("the truth is %v", q.want.name)

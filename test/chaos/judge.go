@@ -18,8 +18,11 @@ const (
 	// earlier lookups: if the next waited for the last, slow ones would be few.
 	lookEvery = 200 * time.Millisecond
 	// settling is how long a ring must have been ideal until a wrong answer is a
-	// violation: so long, at most, a member may answer from what it was told.
+	// violation, if the answer does not say that it is older: so long, at most, a
+	// member may answer from what it was told by another than the map of the ring.
 	settling = concord.DefaultStabilizeInterval
+	// oldest is how old any answer may say that it is.
+	oldest = 10 * concord.DefaultStabilizeInterval
 	// A lookup without a deadline ends within 5 s. It hangs if the member has
 	// not answered this much later: it shares two CPUs with all others.
 	hangs = 5*time.Second + 2*time.Second
@@ -162,7 +165,7 @@ type question struct {
 	id      uint64
 	want    *seat
 	hole    bool
-	settled bool
+	ideal   time.Duration // for so long the ring had been ideal; negative: it was not
 	epoch   uint64
 }
 
@@ -174,27 +177,31 @@ func (r *ring) question(s *seat, id uint64) (question, bool) {
 	}
 	return question{
 		seat: s, process: s.process, changes: s.changes, id: id, want: r.owner(id, s.side),
-		hole: r.hole != nil && r.hole(id), settled: r.isSettled(s.side), epoch: r.epoch,
+		hole: r.hole != nil && r.hole(id), ideal: r.idealFor(s.side), epoch: r.epoch,
 	}, true
 }
 
-// isSettled reports whether a side has been ideal for so long that all lookups must
-// be right. It is called under the lock.
-func (r *ring) isSettled(side int) bool {
+// idealFor is for how long a side has been ideal, negative if it is not. It is called
+// under the lock.
+func (r *ring) idealFor(side int) time.Duration {
 	at := r.settled[side]
-	return !at.IsZero() && time.Since(at) >= settling
+	if at.IsZero() {
+		return -1
+	}
+	return time.Since(at)
 }
 
 // judge holds an answer against the truth. While the ring is not settled, an
 // answer is wrong, and only counted, if it was neither the truth when the lookup
-// began nor when it ended. In a settled ring every answer must be right.
+// began nor when it ended. In a settled ring every answer must be right. For an
+// answer the ring is settled if it has been ideal for longer than the answer is old.
 func (r *ring) judge(q question, a child.Answer, err error, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.changes != q.seat.changes {
 		return // it was killed, stopped or cut short meanwhile
 	}
-	settled := q.settled && q.epoch == r.epoch
+	settled := q.ideal >= max(settling, a.Age) && q.epoch == r.epoch
 	p := r.phase
 	c := counts{lookups: 1, slowest: a.Took}
 	var own child.MemberError
@@ -210,8 +217,11 @@ func (r *ring) judge(q question, a child.Answer, err error, took time.Duration) 
 	case !q.want.is(*a.Server) && !r.owner(q.id, q.seat.side).is(*a.Server):
 		c.wrong, c.until = 1, time.Since(p.began)
 		if settled && !q.hole {
-			p.fault("%s, in a settled ring: %x is said to be %s's, and is %s's", q.seat.name, q.id, a.Server.Name, q.want.name)
+			p.fault("%s, in a settled ring: %x is said to be %s's, and is %s's (%s, %s old)", q.seat.name, q.id, a.Server.Name, q.want.name, a.Source, seconds(a.Age))
 		}
+	}
+	if a.Age > oldest+a.Took {
+		p.fault("%s: an answer that is %s old (%s)", q.seat.name, seconds(a.Age), a.Source)
 	}
 	if q.hole && p.imperfect {
 		p.holes.add(c)

@@ -14,6 +14,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -132,6 +133,22 @@ func (t *Transport) metaOn(ctx context.Context, l *link, env transport.Envelope)
 		return nil, t.unimplemented(ctx, l, env, err)
 	}
 	return nil, err
+}
+
+// Map sends a request of this member's map; see transport.Transport.
+func (t *Transport) Map(ctx context.Context, env transport.Envelope, req *ringmap.Request) (reply ringmap.Reply, err error) {
+	err = t.extended(ctx, env, func(l *link) error {
+		r, err := l.stub.Map(timeless{ctx}, mapReq(l.request(env), req))
+		if err != nil {
+			return err
+		}
+		reply, err = mapReply(r)
+		return unusable(env, err)
+	})
+	if errors.Is(err, errBase) {
+		err = failure(protocol.Invalid, "%s is a legacy member, which keeps no map", env.To.Addr)
+	}
+	return reply, err
 }
 
 // maintain makes a request in our own terms; it fails with errBase if the peer

@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/status"
@@ -13,6 +14,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
@@ -29,6 +31,11 @@ func FuzzServe(f *testing.F) {
 		&pb.RouteReq{Id: 7, Avoid: []*pb.Target{{Id: 1}}, Request: request}, &pb.PlaceReq{Subject: anna, Seek: true, Request: request},
 		&pb.IntroduceReq{Subject: anna, Request: request}, &pb.ChangedReq{Request: request},
 		&pb.LeaveReq{Predecessor: anna, Successors: []*pb.Server{anna, anna}, Request: request}, &pb.MetaReq{Request: request},
+		&pb.MapReq{Kind: pb.MapReq_KIND_ASK, To: 7, Level: 3, Request: request},
+		&pb.MapReq{Kind: pb.MapReq_KIND_COMPARE, From: 2, To: 7, Hashes: []uint32{1, 2}, Request: request},
+		&pb.MapReq{Kind: pb.MapReq_KIND_PUSH, Request: request, Parts: []*pb.MapPart{{To: 9, Claims: []*pb.Claim{
+			{Id: 1, After: 9, Epoch: 4, Incarnation: 9, Name: "anna", Address: "h:1"}, {Id: 5, After: 4, Epoch: 2, Incarnation: 3},
+		}}}},
 	} {
 		b, err := proto.Marshal(m)
 		if err != nil {
@@ -106,7 +113,56 @@ func judging(t *testing.T, handled *bool) transport.Handler {
 		meet(env)
 		return nil, nil
 	}
+	h.OnMap = func(_ context.Context, env transport.Envelope, r *ringmap.Request) (ringmap.Reply, error) {
+		meet(env)
+		if err := r.Check(); err != nil {
+			t.Error(err)
+		}
+		var reply ringmap.Reply
+		for _, p := range r.Parts {
+			for _, a := range p.Claims {
+				if a.Of != nil {
+					member("claims", *a.Of)
+				}
+			}
+			reply.Claims = p.Claims
+		}
+		return reply, nil
+	}
 	return h
+}
+
+// Whatever a peer answers about a map is refused, or within the bounds of the contract,
+// and the same after another journey.
+func FuzzMapReply(f *testing.F) {
+	for _, m := range []*pb.MapResp{
+		{Same: true, AgeNs1: 5, Through: 9, Beat: 3, Quiet: 255},
+		{Stretches: []*pb.MapStretch{{To: 5, Sum: 4}}, Lacks: []uint32{0, 63}},
+		{Claims: []*pb.Claim{{Id: 1, After: 9, Epoch: 4, Incarnation: 9, Name: "anna", Address: "h:1"}, {Id: 5}}},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := new(pb.MapResp)
+		if proto.Unmarshal(b, m) != nil {
+			return
+		}
+		got, err := mapReply(m)
+		if err != nil {
+			return
+		}
+		if err := got.Check(); err != nil {
+			t.Error(err)
+		}
+		again, err := mapReply(mapResp(&got))
+		if err != nil || !reflect.DeepEqual(got, again) {
+			t.Errorf("%+v becomes %+v, %v", got, again, err)
+		}
+	})
 }
 
 // Whatever a peer fails with, it is a failure, in words that are bounded.

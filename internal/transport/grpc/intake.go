@@ -21,7 +21,7 @@ const silentLimit = 10 * time.Second
 
 // kindOf is what kind of request a method is, as its budgets go.
 var kindOf = map[string]budget.Kind{
-	"GetRing": budget.Ring, "Place": budget.Ring,
+	"GetRing": budget.Ring, "Place": budget.Ring, "Map": budget.Ring,
 	"Notify": budget.Change, "Introduce": budget.Change, "Changed": budget.Change, "Leave": budget.Change,
 	"Route": budget.Lookup, "Meta": budget.Lookup,
 	"FindSuccessor": budget.Forwarded,

@@ -53,6 +53,8 @@ func requestOf(m proto.Message) **pb.Request {
 		return &m.Request
 	case *pb.LeaveReq:
 		return &m.Request
+	case *pb.MapReq:
+		return &m.Request
 	case *pb.MetaReq:
 		return &m.Request
 	}

@@ -240,6 +240,22 @@ func (s *service) Meta(ctx context.Context, r *pb.MetaReq) (*pb.MetaResp, error)
 	return &pb.MetaResp{Meta: meta, Answer: &pb.Answer{}}, nil
 }
 
+func (s *service) Map(ctx context.Context, r *pb.MapReq) (*pb.MapResp, error) {
+	env, err := s.meet(ctx, r.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	req, err := mapRequest(r)
+	if err != nil {
+		return nil, s.t.malformed(ctx, err)
+	}
+	reply, err := s.handler.Map(ctx, env, req)
+	if err != nil {
+		return nil, statusOf(ctx, err)
+	}
+	return mapResp(&reply), nil
+}
+
 // refusingRing is the answer to Introduce and Leave.
 func refusingRing(r protocol.Reply) *pb.Ring {
 	out := fullRing(r.State)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -51,11 +52,12 @@ type Requests struct {
 	Maintain map[protocol.RequestKind]uint64
 	Route    uint64
 	Meta     uint64
+	Map      uint64
 }
 
 // Total is the number of requests of every kind.
 func (r Requests) Total() uint64 {
-	sum := r.Route + r.Meta
+	sum := r.Route + r.Meta + r.Map
 	for _, n := range r.Maintain {
 		sum += n
 	}
@@ -81,7 +83,7 @@ func (t *Transport) Serve(h transport.Handler) {
 func (t *Transport) Requests() Requests {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route, Meta: t.sent.Meta}
+	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route, Meta: t.sent.Meta, Map: t.sent.Map}
 }
 
 // Broken implements transport.Transport. A connection counts as having been up
@@ -190,11 +192,29 @@ func (t *Transport) Meta(ctx context.Context, env transport.Envelope) ([]byte, e
 	return o.meta, nil
 }
 
+// Map implements transport.Transport.
+func (t *Transport) Map(ctx context.Context, env transport.Envelope, req *ringmap.Request) (ringmap.Reply, error) {
+	sent := req.Clone()
+	o := t.askAdmitted(ctx, env, func() { t.sent.Map++ },
+		func(ctx context.Context, at *Transport, env transport.Envelope) outcome {
+			reply, err := at.handler.Map(ctx, env, &sent)
+			if err != nil {
+				return outcome{failure: failureOf(err)}
+			}
+			return outcome{mapped: reply.Clone()}
+		})
+	if o.failure != nil {
+		return ringmap.Reply{}, o.failure
+	}
+	return o.mapped, nil
+}
+
 // outcome is what became of a request: a failure or one of the others.
 type outcome struct {
 	reply   protocol.Reply
 	answer  routing.Answer
 	meta    []byte
+	mapped  ringmap.Reply
 	failure *protocol.Failure
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -32,6 +33,7 @@ type Handler struct {
 	OnRoute         func(context.Context, transport.Envelope, routing.Query) (routing.Answer, error)
 	OnFindSuccessor func(context.Context, transport.Envelope, uint64) (ring.Member, error)
 	OnMeta          func(context.Context, transport.Envelope) ([]byte, error)
+	OnMap           func(context.Context, transport.Envelope, *ringmap.Request) (ringmap.Reply, error)
 }
 
 var _ transport.Handler = (*Handler)(nil)
@@ -71,4 +73,12 @@ func (h *Handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, err
 		return h.OnMeta(ctx, env)
 	}
 	return nil, nil
+}
+
+// Map implements transport.Handler.
+func (h *Handler) Map(ctx context.Context, env transport.Envelope, req *ringmap.Request) (ringmap.Reply, error) {
+	if h.OnMap != nil {
+		return h.OnMap(ctx, env, req)
+	}
+	return ringmap.Reply{}, nil
 }

@@ -1,0 +1,136 @@
+package grpctransport
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
+)
+
+// maxClaims bounds the claims of one message of a map.
+const maxClaims = 2048
+
+// mapReq has the kinds of ringmap.Kind under the same numbers.
+func mapReq(who *pb.Request, r *ringmap.Request) *pb.MapReq {
+	out := &pb.MapReq{
+		Kind: pb.MapReq_Kind(r.Kind), Beat: r.Beat, Quiet: uint32(r.Quiet),
+		From: r.From, To: r.To, Sum: r.Sum, Level: uint32(r.Level), Hashes: r.Hashes, Request: who,
+	}
+	for i := range r.Parts {
+		out.Parts = append(out.Parts, &pb.MapPart{To: r.Parts[i].To, Claims: claims(r.Parts[i].Claims)})
+	}
+	return out
+}
+
+func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
+	if r.GetQuiet() > ringmap.MaxQuiet {
+		return nil, fmt.Errorf("quiet is %d (at most %d)", r.GetQuiet(), ringmap.MaxQuiet)
+	}
+	if r.GetLevel() > math.MaxUint8 || r.GetKind() < 0 || r.GetKind() > math.MaxUint8 {
+		return nil, fmt.Errorf("kind %d or level %d is unknown", r.GetKind(), r.GetLevel())
+	}
+	out := &ringmap.Request{
+		Kind: ringmap.Kind(r.GetKind()), Beat: r.GetBeat(), Quiet: uint8(r.GetQuiet()),
+		From: r.GetFrom(), To: r.GetTo(), Sum: r.GetSum(), Level: uint8(r.GetLevel()), Hashes: r.GetHashes(),
+	}
+	left := maxClaims
+	for i, p := range r.GetParts() {
+		list, err := announcements(fmt.Sprintf("parts[%d].claims", i), p.GetClaims(), left)
+		if err != nil {
+			return nil, err
+		}
+		left -= len(list)
+		out.Parts = append(out.Parts, ringmap.Part{To: p.GetTo(), Claims: list})
+	}
+	return out, out.Check()
+}
+
+func mapResp(r *ringmap.Reply) *pb.MapResp {
+	out := &pb.MapResp{
+		Answer: &pb.Answer{},
+		Beat: r.Beat, Quiet: uint32(r.Quiet), Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
+	}
+	if r.Aged {
+		out.AgeNs1 = uint64(max(0, r.Age)) + 1
+	}
+	for _, s := range r.Stretches {
+		out.Stretches = append(out.Stretches, &pb.MapStretch{To: s.To, Sum: s.Sum})
+	}
+	for _, i := range r.Lacks {
+		out.Lacks = append(out.Lacks, uint32(i))
+	}
+	return out
+}
+
+func mapReply(r *pb.MapResp) (ringmap.Reply, error) {
+	out := ringmap.Reply{Beat: r.GetBeat(), Same: r.GetSame(), Through: r.GetThrough()}
+	if r.GetQuiet() > ringmap.MaxQuiet {
+		return out, fmt.Errorf("quiet is %d (at most %d)", r.GetQuiet(), ringmap.MaxQuiet)
+	}
+	out.Quiet = uint8(r.GetQuiet())
+	if age := r.GetAgeNs1(); age > 0 {
+		if age > math.MaxInt64 {
+			return out, errors.New("age_ns1 is out of range")
+		}
+		out.Age, out.Aged = time.Duration(age-1), true
+	}
+	for _, s := range r.GetStretches() {
+		out.Stretches = append(out.Stretches, ringmap.Stretch{To: s.GetTo(), Sum: s.GetSum()})
+	}
+	for _, i := range r.GetLacks() {
+		if i > math.MaxUint16 {
+			return out, fmt.Errorf("lacks names place %d", i)
+		}
+		out.Lacks = append(out.Lacks, uint16(i))
+	}
+	var err error
+	if out.Claims, err = announcements("claims", r.GetClaims(), maxClaims); err != nil {
+		return out, err
+	}
+	return out, out.Check()
+}
+
+func claims(list []ringmap.Announcement) []*pb.Claim {
+	if len(list) == 0 {
+		return nil
+	}
+	all := make([]pb.Claim, len(list))
+	out := make([]*pb.Claim, len(list))
+	for i := range list {
+		a, c := &list[i], &all[i]
+		c.Id, c.After, c.Epoch, c.Incarnation = a.ID, a.After, a.Epoch, a.Incarnation
+		if a.Of != nil {
+			c.Name, c.Address = a.Of.Name, a.Of.Addr
+		}
+		out[i] = c
+	}
+	return out
+}
+
+func announcements(field string, list []*pb.Claim, most int) ([]ringmap.Announcement, error) {
+	if len(list) > most {
+		return nil, fmt.Errorf("%s has %d entries (at most %d)", field, len(list), most)
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	out := make([]ringmap.Announcement, len(list))
+	for i, c := range list {
+		out[i] = ringmap.Announcement{ID: c.GetId(), After: c.GetAfter(), Epoch: c.GetEpoch(), Incarnation: c.GetIncarnation()}
+		if c.GetName() == "" && c.GetAddress() == "" {
+			continue
+		}
+		// The process stands at the identifier of its name, which is the claim's unless
+		// the process has several.
+		of, err := member(fmt.Sprintf("%s[%d]", field, i), &pb.Server{Id: c.GetId(), Name: c.GetName(), Address: c.GetAddress(), Incarnation: c.GetIncarnation()})
+		if err != nil {
+			return nil, err
+		}
+		out[i].Of = &ring.Member{ID: of.ID, Name: of.Name, Addr: of.Addr, Incarnation: of.Incarnation}
+	}
+	return out, nil
+}

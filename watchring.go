@@ -1,0 +1,71 @@
+package concord
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ollelogdahl/concord/internal/node"
+)
+
+// RingChange is one member of the ring whose range has changed, as WatchRing yields it. Had is
+// false for a member that has come, Has is false for one that has gone.
+type RingChange struct {
+	// Server is the member.
+	Server Server `json:"server"`
+	// Old is the member's range before the change. It is valid if Had is true.
+	Old Range `json:"old"`
+	// New is the member's range after the change. It is valid if Has is true.
+	New Range `json:"new"`
+	// Had is true if the member had a range before the change.
+	Had bool `json:"had"`
+	// Has is true if the member has a range after the change.
+	Has bool `json:"has"`
+}
+
+// WatchRing returns an iterator over the changes of the whole ring. The first element has all
+// members that this one knows, with their ranges, and comes at once. Each element after it has the
+// members that have changed since. The members of one element are in the order of their
+// identifiers. A member that has restarted goes and comes within one element. Applied in order, the
+// elements give the member's map of the ring at some instant since the last element, and finally
+// the map of now. A lookup that is answered with SourceRingMap names an owner of that map.
+//
+// A range is what its owner has said that it is responsible for, without what others have said
+// since to have taken over. A member learns of a change some milliseconds after its owner has made
+// it. If the message is lost, it learns of the change when it compares its map with that of others,
+// within some intervals. Until then parts of the circle may have no owner on the map. The map has
+// at most 16,384 members, which are the next ones clockwise, and no legacy members.
+//
+// A slow loop body delays nothing else: changes during it are merged. A member in no ring, or an
+// isolated one, has an empty map: the first element is empty, or all members go when it becomes
+// that, and come back later. The loop body may call any method of the member. The loop ends when
+// ctx ends, when the member is stopped or has left, or by break. If the member has not been
+// started, the loop yields nothing. Several loops may run at the same time, and each gets all
+// changes.
+func (c *Concord) WatchRing(ctx context.Context) iter.Seq[[]RingChange] {
+	return func(yield func([]RingChange) bool) {
+		n, err := c.started()
+		if err != nil {
+			return
+		}
+		for list := range n.WatchRing(ctx) {
+			out := make([]RingChange, len(list))
+			for i, x := range list {
+				out[i] = ringChange(x)
+			}
+			if !yield(out) {
+				return
+			}
+		}
+	}
+}
+
+func ringChange(x node.RingChange) RingChange {
+	out := RingChange{Server: server(x.Who), Had: x.Had, Has: x.Has}
+	if x.Had {
+		out.Old = rangeOf(x.Old)
+	}
+	if x.Has {
+		out.New = rangeOf(x.Now)
+	}
+	return out
+}
