@@ -52,7 +52,7 @@ func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
 func mapResp(r *ringmap.Reply) *pb.MapResp {
 	out := &pb.MapResp{
 		Answer: &pb.Answer{},
-		Beat: r.Beat, Quiet: uint32(r.Quiet), Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
+		Beat:   r.Beat, Quiet: uint32(r.Quiet), Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
 	}
 	if r.Aged {
 		out.AgeNs1 = uint64(max(0, r.Age)) + 1
