@@ -189,7 +189,6 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 // ownMap tells the map what this member owns.
 func (n *Node) ownMap(v *protocol.View) {
 	n.charted.Own(n.now(), v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
-	n.charted.Meet(n.now(), v.Head())
 }
 
 // headMap tells the map what the head has said of its own arc, when it was asked at that

@@ -12,7 +12,6 @@ type call struct {
 	id    uint64
 	kind  Kind
 	to    uint64
-	who   *ring.Member // stands at to, if the map has nobody there
 	sent  time.Duration
 	check uint64   // Ask, Compare: of which check
 	parts []Part   // Push
@@ -42,9 +41,6 @@ func (m *Map) sendable(p parcel) bool {
 // send sends a request to the member that stands at an identifier.
 func (m *Map) send(now time.Duration, c call, r Request) {
 	to := m.t.get(c.to)
-	if to == nil && c.who != nil {
-		to = &Claim{ID: c.who.ID, Of: c.who}
-	}
 	if to == nil || len(m.calls) >= maxCalls {
 		if c.kind == Push && to == nil {
 			m.handOn(now, &c)

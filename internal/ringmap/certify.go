@@ -162,7 +162,6 @@ type check struct {
 	silent  bool       // it is asked for again, since there was no answer
 	again   bool       // the stretch was compared and mended, and is asked for once more
 	last    bool       // it is asked for the second time
-	meets   bool       // the member has just joined
 	waiting int        // comparisons under way
 	rest    []ring.Arc // to be compared
 }
@@ -406,28 +405,13 @@ func (m *Map) compared(now time.Duration, c *call, r *Reply) {
 	m.goOn(now)
 }
 
-// Meet notes which member is the nearest successor. One that has just joined gets the map
-// of that member, and tells the others of its own claim then. It gets it once more when
-// that member has answered as the nearest one: others may have joined at the same time.
-func (m *Map) Meet(now time.Duration, head ring.Member) {
-	if !m.has || m.met || m.filled || m.loading || head.ID == m.self.ID || head.Incarnation == 0 {
-		return
-	}
-	m.loading, m.met = true, true
-	m.begin(check{open: true, whom: head.ID, meets: true})
-	m.check.waiting++
-	arc := ring.Arc{After: m.self.ID, To: m.self.ID}
-	m.send(now, call{kind: Compare, to: head.ID, who: &head, arc: arc},
-		Request{Kind: Compare, From: arc.After, To: arc.To, Hashes: m.hashes(arc)})
-}
-
 // load asks the nearest successor for the claims after an identifier: all, page by page.
-func (m *Map) load(now time.Duration, after uint64, meets bool) {
+func (m *Map) load(now time.Duration, after uint64) {
 	head := m.t.next((m.self.ID + 1) & m.mask)
 	if m.loading = head != nil && head.ID != m.self.ID; !m.loading {
 		return
 	}
-	m.begin(check{open: true, whom: head.ID, meets: meets})
+	m.begin(check{open: true, whom: head.ID})
 	m.compare(now, ring.Arc{After: after, To: m.self.ID})
 }
 
@@ -435,10 +419,10 @@ func (m *Map) load(now time.Duration, after uint64, meets bool) {
 // of it is.
 func (m *Map) loaded(now time.Duration, c *call, r *Reply) {
 	if r.Through != m.self.ID && r.Through != c.arc.After {
-		m.load(now, r.Through, m.check.meets)
+		m.load(now, r.Through)
 		return
 	}
-	m.loading, m.filled = false, !m.check.meets
+	m.loading, m.filled = false, true
 	m.spread(now, announce(&m.own, true), m.self.ID)
 	as, ok := m.certain(c.to)
 	if !ok {

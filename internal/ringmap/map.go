@@ -48,7 +48,6 @@ type Map struct {
 	check    check
 	checks   uint64 // how many there were
 	loading  bool
-	met      bool   // it has asked for that of its nearest successor as it joined
 	filled   bool   // it has had the map of another
 	defended uint64 // the epoch of the last Defend
 	highest  uint64 // the greatest epoch of any claim
@@ -161,7 +160,7 @@ func (m *Map) Head(now, at time.Duration, c Claim) {
 	}
 	m.trust(func(d doubt) bool { return d.id == c.ID && d.until == 0 && (!d.arc || at > d.since) })
 	if !m.loading && !m.filled {
-		m.load(now, m.self.ID, false)
+		m.load(now, m.self.ID)
 	}
 }
 

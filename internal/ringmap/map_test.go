@@ -549,3 +549,78 @@ func TestContradictedClaimIsNotNamedUntilItIsMadeAgain(t *testing.T) {
 		t.Fatal("not named though it has claimed its arc again")
 	}
 }
+
+// Two members that join at the same time are on no map of each other: whoever has spread
+// the claim of one tells the other of it, once that becomes known.
+func TestClaimSpreadOfLateIsToldToWhoBecomesKnown(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	m := newMap(*all[0].Of)
+	m.Fill(NewTable(64, all[:6]))
+	m.Own(0, *all[0].Of, all[0].Arc(), true, all[0].Epoch)
+	effects(m)
+	tell := func(now time.Duration, c Claim) (told []uint64) {
+		c.Epoch = 9
+		m.Receive(now, &Request{Kind: Push, Parts: []Part{{To: m.self.ID - 1, Claims: []Announcement{announce(&c, true)}}}})
+		m.Tick(now + hold)
+		for _, e := range effects(m) {
+			if e.Do == Send && e.Request.Kind == Push && e.To.ID == c.ID {
+				for _, p := range e.Request.Parts {
+					for _, a := range p.Claims {
+						told = append(told, a.ID)
+					}
+				}
+			}
+		}
+		return told
+	}
+	tell(time.Second, all[6])
+	if told := tell(time.Second+justSaid/2, all[7]); !slices.Contains(told, all[6].ID) {
+		t.Errorf("the second of two that join at the same time is told of %v", told)
+	}
+	late := Claim{ID: all[7].ID - 1, After: all[6].ID, Of: &ring.Member{ID: all[7].ID - 1, Name: "late", Addr: "late", Incarnation: 1}}
+	if told := tell(time.Second+3*justSaid, late); slices.Contains(told, all[6].ID) {
+		t.Errorf("a member that joins later is told of %v", told)
+	}
+}
+
+// What a slow member answers counts, though beats pass until it does: nobody is asked
+// anew meanwhile, but once.
+func TestAnswersCountThatAreSlowerThanBeats(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	m, other := memberOf(all, 0), memberOf(all, 1)
+	extra := all[4]
+	extra.Epoch++
+	if got, _ := other.merge(extra); got != news {
+		t.Fatal(got)
+	}
+	type sent struct {
+		at time.Duration
+		e  Effect
+	}
+	var under []sent
+	most := 0
+	for now := time.Duration(0); now < 60*time.Second; now += 100 * time.Millisecond {
+		if now >= m.Next() {
+			m.Tick(now)
+		}
+		for _, e := range effects(m) {
+			if e.Do == Send {
+				under = append(under, sent{now, e})
+			}
+		}
+		most = max(most, len(under))
+		for len(under) > 0 && now-under[0].at > 5*time.Second {
+			x := under[0]
+			under = under[1:]
+			r := other.Receive(now, &x.e.Request)
+			effects(other)
+			m.Answered(now, x.e.Call, &r)
+		}
+	}
+	if c := m.t.get(extra.ID); c.Epoch != extra.Epoch {
+		t.Error("what the other knew is not in the map")
+	}
+	if most > 4 {
+		t.Errorf("%d questions were under way at once", most)
+	}
+}

@@ -25,7 +25,6 @@ func (w *world) owning(h *host) {
 	}
 	v := h.view
 	h.ringMap.Own(w.now, v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
-	h.ringMap.Meet(w.now, v.Head())
 	w.mapped(h)
 }
 
