@@ -141,7 +141,7 @@ func TestTraceGivesTheEpochOfTheOwner(t *testing.T) {
 				from[tr.Source]++
 			}
 		}
-		for _, s := range []concord.Source{concord.SourceOwnRange, concord.SourceConfirmedArc, concord.SourceSuccessorList, concord.SourceAsked} {
+		for _, s := range []concord.Source{concord.SourceOwnRange, concord.SourceRingMap, concord.SourceSuccessorList, concord.SourceAsked} {
 			if from[s] == 0 {
 				t.Errorf("no answer with a range came from: %s", s)
 			}
