@@ -188,7 +188,9 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 
 // ownMap tells the map what this member owns.
 func (n *Node) ownMap(v *protocol.View) {
-	n.charted.Own(n.now(), v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
+	n.charted.Own(n.now(), ringmap.Owning{
+		Self: v.Self, Arc: v.Arc, Has: v.HasArc && !v.Isolated && v.Phase.InRing(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+	})
 }
 
 // headMap tells the map what the head has said of its own arc, when it was asked at that

@@ -123,16 +123,26 @@ func (m *Map) table() *Table {
 	return &m.t
 }
 
-// Own notes what the member owns, and tells the others if they cannot know. An epoch is
-// never smaller than before. Without an arc it claims nothing: it is in no ring, or does
-// not know its predecessor. Self is the member, whose incarnation may have changed.
-func (m *Map) Own(now time.Duration, self ring.Member, arc ring.Arc, has bool, epoch uint64) {
-	if self != *m.self {
-		m.self = &self
+// Owning is what a member owns.
+type Owning struct {
+	Self ring.Member // whose incarnation may have changed
+	Arc  ring.Arc
+	// Has is false if the member is in no ring, or does not know its predecessor. Then it
+	// claims nothing.
+	Has   bool
+	Epoch uint64 // never smaller than before
+	// Mute is true if the one before it claims nothing itself, as legacy members.
+	Mute bool
+}
+
+// Own notes what the member owns, and tells the others if they cannot know.
+func (m *Map) Own(now time.Duration, o Owning) {
+	if o.Self != *m.self {
+		m.self = &o.Self
 	}
-	c := Claim{ID: arc.To, After: arc.After, Epoch: epoch, Of: m.self}
+	c := Claim{ID: o.Arc.To, After: o.Arc.After, Epoch: o.Epoch, Of: m.self}
 	was, had := m.own, m.has
-	if m.has = has; !has || had && c == was {
+	if m.has = o.Has; !o.Has || had && c == was {
 		return
 	}
 	m.own = c
@@ -140,7 +150,7 @@ func (m *Map) Own(now time.Duration, self ring.Member, arc ring.Arc, has bool, e
 		m.defendFrom(by.Epoch)
 		return // it is claimed by a greater epoch, or not at all
 	}
-	if had && c.Epoch == was.Epoch && c.Of == was.Of {
+	if had && c.Epoch == was.Epoch && c.Of == was.Of && !o.Mute {
 		return // it is smaller, and the claim of whoever has the rest says so
 	}
 	m.spread(now, announce(&c, was.Of != c.Of), m.self.ID)

@@ -21,7 +21,7 @@ func newMap(self ring.Member) *Map {
 func memberOf(all []Claim, i int) *Map {
 	m := newMap(*all[i].Of)
 	m.Fill(NewTable(64, all))
-	m.Own(0, *all[i].Of, all[i].Arc(), true, all[i].Epoch)
+	m.Own(0, Owning{Self: *all[i].Of, Arc: all[i].Arc(), Has: true, Epoch: all[i].Epoch})
 	effects(m)
 	return m
 }
@@ -136,7 +136,7 @@ func TestOwnerDefendsItsArc(t *testing.T) {
 	if len(e) != 1 || e[0].Do != Defend || e[0].Epoch != 7 {
 		t.Fatalf("effects: %+v", e)
 	}
-	m.Own(0, *all[4].Of, all[4].Arc(), true, 8)
+	m.Own(0, Owning{Self: *all[4].Of, Arc: all[4].Arc(), Has: true, Epoch: 8})
 	if c := m.t.get(all[4].ID); c == nil || c.Epoch != 8 {
 		t.Fatalf("its claim is %v", c)
 	}
@@ -235,7 +235,7 @@ func TestEveryMemberIsToldOnce(t *testing.T) {
 		all := claims(rand.New(rand.NewPCG(uint64(n), 3)), n, 64)
 		r := newRingOf(all)
 		owner := r.maps[all[0].ID]
-		owner.Own(0, *all[0].Of, all[0].Arc(), true, 9)
+		owner.Own(0, Owning{Self: *all[0].Of, Arc: all[0].Arc(), Has: true, Epoch: 9})
 		r.run(0, owner)
 		for i := range all[1:] {
 			if got := r.got[all[i+1].ID]; got != 1 {
@@ -258,7 +258,7 @@ func TestPartOfAMemberThatIsGoneIsHandedOn(t *testing.T) {
 		r.dead[all[i].ID] = i%3 == 0
 	}
 	owner := r.maps[all[0].ID]
-	owner.Own(0, *all[0].Of, all[0].Arc(), true, 9)
+	owner.Own(0, Owning{Self: *all[0].Of, Arc: all[0].Arc(), Has: true, Epoch: 9})
 	r.run(0, owner)
 	for i := range all {
 		if c := r.maps[all[i].ID].t.get(all[0].ID); !r.dead[all[i].ID] && c.Epoch != 9 {
@@ -375,7 +375,7 @@ func TestChangesAreThoseBetweenTwoSnapshots(t *testing.T) {
 func TestMapKeepsWhatItsLimitAllows(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(7, 3)), 100, 64)
 	m := New(*all[10].Of, Config{Bits: 64, Interval: time.Second, Limit: 30})
-	m.Own(0, *all[10].Of, all[10].Arc(), true, 1)
+	m.Own(0, Owning{Self: *all[10].Of, Arc: all[10].Arc(), Has: true, Epoch: 1})
 	for _, c := range all {
 		m.merge(c)
 	}
@@ -556,7 +556,7 @@ func TestClaimSpreadOfLateIsToldToWhoBecomesKnown(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
 	m := newMap(*all[0].Of)
 	m.Fill(NewTable(64, all[:6]))
-	m.Own(0, *all[0].Of, all[0].Arc(), true, all[0].Epoch)
+	m.Own(0, Owning{Self: *all[0].Of, Arc: all[0].Arc(), Has: true, Epoch: all[0].Epoch})
 	effects(m)
 	tell := func(now time.Duration, c Claim) (told []uint64) {
 		c.Epoch = 9
@@ -622,5 +622,31 @@ func TestAnswersCountThatAreSlowerThanBeats(t *testing.T) {
 	}
 	if most > 4 {
 		t.Errorf("%d questions were under way at once", most)
+	}
+}
+
+// A joiner tells the others what it has of its successor's arc. A legacy member tells
+// nobody, so that its successor does.
+func TestOwnerTellsThatItsArcIsSmallerForALegacyMember(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 8, 64)
+	for _, mute := range []bool{false, true} {
+		m := memberOf(all, 3)
+		smaller := all[3].Arc()
+		smaller.After++
+		m.Own(time.Second, Owning{Self: *all[3].Of, Arc: smaller, Has: true, Epoch: all[3].Epoch, Mute: mute})
+		told := 0
+		for _, e := range effects(m) {
+			if e.Do == Send && e.Request.Kind == Push {
+				told++
+				other := memberOf(all, 5)
+				other.Receive(time.Second, &e.Request)
+				if c := other.t.get(all[3].ID); c.After != smaller.After {
+					t.Errorf("the arc begins at %d, want %d", c.After, smaller.After)
+				}
+			}
+		}
+		if told > 0 != mute {
+			t.Errorf("legacy %v: %d are told", mute, told)
+		}
 	}
 }

@@ -117,7 +117,7 @@ func TestTableThatWasHandedOutDoesNotChange(t *testing.T) {
 	all := claims(rng, 200, 64)
 	m := New(*all[0].Of, Config{Bits: 64, Interval: 1e9})
 	m.Fill(NewTable(64, all[:150]))
-	m.Own(0, *all[0].Of, all[0].Arc(), true, 1)
+	m.Own(0, Owning{Self: *all[0].Of, Arc: all[0].Arc(), Has: true, Epoch: 1})
 	before := m.Snapshot()
 	want := slices.Collect(before.All())
 	for i := range all[150:] {

@@ -24,7 +24,9 @@ func (w *world) owning(h *host) {
 		return
 	}
 	v := h.view
-	h.ringMap.Own(w.now, v.Self, v.Arc, v.HasArc && !v.Isolated && v.Phase.InRing(), v.Epoch)
+	h.ringMap.Own(w.now, ringmap.Owning{
+		Self: v.Self, Arc: v.Arc, Has: v.HasArc && !v.Isolated && v.Phase.InRing(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+	})
 	w.mapped(h)
 }
 

@@ -33,6 +33,7 @@ func TestOursThatHasNotJoinedIsNotAliveToLegacyMembers(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
+			eventually(t, func() error { return wrongLookups(ctx, rest) })
 			for end := time.Now().Add(10 * interval); time.Now().Before(end); {
 				if err := wrongLookups(ctx, rest); err != nil {
 					t.Fatal(err)

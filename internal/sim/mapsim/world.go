@@ -109,7 +109,7 @@ func (w *world) settle() {
 	for _, i := range w.ring {
 		x := w.members[i]
 		x.m.Fill(t)
-		x.m.Own(0, x.self, ring.Arc{After: x.after, To: x.self.ID}, true, 1)
+		x.m.Own(0, ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: true, Epoch: 1})
 		w.begin(i)
 	}
 }
@@ -188,7 +188,7 @@ func (w *world) setPred(s, p int32) {
 // own tells the map of a member what that owns.
 func (w *world) own(i int32) {
 	x := w.members[i]
-	x.m.Own(w.now, x.self, ring.Arc{After: x.after, To: x.self.ID}, x.has, x.epoch)
+	x.m.Own(w.now, ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: x.has, Epoch: x.epoch})
 	w.carry(i)
 }
 
