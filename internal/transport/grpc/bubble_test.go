@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -35,6 +36,47 @@ type network struct {
 	leads map[string]string // where an address leads instead
 	delay time.Duration
 	dials int
+	// shared: members receive on servers of applications.
+	shared bool
+}
+
+// onEveryServer runs f in a bubble with members that have servers of their own, and in
+// one with members on servers of applications.
+func onEveryServer(t *testing.T, f func(t *testing.T, n *network)) {
+	t.Helper()
+	for _, shared := range []bool{false, true} {
+		t.Run(map[bool]string{false: "of its own", true: "of an application"}[shared], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f(t, &network{at: make(map[string]named), leads: make(map[string]string), shared: shared})
+			})
+		})
+	}
+}
+
+// begin has a transport receive at addr.
+func (n *network) begin(t *testing.T, addr string, cfg Config, h transport.Handler) *Transport {
+	t.Helper()
+	lis := named{bufconn.Listen(64 << 10), addr}
+	n.mu.Lock()
+	n.at[addr] = lis
+	n.mu.Unlock()
+	cfg.Dial = n.dial
+	if !n.shared {
+		cfg.Listener = lis
+		return begin(t, cfg, h)
+	}
+	cfg.Port, cfg.Advertise = NewPort(cfg), addr
+	s := grpc.NewServer(cfg.Port.Options()...)
+	if err := cfg.Port.Register(s); err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.Serve(lis) })
+	t.Cleanup(func() {
+		s.Stop()
+		serving.Wait()
+	})
+	return begin(t, cfg, h)
 }
 
 func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
@@ -58,20 +100,12 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 func (n *network) listen(t *testing.T, addr string, idle time.Duration) *Transport {
-	lis := named{bufconn.Listen(64 << 10), addr}
-	n.mu.Lock()
-	n.at[addr] = lis
-	n.mu.Unlock()
-	return begin(t, Config{Listener: lis, Dial: n.dial, IdleTimeout: idle}, nil)
+	return n.begin(t, addr, Config{IdleTimeout: idle}, nil)
 }
 
 // Listen, Lead and Made make n a transporttest.Paths.
 func (n *network) Listen(t *testing.T, addr string, h transport.Handler) transport.Transport {
-	lis := named{bufconn.Listen(64 << 10), addr}
-	n.mu.Lock()
-	n.at[addr] = lis
-	n.mu.Unlock()
-	return begin(t, Config{Listener: lis, Dial: n.dial}, h)
+	return n.begin(t, addr, Config{}, h)
 }
 
 func (n *network) Lead(addr, to string) {
@@ -87,14 +121,16 @@ func (n *network) Made() int {
 }
 
 func TestPathsThatLeadToAnotherMember(t *testing.T) {
-	transporttest.RunAstray(t, func() transporttest.Paths {
-		return &network{at: make(map[string]named), leads: make(map[string]string)}
-	})
+	for _, shared := range []bool{false, true} {
+		transporttest.RunAstray(t, func() transporttest.Paths {
+			return &network{at: make(map[string]named), leads: make(map[string]string), shared: shared}
+		})
+	}
 }
 
 func TestAnHourInABubble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &network{at: make(map[string]named), delay: 10 * time.Millisecond}
+	onEveryServer(t, func(t *testing.T, n *network) {
+		n.delay = 10 * time.Millisecond
 		a, b := n.listen(t, "a:1", 0), n.listen(t, "b:1", 0)
 		a.Broken(func(addr string) { t.Errorf("Broken(%q)", addr) })
 		start := time.Now()
@@ -115,8 +151,7 @@ func TestAnHourInABubble(t *testing.T) {
 }
 
 func TestIdleConnectionsAreClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &network{at: make(map[string]named)}
+	onEveryServer(t, func(t *testing.T, n *network) {
 		a, b, c := n.listen(t, "a:1", time.Minute), n.listen(t, "b:1", 0), n.listen(t, "c:1", 0)
 		a.Broken(func(addr string) { t.Errorf("Broken(%q)", addr) })
 		ask1 := func(to *Transport) {

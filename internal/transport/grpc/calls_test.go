@@ -363,6 +363,11 @@ func TestRequestsToAMemberEndWithItOnAnyConnection(t *testing.T) {
 				t.Errorf("a %s ends with %v, want that no member runs", what, st)
 			}
 		}
+		// A legacy member hands on what FindSuccessor is answered.
+		_, err := stub.FindSuccessor(t.Context(), &pb.FindReq{Id: 1})
+		if st := status.Convert(err); st.Code() != codes.Unavailable || len(st.Details()) != 0 {
+			t.Errorf("FindSuccessor after that gives %v with %v, want Unavailable without a detail", err, st.Details())
+		}
 		close(b.let)
 		if err := <-call; err != nil {
 			t.Errorf("the application's call ends with %v", err)

@@ -116,8 +116,8 @@ func TestRequestOverABudgetIsRefusedAtOnce(t *testing.T) {
 		{"FindSuccessor", manyForwarded, findSuccessor, 0, func(in transport.Intake) uint64 { return in.ForwardedRefused }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n, h := &network{at: make(map[string]named)}, newHolding()
+			onEveryServer(t, func(t *testing.T, n *network) {
+				h := newHolding()
 				b := n.Listen(t, "b:1", h).(*Transport)
 				var told []transport.Refusal
 				b.Refused(func(r transport.Refusal) { told = append(told, r) })
@@ -161,8 +161,8 @@ func TestRequestOverABudgetIsRefusedAtOnce(t *testing.T) {
 
 // A member that refuses has not failed: it is asked again until there is no more time.
 func TestAPeerThatHasTooMuchToDoIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n, h := &network{at: make(map[string]named)}, newHolding()
+	onEveryServer(t, func(t *testing.T, n *network) {
+		h := newHolding()
 		b := n.Listen(t, "b:1", h).(*Transport)
 		a := n.listen(t, "a:1", 0)
 		a.Broken(func(addr string) { t.Errorf("Broken(%q)", addr) })
@@ -200,8 +200,7 @@ func TestAPeerThatHasTooMuchToDoIsAskedAgain(t *testing.T) {
 }
 
 func TestConnectionsThatSayNothingAreClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &network{at: make(map[string]named)}
+	onEveryServer(t, func(t *testing.T, n *network) {
 		a, b := n.listen(t, "a:1", time.Hour), n.listen(t, "b:1", 0)
 		if err := ask(context.Background(), a, at("m", b)); err != nil {
 			t.Fatal(err)
@@ -233,8 +232,7 @@ func TestConnectionsThatSayNothingAreClosed(t *testing.T) {
 }
 
 func TestConnectionsOfMembersCountAsTheirs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &network{at: make(map[string]named)}
+	onEveryServer(t, func(t *testing.T, n *network) {
 		ha, hb := &transporttest.Handler{Self: transporttest.Member("a", "a:1", 7)}, &transporttest.Handler{Self: transporttest.Member("b", "b:1", 7)}
 		a, b := n.Listen(t, "a:1", ha).(*Transport), n.Listen(t, "b:1", hb).(*Transport)
 		from := func(x ring.Member, to *transporttest.Handler) transport.Envelope {
