@@ -214,7 +214,11 @@ func (c *callee) Invoke(ctx context.Context, method string, in, out any, opts ..
 	opts = append(opts[:len(opts):len(opts)], grpc.Peer(&at))
 	return c.call(ctx, opts, func(l *link, release func()) (bool, error) {
 		defer release()
+		before, sent := l.received.Load(), time.Now()
 		err := l.cc.Invoke(ctx, method, in, out, opts...)
+		if l.old() && status.Code(err) == codes.DeadlineExceeded && l.silent(before, sent) {
+			c.pool.retire(l) // the path may be cut, as with questions of the ring
+		}
 		return at.Addr == nil, err
 	})
 }

@@ -3,8 +3,10 @@ package grpctransport
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +132,61 @@ func TestCallsToOneMemberShareAConnectionUntilItIsIdle(t *testing.T) {
 		synctest.Wait()
 		if got := a.Connections(); got != 0 {
 			t.Errorf("%d connections are open after a minute of rest", got)
+		}
+		a.end()
+		b.end()
+	})
+}
+
+// silenced is a connection on which nothing comes any more once cut is true.
+type silenced struct {
+	net.Conn
+	cut    *atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *silenced) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if s.cut.Load() {
+		<-s.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (s *silenced) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+// A connection on which nothing comes is replaced, but not more often than once a second.
+func TestSilentConnectionOfCallsIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named)}
+		a, b := n.run(t, "a:1"), n.run(t, "b:1")
+		cut := new(atomic.Bool)
+		a.cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := n.dial(ctx, addr)
+			return &silenced{Conn: c, cut: cut, closed: make(chan struct{})}, err
+		}
+		cc := conn(a.Transport, transporttest.Member("m", "b:1", 7))
+		if err := question(t.Context(), cc, "who"); err != nil {
+			t.Fatal(err)
+		}
+		cut.Store(true)
+		for i, tc := range []struct {
+			patience time.Duration
+			dials    int // that have been made then
+		}{{time.Millisecond, 1}, {400 * time.Millisecond, 1}, {400 * time.Millisecond, 1}, {400 * time.Millisecond, 1}, {400 * time.Millisecond, 2}} {
+			ctx, cancel := context.WithTimeout(t.Context(), tc.patience)
+			if err := question(ctx, cc, "who"); status.Code(err) != codes.DeadlineExceeded {
+				t.Errorf("call %d: %v", i, err)
+			}
+			cancel()
+			if n.dials != tc.dials {
+				t.Errorf("%d connections have been made for call %d, want %d", n.dials, i, tc.dials)
+			}
 		}
 		a.end()
 		b.end()

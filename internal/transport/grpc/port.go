@@ -280,7 +280,7 @@ func (p *Port) open(t *Transport) (*Transport, error) {
 	case !p.registered:
 		return nil, errors.New("it is registered on no server")
 	case p.owner != nil:
-		return nil, ErrOccupied
+		return nil, errors.New("another member, or an earlier run of this one, still receives on the server")
 	}
 	p.owner = t
 	t.lis, t.before = p.lis, p.written.Load()
