@@ -153,6 +153,7 @@ explore: build ## every order of events in small rings: the part that CI runs
 	$(CHECK) --members 4 --joins-apart
 	$(CHECK) --members 5 --start ring
 	$(CHECK) --members 5 --successors 3 --start ring
+	$(CHECK) --members 6 --pairs --start ring
 	$(CHECK) --members 4 --grain 2 --start ring
 	$(CHECK) --members 3 --grain 2 --start founder
 	$(CHECK) --members 4 --grain 3 --start ring --joins 1 --fails 1
@@ -166,6 +167,7 @@ explore: build ## every order of events in small rings: the part that CI runs
 explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 5 --start founder
 	$(CHECK) --members 5 --start ring --joins-apart
+	$(CHECK) --members 6 --pairs --successors 1 --start ring --fails 1 --quiet 0
 	$(CHECK) --members 3 --grain 3 --quiet 0
 	$(CHECK) --members 4 --grain 2 --start ring --leaves 2 --joins 1
 	$(CHECK) --members 4 --assume successor --start ring

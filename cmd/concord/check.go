@@ -77,6 +77,7 @@ exit status is then 1.`,
 	flags.IntVar(&f.cfg.Losses, "losses", 0, "number of messages that may be lost (at grain 3: 1)")
 	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "number of messages that may be duplicated (at grain 3: 1)")
 	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "number of messages in flight at the same time; 0 for any (at grain 3: 4)")
+	flags.BoolVar(&f.cfg.Pairs, "pairs", false, "each two opposite identifiers are those of one process, which fails at both at once")
 	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, divide a join into several steps")
 	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "number of quiet rounds within which every state must become ideal; 0 to omit that")
 	flags.StringSliceVar(&f.rules, "rules", nil, "rules to keep (default: those that hold)")
@@ -292,6 +293,9 @@ func (f *checkFlags) command(start explore.Start, trace string) string {
 		{"losses", c.Losses}, {"doubles", c.Doubles}, {"in-flight", c.InFlight}, {"quiet", c.Quiet},
 	} {
 		args = append(args, fmt.Sprintf("--%s %d", o.flag, o.n))
+	}
+	if c.Pairs {
+		args = append(args, "--pairs")
 	}
 	if c.JoinsApart {
 		args = append(args, "--joins-apart")

@@ -83,7 +83,7 @@ const (
 type Start int
 
 const (
-	// Ring is every ideal ring of Successors+1 of the identifiers.
+	// Ring is every ideal ring of identifiers of Successors+1 processes.
 	Ring Start = iota
 	// Founder is one member that has founded a ring.
 	Founder
@@ -124,9 +124,12 @@ const Abstract = -1
 // Config bounds an exploration.
 type Config struct {
 	Members    int // identifiers, so members that there can be at once: 2…8
-	Successors int // length of a full successor list, at least 1
-	Start      Start
-	Grain      Grain
+	Successors int // processes in a full successor list, at least 1
+	// Pairs makes each two opposite identifiers those of one process, which fails at
+	// both at once. Without it each is a process of its own.
+	Pairs bool
+	Start Start
+	Grain Grain
 	// Memory is the number of acquaintances that each machine keeps, 0 for the
 	// default of package protocol, or Abstract.
 	Memory int
@@ -360,7 +363,7 @@ func (c *checker) starts() []world {
 				at = append(at, i)
 			}
 		}
-		if len(at) != min(c.cfg.Successors+1, n) {
+		if c.processes(at) != min(c.cfg.Successors+1, c.half) {
 			continue
 		}
 		w := world{budget: c.budget, hears: memory && len(c.cfg.Steps) > 0}
@@ -379,7 +382,7 @@ func (c *checker) stand(w *world, at, pending []int, o *ring.Origin) {
 		if len(at) > 1 {
 			s.Pred = name(at[(k+len(at)-1)%len(at)])
 		}
-		for d := 1; d <= min(c.cfg.Successors, len(at)-1); d++ {
+		for d := 1; d < len(at); d++ { // Restore cuts it
 			s.Succ = append(s.Succ, name(at[(k+d)%len(at)]))
 		}
 		for _, x := range pending {

@@ -45,6 +45,41 @@ func TestZavesInvariantHoldsStepByStep(t *testing.T) {
 	}
 }
 
+// Each process stands at two identifiers and fails at both at once.
+func TestProcessesOfTwoIdentifiers(t *testing.T) {
+	cfg := anyRing(6, Ring, Instant)
+	cfg.Pairs = true
+	if r := explored(t, cfg); !r.Exhausted || r.States < 1000 {
+		t.Errorf("%d states, exhausted %t", r.States, r.Exhausted)
+	}
+	// With lists of one process, one of three may fail.
+	cfg.Successors, cfg.MaxStates = 1, 20_000
+	explored(t, cfg)
+	// Whatever fails, and is taken for dead by mistake.
+	cfg = anyRing(4, Ring, Instant)
+	cfg.Pairs, cfg.Successors, cfg.Assume, cfg.Joins, cfg.Fails, cfg.Suspicions = true, 1, Nothing, 1, 1, 1
+	cfg.MaxStates = 20_000
+	explored(t, cfg)
+}
+
+func TestPairsAreChecked(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"odd":       func(c *Config) { c.Members = 5 },
+		"restarts":  func(c *Config) { c.Restarts = 1 },
+		"two rings": func(c *Config) { c.Start = Strangers },
+	} {
+		cfg := anyRing(6, Ring, Instant)
+		cfg.Pairs = true
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(&cfg)
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "pairs") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestJoinsInSeveralSteps(t *testing.T) {
 	cfg := anyRing(4, Ring, Instant)
 	cfg.JoinsApart = true

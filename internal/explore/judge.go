@@ -58,9 +58,9 @@ func (c *checker) verdict(w *world) *verdict {
 func (c *checker) newVerdict(w *world) verdict {
 	v := verdict{}
 	r := c.ring(w, nil)
-	v.principals, v.full = len(r.Principals()), true
+	v.principals, v.full = r.PrincipalProcesses(), true
 	for _, m := range r.Members {
-		v.full = v.full && len(m.Succ) == c.cfg.Successors
+		v.full = v.full && r.Full(m)
 	}
 	for _, rule := range c.cfg.Rules {
 		how := rule.Broken(r)
@@ -82,12 +82,12 @@ func (c *checker) newVerdict(w *world) verdict {
 	return v
 }
 
-// sparable reports whether the failure of the member at place i leaves every
+// sparable reports whether the failure of the process at place i leaves every
 // other a live entry in its list, and enough principals.
 func (c *checker) sparable(w *world, i int) bool {
 	others := 0
 	for k := range c.cfg.Members {
-		if k == i || !c.joined(w, k) {
+		if c.together(k, i) || !c.joined(w, k) {
 			continue
 		}
 		others++
@@ -102,15 +102,15 @@ func (c *checker) sparable(w *world, i int) bool {
 	if c.cfg.Assume == LiveSuccessor {
 		return true
 	}
-	return len(c.ring(w, func(k int) bool { return k != i }).Principals()) > c.cfg.Successors
+	return c.ring(w, func(k int) bool { return !c.together(k, i) }).PrincipalProcesses() > c.cfg.Successors
 }
 
 // alive reports whether one of the members that the one at place by names lives
-// and is not the one at place i.
+// and is not of the process at place i.
 func (c *checker) alive(w *world, i, by int, named []ring.Member) bool {
 	for _, x := range named {
 		k := c.place(by, index(x))
-		if k != i && c.phase(w, k) == protocol.Joined && c.all[w.slots[k]].incarnation == uint8(x.Incarnation) {
+		if !c.together(k, i) && c.phase(w, k) == protocol.Joined && c.all[w.slots[k]].incarnation == uint8(x.Incarnation) {
 			return true
 		}
 	}
@@ -118,8 +118,8 @@ func (c *checker) alive(w *world, i, by int, named []ring.Member) bool {
 }
 
 // mayFail are the members whose failure the assumption allows.
-func (c *checker) mayFail(w *world) uint8 {
-	may := c.verdict(w).may
+func (c *checker) mayFail(w *world) (may uint8) {
+	may = c.verdict(w).may
 	if c.cfg.Assume == Zave && !w.grown {
 		may = 0
 	}
@@ -132,6 +132,7 @@ func (c *checker) mayFail(w *world) uint8 {
 	if c.cfg.Assume == Nothing {
 		return may
 	}
+	defer func() { may = c.wholeProcesses(w, may) }()
 	// Answers under way count as the list that they may become.
 	for _, m := range w.messages[:w.n] {
 		if m.stage() != answered || m.role() != roleStabilize && m.role() != roleJoin {
@@ -143,12 +144,25 @@ func (c *checker) mayFail(w *world) uint8 {
 			continue // no list is made of it
 		}
 		for i := range c.cfg.Members {
-			if may&(1<<i) != 0 && m.from() != i && (m.to() == i || !c.joined(w, m.to())) && !c.alive(w, i, m.to(), st.Succ) {
+			if may&(1<<i) != 0 && !c.together(m.from(), i) && (c.together(m.to(), i) || !c.joined(w, m.to())) && !c.alive(w, i, m.to(), st.Succ) {
 				may &^= 1 << i
 			}
 		}
 	}
 	return may
+}
+
+// wholeProcesses leaves those of the places whose process may fail at all that it has.
+func (c *checker) wholeProcesses(w *world, may uint8) uint8 {
+	out := may
+	for i := range c.cfg.Members {
+		for k := range c.cfg.Members {
+			if c.together(i, k) && w.live(k) && may&(1<<k) == 0 {
+				out &^= 1 << i
+			}
+		}
+	}
+	return out
 }
 
 // ring is the state as the rules see it: all members, or those that are asked

@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
@@ -131,6 +132,7 @@ type locals struct {
 	computed int
 
 	names [maxIncarnations + 1][maxMembers]ring.Member
+	half  int // two places so far apart are of one process; as many as there are: none
 	buf   []byte
 	seen  uint8 // members written since it was reset
 
@@ -151,12 +153,16 @@ func newLocals(cfg *Config) *locals {
 	l := &locals{
 		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0,
 		byForm: map[string]uint32{}, byPoint: map[string]uint32{}, bySaid: map[string]uint32{},
-		incarnations: 1 + cfg.Restarts,
+		incarnations: 1 + cfg.Restarts, half: cfg.Members,
+	}
+	if cfg.Pairs {
+		l.half = cfg.Members / 2
 	}
 	for incarnation := range maxIncarnations + 1 {
 		for i := range maxMembers {
-			name := string(rune('A' + i))
-			l.names[incarnation][i] = ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: name + ":1", Incarnation: uint64(incarnation)}
+			// The address tells the identifier: two of one process differ in it here.
+			name, host := string(rune('A'+i%l.half)), string(rune('A'+i))
+			l.names[incarnation][i] = ring.Member{ID: uint64(i+1) << 56, Name: name, Addr: host + ":1", Incarnation: uint64(incarnation)}
 		}
 	}
 	l.all = make([]local, 2)            // 0 and 1 are no machines: a place that is empty, a member that is dead
@@ -188,6 +194,18 @@ func (l *locals) place(i, x int) int {
 		return (x + i) % l.members
 	}
 	return x
+}
+
+// together reports whether the places i and k are of one process.
+func (l *locals) together(i, k int) bool { return i%l.half == k%l.half }
+
+// processes counts those that places are of.
+func (l *locals) processes(places []int) int {
+	var of uint8
+	for _, i := range places {
+		of |= 1 << (i % l.half)
+	}
+	return bits.OnesCount8(of)
 }
 
 // config is that of a machine: with a memory, or with what it may remember left

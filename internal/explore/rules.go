@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,6 +69,8 @@ func (cfg *Config) Validate() error {
 	switch {
 	case cfg.Members < 2 || cfg.Members > maxMembers:
 		return fmt.Errorf("members: %d; 2 to %d can be explored", cfg.Members, maxMembers)
+	case cfg.Pairs && (cfg.Members%2 != 0 || cfg.Restarts > 0 || cfg.Start.rings()):
+		return errors.New("pairs: the members must be even in number, without restarts, in one ring")
 	case cfg.Successors < 1 || cfg.Successors >= maxMembers:
 		return fmt.Errorf("successors: %d; 1 to %d can be explored", cfg.Successors, maxMembers-1)
 	case cfg.Grain < Instant || cfg.Grain > Messages:

@@ -102,7 +102,7 @@ func (c *checker) ofMember(out []transition, w *world, i int, may bool) []transi
 	case protocol.Outside:
 		out = c.throughAny(out, w, rejoin, i)
 	}
-	if w.fails > 0 && may {
+	if w.fails > 0 && may && !(i >= c.half && w.live(i-c.half)) { // once for each process
 		out = append(out, transition{fail, i, 0})
 	}
 	return out
@@ -143,7 +143,11 @@ func (c *checker) take(w *world, t transition) {
 		c.step(0, t.a, event{kind: evDepart})
 	case fail:
 		spend(&w.fails)
-		c.die(w, t.a)
+		for i := range c.cfg.Members {
+			if c.together(i, t.a) && w.live(i) {
+				c.die(w, i)
+			}
+		}
 		c.run(0)
 	case arrive:
 		c.arrive(0, t.a)

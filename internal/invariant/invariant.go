@@ -83,9 +83,9 @@ var (
 		}
 		return ""
 	})}
-	Bounded = Rule{"bounded-lists", "No successor list is longer than a full one.", "the definition of a list", broken(func(r Ring, s protocol.State) string {
-		if len(s.Succ) > r.Successors {
-			return fmt.Sprintf("lists %d members, a full list has %d", len(s.Succ), r.Successors)
+	Bounded = Rule{"bounded-lists", "No successor list goes on after it is full.", "the definition of a list", broken(func(r Ring, s protocol.State) string {
+		if n := len(s.Succ); n > 0 && processes(s.Self, s.Succ[:n-1]) >= r.Successors {
+			return fmt.Sprintf("lists %d members, of %d processes, a full list has %d", n, processes(s.Self, s.Succ), r.Successors)
 		}
 		return ""
 	})}
@@ -107,9 +107,9 @@ var (
 		}
 		return ""
 	})}
-	SufficientPrincipals = Rule{"sufficient-principals", "At least SuccessorCount+1 members are skipped by nobody.", "Zave 2017, SufficientPrincipals", func(r Ring) string {
-		if n := len(r.Principals()); n < r.Successors+1 {
-			return fmt.Sprintf("%d principals, %d are needed", n, r.Successors+1)
+	SufficientPrincipals = Rule{"sufficient-principals", "At least SuccessorCount+1 processes have members that are skipped by nobody.", "Zave 2017, SufficientPrincipals", func(r Ring) string {
+		if n := r.PrincipalProcesses(); n < r.Successors+1 {
+			return fmt.Sprintf("principals of %d processes, %d are needed", n, r.Successors+1)
 		}
 		return ""
 	}}
@@ -196,10 +196,13 @@ var (
 var Ideal = Rule{"ideal", "Every pointer of every member is exactly right.", "Zave 2017, Ideal", func(r Ring) string {
 	n := len(r.Members)
 	for i, s := range r.Members {
-		for k := range max(len(s.Succ), min(r.Successors, n-1)) {
-			want := r.Members[(i+1+k)%n].Self
-			if k >= len(s.Succ) || k >= min(r.Successors, n-1) || s.Succ[k] != want {
-				return fmt.Sprintf("successor %d of %s is not %s", k, s.Self.Name, want.Name)
+		right := r.list(i)
+		for k := range max(len(s.Succ), len(right)) {
+			if k >= len(right) {
+				return fmt.Sprintf("%s lists %d members, not %d", s.Self.Name, len(s.Succ), len(right))
+			}
+			if k >= len(s.Succ) || s.Succ[k] != right[k] {
+				return fmt.Sprintf("successor %d of %s is not %s", k, s.Self.Name, right[k].Name)
 			}
 		}
 		want := r.Members[(i+n-1)%n].Self
@@ -320,4 +323,38 @@ func (r Ring) Principals() []int {
 		}
 	}
 	return out
+}
+
+// PrincipalProcesses counts the processes that have principals. A process may stand at
+// several identifiers, which are members of one name.
+func (r Ring) PrincipalProcesses() int {
+	var all []ring.Member
+	for _, i := range r.Principals() {
+		all = append(all, r.Members[i].Self)
+	}
+	return processes(ring.Member{}, all)
+}
+
+// Full reports whether a member lists as many processes as there is room for.
+func (r Ring) Full(s protocol.State) bool { return processes(s.Self, s.Succ) >= r.Successors }
+
+// list is the list that member i should have: those after it, up to the one that is of the
+// last process for which there is room.
+func (r Ring) list(i int) []ring.Member {
+	var out []ring.Member
+	for k := 1; k < len(r.Members) && processes(r.Members[i].Self, out) < r.Successors; k++ {
+		out = append(out, r.Members[(i+k)%len(r.Members)].Self)
+	}
+	return out
+}
+
+// processes counts the processes of the members in a list, besides that of the member of.
+func processes(of ring.Member, list []ring.Member) int {
+	n := 0
+	for i, x := range list {
+		if x.Name != of.Name && !slices.ContainsFunc(list[:i], func(y ring.Member) bool { return y.Name == x.Name }) {
+			n++
+		}
+	}
+	return n
 }

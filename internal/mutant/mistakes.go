@@ -196,11 +196,11 @@ var Mistakes = []Mistake{
 			Name: "self-listed",
 			Does: "A list taken over may contain the member itself.",
 			Edits: []Edit{{pointersFile, `
-		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
 `, `
-		if len(out) == m.cfg.Successors || last.ID == m.self.ID || x.ID != m.self.ID && !ring.Between(last.ID, x.ID, m.self.ID) {
+		if len(out) == maxList || last.ID == of.ID || x.ID != of.ID && !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
 `}},
@@ -216,16 +216,16 @@ var Mistakes = []Mistake{
 	return out
 }
 
-// atAddress`, `
+// processes counts`, `
 		last = x
 	}
-	for len(out) < m.cfg.Successors {
+	for len(out) < most {
 		out = append(out, last)
 	}
 	return out
 }
 
-// atAddress`}},
+// processes counts`}},
 			Check: "founder",
 			Sim:   "joiners",
 		},
@@ -429,9 +429,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "isolated-without-itself",
 			Does: "A member does not count itself.",
 			Edits: []Edit{{pointersFile, `
-	return m.phase.InRing() && 1+len(m.succ) < m.cfg.MinMembers
+	return m.phase.InRing() && 1+processes(m.self, m.succ) < m.cfg.MinMembers
 `, `
-	return m.phase.InRing() && len(m.succ) < m.cfg.MinMembers
+	return m.phase.InRing() && processes(m.self, m.succ) < m.cfg.MinMembers
 `}},
 			Sim: "too few",
 		},
@@ -845,11 +845,33 @@ func (k FailureKind) unsaid() bool { return k == Cancelled }
 			Name: "list-unordered",
 			Does: "A list is taken over in whatever order it is.",
 			Edits: []Edit{{pointersFile, `
-		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 `, `
-		if len(out) == m.cfg.Successors || x.ID == m.self.ID || x.ID == last.ID {
+		if processes(of, out) >= most || x.ID == of.ID || x.ID == last.ID {
 `}},
 			Sim: "hostile",
+		},
+	}},
+	{Says: "taking identifiers of one process for several processes", Unsimulated: "each of its members has one identifier", Mutants: []Mutant{
+		{
+			Name: "identifiers-counted",
+			Does: "A list ends after as many identifiers as it should name processes.",
+			Edits: []Edit{{pointersFile, `
+		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+`, `
+		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || len(out) >= most {
+`}},
+			Check: "pairs",
+		},
+		{
+			Name: "own-identifiers-counted",
+			Does: "The member's own process counts as one of those that a list should name.",
+			Edits: []Edit{{pointersFile, `
+		if x.Name != of.Name && !slices.ContainsFunc(list[:i], func(y ring.Member) bool { return y.Name == x.Name }) {
+`, `
+		if !slices.ContainsFunc(list[:i], func(y ring.Member) bool { return y.Name == x.Name }) {
+`}},
+			Check: "pairs",
 		},
 	}},
 	{Says: "a map that is not the ring, or older than it says", Unchecked: "it reads no clock, and its members keep no maps", Mutants: []Mutant{

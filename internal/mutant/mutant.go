@@ -42,6 +42,8 @@ type Mistake struct {
 	Mutants []Mutant
 	// Unchecked, if not empty, says why the model checker can find none of them.
 	Unchecked string
+	// Unsimulated is the same of the simulator.
+	Unsimulated string
 }
 
 // Overlay writes the patched files of m, a module at root, to dir, and returns

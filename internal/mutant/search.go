@@ -54,6 +54,10 @@ var Searches = []Search{
 		},
 	},
 	{
+		Name: "pairs", Says: "grain 1 from a ring of three processes at two identifiers each (`--members 6 --pairs --start ring --quiet 2`)",
+		Check: &explore.Config{Members: 6, Successors: 2, Pairs: true, Memory: explore.Abstract, Grain: explore.Instant, Joins: un, Fails: un, Quiet: 2},
+	},
+	{
 		Name: "lists of one", Says: "grain 2 from a ring; r = 1 (`--members 4 --successors 1 --start ring --grain 2 --assume successor --joins 2 --fails 1 --quiet 0 --max-states 20000`)",
 		Check: &explore.Config{
 			Members: 4, Successors: 1, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.LiveSuccessor, Joins: 2, Fails: 1, MaxStates: 20000,

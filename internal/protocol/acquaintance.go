@@ -233,7 +233,7 @@ func (q *acquaintances) remember(x ring.Member, pending, met bool, v vicinity, f
 // have one: one address is one process. Who has answered there last has it. If nobody
 // has, the first that was named keeps it until it is found silent.
 func (q *acquaintances) vacate(x ring.Member, pending, met bool) (inherits, free bool) {
-	i := slices.IndexFunc(q.list, func(a acquaintance) bool { return a.Addr == x.Addr })
+	i := slices.IndexFunc(q.list, func(a acquaintance) bool { return a.Addr == x.Addr && (a.ID == x.ID || a.Name != x.Name) })
 	if i < 0 {
 		return pending, true
 	}

@@ -63,7 +63,7 @@ func (a Attempts) Fail(causes []JoinCause, who Newcomer, now time.Duration) (nex
 	for _, c := range causes {
 		switch other := c.Refusal.Other; {
 		case c.unreached():
-			if lasts || other.Addr == who.Self.Addr && other.ID != who.Self.ID {
+			if lasts || other.Addr == who.Self.Addr && other.Name != who.Self.Name {
 				return next, true
 			}
 			hopeless = false

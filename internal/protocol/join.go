@@ -131,7 +131,7 @@ func (m *Machine) joinCause(c JoinCause) { m.join.causes = append(m.join.causes,
 // sharesAddress reports whether another member has answered that advertises the same
 // address as this one. Then whoever connects there reaches now the one, now the other.
 func (m *Machine) sharesAddress(by ring.Member) bool {
-	return by.Name != "" && by.Addr == m.self.Addr && by.ID != m.self.ID
+	return by.Name != "" && by.Addr == m.self.Addr && by.Name != m.self.Name
 }
 
 // sharedAddress is the cause that ends a join in that case. By answered at addr.

@@ -9,20 +9,33 @@ import (
 // This file is the only one that changes what the ring relies on: the
 // successor list and the predecessor.
 
-// cut makes a successor list of s and the list that s gave: it ends at the
-// length of a full list, at this member itself, at a repeat, or where the
-// clockwise order does. Never self and never a duplicate: Zave shows how a
-// list padded with either lets a ring fall apart. Who is named at an address that
-// another entry has, or this member itself, is left out: one address is one process.
+// maxList bounds a successor list, whose entries may be identifiers of few processes.
+const maxList = 64
+
+// cut makes a successor list of s and the list that s gave: it ends when it names as many
+// other processes as a full list does, at maxList entries, at this member itself, at a
+// repeat, or where the clockwise order does. Never self and never a duplicate: Zave shows
+// how a list padded with either lets a ring fall apart. Who is named at an address that
+// another entry of another name has, or this member itself, is left out: one address is one
+// process.
+//
+// A process may stand at several identifiers, each a member with its name. They fail
+// together, so that those of a process that is named already, or of this one, count for
+// nothing; but none is left out, since a list must skip nobody.
 func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
-	out := make([]ring.Member, 1, min(m.cfg.Successors, 1+len(list)))
+	return cut(m.self, m.cfg.Successors, s, list)
+}
+
+// cut is Machine.cut for the member of.
+func cut(of ring.Member, most int, s ring.Member, list []ring.Member) []ring.Member {
+	out := make([]ring.Member, 1, min(max(most, 1), 1+len(list)))
 	out[0] = s
 	last := s
 	for _, x := range list {
-		if len(out) == m.cfg.Successors || !ring.Between(last.ID, x.ID, m.self.ID) {
+		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
-		if atAddress(out, x) || x.Addr == m.self.Addr && x.ID != m.self.ID {
+		if atAddress(out, x) || x.Addr == of.Addr && x.Name != of.Name {
 			continue
 		}
 		out = append(out, x)
@@ -31,15 +44,32 @@ func (m *Machine) cut(s ring.Member, list []ring.Member) []ring.Member {
 	return out
 }
 
-// atAddress reports whether another member of the list has the address of x.
-func atAddress(list []ring.Member, x ring.Member) bool {
-	return slices.ContainsFunc(list, func(y ring.Member) bool { return y.Addr == x.Addr && y.ID != x.ID })
+// processes counts the processes of the members in a list, besides that of the member of.
+func processes(of ring.Member, list []ring.Member) int {
+	n := 0
+	for i, x := range list {
+		if x.Name != of.Name && !slices.ContainsFunc(list[:i], func(y ring.Member) bool { return y.Name == x.Name }) {
+			n++
+		}
+	}
+	return n
 }
 
-// clashing is the pointer that has the address of x and is another member than x, zero
+// full reports whether a list names as many other processes as there is room for.
+func (m *Machine) full(list []ring.Member) bool {
+	return len(list) >= maxList || processes(m.self, list) >= m.cfg.Successors
+}
+
+// atAddress reports whether a member of the list that is of another process has the address
+// of x.
+func atAddress(list []ring.Member, x ring.Member) bool {
+	return slices.ContainsFunc(list, func(y ring.Member) bool { return y.Addr == x.Addr && y.Name != x.Name })
+}
+
+// clashing is the pointer that has the address of x and is of another process, zero
 // if there is none. As long as it answers there, x does not.
 func (m *Machine) clashing(x ring.Member) ring.Member {
-	other := func(y ring.Member) bool { return y.Addr == x.Addr && y.ID != x.ID }
+	other := func(y ring.Member) bool { return y.Addr == x.Addr && y.Name != x.Name }
 	if i := slices.IndexFunc(m.succ, other); i >= 0 {
 		return m.succ[i]
 	}
@@ -76,7 +106,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 	for _, x := range old {
 		switch {
 		case slices.Contains(list, x):
-		case len(list) == m.cfg.Successors && ring.Between(list[len(list)-1].ID, x.ID, m.self.ID):
+		case m.full(list) && ring.Between(list[len(list)-1].ID, x.ID, m.self.ID):
 			fallen = append(fallen, fact{kind: wasNamed, who: x})
 		default:
 			fallen = append(fallen, m.outOfView(x)...)
@@ -90,11 +120,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 
 // forPred is the part of a list that the predecessor takes over.
 func (m *Machine) forPred(list []ring.Member) []ring.Member {
-	n := min(m.cfg.Successors-1, len(list))
-	if i := slices.Index(list[:n], m.pred); i >= 0 {
-		n = i
-	}
-	return list[:n]
+	return cut(m.pred, m.cfg.Successors, m.self, list)[1:]
 }
 
 func head(list []ring.Member) ring.Member {
@@ -214,7 +240,7 @@ func (m *Machine) ownArc() (ring.Arc, bool) {
 // that live than it is to have for holding an arc. A list that is not full names
 // all there are.
 func (m *Machine) isolated() bool {
-	return m.phase.InRing() && 1+len(m.succ) < m.cfg.MinMembers
+	return m.phase.InRing() && 1+processes(m.self, m.succ) < m.cfg.MinMembers
 }
 
 // settle ends a Step: it publishes what the Step has changed.

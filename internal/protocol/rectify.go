@@ -192,7 +192,7 @@ func (m *Machine) rectifyOne(i int, a Answer) {
 	switch {
 	case r.asked == r.n:
 		m.callbackAnswer(i, f, a.Reply.State)
-	case r.asked.Addr == r.n.Addr && r.asked.ID != r.n.ID && m.fits(r):
+	case r.asked.Addr == r.n.Addr && r.asked.Name != r.n.Name && m.fits(r):
 		m.clashAnswer(i, f)
 	default:
 		m.predAnswer(i, f, a.Reply.State)
