@@ -227,8 +227,8 @@ func (p *Port) description() *grpc.ServiceDesc {
 		}
 	}
 	for i := range d.Streams {
-		name := d.Streams[i].StreamName
-		d.Streams[i].Handler = func(_ any, stream grpc.ServerStream) error { return p.serveStream(name, stream) }
+		name, handle := d.Streams[i].StreamName, d.Streams[i].Handler
+		d.Streams[i].Handler = func(_ any, stream grpc.ServerStream) error { return p.serveStream(name, handle, stream) }
 	}
 	return d
 }
@@ -254,7 +254,7 @@ func tooLarge(n int) string {
 
 // serveStream answers the requests of a stream until the asker ends it, the connection
 // ends, or the transport that receives is closed. That waits for what is left of it.
-func (p *Port) serveStream(method string, stream grpc.ServerStream) error {
+func (p *Port) serveStream(method string, handle grpc.StreamHandler, stream grpc.ServerStream) error {
 	s, _, over, err := p.enter(stream.Context(), method)
 	if err != nil {
 		return err
@@ -262,7 +262,7 @@ func (p *Port) serveStream(method string, stream grpc.ServerStream) error {
 	ended := make(chan error, 1)
 	go func() {
 		defer over()
-		ended <- s.serveStream(stream)
+		ended <- handle(s, stream)
 	}()
 	select {
 	case err := <-ended:
