@@ -52,9 +52,11 @@ func (c *Concord) ServerOptions() []grpc.ServerOption {
 // listen. The application listens, calls Serve of the server, and stops it. Config.AdvAddr must be
 // the address of its listener as others reach it, and Config.BindAddr must be empty.
 //
-// Register is called before Serve, and once. It returns an error if the server serves already, or
-// if another member is registered on it: a server has one member. If the server was not made with
-// ServerOptions of the member, the member refuses all requests and logs why.
+// Register is called before Serve, and once. If the server serves already, it returns an error or,
+// before a connection has come, gRPC ends the process, as it does when any service is registered
+// then. Register also returns an error if another member is registered on the server: a server has
+// one member. If the server was not made with ServerOptions of the member, the member refuses all
+// requests and logs why.
 //
 // The application may call Serve before or after Start. Until Start, and after Stop or Leave, the
 // member refuses requests with the gRPC status Unavailable, and others take it for stopped. A

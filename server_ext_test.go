@@ -134,9 +134,19 @@ func TestRegisterRefusesInWords(t *testing.T) {
 	late := fresh()
 	serving := grpc.NewServer(late.ServerOptions()...)
 	defer serving.Stop()
-	lis := &waited{asked: make(chan struct{})}
-	go serving.Serve(lis) //nolint:errcheck // it ends at once
-	receive(t, lis.asked, patience, "Serve")
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go serving.Serve(lis) //nolint:errcheck // it ends with the test
+	conn, err := net.Dial("tcp", lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // its settings
+		t.Fatal(err)
+	}
 	started := start(t, "member3")
 	started.ServerOptions()
 	for _, tc := range []struct {
@@ -154,19 +164,6 @@ func TestRegisterRefusesInWords(t *testing.T) {
 		}
 	}
 }
-
-// waited is a listener that is closed as soon as it is asked for a connection.
-type waited struct {
-	asked chan struct{}
-	once  sync.Once
-}
-
-func (w *waited) Accept() (net.Conn, error) {
-	w.once.Do(func() { close(w.asked) })
-	return nil, net.ErrClosed
-}
-func (*waited) Close() error   { return nil }
-func (*waited) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestConfigOfRegisteredMember(t *testing.T) {
 	t.Parallel()

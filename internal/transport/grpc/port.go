@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +71,8 @@ var (
 	ErrOccupied   = errors.New("the server has a member already: each needs a server of its own")
 )
 
-// Register registers the service on a server that does not serve yet.
+// Register registers the service on a server that does not serve yet. If it serves, and no
+// connection has come yet that would show it, gRPC ends the process.
 func (p *Port) Register(s Registrar) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,23 +82,12 @@ func (p *Port) Register(s Registrar) error {
 		return ErrRegistered
 	case occupied:
 		return ErrOccupied
-	case p.seen.Load(), serves(s):
+	case p.seen.Load():
 		return ErrServing
 	}
 	s.RegisterService(p.description(), p)
 	p.registered = true
 	return nil
-}
-
-// serves reports whether s is a grpc.Server that serves already. gRPC does not say so, but
-// ends the process when a service is registered then.
-func serves(s Registrar) bool {
-	server, ok := s.(*grpc.Server)
-	if !ok {
-		return false
-	}
-	serving := reflect.ValueOf(server).Elem().FieldByName("serve")
-	return serving.IsValid() && serving.Kind() == reflect.Bool && serving.Bool()
 }
 
 // Registered reports whether Register has succeeded.
