@@ -190,6 +190,7 @@ func (c *Concord) Start() error {
 		Successors: c.cfg.successors(),
 		Interval:   c.cfg.interval(),
 		MinMembers: int(c.cfg.MinMembers),
+		Lease:      c.cfg.Lease,
 		Log:        log,
 		OnRange:    onRange,
 		Meta:       c.cfg.Meta,
@@ -519,6 +520,8 @@ func (c *Concord) Range() Range {
 // and more than half a second. It owns nothing until its successor has named it as predecessor
 // again, which takes one round trip if nobody has taken over. A member that is alone is never in
 // doubt. Linux does not count the time for which a machine is suspended.
+//
+// With Config.Lease, Owns returns true only while the member's lease holds.
 func (c *Concord) Owns(key []byte) bool {
 	_, ok := c.OwnsEpoch(key)
 	return ok
@@ -539,6 +542,21 @@ func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
 		return 0, false
 	}
 	return n.Owns(c.space.ID(key))
+}
+
+// OwnedUntil is Owns, and until when the member owns the key if its lease is not renewed. See
+// Config.Lease. What a member does with the key must have ended by then. The time has a reading of
+// the monotonic clock, by which it should be compared, as time.Until does. In each round the lease
+// is renewed, and the time becomes later.
+//
+// Without a Lease, OwnedUntil returns false. A member that is alone in its ring needs nobody's
+// grant, and owns for a Lease from the call.
+func (c *Concord) OwnedUntil(key []byte) (until time.Time, ok bool) {
+	n := c.live.Load()
+	if n == nil {
+		return time.Time{}, false
+	}
+	return n.OwnedUntil(c.space.ID(key))
 }
 
 // KeyID returns the identifier of a key, which is the low HashBits bits of its hash. The key

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -104,6 +105,20 @@ type Config struct {
 	// alone, and each side of a partition owns every key.
 	MinMembers uint
 
+	// Lease, if not zero, makes members own their ranges by leases, so that at most one member owns
+	// a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease holds,
+	// which the member's successor renews in each round. Who takes over from a member that does not
+	// answer waits a Lease before it owns anything of that. Leaving and joining hand over at once.
+	// Range, OnRangeChange and lookups are as without a Lease.
+	//
+	// The rates of the members' monotonic clocks must differ by less than 5 %. MinMembers must be
+	// more than half of all members; otherwise each side of a partition owns every key. See
+	// "Leases" in docs/GUARANTEES.md. Legacy members grant no leases.
+	//
+	// Lease must be the same on all members. It is at least SuccessorCount+4 StabilizeIntervals. If
+	// zero, there are no leases.
+	Lease time.Duration
+
 	// FoundAfter is how long JoinOrCreate searches for a ring, and for other members that search,
 	// before it creates a ring although not every address has answered. It should be several times
 	// the slowest round trip. It should also be longer than the time that members take to start
@@ -165,6 +180,9 @@ type Config struct {
 	// concordtest makes Networks in memory and with faults.
 	Network transport.Network
 }
+
+// maxLease bounds Config.Lease.
+const maxLease = 24 * time.Hour
 
 // ConfigError is one mistake in a Config or a ClientConfig. Start and Dial return all mistakes at
 // once, joined.
@@ -257,6 +275,14 @@ func (c *Config) validate(registered bool) error {
 	if most := uint(c.successors()) + 1; c.SuccessorCount <= MaxSuccessorCount && c.MinMembers > most {
 		wrong("MinMembers", "is %d, but with SuccessorCount %d a member knows at most %d members, itself included: raise SuccessorCount to at least %d",
 			c.MinMembers, most-1, most, c.MinMembers-1)
+	}
+	switch least := protocol.ShortestLease(c.successors(), c.interval()); {
+	case c.Lease < 0:
+		wrong("Lease", "is negative: %v", c.Lease)
+	case c.Lease > 0 && c.SuccessorCount <= MaxSuccessorCount && c.Lease < least:
+		wrong("Lease", "is %v, but with SuccessorCount %d and StabilizeInterval %v at least %v is required", c.Lease, c.successors(), c.interval(), least)
+	case c.Lease > maxLease:
+		wrong("Lease", "is %v, at most %v is allowed", c.Lease, maxLease)
 	}
 	switch d := c.FoundAfter; {
 	case d < 0:

@@ -36,7 +36,7 @@ func advise(err error) error {
 }
 
 // inFlags says in the words of the flags what the library says of another field.
-var inFlags = strings.NewReplacer("BindAddr", "--bind", "SuccessorCount", "--successors")
+var inFlags = strings.NewReplacer("BindAddr", "--bind", "SuccessorCount", "--successors", "StabilizeInterval", "--interval")
 
 // configErrors finds all mistakes that Start has reported.
 func configErrors(err error) []*concord.ConfigError {
@@ -66,6 +66,8 @@ func flagOf(field string) string {
 		return "--interval"
 	case "MinMembers":
 		return "--min-members"
+	case "Lease":
+		return "--lease"
 	case "FoundAfter":
 		return "--found-after"
 	case "Meta":

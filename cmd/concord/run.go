@@ -30,6 +30,7 @@ type runFlags struct {
 	cluster               string
 	successors            uint
 	minMembers            uint
+	lease                 time.Duration
 	limits                concord.Limits
 	interval              time.Duration
 	tls                   tlsFlags
@@ -114,6 +115,7 @@ the old ones.`,
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members with another name are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "number of members after it that the member knows; one less may fail at the same time")
 	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many live members are known, this one included; at most --successors plus one")
+	flags.DurationVar(&f.lease, "lease", 0, "own by leases of this length, so that no two members own a key at once; the same on all members, at least --successors plus four times --interval; 0: without")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds in which the member checks its neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
@@ -349,6 +351,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		Meta:              []byte(f.meta),
 		Zone:              f.zone,
 		MinMembers:        f.minMembers,
+		Lease:             f.lease,
 		FoundAfter:        f.foundAfter,
 		StateDir:          f.stateDir,
 		Limits:            f.limits,

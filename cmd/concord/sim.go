@@ -291,7 +291,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.StringVar(&actions, "actions", "", "inject only these faults, by their numbers in --tell")
 	flags.BoolVar(&maps, "maps", false, "let every member keep a map of the ring, and judge what it says")
 	flags.BoolVar(&tell, "tell", false, "run one seed and print everything that happens in it")
-	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper(), newSimMap(), newSimBalance())
+	cmd.AddCommand(newSimHeal(), newSimMerge(), newSimChurn(), newSimPaper(), newSimMap(), newSimBalance(), newSimLeases())
 	for _, c := range append(cmd.Commands(), cmd) {
 		c.RunE = interruptible(c.RunE)
 	}

@@ -4,6 +4,8 @@ const (
 	originFile       = "internal/protocol/origin.go"
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
+	grantFile        = "internal/protocol/grant.go"
+	leaseFile        = "internal/protocol/lease.go"
 	doubtFile        = "internal/protocol/doubt.go"
 	contactsFile     = "internal/routing/contacts.go"
 	epochFile        = "internal/protocol/epoch.go"
@@ -577,7 +579,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "replaced-not-told",
 			Does: "A member whose head answers for its own identifier tells its program nothing.",
 			Edits: []Edit{{pointersFile, `
-	case m.hasArc && !m.replaced.by.IsZero():
+	case m.hasArc && (m.lease.resumed || !m.replaced.by.IsZero()):
 `, `
 	case false:
 `}},
@@ -632,14 +634,113 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Does: "A member finds that it has hung when its round begins, and not by what it hears before.",
 			Edits: []Edit{{machineFile, `
 	m.wake()
+	m.expire()
 	switch ev := ev.(type) {
 	case Tick:
 `, `
+	m.expire()
 	switch ev := ev.(type) {
 	case Tick:
 		m.wake()
 `}},
 			Sim: "pauses",
+		},
+	}},
+	{Says: "owning by a lease that another does not know of, or has not ended", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "lease-without-wait",
+			Does: "A member owns at once what a predecessor had that does not answer.",
+			Edits: []Edit{{leaseFile, `
+	l.rest = m.now + m.cfg.Lease
+}
+
+// giving is what p, which becomes the predecessor, is given of its arc: what this member
+`, `
+	l.rest = m.now
+}
+
+// giving is what p, which becomes the predecessor, is given of its arc: what this member
+`}},
+			Sim: "leases and pauses",
+		},
+		{
+			Name: "lease-without-second-wait",
+			Does: "A member that waits for the arc of one that failed waits no longer when another fails.",
+			Edits: []Edit{{leaseFile, `
+	l.rest = m.now + m.cfg.Lease
+}
+
+// giving is what p, which becomes the predecessor, is given of its arc: what this member
+`, `
+	if m.now >= l.rest {
+		l.rest = m.now + m.cfg.Lease
+	}
+}
+
+// giving is what p, which becomes the predecessor, is given of its arc: what this member
+`}},
+			Sim: "leases and pauses",
+		},
+		{
+			Name: "lease-woken-without-doubt",
+			Does: "A member that waits and whose clock leaps owns when the clock says so.",
+			Edits: []Edit{{doubtFile, `
+	m.lease.hung(m.now - r.due)
+`, `
+`}},
+			Sim: "leases and leaps",
+		},
+		{
+			Name: "one-link",
+			Does: "A member relies on a grant however long ago its head was named by its own.",
+			Edits: []Edit{{grantFile, `
+			chain = append(chain, asked-age)
+`, `
+			chain = append(chain, asked+0*age)
+`}},
+			Sim: "leases and links",
+		},
+		{
+			Name: "given-all",
+			Does: "A joiner, or a member whose lease ran out, owns all of its arc by its first grant.",
+			Edits: []Edit{{grantFile, `
+	l.rest = l.named + m.cfg.Lease
+`, `
+	l.rest = m.now
+`}},
+			Sim: "leases and pauses",
+		},
+		{
+			Name: "grants-not-compared",
+			Does: "A member grants an arc of which another that it named has a part.",
+			Edits: []Edit{{grantFile, `
+			return false
+		}
+		kept = append(kept, g)
+`, `
+		}
+		kept = append(kept, g)
+`}},
+			Sim: "leases astray",
+		},
+		{
+			Name: "leaver-owns-on",
+			Does: "A member that leaves owns its arc until it has stopped.",
+			Edits: []Edit{{leaseFile, `
+	l.none, l.rest = true, forever
+}
+
+// saysLease is what the member says of leases now.
+`, `
+}
+
+// saysLease is what the member says of leases now.
+`}, {leaseFile, `
+	if !has || l.none || !l.holds || m.phase != Joined {
+`, `
+	if !has || l.none || !l.holds {
+`}},
+			Sim: "leases and pauses",
 		},
 	}},
 	{Says: "claiming an arc by an epoch that is not new", Unchecked: "to it, states that differ only in epochs are one", Mutants: []Mutant{

@@ -176,6 +176,26 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
 	},
 	{
+		Name: "leases", Says: "7 members, of which 4 have to live, own by leases for a minute of all faults and of clocks that leap (`concord sim leases`)",
+		Sim: &sim.Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.All | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 30,
+	},
+	{
+		Name: "leases and pauses", Says: "as *leases*, with 16 members, without a number of them, and they hang, crash, join and leave (`--members 16 --min-members 0 --faults pause,crash,join,leave,jump`)",
+		Sim: &sim.Config{Members: 16, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Crash | sim.Joins | sim.Leaves | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 30,
+	},
+	{
+		Name: "leases astray", Says: "as *leases*, with 9 members and lists of 6, and names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults astray`)",
+		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, Seeds: 40,
+	},
+	{
+		Name: "leases and leaps", Says: "7 members own by leases, hang, and their clocks leap (`--min-members 0 --faults pause,jump`)",
+		Sim: &sim.Config{Members: 7, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 60,
+	},
+	{
+		Name: "leases and links", Says: "as *leases*, with 9 members and lists of 6, and pairs of them cannot reach each other, or names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults links,astray,slow`)",
+		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 20,
+	},
+	{
 		Name: "busy", Says: "16 members, half a minute in which some have too much to do and others join (`--members 16 --duration 30s --faults busy,join`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Busy | sim.Joins}, Seeds: 20,
 	},

@@ -116,10 +116,19 @@ func (n *Node) Owns(id uint64) (epoch uint64, ok bool) {
 func (n *Node) OwnsAfter(id uint64) (epoch, changes uint64, ok bool) {
 	s := n.snap.Load()
 	v := s.View
-	if !v.Phase.InRing() || !v.Arc.Contains(id) || !v.Owns(time.Duration(n.due.Load()), n.now(), n.cfg.Interval) {
+	if !v.Owns(id, time.Duration(n.due.Load()), n.now(), n.cfg.Interval) {
 		return 0, 0, false
 	}
 	return v.Epoch, s.Changes, true
+}
+
+// OwnedUntil reports whether the node owns an identifier by a lease, and until when.
+func (n *Node) OwnedUntil(id uint64) (until time.Time, ok bool) {
+	v, now := n.snap.Load().View, n.now()
+	if !v.Leased || !v.Owns(id, time.Duration(n.due.Load()), now, n.cfg.Interval) {
+		return time.Time{}, false
+	}
+	return n.start.Add(min(v.Until, now+n.cfg.Lease)), true
 }
 
 // anySent joins every question that is under way.

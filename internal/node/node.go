@@ -26,6 +26,7 @@ type Config struct {
 	Successors int
 	Interval   time.Duration
 	MinMembers int              // fewer that live: isolated; 0: never
+	Lease      time.Duration    // by which members own; 0: there are none
 	Log        *slog.Logger     // nil: nothing is logged
 	OnRange    func(r ring.Arc) // runs on one goroutine with the newest range; nil: none
 	Meta       []byte           // what the application says of the member; not modified
@@ -133,7 +134,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 		}
 	}
 	n.machine = protocol.New(cfg.Self, protocol.Config{
-		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers,
+		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers, Lease: cfg.Lease,
 		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}

@@ -211,7 +211,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20, 0}
+	return file_concord_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type RouteResp_Verdict int32
@@ -266,7 +266,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22, 0}
+	return file_concord_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -321,7 +321,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25, 0}
+	return file_concord_proto_rawDescGZIP(), []int{27, 0}
 }
 
 // Claim is what the owner of an arc says of it. Names and addresses are left out where
@@ -1093,7 +1093,7 @@ type Ring struct {
 	// Changes whenever predecessor, successors, replaced, epoch or origin change.
 	Version uint64 `protobuf:"varint,18,opt,name=version,proto3" json:"version,omitempty"`
 	// The caller has seen this version already; predecessor, successors, replaced,
-	// epoch, clock, origin and the answerer are left out. Only sent to a caller that named the version.
+	// epoch, clock, origin and the answerer are left out, the lease is not. Only sent to a caller that named the version.
 	Unchanged bool `protobuf:"varint,19,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Introduce and Leave: the member refuses, and why.
 	Refusal *Refusal `protobuf:"bytes,20,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -1110,7 +1110,9 @@ type Ring struct {
 	// is greater than those of all who claimed any of the arc before, as far as known.
 	Epoch uint64 `protobuf:"varint,24,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The greatest epoch that the member has heard of.
-	Clock         uint64 `protobuf:"varint,25,opt,name=clock,proto3" json:"clock,omitempty"`
+	Clock uint64 `protobuf:"varint,25,opt,name=clock,proto3" json:"clock,omitempty"`
+	// What the member says of leases. Absent: members do not own by leases.
+	Lease         *Lease `protobuf:"bytes,26,opt,name=lease,proto3,oneof" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1229,6 +1231,153 @@ func (x *Ring) GetClock() uint64 {
 	return 0
 }
 
+func (x *Ring) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+// Lease is what a member says of its own lease and of its predecessor's.
+type Lease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long a lease is, in nanoseconds; never 0.
+	LengthNs uint64 `protobuf:"varint,1,opt,name=length_ns,json=lengthNs,proto3" json:"length_ns,omitempty"`
+	// The asker, which is the predecessor, may own what it has asked for.
+	Granted bool `protobuf:"varint,2,opt,name=granted,proto3" json:"granted,omitempty"`
+	// Of the range of its predecessor, the member has handed over what comes after this
+	// point. One that leaves hands over to its successor what comes after it.
+	After *uint64 `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// How long ago the member was named by its successor as its predecessor, in
+	// nanoseconds, that by its own, and so on. At most 64.
+	ChainNs []uint64 `protobuf:"varint,4,rep,packed,name=chain_ns,json=chainNs,proto3" json:"chain_ns,omitempty"`
+	// How long ago each of the successors was known to live, in nanoseconds and one more;
+	// 0: it is not known. At most 64.
+	AgesNs        []uint64 `protobuf:"varint,5,rep,packed,name=ages_ns,json=agesNs,proto3" json:"ages_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_concord_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Lease) GetLengthNs() uint64 {
+	if x != nil {
+		return x.LengthNs
+	}
+	return 0
+}
+
+func (x *Lease) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+func (x *Lease) GetAfter() uint64 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
+func (x *Lease) GetChainNs() []uint64 {
+	if x != nil {
+		return x.ChainNs
+	}
+	return nil
+}
+
+func (x *Lease) GetAgesNs() []uint64 {
+	if x != nil {
+		return x.AgesNs
+	}
+	return nil
+}
+
+// LeaseReq asks for a grant.
+type LeaseReq struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long a lease is, in nanoseconds; never 0.
+	LengthNs uint64 `protobuf:"varint,1,opt,name=length_ns,json=lengthNs,proto3" json:"length_ns,omitempty"`
+	// What the sender may own by it. Absent: it does not know yet.
+	Arc           *Arc `protobuf:"bytes,2,opt,name=arc,proto3,oneof" json:"arc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseReq) Reset() {
+	*x = LeaseReq{}
+	mi := &file_concord_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseReq) ProtoMessage() {}
+
+func (x *LeaseReq) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseReq.ProtoReflect.Descriptor instead.
+func (*LeaseReq) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LeaseReq) GetLengthNs() uint64 {
+	if x != nil {
+		return x.LengthNs
+	}
+	return 0
+}
+
+func (x *LeaseReq) GetArc() *Arc {
+	if x != nil {
+		return x.Arc
+	}
+	return nil
+}
+
 // Origin tells rings without a name apart. Members of rings whose origins have
 // neither the id nor a mark in common refuse each other.
 type Origin struct {
@@ -1246,7 +1395,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1407,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1420,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -1307,7 +1456,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1468,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1481,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -1386,7 +1535,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1547,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1560,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -1467,7 +1616,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1628,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1641,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Target) GetId() uint64 {
@@ -1523,7 +1672,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1684,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1697,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -1583,7 +1732,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1744,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1757,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -1631,15 +1780,17 @@ type RingReq struct {
 	// The version that the caller has; 0: none.
 	Version uint64 `protobuf:"varint,17,opt,name=version,proto3" json:"version,omitempty"`
 	// The sender looks for a ring, and founder is whom it would let found one.
-	Looking       bool    `protobuf:"varint,18,opt,name=looking,proto3" json:"looking,omitempty"`
-	Founder       *Server `protobuf:"bytes,19,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
+	Looking bool    `protobuf:"varint,18,opt,name=looking,proto3" json:"looking,omitempty"`
+	Founder *Server `protobuf:"bytes,19,opt,name=founder,proto3,oneof" json:"founder,omitempty"`
+	// The sender owns by leases, and asks its successor for one. Absent: it does not.
+	Lease         *LeaseReq `protobuf:"bytes,20,opt,name=lease,proto3,oneof" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1802,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1815,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -1695,6 +1846,13 @@ func (x *RingReq) GetFounder() *Server {
 	return nil
 }
 
+func (x *RingReq) GetLease() *LeaseReq {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
 type NotifyReq struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Id          uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1712,7 +1870,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1882,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1895,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -1800,7 +1958,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1970,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1983,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -1855,7 +2013,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +2025,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2038,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1917,7 +2075,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2087,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2100,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -1991,7 +2149,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2161,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2174,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -2092,7 +2250,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2262,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2275,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -2147,7 +2305,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2317,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2330,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -2210,7 +2368,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2380,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2393,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -2276,7 +2434,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2446,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2459,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -2327,7 +2485,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2497,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2510,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -2375,7 +2533,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2545,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2558,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -2440,7 +2598,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2610,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2623,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -2486,7 +2644,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2656,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2669,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -2541,7 +2699,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2711,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2724,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{31}
+	return file_concord_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -2597,7 +2755,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2767,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2780,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{32}
+	return file_concord_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -2651,7 +2809,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2821,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2834,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{33}
+	return file_concord_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -2703,7 +2861,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2873,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2886,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{34}
+	return file_concord_proto_rawDescGZIP(), []int{36}
 }
 
 // NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
@@ -2743,7 +2901,7 @@ type NotRunning struct {
 
 func (x *NotRunning) Reset() {
 	*x = NotRunning{}
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2913,7 @@ func (x *NotRunning) String() string {
 func (*NotRunning) ProtoMessage() {}
 
 func (x *NotRunning) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2926,7 @@ func (x *NotRunning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
 func (*NotRunning) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{35}
+	return file_concord_proto_rawDescGZIP(), []int{37}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -2782,7 +2940,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +2952,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +2965,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{36}
+	return file_concord_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -2888,7 +3046,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x12\n" +
-	"\x04zone\x18\x11 \x01(\tR\x04zone\"\x94\x04\n" +
+	"\x04zone\x18\x11 \x01(\tR\x04zone\"\xc9\x04\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -2903,12 +3061,25 @@ const file_concord_proto_rawDesc = "" +
 	"\breplaced\x18\x16 \x01(\v2\x11.concord.ReplacedH\x02R\breplaced\x88\x01\x01\x12,\n" +
 	"\x06origin\x18\x17 \x01(\v2\x0f.concord.OriginH\x03R\x06origin\x88\x01\x01\x12\x14\n" +
 	"\x05epoch\x18\x18 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05clock\x18\x19 \x01(\x04R\x05clockB\x0e\n" +
+	"\x05clock\x18\x19 \x01(\x04R\x05clock\x12)\n" +
+	"\x05lease\x18\x1a \x01(\v2\x0e.concord.LeaseH\x04R\x05lease\x88\x01\x01B\x0e\n" +
 	"\f_predecessorB\n" +
 	"\n" +
 	"\b_founderB\v\n" +
 	"\t_replacedB\t\n" +
-	"\a_origin\".\n" +
+	"\a_originB\b\n" +
+	"\x06_lease\"\x97\x01\n" +
+	"\x05Lease\x12\x1b\n" +
+	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12\x18\n" +
+	"\agranted\x18\x02 \x01(\bR\agranted\x12\x19\n" +
+	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x19\n" +
+	"\bchain_ns\x18\x04 \x03(\x04R\achainNs\x12\x17\n" +
+	"\aages_ns\x18\x05 \x03(\x04R\x06agesNsB\b\n" +
+	"\x06_after\"T\n" +
+	"\bLeaseReq\x12\x1b\n" +
+	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12#\n" +
+	"\x03arc\x18\x02 \x01(\v2\f.concord.ArcH\x00R\x03arc\x88\x01\x01B\x06\n" +
+	"\x04_arc\".\n" +
 	"\x06Origin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
 	"\x05marks\x18\x02 \x03(\x06R\x05marks\"|\n" +
@@ -2936,14 +3107,16 @@ const file_concord_proto_rawDesc = "" +
 	"hash_check\x18\x03 \x01(\x04R\thashCheck\"Q\n" +
 	"\x06Answer\x12+\n" +
 	"\banswerer\x18\x01 \x01(\v2\x0f.concord.ServerR\banswerer\x12\x1a\n" +
-	"\bfeatures\x18\x02 \x01(\x04R\bfeatures\"\xa5\x01\n" +
+	"\bfeatures\x18\x02 \x01(\x04R\bfeatures\"\xdd\x01\n" +
 	"\aRingReq\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\x12\x18\n" +
 	"\aversion\x18\x11 \x01(\x04R\aversion\x12\x18\n" +
 	"\alooking\x18\x12 \x01(\bR\alooking\x12.\n" +
-	"\afounder\x18\x13 \x01(\v2\x0f.concord.ServerH\x00R\afounder\x88\x01\x01B\n" +
+	"\afounder\x18\x13 \x01(\v2\x0f.concord.ServerH\x00R\afounder\x88\x01\x01\x12,\n" +
+	"\x05lease\x18\x14 \x01(\v2\x11.concord.LeaseReqH\x01R\x05lease\x88\x01\x01B\n" +
 	"\n" +
-	"\b_founder\"\xc7\x01\n" +
+	"\b_founderB\b\n" +
+	"\x06_lease\"\xc7\x01\n" +
 	"\tNotifyReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3075,7 +3248,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(MapReq_Kind)(0),       // 1: concord.MapReq.Kind
@@ -3093,120 +3266,125 @@ var file_concord_proto_goTypes = []any{
 	(*FindResp)(nil),       // 13: concord.FindResp
 	(*Server)(nil),         // 14: concord.Server
 	(*Ring)(nil),           // 15: concord.Ring
-	(*Origin)(nil),         // 16: concord.Origin
-	(*Replaced)(nil),       // 17: concord.Replaced
-	(*Request)(nil),        // 18: concord.Request
-	(*Target)(nil),         // 19: concord.Target
-	(*Settings)(nil),       // 20: concord.Settings
-	(*Answer)(nil),         // 21: concord.Answer
-	(*RingReq)(nil),        // 22: concord.RingReq
-	(*NotifyReq)(nil),      // 23: concord.NotifyReq
-	(*NotifyResp)(nil),     // 24: concord.NotifyResp
-	(*Refusal)(nil),        // 25: concord.Refusal
-	(*RouteReq)(nil),       // 26: concord.RouteReq
-	(*RouteResp)(nil),      // 27: concord.RouteResp
-	(*Arc)(nil),            // 28: concord.Arc
-	(*PlaceReq)(nil),       // 29: concord.PlaceReq
-	(*PlaceResp)(nil),      // 30: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 31: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 32: concord.ChangedReq
-	(*LeaveReq)(nil),       // 33: concord.LeaveReq
-	(*MetaReq)(nil),        // 34: concord.MetaReq
-	(*MetaResp)(nil),       // 35: concord.MetaResp
-	(*WrongMember)(nil),    // 36: concord.WrongMember
-	(*WrongRing)(nil),      // 37: concord.WrongRing
-	(*NotJoined)(nil),      // 38: concord.NotJoined
-	(*Denied)(nil),         // 39: concord.Denied
-	(*NotRunning)(nil),     // 40: concord.NotRunning
-	(*Isolated)(nil),       // 41: concord.Isolated
-	nil,                    // 42: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 43: google.protobuf.Empty
+	(*Lease)(nil),          // 16: concord.Lease
+	(*LeaseReq)(nil),       // 17: concord.LeaseReq
+	(*Origin)(nil),         // 18: concord.Origin
+	(*Replaced)(nil),       // 19: concord.Replaced
+	(*Request)(nil),        // 20: concord.Request
+	(*Target)(nil),         // 21: concord.Target
+	(*Settings)(nil),       // 22: concord.Settings
+	(*Answer)(nil),         // 23: concord.Answer
+	(*RingReq)(nil),        // 24: concord.RingReq
+	(*NotifyReq)(nil),      // 25: concord.NotifyReq
+	(*NotifyResp)(nil),     // 26: concord.NotifyResp
+	(*Refusal)(nil),        // 27: concord.Refusal
+	(*RouteReq)(nil),       // 28: concord.RouteReq
+	(*RouteResp)(nil),      // 29: concord.RouteResp
+	(*Arc)(nil),            // 30: concord.Arc
+	(*PlaceReq)(nil),       // 31: concord.PlaceReq
+	(*PlaceResp)(nil),      // 32: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 33: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 34: concord.ChangedReq
+	(*LeaveReq)(nil),       // 35: concord.LeaveReq
+	(*MetaReq)(nil),        // 36: concord.MetaReq
+	(*MetaResp)(nil),       // 37: concord.MetaResp
+	(*WrongMember)(nil),    // 38: concord.WrongMember
+	(*WrongRing)(nil),      // 39: concord.WrongRing
+	(*NotJoined)(nil),      // 40: concord.NotJoined
+	(*Denied)(nil),         // 41: concord.Denied
+	(*NotRunning)(nil),     // 42: concord.NotRunning
+	(*Isolated)(nil),       // 43: concord.Isolated
+	nil,                    // 44: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 45: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	1,  // 0: concord.MapReq.kind:type_name -> concord.MapReq.Kind
 	7,  // 1: concord.MapReq.parts:type_name -> concord.MapPart
-	18, // 2: concord.MapReq.request:type_name -> concord.Request
+	20, // 2: concord.MapReq.request:type_name -> concord.Request
 	5,  // 3: concord.MapPart.claims:type_name -> concord.Claim
 	9,  // 4: concord.MapResp.stretches:type_name -> concord.MapStretch
 	5,  // 5: concord.MapResp.claims:type_name -> concord.Claim
-	21, // 6: concord.MapResp.answer:type_name -> concord.Answer
-	42, // 7: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
-	18, // 8: concord.FindReq.request:type_name -> concord.Request
+	23, // 6: concord.MapResp.answer:type_name -> concord.Answer
+	44, // 7: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	20, // 8: concord.FindReq.request:type_name -> concord.Request
 	14, // 9: concord.FindResp.server:type_name -> concord.Server
 	14, // 10: concord.Ring.predecessor:type_name -> concord.Server
 	14, // 11: concord.Ring.successors:type_name -> concord.Server
-	21, // 12: concord.Ring.answer:type_name -> concord.Answer
+	23, // 12: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 13: concord.Ring.phase:type_name -> concord.Phase
-	25, // 14: concord.Ring.refusal:type_name -> concord.Refusal
+	27, // 14: concord.Ring.refusal:type_name -> concord.Refusal
 	14, // 15: concord.Ring.founder:type_name -> concord.Server
-	17, // 16: concord.Ring.replaced:type_name -> concord.Replaced
-	16, // 17: concord.Ring.origin:type_name -> concord.Origin
-	19, // 18: concord.Replaced.who:type_name -> concord.Target
-	14, // 19: concord.Replaced.by:type_name -> concord.Server
-	19, // 20: concord.Request.target:type_name -> concord.Target
-	14, // 21: concord.Request.sender:type_name -> concord.Server
-	20, // 22: concord.Request.settings:type_name -> concord.Settings
-	14, // 23: concord.Answer.answerer:type_name -> concord.Server
-	18, // 24: concord.RingReq.request:type_name -> concord.Request
-	14, // 25: concord.RingReq.founder:type_name -> concord.Server
-	18, // 26: concord.NotifyReq.request:type_name -> concord.Request
-	15, // 27: concord.NotifyResp.ring:type_name -> concord.Ring
-	2,  // 28: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	14, // 29: concord.Refusal.other:type_name -> concord.Server
-	18, // 30: concord.RouteReq.request:type_name -> concord.Request
-	19, // 31: concord.RouteReq.avoid:type_name -> concord.Target
-	3,  // 32: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	14, // 33: concord.RouteResp.owner:type_name -> concord.Server
-	28, // 34: concord.RouteResp.arc:type_name -> concord.Arc
-	14, // 35: concord.RouteResp.closer:type_name -> concord.Server
-	21, // 36: concord.RouteResp.answer:type_name -> concord.Answer
-	14, // 37: concord.PlaceReq.subject:type_name -> concord.Server
-	18, // 38: concord.PlaceReq.request:type_name -> concord.Request
-	4,  // 39: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	14, // 40: concord.PlaceResp.closer:type_name -> concord.Server
-	15, // 41: concord.PlaceResp.ring:type_name -> concord.Ring
-	21, // 42: concord.PlaceResp.answer:type_name -> concord.Answer
-	14, // 43: concord.IntroduceReq.subject:type_name -> concord.Server
-	18, // 44: concord.IntroduceReq.request:type_name -> concord.Request
-	18, // 45: concord.ChangedReq.request:type_name -> concord.Request
-	14, // 46: concord.LeaveReq.predecessor:type_name -> concord.Server
-	14, // 47: concord.LeaveReq.successors:type_name -> concord.Server
-	18, // 48: concord.LeaveReq.request:type_name -> concord.Request
-	18, // 49: concord.MetaReq.request:type_name -> concord.Request
-	21, // 50: concord.MetaResp.answer:type_name -> concord.Answer
-	14, // 51: concord.WrongMember.answerer:type_name -> concord.Server
-	16, // 52: concord.WrongMember.origin:type_name -> concord.Origin
-	14, // 53: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 54: concord.NotJoined.phase:type_name -> concord.Phase
-	14, // 55: concord.NotJoined.answerer:type_name -> concord.Server
-	14, // 56: concord.Isolated.answerer:type_name -> concord.Server
-	12, // 57: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	22, // 58: concord.ChordService.GetRing:input_type -> concord.RingReq
-	23, // 59: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	26, // 60: concord.ChordService.Route:input_type -> concord.RouteReq
-	29, // 61: concord.ChordService.Place:input_type -> concord.PlaceReq
-	31, // 62: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	32, // 63: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	33, // 64: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	34, // 65: concord.ChordService.Meta:input_type -> concord.MetaReq
-	6,  // 66: concord.ChordService.Map:input_type -> concord.MapReq
-	10, // 67: concord.ChordService.Link:input_type -> concord.Frames
-	13, // 68: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	15, // 69: concord.ChordService.GetRing:output_type -> concord.Ring
-	24, // 70: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	27, // 71: concord.ChordService.Route:output_type -> concord.RouteResp
-	30, // 72: concord.ChordService.Place:output_type -> concord.PlaceResp
-	15, // 73: concord.ChordService.Introduce:output_type -> concord.Ring
-	43, // 74: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	15, // 75: concord.ChordService.Leave:output_type -> concord.Ring
-	35, // 76: concord.ChordService.Meta:output_type -> concord.MetaResp
-	8,  // 77: concord.ChordService.Map:output_type -> concord.MapResp
-	10, // 78: concord.ChordService.Link:output_type -> concord.Frames
-	68, // [68:79] is the sub-list for method output_type
-	57, // [57:68] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	19, // 16: concord.Ring.replaced:type_name -> concord.Replaced
+	18, // 17: concord.Ring.origin:type_name -> concord.Origin
+	16, // 18: concord.Ring.lease:type_name -> concord.Lease
+	30, // 19: concord.LeaseReq.arc:type_name -> concord.Arc
+	21, // 20: concord.Replaced.who:type_name -> concord.Target
+	14, // 21: concord.Replaced.by:type_name -> concord.Server
+	21, // 22: concord.Request.target:type_name -> concord.Target
+	14, // 23: concord.Request.sender:type_name -> concord.Server
+	22, // 24: concord.Request.settings:type_name -> concord.Settings
+	14, // 25: concord.Answer.answerer:type_name -> concord.Server
+	20, // 26: concord.RingReq.request:type_name -> concord.Request
+	14, // 27: concord.RingReq.founder:type_name -> concord.Server
+	17, // 28: concord.RingReq.lease:type_name -> concord.LeaseReq
+	20, // 29: concord.NotifyReq.request:type_name -> concord.Request
+	15, // 30: concord.NotifyResp.ring:type_name -> concord.Ring
+	2,  // 31: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	14, // 32: concord.Refusal.other:type_name -> concord.Server
+	20, // 33: concord.RouteReq.request:type_name -> concord.Request
+	21, // 34: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 35: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	14, // 36: concord.RouteResp.owner:type_name -> concord.Server
+	30, // 37: concord.RouteResp.arc:type_name -> concord.Arc
+	14, // 38: concord.RouteResp.closer:type_name -> concord.Server
+	23, // 39: concord.RouteResp.answer:type_name -> concord.Answer
+	14, // 40: concord.PlaceReq.subject:type_name -> concord.Server
+	20, // 41: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 42: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	14, // 43: concord.PlaceResp.closer:type_name -> concord.Server
+	15, // 44: concord.PlaceResp.ring:type_name -> concord.Ring
+	23, // 45: concord.PlaceResp.answer:type_name -> concord.Answer
+	14, // 46: concord.IntroduceReq.subject:type_name -> concord.Server
+	20, // 47: concord.IntroduceReq.request:type_name -> concord.Request
+	20, // 48: concord.ChangedReq.request:type_name -> concord.Request
+	14, // 49: concord.LeaveReq.predecessor:type_name -> concord.Server
+	14, // 50: concord.LeaveReq.successors:type_name -> concord.Server
+	20, // 51: concord.LeaveReq.request:type_name -> concord.Request
+	20, // 52: concord.MetaReq.request:type_name -> concord.Request
+	23, // 53: concord.MetaResp.answer:type_name -> concord.Answer
+	14, // 54: concord.WrongMember.answerer:type_name -> concord.Server
+	18, // 55: concord.WrongMember.origin:type_name -> concord.Origin
+	14, // 56: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 57: concord.NotJoined.phase:type_name -> concord.Phase
+	14, // 58: concord.NotJoined.answerer:type_name -> concord.Server
+	14, // 59: concord.Isolated.answerer:type_name -> concord.Server
+	12, // 60: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	24, // 61: concord.ChordService.GetRing:input_type -> concord.RingReq
+	25, // 62: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	28, // 63: concord.ChordService.Route:input_type -> concord.RouteReq
+	31, // 64: concord.ChordService.Place:input_type -> concord.PlaceReq
+	33, // 65: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	34, // 66: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	35, // 67: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	36, // 68: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 69: concord.ChordService.Map:input_type -> concord.MapReq
+	10, // 70: concord.ChordService.Link:input_type -> concord.Frames
+	13, // 71: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	15, // 72: concord.ChordService.GetRing:output_type -> concord.Ring
+	26, // 73: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	29, // 74: concord.ChordService.Route:output_type -> concord.RouteResp
+	32, // 75: concord.ChordService.Place:output_type -> concord.PlaceResp
+	15, // 76: concord.ChordService.Introduce:output_type -> concord.Ring
+	45, // 77: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	15, // 78: concord.ChordService.Leave:output_type -> concord.Ring
+	37, // 79: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 80: concord.ChordService.Map:output_type -> concord.MapResp
+	10, // 81: concord.ChordService.Link:output_type -> concord.Frames
+	71, // [71:82] is the sub-list for method output_type
+	60, // [60:71] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -3216,19 +3394,21 @@ func file_concord_proto_init() {
 	}
 	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[20].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[11].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[19].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[22].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[28].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[31].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[30].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,7 @@ func (m *Machine) startDepart() {
 		return
 	}
 	m.closeAll()
+	m.leaseLeave()
 	m.phase = Leaving
 	m.dirty = true
 	m.depart = departure{open: true}

@@ -30,6 +30,7 @@ func (m *Machine) wake() {
 	if m.phase != Joined || !Overdue(r.due, m.now, m.cfg.Interval) {
 		return
 	}
+	m.lease.hung(m.now - r.due)
 	r.due = 0 // until the next round is scheduled
 	r.doubts, r.since = true, m.now
 	if r.bare {

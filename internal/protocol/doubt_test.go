@@ -12,7 +12,7 @@ func TestMemberThatHungOwnsNothingUntilItsHeadHasNamedIt(t *testing.T) {
 		k := w.rng.IntN(8)
 		h, heir := w.live()[k], successorOf(w, k)
 		due := h.m.replaced.due
-		owns := func() bool { return h.view.Owns(due, w.now, interval) }
+		owns := func() bool { return h.view.Owns(h.m.self.ID, due, w.now, interval) }
 		if !owns() {
 			t.Fatal("the test tests nothing: it owns nothing before")
 		}
@@ -51,7 +51,7 @@ func TestWhoOwnsNothing(t *testing.T) {
 		"alone, and hangs":         {View{Phase: Joined, HasArc: true, Alone: true}, sec, true},
 		"leaving, without a round": {View{Phase: Leaving, HasArc: true}, sec, true},
 	} {
-		if got := tc.view.Owns(tc.due, 10*sec, sec); got != tc.owns {
+		if got := tc.view.Owns(0, tc.due, 10*sec, sec); got != tc.owns {
 			t.Errorf("%s: %v", what, got)
 		}
 	}

@@ -53,7 +53,7 @@ func (m *Machine) claim() {
 		m.claims = false
 		return
 	case !m.claims, arc != m.claimed && len(arc.Minus(m.claimed)) > 0:
-	case !m.reclaimed && (m.wasIsolated || !m.replaced.by.IsZero()):
+	case !m.reclaimed && (m.wasIsolated || m.lease.resumed || !m.replaced.by.IsZero()):
 		m.reclaimed = true // others may have held it
 	default:
 		m.claimed = arc

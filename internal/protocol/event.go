@@ -238,6 +238,11 @@ type View struct {
 	// HeadEpoch is that by which the head claims what lies between the two; 0: it has not
 	// said that it claims just that.
 	HeadEpoch uint64
+	// Leased: the member owns by leases. Then it owns what is in Held, if Holds, for as
+	// long as the time is before Until.
+	Leased, Holds bool
+	Held          ring.Arc
+	Until         time.Duration
 	// Origin is that of the ring that the member is in; nil: of none, or not known.
 	Origin *ring.Origin
 	// Certain is when the head was asked that has answered, and that named nobody
@@ -253,10 +258,13 @@ type View struct {
 // in a ring and not isolated.
 func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
 
-// Owns reports whether the member owns what is on its arc, at the time now. Due is the
-// time of the latest WakeAt: a member that hangs cannot say so.
-func (v *View) Owns(due, now, interval time.Duration) bool {
-	if !v.HasArc || v.Isolated || v.Doubts {
+// Owns reports whether the member owns a point at the time now. Due is the time of the
+// latest WakeAt: a member that hangs cannot say so.
+func (v *View) Owns(id uint64, due, now, interval time.Duration) bool {
+	if !v.Phase.InRing() || !v.HasArc || v.Isolated || v.Doubts || !v.Arc.Contains(id) {
+		return false
+	}
+	if v.Leased && (!v.Holds || now >= v.Until || !v.Held.Contains(id)) {
 		return false
 	}
 	return v.Phase != Joined || v.Alone || !Overdue(due, now, interval)

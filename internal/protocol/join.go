@@ -448,6 +448,7 @@ func (m *Machine) enter(s ring.Member, st State) {
 	m.recognize(s)
 	m.record(fact{kind: hasAnswered, who: s})
 	m.phase = Joined
+	m.ownsNothing()
 	m.replaced.namedBy = s
 	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true

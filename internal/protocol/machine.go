@@ -25,6 +25,7 @@ type Config struct {
 	Acquaintances int           // how many are kept; 0: 16
 	CheckEvery    int           // rounds between checks when nothing is pending; 0: 10
 	Interval      time.Duration // length of a round
+	Lease         time.Duration // by which members own their arcs; 0: without; see lease.go
 	// MinMembers is how many members must be known to live, itself included,
 	// for the member to hold an arc; 0 and 1: it always does. With more than
 	// Successors+1 it never does, as it does not know so many.
@@ -90,6 +91,7 @@ type Machine struct {
 	contest       contest
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
+	lease         leasing
 	doubts        bool         // it has hung, and its head has not named it since; see doubt.go
 	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
 	later         *ring.Member // the incarnation that this one is superseded by
@@ -167,7 +169,7 @@ func (m *Machine) Self() ring.Member { return m.self }
 
 // State is what the member says of itself.
 func (m *Machine) State() State {
-	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells, Epoch: m.epoch, Clock: m.clock}
+	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells, Epoch: m.epoch, Clock: m.clock, Lease: m.saysLease()}
 	if m.phase == Bootstrapping {
 		s.Founder = m.founder()
 	}
@@ -186,6 +188,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	m.recorded, m.reclaimed = 0, false
 	m.wake()
+	m.expire()
 	switch ev := ev.(type) {
 	case Tick:
 		m.tick()
@@ -232,6 +235,9 @@ func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) ui
 	if req.Kind == Notify || req.Kind == Leave {
 		req.Clock = m.clock
 		m.hearClock(m.clock + 1) // the answer may be lost
+	}
+	if req.Kind == AskRing {
+		req.Lease = m.asks()
 	}
 	m.emit(Ask{Call: m.calls, To: to, Request: req, Attempt: attempt, Patient: patient})
 	return m.calls
@@ -280,6 +286,7 @@ func (m *Machine) begin(given []string) {
 	m.setOrigin(m.foundedOrigin(given))
 	m.alone = true
 	m.cause = CauseCreated
+	m.ownsAll()
 	m.dirty = true
 	m.schedule()
 }
@@ -364,6 +371,7 @@ func (m *Machine) answer(a Answer) {
 	m.complete(&a.Reply)
 	if a.Failure == nil {
 		m.hearClock(a.Reply.State.Clock)
+		m.heardLeaver(a.Reply.State)
 		m.disown(a.Reply.State)
 	}
 	for q := range m.questions {
@@ -391,6 +399,9 @@ func (m *Machine) notified(a Answer) {
 			asked = -1 // an earlier one
 		}
 		m.heardHead(r.State, asked)
+		if m.cfg.Lease > 0 && !m.lease.holds {
+			m.triggerStabilize() // it may have a grant now
+		}
 	}
 	switch r.Refusal.Reason {
 	case Nearer:
@@ -427,7 +438,7 @@ func (m *Machine) asked(a Asked) {
 	}
 	m.handOn(a)
 	if req.Kind == AskRing || req.Kind == Look {
-		m.respond(a.Token, Refusal{})
+		m.answerRing(a)
 		return
 	}
 	if placing := req.Kind == Seek || req.Kind == Place; !m.phase.InRing() || m.phase == Leaving && placing {
@@ -461,6 +472,14 @@ func (m *Machine) asked(a Asked) {
 	default:
 		m.late(Respond{Token: a.Token, Failure: &Failure{Kind: Invalid, Detail: "the kind of the request is unknown"}})
 	}
+}
+
+// answerRing answers who asks for this member's ring, and for a grant.
+func (m *Machine) answerRing(a Asked) {
+	m.claim()
+	st := m.State()
+	st.Lease.Granted = m.grants(a.From, a.Request.Lease)
+	m.late(Respond{Token: a.Token, Reply: Reply{State: st}})
 }
 
 // handOn tells the member that has taken the place of a superseded one of whoever asks:

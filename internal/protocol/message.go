@@ -50,6 +50,7 @@ type State struct {
 	// nil: it knows of none. The machine neither sets nor reads them.
 	Zone  string
 	Zones []string
+	Lease Lease
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
@@ -99,6 +100,7 @@ type Request struct {
 	Pred    ring.Member   // Leave: the leaver's predecessor
 	Succ    []ring.Member // Leave: the leaver's successor list
 	Clock   uint64        // Notify, Leave: the greatest epoch that the sender has heard of
+	Lease   Asks          // AskRing
 	// Origin is that of the ring which the sender is in; nil: it is in none, or does
 	// not say in which. Its Marks need not be known if the receiver has the same ID.
 	Origin *ring.Origin

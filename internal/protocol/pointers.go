@@ -94,11 +94,17 @@ func (m *Machine) setSucc(list []ring.Member) {
 	}
 	old := m.succ
 	m.succ = list
-	m.alone = false
+	if m.alone {
+		m.leaseMet()
+		m.alone = false
+	}
 	if m.head() != head(old) {
 		m.certain, m.answered = -1, -1 // until it has answered
 		m.headEpoch = 0
 		m.headSince = m.round
+	}
+	if m.cfg.Lease > 0 {
+		m.renew()
 	}
 	m.version++
 	m.dirty = true
@@ -175,6 +181,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	m.dirty = true
 	m.cause = cause
 	m.hasReplaced(old, p, cause)
+	m.leasePred(old, p)
 	if !old.IsZero() {
 		m.record(m.outOfView(old)...)
 	}
@@ -195,7 +202,10 @@ func (m *Machine) becomeAlone() {
 	m.setSucc(nil)
 	m.setPred(ring.Member{}, CauseAlone)
 	m.dirty = m.dirty || !m.alone
-	m.alone = true
+	if !m.alone {
+		m.alone = true
+		m.leaseAlone()
+	}
 	m.replaced.known, m.doubts = false, false
 	m.cause = CauseAlone
 }
@@ -203,6 +213,7 @@ func (m *Machine) becomeAlone() {
 // vacate drops both pointers of a member that is in the ring no longer.
 func (m *Machine) vacate(cause Cause) {
 	m.succ, m.pred, m.alone, m.doubts = nil, ring.Member{}, false, false
+	m.ownsNothing()
 	m.version++
 	m.dirty = true
 	m.cause = cause
@@ -259,6 +270,10 @@ func (m *Machine) settle() {
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
 		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Doubts: m.doubts, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
 	}
+	if m.cfg.Lease > 0 {
+		v.Leased, v.Until = true, m.lease.until
+		v.Held, v.Holds = m.held()
+	}
 	m.showAcquaintances(v)
 	m.emit(Publish{View: v})
 	m.publishArc(arc, has, isolated)
@@ -303,7 +318,7 @@ func (m *Machine) publishArc(arc ring.Arc, has, isolated bool) {
 	case isolated || !m.phase.InRing():
 	case m.wasIsolated:
 		again, cause = true, CauseEnoughMembers
-	case m.hasArc && !m.replaced.by.IsZero():
+	case m.hasArc && (m.lease.resumed || !m.replaced.by.IsZero()):
 		again, cause = true, CauseResumed
 	}
 	m.wasIsolated = isolated

@@ -44,6 +44,7 @@ func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 		m.claimed, m.claims = m.arc, m.hasArc
 		m.epoch, m.clock = max(1, at.Epoch), max(1, at.Epoch)
 	}
+	m.ownsAll()
 	m.dirty = false
 	m.out, m.last = m.out[:0], m.last[:0]
 	return m

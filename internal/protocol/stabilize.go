@@ -188,6 +188,8 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 		return
 	}
 	m.heardHead(st, op.sent)
+	m.sight(st, op.sent)
+	m.granted(st, op.sent)
 	m.answered = m.now
 	if m.certain = op.sent; m.nearer(st.Pred) && m.responsive(st.Pred) {
 		m.certain = -1 // whoever that is may own a part of what lies between us

@@ -14,6 +14,7 @@ func (w *world) begin(f *fault) {
 	w.story.add(w, "fault %d: %v", f.number, f.action)
 	w.mix(uint64(f.number), uint64(f.fault))
 	f.active = true
+	w.owners.last = namesOf(FaultKinds, f.fault)
 	if f.lie != 0 {
 		w.beginLie(f)
 		return
@@ -38,6 +39,10 @@ func (w *world) begin(f *fault) {
 		}
 	case Astray:
 		w.leadAstray(f)
+	case Jump:
+		for _, i := range w.some(f) {
+			w.hosts[i].ticks.leap(w.now, f.last)
+		}
 	case Leaves:
 		who := w.some(f)
 		for _, i := range who[:min(len(who), 4, max(0, len(w.ring)-1))] {

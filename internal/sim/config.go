@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
 // Config says what is run. It is copied. The zero Config is 64 members that
@@ -47,6 +49,9 @@ type Config struct {
 	// MinMembers is how many members must be known to live for a member to serve, as
 	// protocol.Config.MinMembers. 0: no number.
 	MinMembers int
+	// Lease is that by which members own their arcs, as protocol.Config.Lease. With one,
+	// the clocks of members drift by up to 5 %. 0: there are none.
+	Lease time.Duration
 	// Hostile is the share of the members of the start that lie, replay and flood, from
 	// the beginning of the faults to the end of the siege that follows them; see
 	// Lies. Above 0 at least one does, and one does not. At most 0.5.
@@ -137,6 +142,8 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(!(c.Sessions.Polite >= 0 && c.Sessions.Polite <= 1), "polite %v: use 0 to 1", c.Sessions.Polite)
 	wrong(!(c.Lookups <= 1e6), "lookups %v: use at most a million in a round", c.Lookups)
 	wrong(!(c.Hostile >= 0 && c.Hostile <= 0.5), "hostile %v: use 0 to 0.5", c.Hostile)
+	wrong(c.Lease != 0 && c.Lease < protocol.ShortestLease(c.Successors, c.Interval), "lease %v: use at least %v, %d intervals", c.Lease, protocol.ShortestLease(c.Successors, c.Interval), protocol.ShortestLease(c.Successors, 1))
+	wrong(c.Lease != 0 && c.MinMembers < 2 && c.Faults&cutOff != 0, "leases with %v: without a minimum of members, who is cut off owns all the same", c.Faults&cutOff)
 	wrong(c.Maps && c.Hostile > 0, "maps are not kept among hostile members")
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)

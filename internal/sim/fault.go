@@ -33,6 +33,12 @@ const (
 // Busy is not one of All: what All draws from a seed stays the same.
 const Busy Faults = All + 1
 
+// Jump is not one of All either.
+const Jump Faults = Busy << 1
+
+// cutOff are those by which members can be cut off from others.
+const cutOff = Loss | Slow | Cut | OneWay | Links | Astray
+
 // FaultKinds lists the kinds of faults, by name, each with what it does.
 var FaultKinds = []Kind[Faults]{
 	{Loss, "loss", "messages get lost, 1 to 20 % of them"},
@@ -51,6 +57,7 @@ var FaultKinds = []Kind[Faults]{
 	{Leaves, "leave", "up to four members leave properly, often neighbours"},
 	{Astray, "astray", "the names of one to a quarter of the members lead to others, and half of the connections to them break"},
 	{Busy, "busy", "members have too much to do and answer so, up to a quarter of them; not one of all"},
+	{Jump, "jump", "the monotonic clocks of members leap ahead, one to a quarter of them; not one of all"},
 }
 
 // ParseFaults reads a list of names separated by commas, or all, or none.

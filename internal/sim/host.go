@@ -32,6 +32,7 @@ type host struct {
 	m       *protocol.Machine
 	view    *protocol.View
 	tick    time.Duration // of the latest WakeAt
+	ticks   monotonic
 	due     time.Duration // the same, 0 once the member has found that it came late
 	wakes   invariant.Wakes
 	saidBy  *protocol.State // what another has said of itself in the step under way

@@ -274,7 +274,7 @@ func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
 // that has taken over is gone, or joiners stand between; and a lost answer of a
 // member that took over twice may have been the only one to say so.
 func (w *world) judgeReplaced() {
-	if w.liars != nil || w.cfg.Faults&^(Pause|Cut|OneWay|Slow|Links|Reorder|Duplicate) != 0 || w.cfg.Sessions.Mean > 0 || w.cfg.Start != "ideal" {
+	if w.liars != nil || w.cfg.Lease > 0 || w.cfg.Faults&^(Pause|Cut|OneWay|Slow|Links|Reorder|Duplicate) != 0 || w.cfg.Sessions.Mean > 0 || w.cfg.Start != "ideal" {
 		return
 	}
 	for _, i := range w.ring {
@@ -286,7 +286,7 @@ func (w *world) judgeReplaced() {
 
 // hung notes that the step of h that begins is the first after it has hung.
 func (w *world) hung(h *host) {
-	if h.view.Phase == protocol.Joined && protocol.Overdue(h.due, w.now, w.cfg.Interval) {
+	if now := h.ticks.shows(w.now); h.view.Phase == protocol.Joined && protocol.Overdue(h.due, now, w.cfg.Interval) {
 		h.due = 0
 		h.wakes.Woken(w.now)
 	}

@@ -35,6 +35,7 @@ const (
 	evSession                        // a member's session is over
 	evMap                            // the time of a member's map
 	evLie                            // a hostile member's turn
+	evLook                           // a look at which points have an owner
 )
 
 // Queue gives events in the order of their times, and of two at one time first the one

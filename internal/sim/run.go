@@ -28,6 +28,8 @@ type Result struct {
 	After   LookupCount `json:"lookups_after"`
 	// Maps are the same lookups, all of the run, in the maps of the members.
 	Maps MapCount `json:"maps"`
+	// Leases is what became of leases; nil without any.
+	Leases *LeaseResult `json:"leases,omitempty"`
 	// Siege is what came of the time when the faults were over and hostile members
 	// went on; nil without any.
 	Siege *SiegeResult `json:"siege,omitempty"`
@@ -113,6 +115,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w.recruit()
 	w.addClients()
 	w.run(w.cfg.Warmup, nil)
+	w.watchLeases()
 	w.disturb()
 	w.besiege()
 	w.heal()
@@ -266,6 +269,9 @@ func (w *world) finish() Result {
 	}
 	r.Requests = w.count.maintenance() + w.count.routes
 	r.Virtual, r.Events, r.Trace = w.now, w.count.events, w.trace
+	if w.cfg.Lease > 0 {
+		r.Leases = &w.owners.found
+	}
 	r.Story = w.story.lines
 	return *r
 }

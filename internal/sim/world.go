@@ -58,6 +58,7 @@ type world struct {
 	afterIdeal bool         // lookups must be right
 	foundings  []invariant.Founding
 	epochs     invariant.Epochs
+	owners     owners
 	bidden     bool  // the step under way is taken for a Leave
 	asked      []int // how many members answered in each lookup of the load; nil: not kept
 
@@ -138,13 +139,14 @@ func (w *world) self(h *host) ring.Member {
 }
 
 func (w *world) machine() protocol.Config {
-	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers}
+	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease}
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
 func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
 	h.starts++
+	h.ticks = w.clockOf(h)
 	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.starts)))
 	self := w.self(h)
 	if at == nil {
@@ -182,6 +184,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.arcs, h.confirm, h.held = nil, false, nil
 	w.holds(h)
 	if at != nil {
+		w.leaseAtStart(h)
 		w.judgeClaim(h)
 		w.owning(h)
 	}
@@ -204,6 +207,7 @@ func (w *world) stop(h *host, silent bool) {
 		return
 	}
 	h.up, h.silent = false, silent
+	w.owners.drop(h.index)
 	w.strike(h)
 	w.regroup = true
 	for i, c := range w.calls {
@@ -276,7 +280,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 	asked, ok := ev.(protocol.Asked)
 	w.bidden = ok && asked.Request.Kind == protocol.Leave
 	w.hung(h)
-	effects := h.m.Step(w.now, ev)
+	effects := h.m.Step(h.ticks.shows(w.now), ev)
 	told := false
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -289,10 +293,10 @@ func (w *world) step(h *host, ev protocol.Event) {
 		case protocol.Respond:
 			w.respond(e)
 		case protocol.WakeAt:
-			h.tick, h.due = e.At, e.At
-			w.queue.Push(e.At, event{kind: evTick, host: h.index, gen: h.starts})
+			h.tick, h.due = max(w.now, h.ticks.when(e.At)), e.At
+			w.queue.Push(h.tick, event{kind: evTick, host: h.index, gen: h.starts})
 		case protocol.Publish:
-			w.published(h, e.View)
+			w.published(h, w.inTime(h, e.View))
 		case protocol.RangeChanged:
 			if e.Cause == protocol.CauseCreated && h.join.found > 0 {
 				w.founded(h)
@@ -306,6 +310,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 		}
 	}
 	w.judgeDoubt(h)
+	w.judgeOwning(h)
 	if heard != nil {
 		w.judgeHeard(h, old, heard, told)
 	}
@@ -483,6 +488,8 @@ func (w *world) happen(e event) {
 		}
 	case evLoad:
 		w.nextLookup()
+	case evLook:
+		w.look()
 	case evAction:
 		w.begin(w.faults[e.slot])
 	case evActionEnd:

@@ -156,7 +156,7 @@ func (t *Transport) Map(ctx context.Context, env transport.Envelope, req *ringma
 func (t *Transport) maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {
 	switch req.Kind {
 	case protocol.AskRing:
-		reply.State, _, err = t.getRing(ctx, env)
+		reply.State, _, err = t.askRing(ctx, env, &pb.RingReq{Lease: pbLeaseReq(req.Lease)})
 	case protocol.Look:
 		reply.State, _, err = t.askRing(ctx, env, &pb.RingReq{Looking: true, Founder: server(req.Subject)})
 	case protocol.Notify:
@@ -243,6 +243,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 		}
 		keep := s
 		keep.Succ, keep.Zones = slices.Clone(s.Succ), slices.Clone(s.Zones)
+		keep.Lease = protocol.Lease{} // comes anew in each answer
 		l.ring.Store(&keep)
 		l.notes(s.Origin)
 		t.known.add(s.Self)

@@ -128,6 +128,7 @@ func fullRing(s protocol.State) *pb.Ring {
 		Origin:      pbOrigin(s.Origin),
 		Epoch:       s.Epoch,
 		Clock:       s.Clock,
+		Lease:       pbLease(s.Lease),
 	}
 }
 
@@ -171,6 +172,9 @@ func state(r *pb.Ring) (protocol.State, error) {
 		return protocol.State{}, err
 	}
 	if s.Clock, err = epoch(field+".clock", r.GetClock()); err != nil {
+		return protocol.State{}, err
+	}
+	if s.Lease, err = leaseOf(field+".lease", r.GetLease()); err != nil {
 		return protocol.State{}, err
 	}
 	return s, nil

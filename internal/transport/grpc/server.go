@@ -94,6 +94,9 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 			return nil, s.t.malformed(ctx, err)
 		}
 	}
+	if req.Lease, err = leaseAsked(r.GetLease()); err != nil {
+		return nil, s.t.malformed(ctx, err)
+	}
 	reply, err := s.maintain(ctx, env, req)
 	switch {
 	case err != nil:

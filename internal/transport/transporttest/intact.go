@@ -106,6 +106,8 @@ func testRequests(t *testing.T, r *rig) {
 		req  protocol.Request
 	}{
 		{"ring", protocol.Request{Kind: protocol.AskRing}},
+		{"ring and a lease", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{Length: time.Hour, Arc: ring.Arc{After: 1, To: 0}, Has: true}}},
+		{"ring and a lease of nothing", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{Length: 1}}},
 		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
 		{"notify with a clock", protocol.Request{Kind: protocol.Notify, Clock: protocol.MaxEpoch}},
 		{"leave with a clock", protocol.Request{Kind: protocol.Leave, Clock: 1}},
@@ -243,6 +245,12 @@ func testReplies(t *testing.T, r *rig) {
 		{"zones, of an unchanged ring", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{bert, anna, clara}, Version: 10,
 			Zone: "eu-north 1", Zones: []string{"", strings.Repeat("z", ring.MaxZoneLength), "zürich"}}}},
+		{"a grant", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
+			Lease: protocol.Lease{Length: time.Minute, Granted: true, Chain: []time.Duration{0, 1, time.Hour}, Ages: []time.Duration{-1, 0}}}}},
+		{"the same ring and another grant", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
+			Lease: protocol.Lease{Length: time.Minute, Given: true, Ages: []time.Duration{5, 6}}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},

@@ -1,0 +1,378 @@
+package protocol
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// This file lets a member own its arc by a lease, so that at most one member owns a point
+// at any instant. Config.Lease is that of all members.
+//
+// A member asks its head in each round. An answer that names the asker as the predecessor
+// is a grant: whoever gave it owns nothing of what comes before itself until a Lease after
+// it answered. The asker counts nine tenths of a Lease from when it asked, so that the
+// rates of the two clocks may differ by a tenth. The one that has granted keeps its word
+// without remembering it:
+//
+//   - Who takes over what a predecessor had that does not answer waits a whole Lease from
+//     when it learns that. This covers what it has granted itself, and what members between
+//     have granted that fail with the predecessor.
+//   - What a leaver or a predecessor hands over in words is held at once. The words are
+//     where the part begins that it held.
+//   - A member whose lease has run out, and one that has none yet, holds what the grant
+//     says that it was given, and waits a Lease for the rest of its arc: somebody may have
+//     taken over meanwhile, and others may have joined.
+//   - Such a member hands nothing over. So members that hung together and wake do not own by
+//     each other's grants, and if all members have lost their leases, all own again after a
+//     Lease.
+//   - A grant says how long ago the head was named by its own head, and that one by its own,
+//     and so on for as many links as a list is long. A lease counts from the oldest. So when
+//     a member takes over from several, all of them lose their leases, though they may
+//     still grant each other's.
+//   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease.
+//
+// With MinMembers a lease holds for no longer than nine tenths of a Lease from when so many
+// members were known to live. Answers say how long ago the entries of a list were known to,
+// and hearsay counts with its age, and an eighth of that more for the clocks.
+
+// Lease is what a member says in an answer of its own lease and of its predecessor's.
+type Lease struct {
+	// Length is Config.Lease; 0: there are none, and the rest says nothing.
+	Length time.Duration
+	// Granted: the asker is its predecessor, and is granted the arc that it has named.
+	Granted bool
+	// Given: of the predecessor's arc it has handed over what comes after the point After.
+	// A leaver hands over to its successor what it held.
+	Given bool
+	After uint64
+	// Chain are how long ago its head named it as its predecessor, the head of that named
+	// that one, and so on.
+	Chain []time.Duration
+	// Ages are how long ago the entries of its list were known to live, in their order.
+	// Negative: it is not known.
+	Ages []time.Duration
+}
+
+// leasing is what a member knows of its own lease. Times are of its own clock.
+type leasing struct {
+	until time.Duration // the lease has run out then
+	// chain are the times at which this member was last known to be named by its head,
+	// that by its own, and so on.
+	chain []time.Duration
+	grant time.Duration // nine tenths of a Lease after all of a chain was known
+	holds bool          // it has a lease that has not run out
+	named time.Duration // without one: since when its head names it, 0 if it does not
+	// lapsed: a lease has run out, and none has begun since. Others may have owned the arc.
+	// resumed: one has begun in this Step.
+	lapsed, resumed bool
+	// What it may hold begins after edge, and it may hold what its arc has before that
+	// from the time rest on. With none it may hold nothing before.
+	edge  uint64
+	none  bool
+	rest  time.Duration
+	given Lease     // what the predecessor is told that it was given
+	left  leaverHad // in words, by the predecessor
+	seen  []sighting
+	gave  []grant // that may not have run out, at most one to each incarnation
+}
+
+// ShortestLease is the shortest Lease that is of use: what a grant says of a chain is up
+// to a round old for each of its links, and a member that fails is replaced in the time
+// that remains.
+func ShortestLease(successors int, interval time.Duration) time.Duration {
+	return time.Duration(successors+4) * interval
+}
+
+// For ever is when the lease of a member ends that nobody can grant one.
+const forever = time.Duration(1<<63 - 1)
+
+// leased is how long a member relies on what it has asked for.
+func (m *Machine) leased() time.Duration { return m.cfg.Lease / 10 * 9 }
+
+// surely is a time, by the own clock, that was not after what others say to have been at
+// that time, who were asked at the other: their clocks may be slower than this one's.
+func surely(at, asked time.Duration) time.Duration { return asked - (asked-at)/8*9 }
+
+// expire finds at the beginning of a Step that the lease has run out, or that a wait is
+// over.
+func (m *Machine) expire() {
+	l := &m.lease
+	if m.cfg.Lease == 0 {
+		return
+	}
+	l.resumed = false
+	if m.now >= l.until {
+		m.lapse()
+	}
+	m.waited()
+}
+
+// lapse ends the lease.
+func (m *Machine) lapse() {
+	l := &m.lease
+	if l.holds {
+		l.holds, l.named, l.given, l.lapsed = false, 0, Lease{}, true
+		m.dirty = true
+	}
+}
+
+// waited lets the member hold all of its arc when it has waited for the rest.
+func (m *Machine) waited() {
+	l := &m.lease
+	arc, has := m.ownArc()
+	if has && m.now >= l.rest && (l.none || l.edge != arc.After) {
+		l.edge, l.none = arc.After, false
+		m.dirty = true
+	}
+}
+
+// held is the part of the arc that the member may own for as long as its lease holds.
+func (m *Machine) held() (ring.Arc, bool) {
+	l := &m.lease
+	arc, has := m.ownArc()
+	if !has || l.none || !l.holds || m.phase != Joined {
+		return ring.Arc{}, false
+	}
+	return ring.Arc{After: l.edge, To: arc.To}, true
+}
+
+// hung has a member that has hung wait for as much longer as its clock went on: that may
+// have leapt.
+func (l *leasing) hung(by time.Duration) {
+	if l.rest < forever {
+		l.rest += by
+	}
+	l.gave = slices.Clone(l.gave)
+	for i := range l.gave {
+		l.gave[i].at += by
+	}
+	l.named = 0
+}
+
+// ownsAll begins the lease of a member that has founded a ring, or stands in it from the
+// start: nobody else may own any of its arc.
+func (m *Machine) ownsAll() {
+	arc, _ := m.ownArc()
+	m.lease = leasing{holds: true, edge: arc.After, chain: m.links(m.now), grant: m.now + m.leased()}
+	for _, x := range m.succ {
+		m.lease.seen = append(m.lease.seen, sighting{x.Instance(), m.now, m.now})
+	}
+	m.renew()
+}
+
+// ownsNothing is the state of a member that has just joined.
+func (m *Machine) ownsNothing() { m.lease = leasing{none: true, rest: forever} }
+
+// renew finds until when the lease holds.
+func (m *Machine) renew() {
+	l := &m.lease
+	l.until = l.grant
+	if m.alone {
+		l.until = forever
+	}
+	l.until = min(l.until, m.evident())
+}
+
+// evident is until when enough members are known to live.
+func (m *Machine) evident() time.Duration {
+	if n := m.cfg.MinMembers - 1; n > 0 {
+		return m.lease.evidence(m.succ, n) + m.leased()
+	}
+	return forever
+}
+
+// evidence is the time at which n members of a list were known to live; negative beyond
+// every lease if so many never were.
+func (l *leasing) evidence(list []ring.Member, n int) time.Duration {
+	var at []time.Duration
+	for _, x := range list {
+		if i := l.find(x.Instance()); i >= 0 {
+			at = append(at, surely(l.seen[i].at, l.seen[i].asked))
+		}
+	}
+	if len(at) < n {
+		return -forever / 2
+	}
+	slices.Sort(at)
+	return at[len(at)-n]
+}
+
+func (l *leasing) find(who ring.Instance) int {
+	return slices.IndexFunc(l.seen, func(s sighting) bool { return s.who == who })
+}
+
+// sees notes that a member was known to live at that time.
+func (l *leasing) sees(who ring.Instance, at, asked time.Duration) {
+	x := sighting{who, at, asked}
+	if i := l.find(who); i < 0 {
+		l.seen = append(slices.Clip(l.seen), x)
+	} else if at > l.seen[i].at {
+		l.seen = slices.Clone(l.seen)
+		l.seen[i] = x
+	}
+}
+
+// sight notes who lives by the answer of the head to a question asked at that time.
+func (m *Machine) sight(st State, asked time.Duration) {
+	l := &m.lease
+	if m.cfg.Lease == 0 {
+		return
+	}
+	l.sees(st.Self.Instance(), asked, asked)
+	for i, x := range st.Succ {
+		if i < len(st.Lease.Ages) && st.Lease.Ages[i] >= 0 && x.ID != m.self.ID {
+			l.sees(x.Instance(), asked-st.Lease.Ages[i], asked)
+		}
+	}
+	kept := make([]sighting, 0, len(m.succ))
+	for _, s := range l.seen {
+		if slices.ContainsFunc(m.succ, func(x ring.Member) bool { return x.Instance() == s.who }) {
+			kept = append(kept, s)
+		}
+	}
+	l.seen = kept
+	m.renew()
+}
+
+// nearerEdge moves the edge to the beginning of the arc if that is nearer.
+func (m *Machine) nearerEdge(after uint64) {
+	l := &m.lease
+	if l.none || l.edge == after || after == m.self.ID {
+		return
+	}
+	if l.edge == m.self.ID || ring.Between(l.edge, after, m.self.ID) {
+		l.edge = after
+	}
+}
+
+// leasePred keeps the lease in step with the predecessor, which goes from old to p.
+func (m *Machine) leasePred(old, p ring.Member) {
+	l := &m.lease
+	if m.cfg.Lease == 0 {
+		return
+	}
+	left := l.left
+	l.left = leaverHad{}
+	l.given = m.giving(p)
+	if p.IsZero() {
+		m.leasePredLost(old, left)
+		return
+	}
+	nearer := !old.IsZero() && ring.Between(old.ID, p.ID, m.self.ID)
+	switch {
+	case l.none:
+		if !nearer && l.rest < forever {
+			l.rest = max(l.rest, m.now+m.cfg.Lease)
+		}
+	case l.edge == m.self.ID || l.edge == p.ID || ring.Between(l.edge, p.ID, m.self.ID):
+		l.edge, l.rest = p.ID, m.now // it only loses
+	case nearer: // the wait for the rest goes on
+	default:
+		m.inherit(old, p, left)
+	}
+}
+
+// leasePredLost is for a predecessor that is gone, when none is known before it.
+func (m *Machine) leasePredLost(old ring.Member, left leaverHad) {
+	l := &m.lease
+	switch {
+	case l.none:
+	case left.given && left.who == old.Instance() && l.edge == old.ID:
+		l.edge = left.after
+	default:
+		l.rest = m.now + m.cfg.Lease
+	}
+}
+
+// inherit is for the arc of old, which is gone, and of those before it up to p.
+func (m *Machine) inherit(old, p ring.Member, left leaverHad) {
+	l := &m.lease
+	if left.given && left.who == old.Instance() && l.edge == old.ID {
+		l.edge = left.after
+		if l.edge == m.self.ID || l.edge == p.ID || ring.Between(l.edge, p.ID, m.self.ID) {
+			l.edge, l.rest = p.ID, m.now
+			return
+		}
+	}
+	l.rest = m.now + m.cfg.Lease
+}
+
+// giving is what p, which becomes the predecessor, is given of its arc: what this member
+// held of that.
+func (m *Machine) giving(p ring.Member) Lease {
+	l := &m.lease
+	if !p.IsZero() && l.holds && !l.none && (l.edge == m.self.ID || ring.Between(l.edge, p.ID, m.self.ID)) {
+		return Lease{Given: true, After: l.edge}
+	}
+	return Lease{}
+}
+
+// leaseAlone is for a member that nobody else is known to live beside: it owns all when
+// those have lost their leases that it may be mistaken about.
+func (m *Machine) leaseAlone() {
+	l := &m.lease
+	if m.cfg.Lease == 0 {
+		return
+	}
+	if !l.holds {
+		l.none = true
+	}
+	l.holds = true
+	l.rest = m.now + m.cfg.Lease
+	m.renew()
+}
+
+// leaseMet is for a member that was alone and knows another from now on. If it owned
+// anything, that was by nobody's grant.
+func (m *Machine) leaseMet() {
+	l := &m.lease
+	switch {
+	case m.cfg.Lease == 0:
+	case l.holds && m.now < l.until:
+		l.chain, l.grant = m.links(m.now), m.now+m.leased()
+	default:
+		l.chain, l.grant = nil, 0
+	}
+}
+
+// heardLeaver takes what the predecessor says that it held until it began to leave.
+func (m *Machine) heardLeaver(st State) {
+	if m.cfg.Lease > 0 && st.Phase == Leaving && st.Self == m.pred && st.Lease.Length == m.cfg.Lease {
+		m.lease.left = leaverHad{who: st.Self.Instance(), given: st.Lease.Given, after: st.Lease.After}
+	}
+}
+
+// leaseLeave has a member that leaves own nothing, and say what it held.
+func (m *Machine) leaseLeave() {
+	l := &m.lease
+	if m.cfg.Lease == 0 {
+		return
+	}
+	arc, has := m.held()
+	has = has && m.now < l.until
+	l.given = Lease{Given: has, After: arc.After}
+	l.none, l.rest = true, forever
+}
+
+// saysLease is what the member says of leases now.
+func (m *Machine) saysLease() Lease {
+	l := &m.lease
+	if m.cfg.Lease == 0 || !m.phase.InRing() {
+		return Lease{}
+	}
+	out := l.given
+	out.Length = m.cfg.Lease
+	for _, at := range l.chain {
+		out.Chain = append(out.Chain, max(0, m.now-at))
+	}
+	out.Ages = make([]time.Duration, len(m.succ))
+	for i, x := range m.succ {
+		out.Ages[i] = -1
+		if k := l.find(x.Instance()); k >= 0 {
+			out.Ages[i] = max(0, m.now-l.seen[k].at)
+		}
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// LeaseResult is what became of the leases of a run.
+type LeaseResult struct {
+	// TwoOwners is the longest time for which two members may have owned one point, as
+	// far as their leases go.
+	TwoOwners time.Duration `json:"two_owner_ns_max"`
+	// NoOwner are the times for which a point had no owner, by the kind of the fault that
+	// was made last before. There are points of the circle that are looked at, every
+	// hundredth of an interval.
+	NoOwner map[string][]time.Duration `json:"-"`
+}
+
+// probes is how many points of the circle are looked at for an owner.
+const probes = 8
+
+// owners are the leases of the members of a run, as times of the run.
+type owners struct {
+	invariant.Owners
+	since [probes]time.Duration // when the point was without an owner first, -1 if it has one
+	why   [probes]string
+	last  string        // the kind of the fault made last
+	crowd time.Duration // when there were more members last than MinMembers is for, 0 for never
+	found LeaseResult
+}
+
+// drop notes that a process has ended.
+func (o *owners) drop(host int32) { o.Owners.Drop(int(host)) }
+
+// inTime is what h shows, with times of the run.
+func (w *world) inTime(h *host, v *protocol.View) *protocol.View {
+	if h.ticks == (monotonic{}) {
+		return v
+	}
+	out := *v
+	if v.Certain >= 0 {
+		out.Certain = min(w.now, h.ticks.when(v.Certain))
+	}
+	if v.Answered >= 0 {
+		out.Answered = min(w.now, h.ticks.when(v.Answered))
+	}
+	return &out
+}
+
+// leaseAtStart shows what a member owns that stands in a ring from the start.
+func (w *world) leaseAtStart(h *host) {
+	if w.cfg.Lease > 0 && h.view.HasArc && !h.view.Isolated {
+		h.view.Leased, h.view.Holds, h.view.Held = true, true, h.view.Arc
+		h.view.Until = h.ticks.shows(w.now) + w.cfg.Lease*9/10
+		w.judgeOwning(h)
+	}
+}
+
+// judgeOwning holds what h owns from now on against the rule of leases.
+func (w *world) judgeOwning(h *host) {
+	if w.cfg.Lease == 0 || !h.up || w.quiet && len(w.result.Violations) > 0 {
+		return
+	}
+	v := h.view
+	lease := invariant.Leasehold{By: v.Self, Until: w.whenUntil(h, v.Until)}
+	if v.Holds && v.HasArc && !v.Isolated && !v.Doubts && v.Phase.InRing() {
+		lease.Arc, lease.Has = v.Held, true
+	}
+	if n := 2*w.cfg.MinMembers - 1; n > 0 && len(w.ring) > n {
+		w.owners.crowd = w.now // there may be enough members on both sides of a cut
+	}
+	two, broken := w.owners.Own(int(h.index), lease, w.now)
+	if broken != "" && (w.owners.crowd == 0 || w.now-w.owners.crowd > 2*w.cfg.Lease) {
+		w.owners.found.TwoOwners = max(w.owners.found.TwoOwners, two)
+		w.violate(invariant.OneOwnerAtATime, broken)
+	}
+}
+
+// whenUntil is the time of the run at which a lease of h ends.
+func (w *world) whenUntil(h *host, until time.Duration) time.Duration {
+	if until > w.now+1000*time.Hour {
+		return until
+	}
+	return h.ticks.when(until)
+}
+
+// look looks which of the points have an owner.
+func (w *world) look() {
+	o := &w.owners
+	for i := range o.since {
+		id := mix(w.seed + uint64(i)<<32)
+		owned := o.At(id, w.now)
+		switch {
+		case owned && o.since[i] >= 0:
+			if o.found.NoOwner == nil {
+				o.found.NoOwner = map[string][]time.Duration{}
+			}
+			o.found.NoOwner[o.why[i]] = append(o.found.NoOwner[o.why[i]], w.now-o.since[i])
+			o.since[i] = -1
+		case !owned && o.since[i] < 0:
+			o.since[i], o.why[i] = w.now, o.last
+		}
+	}
+	w.queue.Push(w.now+w.cfg.Interval/100, event{kind: evLook, host: -1})
+}
+
+// watchLeases begins to look.
+func (w *world) watchLeases() {
+	for i := range w.owners.since {
+		w.owners.since[i] = -1
+	}
+	w.owners.last = "start"
+	if w.cfg.Lease > 0 {
+		w.look()
+	}
+}
+
+// Percentile is the value below which that share of the times lies; 0 if there are none.
+func Percentile(times []time.Duration, share float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}

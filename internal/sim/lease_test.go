@@ -1,0 +1,53 @@
+package sim
+
+import (
+	"testing"
+	"time"
+)
+
+// With leases nobody owns what another does, whatever happens, and what happens once is
+// over after a lease and some rounds.
+func TestLeases(t *testing.T) {
+	cfg := Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: All | Jump, NoFingers: true, Lookups: -1}
+	one := cfg
+	one.Faults, one.Actions, one.MinMembers = Leaves|Joins, []int{0}, 0
+	for seed := range uint64(20) {
+		for _, c := range []Config{cfg, one} {
+			r, err := Run(c, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range r.Violations {
+				t.Errorf("seed %d, %v: %v", seed, c.Faults, v)
+			}
+			if c.Actions == nil {
+				continue
+			}
+			for cause, times := range r.Leases.NoOwner {
+				if most := Percentile(times, 1); most > 2*c.Lease {
+					t.Errorf("seed %d: after %s, a point has no owner for %v", seed, cause, most)
+				}
+			}
+		}
+	}
+}
+
+func TestClocksOfProcesses(t *testing.T) {
+	var right monotonic
+	c := monotonic{drift: 0.05, at: 10 * time.Second, was: time.Minute}
+	for now := 10 * time.Second; now < 20*time.Second; now += time.Second {
+		if right.shows(now) != now || right.when(now) != now {
+			t.Errorf("the right clock shows %v at %v", right.shows(now), now)
+		}
+		if got := c.when(c.shows(now)); (got - now).Abs() > time.Microsecond {
+			t.Errorf("it shows at %v what it shows at %v", got, now)
+		}
+	}
+	if got, want := c.shows(20*time.Second), time.Minute+10500*time.Millisecond; got != want {
+		t.Errorf("it shows %v, want %v", got, want)
+	}
+	c.leap(20*time.Second, time.Hour)
+	if got, want := c.shows(20*time.Second), time.Hour+time.Minute+10500*time.Millisecond; got != want {
+		t.Errorf("after a leap it shows %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,102 @@
+package grpctransport
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+func pbLease(l protocol.Lease) *pb.Lease {
+	if l.Length == 0 {
+		return nil
+	}
+	out := &pb.Lease{LengthNs: uint64(l.Length), Granted: l.Granted}
+	if l.Given {
+		out.After = &l.After
+	}
+	for _, age := range l.Chain {
+		out.ChainNs = append(out.ChainNs, uint64(max(0, age)))
+	}
+	for _, age := range l.Ages {
+		out.AgesNs = append(out.AgesNs, uint64(max(-1, age)+1))
+	}
+	return out
+}
+
+// leaseOf reads what a member says of leases.
+func leaseOf(field string, l *pb.Lease) (protocol.Lease, error) {
+	if l == nil {
+		return protocol.Lease{}, nil
+	}
+	out := protocol.Lease{Granted: l.GetGranted(), Given: l.After != nil, After: l.GetAfter()}
+	var err error
+	if out.Length, err = length(field, l.GetLengthNs()); err != nil {
+		return protocol.Lease{}, err
+	}
+	if len(l.GetChainNs()) > maxMembers || len(l.GetAgesNs()) > maxMembers {
+		return protocol.Lease{}, fmt.Errorf("%s has more than %d ages", field, maxMembers)
+	}
+	for _, ns := range l.GetChainNs() {
+		age, err := duration(field+".chain_ns", ns)
+		if err != nil {
+			return protocol.Lease{}, err
+		}
+		out.Chain = append(out.Chain, age)
+	}
+	for _, ns := range l.GetAgesNs() {
+		age, err := duration(field+".ages_ns", ns)
+		if err != nil {
+			return protocol.Lease{}, err
+		}
+		out.Ages = append(out.Ages, age-1)
+	}
+	return out, nil
+}
+
+func pbLeaseReq(a protocol.Asks) *pb.LeaseReq {
+	if a.Length == 0 {
+		return nil
+	}
+	out := &pb.LeaseReq{LengthNs: uint64(a.Length)}
+	if a.Has {
+		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
+	}
+	return out
+}
+
+func leaseAsked(r *pb.LeaseReq) (protocol.Asks, error) {
+	if r == nil {
+		return protocol.Asks{}, nil
+	}
+	var out protocol.Asks
+	var err error
+	if out.Length, err = length("lease", r.GetLengthNs()); err != nil {
+		return protocol.Asks{}, err
+	}
+	if a := r.GetArc(); a != nil {
+		out.Arc, out.Has = ring.Arc{After: a.GetAfter(), To: a.GetTo()}, true
+	}
+	return out, nil
+}
+
+// maxAge bounds lengths and ages, so that they can be added.
+const maxAge = math.MaxInt64 / 16
+
+// length reads how long a lease is.
+func length(field string, ns uint64) (time.Duration, error) {
+	if ns == 0 {
+		return 0, fmt.Errorf("%s.length_ns is 0", field)
+	}
+	return duration(field+".length_ns", ns)
+}
+
+func duration(field string, ns uint64) (time.Duration, error) {
+	if ns > maxAge {
+		return 0, fmt.Errorf("%s is %d (at most %d)", field, ns, uint64(maxAge))
+	}
+	return time.Duration(ns), nil
+}
