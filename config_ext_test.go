@@ -86,13 +86,15 @@ func TestStartReportsEveryMistakeWithItsField(t *testing.T) {
 		"too many members wanted":   {func(c *concord.Config) { c.MinMembers = 5 }, []string{"MinMembers"}},
 		"lease negative":            {func(c *concord.Config) { c.Lease = -1 }, []string{"Lease"}},
 		"lease too short":           {func(c *concord.Config) { c.Lease, c.StabilizeInterval = 7*time.Second-1, time.Second }, []string{"Lease"}},
-		"lease too short for lists": {func(c *concord.Config) { c.Lease, c.SuccessorCount, c.StabilizeInterval = 7*time.Second, 4, time.Second }, []string{"Lease"}},
-		"lease too long":            {func(c *concord.Config) { c.Lease = 24*time.Hour + 1 }, []string{"Lease"}},
-		"found after negative":      {func(c *concord.Config) { c.FoundAfter = -1 }, []string{"FoundAfter"}},
-		"found after too short":     {func(c *concord.Config) { c.FoundAfter = 99 * time.Millisecond }, []string{"FoundAfter"}},
-		"TLS empty":                 {func(c *concord.Config) { c.TLS = &concord.TLSConfig{} }, []string{"TLS.Client", "TLS.Server"}},
-		"TLS without server":        {func(c *concord.Config) { c.TLS = &concord.TLSConfig{Client: client(fine)} }, []string{"TLS.Server"}},
-		"TLS without client":        {func(c *concord.Config) { c.TLS = &concord.TLSConfig{Server: server(fine)} }, []string{"TLS.Client"}},
+		"lease too short for lists": {func(c *concord.Config) {
+			c.Lease, c.SuccessorCount, c.StabilizeInterval = 7*time.Second, 4, time.Second
+		}, []string{"Lease"}},
+		"lease too long":        {func(c *concord.Config) { c.Lease = 24*time.Hour + 1 }, []string{"Lease"}},
+		"found after negative":  {func(c *concord.Config) { c.FoundAfter = -1 }, []string{"FoundAfter"}},
+		"found after too short": {func(c *concord.Config) { c.FoundAfter = 99 * time.Millisecond }, []string{"FoundAfter"}},
+		"TLS empty":             {func(c *concord.Config) { c.TLS = &concord.TLSConfig{} }, []string{"TLS.Client", "TLS.Server"}},
+		"TLS without server":    {func(c *concord.Config) { c.TLS = &concord.TLSConfig{Client: client(fine)} }, []string{"TLS.Server"}},
+		"TLS without client":    {func(c *concord.Config) { c.TLS = &concord.TLSConfig{Server: server(fine)} }, []string{"TLS.Client"}},
 		"TLS without certificates": {func(c *concord.Config) {
 			c.TLS = &concord.TLSConfig{Server: &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}, Client: &tls.Config{}}
 		}, []string{"TLS.Client", "TLS.Server"}},
