@@ -39,7 +39,8 @@ var command = sync.OnceValues(func() (string, error) {
 func process(t *testing.T, args ...string) *child.Child {
 	t.Helper()
 	t.Parallel()
-	c, err := child.Start(bounded(t, patience), child.Options{Binary: built(t), Name: "m0", Args: args})
+	bin := built(t) // which is not of the time that the member has to start
+	c, err := child.Start(bounded(t, patience), child.Options{Binary: bin, Name: "m0", Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
