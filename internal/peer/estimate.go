@@ -3,6 +3,8 @@ package peer
 import (
 	"slices"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // Times allowed for an answer.
@@ -52,7 +54,7 @@ type Estimate struct { //nolint:recvcheck // a small value is read by value and 
 	mean, dev int32
 	grace     int32 // allowed to a lookup's question at least
 	used      uint32
-	met       uint64 // the incarnation of the member that answered last
+	met       ring.Instance // of the member that answered last
 }
 
 // Observe notes a round trip.
@@ -77,11 +79,12 @@ func (e *Estimate) Late() {
 	}
 }
 
-// Meet notes that the member with that incarnation has answered.
-func (e *Estimate) Meet(incarnation uint64) { e.met = incarnation }
+// Meet notes that x has answered. One address can answer in many names: that one of them
+// was met says nothing of the others.
+func (e *Estimate) Meet(x ring.Instance) { e.met = x }
 
-// Met reports whether the member with that incarnation is the last that has answered.
-func (e Estimate) Met(incarnation uint64) bool { return e.Known() && e.met == incarnation }
+// Met reports whether x is the last that has answered.
+func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met == x }
 
 // Known reports whether a round trip has been observed.
 func (e Estimate) Known() bool { return e.used > 0 }

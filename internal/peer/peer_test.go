@@ -161,3 +161,23 @@ func TestPausesBeforeABusyPeerIsAskedAgain(t *testing.T) {
 		t.Errorf("after many refusals the pause is %v", got)
 	}
 }
+
+// That one member was met at an address says nothing of others that are said to be there,
+// nor of other incarnations of it.
+func TestMetIsWhoAnsweredLast(t *testing.T) {
+	a, b := ring.Instance{ID: 1, Incarnation: 7}, ring.Instance{ID: 2, Incarnation: 7}
+	var e Estimate
+	e.Meet(a)
+	if e.Met(a) {
+		t.Error("met before it has answered")
+	}
+	e.Observe(time.Millisecond)
+	e.Meet(a)
+	if !e.Met(a) || e.Met(b) || e.Met(ring.Instance{ID: 1, Incarnation: 8}) {
+		t.Errorf("met: %v, others: %v, %v", e.Met(a), e.Met(b), e.Met(ring.Instance{ID: 1, Incarnation: 8}))
+	}
+	e.Meet(b)
+	if e.Met(a) || !e.Met(b) {
+		t.Error("the one before still counts")
+	}
+}

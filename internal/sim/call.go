@@ -341,7 +341,7 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 			if !c.patient {
 				p.estimate.Observe(w.now - c.sent)
 				if c.meant.Name != "" {
-					p.estimate.Meet(c.meant.Incarnation)
+					p.estimate.Meet(c.meant.Instance())
 				}
 				h.common.Observe(w.now - c.sent)
 			}

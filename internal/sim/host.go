@@ -168,7 +168,7 @@ func (h *host) estimate(of int32) peer.Estimate {
 
 // met reports whether this incarnation of a member is the one that has answered last at its
 // address, as far as remembered.
-func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).Met(x.Incarnation) }
+func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).Met(x.Instance()) }
 
 // suspect lets lookups go round a member's incarnation for a while.
 func (h *host) suspect(instance ring.Instance, now, interval time.Duration) {

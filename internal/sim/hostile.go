@@ -234,7 +234,7 @@ func (w *world) list(h *host, to ring.Member) []ring.Member {
 // ghost is a member that never was: at the address of the hostile member, of an honest one,
 // or of nobody. Names can be tried until one has the identifier that is wanted.
 func (w *world) ghost(h *host, id uint64) ring.Member {
-	x := ring.Member{ID: id, Name: "x" + strconv.FormatUint(id, 36), Addr: h.addr, Incarnation: w.self(h).Incarnation}
+	x := ring.Member{ID: id, Name: "x" + strconv.FormatUint(id, 36), Addr: h.addr, Incarnation: h.self().Incarnation}
 	switch w.mal.IntN(3) {
 	case 0:
 		x.Addr = farAddr
@@ -242,6 +242,15 @@ func (w *world) ghost(h *host, id uint64) ring.Member {
 		x.Addr = w.hosts[w.ring[w.mal.IntN(len(w.ring))]].addr
 	}
 	return x
+}
+
+// alias is a hostile member by another name, at its own address. Its own identifier is that
+// of its own name only.
+func alias(h *host, id uint64) ring.Member {
+	if id == h.id {
+		id++
+	}
+	return ring.Member{ID: id, Name: "x" + strconv.FormatUint(id, 36), Addr: h.addr, Incarnation: h.self().Incarnation}
 }
 
 // other is another incarnation of x: mostly a later one, up to a day; at its address, or
@@ -393,8 +402,11 @@ func (w *world) falseAnswer(h *host, f *fault, c *call, failure *protocol.Failur
 		c.answer = routing.Answer{Verdict: routing.Mine, Owner: h.self(), Arc: arc, HasArc: true, Lease: routing.MaxLease}
 	case WrongOwners:
 		x := w.anyone(h, w.whoIs(c.from))
-		if f.shape%2 == 0 {
+		switch {
+		case f.shape%2 == 0:
 			x = w.whoIs(w.nearestLiar(id))
+		case f.shape%3 == 0:
+			x = alias(h, id)
 		}
 		if x.IsZero() {
 			return failure
