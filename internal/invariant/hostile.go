@@ -105,6 +105,9 @@ type Testimony struct {
 	AllWays bool
 	// Alone: of each way, no other hostile member than the one that is named.
 	Alone bool
+	// Over: an honest member stands at the key, or between it and the one named, that the
+	// process had in its table when the search began and that has not failed to answer it.
+	Over bool
 }
 
 // TestimonyRule is one thing that must hold of every lookup of an honest process.
@@ -141,6 +144,12 @@ var (
 		}
 		return ""
 	}}
+	MetFirst = TestimonyRule{"met-first", "A lookup names no hostile member beyond an honest one that its process knew there, unless it was to be verified.", sourceOfTestimony, func(t Testimony) string {
+		if t.Settled && !t.Failed && !t.Verified && t.Hostile && t.Over {
+			return "it is hostile, and an honest member known to the process stands before it"
+		}
+		return ""
+	}}
 	TwoLiars = TestimonyRule{"two-liars", "A verified lookup names another than the owner only if that one is hostile, a hostile member was on each of its ways, and another than that one on some.", sourceOfTestimony, func(t Testimony) string {
 		if t.Settled && t.Verified && !t.Failed && !t.Right && !(t.Hostile && t.AllWays && !t.Alone) {
 			return "it is not the owner, and nobody else has lied on both ways"
@@ -151,5 +160,5 @@ var (
 
 // Testimonies lists the rules of every lookup of an honest process among hostile members.
 func Testimonies() []TestimonyRule {
-	return []TestimonyRule{NoOutsider, HonestWord, NotMisled, TwoLiars}
+	return []TestimonyRule{NoOutsider, HonestWord, NotMisled, MetFirst, TwoLiars}
 }

@@ -25,6 +25,8 @@ const (
 	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
 	verifiedFile     = "internal/routing/verified.go"
+	proofFile        = "internal/routing/proof.go"
+	estimateFile     = "internal/peer/estimate.go"
 	rivalFile        = "internal/protocol/rival.go"
 	marksFile        = "internal/ring/origin.go"
 )
@@ -895,6 +897,28 @@ func (k FailureKind) unsaid() bool { return k == Cancelled }
 		fresh := s.opts.Fresh || s.opts.Met != nil && !a.Owner.Legacy() && !s.opts.Met(a.Owner) || slices`, `
 		fresh := s.opts.Fresh || slices`}},
 			Sim: "false owners",
+		},
+		{
+			Name: "met-as-another",
+			Does: "Whoever has answered at an address counts as met under every name.",
+			Edits: []Edit{{estimateFile, `
+func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met == x }
+`, `
+func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnation == x.Incarnation }
+`}},
+			Sim: "false owners",
+		},
+		{
+			Name: "met-passed-over",
+			Does: "A lookup counts an owner whatever members it knows that stand before it.",
+			Edits: []Edit{{proofFile, `
+	for _, x := range s.known.near {
+		switch {
+		case x.Legacy(),`, `
+	for _, x := range s.known.near {
+		switch {
+		case true, x.Legacy(),`}},
+			Sim: "hostile",
 		},
 		{
 			Name: "address-shared",

@@ -21,7 +21,7 @@ var (
 
 // searched is what a hunt is made of. The go command keeps the result of a test
 // until a file changes that the test itself has read.
-var searched = []string{"ring", "protocol", "routing", "ringmap", "invariant", "explore", "sim", "mutant/hunt"}
+var searched = []string{"ring", "peer", "protocol", "routing", "ringmap", "invariant", "explore", "sim", "mutant/hunt"}
 
 func TestEveryMistakeIsFound(t *testing.T) {
 	root, err := filepath.Abs("../..")

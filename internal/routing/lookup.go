@@ -457,5 +457,8 @@ func (l *Lookup) Result() (Answer, Source) {
 	return a, l.source
 }
 
+// Table is the table at which the lookup has begun to search last, nil if it has not.
+func (l *Lookup) Table() *Table { return l.table }
+
 // Questions lists those asked, in their order. The slice is valid until the next step.
 func (l *Lookup) Questions() []Question { return l.questions }

@@ -240,6 +240,7 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 			t.Right = w.rightful(l.id, x) || l.owner >= 0 && w.hosts[l.owner].addr == x.Addr
 			t.Held = w.said(x, x, l.id, l.began)
 		}
+		t.Over = w.over(h, l, x)
 	}
 	if t.Settled {
 		n.Count++
@@ -268,6 +269,28 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 }
 
 var testimonies = invariant.Testimonies()
+
+// over reports whether an honest member stands at the key of a lookup, or between it and
+// the owner found, that the process knew when it began to search.
+func (w *world) over(h *host, l *lookup, owner ring.Member) bool {
+	t := l.search.Table()
+	if t == nil {
+		return false
+	}
+	failed := func(x ring.Member) bool {
+		return slices.ContainsFunc(l.search.Questions(), func(q routing.Question) bool { return q.Whom == x && q.State != routing.Answered })
+	}
+	for _, x := range slices.Concat(t.Succ, []ring.Member{t.Pred}, t.Others) {
+		i := number(x.Addr)
+		if x.IsZero() || i < 0 || x.ID-l.id >= owner.ID-l.id || h.suspects.Avoided(x, w.now) || failed(x) {
+			continue
+		}
+		if y := w.hosts[i]; y.hostile == nil && y.inRing() && y.self() == x {
+			return true
+		}
+	}
+	return false
+}
 
 // misled reports whether a hostile member has answered a lookup, or stands between the
 // member by whose list the owner was named and the owner.
