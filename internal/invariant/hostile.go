@@ -26,31 +26,46 @@ type Siege struct {
 // list after a hostile one nothing can be said: they are that one's word.
 const HonestNeighbours = "honest-neighbours"
 
-// Skipped says how an honest member's pointers pass over another honest member; empty if
-// none do: its head and its predecessor are the next honest member in that direction,
-// or a hostile one that stands before it.
-func (s Siege) Skipped() string {
-	n := len(s.Members)
+// Skip is an honest member that skips another, and how.
+type Skip struct {
+	By  ring.Member
+	How string
+}
+
+// Skips lists the honest members whose pointers pass over another honest member. Of the
+// others the head and the predecessor are the next honest member in that direction, or a
+// hostile one that stands before it.
+func (s Siege) Skips() []Skip {
+	var out []Skip
 	for i, m := range s.Members {
-		if s.Hostile(m.Self) {
-			continue
+		if how := s.skips(i); how != "" {
+			out = append(out, Skip{By: m.Self, How: how})
 		}
-		next := func(step int) []ring.Member { // whom it may name
-			var out []ring.Member
-			for k := 1; k < n; k++ {
-				x := s.Members[(i+n+k*step)%n].Self
-				if out = append(out, x); !s.Hostile(x) {
-					break
-				}
+	}
+	return out
+}
+
+// skips says how member i skips an honest member; empty if it does not, or is hostile.
+func (s Siege) skips(i int) string {
+	n, m := len(s.Members), s.Members[i]
+	if s.Hostile(m.Self) {
+		return ""
+	}
+	next := func(step int) []ring.Member { // whom it may name
+		var out []ring.Member
+		for k := 1; k < n; k++ {
+			x := s.Members[(i+n+k*step)%n].Self
+			if out = append(out, x); !s.Hostile(x) {
+				break
 			}
-			return out
 		}
-		if after := next(1); !s.oneOf(m.Head(), after) {
-			return fmt.Sprintf("the head of %s is %q, not %s", m.Self.Name, m.Head().Name, names(after))
-		}
-		if before := next(-1); !s.oneOf(m.Pred, before) {
-			return fmt.Sprintf("the predecessor of %s is %q, not %s", m.Self.Name, m.Pred.Name, names(before))
-		}
+		return out
+	}
+	if after := next(1); !s.oneOf(m.Head(), after) {
+		return fmt.Sprintf("the head of %s is %q, not %s", m.Self.Name, m.Head().Name, names(after))
+	}
+	if before := next(-1); !s.oneOf(m.Pred, before) {
+		return fmt.Sprintf("the predecessor of %s is %q, not %s", m.Self.Name, m.Pred.Name, names(before))
 	}
 	return ""
 }

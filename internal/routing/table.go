@@ -134,14 +134,18 @@ func (t *Table) Answer(q Query, now time.Duration) Answer {
 }
 
 // beyond is the member known nearest after the identifier, for whoever goes round all that
-// are known before it: it is to be asked whether it is the owner. It is zero if there is
-// none, or none of whom that can be said.
+// are known before it: it is to be asked whether it is the owner. It is zero if nobody is
+// known before the identifier, or there is none of whom that can be said.
 func (t *Table) beyond(q Query) ring.Member {
 	if t.Self.IsZero() {
 		return ring.Member{}
 	}
+	round := false
 	for _, x := range t.near {
-		if !ring.Between(t.Self.ID, x.ID, q.ID) && !x.Legacy() && !slices.Contains(q.Avoid, x.Instance()) {
+		switch {
+		case ring.Between(t.Self.ID, x.ID, q.ID):
+			round = true
+		case round && !x.Legacy() && !slices.Contains(q.Avoid, x.Instance()):
 			return x
 		}
 	}

@@ -122,8 +122,8 @@ func TestSkippingAnHonestMemberIsSeen(t *testing.T) {
 	w := newWorld(cfg, 1)
 	w.settle()
 	w.recruit()
-	if skipped := w.skipped(); skipped != "" {
-		t.Fatal(skipped)
+	if skips := w.skips(); len(skips) > 0 {
+		t.Fatal(skips)
 	}
 	// An honest member with two honest ones after it.
 	i := slices.IndexFunc(w.ring, func(i int32) bool {
@@ -134,7 +134,7 @@ func TestSkippingAnHonestMemberIsSeen(t *testing.T) {
 	v := *h.view
 	v.Succ = v.Succ[1:]
 	h.view = &v
-	if w.skipped() == "" {
+	if skips := w.skips(); len(skips) != 1 || skips[0].By != h.view.Self {
 		t.Errorf("%s has dropped its head, and nobody sees it", h.name)
 	}
 	out := *h.view
@@ -158,5 +158,47 @@ func TestLiesAreReadByName(t *testing.T) {
 	}
 	if _, err := ParseLies("ghosts,truth"); err == nil || !strings.Contains(err.Error(), `"truth"`) {
 		t.Errorf("truth is no lie: %v", err)
+	}
+}
+
+// Two members that skip another one after the other do not take the time of one.
+func TestEachSkipHasItsOwnTime(t *testing.T) {
+	cfg, err := Config{Members: 8, Hostile: 0.2, Identity: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	w.recruit()
+	var honest []*host
+	for _, i := range w.ring {
+		if h := w.hosts[i]; h.hostile == nil && w.hosts[w.ringAt(h.id, 1)].hostile == nil {
+			honest = append(honest, h)
+		}
+	}
+	lost := func(h *host, is bool) {
+		v := *h.view
+		if v.Succ = h.m.State().Succ; is {
+			v.Succ = nil
+		}
+		h.view = &v
+	}
+	look := func(h *host) {
+		for range int(w.recovery()/w.cfg.Interval) + 2 {
+			w.now += w.cfg.Interval / 2
+			lost(h, true)
+			w.siege.look(w)
+		}
+		lost(h, false)
+	}
+	look(honest[0])
+	look(honest[1])
+	if len(w.result.Violations) > 0 {
+		t.Fatalf("%v", w.result.Violations)
+	}
+	look(honest[1])
+	look(honest[1])
+	if len(w.result.Violations) == 0 {
+		t.Errorf("%s has skipped another for %v, and nobody sees it", honest[1].name, 2*w.recovery())
 	}
 }

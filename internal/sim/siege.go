@@ -64,7 +64,8 @@ func (n *LookupCount) add(o LookupCount) {
 type siege struct {
 	on      bool
 	settled bool
-	since   time.Duration // settled: since when some honest member has skipped another, now if none does
+	// since is, once it has settled, who skips another, and since when it was seen to.
+	since map[ring.Instance]time.Duration
 	// skippedAt is when one was last seen to skip another.
 	skippedAt time.Duration
 	result    SiegeResult
@@ -80,19 +81,18 @@ func (w *world) besiege() {
 	stop := func() bool { return len(w.result.Violations) > 0 }
 	for round := 0; !stop() && !s.settled; round++ {
 		w.run(w.now+w.cfg.Interval, stop)
-		skipped := w.skipped()
+		skips := w.skips()
 		switch {
-		case skipped == "" && round > w.lateRounds():
+		case len(skips) == 0 && round > w.lateRounds():
 			s.settled, s.result.Rounds = true, float64(round)
 		case round > w.cfg.Bound+w.lateRounds():
 			if !w.cfg.Identity {
 				s.settled = true // nothing is promised
 				break
 			}
-			w.violate(invariant.HonestNeighbours, fmt.Sprintf("%d rounds after the faults: %s", round, skipped))
+			w.violate(invariant.HonestNeighbours, fmt.Sprintf("%d rounds after the faults: %s", round, skips[0].How))
 		}
 	}
-	s.since = w.now
 	for range 10 {
 		w.underSiege(stop)
 	}
@@ -133,18 +133,31 @@ func (w *world) underSiege(stop func() bool) {
 			return
 		}
 		w.run(w.now+w.cfg.Interval/looks, stop)
-		s := &w.siege
-		skipped := w.skipped()
-		if s.result.Looks++; skipped == "" {
-			s.since = w.now
-			continue
-		}
+		w.siege.look(w)
+	}
+}
+
+// look looks at who skips another now. Each is judged by its own time: one may find its
+// place again while another loses its own.
+func (s *siege) look(w *world) {
+	skips := w.skips()
+	since := map[ring.Instance]time.Duration{}
+	if s.result.Looks++; len(skips) > 0 {
 		s.result.Skipping++
 		s.skippedAt = w.now
-		if w.now-s.since > w.recovery() && w.cfg.Identity {
-			w.violate(invariant.HonestNeighbours, fmt.Sprintf("for %v in a siege that had settled: %s", w.now-s.since, skipped))
+	}
+	for _, x := range skips {
+		who := x.By.Instance()
+		from, before := s.since[who]
+		if !before {
+			from = w.now
+		}
+		since[who] = from
+		if w.now-from > w.recovery() && w.cfg.Identity {
+			w.violate(invariant.HonestNeighbours, fmt.Sprintf("for %v in a siege that had settled: %s", w.now-from, x.How))
 		}
 	}
+	s.since = since
 }
 
 // looks is how often in a round of the siege the honest members are looked at.
@@ -191,14 +204,14 @@ func (w *world) raise() {
 	w.disturbed = true
 }
 
-// skipped says how an honest member skips another now; empty if none does.
-func (w *world) skipped() string {
+// skips are the honest members that skip another now.
+func (w *world) skips() []invariant.Skip {
 	s := invariant.Siege{Hostile: w.isHostile}
 	for _, i := range w.ring {
 		v := w.hosts[i].view
 		s.Members = append(s.Members, protocol.State{Self: v.Self, Phase: v.Phase, Pred: v.Pred, Succ: v.Succ})
 	}
-	return s.Skipped()
+	return s.Skips()
 }
 
 // judgePlace holds a change of an honest member against the rule that its place is its own.
@@ -258,7 +271,7 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 	}
 	for i := range testimonies {
 		broken := testimonies[i].Broken(t)
-		if broken != "" && t.Settled && w.skipped() != "" {
+		if broken != "" && t.Settled && len(w.skips()) > 0 {
 			t.Settled = false // none had been seen to, until now
 			broken = testimonies[i].Broken(t)
 		}
