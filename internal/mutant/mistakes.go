@@ -576,6 +576,18 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "founders",
 		},
 	}},
+	{Says: "waiting for a founder that never founds", Unchecked: "it starts no bootstrapping member", Mutants: []Mutant{
+		{
+			Name: "stalled-founder-awaited",
+			Does: "A member lets another found that would, for however long that does not.",
+			Edits: []Edit{{bootstrapFile, `
+	return o.chosen < enough && (o.given || o.recall || o.placed || b.round < enough)
+`, `
+	return o.chosen < enough || enough > 0
+`}},
+			Sim: "founders stalled",
+		},
+	}},
 	{Says: "not telling a member that was taken for dead", Mutants: []Mutant{
 		{
 			Name: "replaced-not-told",

@@ -136,6 +136,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 8, Start: "founders", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},
 	{
+		Name: "founders stalled", Says: "as *founders*, and the one that would found never does (`--members 8 --start founders-stalled`)",
+		Sim: &sim.Config{Members: 8, Start: "founders-stalled", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 20,
+	},
+	{
 		Name: "founders cut apart", Says: "as *founders*, with cuts, losses and hung members (`--members 8 --start founders --duration 20s --faults loss,cut,pause`)",
 		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
 	},

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -49,12 +51,20 @@ func (w *world) beginJoin(h *host) {
 }
 
 // founding reports whether members found together, in this run.
-func (w *world) founding() bool { return w.cfg.Start == "founders" || w.cfg.Start == "founders-listed" }
+func (w *world) founding() bool { return strings.HasPrefix(w.cfg.Start, "founders") }
+
+// stalls reports whether h would found a ring and is not to, by the start of that name.
+func (w *world) stalls(h *host) bool {
+	if w.cfg.Start != "founders-stalled" || len(w.ring) > 0 || h.view.Phase != protocol.Bootstrapping || h.m.State().Founder != h.m.Self() {
+		return false
+	}
+	return !slices.ContainsFunc(w.hosts, func(g *host) bool { return g.client == nil && g.id < h.id })
+}
 
 // foundAt are the addresses given to members that found together: of a load balancer, or
 // of the first of them. An operator adds some to those that nobody has answered at.
 func (w *world) foundAt(h *host) []string {
-	if w.cfg.Start == "founders" {
+	if w.cfg.Start != "founders-listed" {
 		return []string{vip}
 	}
 	var out []string

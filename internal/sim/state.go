@@ -243,6 +243,7 @@ var States = []State{
 	{"dead-half", "an ideal ring, sixteen acquaintances each, and every second member on average is dead", nil},
 	{"joiners", "one member, whom all others join at once", nil},
 	{"founders", "no ring, and all look for one within a second, at the address of one load balancer that leads to anyone", nil},
+	{"founders-stalled", "as founders, and the one with the smallest identifier would found the ring and does not, until there is one", nil},
 	{"founders-listed", "no ring, and all look for one within a second, at eight addresses", nil},
 	{"uneven", "as random, and the identifiers crowd: half of them within a thousandth of the circle", nil},
 }
@@ -264,7 +265,7 @@ func (w *world) settle() {
 		p.ms[i] = w.self(h)
 	}
 	switch w.cfg.Start {
-	case "founders", "founders-listed":
+	case "founders", "founders-stalled", "founders-listed":
 		for _, h := range w.hosts {
 			w.start(h, nil)
 			w.beginFounding(h, time.Duration(rng.Int64N(int64(time.Second))))

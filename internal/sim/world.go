@@ -537,7 +537,11 @@ func (w *world) lookingUp(h *host, e event) {
 func (w *world) living(h *host, e event) {
 	switch e.kind {
 	case evTick:
-		if h.tick <= w.now {
+		switch {
+		case h.tick > w.now:
+		case w.stalls(h):
+			w.queue.Push(w.now+w.cfg.Interval, e)
+		default:
 			h.tick = 1 << 62
 			w.step(h, protocol.Tick{})
 		}
