@@ -128,7 +128,7 @@ func (n *Node) mapRequest(env transport.Envelope, req *ringmap.Request) (ringmap
 	n.counters.mapRequests.Add(1)
 	ctx, done := observed(ctx, n.observer.Request, kindMap, env.To)
 	sent := time.Now()
-	reply, err := n.tr.Map(ctx, env, req)
+	reply, err := n.tr.Map(ctx, env, n.zonedParts(req))
 	f := hasty(n.ctx, time.Since(sent), limit, n.checkFailure(ctx, failure(err)))
 	if f == nil {
 		if err := reply.On(n.space.Bits); err != nil {
@@ -136,6 +136,9 @@ func (n *Node) mapRequest(env transport.Envelope, req *ringmap.Request) (ringmap
 		} else {
 			f = n.checkClaims(answer, env.To, reply.Claims)
 		}
+	}
+	if f == nil {
+		n.peers.zones.hearClaims(reply.Claims)
 	}
 	done(f)
 	n.measure(env.To, time.Since(sent), f, false)
@@ -182,7 +185,11 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 			return reply, h.turnAway(env, f)
 		}
 	}
+	for i := range req.Parts {
+		n.peers.zones.hearClaims(req.Parts[i].Claims)
+	}
 	n.onMap(func(m *ringmap.Map) { reply = m.Receive(n.now(), req) })
+	reply.Claims = n.zonedClaims(reply.Claims)
 	return reply, nil
 }
 

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -107,6 +109,52 @@ func (z *zones) hearAnswer(by ring.Member, a *routing.Answer) {
 	if !a.Owner.IsZero() && !a.Owner.Legacy() {
 		z.hear(a.Owner.Instance(), a.Zone, a.Verdict == routing.Mine && a.Owner == by)
 	}
+}
+
+// hearClaims notes the zones of the processes that claims name.
+func (z *zones) hearClaims(list []ringmap.Announcement) {
+	for i := range list {
+		if of := list[i].Of; of != nil && list[i].Zoned && !of.Legacy() {
+			z.hear(of.Instance(), list[i].Zone, false)
+		}
+	}
+}
+
+// zonedParts is a request of this member's map with the zones of the processes that it
+// names, as far as they are known and there is room. The request itself is not changed.
+func (n *Node) zonedParts(req *ringmap.Request) *ringmap.Request {
+	if len(req.Parts) == 0 {
+		return req
+	}
+	out, room := req.Clone(), ringmap.MaxZoneBytes
+	for i := range out.Parts {
+		room = n.addZones(out.Parts[i].Claims, room)
+	}
+	return &out
+}
+
+// zonedClaims is the same of the claims in an answer.
+func (n *Node) zonedClaims(list []ringmap.Announcement) []ringmap.Announcement {
+	list = slices.Clone(list)
+	n.addZones(list, ringmap.MaxZoneBytes)
+	return list
+}
+
+// addZones adds zones to claims, of so many bytes, and returns how many are left.
+func (n *Node) addZones(list []ringmap.Announcement, room int) int {
+	for i := range list {
+		a := &list[i]
+		if a.Of == nil {
+			continue
+		}
+		a.Zone, a.Zoned = n.zoneOf(*a.Of)
+		if size := a.ZoneBytes(); size <= room {
+			room -= size
+		} else {
+			a.Zone, a.Zoned = "", false
+		}
+	}
+	return room
 }
 
 // zoned adds the zones to a state of this member that is told to others.

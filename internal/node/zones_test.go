@@ -3,12 +3,14 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -130,6 +132,55 @@ func TestZonesAreAskedForOnce(t *testing.T) {
 		}
 		if after := fd.counters.asked[protocol.AskRing].Load(); after != before {
 			t.Errorf("%d more questions for zones that are known", after-before)
+		}
+	})
+}
+
+// A member that knows all others from its map only has heard of their zones with it.
+func TestZonesComeWithTheMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, zone := zonedRig(t, 20)
+		defer g.close()
+		time.Sleep(20 * g.interval)
+		for _, n := range g.nodes {
+			before := n.counters.asked[protocol.AskRing].Load()
+			for _, x := range g.after(0, 20) {
+				if got, heard := n.zoneOf(x); !heard || got != zone[x.ID] {
+					t.Errorf("%s has heard %v of the zone of %s: %q, not %q", n.cfg.Self.Name, heard, x.Name, got, zone[x.ID])
+				}
+			}
+			got, err := n.LookupN(t.Context(), 0, 3, routing.Options{})
+			if err != nil || len(got) != 3 {
+				t.Errorf("%v, %v", got, err)
+			}
+			if after := n.counters.asked[protocol.AskRing].Load(); after != before {
+				t.Errorf("%s has asked %d members", n.cfg.Self.Name, after-before)
+			}
+		}
+	})
+}
+
+func TestZonesOfClaimsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		n := g.add("a")
+		var list []ringmap.Announcement
+		for i := range 1000 {
+			x := ring.Member{ID: uint64(i), Name: "x", Addr: "x:1", Incarnation: 1}
+			n.peers.zones.hear(x.Instance(), strings.Repeat("z", ring.MaxZoneLength), true)
+			list = append(list, ringmap.Announcement{ID: x.ID, Incarnation: 1, Of: &x})
+		}
+		sum := 0
+		out := n.zonedClaims(list)
+		for i := range out {
+			sum += out[i].ZoneBytes()
+		}
+		if sum > ringmap.MaxZoneBytes || sum < ringmap.MaxZoneBytes-100 {
+			t.Errorf("%d bytes of zones", sum)
+		}
+		if last := out[999]; last.Zoned || last.Zone != "" || list[0].Zoned {
+			t.Errorf("the last: %+v, the first that was given: %+v", last, list[0])
 		}
 	})
 }

@@ -330,11 +330,13 @@ type Claim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The arc is (after, id].
-	After         uint64 `protobuf:"fixed64,2,opt,name=after,proto3" json:"after,omitempty"`
-	Epoch         uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	Address       string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	After       uint64 `protobuf:"fixed64,2,opt,name=after,proto3" json:"after,omitempty"`
+	Epoch       uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Name        string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	Address     string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	// The Config.Zone of the process, empty if it is in none. Absent: not said.
+	Zone          *string `protobuf:"bytes,7,opt,name=zone,proto3,oneof" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,6 +409,13 @@ func (x *Claim) GetName() string {
 func (x *Claim) GetAddress() string {
 	if x != nil {
 		return x.Address
+	}
+	return ""
+}
+
+func (x *Claim) GetZone() string {
+	if x != nil && x.Zone != nil {
+		return *x.Zone
 	}
 	return ""
 }
@@ -2979,14 +2988,16 @@ var File_concord_proto protoreflect.FileDescriptor
 
 const file_concord_proto_rawDesc = "" +
 	"\n" +
-	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"\x93\x01\n" +
+	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"\xb5\x01\n" +
 	"\x05Claim\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x06R\x05after\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x06 \x01(\tR\aaddress\"\xe1\x02\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x17\n" +
+	"\x04zone\x18\a \x01(\tH\x00R\x04zone\x88\x01\x01B\a\n" +
+	"\x05_zone\"\xe1\x02\n" +
 	"\x06MapReq\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.concord.MapReq.KindR\x04kind\x12\x12\n" +
 	"\x04beat\x18\x02 \x01(\rR\x04beat\x12\x14\n" +
@@ -3392,6 +3403,7 @@ func file_concord_proto_init() {
 	if File_concord_proto != nil {
 		return
 	}
+	file_concord_proto_msgTypes[0].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[11].OneofWrappers = []any{}

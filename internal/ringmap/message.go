@@ -14,6 +14,21 @@ import (
 type Announcement struct {
 	ID, After, Epoch, Incarnation uint64
 	Of                            *ring.Member
+	// Zone is the zone of Of, if Zoned. The map neither sets nor reads them.
+	Zone  string
+	Zoned bool
+}
+
+// MaxZoneBytes bounds the zones that are added to one message in their encoding. They fit
+// into a message beside its claims.
+const MaxZoneBytes = 12 << 10
+
+// ZoneBytes is the encoding of the zone, 0 if there is none.
+func (a *Announcement) ZoneBytes() int {
+	if !a.Zoned {
+		return 0
+	}
+	return sizeNested(len(a.Zone))
 }
 
 func announce(c *Claim, full bool) Announcement {
@@ -245,7 +260,7 @@ func (r *Reply) Size() int {
 func (a *Announcement) size() int {
 	n := 9 + 9 + sizeVarint(a.Epoch) + sizeVarint(a.Incarnation)
 	if a.Of != nil {
-		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr))
+		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr)) + a.ZoneBytes()
 	}
 	return n
 }

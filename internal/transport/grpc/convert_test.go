@@ -121,7 +121,8 @@ func TestZonesThatNoMemberHasAreRefused(t *testing.T) {
 		_, first := state(&pb.Ring{Answer: &pb.Answer{Answerer: named(c.zone)}})
 		_, second := state(&pb.Ring{Successors: []*pb.Server{named("fine"), named(c.zone)}})
 		_, third := routeAnswer(asked, &pb.RouteResp{Verdict: pb.RouteResp_VERDICT_OWNER, Owner: named(""), Zone: c.zone})
-		for field, err := range map[string]error{"ring.answer.answerer": first, "ring.successors[1]": second, "owner": third} {
+		_, fourth := announcements("claims", []*pb.Claim{{Id: 1, Name: "anna", Address: "h:1", Zone: &c.zone}}, 9)
+		for field, err := range map[string]error{"ring.answer.answerer": first, "ring.successors[1]": second, "owner": third, "claims[0]": fourth} {
 			if err == nil || err.Error() != field+": "+c.want {
 				t.Errorf("%q: %v, want %s: %s", c.zone, err, field, c.want)
 			}

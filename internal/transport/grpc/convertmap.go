@@ -105,6 +105,9 @@ func claims(list []ringmap.Announcement) []*pb.Claim {
 		c.Id, c.After, c.Epoch, c.Incarnation = a.ID, a.After, a.Epoch, a.Incarnation
 		if a.Of != nil {
 			c.Name, c.Address = a.Of.Name, a.Of.Addr
+			if a.Zoned {
+				c.Zone = &a.Zone
+			}
 		}
 		out[i] = c
 	}
@@ -130,6 +133,10 @@ func announcements(field string, list []*pb.Claim, most int) ([]ringmap.Announce
 		if err != nil {
 			return nil, err
 		}
+		if out[i].Zone, err = zone(fmt.Sprintf("%s[%d]", field, i), c.GetZone()); err != nil {
+			return nil, err
+		}
+		out[i].Zoned = c.Zone != nil
 		out[i].Of = &ring.Member{ID: of.ID, Name: of.Name, Addr: of.Addr, Incarnation: of.Incarnation}
 	}
 	return out, nil
