@@ -1,6 +1,7 @@
 package concord
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -32,6 +33,29 @@ func (c *Concord) Ready() error {
 	}
 	_, head := n.Ages()
 	return c.readiness(n.Snapshot().View, head)
+}
+
+// Settled waits until every pointer of the member is right, as far as it and its neighbours say:
+// it has a range, its successor names it as its predecessor and has the rest of its list of
+// successors, and its predecessor names it as its successor. A member of a ring of one is settled.
+// When the membership has changed, the ring is settled as a whole once all members are.
+//
+// Settled asks the two neighbours, again when something has changed, and once in each
+// StabilizeInterval. Ready asks nobody, and is for probes; Settled is for scripts and tests that
+// go on when a change is complete, such as a rolling restart.
+//
+// It returns nil, or the error of ctx joined with what was not right last. It returns
+// ErrNotStarted, ErrNotJoined, ErrStopped or ErrSuperseded at once.
+func (c *Concord) Settled(ctx context.Context) error {
+	n, err := c.started()
+	if err != nil {
+		return err
+	}
+	err = n.Settled(ctx)
+	if err == nil || errors.Is(err, ctx.Err()) && ctx.Err() != nil {
+		return err
+	}
+	return publicError(err)
 }
 
 // readiness is Ready for a member with view v whose successor last answered so long ago.

@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport"
+)
+
+// Settled waits until every pointer of the node is right as far as its neighbours say: it
+// asks them, and again when its own view has changed, and once an interval. The error is
+// that of ctx, with what was not right last, or says why the node is in no ring.
+func (n *Node) Settled(ctx context.Context) error {
+	for {
+		s := n.Snapshot()
+		if s.Absent != nil && !s.View.Isolated {
+			return s.Absent
+		}
+		if n.ctx.Err() != nil {
+			return ErrClosed
+		}
+		if s.View.Phase != protocol.Joined {
+			return ErrNotInRing
+		}
+		wrong := n.unsettled(ctx, s.View)
+		if wrong == nil {
+			return nil
+		}
+		timer := time.NewTimer(n.cfg.Interval)
+		select {
+		case <-s.Next:
+		case <-timer.C:
+		case <-n.ctx.Done():
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w: %w", ctx.Err(), wrong)
+		}
+		timer.Stop()
+	}
+}
+
+// unsettled says what is not right with a view, nil if nothing is.
+func (n *Node) unsettled(ctx context.Context, v *protocol.View) error {
+	switch {
+	case v.Isolated:
+		return ErrIsolated
+	case v.Doubts:
+		return errors.New("the process hung, and the successor has not answered since")
+	case !v.HasArc:
+		return errors.New("the predecessor is not known")
+	case v.Alone && v.Pred.IsZero():
+		return nil
+	case len(v.Succ) == 0:
+		return errors.New("no successor is known")
+	}
+	head, err := n.stateOf(ctx, v.Self, v.Head())
+	if err != nil {
+		return err
+	}
+	if !samePlace(head.Pred, v.Self) {
+		return fmt.Errorf("the successor %s has the predecessor %s", head.Self.Name, head.Pred.Name)
+	}
+	list := append([]ring.Member{head.Self}, head.Succ...)
+	if i := slices.IndexFunc(list, func(x ring.Member) bool { return x.ID == v.Self.ID }); i >= 0 {
+		list = list[:i]
+	}
+	if list = list[:min(len(list), n.cfg.Successors)]; !slices.EqualFunc(list, v.Succ, samePlace) {
+		return fmt.Errorf("the list of the successor %s has changed", head.Self.Name)
+	}
+	pred, err := n.stateOf(ctx, v.Self, v.Pred)
+	if err != nil {
+		return err
+	}
+	if !samePlace(pred.Head(), v.Self) {
+		return fmt.Errorf("the predecessor %s has the successor %s", pred.Self.Name, pred.Head().Name)
+	}
+	return nil
+}
+
+// samePlace reports whether two are one member, as far as a legacy member can tell.
+func samePlace(x, y ring.Member) bool { return x.ID == y.ID && x.Addr == y.Addr }
+
+// stateOf asks a neighbour for its ring.
+func (n *Node) stateOf(ctx context.Context, self, x ring.Member) (protocol.State, error) {
+	env := transport.Envelope{From: self, To: x, Settings: n.cfg.Settings}
+	reply, f := n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
+	if f != nil {
+		return protocol.State{}, fmt.Errorf("%s: %w", x.Name, f)
+	}
+	return reply.State, nil
+}

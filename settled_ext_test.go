@@ -1,0 +1,62 @@
+package concord_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/internal/transport/memory"
+)
+
+func TestSettledIsWhenEveryPointerIsRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		members := newMemoryRing(t, network, 6)
+		settled := func(when string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for _, m := range members {
+				if err := m.Settled(ctx); err != nil {
+					t.Errorf("%s: %s: %v", when, m.Name(), err)
+				}
+			}
+			if err := ideal(members); err != nil {
+				t.Errorf("%s: all are settled, and %v", when, err)
+			}
+		}
+		settled("at first")
+		members[2].Stop()
+		members = append(members[:2], members[3:]...)
+		settled("after a crash")
+		joiner := memoryMember(t, network, "joiner")
+		join(t, joiner, members[0].Address())
+		members = append(members, joiner)
+		settled("after a join")
+		// Two that cannot reach each other.
+		who, next := members[0], members[0].Successors()[0]
+		network.Partition([]string{who.Address()}, []string{next.Address})
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := who.Settled(ctx); err == nil || !strings.Contains(err.Error(), "predecessor") {
+			t.Errorf("with a successor that it cannot reach: %v", err)
+		} else {
+			wantErr(t, "Settled", err, context.DeadlineExceeded)
+		}
+		stopAll(members)
+		wantErr(t, "after Stop", who.Settled(t.Context()), concord.ErrStopped)
+	})
+}
+
+func TestSettledInNoRing(t *testing.T) {
+	c := concord.New(configure("c"))
+	wantErr(t, "before Start", c.Settled(t.Context()), concord.ErrNotStarted)
+	wantErr(t, "in no ring", start(t, "a").Settled(t.Context()), concord.ErrNotJoined)
+	if err := create(t, "b").Settled(t.Context()); err != nil {
+		t.Errorf("alone: %v", err)
+	}
+}
