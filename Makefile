@@ -145,6 +145,7 @@ figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 
 simulate: build ## seeded rings on virtual time, with every fault: the part that CI runs
 	.build/bin/concord sim --members 64 --seeds 100 --faults all
+	.build/bin/concord sim leases --seeds 100 --faults all
 
 CHECK := .build/bin/concord check
 
