@@ -210,7 +210,7 @@ func TestClientGoesRoundWhomItRejects(t *testing.T) {
 		network := memory.NewNetwork(1)
 		network.Delay(time.Millisecond, time.Millisecond)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Minute }
-		members := newMemoryRing(t, network, 4, lazy)
+		members := memoryRing(t, network, 4, lazy)
 		c, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[0].Address())
 		if err != nil {
 			t.Fatal(err)

@@ -109,7 +109,7 @@ func TestLeaveWhoseNeighbourHangsEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		network.Delay(time.Millisecond, time.Millisecond)
-		members := newMemoryRing(t, network, 3, func(c *concord.Config) { c.StabilizeInterval = time.Hour })
+		members := memoryRing(t, network, 3, func(c *concord.Config) { c.StabilizeInterval = time.Hour })
 		network.Pause(members[1].Address())
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()

@@ -92,7 +92,7 @@ func TestLookupHonoursDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Hour }
-		members := newMemoryRing(t, network, 2, lazy)
+		members := memoryRing(t, network, 2, lazy)
 		c, other := members[0], members[1]
 		network.Pause(other.Address())
 		for _, limit := range []time.Duration{time.Nanosecond, time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond} {
@@ -129,7 +129,7 @@ func TestLookupWithoutDeadlineEndsAfterFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Hour }
-		members := newMemoryRing(t, network, 2, lazy)
+		members := memoryRing(t, network, 2, lazy)
 		network.Pause(members[1].Address())
 		began := time.Now()
 		_, err := members[0].LookupContext(t.Context(), []byte(members[1].Name()), concord.Fresh())
@@ -244,7 +244,7 @@ func TestRejectOfDeadMemberLeadsRoundIt(t *testing.T) {
 		network := memory.NewNetwork(1)
 		network.Delay(time.Millisecond, time.Millisecond)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Minute }
-		members := newMemoryRing(t, network, 5, lazy)
+		members := memoryRing(t, network, 5, lazy)
 		dead := members[2]
 		network.Pause(dead.Address())
 		rest := append(members[:2:2], members[3:]...)

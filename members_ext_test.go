@@ -99,7 +99,7 @@ func TestMembersSayWhoDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		// So seldom that nobody notices by itself what happens here.
-		members := newMemoryRing(t, network, 8, func(c *concord.Config) { c.StabilizeInterval = time.Hour })
+		members := memoryRing(t, network, 8, func(c *concord.Config) { c.StabilizeInterval = time.Hour })
 		order := clockwise(members, members[0])
 		named := func(i int) *concord.Concord {
 			return members[slices.IndexFunc(members, func(c *concord.Concord) bool { return c.Name() == order[i].Name })]

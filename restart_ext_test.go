@@ -61,7 +61,7 @@ func TestMemberThatRestartsUnnoticedIsBack(t *testing.T) {
 		network := memory.NewNetwork(1)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Hour }
 		network.Delay(50*time.Millisecond, 50*time.Millisecond)
-		members := newMemoryRing(t, network, 4, lazy)
+		members := memoryRing(t, network, 4, lazy)
 		for i := 1; i < 4; i++ {
 			old := members[i]
 			old.Stop()

@@ -80,7 +80,7 @@ func TestTraceOfFailedLookupHasItsHops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)
 		lazy := func(c *concord.Config) { c.StabilizeInterval = time.Hour }
-		members := newMemoryRing(t, network, 2, lazy)
+		members := memoryRing(t, network, 2, lazy)
 		network.Pause(members[1].Address())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
