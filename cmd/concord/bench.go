@@ -42,9 +42,11 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a ring on this machine",
-		Long: `Measure in one process, over loopback, what a ring costs. There are four parts:
+		Long: `Measure in one process, over loopback, what a ring costs. There are five parts:
 
   idle      what a member costs while nothing happens
+  members   lookups of all members at once: 50 a second each, and as fast as
+            16 callers can
   lookups   lookups, beside a bare gRPC call and a bare hash and search
   changes   how long a ring takes to form, to be joined, and to heal
   churn     how often a lookup is wrong while members come and go
@@ -119,7 +121,7 @@ func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
 		Churn: bench.Churn{Members: 32, Interval: 200 * time.Millisecond, Every: 500 * time.Millisecond, Time: f.churnTime, Rate: 50},
 	}
 	if f.quick {
-		p.Parts = []string{bench.PartIdle, bench.PartLookups, bench.PartChanges}
+		p.Parts = []string{bench.PartIdle, bench.PartMembers, bench.PartLookups, bench.PartChanges}
 		p.Settle, p.Watch = max(10*time.Second, 8*f.interval)+2*f.interval, 6*time.Second
 		p.Window = 200 * time.Millisecond
 		p.Changes, p.ChangeTime, p.Builds = 5, 5*time.Second, 1
@@ -198,6 +200,13 @@ idle       %d members, interval %v, watched for %v; each:
 		if !r.Ideal {
 			text += "           the ring was not ideal in the end: this was no rest\n"
 		}
+	case bench.AllMembers:
+		text = fmt.Sprintf(`
+members    all %d look up %.0f keys a second each, for %v:
+           %.2f %% of %d lookups answered without a request, %d failed
+           %.0f B/s written, %.2f requests/s, %s of CPU a second, each
+           %.0f lookups a second of all by %d callers, as fast as they can
+`, r.Members, r.Rate, r.Watched, 100*r.Memory, r.Lookups, r.Failed, r.Bytes, r.Calls, bench.Brief(r.CPU), r.PerS, r.Callers)
 	case bench.BareIdle:
 		text = fmt.Sprintf(`
 idle-grpc  %d bare gRPC servers, as many connections; each:

@@ -126,17 +126,17 @@ func TestBenchPlans(t *testing.T) {
 		return p
 	}
 	base := benchFlags{members: 64, callers: []int{1, 16, 64}, rounds: 7, interval: time.Second, churnTime: time.Minute}
-	if p := plan(base); len(p.Parts) != 4 || len(p.Callers) != 3 || p.Churn.Members != 32 || p.Churn.Interval != 200*time.Millisecond {
+	if p := plan(base); len(p.Parts) != 5 || len(p.Callers) != 3 || p.Churn.Members != 32 || p.Churn.Interval != 200*time.Millisecond {
 		t.Errorf("by default: %+v", p)
 	}
 	quick := base
 	quick.quick = true
 	p := plan(quick)
-	if len(p.Parts) != 3 || len(p.Callers) != 2 || p.Rounds != 3 {
+	if len(p.Parts) != 4 || len(p.Callers) != 2 || p.Rounds != 3 {
 		t.Errorf("quick: %+v", p)
 	}
 	windows := p.Rounds * (1 + 5*len(p.Callers))
-	if total := p.Settle + p.Watch + time.Duration(windows)*p.Window*5/4 + p.ChangeTime; total > 40*time.Second {
+	if total := p.Settle + p.Watch*5/2 + time.Duration(windows)*p.Window*5/4 + p.ChangeTime; total > 42*time.Second {
 		t.Errorf("quick takes %v, besides building the ring", total)
 	}
 	if p := plan(quick, "callers", "rounds"); len(p.Callers) != 3 || p.Rounds != 7 {

@@ -252,6 +252,11 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 			if r.Members != 4 || r.Bytes <= 0 || r.Calls <= 0 || r.Heap == 0 || r.Connections <= 0 {
 				t.Errorf("%+v", r)
 			}
+		case AllMembers:
+			names = append(names, r.Name)
+			if r.Members != 4 || r.Lookups < 4 || r.Failed > 0 || r.Memory <= 0 || r.Memory > 1 || r.Bytes <= 0 || r.PerS <= 0 {
+				t.Errorf("%+v", r)
+			}
 		case BareIdle:
 			names = append(names, r.Name)
 			if r.Members != 4 || r.Connections <= 0 {
@@ -291,7 +296,7 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 		}
 	}
 	want := []string{
-		"machine", "idle", "grpc-unary", "grpc-unary", "floor-hash-search", "floor-hash-search", "lookup-owned", "lookup-owned",
+		"machine", "idle", "lookup-all-members", "grpc-unary", "grpc-unary", "floor-hash-search", "floor-hash-search", "lookup-owned", "lookup-owned",
 		"lookup-confirmed", "lookup-confirmed", "lookup-fresh", "lookup-fresh", "build", "join", "heal", "idle-grpc", "churn", "churn-plain",
 	}
 	if !slices.Equal(names, want) {

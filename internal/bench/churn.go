@@ -258,7 +258,7 @@ func (r *churning) judge(ctx context.Context, key []byte, s concord.Server, err 
 func (r *churning) fromMemory() (memory, all uint64) {
 	for _, m := range r.c.Members() {
 		k := m.Status().Counters
-		memory += k.Owned + k.Confirmed
+		memory += k.Owned + k.Mapped + k.Confirmed
 		all += k.Lookups - k.FingerLookups
 	}
 	return memory, all

@@ -160,7 +160,7 @@ func traffic(members []*concord.Concord) (bytes, calls uint64, used Usage) {
 	for _, m := range members {
 		k := m.Status().Counters
 		bytes += k.BytesWritten
-		calls += k.RouteRequests + k.RingRequests
+		calls += k.RouteRequests + k.RingRequests + k.MapRequests
 	}
 	return bytes, calls, Used()
 }

@@ -13,13 +13,14 @@ import (
 // Parts of a Run, in the order in which they are measured.
 const (
 	PartIdle    = "idle"    // a ring at rest
+	PartMembers = "members" // lookups of all members at once
 	PartLookups = "lookups" // lookups, beside a bare call and a bare search
 	PartChanges = "changes" // building a ring, joining it, healing it
 	PartChurn   = "churn"   // lookups while members come and go
 )
 
 // Parts lists all of them.
-var Parts = []string{PartIdle, PartLookups, PartChanges, PartChurn}
+var Parts = []string{PartIdle, PartMembers, PartLookups, PartChanges, PartChurn}
 
 // Plan says what a Run measures. Every field must be set.
 type Plan struct {
@@ -40,8 +41,8 @@ type Plan struct {
 	Churn Churn
 }
 
-// Run measures what the plan says and hands each result, a Machine, Idle, BareIdle,
-// Timing, Span or Churned, to emit when it is there. An error of emit ends it.
+// Run measures what the plan says and hands each result, a Machine, Idle, AllMembers,
+// BareIdle, Timing, Span or Churned, to emit when it is there. An error of emit ends it.
 // Progress, if not nil, hears how far it is: a share of 1, estimated by time, and what
 // is being done.
 func Run(ctx context.Context, p Plan, emit func(any) error, progress func(share float64, doing string)) error {
@@ -91,6 +92,8 @@ func (r *running) estimate(part string) time.Duration {
 	switch part {
 	case PartIdle:
 		return r.Settle + r.Watch
+	case PartMembers:
+		return r.Watch*3/2 + r.Window
 	case PartLookups:
 		windows := r.Rounds * (1 + len(r.Callers)*caseCount)
 		return time.Duration(windows) * r.Window * 4 / 3
@@ -137,6 +140,16 @@ func (r *running) ring(ctx context.Context) error {
 			return err
 		}
 		if err := r.emit(idle); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.Parts, PartMembers) {
+		r.begin(PartMembers)(0, "all members look keys up")
+		all, err := EveryoneLooks(ctx, c, r.Interval, r.Watch, r.Window)
+		if err == nil {
+			err = r.emit(all)
+		}
+		if err != nil {
 			return err
 		}
 	}
