@@ -68,9 +68,14 @@ func (n *Node) tendFinger() bool {
 	return true
 }
 
-// runErrand asks the owner believed in. If that is not the owner any longer, it looks
+// runErrand takes the owner that the map names, or asks the owner believed in. If that is not the owner any longer, it looks
 // the point up. It returns the zero Answer if nobody was found.
 func (n *Node) runErrand(e routing.Errand) routing.Answer {
+	if e.Charted() {
+		if c, as := n.mapLookup(e.ID, 0); c != nil {
+			return n.mapAnswer(c, as)
+		}
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, peer.MaxTimeout)
 	defer cancel()
 	if e.Believed.Name != "" {

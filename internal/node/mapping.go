@@ -257,6 +257,13 @@ func (fd *Finder) mapLookup(id uint64, age time.Duration) (*ringmap.Claim, time.
 	return c, as
 }
 
+// mapAnswer is what the map answers by a claim that is as of a time.
+func (fd *Finder) mapAnswer(c *ringmap.Claim, as time.Duration) routing.Answer {
+	return routing.Answer{
+		Verdict: routing.Owned, By: *c.Of, Owner: *c.Of, Arc: c.Arc(), HasArc: true, Epoch: c.Epoch, Age: fd.now() - as,
+	}
+}
+
 // believed is whom the map has as the owner of an identifier, zero: nobody, and its arc.
 func (fd *Finder) believed(id uint64) (ring.Member, ring.Arc) {
 	if s := fd.chart.Load(); s != nil {

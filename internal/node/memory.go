@@ -42,7 +42,7 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 		r.Answer = m.own.Answer(routing.Query{ID: id}, fd.now())
 		r.Source = routing.OwnRange
 	case m.claim != nil:
-		r.Answer = routing.Answer{Verdict: routing.Owned, By: *m.claim.Of, Owner: *m.claim.Of, Arc: m.claim.Arc(), HasArc: true, Epoch: m.claim.Epoch, Age: fd.now() - m.as}
+		r.Answer = fd.mapAnswer(m.claim, m.as)
 		r.Source = routing.RingMap
 	case m.arc != nil:
 		c := m.arc

@@ -64,6 +64,10 @@ type Errand struct {
 // owner still.
 func (e Errand) Confirms(a Answer) bool { return a.Verdict == Mine || a.Owner == e.Believed }
 
+// Charted reports whether the map of the ring may answer, if it names an owner: it is
+// younger than what a finger was found by may be. Whoever offers itself is asked.
+func (e Errand) Charted() bool { return !e.Offered }
+
 // Fresh reports whether the owner's own confirmation is wanted. The member's own table
 // answers for its successor list only; a finger is farther, and its arc is wanted.
 func (e Errand) Fresh() bool { return !e.Announce }

@@ -44,6 +44,12 @@ func (w *world) tendFinger(h *host) {
 		return
 	}
 	h.errand = true
+	if e.Charted() {
+		if a, ok := w.mapAnswer(h, e.ID); ok {
+			w.errandDone(h, e, a)
+			return
+		}
+	}
 	r, l := w.openLookup(h, e.ID, peer.MaxTimeout)
 	l.what, l.errand = forFinger, e
 	if e.Believed.Name != "" {

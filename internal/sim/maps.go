@@ -202,6 +202,20 @@ func (w *world) lookUpInMap(h *host, id uint64) {
 	}
 }
 
+// mapAnswer is what the map of a member answers by default.
+func (w *world) mapAnswer(h *host, id uint64) (a routing.Answer, ok bool) {
+	if h.ringMap == nil {
+		return a, false
+	}
+	c, as, ok := h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
+	if !ok || h.suspects.Avoided(*c.Of, w.now) {
+		return a, false
+	}
+	return routing.Answer{
+		Verdict: routing.Owned, By: *c.Of, Owner: *c.Of, Arc: c.Arc(), HasArc: true, Epoch: c.Epoch, Age: w.now - as,
+	}, true
+}
+
 // judgeMaps holds the maps of an ideal ring against it.
 func (w *world) judgeMaps() {
 	if !w.cfg.Maps || len(w.groups) != 1 {
