@@ -317,8 +317,10 @@ func TestJoinTakesRoundTripsNotRounds(t *testing.T) {
 			}
 			took := time.Since(began)
 			t.Logf("%v = %.1f round trips", took, float64(took)/float64(rtt))
-			if took > 16*rtt {
-				t.Errorf("join took %v = %.1f round trips, want at most 16", took, float64(took)/float64(rtt))
+			// 16, and rarely a part of one more: what comes at the same instant comes in
+			// any order.
+			if took > 17*rtt {
+				t.Errorf("join took %v = %.1f round trips, want at most 17", took, float64(took)/float64(rtt))
 			}
 			if v := n.Snapshot().View; v.Pred.IsZero() || !v.HasArc {
 				t.Error("joined without a predecessor")
