@@ -263,12 +263,6 @@ func (n *Node) outOfRing(ctx context.Context, x ring.Member) bool {
 	return !reply.State.Phase.InRing()
 }
 
-// askRing asks x for its pointers.
-func (n *Node) askRing(ctx context.Context, x ring.Member) (protocol.Reply, *protocol.Failure) {
-	env := transport.Envelope{From: n.Snapshot().View.Self, To: x, Settings: n.cfg.Settings}
-	return n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
-}
-
 // Meta answers what the application says of this member.
 func (h *handler) Meta(ctx context.Context, env transport.Envelope) ([]byte, error) {
 	h.counters.served.Add(1)

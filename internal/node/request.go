@@ -24,6 +24,12 @@ func (fd *Finder) maintain(ctx context.Context, env transport.Envelope, req prot
 	return fd.send(ctx, env, req, limit)
 }
 
+// askRing asks x for its ring.
+func (fd *Finder) askRing(ctx context.Context, x ring.Member) (protocol.Reply, *protocol.Failure) {
+	env := transport.Envelope{From: fd.snap.Load().Self, To: x, Settings: fd.settings}
+	return fd.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
+}
+
 func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol.Request, limit time.Duration) (protocol.Reply, *protocol.Failure) {
 	taken, f := fd.mayAsk(ctx, env.Source, env.To)
 	if f != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Settled waits until every pointer of the node is right as far as its neighbours say: it
@@ -58,7 +57,7 @@ func (n *Node) unsettled(ctx context.Context, v *protocol.View) error {
 	case len(v.Succ) == 0:
 		return errors.New("no successor is known")
 	}
-	head, err := n.stateOf(ctx, v.Self, v.Head())
+	head, err := n.stateOf(ctx, v.Head())
 	if err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func (n *Node) unsettled(ctx context.Context, v *protocol.View) error {
 	if list = list[:min(len(list), n.cfg.Successors)]; !slices.EqualFunc(list, v.Succ, samePlace) {
 		return fmt.Errorf("the list of the successor %s has changed", head.Self.Name)
 	}
-	pred, err := n.stateOf(ctx, v.Self, v.Pred)
+	pred, err := n.stateOf(ctx, v.Pred)
 	if err != nil {
 		return err
 	}
@@ -86,9 +85,8 @@ func (n *Node) unsettled(ctx context.Context, v *protocol.View) error {
 func samePlace(x, y ring.Member) bool { return x.ID == y.ID && x.Addr == y.Addr }
 
 // stateOf asks a neighbour for its ring.
-func (n *Node) stateOf(ctx context.Context, self, x ring.Member) (protocol.State, error) {
-	env := transport.Envelope{From: self, To: x, Settings: n.cfg.Settings}
-	reply, f := n.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, n.peers.of(x.Addr).Timeout(0))
+func (n *Node) stateOf(ctx context.Context, x ring.Member) (protocol.State, error) {
+	reply, f := n.askRing(ctx, x)
 	if f != nil {
 		return protocol.State{}, fmt.Errorf("%s: %w", x.Name, f)
 	}

@@ -6,10 +6,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
-	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // Bounds on the lookups of one LookupAll.
@@ -112,8 +110,7 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 		}
 		return snap.Table.Succ
 	}
-	reply, f := fd.maintain(ctx, transport.Envelope{From: snap.Self, To: x, Settings: fd.settings},
-		protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
+	reply, f := fd.askRing(ctx, x)
 	fd.noteOutcome(x, f)
 	if f != nil || !reply.State.Phase.InRing() {
 		return nil

@@ -9,7 +9,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
-	"github.com/ollelogdahl/concord/internal/transport"
 )
 
 // maxZones bounds the members whose zones are remembered.
@@ -169,8 +168,7 @@ func (fd *Finder) zone(ctx context.Context, x ring.Member) string {
 	if heard {
 		return zone
 	}
-	env := transport.Envelope{From: fd.snap.Load().Self, To: x, Settings: fd.settings}
-	_, f := fd.maintain(ctx, env, protocol.Request{Kind: protocol.AskRing}, fd.peers.of(x.Addr).Timeout(0))
+	_, f := fd.askRing(ctx, x)
 	fd.noteOutcome(x, f)
 	zone, _ = fd.zoneOf(x)
 	return zone
