@@ -196,22 +196,16 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 // ownMap tells the map what this member owns.
 func (n *Node) ownMap(v *protocol.View) {
 	n.charted.Own(n.now(), ringmap.Owning{
-		Self: v.Self, Arc: v.Arc, Has: v.HasArc && !v.Isolated && v.Phase.InRing(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
 	})
 }
 
 // headMap tells the map what the head has said of its own arc, when it was asked at that
 // time.
 func (n *Node) headMap(st *protocol.State, asked time.Duration) {
-	if st.Self != n.view.Head() || st.Epoch == 0 || st.Phase != protocol.Joined {
+	after, ok := n.view.HeadClaim(st)
+	if !ok {
 		return
-	}
-	after := st.Pred.ID
-	if st.Pred.IsZero() {
-		if len(st.Succ) > 0 {
-			return
-		}
-		after = st.Self.ID
 	}
 	self := st.Self
 	n.charted.Head(n.now(), asked, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})

@@ -270,5 +270,18 @@ func (v *View) Owns(id uint64, due, now, interval time.Duration) bool {
 	return v.Phase != Joined || v.Alone || !Overdue(due, now, interval)
 }
 
+// Claims reports whether the member claims its arc to others.
+func (v *View) Claims() bool { return v.HasArc && v.Serves() }
+
+// HeadClaim is what the member in state st, which has answered, claims: all after that
+// point, up to itself, by the epoch of the state. It reports false if that one is not the
+// head, or claims nothing.
+func (v *View) HeadClaim(st *State) (after uint64, ok bool) {
+	if st.Self != v.Head() || st.Epoch == 0 || st.Phase != Joined {
+		return 0, false
+	}
+	return arcStart(*st)
+}
+
 // Head is the first entry of the successor list, zero if that is empty.
 func (v *View) Head() ring.Member { return head(v.Succ) }

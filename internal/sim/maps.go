@@ -25,22 +25,19 @@ func (w *world) owning(h *host) {
 	}
 	v := h.view
 	h.ringMap.Own(w.now, ringmap.Owning{
-		Self: v.Self, Arc: v.Arc, Has: v.HasArc && !v.Isolated && v.Phase.InRing(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
 	})
 	w.mapped(h)
 }
 
 // headHeard tells the map of a member what its head has said of itself.
 func (w *world) headHeard(h *host, st *protocol.State, asked time.Duration) {
-	if h.ringMap == nil || st.Self != h.view.Head() || st.Epoch == 0 || st.Phase != protocol.Joined {
+	if h.ringMap == nil {
 		return
 	}
-	after := st.Pred.ID
-	if st.Pred.IsZero() {
-		if len(st.Succ) > 0 {
-			return
-		}
-		after = st.Self.ID
+	after, ok := h.view.HeadClaim(st)
+	if !ok {
+		return
 	}
 	self := st.Self
 	if asked > h.named[self.ID].at {
