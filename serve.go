@@ -85,6 +85,9 @@ type handling struct {
 	done   chan struct{}
 }
 
+// taking reports whether it is a Take of a range that has not been lost.
+func (t *handling) taking() bool { return t.take && t.ctx.Err() == nil }
+
 // Serve calls the functions of h when the range of the member changes, until ctx ends or the member
 // is stopped or has left. The Service that it returns tells which keys the program is ready to
 // serve. That is less than Owns tells, which is true of a key before the program has its data.
@@ -164,7 +167,7 @@ func (s *Service) Status() ServiceStatus {
 		st.Served = append(st.Served, r.Range)
 	}
 	for _, t := range s.calls {
-		if t.take && t.ctx.Err() == nil {
+		if t.taking() {
 			st.Taking = append(st.Taking, t.of)
 		}
 	}
@@ -177,7 +180,7 @@ func (s *Service) Status() ServiceStatus {
 func (s *Service) Wait(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		taking := slices.ContainsFunc(s.calls, func(t *handling) bool { return t.take && t.ctx.Err() == nil })
+		taking := slices.ContainsFunc(s.calls, (*handling).taking)
 		done, moved := len(s.now.ranges) > 0 && !taking, s.moved
 		s.mu.Unlock()
 		if done {
@@ -214,7 +217,7 @@ func (s *Service) apply(ctx context.Context, e Event, changes uint64) {
 // lose ends what goes on for a range that is lost. Callers hold mu.
 func (s *Service) lose(ctx context.Context, lost Range, to Server) {
 	for _, t := range slices.Clone(s.calls) {
-		if t.take && t.ctx.Err() == nil && len(t.of.Intersect(lost)) > 0 {
+		if t.taking() && len(t.of.Intersect(lost)) > 0 {
 			t.cancel()
 			for _, left := range t.of.Minus(lost) {
 				s.take(ctx, left, Server{})
@@ -358,18 +361,15 @@ func (s *Service) publish() {
 // leave releases what is served, for a member that is about to leave, until ctx ends.
 func (s *Service) leave(ctx context.Context) {
 	s.mu.Lock()
-	s.leaving = true
 	for _, t := range s.calls {
 		if t.take {
 			t.cancel()
 		}
 	}
 	var releases []*handling
-	for _, r := range s.now.ranges {
+	for _, r := range s.close() {
 		releases = append(releases, s.release(ctx, r, s.holders(Server{})))
 	}
-	s.now.ranges = nil
-	s.publish()
 	s.mu.Unlock()
 	for _, t := range releases {
 		select {
@@ -380,12 +380,18 @@ func (s *Service) leave(ctx context.Context) {
 	}
 }
 
+// close stops serving for good, and returns what was served. Callers hold mu.
+func (s *Service) close() []servedRange {
+	was := s.now.ranges
+	s.leaving, s.now.ranges = true, nil
+	s.publish()
+	return was
+}
+
 // end stops serving, and waits for the calls that are being made.
 func (s *Service) end() {
 	s.mu.Lock()
-	s.leaving = true
-	s.now.ranges = nil
-	s.publish()
+	s.close()
 	calls := slices.Clone(s.calls)
 	s.mu.Unlock()
 	for _, t := range calls {

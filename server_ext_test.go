@@ -292,19 +292,24 @@ func TestJoinWaitsForServe(t *testing.T) {
 	defer cancel()
 	joined := make(chan error, 1)
 	go func() { joined <- late.Join(ctx, first.Address()) }()
-	eventually(t, func() error {
-		// Twice in a row would be final otherwise.
-		if n := late.Status().Counters.JoinRetries; n < 2 {
-			return fmt.Errorf("%d attempts have failed", n)
-		}
-		return nil
-	})
+	failsTwice(t, late.Concord) // which would be final otherwise
 	stop()
 	late.serve()
 	if err := receive(t, joined, patience, "Join"); err != nil {
 		t.Fatal(err)
 	}
 	awaitIdeal(t, []*concord.Concord{first.Concord, late.Concord})
+}
+
+// failsTwice waits until two attempts of c to join have failed.
+func failsTwice(t *testing.T, c *concord.Concord) {
+	t.Helper()
+	eventually(t, func() error {
+		if n := c.Status().Counters.JoinRetries; n < 2 {
+			return fmt.Errorf("%d attempts have failed", n)
+		}
+		return nil
+	})
 }
 
 func TestJoinSaysThatTheServerDoesNotServe(t *testing.T) {
@@ -321,12 +326,7 @@ func TestJoinSaysThatTheServerDoesNotServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	joined := make(chan error, 1)
 	go func() { joined <- late.Join(ctx, first.Address()) }()
-	eventually(t, func() error {
-		if n := late.Status().Counters.JoinRetries; n < 2 {
-			return fmt.Errorf("%d attempts have failed", n)
-		}
-		return nil
-	})
+	failsTwice(t, late.Concord)
 	cancel()
 	err := receive(t, joined, patience, "Join")
 	wantErr(t, "Join", err, context.Canceled, concord.ErrNotReachable)

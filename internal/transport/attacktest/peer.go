@@ -8,11 +8,8 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/ollelogdahl/concord/internal/pb"
@@ -177,18 +174,4 @@ func (p *Peer) Meta(_ context.Context, r *pb.MetaReq) (*pb.MetaResp, error) {
 		return p.OnMeta(r)
 	}
 	return &pb.MetaResp{Answer: &pb.Answer{}}, nil
-}
-
-// Silent is an answer that never comes, as far as a member can tell: it ends with the
-// request of which ctx is.
-func Silent(ctx context.Context) error {
-	<-ctx.Done()
-	return status.FromContextError(ctx.Err()).Err()
-}
-
-// Shout is an error whose words are the text given, control characters and all, with a
-// header of the same.
-func Shout(ctx context.Context, text string) error {
-	_ = grpc.SetTrailer(ctx, metadata.Pairs("x-said", "no"))
-	return status.Error(codes.Unavailable, text)
 }
