@@ -261,7 +261,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
 // Owns reports whether the member owns a point at the time now. Due is the time of the
 // latest WakeAt: a member that hangs cannot say so.
 func (v *View) Owns(id uint64, due, now, interval time.Duration) bool {
-	if !v.Phase.InRing() || !v.HasArc || v.Isolated || v.Doubts || !v.Arc.Contains(id) {
+	if !v.Claims() || v.Doubts || !v.Arc.Contains(id) {
 		return false
 	}
 	if v.Leased && (!v.Holds || now >= v.Until || !v.Held.Contains(id)) {

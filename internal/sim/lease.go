@@ -66,7 +66,7 @@ func (w *world) judgeOwning(h *host) {
 	}
 	v := h.view
 	lease := invariant.Leasehold{By: v.Self, Until: w.whenUntil(h, v.Until)}
-	if v.Holds && v.HasArc && !v.Isolated && !v.Doubts && v.Phase.InRing() {
+	if v.Holds && v.Claims() && !v.Doubts {
 		lease.Arc, lease.Has = v.Held, true
 	}
 	if n := 2*w.cfg.MinMembers - 1; n > 0 && len(w.ring) > n {
@@ -118,11 +118,11 @@ func (w *world) watchLeases() {
 	}
 }
 
-// Percentile is the value below which that share of the times lies; 0 if there are none.
-func Percentile(times []time.Duration, share float64) time.Duration {
-	if len(times) == 0 {
+// Percentile is the value below which that share of the values lies; 0 if there are none.
+func Percentile[T float64 | time.Duration](values []T, share float64) T {
+	if len(values) == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(times))
+	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }

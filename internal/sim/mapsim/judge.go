@@ -3,11 +3,11 @@ package mapsim
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
+	"github.com/ollelogdahl/concord/internal/sim"
 )
 
 // loadFrom makes the next lookup after a while.
@@ -146,19 +146,10 @@ func (w *world) report() {
 	r.Of["reply"] = float64(w.size[0]) / seconds
 	r.Bytes = float64(total) / seconds
 	r.Messages = float64(w.count) / seconds
-	r.AgeMedian, r.Age99 = quantile(w.ages, 0.5), quantile(w.ages, 0.99)
-	r.CircleMedian, r.Circle99 = quantile(w.circles, 0.5), quantile(w.circles, 0.99)
-	r.JoinMedian, r.JoinMost = quantile(w.joins, 0.5), quantile(w.joins, 1)
-	r.DeathMedian, r.DeathMost = quantile(w.deaths, 0.5), quantile(w.deaths, 1)
-}
-
-func quantile[T float64 | time.Duration](all []T, q float64) T {
-	if len(all) == 0 {
-		return 0
-	}
-	all = slices.Clone(all)
-	slices.Sort(all)
-	return all[min(len(all)-1, int(q*float64(len(all))))]
+	r.AgeMedian, r.Age99 = sim.Percentile(w.ages, 0.5), sim.Percentile(w.ages, 0.99)
+	r.CircleMedian, r.Circle99 = sim.Percentile(w.circles, 0.5), sim.Percentile(w.circles, 0.99)
+	r.JoinMedian, r.JoinMost = sim.Percentile(w.joins, 0.5), sim.Percentile(w.joins, 1)
+	r.DeathMedian, r.DeathMost = sim.Percentile(w.deaths, 0.5), sim.Percentile(w.deaths, 1)
 }
 
 // trace is a hash over what the run ended with.
