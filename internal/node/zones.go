@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
@@ -19,9 +20,8 @@ const maxZones = 1 << 14
 // is safe for concurrent use, and empty to begin with.
 type zones struct {
 	mu    sync.RWMutex
-	known map[ring.Instance]zoneOf
-	order []ring.Instance // as they were heard of first
-	some  bool            // somebody is in a zone
+	known peer.Recent[ring.Instance, zoneOf]
+	some  bool // somebody is in a zone
 }
 
 type zoneOf struct {
@@ -32,24 +32,14 @@ type zoneOf struct {
 // hear notes in which zone a member is; empty: in none, as far as is known.
 func (z *zones) hear(x ring.Instance, zone string, itself bool) {
 	z.mu.RLock()
-	have, ok := z.known[x]
+	have, ok := z.known.Get(x)
 	z.mu.RUnlock()
 	if ok && (have.owned || !itself && have.zone != "" || have == zoneOf{zone, itself}) {
 		return
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.known == nil {
-		z.known = map[ring.Instance]zoneOf{}
-	}
-	if _, ok := z.known[x]; !ok {
-		if len(z.order) == maxZones {
-			delete(z.known, z.order[0])
-			z.order = z.order[1:]
-		}
-		z.order = append(z.order, x)
-	}
-	z.known[x] = zoneOf{zone, itself}
+	z.known.Put(x, zoneOf{zone, itself}, maxZones)
 	z.some = z.some || zone != ""
 }
 
@@ -61,7 +51,7 @@ func (z *zones) of(x ring.Member) (zone string, heard bool) {
 	}
 	z.mu.RLock()
 	defer z.mu.RUnlock()
-	have, ok := z.known[x.Instance()]
+	have, ok := z.known.Get(x.Instance())
 	return have.zone, ok
 }
 
@@ -73,7 +63,7 @@ func (z *zones) ofAll(list []ring.Member) (out []string) {
 		return nil
 	}
 	for i, x := range list {
-		have := z.known[x.Instance()]
+		have, _ := z.known.Get(x.Instance())
 		if have.zone == "" {
 			continue
 		}
