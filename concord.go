@@ -544,10 +544,14 @@ func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
 	return n.Owns(c.space.ID(key))
 }
 
-// OwnedUntil is Owns, and until when the member owns the key if its lease is not renewed. See
-// Config.Lease. What a member does with the key must have ended by then. The time has a reading of
-// the monotonic clock, by which it should be compared, as time.Until does. In each round the lease
-// is renewed, and the time becomes later.
+// OwnedUntil is Owns, and when the member's lease ends if it is not renewed. See Config.Lease. The
+// time has a reading of the monotonic clock, by which it should be compared, as time.Until does. In
+// each round the lease is renewed, and the time becomes later.
+//
+// The time is an upper bound. Until then nobody takes over from a member that hangs, crashes or is
+// cut off, so what it does with the key must have ended by then. But a joiner takes over earlier,
+// at once, and Owns is false from then on. Work that must not overlap with that of a joiner asks
+// Owns again, or is fenced by the epoch; see [Concord.OwnsEpoch].
 //
 // Without a Lease, OwnedUntil returns false. A member that is alone in its ring needs nobody's
 // grant, and owns for a Lease from the call.

@@ -115,8 +115,9 @@ type Config struct {
 	// more than half of all members; otherwise each side of a partition owns every key. See
 	// "Leases" in docs/GUARANTEES.md. Legacy members grant no leases.
 	//
-	// Lease must be the same on all members. It is at least SuccessorCount+4 StabilizeIntervals. If
-	// zero, there are no leases.
+	// Lease must be the same on all members. A member with another, and the one before it, own
+	// nothing, and no error or log record says so. Lease is at least SuccessorCount+4
+	// StabilizeIntervals. If zero, there are no leases.
 	Lease time.Duration
 
 	// FoundAfter is how long JoinOrCreate searches for a ring, and for other members that search,

@@ -146,6 +146,22 @@ func rangeSample(migrateData func(concord.Range)) concord.Config {
 	return config
 }
 
+func serveSample(ctx context.Context, node *concord.Concord, key []byte,
+	copyFrom func(context.Context, []concord.Server, concord.Range) error, drop func(concord.Range), write func([]byte, uint64),
+) {
+	service := node.Serve(ctx, concord.Handler{
+		Take: func(ctx context.Context, gained concord.Range, from []concord.Server, epoch uint64) error {
+			return copyFrom(ctx, from, gained) // called again if it fails
+		},
+		Release: func(ctx context.Context, lost concord.Range, to []concord.Server, epoch uint64) {
+			drop(lost)
+		},
+	})
+	if epoch, ok := service.Serves(key); ok {
+		write(key, epoch) // a store that refuses lesser epochs is safe from former owners
+	}
+}
+
 func customHash(data []byte) uint64 {
 	h := fnv.New32a()
 	h.Write(data)
@@ -391,6 +407,22 @@ func TestRangeSample(t *testing.T) {
 	if c.Stop(); len(migrated) > 0 {
 		t.Error("called again")
 	}
+}
+
+func TestServeSampleTakesTheRange(t *testing.T) {
+	c := create(t, "node1")
+	taken := make(chan concord.Range, 1)
+	serveSample(t.Context(), c, nil, func(_ context.Context, from []concord.Server, r concord.Range) error {
+		if len(from) > 0 {
+			t.Errorf("a ring of one is to copy from %v", from)
+		}
+		taken <- r
+		return nil
+	}, func(r concord.Range) { t.Errorf("dropped %v", r) }, func([]byte, uint64) {})
+	if got := receive(t, taken, patience, "Take"); got != c.Range() {
+		t.Errorf("took %v of %v", got, c.Range())
+	}
+	c.Stop()
 }
 
 func TestHashSampleMakesRingOfThree(t *testing.T) {
