@@ -74,7 +74,7 @@ func TestTestsDoNotSleep(t *testing.T) {
 }
 
 // public are the packages whose documentation users read.
-var public = []string{".", "./concordprom", "./concordotel", "./concordtest"}
+var public = []string{".", "./concordgrpc", "./concordprom", "./concordotel", "./concordtest"}
 
 func TestExportedFieldsAreExplained(t *testing.T) {
 	fset := token.NewFileSet()

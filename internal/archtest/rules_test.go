@@ -290,6 +290,11 @@ var rules = []rule{
 		reason:   "who measures with OpenTelemetry links its interfaces, and chooses the exporter",
 	},
 	{
+		packages: []string{"./concordgrpc"},
+		only:     []string{".", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+		reason:   "calls are routed by what the face tells of a ring, and by gRPC, which the library needs anyway",
+	},
+	{
 		packages: []string{"./..."},
 		except:   []string{"./concordprom", "./concordotel", "./cmd/...", "./test/..."},
 		never:    []string{"./concordprom", "./concordotel"},

@@ -1,0 +1,211 @@
+package concordgrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/ollelogdahl/concord"
+)
+
+// DefaultForwards is the Forwards of a Guard that sets none.
+const DefaultForwards = 1
+
+// Member is what a Guard needs of the member. [concord.Concord] is one.
+type Member interface {
+	Ring
+	Name() string
+	OwnsEpoch(key []byte) (epoch uint64, ok bool)
+}
+
+// Guard lets only those calls reach the handlers of a server whose key the member owns. Its methods
+// Unary and Stream are interceptors. They may be called concurrently. Its fields must not be
+// changed once it is used.
+//
+// Ownership can end while a handler runs. A handler that writes passes the epoch on, see [Epoch],
+// or asks again.
+type Guard struct {
+	// Member is the member of the program. It is required.
+	Member Member
+	// Serves tells whether the program serves a key, and by which epoch, such as
+	// [concord.Service.Serves]. If nil, it is Member.OwnsEpoch.
+	Serves func(key []byte) (epoch uint64, ok bool)
+	// Key returns the key of a call. If nil, it is the one that the Router has sent along. The
+	// client chooses that: a program that must not handle a request for another member's key takes
+	// the key from the request here. Calls without a key are let through.
+	Key KeyFunc
+	// Forward has unary calls for other members forwarded to the owner. If it is false, or if a
+	// call cannot be forwarded, it is refused, with the name of the owner. Calls are forwarded
+	// with the credentials of the member, so the owner's handlers see this member as their peer.
+	// Only services that protoc has generated code for can be forwarded. Streams are refused.
+	Forward bool
+	// Forwards is how many times one call is forwarded, at most. If zero, once.
+	Forwards int
+}
+
+// Unary is a grpc.UnaryServerInterceptor.
+func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	key, ok := g.Key.key(ctx, info.FullMethod, req)
+	if !ok {
+		return handler(ctx, req)
+	}
+	if epoch, ok := g.serves(key); ok {
+		return handler(context.WithValue(ctx, epochContext{}, epoch), req)
+	}
+	owner, why := g.owner(ctx, key)
+	if !g.Forward || owner.Name == "" {
+		return nil, refuse(g.Member.Name(), owner, why)
+	}
+	return g.forward(ctx, key, owner, info.FullMethod, req)
+}
+
+// Stream is a grpc.StreamServerInterceptor. It lets the stream of the member itself through, and
+// every other one that has no key.
+func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	key, ok := g.Key.key(ss.Context(), info.FullMethod, nil)
+	if !ok {
+		return handler(srv, ss)
+	}
+	epoch, ok := g.serves(key)
+	if !ok {
+		owner, why := g.owner(ss.Context(), key)
+		return refuse(g.Member.Name(), owner, why)
+	}
+	return handler(srv, &guarded{ServerStream: ss, ctx: context.WithValue(ss.Context(), epochContext{}, epoch)})
+}
+
+// guarded is a stream whose context has the epoch.
+type guarded struct {
+	grpc.ServerStream
+
+	ctx context.Context
+}
+
+func (s *guarded) Context() context.Context { return s.ctx }
+
+func (g *Guard) serves(key []byte) (uint64, bool) {
+	if g.Serves != nil {
+		return g.Serves(key)
+	}
+	return g.Member.OwnsEpoch(key)
+}
+
+// owner is who owns key as far as the member knows, zero if it knows none, and why this member does
+// not serve key.
+func (g *Guard) owner(ctx context.Context, key []byte) (concord.Server, string) {
+	owner, err := g.Member.LookupContext(ctx, key)
+	switch {
+	case err != nil:
+		return concord.Server{}, fmt.Sprintf("it knows no owner: %v", err)
+	case owner.Name == g.Member.Name():
+		return owner, "it is not ready to"
+	}
+	return owner, fmt.Sprintf("the owner is %s at %s", owner.Name, owner.Address)
+}
+
+// forward has owner handle the call.
+func (g *Guard) forward(ctx context.Context, key []byte, owner concord.Server, method string, req any) (any, error) {
+	self := g.Member.Name()
+	trail := metadata.ValueFromIncomingContext(ctx, trailHeader)
+	most := g.Forwards
+	if most <= 0 {
+		most = DefaultForwards
+	}
+	switch {
+	case owner.Name == self:
+		return nil, refuse(self, owner, "it is not ready to")
+	case slices.Contains(trail, owner.Name):
+		return nil, refuse(self, owner, fmt.Sprintf("%s, which has forwarded the call, is taken for the owner", owner.Name))
+	case len(trail) >= most:
+		return nil, refuse(self, owner, fmt.Sprintf("the call was forwarded by %s already, and the owner is %s at %s",
+			strings.Join(trail, ", "), owner.Name, owner.Address))
+	}
+	reply, err := replyOf(method)
+	if err != nil {
+		return nil, refuse(self, owner, fmt.Sprintf("the owner is %s at %s, and the call cannot be forwarded: %v", owner.Name, owner.Address, err))
+	}
+	conn, err := g.Member.Conn(owner)
+	if err != nil {
+		return nil, refuse(self, owner, fmt.Sprintf("the owner cannot be called: %v", err))
+	}
+	var header, trailer metadata.MD
+	var at peer.Peer
+	err = conn.Invoke(onward(ctx, key, self), method, req, reply, grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&at))
+	passOn(ctx, header, trailer)
+	if err == nil {
+		return reply, nil
+	}
+	if _, refused := Refused(err); refused {
+		g.Member.Reject(key, owner)
+		return nil, err
+	}
+	if at.Addr == nil && errors.Is(err, concord.ErrUnavailable) {
+		g.Member.Reject(key, owner)
+		return nil, refuse(self, concord.Server{}, fmt.Sprintf("the owner cannot be reached: %v", err))
+	}
+	st := status.Convert(err)
+	return nil, st.Err()
+}
+
+// passOn hands the headers of the owner's answer to the caller.
+func passOn(ctx context.Context, header, trailer metadata.MD) {
+	for _, md := range []metadata.MD{header, trailer} {
+		for name := range md {
+			if reserved(name) {
+				delete(md, name)
+			}
+		}
+	}
+	// These fail only outside of a call, as in a test of the interceptor alone.
+	if len(header) > 0 {
+		_ = grpc.SetHeader(ctx, header)
+	}
+	if len(trailer) > 0 {
+		_ = grpc.SetTrailer(ctx, trailer)
+	}
+}
+
+// reserved reports whether a header is gRPC's own, and not the application's.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, ":") || strings.HasPrefix(name, "grpc-") ||
+		slices.Contains([]string{"content-type", "user-agent", "te", "connection", "host"}, name)
+}
+
+// replyOf is an empty message of the type that a method returns.
+func replyOf(method string) (proto.Message, error) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return nil, fmt.Errorf("service %s is not in the registry of package protobuf", service)
+	}
+	of, ok := d.(protoreflect.ServiceDescriptor)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a service", service)
+	}
+	m := of.Methods().ByName(protoreflect.Name(name))
+	if m == nil {
+		return nil, fmt.Errorf("service %s has no method %s", service, name)
+	}
+	t, err := protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName())
+	if err != nil {
+		return nil, fmt.Errorf("message %s is not in the registry of package protobuf", m.Output().FullName())
+	}
+	return t.New().Interface(), nil
+}
+
+var (
+	_ Member                       = (*concord.Concord)(nil)
+	_ Ring                         = (*concord.Client)(nil)
+	_ grpc.UnaryServerInterceptor  = (*Guard)(nil).Unary
+	_ grpc.StreamServerInterceptor = (*Guard)(nil).Stream
+)
