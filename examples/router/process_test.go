@@ -72,7 +72,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		words string
 	}{
 		{func() error { return serve(ctx, nil, options{}, nil) }, "-name"},
-		{func() error { return serve(ctx, nil, options{name: "a", addr: "unknown port"}, nil) }, "127.0.0.1:x"},
+		{func() error { return serve(ctx, nil, options{name: "a", addr: "127.0.0.1:x"}, nil) }, "unknown port"},
 		{func() error { return serve(ctx, nil, options{name: "a", addr: "127.0.0.1:0", join: "x"}, nil) }, "not an address"},
 		{func() error { return ask(ctx, nil, options{ask: "127.0.0.1:1"}, nil) }, "127.0.0.1:1"},
 	} {
