@@ -79,10 +79,11 @@ func TestIdleClientAsksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)
 		defer g.close()
+		g.interval = time.Second
 		g.grow(4)
 		c := g.dial()
 		g.clientIsRight(c)
-		time.Sleep(5 * time.Second) // arcs that were used are confirmed again once
+		time.Sleep(25 * time.Second) // arcs that were used are confirmed again once
 		before := c.tr.(*memory.Transport).Requests().Total()
 		time.Sleep(10 * time.Minute)
 		if n := c.tr.(*memory.Transport).Requests().Total() - before; n != 0 {

@@ -60,6 +60,7 @@ func TestClientNeedsLittleMoreThanOneRoundTrip(t *testing.T) {
 				t.Logf("%s, round trip %v", kind, trip)
 				g := newRig(t, 1)
 				defer g.close()
+				g.interval = time.Second
 				g.grow(7)
 				time.Sleep(20 * g.interval)
 				c := g.clientAt(asker)

@@ -43,6 +43,7 @@ func TestBothRingsCountAndLogThatTheyMeetAtAnAddressUsedAgain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, seed)
 			defer g.close()
+			g.interval = time.Second
 			// Both founders were given the same address, where nobody is.
 			sides, logs := usedAgain(t, g, seed, func(n *Node) {
 				if err := n.JoinOrFound(t.Context(), []string{n.Addr(), "nobody:1"}, nil, time.Second); err != nil {
@@ -69,6 +70,7 @@ func TestRingsWithNothingInCommonButAnAddressStayApart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, seed)
 			defer g.close()
+			g.interval = time.Second
 			sides, logs := usedAgain(t, g, seed, func(n *Node) { n.Create() })
 			time.Sleep(3 * time.Minute)
 			var refused uint64

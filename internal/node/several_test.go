@@ -150,7 +150,7 @@ func (g *rig) randomIDs(rng *rand.Rand, n int) []uint64 {
 }
 
 func TestLookupAllSaysWhatLookupSays(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		for _, count := range []int{1, 2, 5, 30} {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, seed)
