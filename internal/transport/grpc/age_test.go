@@ -208,9 +208,9 @@ func TestRequestsSurviveTheEndsOfConnections(t *testing.T) {
 				b := n.secured(t, "b:1", cfg)
 				var asking sync.WaitGroup
 				start := time.Now()
-				for i := range 8 {
+				for i := range 4 {
 					asking.Go(func() {
-						for time.Since(start) < 15*time.Second {
+						for time.Since(start) < 9*time.Second {
 							ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 							if err := ask(ctx, a, at("m", b)); err != nil {
 								t.Errorf("after %v: %v", time.Since(start), err)
