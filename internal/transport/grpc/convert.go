@@ -309,7 +309,7 @@ func refusal(field string, r *pb.Refusal) (protocol.Refusal, error) {
 	if err != nil {
 		return protocol.Refusal{}, err
 	}
-	out.Other, out.Detail = other, r.GetDetail()
+	out.Other, out.Detail = other, detail(r.GetDetail())
 	return out, nil
 }
 
