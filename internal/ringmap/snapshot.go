@@ -11,6 +11,8 @@ import (
 // concurrently. The zero Snapshot knows nothing.
 type Snapshot struct {
 	t      Table
+	copied bool   // it is of a Copy
+	sure   *Table // of a Copy: the claims that answer lookups
 	self   uint64
 	mask   uint64
 	levels []level // by how far they reach, each as of the latest that reaches as far
@@ -51,19 +53,23 @@ func (s *Snapshot) Lookup(id uint64, now, age time.Duration) (c *Claim, as time.
 	if len(s.levels) == 0 {
 		return nil, 0, false
 	}
-	if c = s.find(id); c == nil {
+	t := &s.t
+	if s.copied {
+		t = s.sure
+	}
+	if c = s.find(t, id); c == nil {
 		return nil, 0, false
 	}
-	if c.ID == s.self {
+	if c.ID == s.self && !s.copied {
 		return c, now, true
 	}
 	as, ok = s.asOf(c.ID)
 	return c, as, ok && now-as <= age
 }
 
-// find is the claim to an identifier, nil if there is none or it is in doubt.
-func (s *Snapshot) find(id uint64) *Claim {
-	c := s.t.next(id)
+// find is the claim to an identifier in a table, nil if there is none or it is in doubt.
+func (s *Snapshot) find(t *Table, id uint64) *Claim {
+	c := t.next(id)
 	if c == nil || id != c.ID && !c.covers(id) || c.Of.Incarnation == 0 {
 		return nil
 	}
@@ -90,7 +96,7 @@ func (s *Snapshot) Known(id uint64) *Claim {
 	if s.t.blocks == nil {
 		return nil
 	}
-	return s.find(id)
+	return s.find(&s.t, id)
 }
 
 // LookupN appends to out the claims of the owner of an identifier and of the members

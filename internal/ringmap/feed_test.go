@@ -1,0 +1,435 @@
+package ringmap
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// snapshotOf is what a member at self knows, certain of all of it as of a time.
+func snapshotOf(self uint64, bits uint, all []Claim, as time.Duration) *Snapshot {
+	s := &Snapshot{t: *NewTable(bits, all), self: self, mask: ^uint64(0) >> (64 - bits)}
+	s.levels = []level{{span: s.mask, as: as}}
+	return s
+}
+
+// tell gives a copy all messages that there are.
+func tell(t *testing.T, f *Feed, c *Copy, s *Snapshot, now time.Duration) (messages int) {
+	t.Helper()
+	for {
+		u, ok := f.Next(s, now)
+		if !ok {
+			return messages
+		}
+		messages++
+		if n := updateSize(&u); n > 64<<10 {
+			t.Fatalf("a message of %d bytes", n)
+		}
+		sent := u.Clone()
+		if err := c.Receive(now, &sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// updateSize is the size of the message on the wire, or more.
+func updateSize(u *Update) int {
+	n := 64 + 5*len(u.Cleared) + 8*len(u.Gone) + 8*len(u.Doubts)
+	for i := range u.Claims {
+		n += sizeNested(u.Claims[i].size())
+	}
+	return n
+}
+
+func sameClaims(a, b *Table) bool {
+	return slices.EqualFunc(slices.Collect(a.all()), slices.Collect(b.all()), func(x, y Claim) bool {
+		return same(&x, &y) && *x.Of == *y.Of
+	})
+}
+
+// Whatever happens to a ring between two messages, and at whichever member the client
+// subscribes, it knows the same as the member.
+func TestCopyIsTheMapOfTheMember(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range 20 {
+		members := claims(rng, 2+rng.IntN(200), 64)
+		observer := newMap(ring.Member{ID: 1, Name: "observer", Addr: "x", Incarnation: 1})
+		said, _ := history(rng, members, 300)
+		c := NewCopy(64)
+		var f *Feed
+		for i, x := range said {
+			observer.merge(x)
+			now := time.Duration(i) * time.Second
+			s := observer.Snapshot()
+			switch rng.IntN(8) {
+			case 0:
+				if f != nil {
+					f.Close()
+				}
+				sub := c.Subscribe(now, 1, true)
+				if err := sub.Check(); err != nil {
+					t.Fatal(err)
+				}
+				f = NewFeed(&sub, s, time.Second, now)
+				fallthrough
+			case 1, 2:
+				if f == nil {
+					continue
+				}
+				tell(t, f, c, s, now)
+				if !sameClaims(&c.told, &s.t) {
+					t.Fatalf("the client has\n%v\nand the member\n%v", slices.Collect(c.told.all()), slices.Collect(s.t.all()))
+				}
+			}
+		}
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// One who comes back is told only of the slices in which something has changed, and nothing
+// if there are none.
+func TestClientThatComesBackIsToldWhatHasChanged(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(5, 5)), 2000, 64)
+	s := snapshotOf(all[0].ID, 64, all, 0)
+	c := NewCopy(64)
+	told := func(s *Snapshot) (claims, messages int) {
+		sub := c.Subscribe(0, all[0].ID, true)
+		f := NewFeed(&sub, s, time.Second, 0)
+		defer f.Close()
+		for {
+			u, ok := f.Next(s, 0)
+			if !ok {
+				return claims, messages
+			}
+			claims += len(u.Claims)
+			messages++
+			if err := c.Receive(0, &u); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n, messages := told(s); n != 2000 || messages < 2 {
+		t.Errorf("at first it is told %d claims in %d messages", n, messages)
+	}
+	if n, messages := told(s); n != 0 || messages != 1 {
+		t.Errorf("one that knows everything is told %d claims in %d messages", n, messages)
+	}
+	changed := slices.Clone(all)
+	changed[77].Epoch++
+	later := snapshotOf(all[0].ID, 64, changed, 0)
+	if n, _ := told(later); n == 0 || n > 3*perBlock {
+		t.Errorf("after one change it is told %d claims", n)
+	}
+	if !sameClaims(&c.told, &later.t) {
+		t.Error("it does not know the change")
+	}
+}
+
+// A claim answers once its owner has confirmed it, for as much as it has; a part of it
+// still does, and what grows beyond does not.
+func TestCopyAnswersWhatOwnersHaveConfirmed(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(6, 6)), 8, 64)
+	c := NewCopy(64)
+	sub := c.Subscribe(0, all[0].ID, true)
+	s := snapshotOf(all[0].ID, 64, all, 0)
+	f := NewFeed(&sub, s, time.Second, 0)
+	defer f.Close()
+	tell(t, f, c, s, 0)
+	owner := func(id uint64) *Claim {
+		x, _, _ := c.Snapshot().Lookup(id, 0, time.Hour)
+		return x
+	}
+	x := all[3]
+	middle := x.After + (x.ID-x.After)/2
+	if owner(x.ID) != nil {
+		t.Error("a claim that nobody has confirmed answers")
+	}
+	if k := c.Snapshot().Known(x.ID); k == nil || !same(k, &x) {
+		t.Errorf("whom to ask is %v", k)
+	}
+	stranger := x.Owner()
+	stranger.Incarnation++
+	c.Confirm(stranger, x.Arc())
+	c.Confirm(all[4].Owner(), x.Arc())
+	if owner(x.ID) != nil {
+		t.Error("another than the owner has confirmed it")
+	}
+	c.Confirm(x.Owner(), ring.Arc{After: middle, To: x.ID})
+	if owner(x.ID) == nil || owner(middle) != nil {
+		t.Errorf("half of an arc is confirmed; the owners are %v and %v", owner(x.ID), owner(middle))
+	}
+	c.Confirm(x.Owner(), ring.Arc{After: all[1].ID, To: x.ID})
+	if owner(middle) == nil || owner(x.After) != nil {
+		t.Errorf("more than the arc is confirmed; the owners are %v and %v", owner(middle), owner(x.After))
+	}
+	c.Confirm(all[2].Owner(), all[2].Arc())
+	// The one before it is gone, and the first half goes to one that joins.
+	changed := slices.Delete(slices.Clone(all), 2, 3)
+	changed[2].After, changed[2].Epoch = changed[1].ID, 9
+	s = snapshotOf(all[0].ID, 64, changed, 0)
+	tell(t, f, c, s, 0)
+	if owner(x.ID) == nil || owner(middle) == nil || owner(all[2].ID) != nil {
+		t.Errorf("the arc has grown; the owners are %v, %v and %v", owner(x.ID), owner(middle), owner(all[2].ID))
+	}
+	joined := Claim{ID: middle, After: changed[2].After, Epoch: 10, Of: &ring.Member{ID: middle, Name: "new", Addr: "new:1", Incarnation: 5}}
+	changed[2].After = middle
+	s = snapshotOf(all[0].ID, 64, slices.Insert(changed, 2, joined), 0)
+	tell(t, f, c, s, 0)
+	if owner(x.ID) == nil || owner(middle) != nil {
+		t.Errorf("one has joined; the owners are %v and %v", owner(x.ID), owner(middle))
+	}
+}
+
+// The age counts from when the member was certain, by the clock of the client, however long
+// a message was on its way and whatever the clock of the member shows.
+func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(7, 7)), 8, 64)
+	const asked = 100 * time.Second // by the client's clock; the member's shows 7 s
+	for _, x := range []struct {
+		name                   string
+		certain, made, came    time.Duration // the first two by the member's clock
+		oldest, youngest, rate time.Duration
+	}{
+		{"at once", 6 * time.Second, 7 * time.Second, asked, time.Second, time.Second, 1},
+		{"late", 16 * time.Second, 17 * time.Second, asked + 90*time.Second, 81 * time.Second, 81*time.Second + 20*time.Millisecond, 1},
+		{"a clock that is ahead", 16 * time.Second, 17 * time.Second, asked + time.Second, time.Second, time.Second, 1},
+	} {
+		c := NewCopy(64)
+		sub := c.Subscribe(asked, all[0].ID, true)
+		s := snapshotOf(all[0].ID, 64, all, x.certain)
+		f := NewFeed(&sub, s, time.Second, 7*time.Second)
+		if u, ok := f.Next(s, x.made); !ok || c.Receive(x.came, &u) != nil {
+			t.Fatalf("%s: there is no message", x.name)
+		}
+		f.Close()
+		c.Confirm(all[3].Owner(), all[3].Arc())
+		_, as, ok := c.Snapshot().Lookup(all[3].ID, x.came, time.Hour)
+		if age := x.came - as; !ok || age < x.oldest || age > x.youngest {
+			t.Errorf("%s: the age is %v, %v; want %v to %v", x.name, age, ok, x.oldest, x.youngest)
+		}
+		if _, _, ok := c.Snapshot().Lookup(all[3].ID, x.came, x.oldest-1); ok {
+			t.Errorf("%s: it answers although it is too old", x.name)
+		}
+	}
+}
+
+// Nothing is taken over before it is complete, and a member that is not certain leaves the
+// client uncertain.
+func TestCopyHasNoHalves(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(8, 8)), 1000, 64)
+	c := NewCopy(64)
+	sub := c.Subscribe(0, all[0].ID, true)
+	s := snapshotOf(all[0].ID, 64, all, 0)
+	f := NewFeed(&sub, s, time.Second, 0)
+	defer f.Close()
+	u, _ := f.Next(s, 0)
+	if err := c.Receive(0, &u); err != nil || !u.More {
+		t.Fatalf("%v, more: %v", err, u.More)
+	}
+	if n := c.Snapshot().Len(); n != 0 || c.Complete() {
+		t.Errorf("the first of several messages gives %d claims", n)
+	}
+	tell(t, f, c, s, 0)
+	if n := c.Snapshot().Len(); n != 1000 || !c.Complete() {
+		t.Errorf("all messages give %d claims", n)
+	}
+	c.Confirm(all[3].Owner(), all[3].Arc())
+	if _, _, ok := c.Snapshot().Lookup(all[3].ID, 0, time.Hour); !ok {
+		t.Error("it does not answer")
+	}
+	uncertain := *s
+	uncertain.levels = nil
+	if u, ok := f.Next(&uncertain, time.Second); !ok || c.Receive(time.Second, &u) != nil {
+		t.Fatal("there is no message after an interval")
+	}
+	if _, _, ok := c.Snapshot().Lookup(all[3].ID, time.Second, time.Hour); ok {
+		t.Error("it answers by a map of which nobody is certain")
+	}
+}
+
+// What proves wrong does not answer, until the map is certain of it as of later.
+func TestCopyDoubts(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(9, 9)), 100, 64)
+	c := NewCopy(64)
+	sub := c.Subscribe(0, all[0].ID, true)
+	s := snapshotOf(all[0].ID, 64, all, 0)
+	f := NewFeed(&sub, s, time.Second, 0)
+	defer f.Close()
+	tell(t, f, c, s, 0)
+	for _, x := range all {
+		c.Confirm(x.Owner(), x.Arc())
+	}
+	answers := func(now time.Duration) (n int) {
+		for _, x := range all {
+			if _, _, ok := c.Snapshot().Lookup(x.ID, now, time.Hour); ok {
+				n++
+			}
+		}
+		return n
+	}
+	at := func(addr string) func(ring.Member) bool {
+		return func(x ring.Member) bool { return x.Addr == addr }
+	}
+	c.Strike(time.Second, at(all[3].Of.Addr))
+	c.Named(time.Second, all[5].ID, all[6].Owner().Instance())
+	c.Named(time.Second, all[7].ID, all[7].Owner().Instance())
+	if n := answers(time.Second); n != 98 {
+		t.Errorf("%d answer after a strike and another owner", n)
+	}
+	c.Confirm(all[5].Owner(), all[5].Arc())
+	if n := answers(time.Second); n != 99 {
+		t.Errorf("%d answer after the owner has confirmed its arc", n)
+	}
+	tell(t, f, c, s, 2*time.Second) // as of 0
+	if n := answers(2 * time.Second); n != 99 {
+		t.Errorf("%d answer after an old certificate", n)
+	}
+	s = snapshotOf(all[0].ID, 64, all, 3*time.Second)
+	tell(t, f, c, s, 3*time.Second)
+	if n := answers(3 * time.Second); n != 100 {
+		t.Errorf("%d answer after a certificate of later", n)
+	}
+	doubting := *s
+	doubting.doubts = []uint64{all[9].ID}
+	tell(t, f, c, &doubting, 3*time.Second)
+	if n := answers(3 * time.Second); n != 99 {
+		t.Errorf("%d answer while the member doubts one", n)
+	}
+	c.Strike(4*time.Second, func(ring.Member) bool { return true })
+	if n := answers(4 * time.Second); n != 0 {
+		t.Errorf("%d answer after all were struck", n)
+	}
+}
+
+// A member that breaks the rules is found out before anything is used.
+func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
+	x := Announcement{ID: 5, After: 2, Epoch: 1, Incarnation: 3, Of: &ring.Member{ID: 5, Name: "x", Addr: "x:1", Incarnation: 3}}
+	unnamed := x
+	unnamed.Of = nil
+	outside := x
+	outside.ID = 300
+	many := make([]Announcement, maxSent+1)
+	for _, u := range []struct {
+		says string
+		u    Update
+	}{
+		{"no interval", Update{Claims: []Announcement{x}}},
+		{"does not name who", Update{Interval: 1, Claims: []Announcement{unnamed}}},
+		{"not on the circle", Update{Interval: 1, Claims: []Announcement{outside}}},
+		{"gone: identifier", Update{Interval: 1, Gone: []uint64{256}}},
+		{"doubts: identifier", Update{Interval: 1, Doubts: []uint64{256}}},
+		{"not on the map", Update{Interval: 1, Gone: []uint64{7}}},
+		{"names slice", Update{Interval: 1, Cleared: []uint32{0}}},
+		{"claims has 401", Update{Interval: 1, Claims: many}},
+		{"age is", Update{Interval: 1, Aged: true, Age: -1}},
+		{"clock is", Update{Interval: 1, Clock: maxTold + 1}},
+	} {
+		c := NewCopy(8)
+		c.Subscribe(0, 5, true)
+		if err := c.Receive(0, &u.u); err == nil || !strings.Contains(err.Error(), u.says) {
+			t.Errorf("%+v: the error is %v", u.u, err)
+		}
+		if c.Complete() || c.Snapshot().Len() > 0 {
+			t.Errorf("%+v is used", u.u)
+		}
+	}
+	c := NewCopy(8)
+	c.Subscribe(0, 5, true)
+	first := Update{Interval: 1, Claims: []Announcement{x}}
+	if err := c.Receive(0, &first); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Receive(0, &first); err == nil {
+		t.Error("it begins twice")
+	}
+	full := NewCopy(64)
+	full.Subscribe(0, 5, true)
+	var err error
+	for i := range uint64(maxCopied) + 1 {
+		y := Announcement{ID: i << 40, Incarnation: 3, Of: x.Of}
+		u := Update{More: true, Claims: []Announcement{y}}
+		if i == 0 {
+			u.Interval = 1
+		}
+		if err = full.Receive(0, &u); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "claims") {
+		t.Errorf("endless claims: %v", err)
+	}
+}
+
+// Whatever a member sends, a client that takes it has a table in order, and answers with an
+// owner that has confirmed an arc.
+func FuzzCopy(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+	f.Add([]byte{0, 0, 0, 0, 255, 255, 255, 255, 3, 1, 4, 1, 5, 9, 2, 6})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := NewCopy(8)
+		next := func() uint64 {
+			if len(b) == 0 {
+				return 0
+			}
+			x := b[0]
+			b = b[1:]
+			return uint64(x)
+		}
+		sub := c.Subscribe(0, next(), true)
+		first, now := true, time.Duration(0)
+		for len(b) > 0 {
+			var u Update
+			if first || next() == 99 {
+				u.Interval = time.Duration(next())
+			}
+			for range next() % 4 {
+				a := Announcement{ID: next(), After: next(), Epoch: next(), Incarnation: next() % 3}
+				if next()%4 > 0 {
+					a.Of = &ring.Member{ID: a.ID, Name: "x", Addr: "x:1", Incarnation: a.Incarnation}
+				}
+				u.Claims = append(u.Claims, a)
+			}
+			for range next() % 3 {
+				u.Gone = append(u.Gone, next())
+			}
+			if next()%3 == 0 {
+				u.Cleared = append(u.Cleared, uint32(next()%4))
+			}
+			u.More, u.Aged = next()%3 == 0, next()%2 == 0
+			u.Age, u.Clock, u.Through = time.Duration(next()), time.Duration(next()), next()
+			now += time.Duration(next())
+			if c.Receive(now, &u) != nil {
+				sub = c.Subscribe(now, next(), false)
+				first = true
+				continue
+			}
+			first = false
+			if x, ok := c.At(int(next())); ok {
+				c.Confirm(x, ring.Arc{After: next(), To: x.ID})
+			}
+			if next()%4 == 0 {
+				c.Named(now, next(), ring.Instance{ID: next()})
+			}
+			s := c.Snapshot()
+			list := slices.Collect(s.All())
+			if !slices.IsSortedFunc(list, func(a, b Claim) int { return int(int64(a.ID) - int64(b.ID)) }) || len(list) > 256 {
+				t.Fatalf("the table is %v", list)
+			}
+			id := next()
+			if x, as, ok := s.Lookup(id, now, time.Hour); ok && (x.Of.Incarnation == 0 || as > now || s.t.get(x.ID) == nil) {
+				t.Errorf("the owner of %d is %+v as of %v", id, x, as)
+			}
+		}
+		if err := sub.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
