@@ -211,7 +211,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22, 0}
+	return file_concord_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type RouteResp_Verdict int32
@@ -266,7 +266,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24, 0}
+	return file_concord_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -321,7 +321,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27, 0}
+	return file_concord_proto_rawDescGZIP(), []int{29, 0}
 }
 
 // Claim is what the owner of an arc says of it. Names and addresses are left out where
@@ -757,6 +757,199 @@ func (x *MapStretch) GetSum() uint32 {
 	return 0
 }
 
+type SubscribeReq struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client looks keys up: maps are to be kept young for it.
+	Lookups bool `protobuf:"varint,1,opt,name=lookups,proto3" json:"lookups,omitempty"`
+	// What the client has of a map: the low halves of the sums of the claims in slices of the
+	// circle, which are equally wide. Their number is a power of two, at most 4096; none: it
+	// has nothing.
+	Sums          []uint32 `protobuf:"fixed32,2,rep,packed,name=sums,proto3" json:"sums,omitempty"`
+	Request       *Request `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeReq) Reset() {
+	*x = SubscribeReq{}
+	mi := &file_concord_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeReq) ProtoMessage() {}
+
+func (x *SubscribeReq) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeReq.ProtoReflect.Descriptor instead.
+func (*SubscribeReq) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SubscribeReq) GetLookups() bool {
+	if x != nil {
+		return x.Lookups
+	}
+	return false
+}
+
+func (x *SubscribeReq) GetSums() []uint32 {
+	if x != nil {
+		return x.Sums
+	}
+	return nil
+}
+
+func (x *SubscribeReq) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// MapUpdate is applied in the order of its fields.
+type MapUpdate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The slices of the request of which the client has to forget all claims, by their places.
+	// Only in the first messages.
+	Cleared []uint32 `protobuf:"varint,1,rep,packed,name=cleared,proto3" json:"cleared,omitempty"`
+	// The identifiers whose claims are not on the map any longer.
+	Gone []uint64 `protobuf:"fixed64,2,rep,packed,name=gone,proto3" json:"gone,omitempty"`
+	// These replace the claims of the same identifiers. Names and addresses are left out where
+	// identifier and incarnation are those of the claim that is replaced.
+	Claims []*Claim `protobuf:"bytes,3,rep,name=claims,proto3" json:"claims,omitempty"`
+	// The map is not complete before the next message.
+	More bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	// The identifiers whose claims answer no lookups now.
+	Doubts []uint64 `protobuf:"fixed64,5,rep,packed,name=doubts,proto3" json:"doubts,omitempty"`
+	// What the map says, its owners have said at most this long before the message was made, in
+	// milliseconds and 1. 0: it cannot tell. If there is a through, only of the circle from the
+	// member on up to there.
+	AgeMs1  uint64  `protobuf:"varint,6,opt,name=age_ms1,json=ageMs1,proto3" json:"age_ms1,omitempty"`
+	Through *uint64 `protobuf:"fixed64,7,opt,name=through,proto3,oneof" json:"through,omitempty"`
+	// How long ago the request came, by the clock of the member, in milliseconds.
+	ClockMs uint64 `protobuf:"varint,8,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"`
+	// The StabilizeInterval of the member, in nanoseconds. Only in the first message.
+	IntervalNs    uint64  `protobuf:"varint,9,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`
+	Answer        *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MapUpdate) Reset() {
+	*x = MapUpdate{}
+	mi := &file_concord_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MapUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MapUpdate) ProtoMessage() {}
+
+func (x *MapUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MapUpdate.ProtoReflect.Descriptor instead.
+func (*MapUpdate) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MapUpdate) GetCleared() []uint32 {
+	if x != nil {
+		return x.Cleared
+	}
+	return nil
+}
+
+func (x *MapUpdate) GetGone() []uint64 {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+func (x *MapUpdate) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *MapUpdate) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *MapUpdate) GetDoubts() []uint64 {
+	if x != nil {
+		return x.Doubts
+	}
+	return nil
+}
+
+func (x *MapUpdate) GetAgeMs1() uint64 {
+	if x != nil {
+		return x.AgeMs1
+	}
+	return 0
+}
+
+func (x *MapUpdate) GetThrough() uint64 {
+	if x != nil && x.Through != nil {
+		return *x.Through
+	}
+	return 0
+}
+
+func (x *MapUpdate) GetClockMs() uint64 {
+	if x != nil {
+		return x.ClockMs
+	}
+	return 0
+}
+
+func (x *MapUpdate) GetIntervalNs() uint64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *MapUpdate) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 // Frames are frames that were written together.
 type Frames struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -768,7 +961,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +973,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[5]
+	mi := &file_concord_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +986,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{5}
+	return file_concord_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Frames) GetFrames() []byte {
@@ -834,7 +1027,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1039,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[6]
+	mi := &file_concord_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1052,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{6}
+	return file_concord_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Frame) GetCall() uint64 {
@@ -928,7 +1121,7 @@ type FindReq struct {
 
 func (x *FindReq) Reset() {
 	*x = FindReq{}
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1133,7 @@ func (x *FindReq) String() string {
 func (*FindReq) ProtoMessage() {}
 
 func (x *FindReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[7]
+	mi := &file_concord_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1146,7 @@ func (x *FindReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindReq.ProtoReflect.Descriptor instead.
 func (*FindReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{7}
+	return file_concord_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FindReq) GetId() uint64 {
@@ -979,7 +1172,7 @@ type FindResp struct {
 
 func (x *FindResp) Reset() {
 	*x = FindResp{}
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1184,7 @@ func (x *FindResp) String() string {
 func (*FindResp) ProtoMessage() {}
 
 func (x *FindResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[8]
+	mi := &file_concord_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1197,7 @@ func (x *FindResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResp.ProtoReflect.Descriptor instead.
 func (*FindResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{8}
+	return file_concord_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FindResp) GetServer() *Server {
@@ -1030,7 +1223,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1235,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[9]
+	mi := &file_concord_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1248,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{9}
+	return file_concord_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Server) GetId() uint64 {
@@ -1128,7 +1321,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1333,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[10]
+	mi := &file_concord_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1346,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{10}
+	return file_concord_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ring) GetPredecessor() *Server {
@@ -1269,7 +1462,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1474,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[11]
+	mi := &file_concord_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1487,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{11}
+	return file_concord_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Lease) GetLengthNs() uint64 {
@@ -1345,7 +1538,7 @@ type LeaseReq struct {
 
 func (x *LeaseReq) Reset() {
 	*x = LeaseReq{}
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1550,7 @@ func (x *LeaseReq) String() string {
 func (*LeaseReq) ProtoMessage() {}
 
 func (x *LeaseReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[12]
+	mi := &file_concord_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1563,7 @@ func (x *LeaseReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseReq.ProtoReflect.Descriptor instead.
 func (*LeaseReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{12}
+	return file_concord_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LeaseReq) GetLengthNs() uint64 {
@@ -1404,7 +1597,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1609,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[13]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1622,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{13}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -1465,7 +1658,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1670,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1683,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -1544,7 +1737,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1749,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1762,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -1625,7 +1818,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1830,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1843,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Target) GetId() uint64 {
@@ -1681,7 +1874,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1886,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1899,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -1741,7 +1934,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1946,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1959,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -1799,7 +1992,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2004,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2017,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -1879,7 +2072,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2084,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2097,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -1967,7 +2160,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2172,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2185,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -2022,7 +2215,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2227,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2240,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -2084,7 +2277,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2289,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2302,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -2158,7 +2351,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2363,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2376,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -2259,7 +2452,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2464,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2477,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -2314,7 +2507,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2519,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2532,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -2377,7 +2570,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2582,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2595,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -2443,7 +2636,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2648,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2661,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -2494,7 +2687,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2699,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2712,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -2542,7 +2735,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2747,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2760,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -2607,7 +2800,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2812,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2825,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{31}
+	return file_concord_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -2653,7 +2846,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2858,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2871,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{32}
+	return file_concord_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -2708,7 +2901,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2913,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2926,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{33}
+	return file_concord_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -2764,7 +2957,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2776,7 +2969,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2789,7 +2982,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{34}
+	return file_concord_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -2818,7 +3011,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +3023,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +3036,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{35}
+	return file_concord_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -2870,7 +3063,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3075,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3088,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{36}
+	return file_concord_proto_rawDescGZIP(), []int{38}
 }
 
 // NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
@@ -2910,7 +3103,7 @@ type NotRunning struct {
 
 func (x *NotRunning) Reset() {
 	*x = NotRunning{}
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2922,7 +3115,7 @@ func (x *NotRunning) String() string {
 func (*NotRunning) ProtoMessage() {}
 
 func (x *NotRunning) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2935,7 +3128,7 @@ func (x *NotRunning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
 func (*NotRunning) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{37}
+	return file_concord_proto_rawDescGZIP(), []int{39}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -2949,7 +3142,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3154,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3167,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{38}
+	return file_concord_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -3030,7 +3223,25 @@ const file_concord_proto_rawDesc = "" +
 	"\n" +
 	"MapStretch\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x06R\x02to\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\aR\x03sum\" \n" +
+	"\x03sum\x18\x02 \x01(\aR\x03sum\"h\n" +
+	"\fSubscribeReq\x12\x18\n" +
+	"\alookups\x18\x01 \x01(\bR\alookups\x12\x12\n" +
+	"\x04sums\x18\x02 \x03(\aR\x04sums\x12*\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xb6\x02\n" +
+	"\tMapUpdate\x12\x18\n" +
+	"\acleared\x18\x01 \x03(\rR\acleared\x12\x12\n" +
+	"\x04gone\x18\x02 \x03(\x06R\x04gone\x12&\n" +
+	"\x06claims\x18\x03 \x03(\v2\x0e.concord.ClaimR\x06claims\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12\x16\n" +
+	"\x06doubts\x18\x05 \x03(\x06R\x06doubts\x12\x17\n" +
+	"\aage_ms1\x18\x06 \x01(\x04R\x06ageMs1\x12\x1d\n" +
+	"\athrough\x18\a \x01(\x06H\x00R\athrough\x88\x01\x01\x12\x19\n" +
+	"\bclock_ms\x18\b \x01(\x04R\aclockMs\x12\x1f\n" +
+	"\vinterval_ns\x18\t \x01(\x04R\n" +
+	"intervalNs\x12'\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answerB\n" +
+	"\n" +
+	"\b_through\" \n" +
 	"\x06Frames\x12\x16\n" +
 	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xa9\x02\n" +
 	"\x05Frame\x12\x12\n" +
@@ -3232,7 +3443,7 @@ const file_concord_proto_rawDesc = "" +
 	"\fPHASE_JOINED\x10\x03\x12\x11\n" +
 	"\rPHASE_LEAVING\x10\x04\x12\x14\n" +
 	"\x10PHASE_SUPERSEDED\x10\x05\x12\x11\n" +
-	"\rPHASE_LOOKING\x10\x062\x9e\x04\n" +
+	"\rPHASE_LOOKING\x10\x062\xd8\x04\n" +
 	"\fChordService\x124\n" +
 	"\rFindSuccessor\x12\x10.concord.FindReq\x1a\x11.concord.FindResp\x12*\n" +
 	"\aGetRing\x12\x10.concord.RingReq\x1a\r.concord.Ring\x121\n" +
@@ -3244,7 +3455,8 @@ const file_concord_proto_rawDesc = "" +
 	"\x05Leave\x12\x11.concord.LeaveReq\x1a\r.concord.Ring\x12+\n" +
 	"\x04Meta\x12\x10.concord.MetaReq\x1a\x11.concord.MetaResp\x12(\n" +
 	"\x03Map\x12\x0f.concord.MapReq\x1a\x10.concord.MapResp\x12,\n" +
-	"\x04Link\x12\x0f.concord.Frames\x1a\x0f.concord.Frames(\x010\x01B,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
+	"\x04Link\x12\x0f.concord.Frames\x1a\x0f.concord.Frames(\x010\x01\x128\n" +
+	"\tSubscribe\x12\x15.concord.SubscribeReq\x1a\x12.concord.MapUpdate0\x01B,Z*github.com/ollelogdahl/concord/internal/pbb\x06proto3"
 
 var (
 	file_concord_proto_rawDescOnce sync.Once
@@ -3259,7 +3471,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(MapReq_Kind)(0),       // 1: concord.MapReq.Kind
@@ -3271,131 +3483,138 @@ var file_concord_proto_goTypes = []any{
 	(*MapPart)(nil),        // 7: concord.MapPart
 	(*MapResp)(nil),        // 8: concord.MapResp
 	(*MapStretch)(nil),     // 9: concord.MapStretch
-	(*Frames)(nil),         // 10: concord.Frames
-	(*Frame)(nil),          // 11: concord.Frame
-	(*FindReq)(nil),        // 12: concord.FindReq
-	(*FindResp)(nil),       // 13: concord.FindResp
-	(*Server)(nil),         // 14: concord.Server
-	(*Ring)(nil),           // 15: concord.Ring
-	(*Lease)(nil),          // 16: concord.Lease
-	(*LeaseReq)(nil),       // 17: concord.LeaseReq
-	(*Origin)(nil),         // 18: concord.Origin
-	(*Replaced)(nil),       // 19: concord.Replaced
-	(*Request)(nil),        // 20: concord.Request
-	(*Target)(nil),         // 21: concord.Target
-	(*Settings)(nil),       // 22: concord.Settings
-	(*Answer)(nil),         // 23: concord.Answer
-	(*RingReq)(nil),        // 24: concord.RingReq
-	(*NotifyReq)(nil),      // 25: concord.NotifyReq
-	(*NotifyResp)(nil),     // 26: concord.NotifyResp
-	(*Refusal)(nil),        // 27: concord.Refusal
-	(*RouteReq)(nil),       // 28: concord.RouteReq
-	(*RouteResp)(nil),      // 29: concord.RouteResp
-	(*Arc)(nil),            // 30: concord.Arc
-	(*PlaceReq)(nil),       // 31: concord.PlaceReq
-	(*PlaceResp)(nil),      // 32: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 33: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 34: concord.ChangedReq
-	(*LeaveReq)(nil),       // 35: concord.LeaveReq
-	(*MetaReq)(nil),        // 36: concord.MetaReq
-	(*MetaResp)(nil),       // 37: concord.MetaResp
-	(*WrongMember)(nil),    // 38: concord.WrongMember
-	(*WrongRing)(nil),      // 39: concord.WrongRing
-	(*NotJoined)(nil),      // 40: concord.NotJoined
-	(*Denied)(nil),         // 41: concord.Denied
-	(*NotRunning)(nil),     // 42: concord.NotRunning
-	(*Isolated)(nil),       // 43: concord.Isolated
-	nil,                    // 44: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 45: google.protobuf.Empty
+	(*SubscribeReq)(nil),   // 10: concord.SubscribeReq
+	(*MapUpdate)(nil),      // 11: concord.MapUpdate
+	(*Frames)(nil),         // 12: concord.Frames
+	(*Frame)(nil),          // 13: concord.Frame
+	(*FindReq)(nil),        // 14: concord.FindReq
+	(*FindResp)(nil),       // 15: concord.FindResp
+	(*Server)(nil),         // 16: concord.Server
+	(*Ring)(nil),           // 17: concord.Ring
+	(*Lease)(nil),          // 18: concord.Lease
+	(*LeaseReq)(nil),       // 19: concord.LeaseReq
+	(*Origin)(nil),         // 20: concord.Origin
+	(*Replaced)(nil),       // 21: concord.Replaced
+	(*Request)(nil),        // 22: concord.Request
+	(*Target)(nil),         // 23: concord.Target
+	(*Settings)(nil),       // 24: concord.Settings
+	(*Answer)(nil),         // 25: concord.Answer
+	(*RingReq)(nil),        // 26: concord.RingReq
+	(*NotifyReq)(nil),      // 27: concord.NotifyReq
+	(*NotifyResp)(nil),     // 28: concord.NotifyResp
+	(*Refusal)(nil),        // 29: concord.Refusal
+	(*RouteReq)(nil),       // 30: concord.RouteReq
+	(*RouteResp)(nil),      // 31: concord.RouteResp
+	(*Arc)(nil),            // 32: concord.Arc
+	(*PlaceReq)(nil),       // 33: concord.PlaceReq
+	(*PlaceResp)(nil),      // 34: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 35: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 36: concord.ChangedReq
+	(*LeaveReq)(nil),       // 37: concord.LeaveReq
+	(*MetaReq)(nil),        // 38: concord.MetaReq
+	(*MetaResp)(nil),       // 39: concord.MetaResp
+	(*WrongMember)(nil),    // 40: concord.WrongMember
+	(*WrongRing)(nil),      // 41: concord.WrongRing
+	(*NotJoined)(nil),      // 42: concord.NotJoined
+	(*Denied)(nil),         // 43: concord.Denied
+	(*NotRunning)(nil),     // 44: concord.NotRunning
+	(*Isolated)(nil),       // 45: concord.Isolated
+	nil,                    // 46: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 47: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	1,  // 0: concord.MapReq.kind:type_name -> concord.MapReq.Kind
 	7,  // 1: concord.MapReq.parts:type_name -> concord.MapPart
-	20, // 2: concord.MapReq.request:type_name -> concord.Request
+	22, // 2: concord.MapReq.request:type_name -> concord.Request
 	5,  // 3: concord.MapPart.claims:type_name -> concord.Claim
 	9,  // 4: concord.MapResp.stretches:type_name -> concord.MapStretch
 	5,  // 5: concord.MapResp.claims:type_name -> concord.Claim
-	23, // 6: concord.MapResp.answer:type_name -> concord.Answer
-	44, // 7: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
-	20, // 8: concord.FindReq.request:type_name -> concord.Request
-	14, // 9: concord.FindResp.server:type_name -> concord.Server
-	14, // 10: concord.Ring.predecessor:type_name -> concord.Server
-	14, // 11: concord.Ring.successors:type_name -> concord.Server
-	23, // 12: concord.Ring.answer:type_name -> concord.Answer
-	0,  // 13: concord.Ring.phase:type_name -> concord.Phase
-	27, // 14: concord.Ring.refusal:type_name -> concord.Refusal
-	14, // 15: concord.Ring.founder:type_name -> concord.Server
-	19, // 16: concord.Ring.replaced:type_name -> concord.Replaced
-	18, // 17: concord.Ring.origin:type_name -> concord.Origin
-	16, // 18: concord.Ring.lease:type_name -> concord.Lease
-	30, // 19: concord.LeaseReq.arc:type_name -> concord.Arc
-	21, // 20: concord.Replaced.who:type_name -> concord.Target
-	14, // 21: concord.Replaced.by:type_name -> concord.Server
-	21, // 22: concord.Request.target:type_name -> concord.Target
-	14, // 23: concord.Request.sender:type_name -> concord.Server
-	22, // 24: concord.Request.settings:type_name -> concord.Settings
-	14, // 25: concord.Answer.answerer:type_name -> concord.Server
-	20, // 26: concord.RingReq.request:type_name -> concord.Request
-	14, // 27: concord.RingReq.founder:type_name -> concord.Server
-	17, // 28: concord.RingReq.lease:type_name -> concord.LeaseReq
-	20, // 29: concord.NotifyReq.request:type_name -> concord.Request
-	15, // 30: concord.NotifyResp.ring:type_name -> concord.Ring
-	2,  // 31: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	14, // 32: concord.Refusal.other:type_name -> concord.Server
-	20, // 33: concord.RouteReq.request:type_name -> concord.Request
-	21, // 34: concord.RouteReq.avoid:type_name -> concord.Target
-	3,  // 35: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	14, // 36: concord.RouteResp.owner:type_name -> concord.Server
-	30, // 37: concord.RouteResp.arc:type_name -> concord.Arc
-	14, // 38: concord.RouteResp.closer:type_name -> concord.Server
-	23, // 39: concord.RouteResp.answer:type_name -> concord.Answer
-	14, // 40: concord.PlaceReq.subject:type_name -> concord.Server
-	20, // 41: concord.PlaceReq.request:type_name -> concord.Request
-	4,  // 42: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	14, // 43: concord.PlaceResp.closer:type_name -> concord.Server
-	15, // 44: concord.PlaceResp.ring:type_name -> concord.Ring
-	23, // 45: concord.PlaceResp.answer:type_name -> concord.Answer
-	14, // 46: concord.IntroduceReq.subject:type_name -> concord.Server
-	20, // 47: concord.IntroduceReq.request:type_name -> concord.Request
-	20, // 48: concord.ChangedReq.request:type_name -> concord.Request
-	14, // 49: concord.LeaveReq.predecessor:type_name -> concord.Server
-	14, // 50: concord.LeaveReq.successors:type_name -> concord.Server
-	20, // 51: concord.LeaveReq.request:type_name -> concord.Request
-	20, // 52: concord.MetaReq.request:type_name -> concord.Request
-	23, // 53: concord.MetaResp.answer:type_name -> concord.Answer
-	14, // 54: concord.WrongMember.answerer:type_name -> concord.Server
-	18, // 55: concord.WrongMember.origin:type_name -> concord.Origin
-	14, // 56: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 57: concord.NotJoined.phase:type_name -> concord.Phase
-	14, // 58: concord.NotJoined.answerer:type_name -> concord.Server
-	14, // 59: concord.Isolated.answerer:type_name -> concord.Server
-	12, // 60: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	24, // 61: concord.ChordService.GetRing:input_type -> concord.RingReq
-	25, // 62: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	28, // 63: concord.ChordService.Route:input_type -> concord.RouteReq
-	31, // 64: concord.ChordService.Place:input_type -> concord.PlaceReq
-	33, // 65: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	34, // 66: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	35, // 67: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	36, // 68: concord.ChordService.Meta:input_type -> concord.MetaReq
-	6,  // 69: concord.ChordService.Map:input_type -> concord.MapReq
-	10, // 70: concord.ChordService.Link:input_type -> concord.Frames
-	13, // 71: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	15, // 72: concord.ChordService.GetRing:output_type -> concord.Ring
-	26, // 73: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	29, // 74: concord.ChordService.Route:output_type -> concord.RouteResp
-	32, // 75: concord.ChordService.Place:output_type -> concord.PlaceResp
-	15, // 76: concord.ChordService.Introduce:output_type -> concord.Ring
-	45, // 77: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	15, // 78: concord.ChordService.Leave:output_type -> concord.Ring
-	37, // 79: concord.ChordService.Meta:output_type -> concord.MetaResp
-	8,  // 80: concord.ChordService.Map:output_type -> concord.MapResp
-	10, // 81: concord.ChordService.Link:output_type -> concord.Frames
-	71, // [71:82] is the sub-list for method output_type
-	60, // [60:71] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	25, // 6: concord.MapResp.answer:type_name -> concord.Answer
+	22, // 7: concord.SubscribeReq.request:type_name -> concord.Request
+	5,  // 8: concord.MapUpdate.claims:type_name -> concord.Claim
+	25, // 9: concord.MapUpdate.answer:type_name -> concord.Answer
+	46, // 10: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	22, // 11: concord.FindReq.request:type_name -> concord.Request
+	16, // 12: concord.FindResp.server:type_name -> concord.Server
+	16, // 13: concord.Ring.predecessor:type_name -> concord.Server
+	16, // 14: concord.Ring.successors:type_name -> concord.Server
+	25, // 15: concord.Ring.answer:type_name -> concord.Answer
+	0,  // 16: concord.Ring.phase:type_name -> concord.Phase
+	29, // 17: concord.Ring.refusal:type_name -> concord.Refusal
+	16, // 18: concord.Ring.founder:type_name -> concord.Server
+	21, // 19: concord.Ring.replaced:type_name -> concord.Replaced
+	20, // 20: concord.Ring.origin:type_name -> concord.Origin
+	18, // 21: concord.Ring.lease:type_name -> concord.Lease
+	32, // 22: concord.LeaseReq.arc:type_name -> concord.Arc
+	23, // 23: concord.Replaced.who:type_name -> concord.Target
+	16, // 24: concord.Replaced.by:type_name -> concord.Server
+	23, // 25: concord.Request.target:type_name -> concord.Target
+	16, // 26: concord.Request.sender:type_name -> concord.Server
+	24, // 27: concord.Request.settings:type_name -> concord.Settings
+	16, // 28: concord.Answer.answerer:type_name -> concord.Server
+	22, // 29: concord.RingReq.request:type_name -> concord.Request
+	16, // 30: concord.RingReq.founder:type_name -> concord.Server
+	19, // 31: concord.RingReq.lease:type_name -> concord.LeaseReq
+	22, // 32: concord.NotifyReq.request:type_name -> concord.Request
+	17, // 33: concord.NotifyResp.ring:type_name -> concord.Ring
+	2,  // 34: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	16, // 35: concord.Refusal.other:type_name -> concord.Server
+	22, // 36: concord.RouteReq.request:type_name -> concord.Request
+	23, // 37: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 38: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	16, // 39: concord.RouteResp.owner:type_name -> concord.Server
+	32, // 40: concord.RouteResp.arc:type_name -> concord.Arc
+	16, // 41: concord.RouteResp.closer:type_name -> concord.Server
+	25, // 42: concord.RouteResp.answer:type_name -> concord.Answer
+	16, // 43: concord.PlaceReq.subject:type_name -> concord.Server
+	22, // 44: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 45: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	16, // 46: concord.PlaceResp.closer:type_name -> concord.Server
+	17, // 47: concord.PlaceResp.ring:type_name -> concord.Ring
+	25, // 48: concord.PlaceResp.answer:type_name -> concord.Answer
+	16, // 49: concord.IntroduceReq.subject:type_name -> concord.Server
+	22, // 50: concord.IntroduceReq.request:type_name -> concord.Request
+	22, // 51: concord.ChangedReq.request:type_name -> concord.Request
+	16, // 52: concord.LeaveReq.predecessor:type_name -> concord.Server
+	16, // 53: concord.LeaveReq.successors:type_name -> concord.Server
+	22, // 54: concord.LeaveReq.request:type_name -> concord.Request
+	22, // 55: concord.MetaReq.request:type_name -> concord.Request
+	25, // 56: concord.MetaResp.answer:type_name -> concord.Answer
+	16, // 57: concord.WrongMember.answerer:type_name -> concord.Server
+	20, // 58: concord.WrongMember.origin:type_name -> concord.Origin
+	16, // 59: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 60: concord.NotJoined.phase:type_name -> concord.Phase
+	16, // 61: concord.NotJoined.answerer:type_name -> concord.Server
+	16, // 62: concord.Isolated.answerer:type_name -> concord.Server
+	14, // 63: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	26, // 64: concord.ChordService.GetRing:input_type -> concord.RingReq
+	27, // 65: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	30, // 66: concord.ChordService.Route:input_type -> concord.RouteReq
+	33, // 67: concord.ChordService.Place:input_type -> concord.PlaceReq
+	35, // 68: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	36, // 69: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	37, // 70: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	38, // 71: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 72: concord.ChordService.Map:input_type -> concord.MapReq
+	12, // 73: concord.ChordService.Link:input_type -> concord.Frames
+	10, // 74: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
+	15, // 75: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	17, // 76: concord.ChordService.GetRing:output_type -> concord.Ring
+	28, // 77: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	31, // 78: concord.ChordService.Route:output_type -> concord.RouteResp
+	34, // 79: concord.ChordService.Place:output_type -> concord.PlaceResp
+	17, // 80: concord.ChordService.Introduce:output_type -> concord.Ring
+	47, // 81: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	17, // 82: concord.ChordService.Leave:output_type -> concord.Ring
+	39, // 83: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 84: concord.ChordService.Map:output_type -> concord.MapResp
+	12, // 85: concord.ChordService.Link:output_type -> concord.Frames
+	11, // 86: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
+	75, // [75:87] is the sub-list for method output_type
+	63, // [63:75] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -3404,23 +3623,24 @@ func file_concord_proto_init() {
 		return
 	}
 	file_concord_proto_msgTypes[0].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[8].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[6].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[11].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[19].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[22].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[21].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[30].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[33].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[32].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	ChordService_Meta_FullMethodName          = "/concord.ChordService/Meta"
 	ChordService_Map_FullMethodName           = "/concord.ChordService/Map"
 	ChordService_Link_FullMethodName          = "/concord.ChordService/Link"
+	ChordService_Subscribe_FullMethodName     = "/concord.ChordService/Subscribe"
 )
 
 // ChordServiceClient is the client API for ChordService service.
@@ -68,6 +69,10 @@ type ChordServiceClient interface {
 	// Carries the requests of one member to another, and the answers, on one stream.
 	// A member that does not know it is asked by the methods above.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Frames, Frames], error)
+	// Tells a client the claims of the member's map of the ring, and then each change. The
+	// client ends it. A member that is in no ring, or not any longer, refuses or ends it with
+	// NotJoined or Isolated.
+	Subscribe(ctx context.Context, in *SubscribeReq, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MapUpdate], error)
 }
 
 type chordServiceClient struct {
@@ -191,6 +196,25 @@ func (c *chordServiceClient) Link(ctx context.Context, opts ...grpc.CallOption) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChordService_LinkClient = grpc.BidiStreamingClient[Frames, Frames]
 
+func (c *chordServiceClient) Subscribe(ctx context.Context, in *SubscribeReq, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MapUpdate], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ChordService_ServiceDesc.Streams[1], ChordService_Subscribe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubscribeReq, MapUpdate]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChordService_SubscribeClient = grpc.ServerStreamingClient[MapUpdate]
+
 // ChordServiceServer is the server API for ChordService service.
 // All implementations must embed UnimplementedChordServiceServer
 // for forward compatibility.
@@ -220,6 +244,10 @@ type ChordServiceServer interface {
 	// Carries the requests of one member to another, and the answers, on one stream.
 	// A member that does not know it is asked by the methods above.
 	Link(grpc.BidiStreamingServer[Frames, Frames]) error
+	// Tells a client the claims of the member's map of the ring, and then each change. The
+	// client ends it. A member that is in no ring, or not any longer, refuses or ends it with
+	// NotJoined or Isolated.
+	Subscribe(*SubscribeReq, grpc.ServerStreamingServer[MapUpdate]) error
 	mustEmbedUnimplementedChordServiceServer()
 }
 
@@ -262,6 +290,9 @@ func (UnimplementedChordServiceServer) Map(context.Context, *MapReq) (*MapResp, 
 }
 func (UnimplementedChordServiceServer) Link(grpc.BidiStreamingServer[Frames, Frames]) error {
 	return status.Error(codes.Unimplemented, "method Link not implemented")
+}
+func (UnimplementedChordServiceServer) Subscribe(*SubscribeReq, grpc.ServerStreamingServer[MapUpdate]) error {
+	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
 }
 func (UnimplementedChordServiceServer) mustEmbedUnimplementedChordServiceServer() {}
 func (UnimplementedChordServiceServer) testEmbeddedByValue()                      {}
@@ -471,6 +502,17 @@ func _ChordService_Link_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChordService_LinkServer = grpc.BidiStreamingServer[Frames, Frames]
 
+func _ChordService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SubscribeReq)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ChordServiceServer).Subscribe(m, &grpc.GenericServerStream[SubscribeReq, MapUpdate]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChordService_SubscribeServer = grpc.ServerStreamingServer[MapUpdate]
+
 // ChordService_ServiceDesc is the grpc.ServiceDesc for ChordService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -525,6 +567,11 @@ var ChordService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _ChordService_Link_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Subscribe",
+			Handler:       _ChordService_Subscribe_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "concord.proto",

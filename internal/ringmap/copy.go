@@ -237,9 +237,9 @@ func (c *Copy) certify(now time.Duration, u *Update) {
 		return
 	}
 	c.self = c.by
-	c.level = level{span: (u.Through - c.by) & c.mask, as: min(now, c.asked+u.Clock-u.Clock/drift) - u.Age}
-	if u.Through == c.by {
-		c.level.span = c.mask
+	c.level = level{span: c.mask, as: min(now, c.asked+u.Clock-u.Clock/drift) - u.Age}
+	if u.Partly {
+		c.level.span = (u.Through - c.by) & c.mask
 	}
 }
 

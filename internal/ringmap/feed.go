@@ -36,11 +36,11 @@ type Update struct {
 	// of the message before.
 	Doubts []uint64
 	// The rest speaks of the member's map as it is after this message. Aged: its owners have
-	// said what it says from the member up to Through at most Age before the message was made.
-	// Through is the member itself if that is the whole circle.
-	Aged    bool
-	Age     time.Duration
-	Through uint64
+	// said what it says at most Age before the message was made. Partly: only from the member
+	// on up to Through.
+	Aged, Partly bool
+	Age          time.Duration
+	Through      uint64
 	// Clock is how long ago, by the member's clock, the subscription was taken, when the message
 	// was made.
 	Clock time.Duration
@@ -207,9 +207,8 @@ func (f *Feed) Next(s *Snapshot, now time.Duration) (u Update, ok bool) {
 	u.Clock = (now - f.began).Truncate(ClockPrecision)
 	if span, as, ok := f.last.whole(now); ok && !u.More {
 		u.Aged, u.Age = true, max(0, now-as+AgePrecision-1).Truncate(AgePrecision)
-		u.Through = (f.last.self + span) & f.last.mask
-		if span == f.last.mask {
-			u.Through = f.last.self
+		if u.Partly = span != f.last.mask; u.Partly {
+			u.Through = (f.last.self + span) & f.last.mask
 		}
 	}
 	if !f.started {

@@ -354,7 +354,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 	full.Subscribe(0, 5, true)
 	var err error
 	for i := range uint64(maxCopied) + 1 {
-		y := Announcement{ID: i << 40, Incarnation: 3, Of: x.Of}
+		y := Announcement{ID: i * 0x9e3779b97f4a7c15, Incarnation: 3, Of: x.Of}
 		u := Update{More: true, Claims: []Announcement{y}}
 		if i == 0 {
 			u.Interval = 1
@@ -403,7 +403,7 @@ func FuzzCopy(f *testing.F) {
 			if next()%3 == 0 {
 				u.Cleared = append(u.Cleared, uint32(next()%4))
 			}
-			u.More, u.Aged = next()%3 == 0, next()%2 == 0
+			u.More, u.Aged, u.Partly = next()%3 == 0, next()%2 == 0, next()%2 == 0
 			u.Age, u.Clock, u.Through = time.Duration(next()), time.Duration(next()), next()
 			now += time.Duration(next())
 			if c.Receive(now, &u) != nil {

@@ -58,6 +58,10 @@ type Handler interface {
 	Meta(ctx context.Context, env Envelope) ([]byte, error)
 	// Map answers a request of another member's map; it returns at once.
 	Map(ctx context.Context, env Envelope, req *ringmap.Request) (ringmap.Reply, error)
+	// Subscribe tells a client of this member's map until ctx ends, or send fails. Send
+	// blocks while the client does not take what was sent before. It is not to be called
+	// concurrently.
+	Subscribe(ctx context.Context, env Envelope, sub *ringmap.Subscription, send func(*ringmap.Update) error) error
 }
 
 // Refusal is why a transport has turned somebody away.
@@ -87,6 +91,7 @@ type Intake struct {
 	ChangesRefused     uint64 // messages that can change the ring
 	LookupsRefused     uint64 // steps of lookups
 	ForwardedRefused   uint64 // whole lookups for others
+	SubscribeRefused   uint64 // subscriptions of clients
 	// Deaf is for how long no connection could be accepted, and Err why: 0 and nil
 	// while nothing keeps this side from it.
 	Deaf time.Duration
@@ -98,8 +103,8 @@ const MaxMeta = 256
 
 // Transport reaches other members and receives from them.
 //
-// The methods may be called concurrently. Every error of Maintain, Route and
-// Meta is a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
+// The methods may be called concurrently. Every error of Maintain, Route, Meta and Map is
+// a *protocol.Failure. A context that ends by its deadline gives TimedOut, one
 // that is cancelled gives Cancelled, and a transport that was closed Cancelled.
 type Transport interface { //nolint:interfacebloat // the questions, and what the runtime needs of the connections under them
 	// Addr is where the transport receives: host and port as bound; empty for one
@@ -124,6 +129,10 @@ type Transport interface { //nolint:interfacebloat // the questions, and what th
 	// Map sends a request of this member's map. A peer that keeps none, as a legacy
 	// member, is Invalid.
 	Map(ctx context.Context, env Envelope, req *ringmap.Request) (ringmap.Reply, error)
+	// Subscribe has a member tell this client of its map, each message by a call of f, until
+	// ctx ends, f fails, or the member ends it. Then it returns, always with an error: that of
+	// f, or a failure. A peer that tells nobody of its map, as a legacy member, is Invalid.
+	Subscribe(ctx context.Context, env Envelope, sub *ringmap.Subscription, f func(*ringmap.Update) error) error
 	// Broken registers f, called with an address when a connection to it that
 	// had been up has ended and it was not this side that ended it. It must be
 	// called before the first request and f must not block.

@@ -20,6 +20,8 @@ const (
 	Lookup
 	// Forwarded: a whole lookup, done by the receiver.
 	Forwarded
+	// Subscription: what a client is told for as long as it wants. It is at work all the time.
+	Subscription
 
 	kinds
 )
@@ -27,7 +29,7 @@ const (
 // Kinds is how many kinds there are.
 const Kinds = int(kinds)
 
-var kindNames = [kinds]string{"questions about the ring", "changes of the ring", "steps of lookups", "lookups for others"}
+var kindNames = [kinds]string{"questions about the ring", "changes of the ring", "steps of lookups", "lookups for others", "subscriptions"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -43,6 +45,8 @@ var shares = [kinds]share{
 	Change:    {strangers: 64, host: 16, members: 256},
 	Lookup:    {strangers: 128, host: 64, members: 128},
 	Forwarded: {strangers: 64, host: 32, members: 64},
+
+	Subscription: {strangers: 512, host: 64, members: 64},
 }
 
 const (

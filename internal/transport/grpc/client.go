@@ -294,23 +294,26 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 // extended makes a request that only the extension has; it fails with errBase
 // if the peer does not know it.
 func (t *Transport) extended(ctx context.Context, env transport.Envelope, f func(l *link) error) error {
-	return t.call(ctx, env, func(l *link) error {
-		d := l.dialect()
-		if d == base || d == unknown && env.To.Legacy() && !t.known.has(env.To) {
-			if err := t.mayBeLegacy(ctx, l, env); err != nil {
-				return err
-			}
-			return errBase
+	return t.call(ctx, env, func(l *link) error { return t.inExtension(ctx, l, env, f) })
+}
+
+// inExtension is extended on a link.
+func (t *Transport) inExtension(ctx context.Context, l *link, env transport.Envelope, f func(l *link) error) error {
+	d := l.dialect()
+	if d == base || d == unknown && env.To.Legacy() && !t.known.has(env.To) {
+		if err := t.mayBeLegacy(ctx, l, env); err != nil {
+			return err
 		}
-		err := f(l)
-		switch status.Code(err) {
-		case codes.OK:
-			l.speaks.Store(int32(extended))
-		case codes.Unimplemented:
-			return t.unimplemented(ctx, l, env, err)
-		}
-		return err
-	})
+		return errBase
+	}
+	err := f(l)
+	switch status.Code(err) {
+	case codes.OK:
+		l.speaks.Store(int32(extended))
+	case codes.Unimplemented:
+		return t.unimplemented(ctx, l, env, err)
+	}
+	return err
 }
 
 // call makes one request on a link to env.To.Addr. If the peer has too much to do, it is

@@ -25,6 +25,7 @@ var kindOf = map[string]budget.Kind{
 	"Notify": budget.Change, "Introduce": budget.Change, "Changed": budget.Change, "Leave": budget.Change,
 	"Route": budget.Lookup, "Meta": budget.Lookup,
 	"FindSuccessor": budget.Forwarded,
+	"Subscribe":     budget.Subscription,
 }
 
 // methodKinds are the kinds by the full names of the methods.
@@ -143,6 +144,7 @@ func (t *Transport) Intake() transport.Intake {
 		ConnectionsClosed: counts.Closed, AcceptFailures: t.lis.failures(),
 		RingRefused: counts.Requests[budget.Ring], ChangesRefused: counts.Requests[budget.Change],
 		LookupsRefused: counts.Requests[budget.Lookup], ForwardedRefused: counts.Requests[budget.Forwarded],
+		SubscribeRefused: counts.Requests[budget.Subscription],
 	}
 	in.Deaf, in.Err = t.lis.deafFor()
 	return in

@@ -10,6 +10,8 @@ import (
 const (
 	// maxCalls bounds the calls under way on one stream.
 	maxCalls = 256
+	// linkName is the stream of requests, the first of the service's streams.
+	linkName = "Link"
 	// maxLinks bounds the streams of requests of one connection. A member uses one.
 	maxLinks = 4
 )

@@ -326,8 +326,12 @@ func description() *grpc.ServiceDesc {
 	}
 	d.Streams = slices.Clone(d.Streams)
 	for i := range d.Streams {
+		handle := d.Streams[i].Handler
 		d.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
-			return srv.(*service).serveStream(stream)
+			if d.Streams[i].StreamName == linkName {
+				return srv.(*service).serveStream(stream)
+			}
+			return serveSubscription(handle, srv, stream)
 		}
 	}
 	return &d

@@ -53,11 +53,13 @@ type Requests struct {
 	Route    uint64
 	Meta     uint64
 	Map      uint64
+	// Subscribe counts subscriptions, not what comes of them.
+	Subscribe uint64
 }
 
 // Total is the number of requests of every kind.
 func (r Requests) Total() uint64 {
-	sum := r.Route + r.Meta + r.Map
+	sum := r.Route + r.Meta + r.Map + r.Subscribe
 	for _, n := range r.Maintain {
 		sum += n
 	}
@@ -83,7 +85,7 @@ func (t *Transport) Serve(h transport.Handler) {
 func (t *Transport) Requests() Requests {
 	t.net.mu.Lock()
 	defer t.net.mu.Unlock()
-	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route, Meta: t.sent.Meta, Map: t.sent.Map}
+	return Requests{Maintain: maps.Clone(t.sent.Maintain), Route: t.sent.Route, Meta: t.sent.Meta, Map: t.sent.Map, Subscribe: t.sent.Subscribe}
 }
 
 // Broken implements transport.Transport. A connection counts as having been up

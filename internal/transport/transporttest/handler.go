@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -34,6 +35,7 @@ type Handler struct {
 	OnFindSuccessor func(context.Context, transport.Envelope, uint64) (ring.Member, error)
 	OnMeta          func(context.Context, transport.Envelope) ([]byte, error)
 	OnMap           func(context.Context, transport.Envelope, *ringmap.Request) (ringmap.Reply, error)
+	OnSubscribe     func(context.Context, transport.Envelope, *ringmap.Subscription, func(*ringmap.Update) error) error
 }
 
 var _ transport.Handler = (*Handler)(nil)
@@ -81,4 +83,16 @@ func (h *Handler) Map(ctx context.Context, env transport.Envelope, req *ringmap.
 		return h.OnMap(ctx, env, req)
 	}
 	return ringmap.Reply{}, nil
+}
+
+// Subscribe implements transport.Handler.
+func (h *Handler) Subscribe(ctx context.Context, env transport.Envelope, sub *ringmap.Subscription, send func(*ringmap.Update) error) error {
+	if h.OnSubscribe != nil {
+		return h.OnSubscribe(ctx, env, sub, send)
+	}
+	if err := send(&ringmap.Update{Interval: time.Second}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
 }
