@@ -43,6 +43,11 @@ type ClientConfig struct {
 	// Successor, Predecessor and RingMet are never called. Dial copies it.
 	Observer *Observer
 
+	// NoSubscribe keeps the client from subscribing at a member when it looks keys up. It then asks
+	// for each owner once a second, for as long as lookups need it. If false, the client
+	// subscribes; see Client.
+	NoSubscribe bool
+
 	// Network, if not nil, carries the client's traffic instead of TCP, as in Config.
 	Network transport.Network
 }
@@ -65,8 +70,14 @@ func (c *ClientConfig) validate() error {
 // Client looks up keys in a ring without being a member of it. It owns no keys, it does not listen,
 // and no member knows it. Use Dial to make one.
 //
-// An idle Client sends no requests and closes its connections after half a minute. Its methods may
-// be called concurrently.
+// A Client that looks keys up regularly, which is if it does so again after a second, subscribes at
+// a member: the member tells it of its map of the ring, and of each change. Lookups are then
+// answered from memory, once the owner of the key has confirmed its range to the client. If that
+// member goes, or says nothing, the client subscribes at another, as it does after five minutes in
+// any case. A client whose members all refuse to tell asks for each key as before.
+//
+// A Client that has looked nothing up for a minute ends its subscription. An idle Client sends no
+// requests and closes its connections after half a minute. Its methods may be called concurrently.
 type Client struct {
 	space    ring.Space
 	settings ring.Settings
@@ -126,7 +137,7 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 		log = slog.New(cfg.LogHandler)
 	}
 	c.node = node.NewClient(node.ClientConfig{Space: c.space, Settings: c.settings, Addrs: usable,
-		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits(),
+		Resolver: &bootstrap.Resolver{DNS: dns}, Observer: cfg.Observer.inside(), Log: log, NoSubscribe: cfg.NoSubscribe, Inspect: inspectClient(cfg.TLS), Admit: cfg.admission().admits(),
 		Proven: cfg.TLS != nil && cfg.Identity != nil}, tr)
 	err = c.node.Dial(ctx)
 	if err == nil {

@@ -38,7 +38,16 @@
 // member. [Config.OnRangeChange] is called when the range of keys that the member is responsible
 // for has changed. [Concord.LookupN] returns several servers for a key, [Concord.LookupAll] the
 // servers of many keys, and [Concord.Trace] the path of a lookup. A program that only looks up keys
-// does not have to be a member: [Dial] returns a [Client].
+// does not have to be a member: [Dial] returns a [Client]. With [Config.Zone], the servers of
+// LookupN are in zones of their own. [Concord.WatchRing] yields the members of the whole ring with
+// their ranges, and then each change.
+//
+// # Serving keys
+//
+// [Concord.Serve] calls a [Handler] for each range that the member gains or loses, one after
+// another where ranges overlap, and its [Service] tells which keys the program is ready to serve.
+// By default two members can take a key for their own at one instant. With [Config.Lease] at most
+// one does, and after a crash there is none for a while.
 //
 // # One port
 //

@@ -62,6 +62,9 @@ var (
 	// ErrUnverified means that a lookup with Verified found no owner that two searches agree on and
 	// that confirms it itself.
 	ErrUnverified = errors.New("concord: no two members that know the owner independently agree")
+	// ErrNoMap means that no member tells a Client of its map of the ring. All that were asked are
+	// members of an earlier version, or legacy members.
+	ErrNoMap = errors.New("concord: no member tells clients of its map of the ring")
 	// ErrCount means that LookupN was asked for less than one server or for more than MaxLookupN.
 	ErrCount = errors.New("concord: number of servers out of bounds")
 )
@@ -306,6 +309,8 @@ func publicError(err error) error {
 		return ErrSuperseded
 	case errors.Is(err, node.ErrIsolated):
 		return ErrIsolated
+	case errors.Is(err, node.ErrNoMap):
+		return ErrNoMap
 	case errors.Is(err, routing.ErrHopLimit):
 		return ErrHopLimit
 	case errors.Is(err, routing.ErrUnverified):

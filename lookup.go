@@ -31,8 +31,8 @@ type LookupOption struct {
 func Fresh() LookupOption { return LookupOption{fresh: true} }
 
 // MaxAge makes a lookup accept answers that were confirmed at most d ago. If d is zero or negative,
-// MaxAge is Fresh. Without MaxAge, answers may be ten StabilizeIntervals old at a member, and one
-// second at a client. A longer d does not change that.
+// MaxAge is Fresh. Without MaxAge, answers may be ten StabilizeIntervals old at a member and at a
+// client that has subscribed, and one second at another client. A longer d does not change that.
 func MaxAge(d time.Duration) LookupOption {
 	return LookupOption{fresh: d <= 0, maxAge: max(0, d)}
 }

@@ -15,6 +15,11 @@ import (
 //
 // Calls for ranges that have keys in common are made one after another, in the order of the
 // changes. Other calls are made concurrently. The functions may call any method of the member.
+//
+// Config.Lease changes nothing of when Take and Release are called when a range changes hands: Take
+// is called as soon as the member is responsible for a range, which can be up to a Lease before it
+// owns it. While it does not own it, Service.Serves is false. If a lease has run out and another
+// begins, others may have owned the range meanwhile: Release and Take are called for all of it.
 type Handler struct {
 	// Take gets the data of a range that the member has gained, so that the program can serve
 	// it. The range is served once Take has returned nil. If Take returns an error, it is called

@@ -55,6 +55,8 @@ type Status struct {
 	// IncomingConnections is the number of connections that others have made to the member, or to
 	// the server of the application that it is registered on.
 	IncomingConnections int `json:"incoming_connections"`
+	// Subscribers is the number of clients that the member tells of its map of the ring.
+	Subscribers int `json:"subscribers"`
 	// Counters are totals since Start.
 	Counters Counters `json:"counters"`
 	// Failures are the last failures of requests between this member and others, newest first, one
@@ -148,7 +150,7 @@ type Counters struct {
 	Lookups uint64 `json:"lookups"`
 	// Owned is the number of Lookups that the member's own range answered.
 	Owned uint64 `json:"owned"`
-	// Mapped is the number of Lookups that the member's map of the ring answered.
+	// Mapped is the number of Lookups that the map of the ring answered.
 	Mapped uint64 `json:"mapped"`
 	// Confirmed is the number of Lookups that an arc confirmed by its owner answered from memory.
 	Confirmed uint64 `json:"confirmed"`
@@ -160,6 +162,8 @@ type Counters struct {
 	RingRequests uint64 `json:"ring_requests"`
 	// MapRequests is the number of requests that the member's map of the ring has sent.
 	MapRequests uint64 `json:"map_requests"`
+	// Subscriptions is how often a Client has subscribed to the map of a member.
+	Subscriptions uint64 `json:"subscriptions"`
 	// Served is the number of requests of others that were answered.
 	Served uint64 `json:"served_requests"`
 	// Timeouts is the number of requests that were not answered in time.
@@ -218,6 +222,8 @@ type Counters struct {
 	OverloadedLookups uint64 `json:"overloaded_lookups"`
 	// OverloadedForwarded is that of whole lookups that the member was to make for others.
 	OverloadedForwarded uint64 `json:"overloaded_forwarded"`
+	// OverloadedSubscriptions is that of subscriptions of clients.
+	OverloadedSubscriptions uint64 `json:"overloaded_subscriptions"`
 	// LogRecordsLost is the number of records that Config.LogHandler was not given, since more
 	// than 1024 waited for it. A record says so once the handler takes records again.
 	LogRecordsLost uint64 `json:"log_records_lost"`
@@ -242,7 +248,7 @@ func (c *Concord) Status() Status {
 		out.Phase = PhaseStopped
 		return out
 	}
-	out.Connections, out.IncomingConnections = n.Connections(), n.Intake().Connections
+	out.Connections, out.IncomingConnections, out.Subscribers = n.Connections(), n.Intake().Connections, n.Subscribers()
 	out.Isolated = v.Isolated
 	if v.HasArc {
 		own := rangeOf(v.Arc)

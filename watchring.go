@@ -48,15 +48,44 @@ func (c *Concord) WatchRing(ctx context.Context) iter.Seq[[]RingChange] {
 			return
 		}
 		for list := range n.WatchRing(ctx) {
-			out := make([]RingChange, len(list))
-			for i, x := range list {
-				out[i] = ringChange(x)
-			}
-			if !yield(out) {
+			if !yield(ringChanges(list)) {
 				return
 			}
 		}
 	}
+}
+
+// WatchRing returns an iterator over the changes of the whole ring, as a member tells of them at
+// which the Client subscribes for as long as the loop runs. See [Concord.WatchRing]. The first
+// element comes once a member has told all of its map.
+//
+// If that member goes, the Client subscribes at another, and the next element has what is different
+// on its map. While no member can be reached, nothing is yielded. What a loop yields is as true as
+// what one member says, which lookups do not rely on.
+//
+// The loop ends by break or with an error: that of ctx, ErrStopped after Close, or ErrNoMap if the
+// members tell clients nothing. NoSubscribe does not matter to it.
+func (c *Client) WatchRing(ctx context.Context) iter.Seq2[[]RingChange, error] {
+	return func(yield func([]RingChange, error) bool) {
+		for list, err := range c.node.WatchRing(ctx) {
+			if err != nil {
+				yield(nil, publicError(err))
+				return
+			}
+			if !yield(ringChanges(list), nil) {
+				return
+			}
+		}
+	}
+}
+
+// ringChanges are changes in public terms.
+func ringChanges(list []node.RingChange) []RingChange {
+	out := make([]RingChange, len(list))
+	for i, x := range list {
+		out[i] = ringChange(x)
+	}
+	return out
 }
 
 func ringChange(x node.RingChange) RingChange {

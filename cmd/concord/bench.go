@@ -42,17 +42,18 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a ring on this machine",
-		Long: `Measure in one process, over loopback, what a ring costs. There are five parts:
+		Long: `Measure in one process, over loopback, what a ring costs. There are six parts:
 
   idle      what a member costs while nothing happens
   members   lookups of all members at once: 50 a second each, and as fast as
             16 callers can
+  client    a client that subscribes at a member, and what that costs
   lookups   lookups, beside a bare gRPC call and a bare hash and search
   changes   how long a ring takes to form, to be joined, and to heal
   churn     how often a lookup is wrong while members come and go
 
-All parts take about five minutes. With --quick, which omits churn, they take
-less than 50 seconds. Lookups and what they are compared with are measured in
+All parts take about six minutes. With --quick, which omits churn, they take
+about a minute. Lookups and what they are compared with are measured in
 turns, and every figure is the median of several rounds. Allocations and CPU
 time are those of the whole process, with both ends of each request, minus what
 the ring needs when it is idle. Operations of about a microsecond or less are
@@ -121,7 +122,7 @@ func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
 		Churn: bench.Churn{Members: 32, Interval: 200 * time.Millisecond, Every: 500 * time.Millisecond, Time: f.churnTime, Rate: 50},
 	}
 	if f.quick {
-		p.Parts = []string{bench.PartIdle, bench.PartMembers, bench.PartLookups, bench.PartChanges}
+		p.Parts = []string{bench.PartIdle, bench.PartMembers, bench.PartClient, bench.PartLookups, bench.PartChanges}
 		p.Settle, p.Watch = max(10*time.Second, 8*f.interval)+2*f.interval, 6*time.Second
 		p.Window = 200 * time.Millisecond
 		p.Changes, p.ChangeTime, p.Builds = 5, 5*time.Second, 1
@@ -207,6 +208,13 @@ members    all %d look up %.0f keys a second each, for %v:
            %.0f B/s written, %.2f requests/s, %s of CPU a second, each
            %.0f lookups a second of all by %d callers, as fast as they can
 `, r.Members, r.Rate, r.Watched, 100*r.Memory, r.Lookups, r.Failed, r.Bytes, r.Calls, bench.Brief(r.CPU), r.PerS, r.Callers)
+	case bench.Subscribed:
+		text = fmt.Sprintf(`
+client     subscribed at one of %d, after %d requests and %.1f KiB
+           %.2f %% of %d lookups, %.0f a second, answered without a request
+           %.0f B/s in both directions meanwhile, %.0f B/s at rest
+           %.0f lookups a second, one after another
+`, r.Members, r.Warm, float64(r.Load)/1024, 100*r.Memory, r.Lookups, r.Rate, r.Bytes, r.Rest, r.PerS)
 	case bench.BareIdle:
 		text = fmt.Sprintf(`
 idle-grpc  %d bare gRPC servers, as many connections; each:

@@ -245,7 +245,7 @@ func TestProbesOfAProcess(t *testing.T) {
 	if code, body := httpGet(t, urls[1]+"/metrics"); code != 200 || !strings.Contains(body, "\nconcord_joined 1\n") || !strings.Contains(body, `concord_requests_total{kind="notify",outcome="ok"} 1`) {
 		t.Errorf("metrics: %d %q", code, body)
 	}
-	scraped := "http://" + m.logged(t, logPath, `(?s)http listener" address=.*http listener" address=(\S+)`)
+	scraped := "http://" + m.logged(t, logPath, `metrics listener" address=(\S+)`)
 	if code, body := httpGet(t, scraped+"/metrics"); code != 200 || !strings.Contains(body, "\nconcord_joined 1\n") {
 		t.Errorf("metrics at their own listener: %d %q", code, body)
 	}

@@ -89,7 +89,7 @@ func (f *runFlags) servePage(l net.Listener, node *concord.Concord, probes admin
 	mux.Handle("/healthz", probes.Handler())
 	mux.Handle("/readyz", probes.Handler())
 	mux.Handle("/", page)
-	closeHTTP := serveHTTP(l, mux, log)
+	closeHTTP := serveHTTP("http", l, mux, log)
 	return func() {
 		page.Close() // which ends the streams
 		closeHTTP()

@@ -54,15 +54,15 @@ func (f *runFlags) serve(node *concord.Concord, metrics http.Handler, page net.L
 		}
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", metrics)
-		l = append(l, serveHTTP(lis, guard.Guard{Hosts: f.hosts()}.Handler(mux), log))
+		l = append(l, serveHTTP("metrics", lis, guard.Guard{Hosts: f.hosts()}.Handler(mux), log))
 		ready.Metrics = pageURL(lis) + "metrics"
 	}
 	return l, nil
 }
 
-// serveHTTP serves h at lis until end is called.
-func serveHTTP(lis net.Listener, h http.Handler, log *slog.Logger) (end func()) {
-	log.Info("http listener", slog.String("address", lis.Addr().String()))
+// serveHTTP serves h at lis, which the log calls by a name, until end is called.
+func serveHTTP(name string, lis net.Listener, h http.Handler, log *slog.Logger) (end func()) {
+	log.Info(name+" listener", slog.String("address", lis.Addr().String()))
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -73,7 +73,7 @@ func serveHTTP(lis net.Listener, h http.Handler, log *slog.Logger) (end func()) 
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := srv.Serve(lis); err != http.ErrServerClosed {
-			log.Error("the http listener has failed", slog.Any("error", err))
+			log.Error("the "+name+" listener has failed", slog.Any("error", err))
 		}
 	})
 	return func() {

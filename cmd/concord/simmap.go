@@ -48,7 +48,18 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 			}
 			violations := 0
 			for i := range seeds {
+				c.Progress = nil
+				var bar *benchProgress
+				if file, ok := cmd.ErrOrStderr().(*os.File); ok && terminal(file) {
+					bar = newBenchProgress(file)
+					c.Progress = func(share float64) {
+						bar.set(share, fmt.Sprintf("seed %d, the %d. of %d", seed+uint64(i), i+1, seeds))
+					}
+				}
 				r, err := mapsim.Run(c, seed+uint64(i))
+				if bar != nil {
+					bar.end()
+				}
 				if err != nil {
 					return err
 				}

@@ -296,7 +296,7 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 		}
 	}
 	want := []string{
-		"machine", "idle", "lookup-all-members", "grpc-unary", "grpc-unary", "floor-hash-search", "floor-hash-search", "lookup-owned", "lookup-owned",
+		"machine", "idle", "lookup-all-members", "lookup-subscribed", "grpc-unary", "grpc-unary", "floor-hash-search", "floor-hash-search", "lookup-owned", "lookup-owned",
 		"lookup-confirmed", "lookup-confirmed", "lookup-fresh", "lookup-fresh", "build", "join", "heal", "idle-grpc", "churn", "churn-plain",
 	}
 	if !slices.Equal(names, want) {

@@ -14,13 +14,14 @@ import (
 const (
 	PartIdle    = "idle"    // a ring at rest
 	PartMembers = "members" // lookups of all members at once
+	PartClient  = "client"  // a client that has subscribed
 	PartLookups = "lookups" // lookups, beside a bare call and a bare search
 	PartChanges = "changes" // building a ring, joining it, healing it
 	PartChurn   = "churn"   // lookups while members come and go
 )
 
 // Parts lists all of them.
-var Parts = []string{PartIdle, PartMembers, PartLookups, PartChanges, PartChurn}
+var Parts = []string{PartIdle, PartMembers, PartClient, PartLookups, PartChanges, PartChurn}
 
 // Plan says what a Run measures. Every field must be set.
 type Plan struct {
@@ -42,7 +43,7 @@ type Plan struct {
 }
 
 // Run measures what the plan says and hands each result, a Machine, Idle, AllMembers,
-// BareIdle, Timing, Span or Churned, to emit when it is there. An error of emit ends it.
+// Subscribed, BareIdle, Timing, Span or Churned, to emit when it is there. An error of emit ends it.
 // Progress, if not nil, hears how far it is: a share of 1, estimated by time, and what
 // is being done.
 func Run(ctx context.Context, p Plan, emit func(any) error, progress func(share float64, doing string)) error {
@@ -94,6 +95,8 @@ func (r *running) estimate(part string) time.Duration {
 		return r.Settle + r.Watch
 	case PartMembers:
 		return r.Watch*3/2 + r.Window
+	case PartClient:
+		return 2*r.Watch + 3*time.Second
 	case PartLookups:
 		windows := r.Rounds * (1 + len(r.Callers)*caseCount)
 		return time.Duration(windows) * r.Window * 4 / 3
@@ -148,6 +151,16 @@ func (r *running) ring(ctx context.Context) error {
 		all, err := EveryoneLooks(ctx, c, r.Interval, r.Watch, r.Window)
 		if err == nil {
 			err = r.emit(all)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.Parts, PartClient) {
+		r.begin(PartClient)(0, "a client looks keys up")
+		subscribed, err := Subscribe(ctx, c, r.Interval, r.Watch, r.Window)
+		if err == nil {
+			err = r.emit(subscribed)
 		}
 		if err != nil {
 			return err

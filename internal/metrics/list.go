@@ -64,7 +64,7 @@ var (
 	lookupOutcomes  = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeStopped, concord.OutcomeSuperseded, concord.OutcomeHopLimit, concord.OutcomeUnverified, concord.OutcomeFailed)
 	requestOutcomes = words(concord.OutcomeOK, concord.OutcomeTimedOut, concord.OutcomeCancelled, concord.OutcomeUnreachable, concord.OutcomeRefused, concord.OutcomeWrongMember, concord.OutcomeWrongRing, concord.OutcomeNotJoined, concord.OutcomeIsolated, concord.OutcomeInvalid)
 	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String(), concord.OutcomeDenied.String()) // of requests to others
-	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindMap, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
+	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindMap, concord.KindSubscribe, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
 	servedKinds     = append(words(concord.KindFindSuccessor), requestKinds...)
 	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members", "resumed"}
 )
@@ -120,10 +120,12 @@ var (
 	AcceptFailures = &Metric{Base: "accept_failures", Kind: Counter,
 		Help: "How often no incoming connection could be accepted. The most common reason is that the process has no file descriptor left. The log has the reason."}
 	Overloaded = &Metric{Base: "overloaded_requests", Kind: Counter,
-		Help:   "Requests of others that were refused because too many like them were at work. ring: questions about the ring; change: messages that can change it; lookup: steps of lookups; forwarded: whole lookups for others. The log names the host.",
-		Labels: []Label{{"kind", []string{"ring", "change", "lookup", "forwarded"}}}}
+		Help:   "Requests of others that were refused because too many like them were at work. ring: questions about the ring; change: messages that can change it; lookup: steps of lookups; forwarded: whole lookups for others; subscription: clients that want to be told of the map of the ring. The log names the host.",
+		Labels: []Label{{"kind", []string{"ring", "change", "lookup", "forwarded", "subscription"}}}}
 	IncomingConnections = &Metric{Base: "incoming_connections", Kind: Gauge,
 		Help: "Connections that others have made to the member."}
+	Subscribers = &Metric{Base: "subscribers", Kind: Gauge,
+		Help: "Clients that the member tells of its map of the ring."}
 	BrokenConnections = &Metric{Base: "broken_connections", Kind: Counter, Client: true,
 		Help: "Outgoing connections that the other side ended."}
 	Connections = &Metric{Base: "connections", Kind: Gauge, Client: true,
@@ -175,6 +177,6 @@ var All = []*Metric{
 	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
-	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, RefusedConnections, AcceptFailures, Overloaded, BrokenConnections, Connections, IncomingConnections, WrittenBytes,
+	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, RefusedConnections, AcceptFailures, Overloaded, BrokenConnections, Connections, IncomingConnections, Subscribers, WrittenBytes,
 	Arcs, Fingers, FingerLookups, Acquaintances, SilentAcquaintances, PendingAcquaintances, JoinRetries,
 }

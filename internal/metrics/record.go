@@ -103,6 +103,8 @@ func (r *Record) Member(s concord.Status, put Put) {
 	put(Overloaded, float64(s.Counters.OverloadedChanges), "change")
 	put(Overloaded, float64(s.Counters.OverloadedLookups), "lookup")
 	put(Overloaded, float64(s.Counters.OverloadedForwarded), "forwarded")
+	put(Overloaded, float64(s.Counters.OverloadedSubscriptions), "subscription")
+	put(Subscribers, float64(s.Subscribers))
 	put(IncomingConnections, float64(s.IncomingConnections))
 	put(JoinRetries, float64(s.Counters.JoinRetries))
 }

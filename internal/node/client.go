@@ -33,15 +33,18 @@ type ClientConfig struct {
 	Inspect func(context.Context) []Remark
 	Admit   func(transport.Claim) error
 	Proven  bool
+	// NoSubscribe: lookups do not make the client subscribe at a member.
+	NoSubscribe bool
 	// Observer is told of lookups, requests and suspicions.
 	Observer Observer
 }
 
 // Client finds owners in a ring without being a member. It has no rounds: it asks
-// when somebody wants to know.
+// when somebody wants to know, and has a member tell it of its map while that is often.
 type Client struct {
 	Finder
 	cfg ClientConfig
+	sub subscribed
 
 	mu       sync.Mutex // guards all below, and who writes snap
 	contacts routing.Contacts
@@ -58,10 +61,12 @@ func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
 	c.resolver, c.proven = cfg.Resolver, cfg.Proven
 	c.stuck, c.lost, c.heard, c.observer = c.look, c.forget, c.replenish, cfg.Observer
+	c.beginMap()
 	c.snap.Store(&Snapshot{Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
 		c.arcs.DoubtAddress(addr)
+		c.struck(func(x ring.Member) bool { return x.Addr == addr })
 	})
 	c.wg.Go(c.confirmArcs)
 	c.inspect(cfg.Inspect)
@@ -228,6 +233,7 @@ func (c *Client) forget(l protocol.Lost) {
 	if !l.Gone {
 		return
 	}
+	c.struck(func(x ring.Member) bool { return x.Addr == l.Addr && (l.Who.IsZero() || x == l.Who) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if contacts, forgotten := c.contacts.Forget(l.Addr, l.Who); forgotten {

@@ -240,6 +240,10 @@ func (l *liar) Route(context.Context, transport.Envelope, routing.Query) (routin
 	return routing.Answer{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "no"}
 }
 
+func (l *liar) Subscribe(context.Context, transport.Envelope, *ringmap.Subscription, func(*ringmap.Update) error) error {
+	return &protocol.Failure{Kind: protocol.NotJoined}
+}
+
 func (l *liar) FindSuccessor(context.Context, transport.Envelope, uint64) (ring.Member, error) {
 	return ring.Member{}, &protocol.Failure{Kind: protocol.Invalid, Detail: "no"}
 }

@@ -37,10 +37,17 @@ type Finder struct {
 	hosts    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	arcs     *routing.Arcs
 	chart    atomic.Pointer[ringmap.Snapshot] // of the whole ring; nil: there is no map
-	promised time.Duration                    // how old what the chart answers is at most
+	promised atomic.Int64                     // how old what the chart answers is at most
 	usedMap  atomic.Bool                      // a lookup has asked the chart
+	used     func()                           // hears that the first has since usedMap was reset; nil: nobody
 	tellMap  func(uint64, ring.Instance)      // tells the chart who was named as the owner of an identifier; nil: there is no map
-	learned  chan struct{}                    // there is news for confirmArcs
+	// confirmed hears that an owner has confirmed its arc, and struck who has proved not
+	// to be one; nil: nobody.
+	confirmed func(ring.Member, ring.Arc)
+	struck    func(func(ring.Member) bool)
+	charts    wakers // of those who wait for the next chart
+
+	learned  chan struct{} // there is news for confirmArcs
 	counters counters
 	snap     atomic.Pointer[Snapshot]
 	observer Observer            // told of what happens; nothing in it changes

@@ -26,7 +26,7 @@ func (n *Node) beginMap(self ring.Member) {
 	n.tellMap = func(id uint64, owner ring.Instance) {
 		n.onMap(func(m *ringmap.Map) { m.Named(n.now(), id, owner) })
 	}
-	n.promised = ringmap.Promised(n.cfg.Interval)
+	n.promised.Store(int64(ringmap.Promised(n.cfg.Interval)))
 	n.wg.Go(n.tickMap)
 }
 
@@ -78,12 +78,7 @@ func (n *Node) mapped() {
 	}
 	if s := n.charted.Snapshot(); s != n.chart.Load() {
 		n.chart.Store(s)
-		for wake := range n.ringWatchers {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		}
+		n.charts.wake()
 	}
 	if n.chart.Load().Len() > 1 {
 		n.mapTimer.Reset(max(0, n.charted.Next()-n.now()))
@@ -147,14 +142,14 @@ func (n *Node) mapRequest(env transport.Envelope, req *ringmap.Request) (ringmap
 
 // checkClaims finds what keeps claims from being used: a member whose identifier is not
 // the hash of its name, say.
-func (n *Node) checkClaims(what string, by ring.Member, list []ringmap.Announcement) *protocol.Failure {
+func (fd *Finder) checkClaims(what string, by ring.Member, list []ringmap.Announcement) *protocol.Failure {
 	var named []ring.Member
 	for i := range list {
 		if of := list[i].Of; of != nil && of.Incarnation != 0 {
 			named = append(named, *of)
 		}
 	}
-	return n.check(what, by, several("claims", named))
+	return fd.check(what, by, several("claims", named))
 }
 
 // Map answers a request of another member's map.
@@ -225,6 +220,9 @@ func (n *Node) brokenMap(addr string) {
 func (fd *Finder) useMap() {
 	if !fd.usedMap.Load() {
 		fd.usedMap.Store(true)
+		if fd.used != nil {
+			fd.used()
+		}
 	}
 }
 
@@ -236,7 +234,7 @@ func (fd *Finder) mapLookup(id uint64, age time.Duration) (*ringmap.Claim, time.
 	if s == nil {
 		return nil, 0
 	}
-	most := fd.promised
+	most := time.Duration(fd.promised.Load())
 	if age > 0 {
 		most = min(most, age)
 	}

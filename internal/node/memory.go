@@ -83,6 +83,9 @@ func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.
 	fd.named(id, a)
 	snap := fd.snap.Load()
 	if fd.arcs.Learn(snap.Self, x, id, a, sent, snap.Table, fd.peers.suspicions(), fd.now(), fd.lease) {
+		if c := fd.arcs.Known(id); c != nil && fd.confirmed != nil {
+			fd.confirmed(c.Owner, c.Arc)
+		}
 		fd.connect(fd.arcs.Len())
 		select {
 		case fd.learned <- struct{}{}:

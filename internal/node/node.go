@@ -82,6 +82,7 @@ type Node struct {
 	fingers  *routing.Fingers
 	strayed  chan struct{} // a finger may be gone
 	view     *protocol.View
+	tries    tries
 	pointed  []ring.Member // to by the last view before it that had pointers; for the log
 	holding  Holding       // since the change before the last
 	changes  uint64        // of what the member answers for, so far
@@ -90,10 +91,7 @@ type Node struct {
 	mapCalls int
 	steps    int // of the machine under way, one inside the other
 	watchers map[*watcher]bool
-	// ringWatchers hold a value if there is a snapshot of the map that its watcher has
-	// not looked at.
-	ringWatchers map[chan struct{}]bool
-	changed      chan struct{} // closed when the next snapshot is there
+	changed  chan struct{} // closed when the next snapshot is there
 
 	loops     loopGuard
 	callbacks callbacks // guarded by mu
@@ -138,7 +136,6 @@ func New(cfg Config, tr transport.Transport) *Node {
 		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
-	n.ringWatchers = map[chan struct{}]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{Self: cfg.Self, View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)

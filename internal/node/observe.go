@@ -53,6 +53,7 @@ const (
 	kindFindSuccessor = "find_successor"
 	kindMeta          = "meta"
 	kindMap           = "map"
+	kindSubscribe     = "subscribe"
 )
 
 // Request is one member asking another. Member is the other side: zero where an

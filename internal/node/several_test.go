@@ -328,7 +328,7 @@ func TestResultSaysWhereItComesFrom(t *testing.T) {
 		}
 		far := ms[12].cfg.Self.ID
 		arc := ring.Arc{After: ms[11].cfg.Self.ID, To: far}
-		if r := look(far, routing.Options{}); r.Source != routing.RingMap || r.Arc != arc || r.Age <= 0 || r.Age > n.promised {
+		if r := look(far, routing.Options{}); r.Source != routing.RingMap || r.Arc != arc || r.Age <= 0 || r.Age > time.Duration(n.promised.Load()) {
 			t.Errorf("from the map: %+v", r)
 		}
 		n.tellMap(far, ms[13].cfg.Self.Instance()) // so that arcs answer

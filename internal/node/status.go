@@ -16,6 +16,8 @@ import (
 type counters struct {
 	owned, mapped, confirmed, searched spread // lookups, by where the answer came from
 	mapRequests                        atomic.Uint64
+	subscriptions                      atomic.Uint64 // of this client
+	subscribers                        atomic.Int64  // of this member, now
 	lookupsFailed                      atomic.Uint64
 	routed                             atomic.Uint64
 	asked                              [int(protocol.Leave) + 1]atomic.Uint64
@@ -60,6 +62,7 @@ type Counters struct {
 	RouteRequests uint64 // steps of lookups asked of others
 	RingRequests  uint64 // requests of maintenance sent, of all kinds
 	MapRequests   uint64 // requests of the map sent, of all kinds
+	Subscriptions uint64 // of a client, at members
 	Served        uint64 // requests of others, of all kinds
 	Timeouts      uint64 // requests that were not answered in time
 	Broken        uint64 // connections that others ended
@@ -85,6 +88,7 @@ type Counters struct {
 	// Requests of others refused since too many like them are at work: questions about
 	// the ring, changes of it, steps of lookups, and whole lookups for others.
 	OverloadedRing, OverloadedChanges, OverloadedLookups, OverloadedForwarded uint64
+	OverloadedSubscriptions                                                   uint64 // the same of subscriptions of clients
 	LogRecordsLost                                                            uint64 // since too many waited for the log handler
 }
 
@@ -105,6 +109,7 @@ func (fd *Finder) Counters() Counters {
 	out.ConnectionsRefused, out.AcceptFailures = in.ConnectionsRefused+in.ConnectionsClosed, in.AcceptFailures
 	out.OverloadedRing, out.OverloadedChanges = in.RingRefused, in.ChangesRefused
 	out.OverloadedLookups, out.OverloadedForwarded = in.LookupsRefused, in.ForwardedRefused
+	out.OverloadedSubscriptions, out.Subscriptions = in.SubscribeRefused, c.subscriptions.Load()
 	out.PeerFailures, _ = fd.failures.counts()
 	_, out.IncomingRefused = fd.refusals.counts()
 	for i := range c.asked {
@@ -112,6 +117,9 @@ func (fd *Finder) Counters() Counters {
 	}
 	return out
 }
+
+// Subscribers is how many clients are told of the map now.
+func (fd *Finder) Subscribers() int { return int(fd.counters.subscribers.Load()) }
 
 // Arcs is how many arcs are remembered with their owners, certain or not.
 func (fd *Finder) Arcs() int { return fd.arcs.Len() }
@@ -153,7 +161,7 @@ func pointers(v *protocol.View) []ring.Member {
 
 // logViews is logChange. left: the members that it pointed to last have left.
 func (n *Node) logViews(old, now *protocol.View, left bool) {
-	if old.Phase != now.Phase {
+	if old.Phase != now.Phase && n.tries.due(old.Phase, now.Phase, time.Now()) {
 		n.log.Info("phase changed",
 			slog.Group("old", slog.String("phase", old.Phase.String())), slog.Group("new", slog.String("phase", now.Phase.String())))
 	}
@@ -183,6 +191,28 @@ func (n *Node) logViews(old, now *protocol.View, left bool) {
 	case old.Isolated && !now.Isolated && now.Phase.InRing():
 		n.log.Info("isolated no longer", slog.Int("known", 1+len(now.Succ)))
 	}
+}
+
+// tries is when changes of phase to and fro between attempts to get into a ring were logged. It is
+// used by the log only, which is told of one change at a time.
+type tries map[[2]protocol.Phase]time.Time
+
+// due reports whether a change of phase is to be logged: any that leads into or out of a ring,
+// and each other once in failurePause.
+func (t *tries) due(old, now protocol.Phase, at time.Time) bool {
+	if now.InRing() || old.InRing() || now == protocol.Superseded {
+		clear(*t)
+		return true
+	}
+	change := [2]protocol.Phase{old, now}
+	if last, ok := (*t)[change]; ok && at.Sub(last) < failurePause {
+		return false
+	}
+	if *t == nil {
+		*t = tries{}
+	}
+	(*t)[change] = at
+	return true
 }
 
 // logRange logs a change of the range, outside the lock. Callers hold mu.

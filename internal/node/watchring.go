@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"sync"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
@@ -15,34 +17,75 @@ type RingChange struct {
 	Had, Has bool // Old, Now have a meaning
 }
 
+// ErrNoMap says that no member tells clients of its map.
+var ErrNoMap = errors.New("no member that was asked tells clients of its map of the ring")
+
+// wakers are channels of those who wait for something to happen. The zero wakers are none.
+// It is safe for concurrent use.
+type wakers struct {
+	mu  sync.Mutex
+	all map[chan struct{}]bool
+}
+
+// add returns a channel that holds a value once wake has been called, as it does now. It is
+// to be given back by remove.
+func (w *wakers) add() chan struct{} {
+	wake := make(chan struct{}, 1)
+	wake <- struct{}{}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = map[chan struct{}]bool{}
+	}
+	w.all[wake] = true
+	return wake
+}
+
+func (w *wakers) remove(wake chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.all, wake)
+}
+
+func (w *wakers) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for wake := range w.all {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// eachChart yields the map at once and whenever it has changed, nil while there is none,
+// until ctx ends or the finder is closed.
+func (fd *Finder) eachChart(ctx context.Context) iter.Seq[*ringmap.Snapshot] {
+	return func(yield func(*ringmap.Snapshot) bool) {
+		wake := fd.charts.add()
+		defer fd.charts.remove(wake)
+		for {
+			select {
+			case <-wake:
+			case <-ctx.Done():
+				return
+			case <-fd.ctx.Done():
+				return
+			}
+			if ctx.Err() != nil || fd.ctx.Err() != nil || !yield(fd.chart.Load()) {
+				return
+			}
+		}
+	}
+}
+
 // WatchRing yields the members on the map of the ring with their arcs, and then each
 // change of it, until ctx ends or the node is closed. Changes while the caller is at work
 // on one are merged. While the member is in no ring the map is empty; so may the first be.
 func (n *Node) WatchRing(ctx context.Context) iter.Seq[[]RingChange] {
 	return func(yield func([]RingChange) bool) {
-		wake := make(chan struct{}, 1)
-		wake <- struct{}{}
-		n.mu.Lock()
-		n.ringWatchers[wake] = true
-		n.mu.Unlock()
-		defer func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			delete(n.ringWatchers, wake)
-		}()
-		first := true
-		for last := new(ringmap.Snapshot); ; {
-			select {
-			case <-wake:
-			case <-ctx.Done():
-				return
-			case <-n.ctx.Done():
-				return
-			}
-			if ctx.Err() != nil || n.ctx.Err() != nil {
-				return
-			}
-			now := n.chart.Load()
+		last, first := new(ringmap.Snapshot), true
+		for now := range n.eachChart(ctx) {
 			if now == nil {
 				now = last // nothing has happened to the member yet
 			}
@@ -50,6 +93,37 @@ func (n *Node) WatchRing(ctx context.Context) iter.Seq[[]RingChange] {
 				return
 			}
 			last, first = now, false
+		}
+	}
+}
+
+// WatchRing yields the members on the map of the ring with their arcs, as soon as a member
+// has told all of it, and then each change, until ctx ends or the client is closed, whose
+// error is the last. It is ErrNoMap if no member tells clients of its map.
+func (c *Client) WatchRing(ctx context.Context) iter.Seq2[[]RingChange, error] {
+	return func(yield func([]RingChange, error) bool) {
+		defer c.watch()()
+		last, first := new(ringmap.Snapshot), true
+		for now := range c.eachChart(ctx) {
+			if first {
+				current, none := c.mapped()
+				switch {
+				case none:
+					yield(nil, ErrNoMap)
+					return
+				case !current:
+					continue
+				}
+			}
+			if list := ringChanges(last, now); (first || len(list) > 0) && !yield(list, nil) {
+				return
+			}
+			last, first = now, false
+		}
+		if err := ctx.Err(); err != nil && c.ctx.Err() == nil {
+			yield(nil, err)
+		} else if c.ctx.Err() != nil {
+			yield(nil, ErrClosed)
 		}
 	}
 }

@@ -52,7 +52,8 @@ const (
 	// Regular is after how long a client that looks keys up again does so regularly, and
 	// subscribes.
 	Regular = time.Second
-	// Idle is after how long without a lookup it has no use for the map any more.
+	// Idle is after how long without a lookup it has no use for the map any more, and after
+	// how long a client asks again whose members have told it nothing of their maps.
 	Idle = time.Minute
 	// Renewed is after how long a client subscribes at another member. A member that hides
 	// what it knows hides it for as long, and clocks drift apart for as long.
@@ -94,6 +95,9 @@ func (c *Copy) Promised() time.Duration { return Promised(c.interval) }
 
 // Complete reports whether a member has told all of its map.
 func (c *Copy) Complete() bool { return c.has }
+
+// Len is the number of claims that a member has told.
+func (c *Copy) Len() int { return c.told.Len() }
 
 // At is the member at a place of the map, which wraps. It is not ok if there is none.
 func (c *Copy) At(place int) (x ring.Member, ok bool) {

@@ -129,6 +129,8 @@ type Feed struct {
 	doubts   []uint64  // that it was told of
 	cleared  []uint32  // still to be told
 	started  bool
+	sent     time.Duration // when the last message was made
+	held     bool          // what has changed since waits for more
 	due      time.Duration // when it is told the age again
 
 	next    func() (Change, bool) // what of last it has still to be told; nil: nothing
@@ -186,12 +188,20 @@ func (s *Snapshot) sumOf(i, width int) uint64 {
 // Close is to be called at the end.
 func (f *Feed) Close() { f.stop() }
 
-// Due is when Next has a message although nothing has changed.
-func (f *Feed) Due() time.Duration { return f.due }
+// Due is when Next is to be called although there is no newer snapshot.
+func (f *Feed) Due() time.Duration {
+	if f.held {
+		return f.sent + hold
+	}
+	return f.due
+}
 
 // Next returns the next message, if there is one: what has changed up to the snapshot of now,
 // or how old that is, once in an interval. The Feed keeps nothing of the message.
 func (f *Feed) Next(s *Snapshot, now time.Duration) (u Update, ok bool) {
+	if f.held = f.started && f.next == nil && now < f.sent+hold; f.held {
+		return u, false
+	}
 	if f.next == nil && s != f.last && !s.t.equal(&f.last.t) {
 		f.next, f.stop = iter.Pull(Changes(f.last, s))
 		f.last = s
@@ -214,9 +224,7 @@ func (f *Feed) Next(s *Snapshot, now time.Duration) (u Update, ok bool) {
 	if !f.started {
 		u.Interval, f.started = f.interval, true
 	}
-	if !u.More {
-		f.due = now + f.interval
-	}
+	f.sent, f.due = now, now+f.interval
 	return u, true
 }
 

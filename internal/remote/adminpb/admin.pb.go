@@ -375,6 +375,7 @@ type StatusResp struct {
 	Failures            []*PeerFailure `protobuf:"bytes,18,rep,name=failures,proto3" json:"failures,omitempty"`
 	IncomingConnections int64          `protobuf:"varint,19,opt,name=incoming_connections,json=incomingConnections,proto3" json:"incoming_connections,omitempty"`
 	Zone                string         `protobuf:"bytes,20,opt,name=zone,proto3" json:"zone,omitempty"`
+	Subscribers         int64          `protobuf:"varint,21,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -547,6 +548,13 @@ func (x *StatusResp) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *StatusResp) GetSubscribers() int64 {
+	if x != nil {
+		return x.Subscribers
+	}
+	return 0
 }
 
 // What went wrong, once or again and again, between the member and a peer.
@@ -776,7 +784,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\x99\a\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\xbb\a\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -801,7 +809,8 @@ const file_admin_proto_rawDesc = "" +
 	"\rsuccessor_age\x18\x11 \x01(\x03H\x02R\fsuccessorAge\x88\x01\x01\x126\n" +
 	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x121\n" +
 	"\x14incoming_connections\x18\x13 \x01(\x03R\x13incomingConnections\x12\x12\n" +
-	"\x04zone\x18\x14 \x01(\tR\x04zone\x1a;\n" +
+	"\x04zone\x18\x14 \x01(\tR\x04zone\x12 \n" +
+	"\vsubscribers\x18\x15 \x01(\x03R\vsubscribers\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +

@@ -34,6 +34,8 @@ type Config struct {
 	Cut time.Duration `json:"cut_ns"`
 	// Limit is how many claims a map keeps; 0: the default.
 	Limit int `json:"limit"`
+	// Progress, if set, is called from time to time with the share of the run that is done.
+	Progress func(share float64) `json:"-"`
 }
 
 // Default is what is taken for what is zero.

@@ -20,7 +20,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w.settle()
 	warm := 20 * cfg.Interval
 	w.loadFrom(cfg.Interval)
-	w.runTo(warm)
+	w.advance(warm)
 	w.size, w.count = [6]int{}, 0
 	w.ages, w.circles = nil, nil
 	r := &w.result
@@ -33,7 +33,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 		w.queue.Push(warm+(cfg.Duration-cfg.Cut)/2, event{kind: evCut})
 		w.queue.Push(warm+(cfg.Duration+cfg.Cut)/2, event{kind: evHeal})
 	}
-	w.runTo(warm + cfg.Duration)
+	w.advance(warm + cfg.Duration)
 	w.report()
 	w.quiet = true
 	for k := range 60 {
@@ -49,6 +49,17 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	r.Trace = w.trace()
 	r.Seconds = time.Since(began).Seconds()
 	return *r, nil
+}
+
+// advance is runTo in steps, after each of which Progress is called.
+func (w *world) advance(end time.Duration) {
+	whole := 20*w.cfg.Interval + w.cfg.Duration
+	for w.now < end {
+		w.runTo(min(end, w.now+max(time.Millisecond, whole/100)))
+		if w.cfg.Progress != nil {
+			w.cfg.Progress(float64(w.now) / float64(whole))
+		}
+	}
 }
 
 func (w *world) runTo(end time.Duration) {
