@@ -104,7 +104,7 @@ type RequestInfo struct {
 type RequestKind string
 
 // The kinds of requests. KindRoute and KindFindSuccessor belong to lookups and KindMeta to Meta;
-// KindMap and KindSubscribe belong to the map of the ring; the others maintain the ring.
+// KindMap belongs to the map of the ring; the others maintain the ring.
 const (
 	// KindRoute asks a member where an identifier belongs. It is one step of a lookup.
 	KindRoute RequestKind = "route"
@@ -112,11 +112,9 @@ const (
 	KindFindSuccessor RequestKind = "find_successor"
 	// KindMeta asks a member for its Config.Meta.
 	KindMeta RequestKind = "meta"
-	// KindMap compares the maps of the ring of two members, or tells what is new on the sender's.
+	// KindMap compares the maps of the ring of two members, or tells what is new on the sender's. Of a
+	// client it asks to be told of a member's map, and ends with the first message.
 	KindMap RequestKind = "map"
-	// KindSubscribe is the request of a client to be told of the map of the ring. It ends with the
-	// first message.
-	KindSubscribe RequestKind = "subscribe"
 	// KindRing asks a member for its predecessor and its successors.
 	KindRing RequestKind = "ring"
 	// KindNotify tells a member that the sender has it as its successor.

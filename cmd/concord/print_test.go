@@ -23,10 +23,13 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	printRing(&out, survey.Report{Ideal: true, Members: []survey.Member{{Member: concord.Member{Server: s}, Share: 1, Wrong: true}}}, time.Minute)
 	if err := printEvent(&out, time.Now(), concord.Event{
 		New: whole, Has: true, Gained: []concord.Range{whole}, Lost: []concord.Range{whole}, Cause: concord.CausePredecessorJoined,
-	}); err != nil {
+	}, false); err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 9 {
+	if err := printChanges(&out, time.Now(), []concord.RingChange{{Server: s, Old: whole, New: whole, Had: true, Has: true}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 12 {
 		t.Errorf("%d lines:\n%s", n, out.String())
 	}
 	for line := range strings.Lines(out.String()) {

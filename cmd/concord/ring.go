@@ -25,6 +25,7 @@ type ringFlags struct {
 	dialFlags
 	successors int
 	wait       time.Duration
+	byMap      bool
 	json       bool
 }
 
@@ -54,9 +55,19 @@ connected-appendages are rules of Zave's proof. While members join or leave, a
 finding that disappears a moment later is not a fault: --wait walks the ring
 again until there are no findings.
 
+With --map, one member is asked for its map of the ring, which has up to 16,384
+members with their ranges. That costs two requests, whatever the size of the
+ring, and says nothing of what members have wrong: their neighbours are not on
+the map. The finding is then
+
+  no-owner            a part of the circle belongs to no member on the map
+
+If no member tells of its map, the ring is walked.
+
 The exit status is not 0 if there is a finding or if no member answers.`,
 		Example: `  concord ring --addr node1.example.com:7946
-  concord ring --wait 30s --json`,
+  concord ring --wait 30s --json
+  concord ring --map`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -66,6 +77,7 @@ The exit status is not 0 if there is a finding or if no member answers.`,
 	cmd.Flags().Lookup("timeout").Usage = "time limit for one walk"
 	cmd.Flags().IntVar(&f.successors, "successors", 0, "length of a full successor list; 0 for that of the longest one")
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "walk again until nothing is wrong, for at most this long")
+	cmd.Flags().BoolVar(&f.byMap, "map", false, "show the map of one member instead of asking all of them")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the members and findings as JSON")
 	return cmd
 }
@@ -87,7 +99,7 @@ func (f *ringFlags) run(ctx context.Context, out, logs io.Writer) error {
 	for {
 		began := time.Now()
 		var err error
-		r, err = f.walk(ctx, p)
+		r, err = f.look(ctx, p)
 		took = time.Since(began)
 		left := time.Until(end)
 		if left <= 0 || err == nil && r.Ideal || err != nil && !errors.Is(err, concord.ErrUnavailable) && !errors.Is(err, concord.ErrNotJoined) {
@@ -117,6 +129,32 @@ func (f *ringFlags) run(ctx context.Context, out, logs io.Writer) error {
 		return fmt.Errorf("%w: %s", errNotIdeal, plural(len(r.Findings), "finding"))
 	}
 	return nil
+}
+
+// look has the map of a member judged, or the ring walked.
+func (f *ringFlags) look(ctx context.Context, p *progress) (survey.Report, error) {
+	if !f.byMap {
+		return f.walk(ctx, p)
+	}
+	timed, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	client, err := f.dial(timed, f.addr...)
+	if err != nil {
+		return survey.Report{}, err
+	}
+	defer client.Close()
+	for list, err := range client.WatchRing(timed) {
+		switch {
+		case errors.Is(err, concord.ErrNoMap):
+			return f.walk(ctx, p)
+		case errors.Is(err, context.DeadlineExceeded):
+			return survey.Report{}, fmt.Errorf("no member has told its map within %v; give it a longer --timeout", f.timeout)
+		case err != nil:
+			return survey.Report{}, err
+		}
+		return survey.OfMap(list, f.hashBits), nil
+	}
+	return survey.Report{}, ctx.Err()
 }
 
 // walk walks the rings that the addresses lead to, and judges them as one.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -15,17 +16,30 @@ import (
 
 func newWatch() *cobra.Command {
 	var f adminFlags
-	var asJSON bool
+	var d dialFlags
+	var ring, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "watch",
-		Short: "Show the changes of a member's range as they come",
+		Short: "Show the changes of a member's range, or of the ring, as they come",
 		Long: `Show the range that a member is responsible for, and then every change of it:
-the old and the new range, what was gained and lost, from and to which member,
-and why. The command ends when the member is stopped, or at Ctrl-C.`,
+the new range, what was gained and lost, from and to which member, and why. The
+command ends when the member is stopped, or at Ctrl-C.
+
+With --ring, show all members with their ranges, and then every change of them,
+as a member tells of them that --addr leads to. If that one goes, another tells.
+If the members tell nobody, the ring is walked once a second. The command ends
+at Ctrl-C.`,
 		Example: `  concord watch --admin 127.0.0.1:7947
-  concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'`,
+  concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'
+  concord watch --ring --addr node1.example.com:7946`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ring {
+				if f.addr != "" {
+					return errors.New("--ring asks at the members' port: give --addr, not --admin")
+				}
+				return d.watchRing(cmd, asJSON)
+			}
 			return f.with(func(c *remote.Client) error {
 				watched := make(chan error, 1)
 				go func() { watched <- watch(cmd, c, asJSON) }()
@@ -39,12 +53,19 @@ and why. The command ends when the member is stopped, or at Ctrl-C.`,
 		},
 	}
 	f.register(cmd, 0)
+	d.register(cmd)
+	cmd.Flags().Lookup("admin").Usage = `host:port or unix:PATH of the member's admin listener, the --admin of "concord run" (required without --ring)`
+	cmd.Flags().Lookup("addr").Usage = "with --ring: host:port of a member; may be repeated"
+	cmd.Flags().Lookup("timeout").Usage = "with --ring: not used; there is no limit"
+	_ = cmd.Flags().MarkHidden("timeout")
+	cmd.Flags().BoolVar(&ring, "ring", false, "show the members of the whole ring and their changes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each change")
 	return cmd
 }
 
 // watch prints the changes until the member has stopped.
 func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
+	first := true
 	for e, err := range c.Watch(cmd.Context()) {
 		switch {
 		case err != nil && cmd.Context().Err() != nil:
@@ -54,8 +75,9 @@ func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
 		case asJSON:
 			err = printLine(cmd.OutOrStdout(), e)
 		default:
-			err = printEvent(cmd.OutOrStdout(), time.Now(), e)
+			err = printEvent(cmd.OutOrStdout(), time.Now(), e, first)
 		}
+		first = false
 		if err != nil {
 			return err
 		}
@@ -64,11 +86,16 @@ func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
 	return nil
 }
 
-// printEvent prints one event, all of it at once.
-func printEvent(out io.Writer, at time.Time, e concord.Event) error {
+// printEvent prints one event, all of it at once. The first is no change: it has the range that
+// the member has.
+func printEvent(out io.Writer, at time.Time, e concord.Event, first bool) error {
 	now := "none"
 	if e.Has {
 		now = fmt.Sprintf("(%d, %d]", e.New.Start, e.New.End)
+	}
+	if first {
+		_, err := fmt.Fprintf(out, "%s is responsible for %s\n", at.Format("15:04:05.000"), now)
+		return err
 	}
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "%s %s %s\n", at.Format("15:04:05.000"), plain.Text(e.Cause.String()), now)

@@ -53,7 +53,6 @@ const (
 	kindFindSuccessor = "find_successor"
 	kindMeta          = "meta"
 	kindMap           = "map"
-	kindSubscribe     = "subscribe"
 )
 
 // Request is one member asking another. Member is the other side: zero where an

@@ -299,12 +299,11 @@ func (s *subscription) run() {
 	defer cancel(nil)
 	c.sub.mu.Lock()
 	req := c.sub.copy.Subscribe(s.asked, s.at.ID, s.lookups)
-	silent := c.sub.copy.Silent()
 	c.sub.mu.Unlock()
-	s.silence = time.AfterFunc(silent-s.asked, func() { cancel(context.DeadlineExceeded) })
+	s.silence = time.AfterFunc(c.peers.of(s.at.Addr).Timeout(0), func() { cancel(context.DeadlineExceeded) })
 	defer s.silence.Stop()
 	c.counters.subscriptions.Add(1)
-	_, s.told = observed(ctx, c.observer.Request, kindSubscribe, s.at)
+	_, s.told = observed(ctx, c.observer.Request, kindMap, s.at)
 	err := c.tr.Subscribe(ctx, transport.Envelope{To: s.at, Settings: c.settings}, &req, s.receive)
 	switch {
 	case errors.Is(err, errRenewed), errors.Is(err, errUnused), errors.Is(err, errLookedUp):
@@ -318,7 +317,9 @@ func (s *subscription) run() {
 		s.told(s.failure)
 		c.measure(s.at, c.now()-s.asked, s.failure, false)
 	}
-	c.noteOutcome(s.at, s.failure)
+	if s.failure.Kind != protocol.TimedOut { // of one time-out lookups conclude nothing
+		c.noteOutcome(s.at, s.failure)
+	}
 }
 
 // receive takes one message. Its error ends the subscription.

@@ -109,7 +109,7 @@ func TestClientSubscribesOnlyWhileItLooksUp(t *testing.T) {
 		g := newRig(t, 4)
 		defer g.close()
 		c, sent := g.subscribed(8)
-		time.Sleep(2 * ringmap.Idle)
+		time.Sleep(3 * ringmap.Idle)
 		if g.host() != nil {
 			t.Error("a client that looks nothing up is still subscribed")
 		}

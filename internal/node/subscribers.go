@@ -13,7 +13,7 @@ import (
 func (h *handler) Subscribe(ctx context.Context, env transport.Envelope, sub *ringmap.Subscription, send func(*ringmap.Update) error) error {
 	n := (*Node)(h)
 	h.counters.served.Add(1)
-	_, done := observed(ctx, h.observer.Serve, kindSubscribe, env.From)
+	_, done := observed(ctx, h.observer.Serve, kindMap, env.From)
 	f := h.admit(env)
 	if f == nil {
 		f = n.tellsNobody()

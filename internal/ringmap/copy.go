@@ -82,11 +82,8 @@ func (c *Copy) Subscribe(now time.Duration, by uint64, lookups bool) Subscriptio
 	return out
 }
 
-// Silent is when the member has not been heard of for too long.
+// Silent is when the member has not been heard of for too long, once a message has come.
 func (c *Copy) Silent() time.Duration {
-	if !c.begun {
-		return c.heard + minSilent
-	}
 	return c.heard + max(minSilent, silent*c.interval)
 }
 

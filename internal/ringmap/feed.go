@@ -263,13 +263,22 @@ func (f *Feed) fill(u *Update) (more bool) {
 	return false
 }
 
-// whole is how far the map is certain, as far as its farthest certificate reaches, and as of
-// when. Of itself a member is always certain.
+// whole is how far the map is certain, and as of when: of all claims, or else as far as its
+// farthest certificate reaches. Of itself a member is always certain.
 func (s *Snapshot) whole(now time.Duration) (span uint64, as time.Duration, ok bool) {
-	if n := len(s.levels); n > 0 {
-		return s.levels[n-1].span, s.levels[n-1].as, true
+	if s.Len() == 0 {
+		return 0, 0, false
 	}
-	return s.mask, now, s.Len() == 1 && s.t.at(0).ID == s.self
+	last := s.t.at(s.t.rank(s.self) - 1).ID
+	if last == s.self {
+		return s.mask, now, true
+	}
+	if as, ok = s.asOf(last); ok || len(s.levels) == 0 {
+		return s.mask, as, ok
+	}
+	l := s.levels[len(s.levels)-1]
+	as, ok = s.asOf((s.self + l.span) & s.mask)
+	return l.span, as, ok
 }
 
 // equal reports whether two tables have the same blocks.

@@ -175,14 +175,14 @@ func TestCopyAnswersWhatOwnersHaveConfirmed(t *testing.T) {
 	changed := slices.Delete(slices.Clone(all), 2, 3)
 	changed[2].After, changed[2].Epoch = changed[1].ID, 9
 	s = snapshotOf(all[0].ID, 64, changed, 0)
-	tell(t, f, c, s, 0)
+	tell(t, f, c, s, time.Second)
 	if owner(x.ID) == nil || owner(middle) == nil || owner(all[2].ID) != nil {
 		t.Errorf("the arc has grown; the owners are %v, %v and %v", owner(x.ID), owner(middle), owner(all[2].ID))
 	}
 	joined := Claim{ID: middle, After: changed[2].After, Epoch: 10, Of: &ring.Member{ID: middle, Name: "new", Addr: "new:1", Incarnation: 5}}
 	changed[2].After = middle
 	s = snapshotOf(all[0].ID, 64, slices.Insert(changed, 2, joined), 0)
-	tell(t, f, c, s, 0)
+	tell(t, f, c, s, 2*time.Second)
 	if owner(x.ID) == nil || owner(middle) != nil {
 		t.Errorf("one has joined; the owners are %v and %v", owner(x.ID), owner(middle))
 	}
@@ -299,7 +299,7 @@ func TestCopyDoubts(t *testing.T) {
 	}
 	doubting := *s
 	doubting.doubts = []uint64{all[9].ID}
-	tell(t, f, c, &doubting, 3*time.Second)
+	tell(t, f, c, &doubting, 3*time.Second+hold)
 	if n := answers(3 * time.Second); n != 99 {
 		t.Errorf("%d answer while the member doubts one", n)
 	}

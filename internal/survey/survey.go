@@ -27,6 +27,8 @@ const (
 	ShortList        = "short-list"
 	Unreachable      = "unreachable"
 	NotJoined        = "not-joined"
+	// NoOwner is of a map: a part of the circle belongs to nobody on it.
+	NoOwner = "no-owner"
 )
 
 // Finding is one thing that is wrong.
@@ -126,6 +128,28 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 		m.Wrong = slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Member == m.Server.Name })
 	}
 	r.Ideal = len(r.Findings) == 0 && n > 0
+	return r
+}
+
+// OfMap judges the first element of WatchRing, which has all members on a map, on a circle
+// of 2^bits identifiers. Nothing is known of what members have for neighbours.
+func OfMap(list []concord.RingChange, bits uint) Report {
+	r := Report{Members: []Member{}, Absent: []Absent{}, Rings: [][]string{}, Findings: []Finding{}}
+	var names []string
+	for i, x := range list {
+		m := Member{Member: concord.Member{Server: x.Server, Phase: concord.PhaseJoined, Successors: []concord.Server{}}}
+		m.Share = share(x.New.Start, x.New.End, bits)
+		if before := list[(i+len(list)-1)%len(list)].Server; before.Id != x.New.Start {
+			m.Wrong = true
+			r.find(NoOwner, x.Server.Name, fmt.Sprintf("begins at %d, and %s ends at %d", x.New.Start, before.Name, before.Id))
+		}
+		r.Members = append(r.Members, m)
+		names = append(names, x.Server.Name)
+	}
+	if len(names) > 0 {
+		r.Rings = append(r.Rings, names)
+	}
+	r.Ideal = len(r.Findings) == 0 && len(names) > 0
 	return r
 }
 

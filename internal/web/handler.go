@@ -42,6 +42,15 @@ type Ringed interface {
 	Trace(ctx context.Context, key []byte, opts ...concord.LookupOption) (concord.Trace, error)
 }
 
+// mapped is a Ringed that keeps a map of the ring, and tells of its changes.
+type mapped interface {
+	WatchRing(ctx context.Context) iter.Seq[[]concord.RingChange]
+}
+
+// restWalks is how many intervals there are between two walks, if the map of the ring has not
+// changed. What a walk finds besides, such as a member that hangs, is seen then.
+const restWalks = 5
+
 // Config says whose page it is.
 type Config struct {
 	// Member is the page's own member. Required.

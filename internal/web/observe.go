@@ -44,11 +44,12 @@ func (h *Handler) observe() {
 			}
 		}
 	})
+	changes, rest := h.ringChanges()
 	tick := time.NewTicker(h.cfg.Interval)
 	defer tick.Stop()
 	var past history
 	var results chan walked // of the walk under way
-	wanted := false
+	wanted, changed := false, false
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -57,6 +58,8 @@ func (h *Handler) observe() {
 			h.moved(e)
 		case <-h.wanted:
 			wanted = true
+		case <-changes:
+			changed = true
 		case <-tick.C:
 		case w := <-results:
 			results = nil
@@ -64,8 +67,10 @@ func (h *Handler) observe() {
 		}
 		h.look()
 		h.forget(&past)
-		if results == nil && (wanted || h.watched()) && time.Since(past.began) >= h.cfg.Interval {
-			wanted = false
+		since := time.Since(past.began)
+		due := wanted || h.watched() && (changed || since >= rest || wrong(&past))
+		if results == nil && due && since >= h.cfg.Interval {
+			wanted, changed = false, false
 			past.began = time.Now()
 			results = make(chan walked, 1)
 			h.mu.Lock()
@@ -74,6 +79,29 @@ func (h *Handler) observe() {
 			h.running.Go(func() { results <- h.walk() })
 		}
 	}
+}
+
+// wrong reports whether the last walk has found something that the next may find no more.
+func wrong(past *history) bool { return count(past.ring) > 0 || len(past.gone) > 0 }
+
+// ringChanges holds a value when the map of the own member has changed, and rest is the
+// longest time between two walks while somebody looks. A member without a map is walked from
+// once an interval.
+func (h *Handler) ringChanges() (changes <-chan struct{}, rest time.Duration) {
+	m, ok := h.cfg.Member.(mapped)
+	if !ok {
+		return nil, h.cfg.Interval
+	}
+	changed := make(chan struct{}, 1)
+	h.running.Go(func() {
+		for range m.WatchRing(h.ctx) {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return changed, restWalks * h.cfg.Interval
 }
 
 func (h *Handler) watched() bool {

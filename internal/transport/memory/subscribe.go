@@ -47,7 +47,7 @@ func (t *Transport) Subscribe(ctx context.Context, env transport.Envelope, sub *
 // the member.
 func (t *Transport) hear(ctx context.Context, at *Transport, u *ringmap.Update, updates chan<- *ringmap.Update) error {
 	told := u.Clone()
-	if !t.net.Travel(ctx, at.addr, t.addr, false) || !t.net.Awake(ctx, t.addr) {
+	if !t.net.Awake(ctx, at.addr) || !t.net.Travel(ctx, at.addr, t.addr, false) || !t.net.Awake(ctx, t.addr) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
