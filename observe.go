@@ -112,8 +112,8 @@ const (
 	KindFindSuccessor RequestKind = "find_successor"
 	// KindMeta asks a member for its Config.Meta.
 	KindMeta RequestKind = "meta"
-	// KindMap compares the maps of the ring of two members, or tells what is new on the sender's. Of a
-	// client it asks to be told of a member's map, and ends with the first message.
+	// KindMap compares the maps of the ring of two members, or tells what is new on the sender's.
+	// Of a client it asks to be told of a member's map, and ends with the first message.
 	KindMap RequestKind = "map"
 	// KindRing asks a member for its predecessor and its successors.
 	KindRing RequestKind = "ring"

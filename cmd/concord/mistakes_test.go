@@ -50,7 +50,7 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		"too many for demo": {[]string{"demo", "--members", "1000"}, []string{"--members", "32"}},
 		"demo interval":     {[]string{"demo", "--interval", "1ms"}, []string{"--interval", "10ms"}},
 		"bench, all wrong": {[]string{"bench", "--members", "2", "--callers", "0", "--rounds", "0", "--interval", "1ms", "--only", "all", "--churn-time", "0s"},
-			[]string{"--members", "3 to 512", "--callers", "1 to 1024", "--rounds", "1 to 99", "--interval", "10ms", "--only", "idle, members, lookups, changes, churn", "--churn-time", "1s"}},
+			[]string{"--members", "3 to 512", "--callers", "1 to 1024", "--rounds", "1 to 99", "--interval", "10ms", "--only", "idle, members, client, lookups, changes, churn", "--churn-time", "1s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := command(t, c.args...).CombinedOutput()

@@ -74,6 +74,10 @@ func (c *countedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// settleIntervals is how long the maps are given, in intervals, to become as young as they are
+// kept for lookups.
+const settleIntervals = 20
+
 // subscribePatience is how long a client may take to subscribe and to ask every owner.
 const subscribePatience = 30 * time.Second
 
@@ -96,6 +100,10 @@ func Subscribe(ctx context.Context, c *cluster.Cluster, interval, watch, window 
 		return out, err
 	}
 	out.Warm, out.Load = l.asked(), network.bytes.Load()
+	// The maps of a ring in which nobody has looked anything up become younger from now on.
+	if _, err := l.forAWhile(ctx, max(watch/2, settleIntervals*interval)); err != nil {
+		return out, err
+	}
 	memory0, b0, began := l.memory(), network.bytes.Load(), time.Now()
 	if out.Lookups, err = l.forAWhile(ctx, watch); err != nil {
 		return out, err

@@ -96,7 +96,7 @@ func (r *running) estimate(part string) time.Duration {
 	case PartMembers:
 		return r.Watch*3/2 + r.Window
 	case PartClient:
-		return 2*r.Watch + 3*time.Second
+		return 2*r.Watch + max(r.Watch/2, settleIntervals*r.Interval) + 5*time.Second
 	case PartLookups:
 		windows := r.Rounds * (1 + len(r.Callers)*caseCount)
 		return time.Duration(windows) * r.Window * 4 / 3
