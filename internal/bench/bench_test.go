@@ -288,6 +288,11 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 			if r.Members != 4 || r.P50 <= 0 || r.Max < r.P50 || r.Times != map[string]int{"build": 2, "join": 1, "heal": 1}[r.Name] {
 				t.Errorf("%+v", r)
 			}
+		case Subscribed:
+			names = append(names, r.Name)
+			if r.Members != 4 || r.Lookups < 10 || r.Memory < 0.5 || r.Bytes <= 0 || r.Load < 500 || r.PerS < 1000 {
+				t.Errorf("%+v", r)
+			}
 		case Churned:
 			names = append(names, r.Name)
 			if r.Members != 6 || r.Lookups < 20 || r.Joins != 4 || r.Strangers > r.Wrong || r.Wrong > r.Lookups {
