@@ -126,7 +126,7 @@ func TestBenchPlans(t *testing.T) {
 		return p
 	}
 	base := benchFlags{members: 64, callers: []int{1, 16, 64}, rounds: 7, interval: time.Second, churnTime: time.Minute}
-	if p := plan(base); len(p.Parts) != 5 || len(p.Callers) != 3 || p.Churn.Members != 32 || p.Churn.Interval != 200*time.Millisecond {
+	if p := plan(base); len(p.Parts) != 6 || len(p.Callers) != 3 || p.Churn.Members != 32 || p.Churn.Interval != 200*time.Millisecond {
 		t.Errorf("by default: %+v", p)
 	}
 	quick := base
