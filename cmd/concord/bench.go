@@ -53,12 +53,12 @@ func newBench() *cobra.Command {
   churn     how often a lookup is wrong while members come and go
 
 All parts take about six minutes. With --quick, which omits client and churn,
-they take less than 50 seconds. Lookups and what they are compared with are measured in
-turns, and every figure is the median of several rounds. Allocations and CPU
-time are those of the whole process, with both ends of each request, minus what
-the ring needs when it is idle. Operations of about a microsecond or less are
-timed in batches of 1,000, and their quantiles are those of the means of the
-batches.`,
+they take less than 50 seconds. Lookups and what they are compared with are
+measured in turns, and every figure is the median of several rounds. Allocations
+and CPU time are those of the whole process, with both ends of each request,
+minus what the ring needs when it is idle. Operations of about a microsecond or
+less are timed in batches of 1,000, and their quantiles are those of the means
+of the batches.`,
 		Example: `  concord bench --quick
   concord bench --members 256 --only idle,changes --json
   concord bench --only churn --churn-time 5m`,
