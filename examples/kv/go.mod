@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/ollelogdahl/concord => ../../
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/ollelogdahl/concord v0.0.0-00010101000000-000000000000
 	go.etcd.io/bbolt v1.5.0
 	google.golang.org/grpc v1.85.0
