@@ -14,6 +14,9 @@ FIGUREFLAGS ?=
 OVERLOADFLAGS ?=
 CHAOSFLAGS  ?=
 BENCHFLAGS  ?=
+# make kv-chaos KVCHAOSFLAGS='-for 3m'     make cron-chaos CRONCHAOSFLAGS='-for 3m'
+KVCHAOSFLAGS   ?=
+CRONCHAOSFLAGS ?=
 FUZZTIME    ?= 10m
 SOAKTIME    ?= 30m
 BENCH       ?= .
@@ -34,7 +37,7 @@ SECTIONS := setup vet cross fmt tidy modules check-generated lint unit processes
 SEQUENTIAL := ./internal/balance ./internal/explore ./internal/invariant ./internal/mutant ./internal/peer ./internal/protocol ./internal/ring ./internal/ringmap ./internal/sim ./internal/sim/balancesim ./internal/sim/mapsim
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos soak attack overload figures clean
+.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos kv-chaos cron-chaos soak attack overload figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,7 +88,7 @@ lint: $(STATICCHECK) ## staticcheck
 lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds golangci-lint: minutes)
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run ./...
-	@for mod in bench test/alerts test/browser; do \
+	@for mod in bench examples/kv test/alerts test/browser; do \
 		echo "$$mod:" && (cd $$mod && GOWORK=off $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...) || exit 1; done
 
 unit: ## go test, with -race where there are goroutines; seeds of the fuzz tests included
@@ -127,6 +130,9 @@ stress: ## the packages that hold the ring, COUNT times over, under the race det
 
 chaos: ## rings of real processes, killed, stopped and cut apart: everything, 20 minutes
 	$(GO) run ./test/chaos $(CHAOSFLAGS)
+
+kv-chaos: ## examples/kv in processes that are killed, wiped and stopped: lost writes, histories, 10 min
+	cd examples/kv && GOWORK=off $(GO) run ./chaos $(KVCHAOSFLAGS)
 
 soak: ## faults by chance and hostile requests in a ring of 16 processes for SOAKTIME
 	$(GO) run ./test/chaos -soak $(SOAKTIME)
