@@ -134,6 +134,9 @@ chaos: ## rings of real processes, killed, stopped and cut apart: everything, 20
 kv-chaos: ## examples/kv in processes that are killed, wiped and stopped: lost writes, histories, 10 min
 	cd examples/kv && GOWORK=off $(GO) run ./chaos $(KVCHAOSFLAGS)
 
+cron-chaos: ## examples/cron in processes that are killed and stopped: overlapping, double and missed runs, 10 min
+	$(GO) run ./examples/cron/chaos $(CRONCHAOSFLAGS)
+
 soak: ## faults by chance and hostile requests in a ring of 16 processes for SOAKTIME
 	$(GO) run ./test/chaos -soak $(SOAKTIME)
 
