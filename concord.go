@@ -28,7 +28,7 @@ type Server struct {
 	// Name is the name of the member, unique in the ring.
 	Name string `json:"name"`
 	// Id is the identifier of the member, the hash of its name. It is the member's place on the
-	// circle.
+	// circle, unless the member has VirtualNodes.
 	Id uint64 `json:"id,string"`
 	// Address is the host:port at which other members reach the member.
 	Address string `json:"address"`
@@ -183,27 +183,28 @@ func (c *Concord) Start() error {
 	}
 	c.addr, c.bound, c.kept, c.tr, started = addr, tr.Addr(), kept, tr, true
 	n = node.New(node.Config{
-		Self:       ring.Member{ID: c.id, Name: c.cfg.Name, Addr: addr},
-		Space:      c.space,
-		Settings:   c.space.Settings(c.cfg.Cluster),
-		Seed:       network(c.cfg.Network).Seed(c.cfg.Name),
-		Successors: c.cfg.successors(),
-		Interval:   c.cfg.interval(),
-		MinMembers: int(c.cfg.MinMembers),
-		Lease:      c.cfg.Lease,
-		Log:        log,
-		OnRange:    onRange,
-		Meta:       c.cfg.Meta,
-		Zone:       c.cfg.Zone,
-		Former:     former,
-		Origin:     origin,
-		Resolver:   &bootstrap.Resolver{DNS: c.dns},
-		Remember:   kept.remember(),
-		Inspect:    inspectMember(c.cfg.TLS, Peer{Server: Server{Name: c.cfg.Name, Id: c.id, Address: addr}, Cluster: c.cfg.Cluster}),
-		Admit:      c.cfg.admission().admits(),
-		Proven:     c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
-		Ended:      kept.end,
-		Observer:   c.cfg.Observer.inside(),
+		Self:        c.cfg.first(c.space, addr),
+		Identifiers: int(c.cfg.VirtualNodes),
+		Space:       c.space,
+		Settings:    c.space.Settings(c.cfg.Cluster),
+		Seed:        network(c.cfg.Network).Seed(c.cfg.Name),
+		Successors:  c.cfg.successors(),
+		Interval:    c.cfg.interval(),
+		MinMembers:  int(c.cfg.MinMembers),
+		Lease:       c.cfg.Lease,
+		Log:         log,
+		OnRange:     onRange,
+		Meta:        c.cfg.Meta,
+		Zone:        c.cfg.Zone,
+		Former:      former,
+		Origin:      origin,
+		Resolver:    &bootstrap.Resolver{DNS: c.dns},
+		Remember:    kept.remember(),
+		Inspect:     inspectMember(c.cfg.TLS, Peer{Server: Server{Name: c.cfg.Name, Id: c.id, Address: addr}, Cluster: c.cfg.Cluster}),
+		Admit:       c.cfg.admission().admits(),
+		Proven:      c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
+		Ended:       kept.end,
+		Observer:    c.cfg.Observer.inside(),
 	}, tr)
 	for _, err := range notes {
 		n.Note(slog.LevelError, "state not used", slog.Any("error", err))
@@ -276,6 +277,9 @@ func (c *Concord) Create() error {
 		}
 		return ErrAlreadyJoined
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), joinTimeout)
+	defer cancel()
+	_ = n.Standing(ctx) // those that are missing come later
 	return nil
 }
 
@@ -391,6 +395,7 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
 			return joinError(err, n.Snapshot().View.Self, slices.Clip(out.Attempts))
 		}
+		_ = n.Standing(ctx) // those that are missing come later
 		return nil
 	})
 }
@@ -499,7 +504,8 @@ func (c *Concord) Joined() bool {
 }
 
 // Range returns the range of identifiers that the member is responsible for: those after its
-// predecessor, up to and including its own.
+// predecessor, up to and including its own. Of a member with VirtualNodes it is the range of the
+// first of its identifiers; see Ranges.
 //
 // It returns the zero Range, which contains nothing, before Create or Join has succeeded, after
 // Join until the member knows its predecessor, and after Stop or Leave. While the member is
@@ -512,8 +518,29 @@ func (c *Concord) Range() Range {
 	return rangeOf(s.View.Arc)
 }
 
-// Owns reports whether the key lies in Range and the member may serve it. It returns false while
-// the member has no range, while it is isolated, and while it is in doubt.
+// Ranges returns all ranges that the member is responsible for: one, or one for each identifier of
+// a member with VirtualNodes, in the order in which they end. It is nil where Range is zero.
+func (c *Concord) Ranges() []Range {
+	n, err := c.started()
+	if err != nil {
+		return nil
+	}
+	return ranges(n)
+}
+
+// ranges are those of a running member.
+func ranges(n *node.Node) (out []Range) {
+	for _, x := range n.Nodes() {
+		if v := x.Snapshot().View; v.Phase.InRing() && v.HasArc {
+			out = append(out, rangeOf(v.Arc))
+		}
+	}
+	slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.End, b.End) })
+	return out
+}
+
+// Owns reports whether the key lies in one of the Ranges and the member may serve it. It returns
+// false while the member has no range, while it is isolated, and while it is in doubt.
 //
 // A member is in doubt if the process hung, because others may have taken it for dead meanwhile. It
 // finds by its monotonic clock that it hung: a round begins late by more than a StabilizeInterval
@@ -564,10 +591,12 @@ func (c *Concord) OwnedUntil(key []byte) (until time.Time, ok bool) {
 }
 
 // KeyID returns the identifier of a key, which is the low HashBits bits of its hash. The key
-// belongs to the member whose Range contains it.
+// belongs to the member that has it in one of its Ranges.
 func (c *Concord) KeyID(key []byte) uint64 { return c.space.ID(key) }
 
 // Successors returns the next members clockwise, nearest first. There are at most SuccessorCount.
+// Of a member with VirtualNodes they are those after its first identifier; LookupN names the
+// members that should keep what belongs to a key.
 // In a ring of one it returns the member itself. It returns nil while the member is in no ring, and
 // an empty slice while the member has lost all successors and searches for others.
 func (c *Concord) Successors() []Server {
@@ -578,11 +607,27 @@ func (c *Concord) Successors() []Server {
 	if s.View.Alone && len(s.View.Succ) == 0 {
 		return []Server{server(s.View.Self)}
 	}
-	return servers(s.View.Succ)
+	return c.following(s.View)
+}
+
+// following are the members of a list, each once, without this one, which follows itself if it
+// has VirtualNodes.
+func (c *Concord) following(v *protocol.View) []Server {
+	out := servers(v.Succ)[:0]
+	for _, x := range v.Succ {
+		if y := server(x); !slices.Contains(out, y) && (y.Id != c.id || v.Self.Choice == 0) {
+			out = append(out, y)
+		}
+	}
+	if len(out) == 0 && len(v.Succ) > 0 {
+		out = append(out, server(v.Self)) // all identifiers of the ring are its own
+	}
+	return out
 }
 
 // Predecessor returns the nearest member counterclockwise and reports whether it is known. In a
-// ring of one it returns the member itself.
+// ring of one it returns the member itself. Of a member with VirtualNodes it is the one before its
+// first identifier, which can be the member itself.
 func (c *Concord) Predecessor() (Server, bool) {
 	s, ok := c.snapshot()
 	switch {
@@ -596,7 +641,9 @@ func (c *Concord) Predecessor() (Server, bool) {
 	return Server{}, false
 }
 
-func server(m ring.Member) Server { return Server{Name: m.Name, Id: m.ID, Address: m.Addr} }
+func server(m ring.Member) Server {
+	return Server{Name: m.Name, Id: m.Process(), Address: m.Addr}
+}
 
 func servers(ms []ring.Member) []Server {
 	out := make([]Server, len(ms))

@@ -34,6 +34,8 @@ const (
 	MinFoundAfter = 100 * time.Millisecond
 	// MaxMeta is the largest number of bytes in Meta.
 	MaxMeta = 256
+	// MaxVirtualNodes is the largest number of VirtualNodes.
+	MaxVirtualNodes = ring.MaxIdentifiers
 )
 
 // The transports carry as much, no less and no more.
@@ -140,6 +142,20 @@ type Config struct {
 	// systems where files can be locked (Unix). If empty, nothing is remembered.
 	StateDir string
 
+	// VirtualNodes is at how many identifiers the member stands. Each has a range of its own, so
+	// that the shares of members with many are even. If zero or one, the member stands at the hash
+	// of its Name, and shares differ widely: see "Even shares" in docs/USAGE.md for figures. It is
+	// at most 1024; 16 is a good choice. A member with twice as many gets about twice the share.
+	//
+	// A member that joins learns where the others stand. For each of its identifiers but the first
+	// it chooses one of eight places that its Name gives, such that the shares of all become most
+	// even. What a ring costs grows with the number of identifiers: see docs/PERFORMANCE.md.
+	//
+	// VirtualNodes may differ between members. Members with more than one and legacy members refuse
+	// each other: no ring has both. OnRangeChange is called for each range that has changed, which
+	// its End tells apart. See also Ranges and SetWeight.
+	VirtualNodes uint
+
 	// Meta is what the application says about the member, such as the application's own address.
 	// The method [Concord.Meta] returns it to everyone who asks. It does not change while the
 	// member runs. It may be empty. It has at most 256 bytes.
@@ -224,6 +240,16 @@ func space(bits uint, hash func([]byte) uint64) ring.Space {
 	return s
 }
 
+// first is the first identifier of the member, or its only one.
+func (c *Config) first(s ring.Space, addr string) ring.Member {
+	m := ring.Member{ID: s.ID([]byte(c.Name)), Name: c.Name, Addr: addr}
+	if c.VirtualNodes > 1 {
+		m.Choice, m.Home = ring.Chosen(0, 0), m.ID
+		m.ID = s.At(c.Name, m.Choice)
+	}
+	return m
+}
+
 func (c *Config) successors() int {
 	if c.SuccessorCount == 0 {
 		return DefaultSuccessorCount
@@ -290,6 +316,9 @@ func (c *Config) validate(registered bool) error {
 		wrong("FoundAfter", "is negative: %v", d)
 	case d > 0 && d < MinFoundAfter:
 		wrong("FoundAfter", "is %v, at least %v is required", d, MinFoundAfter)
+	}
+	if c.VirtualNodes > MaxVirtualNodes {
+		wrong("VirtualNodes", "is %d, at most %d are allowed", c.VirtualNodes, MaxVirtualNodes)
 	}
 	if n := len(c.Meta); n > MaxMeta {
 		wrong("Meta", "has %d bytes, at most %d are allowed", n, MaxMeta)

@@ -31,14 +31,19 @@ func (c *Concord) Ready() error {
 	if err != nil {
 		return err
 	}
-	_, head := n.Ages()
-	return c.readiness(n.Snapshot().View, head)
+	for _, x := range n.Nodes() {
+		_, head := x.Ages()
+		if err := c.readiness(x.Snapshot().View, head); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Settled waits until every pointer of the member is right, as far as it and its neighbours say:
-// it has a range, its successor names it as its predecessor and has the rest of its list of
-// successors, and its predecessor names it as its successor. A member of a ring of one is settled.
-// When the membership has changed, the ring is settled as a whole once all members are.
+// Settled waits until every pointer of the member is right, as far as it and its neighbours say: it
+// has all its ranges, and of each its successor names it as its predecessor and has the rest of its
+// list of successors, and its predecessor names it as its successor. A member of a ring of one is
+// settled. When the membership has changed, the ring is settled as a whole once all members are.
 //
 // Settled asks the two neighbours, again when something has changed, and once in each
 // StabilizeInterval. Ready asks nobody, and is for probes; Settled is for scripts and tests that
@@ -51,7 +56,13 @@ func (c *Concord) Settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = n.Settled(ctx)
+	if err = n.Standing(ctx); err == nil {
+		for _, x := range n.Nodes() {
+			if err = x.Settled(ctx); err != nil {
+				break
+			}
+		}
+	}
 	if err == nil || errors.Is(err, ctx.Err()) && ctx.Err() != nil {
 		return err
 	}
@@ -94,9 +105,11 @@ func (c *Concord) Alive() error {
 	if err != nil {
 		return err
 	}
-	idle, _ := n.Ages()
-	if err := c.liveness(n.Snapshot().View.Phase, idle); err != nil {
-		return err
+	for _, x := range n.Nodes() {
+		idle, _ := x.Ages()
+		if err := c.liveness(x.Snapshot().View.Phase, idle); err != nil {
+			return err
+		}
 	}
 	return c.hearing(n.Intake())
 }

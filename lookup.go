@@ -95,7 +95,8 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 }
 
 // LookupN returns n members that should keep what belongs to key: the one that is responsible for
-// it, which is the first, and others of those after it. The members are distinct. There are fewer
+// it, which is the first, and others of those after it. The members are distinct, also if they
+// have VirtualNodes. There are fewer
 // than n if the ring is smaller. If n is not between 1 and MaxLookupN, the error is ErrCount.
 //
 // If no member has a Config.Zone, the others are the n−1 members after the first. If members have
@@ -154,7 +155,7 @@ func (f finding) lookup(ctx context.Context, key []byte, opts []LookupOption) (S
 	// Memory may answer lookups with options, too, but not as quickly.
 	if len(opts) == 0 && ctx.Err() == nil {
 		if owner := f.finder.Local(id, 0); owner != nil {
-			return Server{Name: owner.Name, Id: owner.ID, Address: owner.Addr}, nil
+			return server(*owner), nil
 		}
 	}
 	return f.search(ctx, key, id, opts)

@@ -1,6 +1,7 @@
 package concord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -28,6 +29,10 @@ type Member struct {
 	// Successors are the next members clockwise, as far as the member knows. It is empty in a ring
 	// of one.
 	Successors []Server `json:"successors"`
+	// Ranges are those that the member is responsible for: one, or one for each of its VirtualNodes
+	// that the loop has met, in the order in which they end. The zero Range stands for an
+	// identifier of which the member does not know the predecessor.
+	Ranges []Range `json:"ranges,omitempty"`
 	// NamedBy is the member that named it first. It is nil for the member that the loop began with.
 	NamedBy *Server `json:"named_by,omitempty"`
 }
@@ -36,8 +41,8 @@ type Member struct {
 // member and every member that a yielded one names as its predecessor or as one of its successors.
 // So it also yields members beside the ring, such as one that has just joined and that no member
 // has as its successor yet. A member that is named only after the loop has passed its place is
-// yielded at the end. Members asks each member once, up to 16 at a time, so a ring of N members
-// costs N−1 requests.
+// yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
+// member once, up to 16 at a time, so a ring of N members costs N−1 requests.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the
@@ -71,28 +76,85 @@ func (c *Client) Members(ctx context.Context) iter.Seq2[Member, error] {
 
 // members yields in public terms what a walk finds.
 func members(walk iter.Seq2[node.Met, error], yield func(Member, error) bool) {
+	var several gathered
 	for m, err := range walk {
+		if several.add(&m, err) {
+			continue
+		}
 		if err != nil {
+			if !several.yield(yield) {
+				return
+			}
 			if je, ok := errors.AsType[*node.JoinError](err); ok {
 				err = dialError(je, nil)
 			}
 			yield(Member{}, publicError(err))
 			return
 		}
-		out := Member{Server: server(m.Who), NamedBy: known(m.By)}
-		if m.Failure != nil {
-			err = failureError(m.Failure, ring.Member{})
-		} else {
-			out.Incarnation = m.State.Self.Incarnation
-			out.Zone = m.State.Zone
-			out.Phase = Phase(m.State.Phase.String())
-			out.Predecessor = known(m.State.Pred)
-			out.Successors = servers(m.State.Succ)
-		}
-		if !yield(out, err) {
+		if !yield(met(&m)) {
 			return
 		}
 	}
+	several.yield(yield)
+}
+
+// met is in public terms what a walk has found of a member at one identifier.
+func met(m *node.Met) (Member, error) {
+	out := Member{Server: server(m.Who), NamedBy: known(m.By)}
+	if m.Failure != nil {
+		return out, failureError(m.Failure, ring.Member{})
+	}
+	out.Incarnation = m.State.Self.Incarnation
+	out.Zone = m.State.Zone
+	out.Phase = Phase(m.State.Phase.String())
+	out.Predecessor = known(m.State.Pred)
+	out.Successors = servers(m.State.Succ)
+	if arc, ok := m.State.Arc(); ok {
+		out.Ranges = []Range{rangeOf(arc)}
+	} else if m.Who.Choice.Several() {
+		out.Ranges = []Range{{}}
+	}
+	return out, nil
+}
+
+// gathered are members with VirtualNodes that a walk has met, in the order in which it has.
+type gathered struct {
+	list   []Member
+	errs   []error
+	places map[Server]int
+}
+
+// add adds what a walk has met, and reports whether it is of a member with VirtualNodes. One
+// that answers at one of its identifiers is there.
+func (g *gathered) add(m *node.Met, err error) bool {
+	if err != nil || !m.Who.Choice.Several() {
+		return false
+	}
+	x, err := met(m)
+	i, ok := g.places[x.Server]
+	switch {
+	case !ok:
+		if g.places == nil {
+			g.places = map[Server]int{}
+		}
+		g.places[x.Server] = len(g.list)
+		g.list, g.errs = append(g.list, x), append(g.errs, err)
+	case err == nil && g.errs[i] != nil:
+		g.list[i], g.errs[i] = x, nil
+	case err == nil:
+		g.list[i].Ranges = append(g.list[i].Ranges, x.Ranges...)
+	}
+	return true
+}
+
+func (g *gathered) yield(yield func(Member, error) bool) bool {
+	for i, m := range g.list {
+		slices.SortFunc(m.Ranges, func(a, b Range) int { return cmp.Compare(a.End, b.End) })
+		if !yield(m, g.errs[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // known is m, nil if there is none.

@@ -70,10 +70,16 @@ type Service struct {
 	logged   time.Time // when a failure was logged last
 }
 
-// served is what is served after so many changes of the member's range.
+// served is what is served after so many changes of the member's ranges.
 type served struct {
-	changes uint64
+	changes []changes
 	ranges  []servedRange
+}
+
+// changes is how many changes there were of what a member has at one identifier.
+type changes struct {
+	of    *node.Node
+	count uint64
 }
 
 type servedRange struct {
@@ -120,10 +126,10 @@ func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
 	go func() {
 		defer close(s.ended)
 		defer cancel()
-		var last node.Holding
-		for holding := range n.Watch(ctx) {
-			s.apply(ctx, event(last, holding), holding.Changes)
-			last = holding
+		last := map[*node.Node]node.Holding{}
+		for x, holding := range n.Watch(ctx) {
+			s.apply(ctx, x, event(last[x], holding), holding.Changes)
+			last[x] = holding
 		}
 		cancel()
 		s.end()
@@ -144,8 +150,9 @@ func (s *Service) Serves(key []byte) (epoch uint64, ok bool) {
 		return 0, false
 	}
 	id := s.member.space.ID(key)
-	epoch, changes, ok := s.node.OwnsAfter(id)
-	if !ok || changes != now.changes || !slices.ContainsFunc(now.ranges, func(r servedRange) bool { return r.Contains(id) }) {
+	at := s.node.At(id)
+	epoch, count, ok := at.OwnsAfter(id)
+	if !ok || !slices.Contains(now.changes, changes{at, count}) || !slices.ContainsFunc(now.ranges, func(r servedRange) bool { return r.Contains(id) }) {
 		return 0, false
 	}
 	return epoch, true
@@ -206,26 +213,27 @@ func (s *Service) Wait(ctx context.Context) error {
 func (s *Service) Done() <-chan struct{} { return s.ended }
 
 // apply carries out a change of the member's range.
-func (s *Service) apply(ctx context.Context, e Event, changes uint64) {
+func (s *Service) apply(ctx context.Context, at *node.Node, e Event, count uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.changes = changes
+	others := slices.DeleteFunc(slices.Clone(s.now.changes), func(c changes) bool { return c.of == at })
+	s.now.changes = append(others, changes{at, count})
 	for _, lost := range e.Lost {
-		s.lose(ctx, lost, e.To)
+		s.lose(ctx, at, lost, e.To)
 	}
 	for _, gained := range e.Gained {
-		s.take(ctx, gained, e.From)
+		s.take(ctx, at, gained, e.From)
 	}
 	s.publish()
 }
 
 // lose ends what goes on for a range that is lost. Callers hold mu.
-func (s *Service) lose(ctx context.Context, lost Range, to Server) {
+func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server) {
 	for _, t := range slices.Clone(s.calls) {
 		if t.taking() && len(t.of.Intersect(lost)) > 0 {
 			t.cancel()
 			for _, left := range t.of.Minus(lost) {
-				s.take(ctx, left, Server{})
+				s.take(ctx, at, left, Server{})
 			}
 		}
 	}
@@ -250,15 +258,15 @@ func listed(x Server) []Server {
 }
 
 // take has a range taken over. From is who held it, if that is known. Callers hold mu.
-func (s *Service) take(ctx context.Context, gained Range, from Server) {
+func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Server) {
 	if s.leaving {
 		return
 	}
 	s.call(ctx, gained, true, func(ctx context.Context) {
 		logged := false
 		for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
-			epoch := s.node.Snapshot().View.Epoch
-			err := s.taken(ctx, gained, from, epoch)
+			epoch := at.Snapshot().View.Epoch
+			err := s.taken(ctx, at, gained, from, epoch)
 			if ctx.Err() != nil || s.settled(ctx, servedRange{gained, epoch}, err, &logged) {
 				return
 			}
@@ -273,18 +281,18 @@ func (s *Service) take(ctx context.Context, gained Range, from Server) {
 	})
 }
 
-func (s *Service) taken(ctx context.Context, gained Range, from Server, epoch uint64) error {
+func (s *Service) taken(ctx context.Context, at *node.Node, gained Range, from Server, epoch uint64) error {
 	if s.handler.Take == nil {
 		return nil
 	}
-	return s.handler.Take(ctx, gained, s.holders(from), epoch)
+	return s.handler.Take(ctx, gained, s.holders(at, from), epoch)
 }
 
 // holders are the members that may have the data of a range which from held.
-func (s *Service) holders(from Server) []Server {
+func (s *Service) holders(at *node.Node, from Server) []Server {
 	out := listed(from)
-	for _, x := range s.node.Snapshot().View.Succ {
-		if y := server(x); y.Id != s.member.id && y != from {
+	for _, x := range at.Snapshot().View.Succ {
+		if y := server(x); y.Id != s.member.id && !slices.Contains(out, y) {
 			out = append(out, y)
 		}
 	}
@@ -373,7 +381,7 @@ func (s *Service) leave(ctx context.Context) {
 	}
 	var releases []*handling
 	for _, r := range s.close() {
-		releases = append(releases, s.release(ctx, r, s.holders(Server{})))
+		releases = append(releases, s.release(ctx, r, s.holders(s.node.At(r.End), Server{})))
 	}
 	s.mu.Unlock()
 	for _, t := range releases {

@@ -23,8 +23,12 @@ type Status struct {
 	Isolated bool `json:"isolated"`
 	// Range is the range that the member is responsible for. It is nil while the member has none.
 	Range *Range `json:"range,omitempty"`
-	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of Range,
-	// or 0 while the member is isolated. The shares of a ring that has settled add up to 1.
+	// Ranges are all ranges that the member is responsible for, as [Concord.Ranges] gives them.
+	Ranges []Range `json:"ranges"`
+	// VirtualNodes is at how many identifiers the member stands in the ring now, at least 1.
+	VirtualNodes int `json:"virtual_nodes"`
+	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of
+	// Ranges, or 0 while the member is isolated. The shares of a ring that has settled add up to 1.
 	Share float64 `json:"share"`
 	// Predecessor is the nearest member counterclockwise. It is nil while it is not known, and in a
 	// ring of one.
@@ -234,7 +238,7 @@ func (c *Concord) Status() Status {
 	c.mu.Lock()
 	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
-	out := Status{Self: c.self(), Zone: c.cfg.Zone, Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Acquaintances: []Server{}, Failures: []PeerFailure{}}
+	out := Status{Self: c.self(), Zone: c.cfg.Zone, Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Ranges: []Range{}, VirtualNodes: 1, Acquaintances: []Server{}, Failures: []PeerFailure{}}
 	if n == nil {
 		return out
 	}
@@ -253,15 +257,18 @@ func (c *Concord) Status() Status {
 	if v.HasArc {
 		own := rangeOf(v.Arc)
 		out.Range = &own
+	}
+	out.Ranges, out.VirtualNodes = append(out.Ranges, ranges(n)...), len(n.Nodes())
+	for _, r := range out.Ranges {
 		if !v.Isolated {
-			out.Share = c.space.Share(v.Arc)
+			out.Share += c.space.Share(r.arc())
 		}
 	}
 	if !v.Pred.IsZero() {
 		p := server(v.Pred)
 		out.Predecessor = &p
 	}
-	out.Successors = servers(v.Succ)
+	out.Successors = c.following(v)
 	for _, f := range s.Fingers {
 		out.Fingers = append(out.Fingers, Finger{Server: server(f.Member), Low: routing.Reach(f.Low), High: routing.Reach(f.High)})
 	}

@@ -34,6 +34,8 @@ const (
 	// they took the member for dead: it hung, it was cut off, or its ring and another one have
 	// become one. The member is responsible for the range again. Old and New may be equal.
 	CauseResumed Cause = "resumed"
+	// CauseGivenUp means that the member stands at one identifier less. See [Concord.SetWeight].
+	CauseGivenUp Cause = "given up"
 )
 
 // String returns the cause in words.
@@ -83,6 +85,9 @@ type Event struct {
 // first Event has it as New and has no Old. Applied in order, the events always give what Range
 // returned at some instant since the last event, and finally what it returns now.
 //
+// A member with VirtualNodes has an Event for each of its ranges that changes. Events of one range
+// have the same End, in Old and in New.
+//
 // A slow loop body delays nothing else: changes during it are merged into one Event. A range that
 // was lost and has come back during it is an Event, too, in which Old equals New. The loop body may
 // call any method of the member. The loop ends when ctx ends, when the member is stopped or has
@@ -94,13 +99,13 @@ func (c *Concord) Watch(ctx context.Context) iter.Seq[Event] {
 		if err != nil {
 			return
 		}
-		var last node.Holding
-		for h := range n.Watch(ctx) {
-			e := event(last, h)
+		last := map[*node.Node]node.Holding{}
+		for x, h := range n.Watch(ctx) {
+			e := event(last[x], h)
 			if (e.Had != e.Has || e.Old != e.New || len(e.Gained)+len(e.Lost) > 0) && !yield(e) {
 				return
 			}
-			last = h
+			last[x] = h
 		}
 	}
 }
@@ -163,4 +168,5 @@ var causes = map[protocol.Cause]Cause{
 	protocol.CauseSuperseded:        CauseSuperseded,
 	protocol.CauseEnoughMembers:     CauseEnoughMembers,
 	protocol.CauseResumed:           CauseResumed,
+	protocol.CauseGivenUp:           CauseGivenUp,
 }

@@ -38,8 +38,10 @@ func newRing() *cobra.Command {
 If several --addr lead to different rings, all of them are walked. That is the
 only way to find two rings that know nothing of each other.
 
-Members are shown with their share of the circle and their zone. A member with a
-finding is marked with "!". The findings are:
+Members are shown with their share of the circle, their zone, and the number of
+their identifiers if there are several. A member with a finding is marked with
+"!". In a ring with members at several identifiers, only the ranges are checked:
+each must begin where the one before it ends. The findings are:
 
   unreachable         a member that another names does not answer
   not-joined          a member that another names is in no ring
@@ -207,6 +209,9 @@ func printRing(out io.Writer, r survey.Report, took time.Duration) {
 		}
 		if m.Zone != "" {
 			zone = " " + cell(m.Zone, 20)
+		}
+		if n := len(m.Ranges); n > 1 {
+			zone += fmt.Sprintf(" at %d identifiers", n)
 		}
 		fmt.Fprintf(out, "%s %20d %-18s %-26s %6.2f %%%s\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share, zone)
 	}

@@ -37,6 +37,7 @@ type runFlags struct {
 	allow                 []string
 	meta                  string
 	zone                  string
+	virtualNodes          uint
 	stateDir              string
 	http                  string
 	httpHosts             []string
@@ -120,6 +121,7 @@ the old ones.`,
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
+	flags.UintVar(&f.virtualNodes, "virtual-nodes", 1, "number of identifiers at which the member stands; 16 on all members make shares even; at most 1024")
 	flags.StringVar(&f.zone, "zone", "", "where the member runs, such as a rack or an availability zone; copies of a key belong in different ones")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
@@ -350,6 +352,7 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 		StabilizeInterval: f.interval,
 		Meta:              []byte(f.meta),
 		Zone:              f.zone,
+		VirtualNodes:      f.virtualNodes,
 		MinMembers:        f.minMembers,
 		Lease:             f.lease,
 		FoundAfter:        f.foundAfter,

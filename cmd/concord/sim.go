@@ -198,6 +198,9 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 	if c.Hostile > 0 {
 		out = append(out, "--hostile", strconv.FormatFloat(c.Hostile, 'g', -1, 64), "--lies", c.Lies.String())
 	}
+	if len(c.Identifiers) > 0 {
+		out = append(out, "--identifiers", strings.Trim(strings.ReplaceAll(fmt.Sprint(c.Identifiers), " ", ","), "[]"))
+	}
 	if c.Identity {
 		out = append(out, "--identity")
 	}
@@ -216,6 +219,7 @@ func newSim() *cobra.Command {
 	var warmup, duration, split, session time.Duration
 	var lookups, shape, polite, hostile float64
 	var clients, minMembers int
+	var identifiers []int
 	var tell, identity, maps bool
 	cmd := &cobra.Command{
 		Use:   "sim",
@@ -248,6 +252,7 @@ States in which a run begins (--start; the default is ideal):
 				return err
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
+			c.Identifiers = identifiers
 			c.Clients, c.MinMembers, c.Hostile, c.Identity, c.Maps = clients, minMembers, hostile, identity, maps
 			if c.Lies, err = sim.ParseLies(lies); err != nil {
 				return err
@@ -283,6 +288,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.Float64Var(&lookups, "lookups", 0, "lookups in a round, all members together (default: one for four members; below 0: none)")
 	flags.IntVar(&clients, "clients", 0, "processes that do an eighth of the lookups and are no members (default: one for 16 members, at most 64, if there are faults; below 0: none)")
 	flags.IntVar(&minMembers, "min-members", 0, "members that must be known to live for a member to serve, at most one more than --successors")
+	flags.IntSliceVar(&identifiers, "identifiers", nil, "at how many identifiers the processes stand, in turn, such as 1,4,16; each counts in --members")
 	flags.Float64Var(&hostile, "hostile", 0, "share of the members that lie, replay and flood, from 0 to 0.5")
 	flags.StringVar(&lies, "lies", "all", "what hostile members do")
 	flags.BoolVar(&identity, "identity", false, "bind names and addresses to who sends, as certificates do")

@@ -72,7 +72,11 @@ func printStatus(out io.Writer, s concord.Status) {
 	}
 	row("phase", "%s", phase)
 	if s.Range != nil {
-		row("range", "(%d, %d]", s.Range.Start, s.Range.End)
+		if n := len(s.Ranges); n > 1 {
+			row("ranges", "%d, at %s", n, plural(s.VirtualNodes, "identifier"))
+		} else {
+			row("range", "(%d, %d]", s.Range.Start, s.Range.End)
+		}
 		row("", "%.1f %% of the keys", 100*s.Share)
 	} else {
 		row("range", "none")

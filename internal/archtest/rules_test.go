@@ -89,7 +89,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/transport", "./internal/transport/shared", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",

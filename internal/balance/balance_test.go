@@ -436,3 +436,48 @@ func BenchmarkChoose(b *testing.B) {
 		})
 	}
 }
+
+// A member whose first identifiers are chosen keeps them, and the rest evens out its share.
+func TestCompleteKeepsWhatIsChosen(t *testing.T) {
+	c := grown(t, wide, 12, 16)
+	first := Stand{IDs: []uint64{Identifier(wide, "new", 0, 0), Identifier(wide, "new", 1, 5)}, Choices: []uint8{0, 5}}
+	s, err := c.Complete("new", first, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(wide, "new", s); err != nil || len(s.IDs) != 16 || s.Choices[0] != 0 || s.Choices[1] != 5 {
+		t.Errorf("%v, %v", s.Choices, err)
+	}
+	if _, err := c.Add(Holding{Name: "new", Stand: s}); err != nil {
+		t.Fatal(err)
+	}
+	if _, most := c.Spread(); most > 1.15 {
+		t.Errorf("one owns %.3f times what is fair", most)
+	}
+}
+
+// Identifiers that are fixed are not chosen anew.
+func TestWhatIsFixedIsNotChosenAnew(t *testing.T) {
+	c := grown(t, wide, 24, 16)
+	for i := range 12 {
+		if _, err := c.Remove(fmt.Sprintf("node-%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range c.owners {
+		c.owners[i].Fixed = 1
+	}
+	changes := 0
+	for change, ok := c.Next(); ok; change, ok = c.Next() {
+		if change.Slot == 0 {
+			t.Fatalf("%v is fixed", change)
+		}
+		if _, err := c.Make(change); err != nil {
+			t.Fatal(err)
+		}
+		changes++
+	}
+	if _, most := c.Spread(); changes == 0 || most > Far {
+		t.Errorf("after %d changes one owns %.3f times what is fair", changes, most)
+	}
+}

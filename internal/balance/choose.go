@@ -47,13 +47,18 @@ func joiner(share float64, weight, total int) float64 {
 // beginnings, and takes the better result. It fails if all variants of one identifier are
 // other members' identifiers.
 func (c *Circle) Choose(name string, weight int) (Stand, error) {
+	return c.Complete(name, Stand{}, weight)
+}
+
+// Complete is Choose for a member whose first identifiers are chosen already: it keeps them.
+func (c *Circle) Complete(name string, kept Stand, weight int) (Stand, error) {
 	if weight < 1 || weight > MaxWeight {
 		return Stand{}, fmt.Errorf("member %q: weight %d (1 to %d)", plain.Text(name), weight, MaxWeight)
 	}
 	if c.place(name) >= 0 {
 		return Stand{}, fmt.Errorf("a member is named %q already", plain.Text(name))
 	}
-	ch := choosing{c: c, weight: weight, total: c.weight + weight, name: name}
+	ch := choosing{c: c, weight: weight, total: c.weight + weight, name: name, kept: kept.Choices}
 	if err := ch.find(); err != nil {
 		return Stand{}, err
 	}
@@ -105,6 +110,7 @@ type choosing struct {
 	own        float64           // of the joiner
 	weight     int               // of the joiner
 	total      int               // of all
+	kept       []uint8           // the variants of the first slots that are chosen already
 }
 
 // find collects the candidates that are nobody's.
@@ -114,6 +120,9 @@ func (ch *choosing) find() error {
 		before := len(ch.candidates)
 		var taken error
 		for v := range uint8(Variants) {
+			if slot < len(ch.kept) && v != ch.kept[slot] {
+				continue
+			}
 			id := Identifier(ch.c.space, ch.name, slot, v)
 			if taken = ch.c.vacant(ch.name, id); taken == nil {
 				ch.candidates = append(ch.candidates, candidate{id: id, slot: int32(slot), variant: v})

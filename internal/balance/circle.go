@@ -13,6 +13,8 @@ import (
 type Holding struct {
 	Name string
 	Stand
+	// Fixed is how many of the first identifiers are never chosen anew.
+	Fixed int
 }
 
 // Circle is the members of a ring and where they stand. It is not safe for use by several
@@ -57,7 +59,7 @@ func NewCircle(space ring.Space, members []Holding) (*Circle, error) {
 		for _, id := range m.IDs {
 			c.points = append(c.points, point{id: id & space.Mask(), owner: int32(len(c.owners))})
 		}
-		c.owners = append(c.owners, owner{Holding: Holding{Name: m.Name, Stand: m.Stand.Clone()}, weight: len(m.IDs)})
+		c.owners = append(c.owners, owner{Holding: Holding{Name: m.Name, Stand: m.Stand.Clone(), Fixed: m.Fixed}, weight: len(m.IDs)})
 	}
 	c.weight = len(c.points)
 	slices.SortFunc(c.points, func(a, b point) int { return cmp.Compare(a.id, b.id) })

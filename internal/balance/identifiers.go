@@ -3,7 +3,6 @@ package balance
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -12,9 +11,9 @@ import (
 const (
 	// Variants is the number of places between which a member chooses for each of its
 	// identifiers.
-	Variants = 8
+	Variants = ring.Variants
 	// MaxWeight bounds the identifiers of one member.
-	MaxWeight = 1024
+	MaxWeight = ring.MaxIdentifiers
 )
 
 // Stand is where a member stands on the circle: one identifier for each unit of its
@@ -29,22 +28,10 @@ func (s Stand) Clone() Stand {
 	return Stand{IDs: slices.Clone(s.IDs), Choices: slices.Clone(s.Choices)}
 }
 
-// text is what a variant of the i-th identifier of a member is the hash of.
-func text(name string, i int, variant uint8) []byte {
-	b := make([]byte, 0, len(name)+8)
-	b = append(b, name...)
-	b = append(b, '_')
-	b = strconv.AppendInt(b, int64(i), 10)
-	if variant > 0 {
-		b = append(b, '.', '0'+variant)
-	}
-	return b
-}
-
 // Identifier is a variant of the i-th identifier of a member, from 0 on: the hash of
 // "name_i", or of "name_i.variant" for every variant but 0.
 func Identifier(space ring.Space, name string, i int, variant uint8) uint64 {
-	return space.ID(text(name, i, variant))
+	return space.At(name, ring.Chosen(i, variant))
 }
 
 // Check reports what is wrong with where a member claims to stand: it has no identifier or
@@ -67,7 +54,7 @@ func Check(space ring.Space, name string, s Stand) error {
 		}
 		if want := Identifier(space, name, i, s.Choices[i]); id != want {
 			return fmt.Errorf("member %q: identifier %d is %d, but the hash of %q is %d here",
-				plain.Text(name), i, id, plain.Text(string(text(name, i, s.Choices[i]))), want)
+				plain.Text(name), i, id, plain.Text(string(ring.Chosen(i, s.Choices[i]).Text(name))), want)
 		}
 	}
 	sorted := slices.Sorted(slices.Values(s.IDs))

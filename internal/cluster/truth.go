@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -23,6 +24,14 @@ func (c *Cluster) Truth(key []byte) concord.Server {
 		return concord.Server{}
 	}
 	id := space(live[0].cfg).ID(key)
+	if several(live) {
+		all := arcs(live)
+		i, _ := slices.BinarySearchFunc(all, id, func(a arc, id uint64) int { return cmp.Compare(a.End, id) })
+		if len(all) == 0 {
+			return concord.Server{}
+		}
+		return server(all[i%len(all)].of)
+	}
 	return server(live[owner(live, id)])
 }
 
@@ -47,6 +56,10 @@ func server(m *member) concord.Server {
 func (c *Cluster) Wrong() string {
 	live := c.live()
 	var b strings.Builder
+	if several(live) {
+		wrongArcs(&b, live)
+		return b.String()
+	}
 	for i, m := range live {
 		wrong(&b, live, i, m)
 	}

@@ -58,7 +58,7 @@ type Client struct {
 // and closes it when it is closed itself.
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}, answered: map[ring.Member]*protocol.Failure{}}
-	c.begin(tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
+	c.begin(newProcess(), tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
 	c.resolver, c.proven = cfg.Resolver, cfg.Proven
 	c.stuck, c.lost, c.heard, c.observer = c.look, c.forget, c.replenish, cfg.Observer
 	c.beginMap()
@@ -80,7 +80,8 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	c.snap.Store(&Snapshot{Next: c.changed}) // nothing is remembered
 	c.mu.Unlock()
-	c.end()
+	c.close()
+	c.process.end()
 }
 
 // Dial asks the addresses until a member answers from within the ring. What can

@@ -22,18 +22,17 @@ import (
 // is one, and so is a Client, which is no member. Its methods may be called
 // concurrently.
 type Finder struct {
+	*process
+
 	tr       transport.Transport
 	space    ring.Space
 	settings ring.Settings
 	resolver *bootstrap.Resolver // of what members are found by; nil: addresses only
 	origins  atomic.Pointer[map[string]origin]
-	start    time.Time // time counts from here
 	// lease is how long the confirmation of an arc may answer lookups here at most,
 	// and suspicion how long a member that did not answer is avoided by them.
 	lease, suspicion time.Duration
 
-	peers    *peers
-	dials    dials
 	hosts    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	arcs     *routing.Arcs
 	chart    atomic.Pointer[ringmap.Snapshot] // of the whole ring; nil: there is no map
@@ -48,18 +47,13 @@ type Finder struct {
 	charts    wakers // of those who wait for the next chart
 
 	learned  chan struct{} // there is news for confirmArcs
-	counters counters
 	snap     atomic.Pointer[Snapshot]
-	observer Observer            // told of what happens; nothing in it changes
-	news     serial              // calls of its functions that take no context
-	log      *slog.Logger        // nil: nothing is logged
-	journal  serial              // calls of it
-	failures failures            // of questions to others
-	refusals failures            // of what others asked, and of their connections
-	leavers  leavers             // whose silence is no news for the log
-	looks    serial              // at the node's surroundings
-	lost     func(protocol.Lost) // hears whom a question has shown to be gone; nil: nobody
-	heard    func(ring.Member)   // hears of each member that has answered a lookup; nil: nobody
+	stands   atomic.Pointer[stands] // at which the process is; nil: at one
+	observer Observer               // told of what happens; nothing in it changes
+	log      *slog.Logger           // nil: nothing is logged
+	looks    serial                 // at the node's surroundings
+	lost     func(protocol.Lost)    // hears whom a question has shown to be gone; nil: nobody
+	heard    func(ring.Member)      // hears of each member that has answered a lookup; nil: nobody
 	// waits counts the lookups that have nobody left to ask and wait for a newer
 	// snapshot; stuck hears of each that begins to. A nil stuck: one comes anyway.
 	waits atomic.Int64
@@ -81,6 +75,27 @@ type Finder struct {
 	ended    bool
 	idle     int // connections kept that nobody uses
 	owners   int // and those besides, for as many owners of arcs that hold
+}
+
+// process is what the members of one process share, at however many identifiers it stands:
+// what it knows of others, and what it tells of itself.
+type process struct {
+	start    time.Time // time counts from here
+	peers    *peers
+	dials    dials
+	counters counters
+	news     serial   // calls of the functions of the observer that take no context
+	journal  serial   // calls of the log
+	failures failures // of questions to others
+	refusals failures // of what others asked, and of their connections
+	leavers  leavers  // whose silence is no news for the log
+}
+
+func newProcess() *process {
+	return &process{
+		start: time.Now(), peers: newPeers(),
+		news: serial{most: maxNews, drain: true}, journal: serial{most: maxRecords, drain: true},
+	}
 }
 
 // Snapshot is an immutable picture of what a Finder finds owners by, at one time.
@@ -107,20 +122,16 @@ const initialIdle = 16
 // maxRecords bounds how many records wait for the log handler.
 const maxRecords = 1024
 
-func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger, admit func(transport.Claim) error) {
-	fd.log = log
+func (fd *Finder) begin(p *process, tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger, admit func(transport.Claim) error) {
+	fd.process, fd.log = p, log
 	fd.tr, fd.space, fd.settings = tr, space, settings
-	fd.start = time.Now()
 	fd.lease = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
-	fd.peers = newPeers()
 	fd.hosts = net.DefaultResolver.LookupNetIP
 	fd.arcs = routing.NewArcs(self, space.Bits, routing.MaxArcs)
 	fd.learned = make(chan struct{}, 1)
 	fd.idle = initialIdle
 	fd.flights = map[ring.Instance]*flight{}
-	fd.news = serial{most: maxNews, drain: true}
-	fd.journal = serial{most: maxRecords, drain: true}
 	fd.looks = serial{most: 1}
 	fd.ctx, fd.cancel = context.WithCancel(context.Background())
 	tr.Refused(fd.refused)
@@ -135,8 +146,8 @@ func (fd *Finder) begin(tr transport.Transport, space ring.Space, settings ring.
 	}
 }
 
-// end closes the transport and returns when every goroutine has ended.
-func (fd *Finder) end() {
+// close closes the transport and returns when every goroutine has ended.
+func (fd *Finder) close() {
 	fd.boarding.Lock()
 	fd.ended = true
 	fd.boarding.Unlock()
@@ -144,8 +155,12 @@ func (fd *Finder) end() {
 	fd.tr.Close()
 	fd.wg.Wait()
 	fd.looks.stop()
-	fd.news.stop()
-	fd.journal.stop()
+}
+
+// end makes the calls into the application that wait, and makes none after it.
+func (p *process) end() {
+	p.news.stop()
+	p.journal.stop()
 }
 
 func (fd *Finder) now() time.Duration { return time.Since(fd.start) }

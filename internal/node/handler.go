@@ -45,7 +45,13 @@ func (h *handler) admit(env transport.Envelope) *protocol.Failure {
 		f.By = self
 		return f
 	}
+	if f := h.apart(env); f != nil {
+		return h.turnAway(env, f)
+	}
 	to := env.To
+	if to.ID == self.Process() && to.Incarnation == 0 {
+		return nil // the process is meant
+	}
 	if (to.ID != 0 || to.Incarnation != 0) && (to.ID != self.ID || to.Incarnation != 0 && to.Incarnation != self.Incarnation) {
 		return &protocol.Failure{Kind: protocol.WrongMember, By: self, Origin: h.snap.Load().View.Origin}
 	}

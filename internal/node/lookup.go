@@ -138,7 +138,7 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 func (fd *Finder) Reject(x ring.Member) {
 	now := fd.now()
 	fd.peers.reject(x.ID, x.Addr, now, now+fd.suspicion)
-	same := func(owner ring.Member) bool { return owner.ID == x.ID && owner.Addr == x.Addr }
+	same := func(owner ring.Member) bool { return owner.Process() == x.ID && owner.Addr == x.Addr }
 	fd.arcs.Drop(same)
 	if fd.struck != nil {
 		fd.struck(same)

@@ -32,6 +32,9 @@ type Config struct {
 	Meta       []byte           // what the application says of the member; not modified
 	Zone       string           // in which the member is, as ring.CheckZone allows; empty: in none
 	Seed       uint64           // of the machine's randomness; 0: drawn
+	// Identifiers is how many the process stands at; 0, 1: one. With more, Self is the first
+	// of them, with its Choice.
+	Identifiers int
 	// Former is the highest earlier incarnation, 0 for none known.
 	Former uint64
 	// Origin is that of the ring that an earlier incarnation was in, nil for none known.
@@ -57,12 +60,17 @@ type Config struct {
 }
 
 // Node is one member at run time. Its methods may be called concurrently.
+//
+// A process at several identifiers has a Node for each of them. The first is made by New,
+// makes the others, and speaks for all; see stands.go.
 type Node struct {
 	Finder
-	cfg     Config
-	timer   *time.Timer
-	onRange serial                   // calls of OnRange
-	newest  atomic.Pointer[ring.Arc] // the range to be told of next
+	first      *Node       // of the process; nil: it is the first itself
+	identities *identities // of the first of several identifiers
+	cfg        Config
+	timer      *time.Timer
+	onRange    serial                   // calls of OnRange
+	newest     atomic.Pointer[ring.Arc] // the range to be told of next
 
 	mu       sync.Mutex
 	machine  *protocol.Machine
@@ -105,7 +113,19 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}
 	now := time.Now()
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
+	if cfg.Identifiers <= 1 {
+		return newNode(cfg, newProcess(), nil, tr)
+	}
+	ids, own := newIdentities(cfg, tr)
+	n := newNode(cfg, newProcess(), nil, own)
+	ids.begin(n)
+	return n
+}
+
+// newNode makes the Node of one identifier. First is nil if it is the first.
+func newNode(cfg Config, p *process, first *Node, tr transport.Transport) *Node {
 	n := &Node{
+		first:    first,
 		cfg:      cfg,
 		waiting:  map[uint64]chan protocol.Respond{},
 		departed: make(chan struct{}),
@@ -117,8 +137,11 @@ func New(cfg Config, tr transport.Transport) *Node {
 	var log *slog.Logger
 	if cfg.Log != nil {
 		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
+		if cfg.Self.Choice.Several() {
+			log = log.With(identifier("identifier", cfg.Self.ID))
+		}
 	}
-	n.begin(tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
+	n.begin(p, tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
 	n.resolver = cfg.Resolver
 	n.observer = cfg.Observer
 	n.proven, n.inZone = cfg.Proven, cfg.Zone
@@ -144,6 +167,9 @@ func New(cfg Config, tr transport.Transport) *Node {
 	tr.Broken(n.broken)
 	tr.Serve((*handler)(n))
 	n.wg.Go(n.tick)
+	if first != nil {
+		return n // lookups are those of the first
+	}
 	n.wg.Go(n.tendFingers)
 	n.wg.Go(n.confirmArcs)
 	n.inspect(cfg.Inspect)
@@ -301,7 +327,7 @@ func (n *Node) rebuild() {
 // routes are the fingers and acquaintances, without those found silent.
 func (n *Node) routes(v *protocol.View) []ring.Member {
 	avoid, _ := n.peers.suspicions().Avoid(n.now())
-	return slices.DeleteFunc(append(n.fingers.Members(), v.Known...), func(x ring.Member) bool {
+	return slices.DeleteFunc(slices.Concat(n.fingers.Members(), v.Known, n.beside()), func(x ring.Member) bool {
 		return slices.Contains(avoid, x.Instance())
 	})
 }
@@ -330,12 +356,15 @@ func (n *Node) broken(addr string) {
 	if n.closed {
 		return
 	}
+	gone := false
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
 			n.suspect(x)
-			n.rebuild()
-			break
+			gone = true
 		}
+	}
+	if gone {
+		n.rebuild()
 	}
 	n.stray(addr)
 	n.brokenMap(addr)
@@ -357,7 +386,13 @@ func (n *Node) Create(seeds ...string) bool {
 // Leave tells the neighbours, goes on answering until they do without this
 // member or ctx ends, and closes the node.
 func (n *Node) Leave(ctx context.Context) error {
-	var err error
+	n.leaveOthers(ctx)
+	err := n.depart(ctx)
+	n.Close()
+	return err
+}
+
+func (n *Node) depart(ctx context.Context) (err error) {
 	if n.step(protocol.Depart{}) {
 		select {
 		case <-n.departed:
@@ -366,7 +401,6 @@ func (n *Node) Leave(ctx context.Context) error {
 		case <-n.ctx.Done():
 		}
 	}
-	n.Close()
 	return err
 }
 
@@ -374,6 +408,18 @@ func (n *Node) Leave(ctx context.Context) error {
 // every goroutine of the node has ended and its transport is closed, but waits
 // only for a moment for a call into the application: that may be its caller.
 func (n *Node) Close() {
+	n.closeOthers()
+	n.closeThis()
+	n.process.end()
+	n.ended.Do(func() {
+		if n.cfg.Ended != nil {
+			n.cfg.Ended()
+		}
+	})
+}
+
+// closeThis is Close of one identifier.
+func (n *Node) closeThis() {
 	n.mu.Lock()
 	first := !n.closed
 	n.closed = true
@@ -382,10 +428,5 @@ func (n *Node) Close() {
 		n.cancel()
 	}
 	n.onRange.stop()
-	n.end()
-	n.ended.Do(func() {
-		if n.cfg.Ended != nil {
-			n.cfg.Ended()
-		}
-	})
+	n.Finder.close()
 }

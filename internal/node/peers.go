@@ -45,7 +45,7 @@ func (p *peers) answered(addr string) bool {
 
 // met reports whether this incarnation of a member is the one that has answered last at its
 // address, as far as remembered.
-func (fd *Finder) met(x ring.Member) bool { return fd.peers.of(x.Addr).Met(x.Instance()) }
+func (fd *Finder) met(x ring.Member) bool { return fd.peers.of(x.Addr).Met(x.Run()) }
 
 // routeTimeout is the time allowed for an answer from addr to a step of a lookup.
 func (p *peers) routeTimeout(addr string) time.Duration {
@@ -72,7 +72,7 @@ func (p *peers) observe(x ring.Member, roundTrip time.Duration) {
 	}
 	e.Observe(roundTrip)
 	if x.Name != "" {
-		e.Meet(x.Instance())
+		e.Meet(x.Run())
 	}
 }
 

@@ -68,7 +68,7 @@ func (n *Node) unsettled(ctx context.Context, v *protocol.View) error {
 	if i := slices.IndexFunc(list, func(x ring.Member) bool { return x.ID == v.Self.ID }); i >= 0 {
 		list = list[:i]
 	}
-	if list = list[:min(len(list), n.cfg.Successors)]; !slices.EqualFunc(list, v.Succ, samePlace) {
+	if list = protocol.Cut(v.Self, n.cfg.Successors, list); !slices.EqualFunc(list, v.Succ, samePlace) {
 		return fmt.Errorf("the list of the successor %s has changed", head.Self.Name)
 	}
 	pred, err := n.stateOf(ctx, v.Pred)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -54,7 +55,8 @@ func (h Holding) then(e protocol.RangeChanged, pred ring.Member) Holding {
 // it was given last.
 type watcher struct {
 	newest Holding
-	wake   chan struct{} // holds a value if newest has not been given yet
+	fresh  bool          // newest has not been given yet
+	wake   chan struct{} // holds a value if newest of a watcher with it may not have been given
 }
 
 // hold notes what the member answers for from now on. Callers hold mu.
@@ -64,7 +66,7 @@ func (n *Node) hold(e protocol.RangeChanged) {
 	n.holding.Changes = n.changes
 	for w := range n.watchers {
 		w.newest = w.newest.then(e, n.view.Pred)
-		w.newest.Changes = n.changes
+		w.newest.Changes, w.fresh = n.changes, true
 		select {
 		case w.wake <- struct{}{}:
 		default:
@@ -76,37 +78,84 @@ func (n *Node) hold(e protocol.RangeChanged) {
 	}
 }
 
-// Watch yields what the member answers for, and then each change of it, until ctx
-// ends or the node is closed. Changes while the caller is at work on one are merged.
-func (n *Node) Watch(ctx context.Context) iter.Seq[Holding] {
-	return func(yield func(Holding) bool) {
-		w := &watcher{wake: make(chan struct{}, 1)}
-		n.mu.Lock()
-		first := n.holding
-		first.HasLeast, first.EverHeld = false, false
-		w.newest = first.settled()
-		n.watchers[w] = true
-		n.mu.Unlock()
+// watch begins to watch, and returns what the member answers for. It is woken by wake.
+func (n *Node) watch(wake chan struct{}) (*watcher, Holding) {
+	w := &watcher{wake: wake}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := n.holding
+	first.HasLeast, first.EverHeld = false, false
+	w.newest = first.settled()
+	n.watchers[w] = true
+	return w, first
+}
+
+func (n *Node) unwatch(w *watcher) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.watchers, w)
+}
+
+// next is what the member answers for, if that is news.
+func (n *Node) next(w *watcher) (Holding, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h, fresh := w.newest, w.fresh
+	w.newest, w.fresh = h.settled(), false
+	return h, fresh
+}
+
+// Watch yields what the process answers for at each of its identifiers, and then each
+// change of it, until ctx ends or the node is closed. Changes while the caller is at work on
+// one are merged. An identifier that is given up ends with one that holds nothing.
+func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
+	return func(yield func(*Node, Holding) bool) {
+		wake := make(chan struct{}, 1)
+		var nodes []*Node
+		watchers := map[*Node]*watcher{}
 		defer func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			delete(n.watchers, w)
+			for x, w := range watchers {
+				x.unwatch(w)
+			}
 		}()
-		for h := first; ; {
-			if !yield(h) {
-				return
+		for {
+			now, moved := n.nodesUntil()
+			for _, x := range now {
+				if watchers[x] == nil {
+					var h Holding
+					watchers[x], h = x.watch(wake)
+					if !yield(x, h) {
+						return
+					}
+				}
+			}
+			for _, x := range nodes {
+				if slices.Contains(now, x) {
+					continue
+				}
+				h, _ := x.next(watchers[x])
+				x.unwatch(watchers[x])
+				delete(watchers, x)
+				h = h.then(protocol.RangeChanged{Cause: protocol.CauseGivenUp}, ring.Member{})
+				h.Changes++
+				if !yield(x, h) {
+					return
+				}
+			}
+			nodes = now
+			for _, x := range nodes {
+				if h, ok := x.next(watchers[x]); ok && !yield(x, h) {
+					return
+				}
 			}
 			select {
-			case <-w.wake:
+			case <-wake:
+			case <-moved:
 			case <-ctx.Done():
 				return
 			case <-n.ctx.Done():
 				return
 			}
-			n.mu.Lock()
-			h = w.newest
-			w.newest = h.settled()
-			n.mu.Unlock()
 		}
 	}
 }

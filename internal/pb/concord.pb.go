@@ -336,7 +336,10 @@ type Claim struct {
 	Name        string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	Address     string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
 	// The Config.Zone of the process, empty if it is in none. Absent: not said.
-	Zone          *string `protobuf:"bytes,7,opt,name=zone,proto3,oneof" json:"zone,omitempty"`
+	Zone *string `protobuf:"bytes,7,opt,name=zone,proto3,oneof" json:"zone,omitempty"`
+	// As in Server.
+	Choice        uint32 `protobuf:"varint,8,opt,name=choice,proto3" json:"choice,omitempty"`
+	Home          uint64 `protobuf:"fixed64,9,opt,name=home,proto3" json:"home,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +421,20 @@ func (x *Claim) GetZone() string {
 		return *x.Zone
 	}
 	return ""
+}
+
+func (x *Claim) GetChoice() uint32 {
+	if x != nil {
+		return x.Choice
+	}
+	return 0
+}
+
+func (x *Claim) GetHome() uint64 {
+	if x != nil {
+		return x.Home
+	}
+	return 0
 }
 
 type MapReq struct {
@@ -1216,7 +1233,13 @@ type Server struct {
 	Incarnation uint64 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// The Config.Zone of the member, at most 64 bytes. Only told of the answerer of a
 	// Ring and of its successors, as far as it is known.
-	Zone          string `protobuf:"bytes,17,opt,name=zone,proto3" json:"zone,omitempty"`
+	Zone string `protobuf:"bytes,17,opt,name=zone,proto3" json:"zone,omitempty"`
+	// What the id is the hash of. 0: of the name. The i-th id, from 0 on, of a member at
+	// several is that of "name_i", or of "name_i.v" with a v of 1 to 7: 1 + 8i + v, of which
+	// v is 0 without it. There are at most 1024.
+	Choice uint32 `protobuf:"varint,18,opt,name=choice,proto3" json:"choice,omitempty"`
+	// The hash of the name, if that is not the id.
+	Home          uint64 `protobuf:"fixed64,19,opt,name=home,proto3" json:"home,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1284,6 +1307,20 @@ func (x *Server) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *Server) GetChoice() uint32 {
+	if x != nil {
+		return x.Choice
+	}
+	return 0
+}
+
+func (x *Server) GetHome() uint64 {
+	if x != nil {
+		return x.Home
+	}
+	return 0
 }
 
 type Ring struct {
@@ -2065,7 +2102,10 @@ type NotifyReq struct {
 	// The sender is not a member yet and asks to become the predecessor.
 	Joining bool `protobuf:"varint,18,opt,name=joining,proto3" json:"joining,omitempty"`
 	// The greatest epoch that the sender has heard of.
-	Clock         uint64 `protobuf:"varint,19,opt,name=clock,proto3" json:"clock,omitempty"`
+	Clock uint64 `protobuf:"varint,19,opt,name=clock,proto3" json:"clock,omitempty"`
+	// As in Server.
+	Choice        uint32 `protobuf:"varint,20,opt,name=choice,proto3" json:"choice,omitempty"`
+	Home          uint64 `protobuf:"fixed64,21,opt,name=home,proto3" json:"home,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2145,6 +2185,20 @@ func (x *NotifyReq) GetJoining() bool {
 func (x *NotifyReq) GetClock() uint64 {
 	if x != nil {
 		return x.Clock
+	}
+	return 0
+}
+
+func (x *NotifyReq) GetChoice() uint32 {
+	if x != nil {
+		return x.Choice
+	}
+	return 0
+}
+
+func (x *NotifyReq) GetHome() uint64 {
+	if x != nil {
+		return x.Home
 	}
 	return 0
 }
@@ -3181,7 +3235,7 @@ var File_concord_proto protoreflect.FileDescriptor
 
 const file_concord_proto_rawDesc = "" +
 	"\n" +
-	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"\xb5\x01\n" +
+	"\rconcord.proto\x12\aconcord\x1a\x1bgoogle/protobuf/empty.proto\"\xe1\x01\n" +
 	"\x05Claim\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x06R\x05after\x12\x14\n" +
@@ -3189,7 +3243,9 @@ const file_concord_proto_rawDesc = "" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x17\n" +
-	"\x04zone\x18\a \x01(\tH\x00R\x04zone\x88\x01\x01B\a\n" +
+	"\x04zone\x18\a \x01(\tH\x00R\x04zone\x88\x01\x01\x12\x16\n" +
+	"\x06choice\x18\b \x01(\rR\x06choice\x12\x12\n" +
+	"\x04home\x18\t \x01(\x06R\x04homeB\a\n" +
 	"\x05_zone\"\xe1\x02\n" +
 	"\x06MapReq\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.concord.MapReq.KindR\x04kind\x12\x12\n" +
@@ -3262,13 +3318,15 @@ const file_concord_proto_rawDesc = "" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"C\n" +
 	"\bFindResp\x12,\n" +
 	"\x06server\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\x06server\x88\x01\x01B\t\n" +
-	"\a_server\"|\n" +
+	"\a_server\"\xa8\x01\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12 \n" +
 	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x12\n" +
-	"\x04zone\x18\x11 \x01(\tR\x04zone\"\xc9\x04\n" +
+	"\x04zone\x18\x11 \x01(\tR\x04zone\x12\x16\n" +
+	"\x06choice\x18\x12 \x01(\rR\x06choice\x12\x12\n" +
+	"\x04home\x18\x13 \x01(\x06R\x04home\"\xc9\x04\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -3338,7 +3396,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x05lease\x18\x14 \x01(\v2\x11.concord.LeaseReqH\x01R\x05lease\x88\x01\x01B\n" +
 	"\n" +
 	"\b_founderB\b\n" +
-	"\x06_lease\"\xc7\x01\n" +
+	"\x06_lease\"\xf3\x01\n" +
 	"\tNotifyReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3346,7 +3404,9 @@ const file_concord_proto_rawDesc = "" +
 	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12*\n" +
 	"\arequest\x18\x11 \x01(\v2\x10.concord.RequestR\arequest\x12\x18\n" +
 	"\ajoining\x18\x12 \x01(\bR\ajoining\x12\x14\n" +
-	"\x05clock\x18\x13 \x01(\x04R\x05clock\"K\n" +
+	"\x05clock\x18\x13 \x01(\x04R\x05clock\x12\x16\n" +
+	"\x06choice\x18\x14 \x01(\rR\x06choice\x12\x12\n" +
+	"\x04home\x18\x15 \x01(\x06R\x04home\"K\n" +
 	"\n" +
 	"NotifyResp\x12!\n" +
 	"\x04ring\x18\x10 \x01(\v2\r.concord.RingR\x04ring\x12\x1a\n" +

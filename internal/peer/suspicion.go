@@ -96,7 +96,7 @@ func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
 }
 
 func (o suspicion) rejects(x ring.Member) bool {
-	return o.rejected && o.instance.ID == x.ID && o.addr == x.Addr
+	return o.rejected && o.instance.ID == x.Process() && o.addr == x.Addr
 }
 
 // Avoid lists the incarnations that lookups go round, and the members, by identifier

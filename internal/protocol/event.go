@@ -179,9 +179,10 @@ const (
 	CauseSuperseded              // a later incarnation of the same name was met
 	CauseEnoughMembers           // the member is isolated no longer
 	CauseResumed                 // the member was replaced without knowing it, and is back
+	CauseGivenUp                 // the process stands at one identifier less
 )
 
-var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members", "resumed"}
+var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members", "resumed", "given up"}
 
 func (c Cause) String() string {
 	if int(c) < len(causeNames) {

@@ -369,6 +369,7 @@ func (m *Machine) answer(a Answer) {
 		m.record(fact{kind: wasNamed, who: a.Failure.By})
 	}
 	m.complete(&a.Reply)
+	a = m.sorted(a)
 	if a.Failure == nil {
 		m.hearClock(a.Reply.State.Clock)
 		m.heardLeaver(a.Reply.State)
@@ -426,6 +427,10 @@ func (m *Machine) asked(a Asked) {
 		return
 	}
 	if f := m.askedBy(a); f != nil {
+		m.late(Respond{Token: a.Token, Failure: f})
+		return
+	}
+	if f := m.mixes(a.From); f != nil {
 		m.late(Respond{Token: a.Token, Failure: f})
 		return
 	}

@@ -44,6 +44,14 @@ func cut(of ring.Member, most int, s ring.Member, list []ring.Member) []ring.Mem
 	return out
 }
 
+// Cut is the list of the member of, of at most so many processes, that begins as list does.
+func Cut(of ring.Member, most int, list []ring.Member) []ring.Member {
+	if len(list) == 0 {
+		return nil
+	}
+	return cut(of, most, list[0], list[1:])
+}
+
 // processes counts the processes of the members in a list, besides that of the member of.
 func processes(of ring.Member, list []ring.Member) int {
 	n := 0

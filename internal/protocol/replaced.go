@@ -70,6 +70,12 @@ func arcStart(st State) (uint64, bool) {
 	return st.Self.ID, len(st.Succ) == 0
 }
 
+// Arc is the arc that a member in state s claims, if it claims any.
+func (s *State) Arc() (ring.Arc, bool) {
+	after, ok := arcStart(*s)
+	return ring.Arc{After: after, To: s.Self.ID}, ok && s.Phase.InRing()
+}
+
 // heardHead takes from the head's answer to a question asked at that time whether
 // others have answered for this member's arc.
 func (m *Machine) heardHead(st State, asked time.Duration) {

@@ -65,7 +65,7 @@ func TestNothingIsLostOnTheWay(t *testing.T) {
 	n := 0
 	fill(reflect.ValueOf(&s).Elem(), &n)
 	fill(reflect.ValueOf(&e).Elem(), &n)
-	for _, s := range []concord.Status{s, {Successors: []concord.Server{}, Fingers: []concord.Finger{}, Acquaintances: []concord.Server{}, Failures: []concord.PeerFailure{}}} {
+	for _, s := range []concord.Status{s, {Successors: []concord.Server{}, Fingers: []concord.Finger{}, Ranges: []concord.Range{}, Acquaintances: []concord.Server{}, Failures: []concord.PeerFailure{}}} {
 		r, err := pbStatus(s)
 		if err != nil {
 			t.Fatal(err)

@@ -100,7 +100,27 @@ type Member struct {
 	// within one name. Zero means a legacy member, which has none; there
 	// the address decides.
 	Incarnation uint64
+	// Choice says what the ID is the hash of: of the name, unless the process stands
+	// at several identifiers. Each of these is a member with the same name.
+	Choice Choice
+	// Home is the hash of the name if the Choice says that the ID is not, else 0.
+	Home uint64
 }
+
+// Process is what the process is known by, at however many identifiers it stands: the hash
+// of its name.
+func (m Member) Process() uint64 {
+	if m.Choice.Several() {
+		return m.Home
+	}
+	return m.ID
+}
+
+// Run is what tells one incarnation of a process from every other.
+func (m Member) Run() Instance { return Instance{ID: m.Process(), Incarnation: m.Incarnation} }
+
+// SameProcess reports whether m and o are identifiers of one process.
+func (m Member) SameProcess(o Member) bool { return m.Name == o.Name && m.Addr == o.Addr }
 
 // IsZero reports whether m stands for no member.
 func (m Member) IsZero() bool { return m.Name == "" && m.Addr == "" }
@@ -190,7 +210,14 @@ func (s Space) Check(m Member) error {
 	if err := CheckAddress(m.Addr); err != nil {
 		return fmt.Errorf("member %q: %w", m.Name, err)
 	}
-	if want := s.ID([]byte(m.Name)); m.ID != want {
+	if !m.Choice.Possible() || m.Choice.Several() && m.Incarnation == 0 {
+		return fmt.Errorf("member %q: the choice %d of its identifier cannot be", m.Name, m.Choice)
+	}
+	if home := m.Home; m.Choice.Several() && home != s.ID([]byte(m.Name)) || !m.Choice.Several() && home != 0 {
+		m.ID, m.Choice = home, 0
+		return &HashError{Member: m, Want: s.ID([]byte(m.Name))}
+	}
+	if want := s.At(m.Name, m.Choice); m.ID != want {
 		return &HashError{Member: m, Want: want}
 	}
 	return nil
@@ -204,6 +231,10 @@ type HashError struct {
 }
 
 func (e *HashError) Error() string {
+	if e.Member.Choice.Several() {
+		return fmt.Sprintf("member %q: identifier %d is not the hash of %q, which HashFunc makes %d here",
+			e.Member.Name, e.Member.ID, e.Member.Choice.Text(e.Member.Name), e.Want)
+	}
 	return fmt.Sprintf("member %q: identifier %d is not the hash of its name, which HashFunc makes %d here",
 		e.Member.Name, e.Member.ID, e.Want)
 }

@@ -33,7 +33,7 @@ func (c *Claim) Arc() ring.Arc { return ring.Arc{After: c.After, To: c.ID} }
 
 // Owner is the member that claims.
 func (c *Claim) Owner() ring.Member {
-	return ring.Member{ID: c.ID, Name: c.Of.Name, Addr: c.Of.Addr, Incarnation: c.Of.Incarnation}
+	return ring.Member{ID: c.ID, Name: c.Of.Name, Addr: c.Of.Addr, Incarnation: c.Of.Incarnation, Choice: c.Of.Choice, Home: c.Of.Home}
 }
 
 // later orders the claims of one identifier: positive if c was made after o. A clock may

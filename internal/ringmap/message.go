@@ -260,7 +260,7 @@ func (r *Reply) Size() int {
 func (a *Announcement) size() int {
 	n := 9 + 9 + sizeVarint(a.Epoch) + sizeVarint(a.Incarnation)
 	if a.Of != nil {
-		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr)) + a.ZoneBytes()
+		n += sizeNested(len(a.Of.Name)) + sizeNested(len(a.Of.Addr)) + sizeVarint(uint64(a.Of.Choice)) + sizeFixed(a.Of.Home) + a.ZoneBytes()
 	}
 	return n
 }

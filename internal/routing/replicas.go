@@ -9,7 +9,7 @@ import (
 // Replicas chooses the n members that should have a key, from the members clockwise from
 // the key's owner. The first is the owner. After it come members of zones that no one
 // before is in, while there are any, then the rest in their order. A member without a zone
-// is as one in a zone of its own.
+// is as one in a zone of its own. Of the identifiers of a process the first counts.
 //
 // Only the first [ReplicaReach] members are looked at, so that all who choose, choose alike, and
 // look no further in a ring that has fewer zones than n.
@@ -32,6 +32,10 @@ func NewReplicas(n int) *Replicas { return &Replicas{n: n} }
 // Add looks at the next member clockwise, the owner first. It returns true when the choice
 // is made.
 func (r *Replicas) Add(x ring.Member, zone string) bool {
+	same := func(y ring.Member) bool { return x.SameProcess(y) }
+	if slices.ContainsFunc(r.apart, same) || slices.ContainsFunc(r.rest, same) {
+		return false // another identifier of a process that was looked at
+	}
 	r.lookedAt++
 	if zone == "" || !slices.Contains(r.zones, zone) {
 		r.apart = append(r.apart, x)

@@ -198,7 +198,7 @@ func (s *Search) take(from ring.Member, a Answer, settled bool) {
 		s.finish(a, settled)
 	case Owned:
 		fresh := s.opts.Fresh || s.opts.Met != nil && !a.Owner.Legacy() && !s.opts.Met(a.Owner) || slices.ContainsFunc(s.opts.Confirm, func(x ring.Member) bool {
-			return x.ID == a.Owner.ID && x.Addr == a.Owner.Addr
+			return x.ID == a.Owner.Process() && x.Addr == a.Owner.Addr
 		})
 		if a.Owner == from || !fresh && s.recent(from, a) {
 			s.namer = from

@@ -83,6 +83,7 @@ func (w *world) twin(f *fault) {
 	h := w.hosts[f.who[0]]
 	h.wake = max(h.wake, w.now+f.last)
 	g := w.host(h.name, h.id)
+	g.of = h.of
 	w.queue.Push(w.now+f.last/4, event{kind: evStart, host: g.index})
 }
 
@@ -143,8 +144,24 @@ func (w *world) ringAt(point uint64, k int) int32 {
 }
 
 // some are the members that a fault concerns: one, neighbours, or any, at most
-// a quarter of those that live; at least one while there is one.
+// a quarter of those that live; at least one while there is one. All of each process are
+// among them, unless the fault is of single identifiers.
 func (w *world) some(f *fault) []int32 {
+	out := w.chosen(f)
+	if len(w.cfg.Identifiers) == 0 || f.fault == Leaves || f.fault == Twin {
+		return out
+	}
+	for _, i := range slices.Clone(out) {
+		for _, k := range w.ring {
+			if w.hosts[k].of == w.hosts[i].of && !slices.Contains(out, k) {
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
+
+func (w *world) chosen(f *fault) []int32 {
 	n := len(w.ring)
 	k := 1
 	if f.shape%3 > 0 {

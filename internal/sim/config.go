@@ -18,6 +18,11 @@ type Config struct {
 	Successors int
 	// Interval is the length of a round. 0: 1 s.
 	Interval time.Duration
+	// Identifiers are at how many identifiers the processes stand, one after another and
+	// then again from the first. Each identifier counts as a member in Members. A fault of
+	// one is a fault of its whole process, but for joins and leaves: by these it stands at
+	// more and fewer. Nil: each member is a process.
+	Identifiers []int
 	// Start is how the members stand at the start: the name of a family of
 	// States, or "ideal", which the empty string means.
 	Start string
@@ -144,6 +149,8 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(!(c.Hostile >= 0 && c.Hostile <= 0.5), "hostile %v: use 0 to 0.5", c.Hostile)
 	wrong(c.Lease != 0 && c.Lease < protocol.ShortestLease(c.Successors, c.Interval), "lease %v: use at least %v, %d intervals", c.Lease, protocol.ShortestLease(c.Successors, c.Interval), protocol.ShortestLease(c.Successors, 1))
 	wrong(c.Lease != 0 && c.MinMembers < 2 && c.Faults&cutOff != 0, "leases with %v: without a minimum of members, who is cut off owns all the same", c.Faults&cutOff)
+	wrong(slices.ContainsFunc(c.Identifiers, func(k int) bool { return k < 1 || k > 1024 }), "identifiers %v: use 1 to 1024 for each process", c.Identifiers)
+	wrong(len(c.Identifiers) > 0 && (c.Hostile > 0 || c.MinMembers > 0 || c.Lease > 0), "processes at several identifiers are not simulated with hostile members, a minimum of members, or leases")
 	wrong(c.Maps && c.Hostile > 0, "maps are not kept among hostile members")
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)

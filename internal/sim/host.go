@@ -17,6 +17,7 @@ import (
 type host struct {
 	index int32
 	name  string
+	of    string // the process, which others know by that name
 	addr  string
 	id    uint64
 	x, y  float32 // where it stands on the plane of Distance

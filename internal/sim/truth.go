@@ -298,7 +298,11 @@ func (w *world) stood(h *host) bool {
 	n := len(g)
 	at := int(h.place)
 	v := h.view
-	if len(v.Succ) != min(w.cfg.Successors, n-1) {
+	if len(w.cfg.Identifiers) > 0 {
+		if !slices.Equal(v.Succ, w.following(g, at)) {
+			return false
+		}
+	} else if len(v.Succ) != min(w.cfg.Successors, n-1) {
 		return false
 	}
 	for i, s := range v.Succ {
@@ -310,6 +314,17 @@ func (w *world) stood(h *host) bool {
 		return v.Pred.IsZero()
 	}
 	return v.Pred == w.hosts[g[(at+n-1)%n]].view.Self
+}
+
+// following is the right list of the member at a place of a group, of processes that may
+// stand at several identifiers.
+func (w *world) following(g []int32, at int) []ring.Member {
+	n := len(g)
+	list := make([]ring.Member, 0, n-1)
+	for i := 1; i < n; i++ {
+		list = append(list, w.hosts[g[(at+i)%n]].view.Self)
+	}
+	return protocol.Cut(w.hosts[g[at]].view.Self, w.cfg.Successors, list)
 }
 
 // isIdeal reports whether every member stands as it should.

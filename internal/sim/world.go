@@ -22,10 +22,11 @@ const epoch = 1_700_000_000_000
 
 // world is one run. It has one goroutine and no map decides anything in it.
 type world struct {
-	cfg   Config
-	seed  uint64
-	now   time.Duration
-	queue Queue[event]
+	process process
+	cfg     Config
+	seed    uint64
+	now     time.Duration
+	queue   Queue[event]
 
 	hosts   []*host
 	ring    []int32 // hosts of members that live, clockwise
@@ -120,7 +121,7 @@ func (w *world) host(name string, id uint64) *host {
 	i := len(w.hosts)
 	at := mix(w.seed ^ mix(uint64(i)+1))
 	h := &host{
-		index: int32(i), name: name, addr: hostAddr(i), id: id, home: -1,
+		index: int32(i), name: name, of: name, addr: hostAddr(i), id: id, home: -1,
 		x: float32(at>>40) / (1 << 24), y: float32(at<<24>>40) / (1 << 24),
 	}
 	w.hosts = append(w.hosts, h)
@@ -130,12 +131,27 @@ func (w *world) host(name string, id uint64) *host {
 // newcomer adds an address and a name that hashes to its identifier.
 func (w *world) newcomer() *host {
 	name := hostName(len(w.hosts))
-	return w.host(name, ring.SHA256([]byte(name)))
+	h := w.host(name, ring.SHA256([]byte(name)))
+	if k := len(w.cfg.Identifiers); k > 0 {
+		if w.process.left == 0 {
+			w.process.left, w.process.name = w.cfg.Identifiers[w.process.count%k], name
+			w.process.count++
+		}
+		h.of = w.process.name
+		w.process.left--
+	}
+	return h
+}
+
+// process is the one that the next newcomer is an identifier of, if it has any left.
+type process struct {
+	name        string
+	left, count int
 }
 
 // self is the member that a process started now at h is.
 func (w *world) self(h *host) ring.Member {
-	return ring.Member{ID: h.id, Name: h.name, Addr: h.addr, Incarnation: epoch + uint64((w.now+h.clock)/time.Millisecond)}
+	return ring.Member{ID: h.id, Name: h.of, Addr: h.addr, Incarnation: epoch + uint64((w.now+h.clock)/time.Millisecond)}
 }
 
 func (w *world) machine() protocol.Config {
@@ -425,7 +441,7 @@ func (w *world) lived(x ring.Member) bool {
 		return false
 	}
 	h := w.hosts[i]
-	return h.id == x.ID && h.name == x.Name && (h.hostile != nil || slices.Contains(h.incarnations, x.Incarnation))
+	return h.id == x.ID && h.of == x.Name && (h.hostile != nil || slices.Contains(h.incarnations, x.Incarnation))
 }
 
 // mix adds what happened to the trace.

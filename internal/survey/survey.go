@@ -104,6 +104,11 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 	}
 	slices.SortFunc(r.Members, func(a, b Member) int { return byID(a.Server, b.Server) })
 	slices.SortFunc(r.Absent, func(a, b Absent) int { return byID(a.Server, b.Server) })
+	if slices.ContainsFunc(members, func(m concord.Member) bool { return len(m.Ranges) > 1 }) {
+		r.ranges(bits)
+		r.end()
+		return r
+	}
 	in := invariant.NewRing(r.Successors, states)
 	for _, c := range in.Cycles() {
 		var names []string
@@ -120,6 +125,12 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 		r.neighbours(i)
 		m.Share = share(before.Server.Id, m.Server.Id, bits)
 	}
+	r.end()
+	return r
+}
+
+// end adds the absent to the findings and draws the sum.
+func (r *Report) end() {
 	for _, a := range r.Absent {
 		r.find(a.Name, a.Server.Name, fmt.Sprintf("at %s, named by %s: %s", a.Server.Address, a.NamedBy, a.Error))
 	}
@@ -127,8 +138,7 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 		m := &r.Members[i]
 		m.Wrong = slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Member == m.Server.Name })
 	}
-	r.Ideal = len(r.Findings) == 0 && n > 0
-	return r
+	r.Ideal = len(r.Findings) == 0 && len(r.Members) > 0
 }
 
 // OfMap judges the first element of WatchRing, which has all members on a map, on a circle
@@ -136,15 +146,22 @@ func Of(members []concord.Member, absent []Absent, successors int, bits uint) Re
 func OfMap(list []concord.RingChange, bits uint) Report {
 	r := Report{Members: []Member{}, Absent: []Absent{}, Rings: [][]string{}, Findings: []Finding{}}
 	var names []string
+	at := map[concord.Server]int{} // of r.Members
 	for i, x := range list {
-		m := Member{Member: concord.Member{Server: x.Server, Phase: concord.PhaseJoined, Successors: []concord.Server{}}}
-		m.Share = share(x.New.Start, x.New.End, bits)
-		if before := list[(i+len(list)-1)%len(list)].Server; before.Id != x.New.Start {
-			m.Wrong = true
-			r.find(NoOwner, x.Server.Name, fmt.Sprintf("begins at %d, and %s ends at %d", x.New.Start, before.Name, before.Id))
+		k, ok := at[x.Server]
+		if !ok {
+			k = len(r.Members)
+			at[x.Server] = k
+			r.Members = append(r.Members, Member{Member: concord.Member{Server: x.Server, Phase: concord.PhaseJoined, Successors: []concord.Server{}}})
+			names = append(names, x.Server.Name)
 		}
-		r.Members = append(r.Members, m)
-		names = append(names, x.Server.Name)
+		m := &r.Members[k]
+		m.Ranges = append(m.Ranges, x.New)
+		m.Share += share(x.New.Start, x.New.End, bits)
+		if before := list[(i+len(list)-1)%len(list)]; before.New.End != x.New.Start {
+			m.Wrong = true
+			r.find(NoOwner, x.Server.Name, fmt.Sprintf("begins at %d, and %s ends at %d", x.New.Start, before.Server.Name, before.New.End))
+		}
 	}
 	if len(names) > 0 {
 		r.Rings = append(r.Rings, names)

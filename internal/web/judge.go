@@ -71,6 +71,12 @@ func (m *met) judge(bits uint) Ring {
 			Server: server(x.Server), State: Here, Share: x.Share, Range: &Range{Start: ID(before.Id), End: ID(x.Server.Id)},
 			Asked: true, Successors: servers(x.Successors), Wrong: []Finding{},
 		}
+		if len(x.Ranges) > 1 {
+			member.Range = &Range{Start: ID(x.Ranges[0].Start), End: ID(x.Ranges[0].End)}
+			for _, r := range x.Ranges {
+				member.Ranges = append(member.Ranges, Arc{Range{Start: ID(r.Start), End: ID(r.End)}, part([]concord.Range{r}, bits)})
+			}
+		}
 		if x.Predecessor != nil {
 			p := server(*x.Predecessor)
 			member.Predecessor = &p

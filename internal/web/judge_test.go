@@ -138,3 +138,25 @@ func TestPercentages(t *testing.T) {
 		}
 	}
 }
+
+// A member with several identifiers is one member with all its arcs.
+func TestMembersWithSeveralRanges(t *testing.T) {
+	a := concord.Member{Server: concord.Server{Name: "a", Id: 5, Address: "a:1"}, Phase: concord.PhaseJoined,
+		Ranges: []concord.Range{{Start: 192, End: 64}, {Start: 100, End: 110}}}
+	b := concord.Member{Server: concord.Server{Name: "b", Id: 9, Address: "b:1"}, Phase: concord.PhaseJoined,
+		Ranges: []concord.Range{{Start: 64, End: 100}, {Start: 110, End: 192}}}
+	whole := met{members: []concord.Member{a, b}}
+	r := whole.judge(8)
+	if n := count(r); n != 0 || len(r.Members) != 2 {
+		t.Fatalf("%d members, %d wrong: %+v", len(r.Members), n, r)
+	}
+	first := r.Members[0]
+	if len(first.Ranges) != 2 || first.Ranges[0].Share != 0.5 || first.Share != 0.5+10.0/256 || first.Range.Start != 192 {
+		t.Errorf("%+v", first)
+	}
+	b.Ranges[1].End = 190
+	gap := met{members: []concord.Member{a, b}}
+	if r := gap.judge(8); count(r) == 0 {
+		t.Error("a gap is not wrong")
+	}
+}

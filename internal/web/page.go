@@ -74,6 +74,12 @@ type Range struct {
 	End   ID `json:"end"`
 }
 
+// Arc is a Range and the part of all keys that is in it, 0 … 1.
+type Arc struct {
+	Range
+	Share float64 `json:"share"`
+}
+
 // State is whether a member was there when it was last looked for.
 type State string
 
@@ -92,6 +98,9 @@ type Member struct {
 	Share float64 `json:"share"`
 	// Range is what belongs to it by the walk. Nil if it is not here.
 	Range *Range `json:"range,omitempty"`
+	// Ranges are all that belong to it if it has several identifiers; Range is the first of
+	// them then.
+	Ranges []Arc `json:"ranges,omitempty"`
 	// Predecessor and Successors are what it says they are, if Asked.
 	Asked       bool     `json:"asked"`
 	Predecessor *Server  `json:"predecessor,omitempty"`

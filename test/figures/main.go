@@ -45,6 +45,9 @@ var figures = []figure{
 	{"resumed", "one of four processes hangs (SIGSTOP) and wakes: it is told that others answered for its range", resumed},
 	{"rpcs", "requests of one lookup, ring of 64, half of the members killed", lookupRequests},
 	{"churn", "32 members, one leaves by Stop and one joins each 500 ms for 60 s", churn},
+	{"vjoin", "a member with 16 VirtualNodes joins 16 such members, median of 20", virtualJoins},
+	{"vkill", "one of 16 such members is killed, to an ideal ring", virtualKill},
+	{"vrest", "16 members with 1 and 16 VirtualNodes at rest, default interval", virtualRest},
 	{"idle", "idle, default interval, per member", idle},
 }
 

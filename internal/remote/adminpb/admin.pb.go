@@ -376,6 +376,8 @@ type StatusResp struct {
 	IncomingConnections int64          `protobuf:"varint,19,opt,name=incoming_connections,json=incomingConnections,proto3" json:"incoming_connections,omitempty"`
 	Zone                string         `protobuf:"bytes,20,opt,name=zone,proto3" json:"zone,omitempty"`
 	Subscribers         int64          `protobuf:"varint,21,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
+	Ranges              []*Range       `protobuf:"bytes,22,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	VirtualNodes        int64          `protobuf:"varint,23,opt,name=virtual_nodes,json=virtualNodes,proto3" json:"virtual_nodes,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -553,6 +555,20 @@ func (x *StatusResp) GetZone() string {
 func (x *StatusResp) GetSubscribers() int64 {
 	if x != nil {
 		return x.Subscribers
+	}
+	return 0
+}
+
+func (x *StatusResp) GetRanges() []*Range {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+func (x *StatusResp) GetVirtualNodes() int64 {
+	if x != nil {
+		return x.VirtualNodes
 	}
 	return 0
 }
@@ -784,7 +800,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\xbb\a\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\x8e\b\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -810,7 +826,9 @@ const file_admin_proto_rawDesc = "" +
 	"\bfailures\x18\x12 \x03(\v2\x1a.concord.admin.PeerFailureR\bfailures\x121\n" +
 	"\x14incoming_connections\x18\x13 \x01(\x03R\x13incomingConnections\x12\x12\n" +
 	"\x04zone\x18\x14 \x01(\tR\x04zone\x12 \n" +
-	"\vsubscribers\x18\x15 \x01(\x03R\vsubscribers\x1a;\n" +
+	"\vsubscribers\x18\x15 \x01(\x03R\vsubscribers\x12,\n" +
+	"\x06ranges\x18\x16 \x03(\v2\x14.concord.admin.RangeR\x06ranges\x12#\n" +
+	"\rvirtual_nodes\x18\x17 \x01(\x03R\fvirtualNodes\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
@@ -880,23 +898,24 @@ var file_admin_proto_depIdxs = []int32{
 	4,  // 6: concord.admin.StatusResp.acquaintances:type_name -> concord.admin.Server
 	10, // 7: concord.admin.StatusResp.counters:type_name -> concord.admin.StatusResp.CountersEntry
 	8,  // 8: concord.admin.StatusResp.failures:type_name -> concord.admin.PeerFailure
-	5,  // 9: concord.admin.Event.old:type_name -> concord.admin.Range
-	5,  // 10: concord.admin.Event.new:type_name -> concord.admin.Range
-	5,  // 11: concord.admin.Event.gained:type_name -> concord.admin.Range
-	5,  // 12: concord.admin.Event.lost:type_name -> concord.admin.Range
-	4,  // 13: concord.admin.Event.from:type_name -> concord.admin.Server
-	4,  // 14: concord.admin.Event.to:type_name -> concord.admin.Server
-	0,  // 15: concord.admin.Admin.Status:input_type -> concord.admin.StatusReq
-	1,  // 16: concord.admin.Admin.Watch:input_type -> concord.admin.WatchReq
-	2,  // 17: concord.admin.Admin.Leave:input_type -> concord.admin.LeaveReq
-	7,  // 18: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
-	9,  // 19: concord.admin.Admin.Watch:output_type -> concord.admin.Event
-	3,  // 20: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 9: concord.admin.StatusResp.ranges:type_name -> concord.admin.Range
+	5,  // 10: concord.admin.Event.old:type_name -> concord.admin.Range
+	5,  // 11: concord.admin.Event.new:type_name -> concord.admin.Range
+	5,  // 12: concord.admin.Event.gained:type_name -> concord.admin.Range
+	5,  // 13: concord.admin.Event.lost:type_name -> concord.admin.Range
+	4,  // 14: concord.admin.Event.from:type_name -> concord.admin.Server
+	4,  // 15: concord.admin.Event.to:type_name -> concord.admin.Server
+	0,  // 16: concord.admin.Admin.Status:input_type -> concord.admin.StatusReq
+	1,  // 17: concord.admin.Admin.Watch:input_type -> concord.admin.WatchReq
+	2,  // 18: concord.admin.Admin.Leave:input_type -> concord.admin.LeaveReq
+	7,  // 19: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
+	9,  // 20: concord.admin.Admin.Watch:output_type -> concord.admin.Event
+	3,  // 21: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }

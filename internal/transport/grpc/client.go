@@ -210,7 +210,7 @@ func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (protoc
 func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb.RingReq) (s protocol.State, d dialect, err error) {
 	err = t.call(ctx, env, func(l *link) error {
 		req.Request, req.Version = l.request(env), 0
-		seen := l.ring.Load()
+		seen := l.seen(env.To)
 		if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
 			req.Version = seen.Version
 		}
@@ -244,7 +244,7 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 		keep := s
 		keep.Succ, keep.Zones = slices.Clone(s.Succ), slices.Clone(s.Zones)
 		keep.Lease = protocol.Lease{} // comes anew in each answer
-		l.ring.Store(&keep)
+		l.saw(&keep)
 		l.notes(s.Origin)
 		t.known.add(s.Self)
 		return nil
@@ -274,6 +274,8 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 			Request:     who,
 			Joining:     req.Joining,
 			Clock:       req.Clock,
+			Choice:      uint32(env.From.Choice),
+			Home:        env.From.Home,
 		})
 		if err != nil {
 			return err

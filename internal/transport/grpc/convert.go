@@ -28,7 +28,7 @@ func server(m ring.Member) *pb.Server {
 	if m.IsZero() {
 		return nil
 	}
-	return &pb.Server{Id: m.ID, Name: m.Name, Address: m.Addr, Incarnation: m.Incarnation}
+	return &pb.Server{Id: m.ID, Name: m.Name, Address: m.Addr, Incarnation: m.Incarnation, Choice: uint32(m.Choice), Home: m.Home}
 }
 
 func servers(ms []ring.Member) []*pb.Server {
@@ -37,7 +37,7 @@ func servers(ms []ring.Member) []*pb.Server {
 	}
 	out := make([]*pb.Server, len(ms))
 	for i, m := range ms {
-		out[i] = &pb.Server{Id: m.ID, Name: m.Name, Address: m.Addr, Incarnation: m.Incarnation}
+		out[i] = server(m)
 	}
 	return out
 }
@@ -47,8 +47,10 @@ func member(field string, s *pb.Server) (ring.Member, error) {
 	if s == nil {
 		return ring.Member{}, fmt.Errorf("%s is missing", field)
 	}
-	m := ring.Member{ID: s.GetId(), Name: s.GetName(), Addr: s.GetAddress(), Incarnation: s.GetIncarnation()}
+	m := ring.Member{ID: s.GetId(), Name: s.GetName(), Addr: s.GetAddress(), Incarnation: s.GetIncarnation(), Choice: ring.Choice(s.GetChoice()), Home: s.GetHome()}
 	switch {
+	case s.GetChoice() > ring.MaxIdentifiers*ring.Variants:
+		return ring.Member{}, fmt.Errorf("%s has the choice %d (at most %d)", field, s.GetChoice(), ring.MaxIdentifiers*ring.Variants)
 	case m.Name == "":
 		return ring.Member{}, fmt.Errorf("%s has no name", field)
 	case len(m.Name) > ring.MaxNameLength:

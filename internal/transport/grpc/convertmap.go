@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/pb"
-	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
 )
 
@@ -104,7 +103,7 @@ func claims(list []ringmap.Announcement) []*pb.Claim {
 		a, c := &list[i], &all[i]
 		c.Id, c.After, c.Epoch, c.Incarnation = a.ID, a.After, a.Epoch, a.Incarnation
 		if a.Of != nil {
-			c.Name, c.Address = a.Of.Name, a.Of.Addr
+			c.Name, c.Address, c.Choice, c.Home = a.Of.Name, a.Of.Addr, uint32(a.Of.Choice), a.Of.Home
 			if a.Zoned {
 				c.Zone = &a.Zone
 			}
@@ -127,9 +126,7 @@ func announcements(field string, list []*pb.Claim, most int) ([]ringmap.Announce
 		if c.GetName() == "" && c.GetAddress() == "" {
 			continue
 		}
-		// The process stands at the identifier of its name, which is the claim's unless
-		// the process has several.
-		of, err := member(fmt.Sprintf("%s[%d]", field, i), &pb.Server{Id: c.GetId(), Name: c.GetName(), Address: c.GetAddress(), Incarnation: c.GetIncarnation()})
+		of, err := member(fmt.Sprintf("%s[%d]", field, i), &pb.Server{Id: c.GetId(), Name: c.GetName(), Address: c.GetAddress(), Incarnation: c.GetIncarnation(), Choice: c.GetChoice(), Home: c.GetHome()})
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +134,7 @@ func announcements(field string, list []*pb.Claim, most int) ([]ringmap.Announce
 			return nil, err
 		}
 		out[i].Zoned = c.Zone != nil
-		out[i].Of = &ring.Member{ID: of.ID, Name: of.Name, Addr: of.Addr, Incarnation: of.Incarnation}
+		out[i].Of = &of
 	}
 	return out, nil
 }

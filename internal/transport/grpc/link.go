@@ -67,6 +67,8 @@ type link struct {
 	// ring is the last answer to AskRing, which the peer need not repeat while
 	// it is unchanged.
 	ring atomic.Pointer[protocol.State]
+	// rings are the last answers to AskRing of the identifiers of a peer that has several.
+	rings rings
 	// origin is the number of the ring that the peer has last said to be in; 0: it has
 	// said nothing.
 	origin atomic.Uint64

@@ -118,7 +118,7 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	if err != nil {
 		return nil, err
 	}
-	by, err := member("notifier", &pb.Server{Id: r.GetId(), Name: r.GetName(), Address: r.GetAddress(), Incarnation: r.GetIncarnation()})
+	by, err := member("notifier", &pb.Server{Id: r.GetId(), Name: r.GetName(), Address: r.GetAddress(), Incarnation: r.GetIncarnation(), Choice: r.GetChoice(), Home: r.GetHome()})
 	if err != nil {
 		return nil, s.t.malformed(ctx, err)
 	}

@@ -136,10 +136,12 @@ export class Ring {
       // Three times its fair share is the darkest, a sixth of it the lightest.
       const depth = Math.max(0, Math.min(1, Math.log(6 * m.share * here.length) / Math.log(18)));
       const chosen = key === this.#selected || key === owner;
-      const path = svg('path', { class: chosen ? 'arc chosen' : 'arc', 'stroke-width': this.#thick + (chosen ? 4 : 0), d: this.#arc(this.#place({ id: m.range.start }), m.share) },
-        svg('title', {}, `${m.name}: ${percent(m.share)} of the keys`));
-      path.style.stroke = `color-mix(in oklab, var(--share-large) ${Math.round(100 * depth)}%, var(--share-small))`;
-      arcs.append(path);
+      for (const part of m.ranges ?? [{ start: m.range.start, share: m.share }]) {
+        const path = svg('path', { class: chosen ? 'arc chosen' : 'arc', 'stroke-width': this.#thick + (chosen ? 4 : 0), d: this.#arc(this.#place({ id: part.start }), part.share) },
+          svg('title', {}, `${m.name}: ${percent(m.share)} of the keys`));
+        path.style.stroke = `color-mix(in oklab, var(--share-large) ${Math.round(100 * depth)}%, var(--share-small))`;
+        arcs.append(path);
+      }
     }
   }
 

@@ -1,0 +1,298 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/balance"
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/routing"
+)
+
+// addSeveral adds a process that is to stand at so many identifiers.
+func (g *rig) addSeveral(name string, identifiers int) *Node {
+	g.t.Helper()
+	g.configure = func(cfg *Config) {
+		if cfg.Identifiers = identifiers; identifiers > 1 {
+			cfg.Self.Choice, cfg.Self.Home = ring.Chosen(0, 0), cfg.Self.ID
+			cfg.Self.ID = g.space.At(name, cfg.Self.Choice)
+		}
+	}
+	defer func() { g.configure = nil }()
+	return g.add(name)
+}
+
+// growSeveral makes a ring of processes at so many identifiers each.
+func (g *rig) growSeveral(identifiers ...int) {
+	g.t.Helper()
+	for i, k := range identifiers {
+		n := g.addSeveral(fmt.Sprintf("n%d", i), k)
+		if i == 0 {
+			n.Create()
+		} else if err := n.Join(g.t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+			g.t.Fatalf("n%d: %v", i, err)
+		}
+		ctx, cancel := context.WithTimeout(g.t.Context(), 20*g.interval)
+		if err := n.Standing(ctx); err != nil {
+			g.t.Fatalf("n%d: %v", i, err)
+		}
+		cancel()
+	}
+	g.idealSeveral(20 * g.interval)
+}
+
+// all are the nodes of all identifiers in the ring, clockwise.
+func (g *rig) all() (out []*Node) {
+	for _, n := range g.nodes {
+		for _, x := range n.Nodes() {
+			if x.ctx.Err() == nil && x.Snapshot().View.Phase == protocol.Joined {
+				out = append(out, x)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *Node) int { return cmp.Compare(a.cfg.Self.ID, b.cfg.Self.ID) })
+	return out
+}
+
+// wrongSeveral says which pointer, arc or map is wrong.
+func (g *rig) wrongSeveral() string {
+	all := g.all()
+	k := len(all)
+	for i, n := range all {
+		v := n.Snapshot().View
+		var following []ring.Member
+		for j := 1; j < k; j++ {
+			following = append(following, all[(i+j)%k].Snapshot().View.Self)
+		}
+		if want := protocol.Cut(v.Self, g.r, following); !slices.Equal(v.Succ, want) {
+			return fmt.Sprintf("%v: successors %v, want %v", v.Self, v.Succ, want)
+		}
+		if pred := all[(i+k-1)%k].Snapshot().View.Self; k > 1 && v.Pred != pred {
+			return fmt.Sprintf("%v: predecessor %v, want %v", v.Self, v.Pred, pred)
+		}
+		if w := wrongMap(n, all); w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// idealSeveral waits until nothing is wrong, and returns how long that took.
+func (g *rig) idealSeveral(within time.Duration) time.Duration {
+	g.t.Helper()
+	began := time.Now()
+	for {
+		w := g.wrongSeveral()
+		took := time.Since(began)
+		if w == "" {
+			return took
+		}
+		if took > within {
+			g.t.Fatalf("after %v: %s", took, w)
+		}
+		time.Sleep(g.interval / 20)
+	}
+}
+
+// ownersAgree looks points up at every process and compares the answers with the truth.
+func (g *rig) ownersAgree(rng *rand.Rand, opts routing.Options) {
+	g.t.Helper()
+	all := g.all()
+	for range 200 {
+		id := rng.Uint64()
+		i, _ := slices.BinarySearchFunc(all, id, func(n *Node, id uint64) int { return cmp.Compare(n.cfg.Self.ID, id) })
+		owner := all[i%len(all)]
+		for _, n := range g.nodes {
+			if n.ctx.Err() != nil {
+				continue
+			}
+			r, err := n.Lookup(g.t.Context(), id, opts)
+			if err != nil || r.Owner != owner.Snapshot().View.Self {
+				g.t.Fatalf("%s: %d is owned by %v, %v; not by %v", n.cfg.Self.Name, id, r.Owner, err, owner.cfg.Self)
+			}
+			if _, owns := n.Owns(id); owns != (n.cfg.Self.Name == owner.cfg.Self.Name) {
+				g.t.Fatalf("%s owns %d: %t", n.cfg.Self.Name, id, owns)
+			}
+		}
+	}
+}
+
+func (g *rig) stop(n *Node) {
+	n.Close()
+	g.nodes = slices.DeleteFunc(g.nodes, func(x *Node) bool { return x == n })
+}
+
+func TestProcessesAtSeveralIdentifiers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		rng := rand.New(rand.NewPCG(1, 1))
+		g.growSeveral(4, 4)
+		g.ownersAgree(rng, routing.Options{})
+		for i, k := range []int{1, 16, 4, 16} {
+			n := g.addSeveral(fmt.Sprintf("m%d", i), k)
+			if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Standing(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.idealSeveral(20 * g.interval)
+		if n := len(g.all()); n != 45 {
+			t.Errorf("%d identifiers, not 45", n)
+		}
+		g.ownersAgree(rng, routing.Options{})
+		g.ownersAgree(rng, routing.Options{Fresh: true})
+		g.ownersAgree(rng, routing.Options{Cold: true})
+
+		// One of 16 dies.
+		g.stop(g.nodes[3])
+		took := g.idealSeveral(20 * g.interval)
+		t.Logf("ideal again %v after the death of one of 16, interval %v", took, g.interval)
+		g.ownersAgree(rng, routing.Options{})
+
+		// One leaves.
+		leaving := g.nodes[4]
+		if err := leaving.Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		g.nodes = slices.DeleteFunc(g.nodes, func(x *Node) bool { return x == leaving })
+		took = g.idealSeveral(20 * g.interval)
+		t.Logf("ideal again %v after the leave of one of 16", took)
+		g.ownersAgree(rng, routing.Options{})
+	})
+}
+
+func TestIdentifiersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 2)
+		defer g.close()
+		rng := rand.New(rand.NewPCG(2, 2))
+		g.growSeveral(4, 8, 8)
+		first := g.nodes[0]
+		for _, k := range []int{12, 2, 7, 1, 3} {
+			first.SetIdentifiers(k)
+			if err := first.Standing(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			g.idealSeveral(20 * g.interval)
+			if n := len(first.Nodes()); n != k {
+				t.Errorf("%d identifiers, not %d", n, k)
+			}
+			g.ownersAgree(rng, routing.Options{})
+		}
+	})
+}
+
+// A process that hangs is given up at all its identifiers, and takes them back.
+func TestProcessAtSeveralIdentifiersHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3)
+		defer g.close()
+		g.growSeveral(4, 4, 4, 4, 4)
+		hung := g.nodes[2]
+		for _, n := range g.nodes {
+			if n != hung {
+				g.cut(n.Addr(), hung.Addr())
+			}
+		}
+		g.nodes = slices.DeleteFunc(g.nodes, func(x *Node) bool { return x == hung })
+		took := g.idealSeveral(60 * g.interval)
+		t.Logf("ideal without it after %v", took)
+		for _, n := range g.nodes {
+			g.net.Heal(n.Addr(), hung.Addr())
+			g.net.Heal(hung.Addr(), n.Addr())
+		}
+		g.nodes = append(g.nodes, hung)
+		took = g.idealSeveral(200 * g.interval)
+		t.Logf("ideal with it again after %v", took)
+	})
+}
+
+// The shares of processes that choose are even.
+func TestChosenSharesAreEven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 4)
+		defer g.close()
+		g.growSeveral(16, 16, 16, 16, 16, 16, 16, 16)
+		shares := map[string]float64{}
+		for _, n := range g.all() {
+			shares[n.cfg.Self.Name] += g.space.Share(n.Snapshot().View.Arc)
+		}
+		for name, share := range shares {
+			if r := share * 8; r > 1.15 || r < 0.85 {
+				t.Errorf("%s has %.3f times the fair share", name, r)
+			}
+		}
+	})
+}
+
+// Those that are left choose anew when half have gone.
+func TestSharesAreEvenedOutAfterLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 6)
+		defer g.close()
+		g.growSeveral(8, 8, 8, 8, 8, 8, 8, 8, 8, 8)
+		for range 5 {
+			g.stop(g.nodes[1])
+			g.idealSeveral(20 * g.interval)
+		}
+		most := func() (most float64) {
+			shares := map[string]float64{}
+			for _, n := range g.all() {
+				shares[n.cfg.Self.Name] += g.space.Share(n.Snapshot().View.Arc)
+			}
+			for _, share := range shares {
+				most = max(most, 5*share)
+			}
+			return most
+		}
+		before := most()
+		time.Sleep(12 * balance.ChangeEvery * g.interval)
+		g.idealSeveral(40 * g.interval)
+		after := most()
+		t.Logf("largest share by the mean: %.3f before, %.3f after", before, after)
+		if before <= balance.Far || after > balance.Far {
+			t.Errorf("largest share by the mean: %.3f before, %.3f after", before, after)
+		}
+		if n := len(g.all()); n != 40 {
+			t.Errorf("%d identifiers, not 40", n)
+		}
+		g.ownersAgree(rand.New(rand.NewPCG(6, 6)), routing.Options{})
+	})
+}
+
+// Twelve processes join at once and all find their places.
+func TestProcessesAtSeveralIdentifiersJoinAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 5)
+		defer g.close()
+		g.growSeveral(4)
+		joined, via := make(chan error), g.nodes[0].Addr()
+		for i := range 12 {
+			n := g.addSeveral(fmt.Sprintf("m%d", i), 4)
+			go func() {
+				err := n.Join(t.Context(), []string{via})
+				if err == nil {
+					err = n.Standing(t.Context())
+				}
+				joined <- err
+			}()
+		}
+		for range 12 {
+			if err := <-joined; err != nil {
+				t.Error(err)
+			}
+		}
+		g.idealSeveral(40 * g.interval)
+		g.ownersAgree(rand.New(rand.NewPCG(5, 5)), routing.Options{})
+	})
+}

@@ -1,0 +1,316 @@
+package concord_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/concordtest"
+	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/transport/legacytest"
+)
+
+// virtual starts members with so many VirtualNodes each on real sockets, in one ring.
+func virtual(t *testing.T, nodes ...uint) []*concord.Concord {
+	t.Helper()
+	var all []*concord.Concord
+	for i, v := range nodes {
+		c := virtualMember(t, fmt.Sprintf("node-%d", i), v, nil)
+		var err error
+		if i == 0 {
+			err = c.Create()
+		} else {
+			err = c.Join(t.Context(), all[0].Address())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func virtualMember(t *testing.T, name string, nodes uint, change func(*concord.Config)) *concord.Concord {
+	t.Helper()
+	cfg := concord.Config{Name: name, BindAddr: "127.0.0.1:0", StabilizeInterval: 100 * time.Millisecond, VirtualNodes: nodes}
+	if change != nil {
+		change(&cfg)
+	}
+	c := concord.New(cfg)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Stop() })
+	return c
+}
+
+// settledRanges waits until all are settled, and checks that each key has one owner on
+// whom all agree.
+func settledRanges(t *testing.T, all []*concord.Concord) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for again := true; again; { // until a whole pass finds all of them settled
+		before := fmt.Sprint(allRanges(all))
+		for _, c := range all {
+			if err := c.Settled(ctx); err != nil {
+				t.Fatalf("%s: %v", c.Name(), err)
+			}
+		}
+		again = before != fmt.Sprint(allRanges(all))
+	}
+	for _, key := range keys(100) {
+		owners := 0
+		var owner concord.Server
+		for _, c := range all {
+			if c.Owns(key) {
+				owners++
+				owner = serverOf(c)
+			}
+		}
+		if owners != 1 {
+			t.Fatalf("%d members own %q", owners, key)
+		}
+		for _, c := range all {
+			if got, err := c.LookupContext(ctx, key, concord.Fresh()); err != nil || got != owner {
+				t.Fatalf("%s: %q belongs to %v, %v; not to %v", c.Name(), key, got, err, owner)
+			}
+		}
+	}
+}
+
+func allRanges(all []*concord.Concord) (out []concord.Range) {
+	for _, c := range all {
+		out = append(out, c.Ranges()...)
+	}
+	return out
+}
+
+func TestVirtualNodes(t *testing.T) {
+	all := virtual(t, 4, 4)
+	settledRanges(t, all)
+	all = append(all, virtualMember(t, "one", 1, nil), virtualMember(t, "many", 16, nil))
+	for _, c := range all[2:] {
+		if err := c.Join(t.Context(), all[0].Address()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settledRanges(t, all)
+	for i, want := range []int{4, 4, 1, 16} {
+		s := all[i].Status()
+		if len(all[i].Ranges()) != want || s.VirtualNodes != want || !slices.Equal(s.Ranges, all[i].Ranges()) {
+			t.Errorf("%s has %d ranges, Status %d; not %d", all[i].Name(), len(all[i].Ranges()), s.VirtualNodes, want)
+		}
+		if s.Self.Id != all[i].KeyID([]byte(all[i].Name())) {
+			t.Errorf("%s has the identifier %d", all[i].Name(), s.Self.Id)
+		}
+	}
+	met := map[string]int{}
+	for m, err := range all[2].Members(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		met[m.Server.Name] += len(m.Ranges)
+	}
+	if fmt.Sprint(met) != "map[many:16 node-0:4 node-1:4 one:1]" {
+		t.Errorf("Members yields %v", met)
+	}
+	for _, key := range keys(20) {
+		got, err := all[0].LookupN(t.Context(), key, 4)
+		if err != nil || len(got) != 4 {
+			t.Fatalf("four servers of %q: %v, %v", key, got, err)
+		}
+		slices.SortFunc(got, func(a, b concord.Server) int { return strings.Compare(a.Name, b.Name) })
+		if len(slices.Compact(got)) != 4 {
+			t.Errorf("not four members: %v", got)
+		}
+	}
+
+	all[3].Stop()
+	settledRanges(t, all[:3])
+	if err := all[1].Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	settledRanges(t, []*concord.Concord{all[0], all[2]})
+}
+
+func TestVirtualNodesAreChecked(t *testing.T) {
+	c := concord.New(concord.Config{Name: "x", BindAddr: "127.0.0.1:0", VirtualNodes: 1025})
+	var e *concord.ConfigError
+	if err := c.Start(); !errors.As(err, &e) || e.Field != "VirtualNodes" {
+		t.Errorf("1025 virtual nodes: %v", err)
+	}
+	one, two := virtualMember(t, "one", 1, nil), virtualMember(t, "two", 2, nil)
+	for _, c := range []*concord.Concord{one, two} {
+		if err := c.Create(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, w := range []int{0, -1, 1025} {
+		if err := two.SetWeight(t.Context(), w); !errors.Is(err, concord.ErrWeight) {
+			t.Errorf("weight %d: %v", w, err)
+		}
+	}
+	if err := one.SetWeight(t.Context(), 2); !errors.Is(err, concord.ErrWeight) {
+		t.Errorf("weight 2 without VirtualNodes: %v", err)
+	}
+	if err := one.SetWeight(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if err := two.Settled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(two.Ranges()); n != 2 {
+		t.Errorf("%d ranges after weights that were refused", n)
+	}
+}
+
+func TestWeightsChange(t *testing.T) {
+	changed := make(chan concord.Range, 1024)
+	all := virtual(t, 4, 4)
+	c := virtualMember(t, "weighed", 3, func(cfg *concord.Config) { cfg.OnRangeChange = func(r concord.Range) { changed <- r } })
+	if err := c.SetWeight(t.Context(), 2); !errors.Is(err, concord.ErrNotJoined) {
+		t.Errorf("outside of a ring: %v", err)
+	}
+	if err := c.Join(t.Context(), all[0].Address()); err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, c)
+	for _, w := range []int{6, 1, 3} {
+		if err := c.SetWeight(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		settledRanges(t, all)
+		if n := len(c.Ranges()); n != w {
+			t.Errorf("%d ranges with weight %d", n, w)
+		}
+	}
+	ends := map[uint64]bool{}
+	for len(changed) > 0 {
+		ends[(<-changed).End] = true
+	}
+	for _, r := range c.Ranges() {
+		if !ends[r.End] {
+			t.Errorf("OnRangeChange was not told of %v", r)
+		}
+	}
+}
+
+// Watch and Serve know all ranges of a member.
+func TestEventsOfVirtualNodes(t *testing.T) {
+	all := virtual(t, 4)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := all[0].Serve(ctx, concord.Handler{})
+	if err := s.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	known := map[uint64]concord.Range{}
+	wanted := func() bool {
+		mine := all[0].Ranges()
+		for _, r := range mine {
+			if known[r.End] != r {
+				return false
+			}
+		}
+		return len(known) == len(mine)
+	}
+	joined := false
+	for e := range all[0].Watch(ctx) {
+		if e.Had {
+			delete(known, e.Old.End)
+		}
+		if e.Has {
+			known[e.New.End] = e.New
+		}
+		if !joined && wanted() && len(known) == 4 {
+			joined = true
+			b := virtualMember(t, "b", 4, nil)
+			if err := b.Join(ctx, all[0].Address()); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b)
+			if err := all[0].Settled(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if wanted() { // nothing of it was the first's: no event comes
+				break
+			}
+		} else if joined && wanted() {
+			break
+		}
+	}
+	settledRanges(t, all)
+	for _, key := range keys(50) {
+		for {
+			if _, ok := s.Serves(key); ok == all[0].Owns(key) {
+				break
+			}
+			if err := s.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Legacy members and members with VirtualNodes refuse each other in words.
+func TestVirtualNodesAndLegacyMembers(t *testing.T) {
+	legacy, err := legacytest.Listen(legacytest.Config{Name: "legacy", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(legacy.Stop)
+	legacy.Create()
+	c := virtualMember(t, "several", 4, nil)
+	err = c.Join(t.Context(), legacy.Self().Addr)
+	if !errors.Is(err, concord.ErrDifferentRing) || !strings.Contains(err.Error(), "VirtualNodes") || c.Joined() {
+		t.Errorf("into a ring of legacy members: %v", err)
+	}
+	if err := c.Create(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := legacytest.Listen(legacytest.Config{Name: "other", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Stop)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := other.Join(ctx, c.Address()); err == nil || !strings.Contains(err.Error(), "VirtualNodes") {
+		t.Errorf("a legacy member joins: %v", err)
+	}
+	told := false
+	for _, f := range c.Status().Failures {
+		told = told || f.Incoming && strings.Contains(f.Error, "VirtualNodes")
+	}
+	if !told {
+		t.Errorf("the member does not tell that it has refused one: %+v", c.Status().Failures)
+	}
+}
+
+// The rings of concordtest settle with VirtualNodes, over clients, too.
+func TestRingOfVirtualNodesSettles(t *testing.T) {
+	r := concordtest.New(t, concordtest.Options{})
+	members := r.Start(6, func(i int, c *concord.Config) {
+		c.VirtualNodes = []uint{1, 4, 16}[i%3]
+		c.Zone = string(rune('a' + i%3))
+	})
+	r.Settle(t.Context())
+	client := r.Client()
+	for _, key := range keys(50) {
+		want := r.Owner(key)
+		for who, f := range map[string]finder{"member": members[1], "client": client} {
+			got, err := f.LookupN(t.Context(), key, 3)
+			if err != nil || len(got) != 3 || got[0] != serverOf(want) {
+				t.Fatalf("%s: %v, %v; the owner is %v", who, got, err, want)
+			}
+		}
+	}
+	r.Kill(members[2])
+	r.Settle(t.Context())
+}
