@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,7 +114,10 @@ func TestClientSubscribesOnlyWhileItLooksUp(t *testing.T) {
 		if g.host() != nil {
 			t.Error("a client that looks nothing up is still subscribed")
 		}
-		if c.sub.running {
+		c.sub.mu.Lock()
+		running := c.sub.running
+		c.sub.mu.Unlock()
+		if running {
 			t.Error("its goroutine runs")
 		}
 		before := sent()
@@ -395,7 +399,7 @@ func TestClientWatchesTheRing(t *testing.T) {
 		known := map[ring.Member]ring.Arc{}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		elements := 0
+		var elements atomic.Int64
 		go func() {
 			var last error
 			defer func() { ended <- last }()
@@ -403,7 +407,7 @@ func TestClientWatchesTheRing(t *testing.T) {
 				if last = err; err != nil {
 					continue
 				}
-				if elements++; elements == 1 && len(list) != 8 {
+				if elements.Add(1) == 1 && len(list) != 8 {
 					t.Errorf("the first element has %d members", len(list))
 				}
 				for _, x := range list {
@@ -417,8 +421,8 @@ func TestClientWatchesTheRing(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		if elements != 1 {
-			t.Errorf("%d elements after a second", elements)
+		if n := elements.Load(); n != 1 {
+			t.Errorf("%d elements after a second", n)
 		}
 		g.nodes[3].Close()
 		g.nodes = slices.Delete(g.nodes, 3, 4)
