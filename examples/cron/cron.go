@@ -19,6 +19,8 @@ type job struct {
 	most time.Duration
 	// do makes the run. It calls may before each thing that it does, and returns its error.
 	do func(r runInfo, may func() error) error
+	// done, if not nil, is called when the ledger has recorded the run.
+	done func(r runInfo)
 }
 
 // runInfo says which run it is.
@@ -209,6 +211,9 @@ func (c *cron) once(ctx context.Context, r runInfo, j job) (last int64, again bo
 	}
 	if tell("done").Verdict != ok {
 		return 0, false
+	}
+	if j.done != nil {
+		j.done(r)
 	}
 	return r.tick, true
 }

@@ -136,8 +136,11 @@ func serve(ctx context.Context, out io.Writer, o options) error {
 	return m.Leave(leaving)
 }
 
-// jobs are jobs that write a line for each of ten steps.
+// jobs are jobs that write a line for each of ten steps, and one when the run is recorded.
 func jobs(o options, steps io.Writer) []job {
+	write := func(r runInfo, step int) {
+		fmt.Fprintf(steps, "%d %s run %d of %s by epoch %d, step %d\n", time.Now().UnixNano(), o.name, r.tick, r.job, r.epoch, step)
+	}
 	var out []job
 	for i := range o.jobs {
 		out = append(out, job{
@@ -147,11 +150,12 @@ func jobs(o options, steps io.Writer) []job {
 					if err := may(); err != nil {
 						return err
 					}
-					fmt.Fprintf(steps, "%d %s run %d of %s by epoch %d, step %d\n", time.Now().UnixNano(), o.name, r.tick, r.job, r.epoch, step)
+					write(r, step)
 					time.Sleep(o.takes / 10)
 				}
 				return nil
 			},
+			done: func(r runInfo) { write(r, 10) },
 		})
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,15 +27,15 @@ import (
 type inMemory struct {
 	*concord.Concord
 
-	conns map[string]*grpc.ClientConn // by the names of members; complete before they are used
+	conns *sync.Map // connections by the names of members
 }
 
 func (m inMemory) Conn(s concord.Server) (grpc.ClientConnInterface, error) {
-	cc, ok := m.conns[s.Name]
+	cc, ok := m.conns.Load(s.Name)
 	if !ok {
 		return nil, fmt.Errorf("no store of %s", s.Name)
 	}
-	return cc, nil
+	return cc.(*grpc.ClientConn), nil
 }
 
 // stores are the stores of the members of a ring in memory.
@@ -43,13 +44,13 @@ type stores struct {
 	ring  *concordtest.Ring
 	nodes map[string]*node
 	stop  map[string]func()
-	conns map[string]*grpc.ClientConn
+	conns *sync.Map
 }
 
 // newStores starts n members with stores, in three zones, each with three copies of its keys.
 func newStores(t *testing.T, n int) *stores {
 	s := &stores{
-		t: t, nodes: make(map[string]*node), stop: make(map[string]func()), conns: make(map[string]*grpc.ClientConn),
+		t: t, nodes: make(map[string]*node), stop: make(map[string]func()), conns: new(sync.Map),
 		ring: concordtest.New(t, concordtest.Options{Config: concord.Config{
 			StabilizeInterval: 250 * time.Millisecond, SuccessorCount: 4, Lease: 2 * time.Second, MinMembers: uint(n/2 + 1),
 		}}),
@@ -79,7 +80,8 @@ func (s *stores) start(m *concord.Concord, dir string) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan struct{})
 	go func() { n.run(ctx); close(done) }()
-	s.nodes[m.Name()], s.conns[m.Name()] = n, cc
+	s.nodes[m.Name()] = n
+	s.conns.Store(m.Name(), cc)
 	s.stop[m.Name()] = func() {
 		cancel()
 		<-done

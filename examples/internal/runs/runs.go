@@ -16,8 +16,11 @@ type Verdict struct {
 	// Overlapping is the number of runs that began before another of the same job had ended, of
 	// another member or by another epoch.
 	Overlapping int `json:"overlapping"`
-	// Double is the number of runs that were done again.
+	// Double is the number of runs that were recorded more than once.
 	Double int `json:"double"`
+	// Repeated is the number of runs that were made to the end and not recorded, since the process
+	// was killed or hung before that, and that were made again.
+	Repeated int `json:"repeated"`
 	// Missed is the number of runs that were not done.
 	Missed int `json:"missed"`
 	// Interrupted is the number of runs that have begun and were not done, and of which another
@@ -29,14 +32,17 @@ type Verdict struct {
 	LatestMs int64 `json:"latest_ms"`
 }
 
-// lastStep is the number of the last step of a run.
-const lastStep = 9
+const (
+	lastStep = 9  // of a run
+	recorded = 10 // stands for the step in which a run is recorded
+)
 
 // run is one that was begun.
 type run struct {
 	tick         int64
 	begun, ended int64 // nanoseconds, of the first and the last step that was made
-	done         bool
+	done         bool  // to the last step
+	recorded     bool
 }
 
 // Judge reads lines as jobs write them, one for each step of each run. Runs with number n are due at
@@ -65,6 +71,10 @@ func Judge(steps io.Reader, every, last time.Duration) Verdict {
 			runs[x] = r
 			jobs[x.job] = append(jobs[x.job], r)
 		}
+		if step == recorded {
+			r.recorded = true
+			continue
+		}
 		r.ended = max(r.ended, at)
 		r.done = r.done || step == lastStep
 	}
@@ -78,7 +88,7 @@ func Judge(steps io.Reader, every, last time.Duration) Verdict {
 // judge judges the runs of one job, until the one with the number until.
 func (v *Verdict) judge(of []*run, every, until int64) {
 	slices.SortFunc(of, func(a, b *run) int { return int(min(1, max(-1, a.begun-b.begun))) })
-	done := make(map[int64]int)
+	done, written := make(map[int64]int), make(map[int64]int)
 	first, ended := int64(-1), int64(0)
 	for _, r := range of {
 		if r.begun < ended {
@@ -89,11 +99,19 @@ func (v *Verdict) judge(of []*run, every, until int64) {
 			v.Interrupted++
 			continue
 		}
-		v.Runs++
 		done[r.tick]++
-		if done[r.tick] > 1 {
-			v.Double++
+		if r.recorded {
+			written[r.tick]++
 		}
+		switch {
+		case written[r.tick] > 1:
+			v.Double++
+			continue
+		case done[r.tick] > 1:
+			v.Repeated++
+			continue
+		}
+		v.Runs++
 		if first < 0 || r.tick < first {
 			first = r.tick
 		}
