@@ -44,6 +44,11 @@ type Member struct {
 // yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
 // member once, up to 16 at a time, so a ring of N members costs N−1 requests.
 //
+// If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields what
+// the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
+// PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
+// client always asks.
+//
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the
 // Member are set then, and the loop continues. A member that has just died is yielded like that
@@ -56,21 +61,21 @@ type Member struct {
 //
 // Each member reports its state at a different instant. A ring that changes during the loop may
 // therefore look worse than it ever was. The loop body may call any method of the member.
-func (c *Concord) Members(ctx context.Context) iter.Seq2[Member, error] {
+func (c *Concord) Members(ctx context.Context, opts ...LookupOption) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
 		n, err := c.started()
 		if err != nil {
 			yield(Member{}, err)
 			return
 		}
-		members(n.Walk(ctx), yield)
+		members(n.Members(ctx, options(opts)), yield)
 	}
 }
 
 // Members returns an iterator over the members of the ring, clockwise from one that the Client has
-// met. See [Concord.Members]. If no member answers, the error is a *DialError. After Close it is
+// met. See [Concord.Members]; the options change nothing. If no member answers, the error is a *DialError. After Close it is
 // ErrStopped.
-func (c *Client) Members(ctx context.Context) iter.Seq2[Member, error] {
+func (c *Client) Members(ctx context.Context, _ ...LookupOption) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) { members(c.node.Walk(ctx), yield) }
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -71,15 +72,15 @@ func TestMembersAreYieldedClockwise(t *testing.T) {
 				loop  iter.Seq2[concord.Member, error]
 				first *concord.Concord
 			}{
-				"a member": {members[0].Members(t.Context()), members[0]},
-				"a client": {client.Members(t.Context()), members[n/2]},
+				"a member": {members[0].Members(t.Context(), concord.Fresh()), members[0]},
+				"a client": {client.Members(t.Context(), concord.Fresh()), members[n/2]},
 			} {
 				live, failed := walked(t, tc.loop)
 				if want := clockwise(members, tc.first); !slices.Equal(serversOf(live), want) || len(failed) != 0 {
 					t.Errorf("of %d, by %s:\n%v\nwant\n%v\n%v", n, what, serversOf(live), want, failed)
 				}
 			}
-			for m := range members[0].Members(t.Context()) {
+			for m := range members[0].Members(t.Context(), concord.Fresh()) {
 				c := members[slices.IndexFunc(members, func(c *concord.Concord) bool { return c.Name() == m.Server.Name })]
 				s := c.Status()
 				if m.Phase != "joined" || m.Incarnation != s.Incarnation || !slices.Equal(m.Successors, s.Successors) ||
@@ -91,6 +92,49 @@ func TestMembersAreYieldedClockwise(t *testing.T) {
 			for _, m := range members {
 				m.Stop()
 			}
+		}
+	})
+}
+
+// A member whose map is certain of the whole ring names all members, and several servers of
+// a key in their zones, without a request.
+func TestMapAnswersForAllMembersAndForSeveralServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		i := 0
+		members := memoryRing(t, network, 12, func(c *concord.Config) {
+			c.Zone = []string{"a", "b", "c"}[i%3]
+			i++
+		})
+		time.Sleep(20 * concord.DefaultStabilizeInterval)
+		asked := func(c *concord.Concord) uint64 {
+			k := c.Status().Counters
+			return k.RingRequests + k.RouteRequests
+		}
+		for _, m := range members {
+			before, began := asked(m), time.Now()
+			live, failed := walked(t, m.Members(t.Context()))
+			several, err := m.LookupN(t.Context(), []byte("key"), 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := asked(m) - before; n > 0 || time.Since(began) > 0 {
+				t.Errorf("%s has made %d requests in %v", m.Name(), n, time.Since(began))
+			}
+			all, _ := walked(t, m.Members(t.Context(), concord.Fresh()))
+			for k := range all {
+				all[k].NamedBy = nil
+			}
+			if !reflect.DeepEqual(live, all) || len(failed) > 0 {
+				t.Errorf("by its map %+v\nthey say %+v", live, all)
+			}
+			fresh, err := m.LookupN(t.Context(), []byte("key"), 3, concord.Fresh())
+			if err != nil || !slices.Equal(several, fresh) {
+				t.Errorf("by its map %v, by those themselves %v: %v", several, fresh, err)
+			}
+		}
+		for _, m := range members {
+			m.Stop()
 		}
 	})
 }
@@ -107,7 +151,7 @@ func TestMembersSayWhoDoesNotAnswer(t *testing.T) {
 		network.Pause(named(2).Address())
 		network.Pause(named(5).Address())
 		began := time.Now()
-		live, failed := walked(t, members[0].Members(t.Context()))
+		live, failed := walked(t, members[0].Members(t.Context(), concord.Fresh()))
 		if want := slices.Concat(order[:2], order[3:5], order[6:]); !slices.Equal(serversOf(live), want) {
 			t.Errorf("%v\nwant\n%v", serversOf(live), want)
 		}
@@ -134,7 +178,7 @@ func TestMembersEndsWhenItMust(t *testing.T) {
 			t.Fatal(err)
 		}
 		count := 0
-		for range members[0].Members(t.Context()) {
+		for range members[0].Members(t.Context(), concord.Fresh()) {
 			if count++; count == 3 {
 				break
 			}
@@ -156,11 +200,11 @@ func TestMembersEndsWhenItMust(t *testing.T) {
 		}
 		over, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		wantErr(t, "not started", last(concord.New(concord.Config{Name: "new"}).Members(t.Context())), concord.ErrNotStarted)
+		wantErr(t, "not started", last(concord.New(concord.Config{Name: "new"}).Members(t.Context(), concord.Fresh())), concord.ErrNotStarted)
 		outside := memoryMember(t, network, "outside")
-		wantErr(t, "outside", last(outside.Members(t.Context())), concord.ErrNotJoined)
+		wantErr(t, "outside", last(outside.Members(t.Context(), concord.Fresh())), concord.ErrNotJoined)
 		var ended error
-		for m, err := range members[0].Members(over) {
+		for m, err := range members[0].Members(over, concord.Fresh()) {
 			cancel() // in the loop
 			if err != nil {
 				ended = err
@@ -173,18 +217,18 @@ func TestMembersEndsWhenItMust(t *testing.T) {
 		for _, m := range members {
 			network.Refuse(m.Address())
 		}
-		err = last(client.Members(t.Context()))
+		err = last(client.Members(t.Context(), concord.Fresh()))
 		var de *concord.DialError
 		if !errors.As(err, &de) || !errors.Is(err, concord.ErrUnavailable) {
 			t.Errorf("nobody answers: %v", err)
 		}
 		client.Close()
-		wantErr(t, "closed", last(client.Members(t.Context())), concord.ErrStopped)
+		wantErr(t, "closed", last(client.Members(t.Context(), concord.Fresh())), concord.ErrStopped)
 		outside.Stop()
 		for _, m := range members {
 			m.Stop()
 		}
-		wantErr(t, "stopped", last(members[0].Members(t.Context())), concord.ErrStopped)
+		wantErr(t, "stopped", last(members[0].Members(t.Context(), concord.Fresh())), concord.ErrStopped)
 	})
 }
 
@@ -193,7 +237,7 @@ func TestMembersFindsWhoJoinsMeanwhile(t *testing.T) {
 		network := memory.NewNetwork(1)
 		members := newMemoryRing(t, network, 5)
 		var late *concord.Concord
-		for m, err := range members[0].Members(t.Context()) {
+		for m, err := range members[0].Members(t.Context(), concord.Fresh()) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -115,7 +115,7 @@ func TestZonesAreSeenByAll(t *testing.T) {
 			}
 			for _, from := range []interface {
 				finder
-				Members(ctx context.Context) iter.Seq2[concord.Member, error]
+				Members(ctx context.Context, opts ...concord.LookupOption) iter.Seq2[concord.Member, error]
 			}{members[0], client} {
 				seen := map[string]string{}
 				for m, err := range from.Members(t.Context()) {

@@ -86,7 +86,6 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 	flags.Float64Var(&c.Silent, "silent", 0, "share of crashes that break no connection")
 	flags.StringVar(&latency, "latency", "", "one way: uniform:200us-1ms (the default), or as in concord sim")
 	flags.Float64Var(&c.Lookups, "lookups", 1000, "lookups a second, all members together")
-	flags.BoolVar(&c.Idle, "idle", false, "do not keep the maps young for lookups")
 	flags.DurationVar(&c.Cut, "cut", 0, "cut the ring into halves for this long")
 	flags.IntVar(&c.Limit, "limit", 0, "members that a map keeps (default: 16384)")
 	flags.IntVar(&seeds, "seeds", 1, "number of seeds, beginning with --seed")

@@ -62,7 +62,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/ringmap"},
-		only:     []string{"./internal/ring", "./internal/plain"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer"},
 		through:  true,
 		reason:   "the map is driven by the runtime, by the simulators and by clients, which share nothing above it",
 	},

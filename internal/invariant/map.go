@@ -13,6 +13,8 @@ const (
 	MapAge = "map-as-old-as-it-says"
 	// MapIsTheRing: the maps of an ideal ring are the ring.
 	MapIsTheRing = "map-is-the-ring"
+	// MapRefused: no honest member pushes so many claims that it is refused.
+	MapRefused = "map-push-within-bounds"
 	// MapContradicted: a map names no owner by what was said before another was named for
 	// a point of the same arc.
 	MapContradicted = "map-not-contradicted"

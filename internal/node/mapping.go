@@ -35,12 +35,7 @@ func (n *Node) tickMap() {
 	for {
 		select {
 		case <-n.mapTimer.C:
-			n.onMap(func(m *ringmap.Map) {
-				if n.usedMap.Swap(false) {
-					m.LookedUp(n.now())
-				}
-				m.Tick(n.now())
-			})
+			n.onMap(func(m *ringmap.Map) { m.Tick(n.now()) })
 		case <-n.ctx.Done():
 			n.mapTimer.Stop()
 			return
@@ -180,10 +175,20 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 			return reply, h.turnAway(env, f)
 		}
 	}
+	allowed := true
+	n.onMap(func(m *ringmap.Map) {
+		if allowed = m.Allow(n.now(), env.From.ID, req); allowed {
+			reply = m.Receive(n.now(), req)
+		}
+	})
+	if !allowed {
+		return reply, h.turnAway(env, &protocol.Failure{
+			Kind: protocol.Overloaded, By: n.Snapshot().Self, Detail: "it pushes more claims than all members can make",
+		})
+	}
 	for i := range req.Parts {
 		n.peers.zones.hearClaims(req.Parts[i].Claims)
 	}
-	n.onMap(func(m *ringmap.Map) { reply = m.Receive(n.now(), req) })
 	reply.Claims = n.zonedClaims(reply.Claims)
 	return reply, nil
 }
@@ -216,7 +221,7 @@ func (n *Node) brokenMap(addr string) {
 	}
 }
 
-// useMap notes that somebody looks something up, for whom the map is kept young.
+// useMap notes that somebody looks something up: a client keeps a map while its lookups use it.
 func (fd *Finder) useMap() {
 	if !fd.usedMap.Load() {
 		fd.usedMap.Store(true)

@@ -36,6 +36,26 @@ type Met struct {
 	Failure *protocol.Failure
 }
 
+// Members is Walk, or the same from the map of the ring if that is certain of all of it.
+func (n *Node) Members(ctx context.Context, opts routing.Options) iter.Seq2[Met, error] {
+	return func(yield func(Met, error) bool) {
+		all, ok := n.Charted(opts)
+		if !ok {
+			n.Walk(ctx)(yield)
+			return
+		}
+		for _, m := range all {
+			if err := ctx.Err(); err != nil {
+				yield(Met{}, err)
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Walk yields this member and asks every other that it or they name for its place;
 // see Finder.walk. The last error, which ends it, says why the node is in no ring,
 // or is that of ctx, or ErrClosed.

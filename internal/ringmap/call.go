@@ -46,25 +46,28 @@ func (m *Map) send(now time.Duration, c call, r Request) {
 			m.handOn(now, &c)
 		}
 		if !c.probe {
-			m.given(c.kind)
+			m.given(now, c.kind)
 		}
 		return
 	}
 	m.lastID++
 	c.id, c.sent, c.check = m.lastID, now, m.checks
 	m.calls = append(m.calls, c)
-	r.Beat, r.Quiet = m.beat, m.quiet(now)
+	r.Beat = m.beat
 	m.effects = append(m.effects, Effect{Do: Send, Call: c.id, To: to.Owner(), Request: r})
 }
 
 // given notes that a question of the check gets no answer.
-func (m *Map) given(kind Kind) {
+func (m *Map) given(now time.Duration, kind Kind) {
 	if kind == Push {
 		return
 	}
 	if m.check.waiting--; m.check.waiting <= 0 {
-		m.begin(check{})
-		m.loading = false
+		k := m.check
+		m.begin(check{heard: k.heard})
+		if m.loading = false; k.sweep {
+			m.levelOver(now, false)
+		}
 	}
 }
 
@@ -89,8 +92,8 @@ func (m *Map) Receive(now time.Duration, r *Request) (out Reply) {
 	case Compare:
 		out = m.differ(r)
 	}
-	m.hearBeat(now, r.Beat, r.Quiet)
-	out.Beat, out.Quiet = m.beat, m.quiet(now)
+	m.hearBeat(now, r.Beat)
+	out.Beat = m.beat
 	return out
 }
 
@@ -100,7 +103,8 @@ func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
 	if !ok {
 		return
 	}
-	m.hearBeat(now, r.Beat, r.Quiet)
+	m.hearBeat(now, r.Beat)
+	m.trip = max(now-c.sent, m.trip*7/8)
 	m.hear(c.to)
 	switch {
 	case c.probe:
@@ -145,7 +149,7 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 		return
 	}
 	if c.check == m.checks && m.check.open {
-		m.given(c.kind)
+		m.given(now, c.kind)
 	}
 }
 

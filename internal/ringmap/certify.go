@@ -47,117 +47,21 @@ func (m *Map) certify(i int, to uint64, as time.Duration) {
 	}
 }
 
-// Age bounds, in intervals.
-const (
-	// promised is how old what answers a lookup may be.
-	promised = 10
-	// busy is for how long after a lookup the map is kept that young.
-	busy = 30
-)
-
-// Promised is how old what answers a lookup by default may be.
-func Promised(interval time.Duration) time.Duration { return promised * interval }
-
 // depth is how many levels the whole map has, if some members go while it is certified.
 func (m *Map) depth() int {
 	n := m.others()
 	return max(1, bits.Len(uint(max(0, n+n/64-1))))
 }
 
-// period is the time from one beat to the next. A circle is certain after as many beats
-// as it has levels, grows older for as many, and where a message was lost what was certain
-// before counts for as many again.
-func (m *Map) period(now time.Duration) time.Duration {
-	if m.quiet(now) >= busy {
-		return m.cfg.Interval
-	}
-	beats := (3*m.depth() + promised - 2) / (promised - 1)
-	return m.cfg.Interval / time.Duration(beats)
-}
-
-// quiet is for how many intervals nobody has looked anything up.
-func (m *Map) quiet(now time.Duration) uint8 {
-	if !m.anyone {
-		return MaxQuiet
-	}
-	return uint8(min(MaxQuiet, (now-m.lookedUp)/m.cfg.Interval))
-}
-
-// hearBeat takes over what another says of beats and of lookups.
-func (m *Map) hearBeat(now time.Duration, beat uint32, quiet uint8) {
-	if int32(beat-m.heard) > 0 {
-		m.heard = beat
-	}
-	if quiet < MaxQuiet {
-		// Rounded up, or it would be handed around for ever.
-		if at := now - time.Duration(quiet+1)*m.cfg.Interval; !m.anyone || at > m.lookedUp {
-			m.lookedUp, m.anyone = at, true
-			if p := m.period(now); m.nextBeat > now+p {
-				m.nextBeat = now + p
-			}
-		}
-	}
-}
-
-// Next is when Tick is to be called.
-func (m *Map) Next() time.Duration {
-	at := m.nextBeat
-	if slices.ContainsFunc(m.outbox, m.sendable) {
-		at = min(at, m.flushed+hold)
-	}
-	if m.retry != 0 {
-		at = min(at, m.retry)
-	}
-	return at
-}
-
-// Tick is called when it is time.
-func (m *Map) Tick(now time.Duration) {
-	m.flush(now)
-	if m.retry != 0 && now >= m.retry {
-		m.retry = 0
-		m.askAgain(now)
-	}
-	if now < m.nextBeat {
-		return
-	}
-	if m.nextBeat += m.period(now); m.nextBeat <= now {
-		m.nextBeat = now + m.period(now)
-	}
-	m.settle(now)
-	m.probe(now)
-	if m.beat++; int32(m.heard-m.beat) > 0 {
-		m.beat = m.heard
-	}
-	m.heard = m.beat
-	if m.has && !m.loading && m.check.waiting == 0 {
-		m.begin(check{level: int(m.beat % uint32(m.depth()))})
-		m.askLevel(now)
-		m.retry = now + m.period(now)/2
-	}
-}
-
-// askAgain asks once more in the middle of a beat, if there was no answer, or one that is
-// a cycle old: the other may have been late itself. While the map is being loaded it is
-// the pages that have time-outs.
-func (m *Map) askAgain(now time.Duration) {
-	k := m.check
-	late := k.whom != 0 && k.waiting == 0 && !k.done
-	if m.loading || k.silent || !late && (!k.open || k.heard) {
-		return
-	}
-	m.begin(check{level: k.level, silent: !k.heard})
-	m.askLevel(now)
-}
-
 // check is the comparison of one level with the member at its end.
 type check struct {
 	open    bool
+	sweep   bool // it is one of a sweep
 	level   int
 	whom    uint64
 	to      uint64 // where the stretch ends
 	as      time.Duration
-	done    bool       // it is certain as of not long ago
+	done    bool       // it is certain as of this sweep
 	heard   bool       // there was an answer
 	silent  bool       // it is asked for again, since there was no answer
 	again   bool       // the stretch was compared and mended, and is asked for once more
@@ -189,17 +93,17 @@ func (m *Map) askLevel(now time.Duration) {
 		// Members may have come and gone in it since it was certified.
 		place = min(n, m.t.between(m.self.ID, (m.self.ID+m.levels[k.level].span)&m.mask))
 	}
-	if place < 1 {
-		return
-	}
 	if k.silent && place > 1 {
 		place-- // the one before it will do
 	}
-	whom := m.t.at(first + place - 1)
-	as, ok := m.certain(whom.ID)
-	if whom.Of.Incarnation == 0 || m.doubtful(whom.ID) {
+	for place > 0 && m.mute(m.t.at(first+place-1)) {
+		place--
+	}
+	if place < 1 {
 		return
 	}
+	whom := m.t.at(first + place - 1)
+	as, ok := m.certain(whom.ID)
 	k.whom, k.to = whom.ID, m.self.ID
 	// A little more than as many: what it is certain of, it says.
 	if end := place + 1<<k.level + (1<<k.level)/8 + 1; end <= n {
@@ -216,6 +120,9 @@ func (m *Map) askLevel(now time.Duration) {
 	k.open = true
 	m.ask(now, ring.Arc{After: k.whom, To: k.to}, true)
 }
+
+// mute reports whether there is no sense in asking the owner of a claim.
+func (m *Map) mute(c *Claim) bool { return c.Of.Incarnation == 0 || m.doubtful(c.ID) }
 
 // ask asks the member of the check whether it knows the same of an arc.
 func (m *Map) ask(now time.Duration, arc ring.Arc, top bool) {
@@ -269,8 +176,7 @@ func (m *Map) vouched(c *call, r *Reply) {
 	as := c.sent - r.Age
 	m.certify(min(c.level, m.depth())+1, through, min(c.as, as))
 	if c.check == m.checks {
-		cycle := time.Duration(m.depth()) * m.period(c.sent)
-		m.check.done = as > c.as-cycle/2
+		m.check.done = as >= m.sweep.began-late*m.cfg.Interval
 	}
 }
 
@@ -330,10 +236,12 @@ func (m *Map) goOn(now time.Duration) {
 	switch {
 	case k.waiting > 0:
 	case k.again:
-		m.begin(check{level: k.level, last: true, heard: true})
+		m.begin(check{sweep: k.sweep, level: k.level, last: true, heard: true})
 		m.askLevel(now)
 	default:
-		k.open = false
+		if k.open = false; k.sweep {
+			m.levelOver(now, k.done)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -33,12 +34,13 @@ type Map struct {
 	doubts []doubt
 	levels []level
 
-	beat     uint32
-	heard    uint32        // the greatest beat heard of
-	nextBeat time.Duration // when the next is
-	retry    time.Duration // when the check of this beat is looked at again; 0: not
-	lookedUp time.Duration // when a lookup was made last, by anyone, as far as known
-	anyone   bool          // there was one
+	beat      uint32        // the number of the last sweep
+	heard     uint32        // the greatest number heard of
+	nextRound time.Duration // when doubts and the own arc are looked at next
+	sweep     sweep
+	barred    time.Duration                  // before which nobody can have the next sweep begin
+	trip      time.Duration                  // how long answers take of late
+	pushed    peer.Recent[uint64, allowance] // by whom
 
 	calls    []call
 	lastID   uint64 // of a call
@@ -183,14 +185,6 @@ func (m *Map) MaxEpoch(arc ring.Arc) uint64 {
 		most = max(most, m.t.at(first+i).Epoch)
 	}
 	return most
-}
-
-// LookedUp notes that lookups were made: the map is kept younger for a while.
-func (m *Map) LookedUp(now time.Duration) {
-	m.lookedUp, m.anyone = now, true
-	if p := m.period(now); m.nextBeat > now+p {
-		m.nextBeat = now + p
-	}
 }
 
 // outcome is what became of a claim.

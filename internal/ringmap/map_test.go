@@ -224,7 +224,7 @@ func newRingOf(all []Claim) *ringOf {
 	r := &ringOf{maps: map[uint64]*Map{}, dead: map[uint64]bool{}, got: map[uint64]int{}}
 	for i := range all {
 		m := memberOf(all, i)
-		m.nextBeat = time.Hour
+		m.nextRound, m.sweep.began = time.Hour, time.Hour
 		r.maps[all[i].ID] = m
 	}
 	return r
@@ -289,14 +289,18 @@ func TestLookupsOfASettledRingAreRight(t *testing.T) {
 	if c, _, ok := s.Lookup(all[17].ID, 9*time.Second, 2*time.Second); !ok || c.ID != all[17].ID {
 		t.Fatal("a member does not know that it owns its own identifier")
 	}
-	got, _ := s.LookupN(nil, all[98].ID, 5, 6*time.Second, 2*time.Second)
-	for i, c := range got {
-		if c.ID != all[(98+i)%100].ID {
-			t.Fatalf("server %d is %v", i, c)
+	circle := s.Circle(6*time.Second, 2*time.Second)
+	for i, c := range circle {
+		if c.ID != all[(17+i)%100].ID {
+			t.Fatalf("member %d is %v", i, c)
 		}
 	}
-	if got, _ := s.LookupN(nil, 0, 200, 6*time.Second, 2*time.Second); len(got) != 100 {
-		t.Fatalf("%d servers of 100 members", len(got))
+	if len(circle) != 100 || s.Circle(9*time.Second, 2*time.Second) != nil {
+		t.Fatalf("%d members of 100, and %d of too long ago", len(circle), len(s.Circle(9*time.Second, 2*time.Second)))
+	}
+	m.Strike(6*time.Second, 0, all[50].Owner().Instance())
+	if got := m.Snapshot().Circle(6*time.Second, 2*time.Second); got != nil {
+		t.Fatalf("%d members though one is in doubt", len(got))
 	}
 }
 
@@ -648,5 +652,41 @@ func TestOwnerTellsThatItsArcIsSmallerForALegacyMember(t *testing.T) {
 		if told > 0 != mute {
 			t.Errorf("legacy %v: %d are told", mute, told)
 		}
+	}
+}
+
+// What one sender may push is bounded, and others are answered meanwhile.
+func TestSenderThatPushesWithoutEndIsRefused(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 64, 64)
+	m := memberOf(all, 3)
+	push := func(n int) *Request {
+		return &Request{Kind: Push, Parts: []Part{{To: m.self.ID, Claims: make([]Announcement, n)}}}
+	}
+	most := burst * (64 + fewClaims)
+	taken := 0
+	for m.Allow(time.Second, all[9].ID, push(8)) {
+		if taken += 8; taken > most {
+			t.Fatalf("%d claims at once are received", taken)
+		}
+	}
+	if taken != most {
+		t.Errorf("%d claims at once are received, want %d", taken, most)
+	}
+	if !m.Allow(time.Second, all[9].ID, &Request{Kind: Ask}) || !m.Allow(time.Second, all[10].ID, push(64)) {
+		t.Error("questions, or others, are refused, too")
+	}
+	for now := time.Second; now < 61*time.Second; now += 10 * time.Millisecond {
+		if m.Allow(now, all[9].ID, push(8)) {
+			taken += 8
+		}
+	}
+	if per := (taken - most) / 60; per < 120 || per > 128 {
+		t.Errorf("%d claims in an interval are received in the long run, of a map of 64", per)
+	}
+	for i := range uint64(2 * maxSenders) {
+		m.Allow(time.Minute, i, push(1))
+	}
+	if n := m.pushed.Len(); n > maxSenders {
+		t.Errorf("%d senders are told apart", n)
 	}
 }

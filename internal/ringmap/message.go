@@ -56,12 +56,9 @@ const (
 // Request is a message from one map to another.
 type Request struct {
 	Kind Kind
-	// Beat is the sender's count of beats, by which members choose the same level at
-	// the same time.
+	// Beat is the number of the sender's last sweep, by which all begin the next one
+	// at the same time.
 	Beat uint32
-	// Quiet is for how long nobody has looked anything up, as far as the sender knows, in
-	// intervals; MaxQuiet: for that long or longer.
-	Quiet uint8
 
 	Parts []Part // Push
 	// Ask, Compare: what of the circle. Of an Ask, 0 is the receiver.
@@ -70,9 +67,6 @@ type Request struct {
 	Level    uint8  // Ask: by which certificate the answerer is to say how old what it knows is
 	Hashes   []uint32
 }
-
-// MaxQuiet is the largest Quiet.
-const MaxQuiet = 255
 
 // Part is claims for a part of the circle: the receiver passes them on to the members
 // between itself and To, neither included. If To is the receiver, to nobody.
@@ -83,8 +77,7 @@ type Part struct {
 
 // Reply answers a Request.
 type Reply struct {
-	Beat  uint32
-	Quiet uint8
+	Beat uint32
 
 	// Ask: the sums are the same, and what the answerer knows was said by the owners at
 	// most Age before it answered. Aged is false if it cannot tell.
@@ -219,7 +212,7 @@ func (o *outside) claims(field string, list []Announcement) {
 
 // Size is the number of bytes of the message in the encoding of the wire, protobuf.
 func (r *Request) Size() int {
-	n := sizeVarint(uint64(r.Beat)) + sizeVarint(uint64(r.Quiet))
+	n := sizeVarint(uint64(r.Beat))
 	for i := range r.Parts {
 		p := &r.Parts[i]
 		inner := 9
@@ -239,7 +232,7 @@ func (r *Request) Size() int {
 
 // Size is the number of bytes of the message in the encoding of the wire, protobuf.
 func (r *Reply) Size() int {
-	n := sizeVarint(uint64(r.Beat)) + sizeVarint(uint64(r.Quiet))
+	n := sizeVarint(uint64(r.Beat))
 	if r.Same {
 		n += 2
 	}

@@ -99,25 +99,22 @@ func (s *Snapshot) Known(id uint64) *Claim {
 	return s.find(&s.t, id)
 }
 
-// LookupN appends to out the claims of the owner of an identifier and of the members
-// after it, of n different processes, as far as Lookup would name them and their arcs
-// follow each other. As is the earliest time of any of them.
-func (s *Snapshot) LookupN(out []*Claim, id uint64, n int, now, age time.Duration) (_ []*Claim, as time.Duration) {
-	as = now
-	for steps := 0; n > 0 && steps < s.Len(); steps++ {
-		c, at, ok := s.Lookup(id, now, age)
-		if !ok || len(out) > 0 && id != (c.After+1)&s.mask {
-			return out, as
-		}
-		id = (c.ID + 1) & s.mask
-		if slices.ContainsFunc(out, func(o *Claim) bool { return o.Of == c.Of }) {
-			continue
-		}
-		as = min(as, at)
-		out = append(out, c)
-		n--
+// Circle is the claims of the whole circle, clockwise from that of the map's member: nil
+// if the map is not certain of all of it at the age given, or doubts any.
+func (s *Snapshot) Circle(now, age time.Duration) []*Claim {
+	if old, ok := s.Age(now); !ok || old > age || len(s.doubts) > 0 {
+		return nil
 	}
-	return out, as
+	n, first := s.t.Len(), s.t.rank(s.self)
+	out := make([]*Claim, n)
+	for i := range out {
+		c := s.t.at(first + i)
+		if c.Of.Incarnation == 0 || c.After != s.t.at(first+i-1).ID {
+			return nil
+		}
+		out[i] = c
+	}
+	return out
 }
 
 // Len is the number of claims.

@@ -57,6 +57,7 @@ type host struct {
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
 	ringMap *ringmap.Map     // nil: it keeps none
+	claimed uint64           // the epoch that it last told the map
 	named   map[uint64]named // by claims of the map, what was said against them
 	mapTick time.Duration    // when it is to be called, 0 for never
 	client  *client          // nil: a member, or one that wants to be

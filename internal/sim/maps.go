@@ -24,6 +24,9 @@ func (w *world) owning(h *host) {
 		return
 	}
 	v := h.view
+	if v.Epoch != h.claimed {
+		h.claimed, w.claimed = v.Epoch, w.now
+	}
 	h.ringMap.Own(w.now, ringmap.Owning{
 		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
 	})
@@ -119,6 +122,9 @@ func (w *world) arrivedAtMap(h *host, i int32) {
 		w.back(i, &protocol.Failure{Kind: protocol.NotJoined, By: h.m.Self(), Detail: h.view.Phase.String()})
 		return
 	}
+	if from := w.hosts[c.from]; !h.ringMap.Allow(w.now, from.id, &c.mapRequest) {
+		w.violate(invariant.MapRefused, fmt.Sprintf("%s has pushed so much to %s that it is not answered", from.name, h.name))
+	}
 	c.mapReply = h.ringMap.Receive(w.now, &c.mapRequest)
 	w.count.mapBytes += c.mapReply.Size()
 	w.back(i, nil)
@@ -180,7 +186,6 @@ func (w *world) lookUpInMap(h *host, id uint64) {
 	if h.ringMap == nil || !h.view.Serves() || !h.view.HasArc || h.view.Arc.Contains(id) {
 		return
 	}
-	h.ringMap.LookedUp(w.now)
 	c, as, ok := h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
 	count := &w.result.Maps
 	if !ok {
@@ -211,6 +216,23 @@ func (w *world) mapAnswer(h *host, id uint64) (a routing.Answer, ok bool) {
 	return routing.Answer{
 		Verdict: routing.Owned, By: *c.Of, Owner: *c.Of, Arc: c.Arc(), HasArc: true, Epoch: c.Epoch, Age: w.now - as,
 	}, true
+}
+
+// calmRounds is for how many rounds no member may have claimed its arc anew before maps
+// are judged.
+const calmRounds = 10
+
+// awaitClaims waits until all members have claimed their arcs for the last time. Those
+// that were replaced together learn of it one after another, each a round after the one
+// behind it, and claim their arcs anew.
+func (w *world) awaitClaims() {
+	if !w.cfg.Maps {
+		return
+	}
+	end := w.now + time.Duration(len(w.ring)+calmRounds)*w.cfg.Interval
+	for w.now < min(end, w.claimed+calmRounds*w.cfg.Interval) && len(w.result.Violations) == 0 {
+		w.watch(w.cfg.Interval)
+	}
 }
 
 // judgeMaps holds the maps of an ideal ring against it.

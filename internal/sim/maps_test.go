@@ -36,3 +36,16 @@ func TestMapsChangeNothingElse(t *testing.T) {
 		t.Error("maps among hostile members are simulated")
 	}
 }
+
+// Members that were replaced together learn of it one after another, round by round, and
+// claim their arcs anew: maps are those of the ring once the last has.
+func TestMapsAreTheRingWhenAllHaveClaimedTheirArcs(t *testing.T) {
+	c := Config{Members: 64, Duration: time.Minute, Faults: Loss | Crash | Vanish | Joins | Leaves, Lookups: 16, Maps: true}
+	r, err := Run(c, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+}

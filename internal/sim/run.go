@@ -217,13 +217,15 @@ func (w *world) heal() {
 	w.judgeIsolated()
 	before := w.count
 	w.watch(time.Duration(w.cfg.Idle) * w.cfg.Interval)
+	idle := w.count
+	w.awaitClaims()
 	w.judgeMaps()
 	if stop() || len(w.ring) == 0 { // hostile members have had all honest ones out
 		return
 	}
 	rounds := float64(w.cfg.Idle) * float64(len(w.ring))
-	r.Maintenance = float64(w.count.maintenance()-before.maintenance()) / rounds
-	r.Steps = float64(w.count.routes-before.routes) / rounds
+	r.Maintenance = float64(idle.maintenance()-before.maintenance()) / rounds
+	r.Steps = float64(idle.routes-before.routes) / rounds
 	w.afterIdeal = true
 	n := min(2*w.cfg.Members, 2000)
 	for i := range n + 2*len(w.clients) {

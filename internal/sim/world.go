@@ -48,6 +48,7 @@ type world struct {
 	churning bool
 	sessions *rand.Rand
 
+	claimed    time.Duration // when a member last claimed its arc by another epoch, as maps heard
 	quiet      bool
 	quietAt    time.Duration
 	disturbed  bool // there were faults

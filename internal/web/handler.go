@@ -37,7 +37,7 @@ const DefaultInterval = time.Second
 type Ringed interface {
 	Status() concord.Status
 	Watch(ctx context.Context) iter.Seq[concord.Event]
-	Members(ctx context.Context) iter.Seq2[concord.Member, error]
+	Members(ctx context.Context, opts ...concord.LookupOption) iter.Seq2[concord.Member, error]
 	Meta(ctx context.Context, s concord.Server) ([]byte, error)
 	Trace(ctx context.Context, key []byte, opts ...concord.LookupOption) (concord.Trace, error)
 }

@@ -136,7 +136,7 @@ func (h *Handler) walk() walked {
 	defer cancel()
 	began := time.Now()
 	var w walked
-	for m, err := range h.cfg.Member.Members(ctx) {
+	for m, err := range h.cfg.Member.Members(ctx, concord.Fresh()) {
 		if m.Server == (concord.Server{}) {
 			w.err = err // the walk's own
 			break

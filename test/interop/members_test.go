@@ -19,11 +19,11 @@ func TestMembersOfAMixedRing(t *testing.T) {
 	}
 	defer client.Close()
 	for what, asked := range map[string]interface {
-		Members(ctx context.Context) iter.Seq2[concord.Member, error]
+		Members(ctx context.Context, opts ...concord.LookupOption) iter.Seq2[concord.Member, error]
 		Meta(ctx context.Context, s concord.Server) ([]byte, error)
 	}{"a member": members[0].ours, "a client": client} {
 		var met []concord.Server
-		for m, err := range asked.Members(t.Context()) {
+		for m, err := range asked.Members(t.Context(), concord.Fresh()) {
 			if err != nil {
 				t.Fatalf("%s: %v: %v", what, m.Server.Name, err)
 			}

@@ -26,10 +26,8 @@ type Config struct {
 	Latency sim.Latency `json:"-"`
 	// Silent is the share of crashes that break no connection.
 	Silent float64 `json:"silent"`
-	// Lookups are made in a second, by random members for random keys. The map is kept
-	// young for them, unless Idle.
+	// Lookups are made in a second, by random members for random keys.
 	Lookups float64 `json:"lookups"`
-	Idle    bool    `json:"idle"`
 	// Cut, if not 0, cuts the ring into halves for that long, in the middle of the run.
 	Cut time.Duration `json:"cut_ns"`
 	// Limit is how many claims a map keeps; 0: the default.

@@ -10,12 +10,13 @@ type event struct {
 type eventKind uint8
 
 const (
-	evTick    eventKind = iota + 1 // of a map
-	evRound                        // a member stabilizes
-	evRequest                      // a request arrives
-	evReply                        // an answer arrives
-	evTimeout                      // nobody waits for the answer any more
-	evDetect                       // a member notices that its successor is gone
+	evTick     eventKind = iota + 1 // of a map
+	evRound                         // a member stabilizes
+	evAskAgain                      // it asks its successor once more
+	evRequest                       // a request arrives
+	evReply                         // an answer arrives
+	evTimeout                       // nobody waits for the answer any more
+	evDetect                        // a member notices that its successor is gone
 	evDeath
 	evJoin
 	evLookup

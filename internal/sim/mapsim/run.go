@@ -85,6 +85,8 @@ func (w *world) happen(e event) {
 			w.round(e.who)
 			w.queue.Push(w.now+w.cfg.Interval, event{kind: evRound, who: e.who})
 		}
+	case evAskAgain:
+		w.askAgain(e.who)
 	case evRequest:
 		w.request(e)
 	case evReply:
@@ -124,6 +126,9 @@ func (w *world) request(e event) {
 	}
 	if w.cut && to.side != from.side {
 		return
+	}
+	if !to.m.Allow(w.now, from.self.ID, &c.request) {
+		w.violate("%s has pushed so much to %s that it is not answered", from.self.Name, to.self.Name)
 	}
 	c.reply = to.m.Receive(w.now, &c.request)
 	w.measure(0, c.reply.Size())
@@ -185,14 +190,27 @@ func (w *world) round(i int32) {
 	}
 	x.succ = s
 	w.setPred(s, i)
-	y := w.members[s]
-	asked, answered := !w.lost(), !w.lost()
-	if !asked || !answered {
+	if asked, answered := !w.lost(), !w.lost(); !asked || !answered {
+		// As in the protocol, one time-out is no evidence: it asks once more.
+		w.queue.Push(w.now+w.patience(), event{kind: evAskAgain, who: i})
 		return
 	}
-	if !w.cfg.Idle {
-		x.m.LookedUp(w.now)
+	w.headSays(i)
+}
+
+// askAgain is the second question of a round whose first got no answer.
+func (w *world) askAgain(i int32) {
+	x := w.members[i]
+	asked, answered := !w.lost(), !w.lost()
+	if x.up && x.succ >= 0 && w.reaches(x, w.members[x.succ]) && asked && answered {
+		w.headSays(i)
 	}
+}
+
+// headSays lets a member hear what its successor says of itself.
+func (w *world) headSays(i int32) {
+	x := w.members[i]
+	y := w.members[x.succ]
 	x.m.Head(w.now, w.now, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
 	w.carry(i)
 }

@@ -16,7 +16,7 @@ const maxClaims = 2048
 // mapReq has the kinds of ringmap.Kind under the same numbers.
 func mapReq(who *pb.Request, r *ringmap.Request) *pb.MapReq {
 	out := &pb.MapReq{
-		Kind: pb.MapReq_Kind(r.Kind), Beat: r.Beat, Quiet: uint32(r.Quiet),
+		Kind: pb.MapReq_Kind(r.Kind), Beat: r.Beat,
 		From: r.From, To: r.To, Sum: r.Sum, Level: uint32(r.Level), Hashes: r.Hashes, Request: who,
 	}
 	for i := range r.Parts {
@@ -26,14 +26,11 @@ func mapReq(who *pb.Request, r *ringmap.Request) *pb.MapReq {
 }
 
 func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
-	if r.GetQuiet() > ringmap.MaxQuiet {
-		return nil, fmt.Errorf("quiet is %d (at most %d)", r.GetQuiet(), ringmap.MaxQuiet)
-	}
 	if r.GetLevel() > math.MaxUint8 || r.GetKind() < 0 || r.GetKind() > math.MaxUint8 {
 		return nil, fmt.Errorf("kind %d or level %d is unknown", r.GetKind(), r.GetLevel())
 	}
 	out := &ringmap.Request{
-		Kind: ringmap.Kind(r.GetKind()), Beat: r.GetBeat(), Quiet: uint8(r.GetQuiet()),
+		Kind: ringmap.Kind(r.GetKind()), Beat: r.GetBeat(),
 		From: r.GetFrom(), To: r.GetTo(), Sum: r.GetSum(), Level: uint8(r.GetLevel()), Hashes: r.GetHashes(),
 	}
 	left := maxClaims
@@ -51,7 +48,7 @@ func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
 func mapResp(r *ringmap.Reply) *pb.MapResp {
 	out := &pb.MapResp{
 		Answer: &pb.Answer{},
-		Beat:   r.Beat, Quiet: uint32(r.Quiet), Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
+		Beat:   r.Beat, Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
 	}
 	if r.Aged {
 		out.AgeNs1 = uint64(max(0, r.Age)) + 1
@@ -67,10 +64,6 @@ func mapResp(r *ringmap.Reply) *pb.MapResp {
 
 func mapReply(r *pb.MapResp) (ringmap.Reply, error) {
 	out := ringmap.Reply{Beat: r.GetBeat(), Same: r.GetSame(), Through: r.GetThrough()}
-	if r.GetQuiet() > ringmap.MaxQuiet {
-		return out, fmt.Errorf("quiet is %d (at most %d)", r.GetQuiet(), ringmap.MaxQuiet)
-	}
-	out.Quiet = uint8(r.GetQuiet())
 	if age := r.GetAgeNs1(); age > 0 {
 		if age > math.MaxInt64 {
 			return out, errors.New("age_ns1 is out of range")

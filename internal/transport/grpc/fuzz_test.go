@@ -136,7 +136,7 @@ func judging(t *testing.T, handled *bool) transport.Handler {
 // and the same after another journey.
 func FuzzMapReply(f *testing.F) {
 	for _, m := range []*pb.MapResp{
-		{Same: true, AgeNs1: 5, Through: 9, Beat: 3, Quiet: 255},
+		{Same: true, AgeNs1: 5, Through: 9, Beat: 3},
 		{Stretches: []*pb.MapStretch{{To: 5, Sum: 4}}, Lacks: []uint32{0, 63}},
 		{Claims: []*pb.Claim{{Id: 1, After: 9, Epoch: 4, Incarnation: 9, Name: "anna", Address: "h:1"}, {Id: 5}}},
 	} {

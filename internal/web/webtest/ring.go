@@ -222,7 +222,7 @@ func event(last concord.Event, now concord.Range) concord.Event {
 }
 
 // Members walks the ring.
-func (r *Ring) Members(context.Context) iter.Seq2[concord.Member, error] {
+func (r *Ring) Members(context.Context, ...concord.LookupOption) iter.Seq2[concord.Member, error] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.walks++

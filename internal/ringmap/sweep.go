@@ -1,0 +1,159 @@
+package ringmap
+
+import (
+	"slices"
+	"time"
+)
+
+// A map is certified in sweeps. In a sweep, a member asks level after level, in a fraction
+// of an interval. All members sweep at the same time, so that whoever is asked for a level
+// has just certified the one below it: whoever hears that the next sweep has begun begins
+// it, too. In between nobody asks anything. So the whole circle costs a member log2 N
+// questions in a sweep, and grows as old as the time from one sweep to the next, and
+// little more.
+
+// promised is how old what answers a lookup may be, in intervals.
+const promised = 10
+
+const (
+	// sweepEvery is the time from one sweep to the next, in intervals. What is certain
+	// is as of the last round of each owner, so it is older by up to one interval. There
+	// is time left to ask again what was not answered.
+	sweepEvery = 6
+	// paces is how many levels are asked in an interval. It is a few times what an
+	// answer takes, or those who are asked do not know yet.
+	paces = 16
+	// late is how much older than the sweep a certainty may be, in intervals, that is of it.
+	late = 2
+	// maxTries is how often a level is asked again in a sweep, within an interval.
+	maxTries = 6
+	// maxAgain is how often all levels are asked again, an interval later, if the circle
+	// is not certain as of the sweep.
+	maxAgain = 2
+)
+
+// Promised is how old what answers a lookup by default may be.
+func Promised(interval time.Duration) time.Duration { return promised * interval }
+
+// sweep is where the map is in a sweep.
+type sweep struct {
+	began time.Duration // the last one
+	level int           // that is asked
+	tries int           // how often it was asked again
+	again int           // how often all levels were
+	first time.Duration // when the level was asked for the first time
+	asked time.Duration // when it was asked last
+	next  time.Duration // when it goes on; 0: it is over, or waits for an answer
+}
+
+// swept reports whether the whole circle is certain as of this sweep.
+func (m *Map) swept() bool {
+	if m.t.Len() == 0 {
+		return true
+	}
+	as, ok := m.certain(m.t.at(m.t.rank(m.self.ID) - 1).ID)
+	return ok && as >= m.sweep.began-late*m.cfg.Interval
+}
+
+// pace is the time from one level to the next.
+func (m *Map) pace() time.Duration { return m.cfg.Interval / paces }
+
+// hearBeat takes over the number of a sweep that another has begun.
+func (m *Map) hearBeat(now time.Duration, beat uint32) {
+	if int32(beat-m.heard) <= 0 {
+		return
+	}
+	m.heard = beat
+	if !m.has || m.loading {
+		// What it loads is as certain as at whom it is loaded from.
+		m.beat, m.sweep, m.barred = beat, sweep{began: now}, 0
+	}
+}
+
+// sweepAt is when the next sweep begins.
+func (m *Map) sweepAt() time.Duration {
+	if m.heard != m.beat {
+		return m.barred
+	}
+	return m.sweep.began + sweepEvery*m.cfg.Interval
+}
+
+// Next is when Tick is to be called.
+func (m *Map) Next() time.Duration {
+	at := min(m.nextRound, m.sweepAt())
+	if m.sweep.next != 0 {
+		at = min(at, m.sweep.next)
+	}
+	if slices.ContainsFunc(m.outbox, m.sendable) {
+		at = min(at, m.flushed+hold)
+	}
+	return at
+}
+
+// Tick is called when it is time.
+func (m *Map) Tick(now time.Duration) {
+	m.flush(now)
+	if now >= m.nextRound {
+		m.nextRound = now + m.cfg.Interval
+		m.settle(now)
+		m.probe(now)
+	}
+	switch {
+	case now >= m.sweepAt():
+		if m.beat++; int32(m.heard-m.beat) > 0 {
+			m.beat = m.heard
+		}
+		m.heard = m.beat
+		level := 0
+		if m.check.sweep && m.check.waiting > 0 {
+			level = m.sweep.level // answers take longer than a sweep should
+		}
+		m.sweep, m.barred = sweep{began: now, level: level}, now+sweepEvery/2*m.cfg.Interval
+		m.goOnSweeping(now)
+	case m.sweep.next != 0 && now >= m.sweep.next:
+		m.goOnSweeping(now)
+	}
+}
+
+// goOnSweeping asks for the level that is next, or asks again.
+func (m *Map) goOnSweeping(now time.Duration) {
+	s, k := &m.sweep, m.check
+	s.next = 0
+	switch {
+	case !m.has:
+		return
+	case m.loading, k.waiting > 0 && (k.heard || k.silent):
+		s.next = now + m.cfg.Interval/2 // the pages and comparisons have time-outs
+		return
+	}
+	m.begin(check{sweep: true, level: s.level, silent: k.waiting > 0 || s.tries > 0 && !k.heard})
+	if s.asked = now; s.first == 0 {
+		s.first = now
+	}
+	if m.askLevel(now); m.check.open {
+		if s.next == 0 {
+			s.next = now + max(2*m.pace(), 2*m.trip)
+		}
+	} else {
+		m.levelOver(now, true) // there is nobody to be asked
+	}
+}
+
+// levelOver goes on to the next level, or asks again if the answer was not of this sweep.
+func (m *Map) levelOver(now time.Duration, done bool) {
+	s := &m.sweep
+	if !done && s.tries < maxTries && now < s.first+m.cfg.Interval {
+		s.tries++
+		s.next = now + time.Duration(s.tries)*m.pace()
+		return
+	}
+	m.settle(now)
+	s.level, s.tries, s.first, s.next = s.level+1, 0, 0, 0
+	switch {
+	case s.level < m.depth():
+		s.next = max(now, s.asked+m.pace())
+	case s.again < maxAgain && !m.swept():
+		s.again, s.level = s.again+1, 0
+		s.next = now + m.cfg.Interval
+	}
+}
