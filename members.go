@@ -44,8 +44,8 @@ type Member struct {
 // yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
 // member once, up to 16 at a time, so a ring of N members costs N−1 requests.
 //
-// If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields what
-// the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
+// If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
+// what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
 // PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
 // client always asks.
 //
@@ -73,8 +73,8 @@ func (c *Concord) Members(ctx context.Context, opts ...LookupOption) iter.Seq2[M
 }
 
 // Members returns an iterator over the members of the ring, clockwise from one that the Client has
-// met. See [Concord.Members]; the options change nothing. If no member answers, the error is a *DialError. After Close it is
-// ErrStopped.
+// met. See [Concord.Members]; the options change nothing. If no member answers, the error is a
+// *DialError. After Close it is ErrStopped.
 func (c *Client) Members(ctx context.Context, _ ...LookupOption) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) { members(c.node.Walk(ctx), yield) }
 }

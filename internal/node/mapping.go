@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -20,7 +21,7 @@ const maxMapCalls = 256
 
 // beginMap makes the map of a member.
 func (n *Node) beginMap(self ring.Member) {
-	n.charted = ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval})
+	n.charted = ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval, Near: n.near})
 	n.mapTimer = time.NewTimer(time.Hour)
 	n.mapTimer.Stop()
 	n.tellMap = func(id uint64, owner ring.Instance) {
@@ -28,6 +29,14 @@ func (n *Node) beginMap(self ring.Member) {
 	}
 	n.promised.Store(int64(ringmap.Promised(n.cfg.Interval)))
 	n.wg.Go(n.tickMap)
+}
+
+// near reports whether the member that stands at an identifier is a successor or a finger,
+// to which there is a connection.
+func (n *Node) near(id uint64) bool {
+	s := n.snap.Load()
+	return slices.ContainsFunc(s.View.Succ, func(x ring.Member) bool { return x.ID == id }) ||
+		slices.ContainsFunc(s.Fingers, func(f routing.Finger) bool { return f.Member.ID == id })
 }
 
 // tickMap delivers the map's wake-ups.

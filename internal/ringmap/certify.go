@@ -24,6 +24,9 @@ func (m *Map) certain(id uint64) (at time.Duration, ok bool) {
 	if id == m.self.ID {
 		d = m.mask
 	}
+	if m.whole.span >= d {
+		at, ok = m.whole.as, m.whole.span > 0
+	}
 	for _, l := range m.levels {
 		if l.span >= d && (!ok || l.as > at) {
 			at, ok = l.as, true
@@ -37,6 +40,9 @@ func (m *Map) certify(i int, to uint64, as time.Duration) {
 	span := m.distance(to)
 	if to == m.self.ID {
 		span = m.mask
+	}
+	if (m.whole.span == 0 || m.whole.as < as) && m.t.Len() > 0 && m.distance(m.t.at(m.t.rank(m.self.ID)-1).ID) <= span {
+		m.whole = level{span, as} // which is kept when the level gets a newer and smaller one
 	}
 	for len(m.levels) <= i && i < maxLevels {
 		m.levels = append(m.levels, level{})
@@ -96,17 +102,14 @@ func (m *Map) askLevel(now time.Duration) {
 	if k.silent && place > 1 {
 		place-- // the one before it will do
 	}
-	for place > 0 && m.mute(m.t.at(first+place-1)) {
-		place--
-	}
-	if place < 1 {
+	if place = m.whom(first, place); place < 1 {
 		return
 	}
 	whom := m.t.at(first + place - 1)
 	as, ok := m.certain(whom.ID)
 	k.whom, k.to = whom.ID, m.self.ID
 	// A little more than as many: what it is certain of, it says.
-	if end := place + 1<<k.level + (1<<k.level)/8 + 1; end <= n {
+	if end := 2*place + place/8 + 1; end <= n {
 		k.to = m.t.at(first + end - 1).ID
 	} else if m.t.Len() >= m.cfg.Limit {
 		if place == n {
@@ -119,6 +122,23 @@ func (m *Map) askLevel(now time.Duration) {
 	}
 	k.open = true
 	m.ask(now, ring.Arc{After: k.whom, To: k.to}, true)
+}
+
+// whom is the place of the member to be asked up to which the map is certain: the last
+// that can be, or one not far before it that is asked other things anyway. Zero: none.
+func (m *Map) whom(first, place int) int {
+	for place > 0 && m.mute(m.t.at(first+place-1)) {
+		place--
+	}
+	if m.cfg.Near == nil {
+		return place
+	}
+	for p := place; p > 0 && p >= place-place/4; p-- {
+		if c := m.t.at(first + p - 1); !m.mute(c) && m.cfg.Near(c.ID) {
+			return p
+		}
+	}
+	return place
 }
 
 // mute reports whether there is no sense in asking the owner of a claim.
@@ -174,17 +194,18 @@ func (m *Map) vouched(c *call, r *Reply) {
 		return
 	}
 	as := c.sent - r.Age
-	m.certify(min(c.level, m.depth())+1, through, min(c.as, as))
+	m.certify(min(c.level, m.depth()+moreLevels)+1, through, min(c.as, as))
 	if c.check == m.checks {
 		m.check.done = as >= m.sweep.began-late*m.cfg.Interval
 	}
 }
 
 // reach is how far the map is certain by the certificate of a level, but not beyond to,
-// and as of when. If there is no such level, the certificate that reaches up to to counts.
+// and as of when; by the certificate that reaches up to to, if that is not older or there is no
+// such level.
 func (m *Map) reach(i int, to uint64) (through uint64, as time.Duration, ok bool) {
-	if i >= len(m.levels) || m.levels[i].span == 0 || i > m.depth() {
-		as, ok = m.certain(to)
+	as, ok = m.certain(to)
+	if i >= len(m.levels) || m.levels[i].span == 0 || i > m.depth()+moreLevels || ok && as >= m.levels[i].as {
 		return to, as, ok
 	}
 	l := m.levels[i]

@@ -14,6 +14,9 @@ type Config struct {
 	Interval time.Duration // of a round of the ring
 	Limit    int           // how many claims are kept; 0: DefaultLimit
 	Pool     *Pool         // nil, but in simulations
+	// Near reports whether the member that stands at an identifier is asked other things
+	// anyway, so that there is a connection to it. Nil: nobody is.
+	Near func(id uint64) bool
 }
 
 // DefaultLimit is how many claims a map keeps if it was not told: a map of them takes
@@ -33,6 +36,7 @@ type Map struct {
 	has    bool // own is its claim
 	doubts []doubt
 	levels []level
+	whole  level // the last of the whole map
 
 	beat      uint32        // the number of the last sweep
 	heard     uint32        // the greatest number heard of
@@ -152,10 +156,15 @@ func (m *Map) Own(now time.Duration, o Owning) {
 		m.defendFrom(by.Epoch)
 		return // it is claimed by a greater epoch, or not at all
 	}
+	if m.others() == 0 {
+		m.filled = false // it was alone: if it finds others, it knows none of them
+	}
 	if had && c.Epoch == was.Epoch && c.Of == was.Of && !o.Mute {
 		return // it is smaller, and the claim of whoever has the rest says so
 	}
-	m.spread(now, announce(&c, was.Of != c.Of), m.self.ID)
+	// Who takes over from another is known. Who claims anew what it had was replaced, and is
+	// on no map of those who know.
+	m.spread(now, announce(&c, was.Of != c.Of || !c.covers(was.After)), m.self.ID)
 }
 
 // Head notes what the nearest successor has said of its arc when it was asked at the
@@ -164,8 +173,13 @@ func (m *Map) Head(now, at time.Duration, c Claim) {
 	if !m.has || c.ID == m.self.ID {
 		return
 	}
+	unknown := m.t.get(c.ID) == nil
 	if got, _ := m.merge(c); got == news {
 		m.spread(now, announce(&c, true), m.self.ID)
+		if unknown && c.Of.Incarnation != 0 {
+			m.catchUp(now, c.ID)
+			m.flush(now)
+		}
 	}
 	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == m.self.ID {
 		m.certify(0, c.ID, at)
@@ -337,7 +351,7 @@ func (m *Map) doubt(x doubt) {
 		}
 	}
 	if len(m.doubts) >= maxDoubts {
-		m.doubts, m.levels = m.doubts[:0], m.levels[:0]
+		m.doubts, m.levels, m.whole = m.doubts[:0], m.levels[:0], level{}
 		return
 	}
 	m.doubts = append(m.doubts, x)

@@ -84,14 +84,17 @@ func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
 }
 
 // hand gives a claim to the first member from the rank on that is before end and can take
-// it.
+// it. Those that are in doubt get it for themselves.
 func (m *Map) hand(rank int, end uint64, a Announcement) {
 	for range m.t.Len() {
 		x := m.t.at(rank)
 		switch {
 		case !ring.Between(m.self.ID, x.ID, end):
 			return
-		case x.Of.Incarnation != 0 && x.ID != a.ID && !m.doubtful(x.ID):
+		case x.Of.Incarnation == 0 || x.ID == a.ID:
+		case m.doubtful(x.ID):
+			m.post(x.ID, x.ID, a)
+		default:
 			m.post(x.ID, end, a)
 			return
 		}
@@ -150,13 +153,17 @@ func (m *Map) flush(now time.Duration) {
 	}
 }
 
-// handOn gives the parts of a member that does not answer to the next in them.
-func (m *Map) handOn(now time.Duration, c *call) {
+// handOn gives the parts of a member that does not answer to the next in them. It is told
+// once more itself, unless it is gone.
+func (m *Map) handOn(now time.Duration, c *call, gone bool) {
 	for _, p := range c.parts {
 		if p.To == c.to {
 			continue
 		}
 		for _, a := range p.Claims {
+			if !gone {
+				m.post(c.to, c.to, a)
+			}
 			m.hand(m.t.upTo(c.to), p.To, a)
 		}
 	}

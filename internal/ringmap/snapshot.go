@@ -32,7 +32,7 @@ func (m *Map) Snapshot() *Snapshot {
 	for _, d := range m.doubts {
 		s.doubts = append(s.doubts, d.id)
 	}
-	for _, l := range m.levels {
+	for _, l := range append(m.levels, m.whole) {
 		if l.span > 0 {
 			s.levels = append(s.levels, l)
 		}

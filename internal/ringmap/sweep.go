@@ -25,6 +25,9 @@ const (
 	paces = 16
 	// late is how much older than the sweep a certainty may be, in intervals, that is of it.
 	late = 2
+	// moreLevels is how many levels more there can be than by doubling, since members are
+	// asked before the end of what is certain.
+	moreLevels = 4
 	// maxTries is how often a level is asked again in a sweep, within an interval.
 	maxTries = 6
 	// maxAgain is how often all levels are asked again, an interval later, if the circle
@@ -150,9 +153,10 @@ func (m *Map) levelOver(now time.Duration, done bool) {
 	m.settle(now)
 	s.level, s.tries, s.first, s.next = s.level+1, 0, 0, 0
 	switch {
-	case s.level < m.depth():
+	case m.swept():
+	case s.level < m.depth()+moreLevels:
 		s.next = max(now, s.asked+m.pace())
-	case s.again < maxAgain && !m.swept():
+	case s.again < maxAgain:
 		s.again, s.level = s.again+1, 0
 		s.next = now + m.cfg.Interval
 	}

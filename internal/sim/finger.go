@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -114,4 +116,10 @@ func (w *world) offer(h *host, x ring.Member) {
 	if h.fingers.Offer(x) {
 		w.tendFinger(h)
 	}
+}
+
+// near reports whether the member that stands at an identifier is a successor or a finger.
+func (h *host) near(id uint64) bool {
+	return slices.ContainsFunc(h.view.Succ, func(x ring.Member) bool { return x.ID == id }) ||
+		slices.ContainsFunc(h.fingers.Distinct(), func(f routing.Finger) bool { return f.Member.ID == id })
 }

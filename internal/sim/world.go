@@ -195,7 +195,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	}
 	h.ringMap, h.mapTick = nil, 0
 	if w.cfg.Maps {
-		h.ringMap, h.named = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval}), nil
+		h.ringMap, h.named = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval, Near: h.near}), nil
 	}
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.arcs, h.confirm, h.held = nil, false, nil

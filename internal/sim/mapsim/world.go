@@ -3,6 +3,7 @@ package mapsim
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -85,9 +86,24 @@ func (w *world) newcomer() int32 {
 		Addr:        fmt.Sprintf("10.%d.%d.%d:7946", i>>16&255, i>>8&255, i&255),
 		Incarnation: epoch + uint64(w.now/time.Millisecond),
 	}
-	x.m = ringmap.New(x.self, ringmap.Config{Bits: width, Interval: w.cfg.Interval, Limit: w.cfg.Limit, Pool: w.pool})
+	x.m = ringmap.New(x.self, ringmap.Config{
+		Bits: width, Interval: w.cfg.Interval, Limit: w.cfg.Limit, Pool: w.pool,
+		Near: func(id uint64) bool { return w.finger(x, id) },
+	})
 	w.members = append(w.members, x)
 	return int32(i)
+}
+
+// finger reports whether the member at an identifier is a finger of x: the first after
+// the half or three quarters of a doubling of the distance.
+func (w *world) finger(x *member, id uint64) bool {
+	p := w.before(id, x.side)
+	if p < 0 {
+		return false
+	}
+	d, gap := id-x.self.ID, w.members[p].self.ID-x.self.ID
+	k := uint64(1) << (bits.Len64(d|1) - 1)
+	return gap < k || gap < k+k/2 && k+k/2 <= d
 }
 
 // settle makes the ring at the start, with all maps as they are in an ideal ring.
