@@ -178,7 +178,6 @@ func (m *Map) Head(now, at time.Duration, c Claim) {
 		m.spread(now, announce(&c, true), m.self.ID)
 		if unknown && c.Of.Incarnation != 0 {
 			m.catchUp(now, c.ID)
-			m.flush(now)
 		}
 	}
 	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == m.self.ID {
