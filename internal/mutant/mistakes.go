@@ -1037,9 +1037,9 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "certificate-of-now",
 			Does: "A certificate is as of when it was asked for, however old the certainty of the other is.",
 			Edits: []Edit{{certifyFile, `
-	m.certify(min(c.level, m.depth())+1, through, min(c.as, as))
+	m.certify(min(c.level, m.depth()+moreLevels)+1, through, min(c.as, as))
 `, `
-	m.certify(min(c.level, m.depth())+1, through, c.sent)
+	m.certify(min(c.level, m.depth()+moreLevels)+1, through, c.sent)
 `}},
 			Sim: "maps",
 		},

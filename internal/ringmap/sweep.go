@@ -108,8 +108,8 @@ func (m *Map) Tick(now time.Duration) {
 		}
 		m.heard = m.beat
 		level := 0
-		if m.check.sweep && m.check.waiting > 0 {
-			level = m.sweep.level // answers take longer than a sweep should
+		if m.check.sweep && m.check.waiting > 0 && m.trip > m.cfg.Interval/2 {
+			level = m.sweep.level // those who answer slowly would never be asked for the later ones
 		}
 		m.sweep, m.barred = sweep{began: now, level: level}, now+sweepEvery/2*m.cfg.Interval
 		m.goOnSweeping(now)
