@@ -59,9 +59,6 @@ func (n *Node) feed(ctx context.Context, sub *ringmap.Subscription, send func(*r
 			defer feed.Close()
 		}
 		if u, ok := feed.Next(chart, n.now()); ok {
-			if sub.Lookups {
-				n.useMap()
-			}
 			u.Claims = n.zonedClaims(u.Claims)
 			if err := send(&u); err != nil {
 				return err

@@ -776,7 +776,7 @@ func (x *MapStretch) GetSum() uint32 {
 
 type SubscribeReq struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The client looks keys up: maps are to be kept young for it.
+	// The client looks keys up.
 	Lookups bool `protobuf:"varint,1,opt,name=lookups,proto3" json:"lookups,omitempty"`
 	// What the client has of a map: the low halves of the sums of the claims in slices of the
 	// circle, which are equally wide. Their number is a power of two, at most 4096; none: it

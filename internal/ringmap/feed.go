@@ -11,7 +11,7 @@ import (
 // Subscription is what a client asks a member for that is to tell it of its map: all
 // claims, and then each change.
 type Subscription struct {
-	// Lookups says that the client looks keys up: maps are to be kept young for it.
+	// Lookups says that the client looks keys up.
 	Lookups bool
 	// Sums are of the claims that the client has already, the low halves of those of slices
 	// of the circle. All slices are equally wide, so that their number is a power of two.
