@@ -44,10 +44,10 @@ type Member struct {
 // yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
 // member once, up to 16 at a time, so a ring of N members costs N−1 requests.
 //
-// If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
-// what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
-// PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
-// client always asks.
+// If the member's map of the ring is certain of the whole ring, and no member has VirtualNodes,
+// Members asks nobody, but yields what the map says, which is at most ten StabilizeIntervals old:
+// NamedBy is nil then, and Phase is PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or
+// Verified, every member is asked. A client always asks.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the

@@ -53,5 +53,5 @@ func (n *Node) Charted(opts routing.Options) (all []Met, ok bool) {
 // identifier, and is not suspected.
 func (n *Node) nameable(c *ringmap.Claim, now time.Duration) bool {
 	all := n.peers.suspicions()
-	return c.Of.ID == c.ID && !all.Avoided(*c.Of, now) && !all.Rejected(*c.Of, now)
+	return c.Of.ID == c.ID && !c.Of.Choice.Several() && !all.Avoided(*c.Of, now) && !all.Rejected(*c.Of, now)
 }
