@@ -440,10 +440,8 @@ func (x *Claim) GetHome() uint64 {
 type MapReq struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  MapReq_Kind            `protobuf:"varint,1,opt,name=kind,proto3,enum=concord.MapReq_Kind" json:"kind,omitempty"`
-	// The sender's count of beats.
-	Beat uint32 `protobuf:"varint,2,opt,name=beat,proto3" json:"beat,omitempty"`
-	// For how many intervals nobody has looked anything up; 255: as many or more.
-	Quiet uint32     `protobuf:"varint,3,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	// The number of the sender's last sweep.
+	Beat  uint32     `protobuf:"varint,2,opt,name=beat,proto3" json:"beat,omitempty"`
 	Parts []*MapPart `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
 	// The stretch is (from, to]. Of KIND_ASK, to 0 is the receiver.
 	From          uint64   `protobuf:"fixed64,5,opt,name=from,proto3" json:"from,omitempty"`
@@ -496,13 +494,6 @@ func (x *MapReq) GetKind() MapReq_Kind {
 func (x *MapReq) GetBeat() uint32 {
 	if x != nil {
 		return x.Beat
-	}
-	return 0
-}
-
-func (x *MapReq) GetQuiet() uint32 {
-	if x != nil {
-		return x.Quiet
 	}
 	return 0
 }
@@ -612,7 +603,6 @@ func (x *MapPart) GetClaims() []*Claim {
 type MapResp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Beat  uint32                 `protobuf:"varint,1,opt,name=beat,proto3" json:"beat,omitempty"`
-	Quiet uint32                 `protobuf:"varint,2,opt,name=quiet,proto3" json:"quiet,omitempty"`
 	// The sums are the same.
 	Same bool `protobuf:"varint,3,opt,name=same,proto3" json:"same,omitempty"`
 	// What the answerer knows was said by the owners at most this long before it
@@ -661,13 +651,6 @@ func (*MapResp) Descriptor() ([]byte, []int) {
 func (x *MapResp) GetBeat() uint32 {
 	if x != nil {
 		return x.Beat
-	}
-	return 0
-}
-
-func (x *MapResp) GetQuiet() uint32 {
-	if x != nil {
-		return x.Quiet
 	}
 	return 0
 }
@@ -3246,11 +3229,10 @@ const file_concord_proto_rawDesc = "" +
 	"\x04zone\x18\a \x01(\tH\x00R\x04zone\x88\x01\x01\x12\x16\n" +
 	"\x06choice\x18\b \x01(\rR\x06choice\x12\x12\n" +
 	"\x04home\x18\t \x01(\x06R\x04homeB\a\n" +
-	"\x05_zone\"\xe1\x02\n" +
+	"\x05_zone\"\xd1\x02\n" +
 	"\x06MapReq\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.concord.MapReq.KindR\x04kind\x12\x12\n" +
-	"\x04beat\x18\x02 \x01(\rR\x04beat\x12\x14\n" +
-	"\x05quiet\x18\x03 \x01(\rR\x05quiet\x12&\n" +
+	"\x04beat\x18\x02 \x01(\rR\x04beat\x12&\n" +
 	"\x05parts\x18\x04 \x03(\v2\x10.concord.MapPartR\x05parts\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\x06R\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\x06R\x02to\x12\x10\n" +
@@ -3262,20 +3244,19 @@ const file_concord_proto_rawDesc = "" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_PUSH\x10\x01\x12\f\n" +
 	"\bKIND_ASK\x10\x02\x12\x10\n" +
-	"\fKIND_COMPARE\x10\x03\"A\n" +
+	"\fKIND_COMPARE\x10\x03J\x04\b\x03\x10\x04\"A\n" +
 	"\aMapPart\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x06R\x02to\x12&\n" +
-	"\x06claims\x18\x02 \x03(\v2\x0e.concord.ClaimR\x06claims\"\x94\x02\n" +
+	"\x06claims\x18\x02 \x03(\v2\x0e.concord.ClaimR\x06claims\"\x84\x02\n" +
 	"\aMapResp\x12\x12\n" +
-	"\x04beat\x18\x01 \x01(\rR\x04beat\x12\x14\n" +
-	"\x05quiet\x18\x02 \x01(\rR\x05quiet\x12\x12\n" +
+	"\x04beat\x18\x01 \x01(\rR\x04beat\x12\x12\n" +
 	"\x04same\x18\x03 \x01(\bR\x04same\x12\x17\n" +
 	"\aage_ns1\x18\x04 \x01(\x04R\x06ageNs1\x121\n" +
 	"\tstretches\x18\x05 \x03(\v2\x13.concord.MapStretchR\tstretches\x12&\n" +
 	"\x06claims\x18\x06 \x03(\v2\x0e.concord.ClaimR\x06claims\x12\x18\n" +
 	"\athrough\x18\a \x01(\x06R\athrough\x12\x14\n" +
 	"\x05lacks\x18\b \x03(\rR\x05lacks\x12'\n" +
-	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answer\".\n" +
+	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answerJ\x04\b\x02\x10\x03\".\n" +
 	"\n" +
 	"MapStretch\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x06R\x02to\x12\x10\n" +
