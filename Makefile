@@ -161,6 +161,8 @@ CHECK := .build/bin/concord check
 explore: build ## every order of events in small rings: the part that CI runs
 	$(CHECK) --members 4
 	$(CHECK) --members 4 --joins-apart
+	$(CHECK) --members 4 --takeover
+	$(CHECK) --members 4 --takeover --grain 2 --start ring
 	$(CHECK) --members 5 --start ring
 	$(CHECK) --members 5 --successors 3 --start ring
 	$(CHECK) --members 6 --pairs --start ring

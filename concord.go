@@ -203,6 +203,8 @@ func (c *Concord) Start() error {
 		Inspect:     inspectMember(c.cfg.TLS, Peer{Server: Server{Name: c.cfg.Name, Id: c.id, Address: addr}, Cluster: c.cfg.Cluster}),
 		Admit:       c.cfg.admission().admits(),
 		Proven:      c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
+		Takeover:    c.takeover,
+		Prepare:     c.prepare,
 		Ended:       kept.end,
 		Observer:    c.cfg.Observer.inside(),
 	}, tr)
@@ -302,6 +304,9 @@ func (c *Concord) Create() error {
 // to another later, as the address of a load balancer does. It does so until ctx ends, or for 30 s
 // if ctx has no deadline.
 //
+// If the program has called [Concord.Serve] with a Take, Join calls that before the member owns
+// anything, and waits for it; see Config.TakeoverTimeout. The 30 s are as much longer then.
+//
 // Join fails without another try in these cases:
 //
 //   - Another member has the name or the identifier, or advertises the same AdvAddr.
@@ -388,11 +393,13 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 	}
 	if _, ok := ctx.Deadline(); !ok && found == 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
+		ctx, cancel = context.WithTimeout(ctx, joinTimeout+c.takeoverWanted())
 		defer cancel()
 	}
+	c.forgetPrepared()
 	return c.onceServed(ctx, func() error {
 		if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
+			c.forgetPrepared()
 			return joinError(err, n.Snapshot().View.Self, slices.Clip(out.Attempts))
 		}
 		_ = n.Standing(ctx) // those that are missing come later
@@ -417,19 +424,40 @@ func (c *Concord) Stop() error {
 	return nil
 }
 
+// LeaveOption changes what Leave does.
+type LeaveOption interface{ leave(*leaving) }
+
+// leaving is what the options of a Leave say.
+type leaving struct{ returning time.Duration }
+
+type returning time.Duration
+
+func (d returning) leave(l *leaving) { l.returning = time.Duration(d) }
+
+// Returning says that the member is to be back in its place within d, as after a restart of its
+// process. Release is not called: the data stays where it is. The successor is told, and its
+// program too: Event.Returns is set, and with Handler.StandIn it serves the range without a Take
+// until then. Others have a member be away for at most an hour. With a d of zero or less Leave is
+// as without.
+func Returning(d time.Duration) LeaveOption { return returning(d) }
+
 // Leave leaves the ring and stops the member. First it waits for Release of every Service; see
 // [Concord.Serve]. Then it tells the neighbours, and answers requests until they have acknowledged
 // that they no longer rely on this member. Then it does what Stop does.
 //
 // If ctx ends before that, Leave stops the member all the same and returns the error of ctx. It
 // returns ErrNotStarted or ErrStopped if the member is not running.
-func (c *Concord) Leave(ctx context.Context) error {
+func (c *Concord) Leave(ctx context.Context, options ...LeaveOption) error {
 	n, err := c.started()
 	if err != nil {
 		return err
 	}
-	c.release(ctx)
-	err = n.Leave(ctx)
+	var l leaving
+	for _, o := range options {
+		o.leave(&l)
+	}
+	c.release(ctx, l.returning > 0)
+	err = n.Leave(ctx, l.returning)
 	c.mu.Lock()
 	if c.node == n {
 		c.live.Store(nil)

@@ -28,6 +28,8 @@ const (
 	DefaultStabilizeInterval = time.Second
 	// MinStabilizeInterval is the smallest StabilizeInterval.
 	MinStabilizeInterval = 10 * time.Millisecond
+	// DefaultTakeoverTimeout is the TakeoverTimeout of a Config that sets none.
+	DefaultTakeoverTimeout = 10 * time.Second
 	// DefaultFoundAfter is the FoundAfter of a Config that sets none.
 	DefaultFoundAfter = 3 * time.Second
 	// MinFoundAfter is the smallest FoundAfter.
@@ -121,6 +123,13 @@ type Config struct {
 	// nothing, and no error or log record says so. Lease is at least SuccessorCount+4
 	// StabilizeIntervals. If zero, there are no leases.
 	Lease time.Duration
+
+	// TakeoverTimeout is how long a join waits for the functions Take of [Concord.Serve], which get
+	// the data of the range that the member is about to own while its successor still serves
+	// it. Then the member joins without, and the range is served when Take has returned. If
+	// the context of Join has a deadline, half of the time that is left, at least what is beyond
+	// 30 s, is for Take at most. If zero, 10 s. Without a Take there is no wait.
+	TakeoverTimeout time.Duration
 
 	// FoundAfter is how long JoinOrCreate searches for a ring, and for other members that search,
 	// before it creates a ring although not every address has answered. It should be several times
@@ -310,6 +319,9 @@ func (c *Config) validate(registered bool) error {
 		wrong("Lease", "is %v, but with SuccessorCount %d and StabilizeInterval %v at least %v is required", c.Lease, c.successors(), c.interval(), least)
 	case c.Lease > maxLease:
 		wrong("Lease", "is %v, at most %v is allowed", c.Lease, maxLease)
+	}
+	if d := c.TakeoverTimeout; d < 0 {
+		wrong("TakeoverTimeout", "is negative: %v", d)
 	}
 	switch d := c.FoundAfter; {
 	case d < 0:

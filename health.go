@@ -14,18 +14,25 @@ import (
 // at this member. See [Concord.Ready].
 var ErrUnconfirmed = errors.New("concord: no answer from the successor for too long")
 
+// ErrNotSettled means that the pointers between the member and its neighbours are not right yet, or
+// have not been for too long. See [Concord.Ready].
+var ErrNotSettled = errors.New("concord: the neighbours do not point at the member")
+
 // patience is how long a member may go without a step of its loop, or without an answer of its
 // successor: five intervals, at least 10 s. A successor that fails is replaced in a fraction of
 // that.
 func (c *Concord) patience() time.Duration { return max(10*time.Second, 5*c.cfg.interval()) }
 
 // Ready reports whether the member does its part in a ring. It returns nil if the member is in a
-// ring, serves keys, and its successor has answered within the last five StabilizeIntervals or the
-// last 10 s, whichever is longer.
+// ring, serves keys, its successor has answered within the last five StabilizeIntervals or the last
+// 10 s, whichever is longer, and the member is settled: it has a range, its successor names it as
+// its predecessor, and its predecessor has asked it as its successor, as far as the member has
+// heard in its rounds. A member that has been settled since it joined stays ready for as long as
+// that while it is not, so that a change among its neighbours does not take it out of service.
 //
 // Otherwise the error says why not. It matches ErrNotStarted, ErrNotJoined before Create or Join
-// has succeeded, ErrStopped during and after Leave, ErrIsolated, ErrSuperseded or ErrUnconfirmed.
-// Ready sends no request and returns at once.
+// has succeeded, ErrStopped during and after Leave, ErrIsolated, ErrSuperseded, ErrUnconfirmed or
+// ErrNotSettled. Ready sends no request and returns at once. Settled asks the neighbours.
 func (c *Concord) Ready() error {
 	n, err := c.started()
 	if err != nil {
@@ -36,6 +43,24 @@ func (c *Concord) Ready() error {
 		if err := c.readiness(x.Snapshot().View, head); err != nil {
 			return err
 		}
+		since, ever := x.Unsettled()
+		if !ever && x != n {
+			continue // one that is on its way in is no reason
+		}
+		if err := c.settledness(since, ever); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settledness is the part of Ready for a member that has not been settled for so long.
+func (c *Concord) settledness(since time.Duration, ever bool) error {
+	switch {
+	case !ever:
+		return fmt.Errorf("%w since it has joined", ErrNotSettled)
+	case since > c.patience():
+		return fmt.Errorf("%w for %v", ErrNotSettled, since.Round(time.Millisecond))
 	}
 	return nil
 }

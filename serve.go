@@ -26,6 +26,13 @@ type Handler struct {
 	// again after a pause of 100 ms, which doubles up to 5 s, until the member has lost the range.
 	// A nil Take serves each range at once.
 	//
+	// When the member joins a ring, Take is called before the member owns the range, while the
+	// first of From still serves it; see Config.TakeoverTimeout. The member is in no ring yet, so
+	// its lookups fail with ErrNotJoined, and epoch is that of the owner. A Take that needs more
+	// returns an error that matches ErrNotJoined, and is called again when the member owns the
+	// range. If the join takes another turn, Take is called for another range, and what was taken
+	// may not be gained. Release is not called for that.
+	//
 	// From are the members that may have the data, the most likely first: the one that held the
 	// range, if it is known and alive, and the successors, which hold the copies of a program that
 	// replicates to LookupN servers. From is empty if the member is alone. Epoch is the epoch of
@@ -34,6 +41,23 @@ type Handler struct {
 	// Ctx ends when the member loses a part of the range. What is left of the range is then
 	// taken by another call.
 	Take func(ctx context.Context, gained Range, from []Server, epoch uint64) error
+
+	// CatchUp gets what has changed in a range since its Take was called, which was before the
+	// member owned the range. It is called when the member owns the range and nobody else serves
+	// it, with the arguments of Take, and the range is served once it has returned nil. If it
+	// returns an error, Take is called for the range. A nil CatchUp serves such a range at once:
+	// then what was written at the old owner during the Take has to come by other ways, such as
+	// quorums or writes to several members.
+	CatchUp func(ctx context.Context, gained Range, from []Server, epoch uint64) error
+
+	// StandIn says that the program can serve the range of a predecessor that has left and is
+	// to return soon (see [Returning]) by the copies that it has. Then the range is served at
+	// once, and Take is called only if the predecessor is not back in time.
+	StandIn bool
+
+	// LeaseEnding, if not nil, is called when the member's lease, which ends then, could not be
+	// renewed of late; see Event.LeaseEnds. It must not block.
+	LeaseEnding func(until time.Time)
 
 	// Release is called when the member has lost a range that it served. It is also called for
 	// each range that is served when Leave begins, while lookups still lead to the member, and
@@ -57,11 +81,13 @@ type Service struct {
 	member  *Concord
 	node    *node.Node
 	handler Handler
+	ctx     context.Context // ends with the service
 	state   atomic.Pointer[served]
 	ended   chan struct{}
 
 	mu       sync.Mutex
 	now      served
+	prepared map[*node.Node]*preparation
 	moved    chan struct{} // closed at the next change of now
 	calls    []*handling   // in the order of the changes
 	leaving  bool
@@ -84,7 +110,8 @@ type changes struct {
 
 type servedRange struct {
 	Range
-	epoch uint64
+	epoch   uint64
+	standIn *time.Timer // it is served in the place of another; nil: it was taken
 }
 
 // handling is a call of the Handler that waits or is being made.
@@ -107,11 +134,12 @@ func (t *handling) taking() bool { return t.take && t.ctx.Err() == nil }
 // started. If it has not been, the Service has ended from the beginning. Several Services may run
 // at the same time.
 //
-// Between two members nobody serves a range while the new one takes it. Serve does not make the new
-// owner wait for h.Release of the old one, which may be dead. Programs that need one writer at most
-// compare epochs where they write.
+// Call Serve after Start and before Join. Then a joiner takes its range while the old owner serves
+// it, and takes it over within a round trip. In other cases, such as a crash, nobody serves a range
+// while the new owner takes it. Serve does not make the new owner wait for h.Release of the old
+// one, which may be dead. Programs that need one writer at most compare epochs where they write.
 func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
-	s := &Service{member: c, handler: h, ended: make(chan struct{}), moved: make(chan struct{})}
+	s := &Service{member: c, handler: h, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}}
 	s.state.Store(&served{})
 	n, err := c.started()
 	if err != nil {
@@ -120,6 +148,7 @@ func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
 	}
 	s.node = n
 	ctx, cancel := context.WithCancel(ctx)
+	s.ctx = ctx
 	c.mu.Lock()
 	c.services = append(c.services, s)
 	c.mu.Unlock()
@@ -128,7 +157,11 @@ func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
 		defer cancel()
 		last := map[*node.Node]node.Holding{}
 		for x, holding := range n.Watch(ctx) {
-			s.apply(ctx, x, event(last[x], holding), holding.Changes)
+			e := event(last[x], holding)
+			s.apply(ctx, x, e, holding.Changes)
+			if h.LeaseEnding != nil && !e.LeaseEnds.IsZero() {
+				h.LeaseEnding(e.LeaseEnds)
+			}
 			last[x] = holding
 		}
 		cancel()
@@ -222,7 +255,14 @@ func (s *Service) apply(ctx context.Context, at *node.Node, e Event, count uint6
 		s.lose(ctx, at, lost, e.To)
 	}
 	for _, gained := range e.Gained {
-		s.take(ctx, at, gained, e.From)
+		if p := s.prepared[at]; p == nil && !e.Returns.IsZero() && s.handler.StandIn {
+			s.standIn(ctx, at, gained, time.Until(e.Returns))
+		} else {
+			s.gain(ctx, at, p, gained, e.From)
+		}
+	}
+	if len(e.Gained) > 0 {
+		delete(s.prepared, at)
 	}
 	s.publish()
 }
@@ -240,10 +280,10 @@ func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server
 	var kept []servedRange
 	for _, r := range s.now.ranges {
 		for _, gone := range r.Intersect(lost) {
-			s.release(ctx, servedRange{gone, r.epoch}, listed(to))
+			s.release(ctx, servedRange{Range: gone, epoch: r.epoch}, listed(to))
 		}
 		for _, left := range r.Minus(lost) {
-			kept = append(kept, servedRange{left, r.epoch})
+			kept = append(kept, servedRange{left, r.epoch, r.standIn})
 		}
 	}
 	s.now.ranges = kept
@@ -263,22 +303,27 @@ func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Se
 		return
 	}
 	s.call(ctx, gained, true, func(ctx context.Context) {
-		logged := false
-		for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
-			epoch := at.Snapshot().View.Epoch
-			err := s.taken(ctx, at, gained, from, epoch)
-			if ctx.Err() != nil || s.settled(ctx, servedRange{gained, epoch}, err, &logged) {
-				return
-			}
-			again := time.NewTimer(pause)
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				again.Stop()
-				return
-			}
-		}
+		s.untilTaken(ctx, at, gained, func(epoch uint64) error { return s.taken(ctx, at, gained, from, epoch) }, s.serve)
 	})
+}
+
+// untilTaken calls take until it has returned nil, or ctx has ended, and then done.
+func (s *Service) untilTaken(ctx context.Context, at *node.Node, r Range, take func(epoch uint64) error, done func(servedRange)) {
+	logged := false
+	for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
+		epoch := at.Snapshot().View.Epoch
+		err := take(epoch)
+		if ctx.Err() != nil || s.settled(ctx, servedRange{Range: r, epoch: epoch}, err, &logged, done) {
+			return
+		}
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return
+		}
+	}
 }
 
 func (s *Service) taken(ctx context.Context, at *node.Node, gained Range, from Server, epoch uint64) error {
@@ -287,6 +332,9 @@ func (s *Service) taken(ctx context.Context, at *node.Node, gained Range, from S
 	}
 	return s.handler.Take(ctx, gained, s.holders(at, from), epoch)
 }
+
+// serve serves a range from now on. Callers hold mu.
+func (s *Service) serve(r servedRange) { s.now.ranges = append(s.now.ranges, r) }
 
 // holders are the members that may have the data of a range which from held.
 func (s *Service) holders(at *node.Node, from Server) []Server {
@@ -299,15 +347,16 @@ func (s *Service) holders(at *node.Node, from Server) []Server {
 	return out
 }
 
-// settled notes what became of a Take, and reports whether the range is served now.
-func (s *Service) settled(ctx context.Context, r servedRange, err error, logged *bool) bool {
+// settled notes what became of a Take, and reports whether that was the last. Done is called, with
+// mu held, if it has returned nil.
+func (s *Service) settled(ctx context.Context, r servedRange, err error, logged *bool, done func(servedRange)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil { // lost meanwhile
 		return true
 	}
 	if err == nil {
-		s.now.ranges = append(s.now.ranges, r)
+		done(r)
 		s.publish()
 		if *logged {
 			s.node.Note(slog.LevelInfo, "range taken over", slog.Uint64("start", r.Start), slog.Uint64("end", r.End))
@@ -371,8 +420,9 @@ func (s *Service) publish() {
 	s.moved = make(chan struct{})
 }
 
-// leave releases what is served, for a member that is about to leave, until ctx ends.
-func (s *Service) leave(ctx context.Context) {
+// leave releases what is served, for a member that is about to leave, until ctx ends. One that
+// is to return keeps it.
+func (s *Service) leave(ctx context.Context, returning bool) {
 	s.mu.Lock()
 	for _, t := range s.calls {
 		if t.take {
@@ -381,6 +431,9 @@ func (s *Service) leave(ctx context.Context) {
 	}
 	var releases []*handling
 	for _, r := range s.close() {
+		if returning {
+			continue
+		}
 		releases = append(releases, s.release(ctx, r, s.holders(s.node.At(r.End), Server{})))
 	}
 	s.mu.Unlock()
@@ -412,14 +465,14 @@ func (s *Service) end() {
 	}
 }
 
-// release has every Service release what it serves.
-func (c *Concord) release(ctx context.Context) {
+// release has every Service release what it serves, unless the member is to return.
+func (c *Concord) release(ctx context.Context, returning bool) {
 	c.mu.Lock()
 	services := slices.Clone(c.services)
 	c.mu.Unlock()
 	var all sync.WaitGroup
 	for _, s := range services {
-		all.Go(func() { s.leave(ctx) })
+		all.Go(func() { s.leave(ctx, returning) })
 	}
 	all.Wait()
 }

@@ -3,6 +3,7 @@ package concord
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -36,6 +37,9 @@ const (
 	CauseResumed Cause = "resumed"
 	// CauseGivenUp means that the member stands at one identifier less. See [Concord.SetWeight].
 	CauseGivenUp Cause = "given up"
+	// CauseLeaseEnding means that the range is as before, and the member's lease is about to end.
+	// See Event.LeaseEnds.
+	CauseLeaseEnding Cause = "lease ending"
 )
 
 // String returns the cause in words.
@@ -77,6 +81,13 @@ type Event struct {
 	// Epoch is the epoch by which the member claims New when the range changes. It is 0 if the
 	// member has no range. The epoch can rise later without an Event. See [Concord.OwnsEpoch].
 	Epoch uint64 `json:"epoch,string"`
+	// Returns is when From is to be back in its place, which has left for a while. It is zero if
+	// From has not said so. See [Returning].
+	Returns time.Time `json:"returns,omitzero"`
+	// LeaseEnds is when the member's lease ends, if it could not be renewed of late. It is zero
+	// otherwise. The lease may be renewed yet; see [Concord.OwnedUntil]. At most 1.6
+	// StabilizeIntervals are left, and at least about half of one unless the process hung.
+	LeaseEnds time.Time `json:"lease_ends,omitzero"`
 	// Cause says why the range changed. If changes were merged, it is that of the last.
 	Cause Cause `json:"cause"`
 }
@@ -101,8 +112,7 @@ func (c *Concord) Watch(ctx context.Context) iter.Seq[Event] {
 		}
 		last := map[*node.Node]node.Holding{}
 		for x, h := range n.Watch(ctx) {
-			e := event(last[x], h)
-			if (e.Had != e.Has || e.Old != e.New || len(e.Gained)+len(e.Lost) > 0) && !yield(e) {
+			if e := event(last[x], h); (e.changes() || !e.LeaseEnds.IsZero()) && !yield(e) {
 				return
 			}
 			last[x] = h
@@ -121,7 +131,7 @@ func event(old, now node.Holding) Event {
 	}
 	e.Gained = difference(now.Arc, now.Has, now.Least, now.HasLeast)
 	if len(e.Gained) > 0 {
-		e.From = server(now.From)
+		e.From, e.Returns = server(now.From), now.Back
 	}
 	// What it had and has not kept is nearer to its own identifier than what it held
 	// for a while: the two may touch, or lie one in the other.
@@ -131,7 +141,15 @@ func event(old, now node.Holding) Event {
 		e.To = server(now.Pred)
 	}
 	e.Lost = union(e.Lost, gone)
+	if e.LeaseEnds = now.Ends; !e.LeaseEnds.IsZero() && !e.changes() {
+		e.Cause = CauseLeaseEnding
+	}
 	return e
+}
+
+// changes reports whether the range is another, or was not the member's own for a while.
+func (e *Event) changes() bool {
+	return e.Had != e.Has || e.Old != e.New || len(e.Gained)+len(e.Lost) > 0
 }
 
 // union is what is in the range of a or in that of b, each of one range at most; both

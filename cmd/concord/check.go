@@ -79,6 +79,7 @@ exit status is then 1.`,
 	flags.IntVar(&f.cfg.InFlight, "in-flight", 0, "number of messages in flight at the same time; 0 for any (at grain 3: 4)")
 	flags.BoolVar(&f.cfg.Pairs, "pairs", false, "each two opposite identifiers are those of one process, which fails at both at once")
 	flags.BoolVar(&f.cfg.JoinsApart, "joins-apart", false, "at grain 1, divide a join into several steps")
+	flags.BoolVar(&f.cfg.Takeover, "takeover", false, "joiners take over what they will own before they own it")
 	flags.IntVar(&f.cfg.Quiet, "quiet", 30, "number of quiet rounds within which every state must become ideal; 0 to omit that")
 	flags.StringSliceVar(&f.rules, "rules", nil, "rules to keep (default: those that hold)")
 	flags.BoolVar(&f.every, "every", false, "begin with every weakly connected state instead, and run only quiet rounds")
@@ -296,6 +297,9 @@ func (f *checkFlags) command(start explore.Start, trace string) string {
 	}
 	if c.Pairs {
 		args = append(args, "--pairs")
+	}
+	if c.Takeover {
+		args = append(args, "--takeover")
 	}
 	if c.JoinsApart {
 		args = append(args, "--joins-apart")

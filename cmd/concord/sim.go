@@ -195,6 +195,9 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 	if c.MinMembers > 0 {
 		out = append(out, "--min-members", strconv.Itoa(c.MinMembers))
 	}
+	if c.Takeover > 0 {
+		out = append(out, "--takeover", c.Takeover.String())
+	}
 	if c.Hostile > 0 {
 		out = append(out, "--hostile", strconv.FormatFloat(c.Hostile, 'g', -1, 64), "--lies", c.Lies.String())
 	}
@@ -216,7 +219,7 @@ func (f *simFlags) arguments(c sim.Config, seed uint64) []string {
 func newSim() *cobra.Command {
 	var f simFlags
 	var faults, start, actions, lies string
-	var warmup, duration, split, session time.Duration
+	var warmup, duration, split, session, takeover time.Duration
 	var lookups, shape, polite, hostile float64
 	var clients, minMembers int
 	var identifiers []int
@@ -253,7 +256,7 @@ States in which a run begins (--start; the default is ideal):
 			}
 			c.Start, c.Warmup, c.Duration, c.Split, c.Lookups, c.Tell = start, warmup, duration, split, lookups, tell
 			c.Identifiers = identifiers
-			c.Clients, c.MinMembers, c.Hostile, c.Identity, c.Maps = clients, minMembers, hostile, identity, maps
+			c.Clients, c.MinMembers, c.Hostile, c.Identity, c.Maps, c.Takeover = clients, minMembers, hostile, identity, maps, takeover
 			if c.Lies, err = sim.ParseLies(lies); err != nil {
 				return err
 			}
@@ -289,6 +292,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.IntVar(&clients, "clients", 0, "processes that do an eighth of the lookups and are no members (default: one for 16 members, at most 64, if there are faults; below 0: none)")
 	flags.IntVar(&minMembers, "min-members", 0, "members that must be known to live for a member to serve, at most one more than --successors")
 	flags.IntSliceVar(&identifiers, "identifiers", nil, "at how many identifiers the processes stand, in turn, such as 1,4,16; each counts in --members")
+	flags.DurationVar(&takeover, "takeover", 0, "let joiners take over before they own, for at most so long")
 	flags.Float64Var(&hostile, "hostile", 0, "share of the members that lie, replay and flood, from 0 to 0.5")
 	flags.StringVar(&lies, "lies", "all", "what hostile members do")
 	flags.BoolVar(&identity, "identity", false, "bind names and addresses to who sends, as certificates do")

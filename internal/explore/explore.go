@@ -137,6 +137,9 @@ type Config struct {
 	// JoinsApart makes the search, the notification and the entry of a joiner
 	// steps of their own at the grain Instant too. Zave's join is one step.
 	JoinsApart bool
+	// Takeover has joiners take over, by their programs, what they will own before
+	// they own it. However long that lasts it may end at any time.
+	Takeover bool
 	// How often each may happen, or Unlimited.
 	Joins, Fails, Restarts, Leaves, Suspicions, Losses, Doubles int
 	// InFlight bounds how many questions and answers are under way at once; 0:

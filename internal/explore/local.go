@@ -30,6 +30,7 @@ type local struct {
 	pointers    uint32 // which pointers, 0 if it is in no ring
 	open        []byte // roles of the questions that it has open
 	stabilizing bool
+	preparing   bool  // a joiner that has not asked to be handed anything
 	mentions    uint8 // members named anywhere in it
 	turned      uint32
 	origin      *ring.Origin // nil: of none, or not known
@@ -74,6 +75,7 @@ const (
 	evDepart
 	evAsked
 	evAnswer
+	evPrepared
 )
 
 // branch is one outcome of a step: there are as many as the machine has choices.
@@ -119,6 +121,7 @@ type locals struct {
 	check      int
 	memory     int  // acquaintances of machines with a memory; 0: the default
 	replaces   bool // members may be replaced without knowing it
+	takeover   bool // joiners take over before they own
 
 	all      []local
 	byForm   map[string]uint32
@@ -151,7 +154,7 @@ type choice struct{ took, of int }
 
 func newLocals(cfg *Config) *locals {
 	l := &locals{
-		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0,
+		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0, takeover: cfg.Takeover,
 		byForm: map[string]uint32{}, byPoint: map[string]uint32{}, bySaid: map[string]uint32{},
 		incarnations: 1 + cfg.Restarts, half: cfg.Members,
 	}
@@ -312,7 +315,7 @@ func (l *locals) keep(m *protocol.Machine, memory bool) uint32 {
 			x.open = append(x.open, role)
 		}
 	}
-	x.stabilizing = m.Call(roleStabilize) != 0
+	x.stabilizing, x.preparing = m.Call(roleStabilize) != 0, m.Preparing()
 	if st.Phase.InRing() {
 		x.pointers = l.keepPointers(m, st)
 	}
@@ -388,7 +391,10 @@ func (l *locals) keepSaid(s said) uint32 {
 	case s.request.Kind != 0:
 		q := &s.request
 		b = append(b, 2, byte(q.Kind), l.code(q.Subject), l.code(q.Pred), l.originCode(q.Origin))
-		if q.Joining {
+		switch {
+		case q.Preparing:
+			b = append(b, 2)
+		case q.Joining:
 			b = append(b, 1)
 		}
 		list(q.Succ)
@@ -397,6 +403,7 @@ func (l *locals) keepSaid(s said) uint32 {
 		b = append(b, 3, byte(r.State.Phase), l.code(r.State.Self), l.code(r.State.Pred), byte(r.Verdict), byte(r.Refusal.Reason), l.code(r.Refusal.Other), l.originCode(r.State.Origin))
 		list(r.State.Succ)
 		list(r.Closer)
+		b = append(b, l.code(r.Former))
 		for _, x := range r.State.Succ {
 			s.succ |= 1 << index(x)
 		}
@@ -495,6 +502,9 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 				r.State.Version, r.Refusal.Detail = 0, ""
 				r.State.Epoch, r.State.Clock = 0, 0    // nothing is decided by them
 				r.State.Replaced = protocol.Replaced{} // moves no pointer
+				if !l.takeover {
+					r.Former = ring.Member{} // only those use it that prepare
+				}
 				s := said{reply: r}
 				if e.Failure != nil {
 					s = said{failure: &protocol.Failure{Kind: e.Failure.Kind, By: e.Failure.By, Origin: e.Failure.Origin}}
@@ -517,7 +527,14 @@ func (l *locals) event(to *local, ev event) protocol.Event {
 	case evCreate:
 		return protocol.Create{}
 	case evJoin:
-		return protocol.Join{Via: []string{l.names[1][ev.from].Addr}}
+		e := protocol.Join{Via: []string{l.names[1][ev.from].Addr}}
+		if l.takeover {
+			e.Takeover = time.Second // which never passes
+		}
+		return e
+	case evPrepared:
+		arc, _ := to.machine.Taking()
+		return protocol.Prepared{Arc: arc}
 	case evDepart:
 		return protocol.Depart{}
 	case evAsked:
@@ -538,7 +555,7 @@ func (l *locals) event(to *local, ev event) protocol.Event {
 	r := s.reply
 	r.State.Self, r.State.Pred = l.seenFrom(ev.from, r.State.Self), l.seenFrom(ev.from, r.State.Pred)
 	r.State.Succ, r.Closer = l.allSeenFrom(ev.from, r.State.Succ), l.allSeenFrom(ev.from, r.Closer)
-	r.Refusal.Other = l.seenFrom(ev.from, r.Refusal.Other)
+	r.Refusal.Other, r.Former = l.seenFrom(ev.from, r.Refusal.Other), l.seenFrom(ev.from, r.Former)
 	a.Reply = r
 	return a
 }

@@ -12,8 +12,9 @@ import (
 // Holding are the rules that hold in every state of cfg. Not all of Zave's
 // invariant does at every grain: with question and use apart an answer may be
 // old when it is used, and then the principals can become fewer by one until the
-// next introductions, though the ring stays one. So they can with restarts, as
-// long as an earlier incarnation is listed at the identifier of a later one.
+// next introductions, though the ring stays one. With Takeover the search of a joiner is
+// as old. So they can with restarts, as long as an earlier incarnation is listed at the
+// identifier of a later one.
 func Holding(cfg Config) []invariant.Rule {
 	rules := append(invariant.Always(), invariant.WholeCircle, invariant.FromPredecessor, invariant.AnswersForItsArc, invariant.IdealLookups)
 	if cfg.Start == Strangers {
@@ -23,7 +24,7 @@ func Holding(cfg Config) []invariant.Rule {
 		return rules
 	}
 	for _, r := range invariant.Zave() {
-		if r.Name == invariant.SufficientPrincipals.Name && (cfg.JoinsApart || cfg.Grain != Instant || cfg.Restarts > 0) {
+		if r.Name == invariant.SufficientPrincipals.Name && (cfg.JoinsApart || cfg.Takeover || cfg.Grain != Instant || cfg.Restarts > 0) {
 			continue
 		}
 		rules = append(rules, r)
@@ -31,12 +32,12 @@ func Holding(cfg Config) []invariant.Rule {
 	return rules
 }
 
-// HoldingSteps are the rules that hold of every step of cfg. Whoever may be taken
-// for dead by mistake may have its arc taken over. So may the predecessor of one
-// without a list that has any memory: it may not remember that it was answered.
-// One on its way in may enter another ring than that which has consented. Where nobody is, nobody is replaced without knowing it.
+// HoldingSteps are the rules that hold of every step of cfg. Whoever may be taken for dead by
+// mistake may have its arc taken over. So may the predecessor of one without a list that has any
+// memory: it may not remember that it was answered. One on its way in may enter another ring than
+// that which has consented. Where nobody is, nobody is replaced without knowing it.
 func HoldingSteps(cfg Config) []invariant.ChangeRule {
-	rules := []invariant.ChangeRule{invariant.AskedFirst}
+	rules := []invariant.ChangeRule{invariant.AskedFirst, invariant.ReleasedFirst, invariant.ServedMeanwhile}
 	if cfg.Suspicions > 0 {
 		rules = append(rules, invariant.Told)
 	}

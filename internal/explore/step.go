@@ -21,6 +21,7 @@ const (
 	suspect             // whoever asked message a takes the one it asked for dead
 	lose                // message a is lost, and whoever asked has waited long enough
 	double              // message a is doubled
+	taken               // the program of the joiner at a has taken what the joiner will own
 )
 
 type transition struct {
@@ -101,6 +102,10 @@ func (c *checker) ofMember(out []transition, w *world, i int, may bool) []transi
 		out = append(out, transition{tick, i, 0})
 	case protocol.Outside:
 		out = c.throughAny(out, w, rejoin, i)
+	case protocol.Joining:
+		if _, ok := x.machine.Taking(); ok {
+			out = append(out, transition{taken, i, 0})
+		}
 	}
 	if w.fails > 0 && may && !(i >= c.half && w.live(i-c.half)) { // once for each process
 		out = append(out, transition{fail, i, 0})
@@ -138,6 +143,8 @@ func (c *checker) take(w *world, t transition) {
 		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
 	case rejoin:
 		c.step(0, t.a, event{kind: evJoin, from: c.number(t.a, t.b)})
+	case taken:
+		c.step(0, t.a, event{kind: evPrepared})
 	case depart:
 		spend(&w.leaves)
 		c.step(0, t.a, event{kind: evDepart})

@@ -56,6 +56,9 @@ func (c *checker) what(m message) string {
 	case protocol.AskRing:
 		return "for its ring"
 	case protocol.Notify:
+		if q.Preparing {
+			return "whether it would take it for its predecessor"
+		}
 		return "to take it for its predecessor"
 	case protocol.Introduce:
 		return "to consider " + c.named(m.from(), q.Subject)
@@ -78,6 +81,9 @@ func (c *checker) say(w *world, t transition) string {
 			restart: a + " comes back as a later incarnation of its name, through " + b,
 			rejoin:  a + " tries again to join, through " + b, depart: a + " leaves", fail: a + " fails",
 		}[t.kind]
+	}
+	if t.kind == taken {
+		return "the program of " + c.name(t.a) + " has taken over"
 	}
 	m := w.messages[t.a]
 	from, to := c.name(m.from()), c.name(m.to())
@@ -149,11 +155,11 @@ func (c *checker) tellStep(d, i int, b *branch) {
 
 // label is t in a few letters, the same however the world is turned.
 func (c *checker) label(w *world, t transition) string {
-	letter := string("tjcrdfausxw"[t.kind])
+	letter := string("tjcrdfausxwp"[t.kind])
 	switch {
 	case t.kind < arrive && (t.kind == join || t.kind == restart || t.kind == rejoin):
 		return letter + c.name(t.a) + c.name(t.b)
-	case t.kind < arrive:
+	case t.kind < arrive, t.kind == taken:
 		return letter + c.name(t.a)
 	}
 	m := w.messages[t.a]

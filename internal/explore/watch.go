@@ -51,10 +51,14 @@ func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 		o := &c.all[before.slots[c.place(i, k)]]
 		return o.phase == protocol.Joined && o.incarnation == incarnation
 	}
+	entered := was.phase == protocol.Joining && is.phase == protocol.Joined && q.hasArc && !q.alone
+	prepares := func(k int) bool { // as the member numbers it
+		return c.prepares(before, c.place(i, k), q.incarnations[k])
+	}
 	// Most steps give no rule a reason to object.
 	newHead := len(q.succ) > 0 && !slices.Contains(p.succ, q.succ[0])
 	newPred := q.pred != p.pred || q.pred >= 0 && q.incarnations[q.pred] != p.incarnations[q.pred]
-	if !heard && !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
+	if !heard && !entered && !(newPred && q.pred >= 0 && prepares(q.pred)) && !(newHead && !answered(q.succ[0])) && !(newPred && q.pred >= 0 && !answered(q.pred)) &&
 		!(newPred && was.pointers != 0 && p.pred >= 0 && lives(p.pred, p.incarnations[p.pred])) {
 		return
 	}
@@ -63,10 +67,16 @@ func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 		Answered: func(x ring.Member) bool { return answered(c.number(i, index(x))) },
 		Lives:    func(x ring.Member) bool { return lives(c.number(i, index(x)), uint8(x.Incarnation)) },
 		Told:     told,
+		Prepares: func(x ring.Member) bool { return prepares(c.number(i, index(x))) },
+	}
+	seen := func(x ring.Member) ring.Member { return c.seenFrom(c.places(i), c.seenFrom(ev.from, x)) }
+	if entered && ev.kind == evAnswer && c.saids[ev.said].failure == nil {
+		r := c.saids[ev.said].reply
+		r.State.Self, r.State.Pred, r.Former = seen(r.State.Self), seen(r.State.Pred), seen(r.Former)
+		step.Entered = &r
 	}
 	if heard {
 		st := c.saids[ev.said].reply.State
-		seen := func(x ring.Member) ring.Member { return c.seenFrom(c.places(i), c.seenFrom(ev.from, x)) }
 		st.Self, st.Pred = seen(st.Self), seen(st.Pred)
 		step.Heard = &st // of its list only the length matters
 	}
@@ -77,6 +87,18 @@ func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 			return
 		}
 	}
+}
+
+// prepares reports whether that incarnation at place k is a joiner that has never asked
+// anybody to hand anything over, as far as what is under way tells.
+func (c *checker) prepares(w *world, k int, incarnation uint8) bool {
+	if x := &c.all[w.slots[k]]; !x.preparing || x.incarnation != incarnation {
+		return false
+	}
+	return !slices.ContainsFunc(w.messages[:w.n], func(m message) bool {
+		q := &c.saids[m.said()].request
+		return m.from() == k && q.Kind == protocol.Notify && !q.Preparing
+	})
 }
 
 // view is what the member at place i shows, with members by their places.

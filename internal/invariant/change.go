@@ -24,6 +24,11 @@ type Change struct {
 	Bidden bool
 	// Told reports whether the step has told the program of its range.
 	Told bool
+	// Entered is the answer by which the step has made a joiner a member; nil: it has not.
+	Entered *protocol.Reply
+	// Prepares reports whether that member is a joiner that has never asked anybody to hand
+	// anything over. Nil: it is not known of anybody.
+	Prepares func(ring.Member) bool
 }
 
 // ChangeRule is one thing that must hold of every step of every member.

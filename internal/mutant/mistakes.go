@@ -6,6 +6,7 @@ const (
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	grantFile        = "internal/protocol/grant.go"
 	leaseFile        = "internal/protocol/lease.go"
+	takeoverFile     = "internal/protocol/takeover.go"
 	doubtFile        = "internal/protocol/doubt.go"
 	contactsFile     = "internal/routing/contacts.go"
 	epochFile        = "internal/protocol/epoch.go"
@@ -755,6 +756,87 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 	if !has || l.none || !l.holds {
 `}},
 			Sim: "leases and pauses",
+		},
+	}},
+	{Says: "gaining what a lease leaves to clocks and messages", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "whole-lease",
+			Does: "A member relies on all of a lease instead of nine tenths.",
+			Edits: []Edit{{leaseFile, `
+func (m *Machine) leased() time.Duration { return m.cfg.Lease / 10 * 9 }
+`, `
+func (m *Machine) leased() time.Duration { return m.cfg.Lease }
+`}},
+			Sim: "long leases",
+		},
+		{
+			Name: "counted-from-the-answer",
+			Does: "A lease counts from when the grant arrives.",
+			Edits: []Edit{{grantFile, `
+	m.lengthen(st.Lease.Chain, asked)
+`, `
+	m.lengthen(st.Lease.Chain, m.now)
+`}},
+			Sim: "short leases",
+		},
+	}},
+	{Says: "taking over what another has not released", Mutants: []Mutant{
+		{
+			Name: "given-up-for-a-question",
+			Does: "A member that is asked whether it would consent takes the joiner for its predecessor.",
+			Edits: []Edit{{rectifyFile, `
+		if r.preparing {
+`, `
+		if false {
+`}},
+			Check: "taking over",
+			Sim:   "takeovers",
+		},
+		{
+			Name: "enters-prepared",
+			Does: "A joiner owns its arc when its successor would consent.",
+			Edits: []Edit{{takeoverFile, `
+	if t.until == 0 {
+		t.until = m.now + t.most
+	}
+`, `
+	if t.until == 0 {
+		m.enter(s, Reply{State: st, Former: st.Pred})
+		m.introduce()
+		return
+	}
+`}},
+			Check: "taking over",
+			Sim:   "takeovers",
+		},
+		{
+			Name: "owns-from-the-search",
+			Does: "A joiner owns from the member on that it was told to join after, whoever has joined there since.",
+			Edits: []Edit{{takeoverFile, `
+	if j.takeover.most == 0 || former.IsZero() || former != j.before {
+		return
+	}
+	m.setPred(former, CauseJoined)
+`, `
+	if j.takeover.most == 0 || j.before.IsZero() {
+		return
+	}
+	m.setPred(j.before, CauseJoined)
+`}},
+			Check: "taking over",
+			Sim:   "takeovers",
+		},
+	}},
+	{Says: "waiting for a program that takes for ever", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "takes-for-ever",
+			Does: "A joiner joins when its program has taken over, and not before.",
+			Edits: []Edit{{takeoverFile, `
+	if _, ok := m.Taking(); ok && m.now >= m.join.takeover.until {
+`, `
+	if _, ok := m.Taking(); ok && m.now < 0 {
+`}},
+			Sim: "takeovers",
 		},
 	}},
 	{Says: "claiming an arc by an epoch that is not new", Unchecked: "to it, states that differ only in epochs are one", Mutants: []Mutant{

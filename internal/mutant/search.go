@@ -104,6 +104,12 @@ var Searches = []Search{
 		},
 	},
 	{
+		Name: "taking over", Says: "grain 2 from a founder; joiners take over before they own (`--members 4 --start founder --grain 2 --takeover --joins 3 --fails 0 --quiet 0 --max-states 50000`)",
+		Check: &explore.Config{
+			Members: 4, Successors: 2, Start: explore.Founder, Memory: explore.Abstract, Grain: explore.Apart, Takeover: true, Joins: 3, MaxStates: 50000,
+		},
+	},
+	{
 		Name: "joiners", Says: "15 members join one at once",
 		Sim: &sim.Config{Members: 16, Start: "joiners"}, Seeds: 10,
 	},
@@ -198,6 +204,18 @@ var Searches = []Search{
 	{
 		Name: "leases and links", Says: "as *leases*, with 9 members and lists of 6, and pairs of them cannot reach each other, or names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults links,astray,slow`)",
 		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 20,
+	},
+	{
+		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
+		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, Seeds: 80,
+	},
+	{
+		Name: "short leases", Says: "the same members own by leases of half a second, with an interval of 100 ms, names lead astray, and messages are slow (`--interval 100ms --lease 500ms --duration 1m --faults astray,slow`)",
+		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Interval: 100 * time.Millisecond, Lease: 500 * time.Millisecond, Duration: time.Minute, Faults: sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 120,
+	},
+	{
+		Name: "takeovers", Says: "16 members; others join that take over before they own, and members leave and crash (`--members 16 --duration 30s --faults crash,join,leave --takeover 2s`)",
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Joins | sim.Leaves, Takeover: 2 * time.Second, NoFingers: true, Lookups: -1}, Seeds: 20,
 	},
 	{
 		Name: "busy", Says: "16 members, half a minute in which some have too much to do and others join (`--members 16 --duration 30s --faults busy,join`)",

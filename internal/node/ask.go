@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -42,6 +44,7 @@ func (n *Node) ask(e protocol.Ask) {
 			n.charted.Heard(e.To.Instance())
 		}
 		if f == nil && e.Request.Kind == protocol.AskRing {
+			n.compareLease(&reply.State)
 			defer func() {
 				n.headMap(&reply.State, asked)
 				n.mapped()
@@ -52,6 +55,15 @@ func (n *Node) ask(e protocol.Ask) {
 			n.noteOutcome(e.To, f)
 		}
 	})
+}
+
+// compareLease notes that a member owns by leases of another length, or by none. Neither of
+// the two grants the other any.
+func (n *Node) compareLease(st *protocol.State) {
+	if own := n.cfg.Lease; st.Phase.InRing() && st.Lease.Length != own {
+		n.noteFailure(PeerFailure{Name: st.Self.Name, Addr: st.Self.Addr, Kind: protocol.WrongRing,
+			Err: fmt.Sprintf("Lease differs: %v here, %v there; neither grants the other a lease", own, st.Lease.Length)})
+	}
 }
 
 // tell carries out a message whose fate is not wanted. It is called under the

@@ -108,6 +108,9 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			join.Via = slices.Concat(via, recalled)
 		}
 		join.Attempt = made.Failed
+		if n.cfg.Takeover != nil {
+			join.Takeover = n.cfg.Takeover(ctx)
+		}
 		causes, err := n.joinOnce(ctx, join, given, made, report)
 		if err != nil {
 			return &JoinError{Causes: causes, Ctx: err}
@@ -137,6 +140,15 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			}
 		}
 	}
+}
+
+// prepare has the program take over what the member will own, and tells the machine when
+// it has.
+func (n *Node) prepare(e protocol.Prepare) {
+	n.wg.Go(func() {
+		n.cfg.Prepare(n.ctx, n, e.Arc, e.From, e.Epoch)
+		n.step(protocol.Prepared{Arc: e.Arc})
+	})
 }
 
 // newcomer is this member as one that tries to join.

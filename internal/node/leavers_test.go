@@ -24,7 +24,7 @@ func TestLeaveThatWasToldIsNotWarnedOf(t *testing.T) {
 				g.grow(count)
 				last := g.nodes[count-1]
 				for _, n := range g.nodes[:count-1] {
-					if err := n.Leave(t.Context()); err != nil {
+					if err := n.Leave(t.Context(), 0); err != nil {
 						t.Fatal(err)
 					}
 					env := transport.Envelope{From: last.Snapshot().Self, To: n.cfg.Self, Settings: n.cfg.Settings}
@@ -57,7 +57,7 @@ func TestFailureAfterALeaveIsWarnedOf(t *testing.T) {
 		g.log = j.logger().Handler()
 		g.grow(3)
 		leaver, dying := g.nodes[1], g.nodes[2]
-		if err := leaver.Leave(t.Context()); err != nil {
+		if err := leaver.Leave(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		g.ideal(20 * g.interval)

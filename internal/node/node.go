@@ -53,6 +53,12 @@ type Config struct {
 	Admit func(transport.Claim) error
 	// Proven: Admit has the name of whoever answers proved, for verified lookups.
 	Proven bool
+	// Takeover is for how long the program may take over what this member will own before a
+	// join, by the end of ctx; 0: it does not. Nil: never.
+	Takeover func(ctx context.Context) time.Duration
+	// Prepare has the program take over the arc, which the first of from owns by that epoch.
+	// It returns when that is done, or ctx has ended.
+	Prepare func(ctx context.Context, at *Node, arc ring.Arc, from []ring.Member, epoch uint64)
 	// Ended is called once, when the node has ended.
 	Ended func()
 	// Observer is told what the node does.
@@ -72,34 +78,35 @@ type Node struct {
 	onRange    serial                   // calls of OnRange
 	newest     atomic.Pointer[ring.Arc] // the range to be told of next
 
-	mu       sync.Mutex
-	machine  *protocol.Machine
-	closed   bool
-	token    uint64
-	waiting  map[uint64]chan protocol.Respond
-	inflight int
-	tells    int
-	joinDone chan []protocol.JoinCause
-	departed chan struct{} // closed when leftRing is set
-	leftRing bool
-	stepped  atomic.Int64 // when the machine took its last step, by now
-	due      atomic.Int64 // when the machine is to take its next step by itself, by now
-	assured  atomic.Int64 // when the head last answered for itself, by now; 0: never yet
-	cause    netip.Addr   // whose request the machine answers or has asked for; see stepFor
-	ended    sync.Once
-	fingers  *routing.Fingers
-	strayed  chan struct{} // a finger may be gone
-	view     *protocol.View
-	tries    tries
-	pointed  []ring.Member // to by the last view before it that had pointers; for the log
-	holding  Holding       // since the change before the last
-	changes  uint64        // of what the member answers for, so far
-	charted  *ringmap.Map
-	mapTimer *time.Timer
-	mapCalls int
-	steps    int // of the machine under way, one inside the other
-	watchers map[*watcher]bool
-	changed  chan struct{} // closed when the next snapshot is there
+	mu        sync.Mutex
+	machine   *protocol.Machine
+	closed    bool
+	token     uint64
+	waiting   map[uint64]chan protocol.Respond
+	inflight  int
+	tells     int
+	joinDone  chan []protocol.JoinCause
+	departed  chan struct{} // closed when leftRing is set
+	leftRing  bool
+	stepped   atomic.Int64 // when the machine took its last step, by now
+	due       atomic.Int64 // when the machine is to take its next step by itself, by now
+	settledAt atomic.Int64 // when the pointers were right last, by now; 0: never since it joined; -1: they are
+	assured   atomic.Int64 // when the head last answered for itself, by now; 0: never yet
+	cause     netip.Addr   // whose request the machine answers or has asked for; see stepFor
+	ended     sync.Once
+	fingers   *routing.Fingers
+	strayed   chan struct{} // a finger may be gone
+	view      *protocol.View
+	tries     tries
+	pointed   []ring.Member // to by the last view before it that had pointers; for the log
+	holding   Holding       // since the change before the last
+	changes   uint64        // of what the member answers for, so far
+	charted   *ringmap.Map
+	mapTimer  *time.Timer
+	mapCalls  int
+	steps     int // of the machine under way, one inside the other
+	watchers  map[*watcher]bool
+	changed   chan struct{} // closed when the next snapshot is there
 
 	loops     loopGuard
 	callbacks callbacks // guarded by mu
@@ -190,6 +197,19 @@ func (n *Node) Ages() (step, head time.Duration) {
 	return now - time.Duration(n.stepped.Load()), now - time.Duration(n.assured.Load())
 }
 
+// Unsettled is for how long the pointers have not been right, as far as the neighbours have
+// said, and whether they ever were since the member has joined. It takes no lock.
+func (n *Node) Unsettled() (since time.Duration, ever bool) {
+	switch at := n.settledAt.Load(); {
+	case at < 0:
+		return 0, true
+	case at == 0:
+		return 0, false
+	default:
+		return n.now() - time.Duration(at), true
+	}
+}
+
 // tick delivers the machine's wake-ups.
 func (n *Node) tick() {
 	for {
@@ -269,6 +289,10 @@ func (n *Node) stepLocked(ev protocol.Event) {
 			if e.HasNew {
 				n.tellRange(e.New)
 			}
+		case protocol.Prepare:
+			n.prepare(e)
+		case protocol.LeaseEnding:
+			n.leaseEnds(e.Until)
 		case protocol.JoinDone:
 			n.logFounding(e.Unanswered)
 			if n.joinDone != nil {
@@ -293,6 +317,14 @@ func (n *Node) stepLocked(ev protocol.Event) {
 func (n *Node) publish(v *protocol.View) {
 	if v.Answered > 0 {
 		n.assured.Store(int64(v.Answered))
+	}
+	switch was := n.settledAt.Load(); {
+	case v.Phase != protocol.Joined:
+		n.settledAt.Store(0)
+	case v.Settled:
+		n.settledAt.Store(-1)
+	case was < 0:
+		n.settledAt.Store(int64(n.now()))
 	}
 	n.logChange(n.view, v)
 	n.observeView(n.view, v)
@@ -384,16 +416,17 @@ func (n *Node) Create(seeds ...string) bool {
 }
 
 // Leave tells the neighbours, goes on answering until they do without this
-// member or ctx ends, and closes the node.
-func (n *Node) Leave(ctx context.Context) error {
-	n.leaveOthers(ctx)
-	err := n.depart(ctx)
+// member or ctx ends, and closes the node. Returning is in what time the member is to be
+// back, 0 if it is not.
+func (n *Node) Leave(ctx context.Context, returning time.Duration) error {
+	n.leaveOthers(ctx, returning)
+	err := n.depart(ctx, returning)
 	n.Close()
 	return err
 }
 
-func (n *Node) depart(ctx context.Context) (err error) {
-	if n.step(protocol.Depart{}) {
+func (n *Node) depart(ctx context.Context, returning time.Duration) (err error) {
+	if n.step(protocol.Depart{Returning: returning}) {
 		select {
 		case <-n.departed:
 		case <-ctx.Done():

@@ -389,7 +389,7 @@ func (n *Node) rechoose(ctx context.Context) error {
 		identifier("new", n.space.At(n.cfg.Self.Name, ring.Chosen(change.Slot, change.Variant))))
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
-	_ = old.depart(ctx)
+	_ = old.depart(ctx, 0)
 	n.remove(old)
 	return nil
 }
@@ -411,7 +411,7 @@ func (n *Node) shrink(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
-	_ = x.depart(ctx) // or is gone, to its neighbours
+	_ = x.depart(ctx, 0) // or is gone, to its neighbours
 	n.remove(x)
 }
 
@@ -446,14 +446,14 @@ func (s *identities) end() {
 }
 
 // leaveOthers leaves with all identifiers but the first, one after another.
-func (n *Node) leaveOthers(ctx context.Context) {
+func (n *Node) leaveOthers(ctx context.Context, returning time.Duration) {
 	if n.identities == nil {
 		return
 	}
 	n.identities.want.Store(1)
 	n.identities.end()
 	for x := n.last(); x != nil && ctx.Err() == nil && n.ctx.Err() == nil; x = n.last() {
-		_ = x.depart(ctx)
+		_ = x.depart(ctx, returning)
 		n.remove(x)
 	}
 }

@@ -161,7 +161,7 @@ func TestProcessesAtSeveralIdentifiers(t *testing.T) {
 
 		// One leaves.
 		leaving := g.nodes[4]
-		if err := leaving.Leave(t.Context()); err != nil {
+		if err := leaving.Leave(t.Context(), 0); err != nil {
 			t.Error(err)
 		}
 		g.nodes = slices.DeleteFunc(g.nodes, func(x *Node) bool { return x == leaving })

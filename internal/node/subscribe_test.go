@@ -139,7 +139,7 @@ func TestClientMovesOnWhenItsMemberGoes(t *testing.T) {
 	for name, gone := range map[string]func(g *rig, n *Node){
 		"crash": func(_ *rig, n *Node) { n.Close() },
 		"leave": func(g *rig, n *Node) {
-			if err := n.Leave(g.t.Context()); err != nil {
+			if err := n.Leave(g.t.Context(), 0); err != nil {
 				g.t.Error(err)
 			}
 			n.Close()

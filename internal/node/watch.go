@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -20,6 +21,8 @@ type Holding struct {
 	Cause   protocol.Cause
 	From    ring.Member // who can hand over what was gained since; zero: nobody is known to
 	Changes uint64      // so far, as in the Snapshot
+	Back    time.Time   // when From, which has left, is to be back; zero: it has not said so
+	Ends    time.Time   // when the lease ends that was not renewed; zero: no news of that
 	// Least is what it has held all the time since, and Most all that it has held at
 	// any time since.
 	Least, Most        ring.Arc
@@ -29,15 +32,16 @@ type Holding struct {
 // settled is h without a past.
 func (h Holding) settled() Holding {
 	h.From, h.Least, h.Most, h.HasLeast, h.EverHeld = ring.Member{}, h.Arc, h.Arc, h.Has, h.Has
+	h.Back, h.Ends = time.Time{}, time.Time{}
 	return h
 }
 
-// then is what h becomes by a change.
-func (h Holding) then(e protocol.RangeChanged, pred ring.Member) Holding {
+// then is what h becomes by a change. Back is the time of the change that From is to be back at.
+func (h Holding) then(e protocol.RangeChanged, pred ring.Member, back time.Time) Holding {
 	now := h
 	now.Arc, now.Has, now.Pred, now.Epoch, now.Cause = e.New, e.HasNew, pred, e.Epoch, e.Cause
 	if e.HasNew && (e.Again || !h.Has || len(e.New.Minus(h.Arc)) > 0) && !e.From.IsZero() {
-		now.From = e.From
+		now.From, now.Back = e.From, back
 	}
 	switch {
 	case !e.HasNew || e.Again:
@@ -59,18 +63,44 @@ type watcher struct {
 	wake   chan struct{} // holds a value if newest of a watcher with it may not have been given
 }
 
+// rouse lets the watcher know that there is something newer.
+func (w *watcher) rouse() {
+	w.fresh = true
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// leaseEnds tells all who watch that the lease ends. Callers hold mu.
+func (n *Node) leaseEnds(until time.Duration) {
+	for w := range n.watchers {
+		w.newest.Ends = n.start.Add(until)
+		w.rouse()
+	}
+}
+
+// alive clears who can hand over what was gained if that does not answer.
+func (n *Node) alive(h Holding) Holding {
+	if avoid, _ := n.peers.suspicions().Avoid(n.now()); slices.Contains(avoid, h.From.Instance()) {
+		h.From, h.Back = ring.Member{}, time.Time{}
+	}
+	return h
+}
+
 // hold notes what the member answers for from now on. Callers hold mu.
 func (n *Node) hold(e protocol.RangeChanged) {
 	old := n.holding.settled()
-	n.holding = old.then(e, n.view.Pred)
+	var back time.Time
+	if e.Back > 0 {
+		back = n.start.Add(e.Back)
+	}
+	n.holding = old.then(e, n.view.Pred, back)
 	n.holding.Changes = n.changes
 	for w := range n.watchers {
-		w.newest = w.newest.then(e, n.view.Pred)
-		w.newest.Changes, w.fresh = n.changes, true
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		w.newest = w.newest.then(e, n.view.Pred, back)
+		w.newest.Changes = n.changes
+		w.rouse()
 	}
 	if f := n.observer.Range; f != nil {
 		now := n.holding
@@ -136,7 +166,7 @@ func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
 				h, _ := x.next(watchers[x])
 				x.unwatch(watchers[x])
 				delete(watchers, x)
-				h = h.then(protocol.RangeChanged{Cause: protocol.CauseGivenUp}, ring.Member{})
+				h = h.then(protocol.RangeChanged{Cause: protocol.CauseGivenUp}, ring.Member{}, time.Time{})
 				h.Changes++
 				if !yield(x, h) {
 					return
@@ -144,7 +174,7 @@ func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
 			}
 			nodes = now
 			for _, x := range nodes {
-				if h, ok := x.next(watchers[x]); ok && !yield(x, h) {
+				if h, ok := x.next(watchers[x]); ok && !yield(x, x.alive(h)) {
 					return
 				}
 			}

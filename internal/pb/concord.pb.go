@@ -1334,7 +1334,10 @@ type Ring struct {
 	// The greatest epoch that the member has heard of.
 	Clock uint64 `protobuf:"varint,25,opt,name=clock,proto3" json:"clock,omitempty"`
 	// What the member says of leases. Absent: members do not own by leases.
-	Lease         *Lease `protobuf:"bytes,26,opt,name=lease,proto3,oneof" json:"lease,omitempty"`
+	Lease *Lease `protobuf:"bytes,26,opt,name=lease,proto3,oneof" json:"lease,omitempty"`
+	// Of one that leaves: in what time it is to be back in its place, in nanoseconds; 0: it
+	// does not say so.
+	ReturningNs   uint64 `protobuf:"varint,27,opt,name=returning_ns,json=returningNs,proto3" json:"returning_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1458,6 +1461,13 @@ func (x *Ring) GetLease() *Lease {
 		return x.Lease
 	}
 	return nil
+}
+
+func (x *Ring) GetReturningNs() uint64 {
+	if x != nil {
+		return x.ReturningNs
+	}
+	return 0
 }
 
 // Lease is what a member says of its own lease and of its predecessor's.
@@ -2087,8 +2097,11 @@ type NotifyReq struct {
 	// The greatest epoch that the sender has heard of.
 	Clock uint64 `protobuf:"varint,19,opt,name=clock,proto3" json:"clock,omitempty"`
 	// As in Server.
-	Choice        uint32 `protobuf:"varint,20,opt,name=choice,proto3" json:"choice,omitempty"`
-	Home          uint64 `protobuf:"fixed64,21,opt,name=home,proto3" json:"home,omitempty"`
+	Choice uint32 `protobuf:"varint,20,opt,name=choice,proto3" json:"choice,omitempty"`
+	Home   uint64 `protobuf:"fixed64,21,opt,name=home,proto3" json:"home,omitempty"`
+	// The sender, which is joining, only asks whether the receiver would accept it. The
+	// receiver changes nothing, and names its predecessor.
+	Preparing     bool `protobuf:"varint,22,opt,name=preparing,proto3" json:"preparing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2186,11 +2199,21 @@ func (x *NotifyReq) GetHome() uint64 {
 	return 0
 }
 
+func (x *NotifyReq) GetPreparing() bool {
+	if x != nil {
+		return x.Preparing
+	}
+	return false
+}
+
 type NotifyResp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The ring of the notified member after the notification.
-	Ring          *Ring `protobuf:"bytes,16,opt,name=ring,proto3" json:"ring,omitempty"`
-	Accepted      bool  `protobuf:"varint,17,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Ring     *Ring `protobuf:"bytes,16,opt,name=ring,proto3" json:"ring,omitempty"`
+	Accepted bool  `protobuf:"varint,17,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// Accepted: whose place the notifier has taken as the predecessor; the notified member
+	// itself if that was alone. Absent: nobody is known.
+	Former        *Server `protobuf:"bytes,18,opt,name=former,proto3,oneof" json:"former,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2237,6 +2260,13 @@ func (x *NotifyResp) GetAccepted() bool {
 		return x.Accepted
 	}
 	return false
+}
+
+func (x *NotifyResp) GetFormer() *Server {
+	if x != nil {
+		return x.Former
+	}
+	return nil
 }
 
 type Refusal struct {
@@ -3307,7 +3337,7 @@ const file_concord_proto_rawDesc = "" +
 	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04zone\x18\x11 \x01(\tR\x04zone\x12\x16\n" +
 	"\x06choice\x18\x12 \x01(\rR\x06choice\x12\x12\n" +
-	"\x04home\x18\x13 \x01(\x06R\x04home\"\xc9\x04\n" +
+	"\x04home\x18\x13 \x01(\x06R\x04home\"\xec\x04\n" +
 	"\x04Ring\x126\n" +
 	"\vpredecessor\x18\x01 \x01(\v2\x0f.concord.ServerH\x00R\vpredecessor\x88\x01\x01\x12/\n" +
 	"\n" +
@@ -3323,7 +3353,8 @@ const file_concord_proto_rawDesc = "" +
 	"\x06origin\x18\x17 \x01(\v2\x0f.concord.OriginH\x03R\x06origin\x88\x01\x01\x12\x14\n" +
 	"\x05epoch\x18\x18 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05clock\x18\x19 \x01(\x04R\x05clock\x12)\n" +
-	"\x05lease\x18\x1a \x01(\v2\x0e.concord.LeaseH\x04R\x05lease\x88\x01\x01B\x0e\n" +
+	"\x05lease\x18\x1a \x01(\v2\x0e.concord.LeaseH\x04R\x05lease\x88\x01\x01\x12!\n" +
+	"\freturning_ns\x18\x1b \x01(\x04R\vreturningNsB\x0e\n" +
 	"\f_predecessorB\n" +
 	"\n" +
 	"\b_founderB\v\n" +
@@ -3377,7 +3408,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x05lease\x18\x14 \x01(\v2\x11.concord.LeaseReqH\x01R\x05lease\x88\x01\x01B\n" +
 	"\n" +
 	"\b_founderB\b\n" +
-	"\x06_lease\"\xf3\x01\n" +
+	"\x06_lease\"\x91\x02\n" +
 	"\tNotifyReq\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -3387,11 +3418,14 @@ const file_concord_proto_rawDesc = "" +
 	"\ajoining\x18\x12 \x01(\bR\ajoining\x12\x14\n" +
 	"\x05clock\x18\x13 \x01(\x04R\x05clock\x12\x16\n" +
 	"\x06choice\x18\x14 \x01(\rR\x06choice\x12\x12\n" +
-	"\x04home\x18\x15 \x01(\x06R\x04home\"K\n" +
+	"\x04home\x18\x15 \x01(\x06R\x04home\x12\x1c\n" +
+	"\tpreparing\x18\x16 \x01(\bR\tpreparing\"\x84\x01\n" +
 	"\n" +
 	"NotifyResp\x12!\n" +
 	"\x04ring\x18\x10 \x01(\v2\r.concord.RingR\x04ring\x12\x1a\n" +
-	"\baccepted\x18\x11 \x01(\bR\baccepted\"\xb4\x02\n" +
+	"\baccepted\x18\x11 \x01(\bR\baccepted\x12,\n" +
+	"\x06former\x18\x12 \x01(\v2\x0f.concord.ServerH\x00R\x06former\x88\x01\x01B\t\n" +
+	"\a_former\"\xb4\x02\n" +
 	"\aRefusal\x12/\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x17.concord.Refusal.ReasonR\x06reason\x12*\n" +
 	"\x05other\x18\x02 \x01(\v2\x0f.concord.ServerH\x00R\x05other\x88\x01\x01\x12\x16\n" +
@@ -3598,64 +3632,65 @@ var file_concord_proto_depIdxs = []int32{
 	19, // 31: concord.RingReq.lease:type_name -> concord.LeaseReq
 	22, // 32: concord.NotifyReq.request:type_name -> concord.Request
 	17, // 33: concord.NotifyResp.ring:type_name -> concord.Ring
-	2,  // 34: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	16, // 35: concord.Refusal.other:type_name -> concord.Server
-	22, // 36: concord.RouteReq.request:type_name -> concord.Request
-	23, // 37: concord.RouteReq.avoid:type_name -> concord.Target
-	3,  // 38: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	16, // 39: concord.RouteResp.owner:type_name -> concord.Server
-	32, // 40: concord.RouteResp.arc:type_name -> concord.Arc
-	16, // 41: concord.RouteResp.closer:type_name -> concord.Server
-	25, // 42: concord.RouteResp.answer:type_name -> concord.Answer
-	16, // 43: concord.PlaceReq.subject:type_name -> concord.Server
-	22, // 44: concord.PlaceReq.request:type_name -> concord.Request
-	4,  // 45: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	16, // 46: concord.PlaceResp.closer:type_name -> concord.Server
-	17, // 47: concord.PlaceResp.ring:type_name -> concord.Ring
-	25, // 48: concord.PlaceResp.answer:type_name -> concord.Answer
-	16, // 49: concord.IntroduceReq.subject:type_name -> concord.Server
-	22, // 50: concord.IntroduceReq.request:type_name -> concord.Request
-	22, // 51: concord.ChangedReq.request:type_name -> concord.Request
-	16, // 52: concord.LeaveReq.predecessor:type_name -> concord.Server
-	16, // 53: concord.LeaveReq.successors:type_name -> concord.Server
-	22, // 54: concord.LeaveReq.request:type_name -> concord.Request
-	22, // 55: concord.MetaReq.request:type_name -> concord.Request
-	25, // 56: concord.MetaResp.answer:type_name -> concord.Answer
-	16, // 57: concord.WrongMember.answerer:type_name -> concord.Server
-	20, // 58: concord.WrongMember.origin:type_name -> concord.Origin
-	16, // 59: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 60: concord.NotJoined.phase:type_name -> concord.Phase
-	16, // 61: concord.NotJoined.answerer:type_name -> concord.Server
-	16, // 62: concord.Isolated.answerer:type_name -> concord.Server
-	14, // 63: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	26, // 64: concord.ChordService.GetRing:input_type -> concord.RingReq
-	27, // 65: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	30, // 66: concord.ChordService.Route:input_type -> concord.RouteReq
-	33, // 67: concord.ChordService.Place:input_type -> concord.PlaceReq
-	35, // 68: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	36, // 69: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	37, // 70: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	38, // 71: concord.ChordService.Meta:input_type -> concord.MetaReq
-	6,  // 72: concord.ChordService.Map:input_type -> concord.MapReq
-	12, // 73: concord.ChordService.Link:input_type -> concord.Frames
-	10, // 74: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
-	15, // 75: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	17, // 76: concord.ChordService.GetRing:output_type -> concord.Ring
-	28, // 77: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	31, // 78: concord.ChordService.Route:output_type -> concord.RouteResp
-	34, // 79: concord.ChordService.Place:output_type -> concord.PlaceResp
-	17, // 80: concord.ChordService.Introduce:output_type -> concord.Ring
-	47, // 81: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	17, // 82: concord.ChordService.Leave:output_type -> concord.Ring
-	39, // 83: concord.ChordService.Meta:output_type -> concord.MetaResp
-	8,  // 84: concord.ChordService.Map:output_type -> concord.MapResp
-	12, // 85: concord.ChordService.Link:output_type -> concord.Frames
-	11, // 86: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
-	75, // [75:87] is the sub-list for method output_type
-	63, // [63:75] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	16, // 34: concord.NotifyResp.former:type_name -> concord.Server
+	2,  // 35: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	16, // 36: concord.Refusal.other:type_name -> concord.Server
+	22, // 37: concord.RouteReq.request:type_name -> concord.Request
+	23, // 38: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 39: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	16, // 40: concord.RouteResp.owner:type_name -> concord.Server
+	32, // 41: concord.RouteResp.arc:type_name -> concord.Arc
+	16, // 42: concord.RouteResp.closer:type_name -> concord.Server
+	25, // 43: concord.RouteResp.answer:type_name -> concord.Answer
+	16, // 44: concord.PlaceReq.subject:type_name -> concord.Server
+	22, // 45: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 46: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	16, // 47: concord.PlaceResp.closer:type_name -> concord.Server
+	17, // 48: concord.PlaceResp.ring:type_name -> concord.Ring
+	25, // 49: concord.PlaceResp.answer:type_name -> concord.Answer
+	16, // 50: concord.IntroduceReq.subject:type_name -> concord.Server
+	22, // 51: concord.IntroduceReq.request:type_name -> concord.Request
+	22, // 52: concord.ChangedReq.request:type_name -> concord.Request
+	16, // 53: concord.LeaveReq.predecessor:type_name -> concord.Server
+	16, // 54: concord.LeaveReq.successors:type_name -> concord.Server
+	22, // 55: concord.LeaveReq.request:type_name -> concord.Request
+	22, // 56: concord.MetaReq.request:type_name -> concord.Request
+	25, // 57: concord.MetaResp.answer:type_name -> concord.Answer
+	16, // 58: concord.WrongMember.answerer:type_name -> concord.Server
+	20, // 59: concord.WrongMember.origin:type_name -> concord.Origin
+	16, // 60: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 61: concord.NotJoined.phase:type_name -> concord.Phase
+	16, // 62: concord.NotJoined.answerer:type_name -> concord.Server
+	16, // 63: concord.Isolated.answerer:type_name -> concord.Server
+	14, // 64: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	26, // 65: concord.ChordService.GetRing:input_type -> concord.RingReq
+	27, // 66: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	30, // 67: concord.ChordService.Route:input_type -> concord.RouteReq
+	33, // 68: concord.ChordService.Place:input_type -> concord.PlaceReq
+	35, // 69: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	36, // 70: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	37, // 71: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	38, // 72: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 73: concord.ChordService.Map:input_type -> concord.MapReq
+	12, // 74: concord.ChordService.Link:input_type -> concord.Frames
+	10, // 75: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
+	15, // 76: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	17, // 77: concord.ChordService.GetRing:output_type -> concord.Ring
+	28, // 78: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	31, // 79: concord.ChordService.Route:output_type -> concord.RouteResp
+	34, // 80: concord.ChordService.Place:output_type -> concord.PlaceResp
+	17, // 81: concord.ChordService.Introduce:output_type -> concord.Ring
+	47, // 82: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	17, // 83: concord.ChordService.Leave:output_type -> concord.Ring
+	39, // 84: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 85: concord.ChordService.Map:output_type -> concord.MapResp
+	12, // 86: concord.ChordService.Link:output_type -> concord.Frames
+	11, // 87: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
+	76, // [76:88] is the sub-list for method output_type
+	64, // [64:76] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -3671,6 +3706,7 @@ func file_concord_proto_init() {
 	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[21].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[23].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[32].OneofWrappers = []any{}

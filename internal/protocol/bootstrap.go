@@ -48,6 +48,7 @@ type bootstrapping struct {
 	listed   bool          // one of the addresses leads to it
 	onlyOwn  bool          // it was given no address but the one that it advertises
 	given    []string      // the addresses as they were given
+	takeover time.Duration // see Join
 	others   []bootstrapAddress
 }
 
@@ -107,7 +108,7 @@ const (
 func (m *Machine) startBootstrapping(ev Join) {
 	before := m.bootstrap.others // of an attempt that has found a ring and could not join it
 	every := max(time.Millisecond, min(bootstrapEvery, ev.Found/bootstrapRounds))
-	b := bootstrapping{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open, given: ev.Given}
+	b := bootstrapping{every: every, patience: int((ev.Found + every - 1) / every), open: ev.Open, given: ev.Given, takeover: ev.Takeover}
 	if b.given == nil {
 		b.given = ev.Via
 	}
@@ -524,7 +525,7 @@ func (m *Machine) joinFrom(addr string, by ring.Member) {
 		m.learnBootstrapping(by, true)
 		via = []string{by.Addr, addr}
 	}
-	m.join = &joining{via: via, brings: m.bootstrap.given}
+	m.join = &joining{via: via, brings: m.bootstrap.given, takeover: takingOver{most: m.bootstrap.takeover}}
 	m.bootstrap = bootstrapping{others: m.bootstrap.others} // should this not lead to the ring
 	m.phase = Joining
 	m.dirty = true

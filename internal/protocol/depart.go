@@ -13,6 +13,8 @@ type departure struct {
 	open  bool
 	calls []notice
 	again []ring.Member // asked us to wait: they leave first
+	// returning is in what time this member says that it is to be back.
+	returning time.Duration
 }
 
 type notice struct {
@@ -23,7 +25,10 @@ type notice struct {
 // departRetry is how long a member waits for a neighbour that leaves first.
 const departRetry = 20 * time.Millisecond
 
-func (m *Machine) startDepart() {
+// MaxReturning bounds how long others have a member be away that is to return.
+const MaxReturning = time.Hour
+
+func (m *Machine) startDepart(ev Depart) {
 	switch m.phase {
 	case Joined:
 	case Leaving:
@@ -36,7 +41,7 @@ func (m *Machine) startDepart() {
 	m.leaseLeave()
 	m.phase = Leaving
 	m.dirty = true
-	m.depart = departure{open: true}
+	m.depart = departure{open: true, returning: max(0, min(ev.Returning, MaxReturning))}
 	m.handOver()
 	m.notice(m.pred)
 	m.notice(m.head())

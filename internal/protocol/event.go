@@ -40,7 +40,12 @@ type (
 		// Given, with Found, are the addresses as they were given, names among them.
 		// Rings whose founders were given one in common may become one. Nil: Via.
 		Given []string
+		// Takeover, if above zero: learn what there is to own, and wait for Prepared for
+		// so long at most, before the successor is to hand it over; see takeover.go.
+		Takeover time.Duration
 	}
+	// Prepared: what a Prepare has told of is done, for that arc.
+	Prepared struct{ Arc ring.Arc }
 	// Redirect: the names given to the open Join with Found stand for these
 	// addresses now; see Join.
 	Redirect struct {
@@ -49,8 +54,8 @@ type (
 	}
 	// GiveUp: the open join is wanted no longer.
 	GiveUp struct{}
-	// Depart: leave politely.
-	Depart struct{}
+	// Depart: leave politely. Returning, if above zero, is told to the others: see State.
+	Depart struct{ Returning time.Duration }
 	// Answer: what became of an Ask. Reply counts only if Failure is nil.
 	Answer struct {
 		Call    uint64
@@ -80,6 +85,7 @@ type (
 func (Tick) event()     {}
 func (Create) event()   {}
 func (Join) event()     {}
+func (Prepared) event() {}
 func (Redirect) event() {}
 func (GiveUp) event()   {}
 func (Depart) event()   {}
@@ -133,6 +139,19 @@ type (
 		From ring.Member
 		// Epoch is that of New.
 		Epoch uint64
+		// Back is when From, which has left, is to be back in its place; 0: it has not
+		// said so.
+		Back time.Duration
+	}
+	// LeaseEnding: the lease ends then, and was not renewed. It still may be.
+	LeaseEnding struct{ Until time.Duration }
+	// Prepare: the member is about to own the arc, which From still owns: the first
+	// of them by the epoch, and the others are the successors of that. Prepared is
+	// waited for.
+	Prepare struct {
+		Arc   ring.Arc
+		From  []ring.Member
+		Epoch uint64
 	}
 	// JoinDone: the join is over. It failed unless Causes is nil.
 	JoinDone struct {
@@ -161,6 +180,8 @@ func (Respond) effect()      {}
 func (WakeAt) effect()       {}
 func (Publish) effect()      {}
 func (RangeChanged) effect() {}
+func (Prepare) effect()      {}
+func (LeaseEnding) effect()  {}
 func (JoinDone) effect()     {}
 func (DepartDone) effect()   {}
 func (RingMet) effect()      {}
@@ -231,7 +252,10 @@ type View struct {
 	// named this member as its predecessor since.
 	Replaced bool
 	// Doubts: the member has hung, and its head has not named it since. It owns nothing.
-	Doubts  bool
+	Doubts bool
+	// Settled: it has an arc, its head names it as its predecessor, and its predecessor has
+	// taken it for its head, as far as it has heard; or it is alone.
+	Settled bool
 	Alone   bool // nobody else is known to live; false with an empty Succ: all of it was lost
 	Version uint64
 	// Epoch is that of the arc, or of the last one.

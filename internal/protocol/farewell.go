@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -15,6 +16,8 @@ type farewell struct {
 	token   uint64
 	call    uint64
 	attempt int
+	// returning is in what time it is to be back.
+	returning time.Duration
 }
 
 // farewells are all that are open, at most one of each neighbour.
@@ -88,9 +91,17 @@ func (fs *farewells) answered(m *Machine, i int, a Answer) {
 		}
 		m.record(facts...)
 		if st.Phase == Leaving {
-			x.pred = st.Pred // its own word
+			x.pred, x.returning = st.Pred, st.Returning // its own word
 		}
 		m.without(x.who, x.pred, x.token)
+		m.isBack(x)
+	}
+}
+
+// isBack notes when a predecessor that has left is to be back.
+func (m *Machine) isBack(x farewell) {
+	if m.back = 0; m.leaver == x.who && x.returning > 0 {
+		m.back = m.now + min(x.returning, MaxReturning)
 	}
 }
 

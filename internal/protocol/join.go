@@ -33,6 +33,7 @@ type joining struct {
 	nearer   ring.Member   // the one named last
 	rival    ring.Member   // the member that has our identifier
 	causes   []JoinCause
+	takeover takingOver
 }
 
 type joinStage uint8
@@ -41,6 +42,8 @@ const (
 	seeking joinStage = iota + 1
 	challenging
 	surveying // asking a legacy successor for its ring
+	preparing // asking the successor whether it would consent
+	taking    // waiting for Prepared
 	notifying
 	introducing
 )
@@ -56,7 +59,7 @@ func (m *Machine) startJoin(ev Join) {
 	m.phase = Joining
 	m.bootstrap = bootstrapping{}
 	m.setSeeds(m.seedsOf(ev))
-	m.join = &joining{via: slices.Clone(ev.Via), patience: ev.Attempt}
+	m.join = &joining{via: slices.Clone(ev.Via), patience: ev.Attempt, takeover: takingOver{most: ev.Takeover}}
 	m.probeSeldom()
 	m.dirty = true
 	m.joinVia()
@@ -169,6 +172,9 @@ func (j *joining) encode(_ *Machine, f *form) {
 	for _, list := range [...][]ring.Member{j.rest, j.after, j.tried, j.failed} {
 		f.list(list)
 	}
+	if j.takeover.most > 0 {
+		f.members(j.takeover.heard)
+	}
 }
 
 func (j *joining) answered(m *Machine, _ int, a Answer) {
@@ -191,7 +197,7 @@ func (j *joining) answered(m *Machine, _ int, a Answer) {
 				m.joinFailed()
 			}
 			return
-		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage < notifying && !j.asked.Anyone():
+		case (f.Kind == TimedOut || f.Kind == Unreachable) && j.attempt == 0 && j.stage < preparing && !j.asked.Anyone():
 			j.attempt++
 			j.sent = m.now
 			j.call = m.ask(j.asked, m.joinRequest(), j.attempt, false)
@@ -211,7 +217,7 @@ func (j *joining) answered(m *Machine, _ int, a Answer) {
 		m.challenged(a)
 	case surveying:
 		m.surveyed(a)
-	case notifying:
+	case preparing, notifying:
 		m.joinNotified(a)
 	case introducing:
 		m.joinIntroduced(a)
@@ -352,7 +358,11 @@ func (m *Machine) joinAfter() {
 		m.joinAsk(surveying, s, Request{Kind: AskRing}, false)
 		return
 	}
-	m.joinAsk(notifying, s, Request{Kind: Notify, Joining: true}, true)
+	if m.prepares(s) {
+		m.joinAsk(preparing, s, Request{Kind: Notify, Joining: true, Preparing: true}, true)
+		return
+	}
+	m.commit(s)
 }
 
 // surveyed goes on after a legacy member gave its ring: it is taken as the
@@ -383,7 +393,7 @@ func (m *Machine) surveyed(a Answer) {
 		m.joinAfter()
 		return
 	}
-	m.enter(s, st)
+	m.enter(s, a.Reply)
 	m.triggerStabilize() // notifies it
 	m.introduce()
 }
@@ -407,7 +417,11 @@ func (m *Machine) joinNotified(a Answer) {
 	m.recordAnswer(st)
 	switch refusal.Reason {
 	case Consent:
-		m.enter(s, st)
+		if j.stage == preparing && st.Pred != m.self {
+			m.prepare(s, st)
+			return
+		}
+		m.enter(s, a.Reply)
 		m.introduce()
 	case Nearer:
 		j.tried, j.nearer = append(slices.Clip(j.tried), s), ring.Member{}
@@ -442,7 +456,8 @@ func (m *Machine) seekAgain(s ring.Member) {
 }
 
 // enter makes this member one of the ring, with s for its successor.
-func (m *Machine) enter(s ring.Member, st State) {
+func (m *Machine) enter(s ring.Member, r Reply) {
+	st := r.State
 	m.settleIn(st.Origin)
 	m.setSucc(m.cut(s, st.Succ))
 	m.recognize(s)
@@ -453,6 +468,8 @@ func (m *Machine) enter(s ring.Member, st State) {
 	m.certain, m.answered = m.join.sent, m.now
 	m.dirty = true
 	m.schedule()
+	m.namedBy(st)
+	m.takeOver(r.Former)
 }
 
 // introduce tells the member before of this one, and waits until it has
@@ -481,6 +498,9 @@ func (m *Machine) joinIntroduced(a Answer) {
 		return // it will find out by stabilizing
 	}
 	m.recordAnswer(st)
+	if st.Self == m.pred && st.Head() == m.self {
+		m.pointsHere()
+	}
 	if st.Self == q && st.Head() == m.self && m.phase == Joined && q != m.pred && len(m.rects) < maxRectifications {
 		// Its own answer that we are its successor is as good as a Notify.
 		m.record(fact{kind: hasAnswered, who: q})
@@ -502,6 +522,9 @@ func (m *Machine) JoinCauses() (causes []JoinCause, waiting ring.Member) {
 	}
 	if m.join == nil {
 		return nil, ring.Member{}
+	}
+	if m.join.stage == taking {
+		return m.join.causes, ring.Member{}
 	}
 	return m.join.causes, m.join.asked
 }

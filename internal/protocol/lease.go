@@ -58,6 +58,7 @@ type Lease struct {
 // leasing is what a member knows of its own lease. Times are of its own clock.
 type leasing struct {
 	until time.Duration // the lease has run out then
+	told  time.Duration // the until that the program was told of
 	// chain are the times at which this member was last known to be named by its head,
 	// that by its own, and so on.
 	chain []time.Duration
@@ -107,6 +108,21 @@ func (m *Machine) expire() {
 		m.lapse()
 	}
 	m.waited()
+}
+
+// endingRounds is how many rounds before its end a lease is said to end that was not renewed:
+// one, a half for the rounds that are late, and a tenth by which they differ.
+const endingRounds = 1.6
+
+// ending tells the program at the beginning of a round if the lease ends before the next round
+// but one. Each renewal that comes makes the end another.
+func (m *Machine) ending() {
+	l := &m.lease
+	soon := m.now + time.Duration(endingRounds*float64(m.cfg.Interval))
+	if m.cfg.Lease > 0 && l.holds && l.until < soon && l.told != l.until {
+		l.told = l.until
+		m.late(LeaseEnding{Until: l.until})
+	}
 }
 
 // lapse ends the lease.

@@ -92,8 +92,10 @@ type Machine struct {
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
 	lease         leasing
-	doubts        bool         // it has hung, and its head has not named it since; see doubt.go
-	leaver        ring.Member  // the predecessor that has left, until its arc is taken over
+	doubts        bool          // it has hung, and its head has not named it since; see doubt.go
+	leaver        ring.Member   // the predecessor that has left, until its arc is taken over
+	back          time.Duration // when the leaver is to be back, 0: it has not said so
+	settling      settling
 	later         *ring.Member // the incarnation that this one is superseded by
 	calls         uint64       // the last call number given out
 
@@ -169,7 +171,7 @@ func (m *Machine) Self() ring.Member { return m.self }
 
 // State is what the member says of itself.
 func (m *Machine) State() State {
-	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells, Epoch: m.epoch, Clock: m.clock, Lease: m.saysLease()}
+	s := State{Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ, Version: m.version, Replaced: m.replaced.tells, Epoch: m.epoch, Clock: m.clock, Lease: m.saysLease(), Returning: m.depart.returning}
 	if m.phase == Bootstrapping {
 		s.Founder = m.founder()
 	}
@@ -196,12 +198,14 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.create(ev.Seeds)
 	case Join:
 		m.startJoin(ev)
+	case Prepared:
+		m.prepared(ev)
 	case Redirect:
 		m.redirect(ev)
 	case GiveUp:
 		m.giveUp()
 	case Depart:
-		m.startDepart()
+		m.startDepart(ev)
 	case Answer:
 		m.answer(ev)
 	case Asked:
@@ -250,9 +254,13 @@ func (m *Machine) tell(to ring.Member, req Request) {
 	}
 }
 
-func (m *Machine) respond(token uint64, refusal Refusal) {
+func (m *Machine) respond(token uint64, refusal Refusal) { m.reply(token, Reply{Refusal: refusal}) }
+
+// reply answers with what the member says of itself now, and with the rest of r.
+func (m *Machine) reply(token uint64, r Reply) {
 	m.claim()
-	m.late(Respond{Token: token, Reply: Reply{State: m.State(), Refusal: refusal}})
+	r.State = m.State()
+	m.late(Respond{Token: token, Reply: r})
 }
 
 // head is the first successor, zero in a ring of one.
@@ -323,12 +331,15 @@ func (m *Machine) tick() {
 	switch m.phase {
 	case Leaving:
 		m.continueDepart()
+	case Joining:
+		m.takenLong()
 	case Bootstrapping:
 		m.bootstrap.round++
 		m.bootstrap.named++
 		m.bootstrapRound()
 	case Joined:
 		m.round++
+		m.ending()
 		m.budget = placementsPerRnd
 		m.schedule()
 		m.triggerStabilize()
@@ -394,6 +405,7 @@ func (m *Machine) notified(a Answer) {
 	}
 	r := a.Reply
 	m.recordAnswer(r.State)
+	m.namedBy(r.State)
 	if r.State.Self == m.head() && r.State.Pred == m.self {
 		asked := m.notification.sent
 		if a.Call != m.notification.call {
@@ -435,6 +447,7 @@ func (m *Machine) asked(a Asked) {
 		return
 	}
 	m.hearClock(req.Clock)
+	m.pointedAt(a)
 	if joiner := req.Kind == Seek || req.Kind == Look || req.Joining; !joiner {
 		m.heardFrom(a.From)
 	}
@@ -452,7 +465,7 @@ func (m *Machine) asked(a Asked) {
 	}
 	switch req.Kind {
 	case Notify:
-		m.rectify(a.From, a.Token, req.Joining)
+		m.rectify(rectification{n: a.From, token: a.Token, joining: req.Joining, preparing: req.Joining && req.Preparing})
 	case Seek:
 		m.late(Respond{Token: a.Token, Reply: m.placeReply(req.Subject)})
 	case Place:

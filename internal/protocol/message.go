@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -51,6 +52,9 @@ type State struct {
 	Zone  string
 	Zones []string
 	Lease Lease
+	// Returning, of one that leaves, is in what time it is to be back in its place; 0: it does
+	// not say so.
+	Returning time.Duration
 }
 
 // Head is the first entry of the successor list, zero if that is empty.
@@ -95,12 +99,15 @@ func (k RequestKind) String() string {
 // Request is what one member asks or tells another.
 type Request struct {
 	Kind    RequestKind
-	Subject ring.Member   // Seek, Place, Introduce, Look
-	Joining bool          // Notify: the sender is not a member yet
-	Pred    ring.Member   // Leave: the leaver's predecessor
-	Succ    []ring.Member // Leave: the leaver's successor list
-	Clock   uint64        // Notify, Leave: the greatest epoch that the sender has heard of
-	Lease   Asks          // AskRing
+	Subject ring.Member // Seek, Place, Introduce, Look
+	Joining bool        // Notify: the sender is not a member yet
+	// Preparing, with Joining: the receiver says whether it would consent, and changes
+	// nothing.
+	Preparing bool
+	Pred      ring.Member   // Leave: the leaver's predecessor
+	Succ      []ring.Member // Leave: the leaver's successor list
+	Clock     uint64        // Notify, Leave: the greatest epoch that the sender has heard of
+	Lease     Asks          // AskRing
 	// Origin is that of the ring which the sender is in; nil: it is in none, or does
 	// not say in which. Its Marks need not be known if the receiver has the same ID.
 	Origin *ring.Origin
@@ -122,6 +129,9 @@ type Reply struct {
 	Verdict Verdict       // Seek, Place
 	Closer  []ring.Member // Seek, Place with Next: at most three, nearest to Subject first
 	Refusal Refusal       // Notify, Introduce, Leave; the zero Refusal is consent
+	// Former, of a Notify that was consented to: whom the notifier takes the place of as the
+	// predecessor; the answerer itself if that was alone. Zero: nobody is known.
+	Former ring.Member
 }
 
 // Reason is why a member refuses another's Notify, Introduce or Leave.

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -107,6 +108,7 @@ func (m *Machine) setSucc(list []ring.Member) {
 		m.alone = false
 	}
 	if m.head() != head(old) {
+		m.settling.named = false
 		m.certain, m.answered = -1, -1 // until it has answered
 		m.headEpoch = 0
 		m.headSince = m.round
@@ -184,6 +186,7 @@ func (m *Machine) setPred(p ring.Member, cause Cause) {
 	}
 	old := m.pred
 	m.pred, m.predSilent = p, false
+	m.settling.points = false
 	m.predSince = m.round
 	m.version++
 	m.dirty = true
@@ -276,7 +279,7 @@ func (m *Machine) settle() {
 	}
 	v := &View{
 		Self: m.self, Phase: m.phase, Pred: m.pred, Succ: m.succ,
-		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Doubts: m.doubts, Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
+		Arc: arc, HasArc: has, Isolated: isolated, Replaced: m.replaced.known, Doubts: m.doubts, Settled: m.settled(), Alone: m.alone, Version: m.version, Epoch: m.epoch, Origin: m.origin, Certain: m.certain, HeadEpoch: m.headEpoch, Answered: m.answered,
 	}
 	if m.cfg.Lease > 0 {
 		v.Leased, v.Until = true, m.lease.until
@@ -335,13 +338,21 @@ func (m *Machine) publishArc(arc ring.Arc, has, isolated bool) {
 	}
 	if arc != m.arc || has != m.hasArc || again && has {
 		m.emit(RangeChanged{
-			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause), Epoch: m.epoch,
+			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause), Epoch: m.epoch, Back: m.backBy(cause),
 		})
 		m.arc, m.hasArc = arc, has
 		if has {
 			m.leaver = ring.Member{}
 		}
 	}
+}
+
+// backBy is when the holder is to be back that has left; 0: it has not said so.
+func (m *Machine) backBy(cause Cause) time.Duration {
+	if m.leaver.IsZero() || m.holder(cause) != m.leaver {
+		return 0
+	}
+	return m.back
 }
 
 // holder is the member that can hand over what this one has gained for that cause,

@@ -24,6 +24,8 @@ type rectification struct {
 	cleared bool        // nobody else answers there whom a pointer names
 	before  ring.Member // its predecessor, as it said then
 	steps   int
+	// preparing: the notifier only asks whether it would be adopted.
+	preparing bool
 }
 
 // rectifications are all that are open.
@@ -44,14 +46,15 @@ func (rs *rectifications) encode(_ *Machine, f *form) {
 		f.token(r.token)
 		f.bytes(byte(r.attempt))
 		f.members(r.asked, r.gone)
-		f.flags(r.joining, r.left, r.met, r.call == 0, r.cleared)
+		f.flags(r.joining, r.left, r.met, r.call == 0, r.cleared, r.preparing)
 	}
 }
 
 // rectify is Zave's rectify at the notified member: adopt the notifier if there
 // is no predecessor or the notifier is nearer; otherwise see whether the
 // predecessor is alive, and adopt the notifier if not.
-func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
+func (m *Machine) rectify(r rectification) {
+	n, token := r.n, r.token
 	switch {
 	case n.Name == "":
 		m.late(Respond{Token: token, Failure: &Failure{Kind: Invalid, Detail: "notify names no sender"}})
@@ -77,7 +80,7 @@ func (m *Machine) rectify(n ring.Member, token uint64, joining bool) {
 		m.respond(token, Refusal{Reason: Busy})
 		return
 	}
-	m.startRectification(rectification{n: n, token: token, joining: joining})
+	m.startRectification(r)
 }
 
 // startRectification opens r and takes its first step.
@@ -131,6 +134,10 @@ func (m *Machine) advance(i int) {
 	case !r.cleared && !m.clashing(r.n).IsZero():
 		r.asked = m.clashing(r.n)
 	case r.met || m.hasVerified(r.n):
+		if r.preparing {
+			m.endRectification(i, Refusal{})
+			return
+		}
 		m.acceptPred(i)
 		return
 	default:
@@ -311,9 +318,10 @@ func (m *Machine) acceptPred(i int) {
 	told := m.replaced.tells
 	m.setPred(r.n, cause)
 	if !r.joining {
+		m.settling.points = true // it has notified this member
 		m.takesBack(r.n, old, told)
 	}
-	m.endRectification(i, Refusal{})
+	m.closeRectification(i, Reply{Former: m.former(old)})
 	if r.joining {
 		return // it is no member yet, and will introduce itself
 	}
@@ -327,10 +335,15 @@ func (m *Machine) acceptPred(i int) {
 
 // endRectification answers the notifier and closes rectification i.
 func (m *Machine) endRectification(i int, refusal Refusal) {
+	m.closeRectification(i, Reply{Refusal: refusal})
+}
+
+// closeRectification does so with a reply that lacks only the state.
+func (m *Machine) closeRectification(i int, reply Reply) {
 	token := m.rects[i].token
 	m.rects = slices.Concat(m.rects[:i], m.rects[i+1:])
 	if token != 0 {
-		m.respond(token, refusal)
+		m.reply(token, reply)
 	}
 }
 

@@ -198,6 +198,7 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 	if st.Pred == m.self {
 		m.headEpoch = st.Epoch
 	}
+	m.namedBy(st)
 	op.heardAt = op.sent
 	m.dirty = true
 	op.recovering, op.rest = false, nil

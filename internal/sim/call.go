@@ -117,6 +117,7 @@ func (w *world) ask(h *host, e protocol.Ask) {
 		limit = h.estimate(number(e.To.Addr)).Timeout(e.Attempt)
 	}
 	w.count.requests[e.Request.Kind]++
+	h.commits(&c.request)
 	w.send(h, i, e.To, limit)
 }
 
@@ -299,6 +300,7 @@ func (w *world) respond(e protocol.Respond) {
 	}
 	c.held = false
 	c.reply = e.Reply
+	w.released(c)
 	w.back(i, e.Failure)
 }
 

@@ -57,6 +57,10 @@ type Config struct {
 	// Lease is that by which members own their arcs, as protocol.Config.Lease. With one,
 	// the clocks of members drift by up to 5 %. 0: there are none.
 	Lease time.Duration
+	// Takeover is how long joiners may take over what they will own before they own it, as
+	// protocol.Join.Takeover. Their programs need up to twice as long, and some never
+	// end. 0: they do not prepare.
+	Takeover time.Duration
 	// Hostile is the share of the members of the start that lie, replay and flood, from
 	// the beginning of the faults to the end of the siege that follows them; see
 	// Lies. Above 0 at least one does, and one does not. At most 0.5.
@@ -73,8 +77,8 @@ type Config struct {
 	// NoMemory has hosts remember nothing of what lookups have taught: none is answered
 	// by a confirmed arc.
 	NoMemory bool
-	// Bound is in how many rounds after the faults the ring must be ideal. 0:
-	// 120, see DefaultBound.
+	// Bound is in how many rounds after the faults the ring must be ideal, of a second
+	// at least each. 0: 120, see DefaultBound.
 	Bound int
 	// Idle is for how many rounds the ideal ring is then watched. 0: 20. Below
 	// 0: not at all.
@@ -142,7 +146,7 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(c.MinMembers < 0 || c.MinMembers > c.Successors+1, "minimum of members %d: use at most %d, one more than a successor list names", c.MinMembers, c.Successors+1)
 	wrong(c.Interval < 10*time.Millisecond, "interval %v: use at least 10ms", c.Interval)
 	wrong(c.Bound < 1, "bound %d: use at least 1 round", c.Bound)
-	wrong(c.Warmup < 0 || c.Duration < 0 || c.Split < 0 || c.Sessions.Mean < 0, "a time below 0")
+	wrong(c.Warmup < 0 || c.Duration < 0 || c.Split < 0 || c.Sessions.Mean < 0 || c.Takeover < 0, "a time below 0")
 	wrong(!(c.Sessions.Shape >= 0.1 && c.Sessions.Shape <= 100), "shape %v: use 0.1 to 100", c.Sessions.Shape)
 	wrong(!(c.Sessions.Polite >= 0 && c.Sessions.Polite <= 1), "polite %v: use 0 to 1", c.Sessions.Polite)
 	wrong(!(c.Lookups <= 1e6), "lookups %v: use at most a million in a round", c.Lookups)

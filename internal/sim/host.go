@@ -56,6 +56,7 @@ type host struct {
 	errand  bool          // of the fingers, under way
 	common  peer.Estimate // of all round trips to any host
 	join    attempts
+	takes   takeover
 	ringMap *ringmap.Map     // nil: it keeps none
 	claimed uint64           // the epoch that it last told the map
 	named   map[uint64]named // by claims of the map, what was said against them

@@ -113,7 +113,7 @@ func (w *world) tryJoin(h *host) {
 		w.step(h, protocol.Create{})
 		return
 	}
-	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.made.Failed, Found: h.join.found})
+	w.step(h, protocol.Join{Via: h.join.via, Attempt: h.join.made.Failed, Found: h.join.found, Takeover: w.cfg.Takeover})
 }
 
 func (w *world) joinDone(h *host, causes []protocol.JoinCause) {

@@ -26,6 +26,9 @@ func (c Config) steps() []invariant.ChangeRule {
 	if c.nobodyMistaken() {
 		rules = append(rules, invariant.NoTakeover, invariant.HeadKept)
 	}
+	if c.Takeover > 0 && c.Hostile == 0 {
+		rules = append(rules, invariant.ReleasedFirst, invariant.ServedMeanwhile)
+	}
 	return append(rules, invariant.NewEpoch, invariant.LeaverAsked)
 }
 
@@ -65,7 +68,7 @@ func (w *world) judgeStep(h *host, old *protocol.View) {
 	if h.view.Pred == old.Pred && h.view.Head() == old.Head() {
 		return // whatever it has lost, it has gained nobody and nothing
 	}
-	step := invariant.Change{Before: old, After: h.view, Bidden: w.bidden,
+	step := invariant.Change{Before: old, After: h.view, Bidden: w.bidden, Entered: w.entering, Prepares: w.prepares,
 		Answered: func(x ring.Member) bool { return h.heard[x.Instance()] },
 		Lives: func(x ring.Member) bool {
 			i := number(x.Addr)
@@ -250,6 +253,7 @@ func (w *world) judgeHeard(h *host, old *protocol.View, heard *protocol.State, t
 // take h for the nearest after them. What a member is told of all of its range makes
 // up for it. One that takes itself for a ring of one is left out.
 func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
+	w.story.add(w, "%s: range %v, %v", h.name, e.New, e.Cause)
 	if e.Again || !e.HadOld {
 		h.replaced = ring.Member{}
 	}
@@ -262,7 +266,10 @@ func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
 			if !a.Contains(g.id) || k > 0 && g.id == a.After {
 				break
 			}
-			if g != h && g.view.HasArc && g.view.Head() == h.view.Self {
+			// One that knows already was told. H tells its own program later if it was
+			// isolated.
+			if g != h && g.view.HasArc && !g.view.Replaced && g.view.Head() == h.view.Self {
+				w.story.add(w, "%s has taken over the arc of %s", h.name, g.name)
 				g.replaced = h.view.Self
 			}
 		}

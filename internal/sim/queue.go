@@ -36,6 +36,8 @@ const (
 	evMap                            // the time of a member's map
 	evLie                            // a hostile member's turn
 	evLook                           // a look at which points have an owner
+	evTaken                          // the program of a joiner has taken over
+	evTakenLate                      // the joiner does not wait for it any longer
 )
 
 // Queue gives events in the order of their times, and of two at one time first the one

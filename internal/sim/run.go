@@ -182,7 +182,8 @@ const lateFaults = 3 * peer.PatientTimeout
 // heal waits until the ring is ideal, and looks whether it stays so.
 func (w *world) heal() {
 	w.quiet, w.quietAt, w.regroup = true, w.now, true
-	bound := w.quietAt + time.Duration(w.cfg.Bound)*w.cfg.Interval
+	// Time-outs are no shorter where rounds are.
+	bound := w.quietAt + time.Duration(w.cfg.Bound)*max(w.cfg.Interval, time.Second)
 	r := w.result
 	r.Rounds = -1
 	stop := func() bool { return len(r.Violations) > 0 }

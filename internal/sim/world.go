@@ -61,8 +61,10 @@ type world struct {
 	foundings  []invariant.Founding
 	epochs     invariant.Epochs
 	owners     owners
-	bidden     bool  // the step under way is taken for a Leave
-	asked      []int // how many members answered in each lookup of the load; nil: not kept
+	releases   invariant.Releases
+	entering   *protocol.Reply // that the step under way uses; nil: none
+	bidden     bool            // the step under way is taken for a Leave
+	asked      []int           // how many members answered in each lookup of the load; nil: not kept
 
 	liars []int32    // hosts of hostile members
 	mal   *rand.Rand // what they do
@@ -163,7 +165,7 @@ func (w *world) machine() protocol.Config {
 func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
 	h.starts++
-	h.ticks = w.clockOf(h)
+	h.ticks, h.takes = w.clockOf(h), takeover{}
 	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.starts)))
 	self := w.self(h)
 	if at == nil {
@@ -296,6 +298,10 @@ func (w *world) step(h *host, ev protocol.Event) {
 	heard := heardHead(h, ev)
 	asked, ok := ev.(protocol.Asked)
 	w.bidden = ok && asked.Request.Kind == protocol.Leave
+	w.entering = nil
+	if a, ok := ev.(protocol.Answer); ok && a.Failure == nil {
+		w.entering = &a.Reply
+	}
 	w.hung(h)
 	effects := h.m.Step(h.ticks.shows(w.now), ev)
 	told := false
@@ -320,6 +326,8 @@ func (w *world) step(h *host, ev protocol.Event) {
 			}
 			told = true
 			w.rangeChanged(h, e)
+		case protocol.Prepare:
+			w.prepare(h, e)
 		case protocol.JoinDone:
 			w.joinDone(h, e.Causes)
 		case protocol.DepartDone:
@@ -372,6 +380,7 @@ func (w *world) published(h *host, v *protocol.View) {
 	if h.hostile == nil {
 		w.judgeState(h)
 		w.judgeStep(h, old)
+		w.entered(h, old)
 		w.judgePlace(h, old)
 	}
 	if w.quiet {
@@ -584,5 +593,9 @@ func (w *world) living(h *host, e event) {
 		w.turn(h)
 	case evMap:
 		w.tickMap(h)
+	case evTaken:
+		w.taken(h, e.slot)
+	case evTakenLate:
+		w.takenLate(h, e.slot)
 	}
 }

@@ -273,6 +273,7 @@ func (t *Transport) notify(ctx context.Context, env transport.Envelope, req prot
 			Incarnation: env.From.Incarnation,
 			Request:     who,
 			Joining:     req.Joining,
+			Preparing:   req.Preparing,
 			Clock:       req.Clock,
 			Choice:      uint32(env.From.Choice),
 			Home:        env.From.Home,

@@ -131,6 +131,7 @@ func fullRing(s protocol.State) *pb.Ring {
 		Epoch:       s.Epoch,
 		Clock:       s.Clock,
 		Lease:       pbLease(s.Lease),
+		ReturningNs: uint64(s.Returning),
 	}
 }
 
@@ -170,6 +171,10 @@ func state(r *pb.Ring) (protocol.State, error) {
 		return protocol.State{}, err
 	}
 	s.Version = r.GetVersion()
+	if r.GetReturningNs() > uint64(protocol.MaxReturning) {
+		return protocol.State{}, fmt.Errorf("%s.returning is %d ns (at most %v)", field, r.GetReturningNs(), protocol.MaxReturning)
+	}
+	s.Returning = time.Duration(r.GetReturningNs())
 	if s.Epoch, err = epoch(field+".epoch", r.GetEpoch()); err != nil {
 		return protocol.State{}, err
 	}
@@ -329,12 +334,15 @@ func ringReply(r *pb.Ring) (protocol.Reply, error) {
 }
 
 func notifyResp(r protocol.Reply) *pb.NotifyResp {
-	return &pb.NotifyResp{Ring: refusingRing(r), Accepted: r.Refusal.Reason == protocol.Consent}
+	return &pb.NotifyResp{Ring: refusingRing(r), Accepted: r.Refusal.Reason == protocol.Consent, Former: server(r.Former)}
 }
 
 func notifyReply(r *pb.NotifyResp) (protocol.Reply, error) {
 	reply, err := ringReply(r.GetRing())
 	if err != nil {
+		return protocol.Reply{}, err
+	}
+	if reply.Former, err = optional("former", r.GetFormer()); err != nil {
 		return protocol.Reply{}, err
 	}
 	switch refused := reply.Refusal.Reason != protocol.Consent; {

@@ -135,7 +135,7 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 	if err != nil {
 		return nil, s.t.malformed(ctx, err)
 	}
-	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Notify, Joining: r.GetJoining(), Clock: clock})
+	reply, err := s.maintain(ctx, env, protocol.Request{Kind: protocol.Notify, Joining: r.GetJoining(), Preparing: r.GetPreparing(), Clock: clock})
 	switch {
 	case err != nil:
 		return nil, err

@@ -112,6 +112,7 @@ func testRequests(t *testing.T, r *rig) {
 		{"notify with a clock", protocol.Request{Kind: protocol.Notify, Clock: protocol.MaxEpoch}},
 		{"leave with a clock", protocol.Request{Kind: protocol.Leave, Clock: 1}},
 		{"notify by one that joins", protocol.Request{Kind: protocol.Notify, Joining: true}},
+		{"notify by one that prepares to join", protocol.Request{Kind: protocol.Notify, Joining: true, Preparing: true}},
 		{"seek", protocol.Request{Kind: protocol.Seek, Subject: anna}},
 		{"seek a legacy member", protocol.Request{Kind: protocol.Seek, Subject: legacy}},
 		{"place", protocol.Request{Kind: protocol.Place, Subject: bert}},
@@ -245,6 +246,8 @@ func testReplies(t *testing.T, r *rig) {
 		{"zones, of an unchanged ring", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{bert, anna, clara}, Version: 10,
 			Zone: "eu-north 1", Zones: []string{"", strings.Repeat("z", ring.MaxZoneLength), "zürich"}}}},
+		{"one that is to return", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Leaving, Pred: anna, Succ: []ring.Member{bert}, Version: 12, Returning: protocol.MaxReturning}}},
 		{"a grant", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
 			Lease: protocol.Lease{Length: time.Minute, Granted: true, Chain: []time.Duration{0, 1, time.Hour}, Ages: []time.Duration{-1, 0}}}}},
@@ -265,6 +268,7 @@ func testReplies(t *testing.T, r *rig) {
 			protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Bootstrapping, Version: 6}}},
 		{"looked at by one that looks", protocol.Request{Kind: protocol.Look, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to notify", notify, protocol.Reply{State: among}},
+		{"consent to notify, in the place of another", notify, protocol.Reply{State: among, Former: clara}},
 		{"consent to introduce", protocol.Request{Kind: protocol.Introduce, Subject: anna}, protocol.Reply{State: among}},
 		{"consent to leave", protocol.Request{Kind: protocol.Leave}, protocol.Reply{State: among}},
 		{"changed", protocol.Request{Kind: protocol.Changed}, protocol.Reply{State: among}},

@@ -1,0 +1,209 @@
+package concord
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// This file has the functions Take of all Services called before a join.
+
+// preparation is a Take for a range before the member owns it.
+type preparation struct {
+	at    *node.Node // which will own it
+	of    Range
+	call  *handling
+	taken bool // it has returned nil
+	owned bool // the member owns the range meanwhile
+}
+
+// takeoverWanted is how long a join waits for the Services, if it has the time.
+func (c *Concord) takeoverWanted() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.ContainsFunc(c.services, func(s *Service) bool { return s.handler.Take != nil }) {
+		return 0
+	}
+	if c.cfg.TakeoverTimeout == 0 {
+		return DefaultTakeoverTimeout
+	}
+	return c.cfg.TakeoverTimeout
+}
+
+// takeover is how long a join waits that ends with ctx.
+func (c *Concord) takeover(ctx context.Context) time.Duration {
+	most := c.takeoverWanted()
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end)
+		most = min(most, left-min(left/2, joinTimeout))
+	}
+	return max(0, most)
+}
+
+// prepare has all Services take the arc, which the member will own, until ctx ends.
+func (c *Concord) prepare(ctx context.Context, at *node.Node, arc ring.Arc, from []ring.Member, epoch uint64) {
+	c.mu.Lock()
+	services := slices.Clone(c.services)
+	c.mu.Unlock()
+	var all sync.WaitGroup
+	for _, s := range services {
+		all.Go(func() { s.prepare(ctx, at, rangeOf(arc), servers(from), epoch) })
+	}
+	all.Wait()
+}
+
+// forgetPrepared has all Services forget what they have taken for a join that is over.
+func (c *Concord) forgetPrepared() {
+	c.mu.Lock()
+	services := slices.Clone(c.services)
+	c.mu.Unlock()
+	for _, s := range services {
+		s.mu.Lock()
+		for at := range s.prepared {
+			s.forget(at)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// prepare takes a range, or waits for a Take that is under way, until ctx ends.
+func (s *Service) prepare(ctx context.Context, at *node.Node, r Range, from []Server, epoch uint64) {
+	if s.handler.Take == nil {
+		return
+	}
+	s.mu.Lock()
+	if p := s.prepared[at]; p != nil && len(r.Minus(p.of)) > 0 {
+		s.forget(at)
+	}
+	if s.prepared[at] == nil && !s.leaving {
+		s.beginToPrepare(at, r, from, epoch)
+	}
+	p := s.prepared[at]
+	s.mu.Unlock()
+	if p == nil {
+		return
+	}
+	select {
+	case <-p.call.done:
+	case <-ctx.Done():
+	case <-s.ended:
+	}
+}
+
+// forget ends what is prepared at an identifier. Callers hold mu.
+func (s *Service) forget(at *node.Node) {
+	if p := s.prepared[at]; p != nil {
+		p.call.cancel()
+		delete(s.prepared, at)
+	}
+}
+
+// beginToPrepare calls Take for a range that the member will own. Callers hold mu.
+func (s *Service) beginToPrepare(at *node.Node, r Range, from []Server, epoch uint64) {
+	p := &preparation{at: at, of: r}
+	p.call = s.call(s.ctx, r, true, func(ctx context.Context) {
+		if at.Snapshot().InRing { // another call for the range has lasted so long
+			epoch = at.Snapshot().View.Epoch
+		}
+		s.untilTaken(ctx, at, r, func(uint64) error {
+			err := s.handler.Take(ctx, r, from, epoch)
+			if errors.Is(err, ErrNotJoined) {
+				s.abandon(p)
+			}
+			return err
+		}, func(r servedRange) { s.hasPrepared(p, r) })
+	})
+	s.prepared[at] = p
+}
+
+// abandon ends a preparation whose Take cannot do without a ring. If the member owns the
+// range by now, it is taken as any other.
+func (s *Service) abandon(p *preparation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.call.ctx.Err() != nil {
+		return
+	}
+	p.call.cancel()
+	if p.owned {
+		s.take(s.ctx, p.at, p.of, Server{})
+	} else {
+		delete(s.prepared, p.at)
+	}
+}
+
+// hasPrepared notes that the Take of a preparation has returned nil. Callers hold mu.
+func (s *Service) hasPrepared(p *preparation, r servedRange) {
+	p.taken = true
+	if p.owned {
+		s.catchUp(s.ctx, p.at, r.Range, Server{})
+	}
+}
+
+// gain takes a range that the member owns from now on, but for what was taken before.
+// Callers hold mu.
+func (s *Service) gain(ctx context.Context, at *node.Node, p *preparation, gained Range, from Server) {
+	switch {
+	case p == nil:
+		s.take(ctx, at, gained, from)
+	case p.taken:
+		for _, have := range gained.Intersect(p.of) {
+			s.catchUp(ctx, at, have, from)
+		}
+		for _, left := range gained.Minus(p.of) {
+			s.take(ctx, at, left, from)
+		}
+	case p.of == gained:
+		p.owned = true // it goes on
+	default:
+		p.call.cancel()
+		s.take(ctx, at, gained, from)
+	}
+}
+
+// catchUp serves a range that was taken before the member owned it. Callers hold mu.
+func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Server) {
+	switch {
+	case s.leaving:
+	case s.handler.CatchUp == nil:
+		s.serve(servedRange{Range: r, epoch: at.Snapshot().View.Epoch})
+	default:
+		s.call(ctx, r, true, func(ctx context.Context) {
+			f := s.handler.CatchUp
+			s.untilTaken(ctx, at, r, func(epoch uint64) error {
+				err := f(ctx, r, s.holders(at, from), epoch)
+				f = s.handler.Take // should it be called again
+				return err
+			}, s.serve)
+		})
+	}
+}
+
+// standIn serves a range in the place of a member that is to be back in that time, and
+// takes it then, if that is not. Callers hold mu.
+func (s *Service) standIn(ctx context.Context, at *node.Node, r Range, back time.Duration) {
+	if s.leaving {
+		return
+	}
+	var over *time.Timer
+	over = time.AfterFunc(back, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var kept []servedRange
+		for _, r := range s.now.ranges {
+			if r.standIn == over && ctx.Err() == nil {
+				s.take(ctx, at, r.Range, Server{})
+			} else {
+				kept = append(kept, r)
+			}
+		}
+		s.now.ranges = kept
+		s.publish()
+	})
+	s.serve(servedRange{r, at.Snapshot().View.Epoch, over})
+}
