@@ -59,7 +59,11 @@ var decoders = []struct {
 			return nil, nil, err
 		}
 		a, err := routeAnswer(asked, m)
-		return routeResp(transport.Envelope{To: asked}, a), a, err
+		if a.Owner == asked {
+			return routeResp(transport.Envelope{To: asked}, a), a, err
+		}
+		// Whoever is asked names itself in full to those that know it by another name.
+		return routeResp(transport.Envelope{}, a), a, err
 	}},
 	{"envelope", func(b []byte) (proto.Message, any, error) {
 		m := new(pb.Request)
