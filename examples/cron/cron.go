@@ -193,11 +193,11 @@ func (c *cron) once(ctx context.Context, r runInfo, j job) (last int64, again bo
 		return a
 	}
 	switch a := tell("begin"); a.Verdict {
+	case ok:
 	case past:
 		return a.Last, true
 	default:
 		return 0, false
-	case ok:
 	}
 	err := j.do(r, func() error {
 		if !time.Now().Before(until) {

@@ -221,7 +221,7 @@ var Mistakes = []Mistake{
 	return out
 }
 
-// processes counts`, `
+// Cut is the list`, `
 		last = x
 	}
 	for len(out) < most {
@@ -230,7 +230,7 @@ var Mistakes = []Mistake{
 	return out
 }
 
-// processes counts`}},
+// Cut is the list`}},
 			Check: "founder",
 			Sim:   "joiners",
 		},
