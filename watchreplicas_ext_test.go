@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,13 +42,14 @@ func watchesReplicas(t *testing.T, size int, zoned bool) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var watching sync.WaitGroup
 	newest := make([][]concord.ReplicaSet, size)
 	for i, m := range members {
-		go func() {
+		watching.Go(func() {
 			for sets := range m.WatchReplicas(ctx, n) {
 				newest[i] = sets
 			}
-		}()
+		})
 	}
 	check := func(live []*concord.Concord) {
 		t.Helper()
@@ -81,8 +83,12 @@ func watchesReplicas(t *testing.T, size int, zoned bool) {
 		live := slices.Delete(slices.Clone(members), 4, 5)
 		check(live)
 	}
+	for _, m := range members {
+		m.Stop()
+	}
+	watching.Wait()
 	for i, m := range members {
-		if m.Stop(); len(newest[i]) == 0 {
+		if len(newest[i]) == 0 {
 			t.Errorf("%s holds nothing", m.Name())
 		}
 	}

@@ -206,6 +206,7 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 func (n *Node) ownMap(v *protocol.View) {
 	n.charted.Own(n.now(), ringmap.Owning{
 		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+		Next: v.Head().Instance(),
 	})
 }
 

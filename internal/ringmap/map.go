@@ -54,9 +54,10 @@ type Map struct {
 	check    check
 	checks   uint64 // how many there were
 	loading  bool
-	filled   bool   // it has had the map of another
-	defended uint64 // the epoch of the last Defend
-	highest  uint64 // the greatest epoch of any claim
+	filled   bool          // it has had the map of another
+	next     ring.Instance // the nearest successor
+	defended uint64        // the epoch of the last Defend
+	highest  uint64        // the greatest epoch of any claim
 	scratch  []uint64
 	effects  []Effect
 	done     int  // of effects, those that were given out
@@ -139,12 +140,21 @@ type Owning struct {
 	Epoch uint64 // never smaller than before
 	// Mute is true if the one before it claims nothing itself, as legacy members.
 	Mute bool
+	// Next is the nearest successor, zero if there is none.
+	Next ring.Instance
 }
 
 // Own notes what the member owns, and tells the others if they cannot know.
 func (m *Map) Own(now time.Duration, o Owning) {
 	if o.Self != *m.self {
 		m.self = &o.Self
+	}
+	if o.Next != m.next {
+		// Who follows a member owns the identifier at which it stands. A map that has it as
+		// another's has not heard of that member yet.
+		if m.next = o.Next; o.Next != (ring.Instance{}) {
+			m.Named(now, o.Next.ID, o.Next)
+		}
 	}
 	c := Claim{ID: o.Arc.To, After: o.Arc.After, Epoch: o.Epoch, Of: m.self}
 	was, had := m.own, m.has

@@ -690,3 +690,29 @@ func TestSenderThatPushesWithoutEndIsRefused(t *testing.T) {
 		t.Errorf("%d senders are told apart", n)
 	}
 }
+
+// The map of a member does not name another for the place of the member's own successor.
+func TestSuccessorThatIsOnNoMapContradictsIt(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(3, 3)), 9, 64)
+	without := slices.Delete(slices.Clone(all), 5, 6)
+	without[5].After = all[4].ID
+	m := memberOf(without, 4)
+	m.certify(0, all[4].ID, 0) // the whole circle
+	owner := func(id uint64) uint64 {
+		if c, _, ok := m.Snapshot().Lookup(id, 0, time.Second); ok {
+			return c.ID
+		}
+		return 0
+	}
+	if got := owner(all[5].ID); got != all[6].ID {
+		t.Fatalf("before, the owner of %d is %d, want %d", all[5].ID, got, all[6].ID)
+	}
+	m.Own(0, Owning{Self: *all[4].Of, Arc: all[4].Arc(), Has: true, Epoch: all[4].Epoch, Next: all[5].Owner().Instance()})
+	if got := owner(all[5].ID); got != 0 {
+		t.Fatalf("%d joined, and the owner of its identifier is %d", all[5].ID, got)
+	}
+	m.Head(0, 1, all[5])
+	if c := m.Snapshot().Known(all[5].ID); c == nil || c.ID != all[5].ID {
+		t.Fatalf("after it has spoken, %d is claimed by %v", all[5].ID, c)
+	}
+}

@@ -29,6 +29,7 @@ func (w *world) owning(h *host) {
 	}
 	h.ringMap.Own(w.now, ringmap.Owning{
 		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+		Next: v.Head().Instance(),
 	})
 	w.mapped(h)
 }
