@@ -711,7 +711,9 @@ func TestSuccessorThatIsOnNoMapContradictsIt(t *testing.T) {
 	if got := owner(all[5].ID); got != 0 {
 		t.Fatalf("%d joined, and the owner of its identifier is %d", all[5].ID, got)
 	}
-	m.Head(0, 1, all[5])
+	joined := all[5]
+	joined.Epoch = without[5].Epoch + 1
+	m.Head(0, 1, joined)
 	if c := m.Snapshot().Known(all[5].ID); c == nil || c.ID != all[5].ID {
 		t.Fatalf("after it has spoken, %d is claimed by %v", all[5].ID, c)
 	}
