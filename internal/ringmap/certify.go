@@ -15,6 +15,16 @@ type level struct {
 	as   time.Duration
 }
 
+// blind reports whether the map can be certain of nothing: the nearest successor is a legacy
+// member, which claims nothing.
+func (m *Map) blind() bool { return m.next != (ring.Instance{}) && m.next.Incarnation == 0 }
+
+// gap reports whether nobody claims what follows an identifier, as before a legacy member.
+func (m *Map) gap(id uint64) bool {
+	c := m.t.next((id + 1) & m.mask)
+	return c != nil && c.After != id
+}
+
 // maxLevels is how often a circle can be doubled.
 const maxLevels = 64
 
@@ -166,6 +176,11 @@ func (m *Map) vouch(now time.Duration, r *Request) (out Reply) {
 		if from == m.self.ID && m.has {
 			var as time.Duration
 			out.Through, as, out.Aged = m.reach(int(r.Level), r.To)
+			for i := int(r.Level) - 1; i >= 0 && (!out.Aged || as < now-promised*m.cfg.Interval); i-- {
+				if i < len(m.levels) && m.levels[i].span > 0 { // a shorter stretch
+					out.Through, as, out.Aged = m.reach(i, r.To)
+				}
+			}
 			if out.Age = now - as; out.Through == r.To {
 				out.Through = 0
 			}
@@ -190,7 +205,13 @@ func (m *Map) vouched(c *call, r *Reply) {
 	if through == 0 {
 		through = c.arc.To
 	}
-	if !r.Same || !r.Aged || !c.top || c.as < 0 || !c.arc.Contains(through) {
+	if end := through; c.top && c.check == m.checks && r.Same {
+		if !r.Aged {
+			end = c.to
+		}
+		m.sweep.stuck = m.sweep.stuck || m.gap(end)
+	}
+	if m.blind() || !r.Same || !r.Aged || !c.top || c.as < 0 || !c.arc.Contains(through) {
 		return
 	}
 	as := c.sent - r.Age
@@ -352,7 +373,6 @@ func (m *Map) loaded(now time.Duration, c *call, r *Reply) {
 		return
 	}
 	m.loading, m.filled = false, true
-	m.flushed = 0 // the others are to know at once
 	m.spread(now, announce(&m.own, true), m.self.ID)
 	as, ok := m.certain(c.to)
 	if !ok {

@@ -155,6 +155,9 @@ func (m *Map) Own(now time.Duration, o Owning) {
 		if m.next = o.Next; o.Next != (ring.Instance{}) {
 			m.Named(now, o.Next.ID, o.Next)
 		}
+		if m.blind() {
+			m.levels, m.whole, m.changed = nil, level{}, true
+		}
 	}
 	c := Claim{ID: o.Arc.To, After: o.Arc.After, Epoch: o.Epoch, Of: m.self}
 	was, had := m.own, m.has

@@ -52,13 +52,6 @@ func (m *Map) note(now time.Duration, id, to uint64) {
 	}
 }
 
-// hasSaid reports whether a claim was spread of late up to an identifier.
-func (m *Map) hasSaid(now time.Duration, id, to uint64) bool {
-	return slices.ContainsFunc(m.said, func(s said) bool {
-		return s.id == id && now < s.at+justSaid && m.distance(to)-1 <= m.distance(s.to)-1
-	})
-}
-
 // Bounds of what is pushed.
 const (
 	maxParcels = 1024 // members to which something waits to be pushed
@@ -161,14 +154,16 @@ func (m *Map) flush(now time.Duration) {
 }
 
 // handOn gives the parts of a member that does not answer to the next in them. It is told
-// once more itself: it may be about to be in the ring.
-func (m *Map) handOn(now time.Duration, c *call) {
+// once more itself, unless it is gone.
+func (m *Map) handOn(now time.Duration, c *call, gone bool) {
 	for _, p := range c.parts {
 		if p.To == c.to {
 			continue
 		}
 		for _, a := range p.Claims {
-			m.post(c.to, c.to, a)
+			if !gone {
+				m.post(c.to, c.to, a)
+			}
 			m.hand(m.t.upTo(c.to), p.To, a)
 		}
 	}
@@ -184,8 +179,8 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 			switch {
 			case got == refuted && len(old) < maxOld:
 				old = append(old, announce(by, true))
-			case p.To != m.self.ID && (got == news || got == known && !m.hasSaid(now, a.ID, p.To)):
-				m.spread(now, a, p.To) // also if it was told for itself before
+			case got == news && p.To != m.self.ID:
+				m.spread(now, a, p.To)
 			}
 		}
 	}

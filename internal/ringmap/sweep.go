@@ -24,7 +24,7 @@ const (
 	// answer takes, or those who are asked do not know yet.
 	paces = 16
 	// late is how much older than the sweep a certainty may be, in intervals, that is of it.
-	late = 3
+	late = 2
 	// moreLevels is how many levels more there can be than by doubling, since members are
 	// asked before the end of what is certain.
 	moreLevels = 4
@@ -44,6 +44,7 @@ type sweep struct {
 	level int           // that is asked
 	tries int           // how often it was asked again
 	again int           // how often all levels were
+	stuck bool          // more cannot be certified, because of a legacy member
 	first time.Duration // when the level was asked for the first time
 	asked time.Duration // when it was asked last
 	next  time.Duration // when it goes on; 0: it is over, or waits for an answer
@@ -142,21 +143,28 @@ func (m *Map) goOnSweeping(now time.Duration) {
 	}
 }
 
-// levelOver goes on to the next level, or asks again if the answer was not of this sweep.
+// levelOver goes on to the next level, or asks again if the answer was not of this sweep. Beyond a
+// legacy member, which claims nothing, nothing can be certified: then each level is compared once,
+// so that what differs is mended.
 func (m *Map) levelOver(now time.Duration, done bool) {
 	s := &m.sweep
-	if !done && s.tries < maxTries && now < s.first+m.cfg.Interval {
+	s.stuck = s.stuck || m.blind()
+	if !done && !s.stuck && s.tries < maxTries && now < s.first+m.cfg.Interval {
 		s.tries++
 		s.next = now + time.Duration(s.tries)*m.pace()
 		return
 	}
 	m.settle(now)
 	s.level, s.tries, s.first, s.next = s.level+1, 0, 0, 0
+	levels := m.depth()
+	if !s.stuck {
+		levels += moreLevels
+	}
 	switch {
 	case m.swept():
-	case s.level < m.depth()+moreLevels:
+	case s.level < levels:
 		s.next = max(now, s.asked+m.pace())
-	case s.again < maxAgain:
+	case !s.stuck && s.again < maxAgain:
 		s.again, s.level = s.again+1, 0
 		s.next = now + m.cfg.Interval
 	}
