@@ -107,10 +107,10 @@ func (s *Service) forget(at *node.Node) {
 func (s *Service) beginToPrepare(at *node.Node, r Range, from []Server, epoch uint64) {
 	p := &preparation{at: at, of: r}
 	p.call = s.call(s.ctx, r, true, func(ctx context.Context) {
-		if at.Snapshot().InRing { // another call for the range has lasted so long
-			epoch = at.Snapshot().View.Epoch
-		}
-		s.untilTaken(ctx, at, r, func(uint64) error {
+		s.untilTaken(ctx, at, r, func(own uint64) error {
+			if at.Snapshot().InRing { // another call has lasted so long, or one has failed
+				epoch = own
+			}
 			err := s.handler.Take(ctx, r, from, epoch)
 			if errors.Is(err, ErrNotJoined) {
 				s.abandon(p)

@@ -172,6 +172,30 @@ func TestJoinerFailsWhileItTakes(t *testing.T) {
 	})
 }
 
+// A Take that has failed before the member owned the range is called again by its epoch.
+func TestTakeThatFailsIsCalledAgainByTheEpochOfTheMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		members := newMemoryRing(t, network, 3)
+		joiner := memoryMember(t, network, nameBefore(members[0]), func(cfg *concord.Config) { cfg.TakeoverTimeout = time.Second })
+		key := []byte(joiner.Name())
+		s := joiner.Serve(t.Context(), concord.Handler{
+			Take: func(_ context.Context, _ concord.Range, _ []concord.Server, epoch uint64) error {
+				if owned, ok := joiner.OwnsEpoch(key); !ok || owned != epoch {
+					return fmt.Errorf("by the epoch %d, owned by %d", epoch, owned)
+				}
+				return nil
+			},
+		})
+		join(t, joiner, members[1].Address())
+		time.Sleep(10 * time.Second)
+		if _, ok := s.Serves(key); !ok {
+			t.Errorf("does not serve: %v", s.Status().Err)
+		}
+		stopAll(append(members, joiner))
+	})
+}
+
 // CatchUp is called once nobody else serves the range, and Take again if it fails.
 func TestCatchUpAfterAJoin(t *testing.T) {
 	for _, fails := range []bool{false, true} {

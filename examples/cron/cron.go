@@ -39,6 +39,7 @@ const poll = 20 * time.Millisecond
 // member is what cron needs of its member. *concord.Concord is one.
 type member interface {
 	Name() string
+	Joined() bool
 	KeyID(key []byte) uint64
 	OwnedUntil(key []byte) (time.Time, bool)
 	Serve(ctx context.Context, h concord.Handler) *concord.Service
@@ -83,7 +84,11 @@ func start(ctx context.Context, m member, ask asker, jobs []job) (*cron, <-chan 
 }
 
 // take claims the jobs of a range at the ledger: from then on, it refuses the former owner's runs.
+// So it has nothing to do before the member has joined, when the former owner still runs them.
 func (c *cron) take(ctx context.Context, gained concord.Range, _ []concord.Server, epoch uint64) error {
+	if !c.member.Joined() {
+		return concord.ErrNotJoined
+	}
 	for _, j := range c.jobs {
 		if !gained.Contains(c.member.KeyID([]byte(j.name))) {
 			continue
