@@ -28,10 +28,11 @@ type Handler struct {
 	//
 	// When the member joins a ring, Take is called before the member owns the range, while the
 	// first of From still serves it; see Config.TakeoverTimeout. The member is in no ring yet, so
-	// its lookups fail with ErrNotJoined, and epoch is that of the owner. A Take that needs more, as
-	// one that fences the former owner by the epoch, returns an error that matches ErrNotJoined
-	// while Joined is false, and is called again when the member owns the range. If the join takes another turn, Take is called for another range, and what was taken
-	// may not be gained. Release is not called for that.
+	// its lookups fail with ErrNotJoined, and epoch is that of the owner. A Take that needs more,
+	// as one that fences the former owner by the epoch, returns an error that matches
+	// ErrNotJoined while Joined is false, and is called again when the member owns the range. If
+	// the join takes another turn, Take is called for another range, and what was taken may not
+	// be gained. Release is not called for that.
 	//
 	// From are the members that may have the data, the most likely first: the one that held the
 	// range, if it is known and alive, and the successors, which hold the copies of a program that

@@ -75,3 +75,24 @@ func TestRingOfNobodyIsEmpty(t *testing.T) {
 		t.Error("a member that was stopped yields something")
 	}
 }
+
+// Members that join one right after another are on each other's maps before any round: what is
+// pushed suffices.
+func TestMapsAreCompleteWithoutRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		members := memoryRing(t, network, 12, func(c *concord.Config) { c.StabilizeInterval = time.Hour })
+		time.Sleep(3 * time.Second)
+		for _, m := range members {
+			for list := range m.WatchRing(t.Context()) {
+				if len(list) != len(members) {
+					t.Errorf("%d of %d members are on the map of %s", len(list), len(members), m.Name())
+				}
+				break
+			}
+		}
+		for _, m := range members {
+			m.Stop()
+		}
+	})
+}

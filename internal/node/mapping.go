@@ -113,7 +113,7 @@ func (n *Node) askMap(e ringmap.Effect) {
 			n.charted.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
 		}
 		n.mapped()
-		if f != nil {
+		if f != nil && f.Kind != protocol.TimedOut { // one time-out is no evidence
 			n.noteOutcome(e.To, f)
 		}
 	})

@@ -186,7 +186,7 @@ func (g *rig) until(limit time.Duration, wrong func() string) time.Duration {
 		if time.Since(began) > limit {
 			g.t.Fatalf("not ideal after %v: %s", limit, w)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(max(time.Millisecond, g.interval/500))
 	}
 }
 

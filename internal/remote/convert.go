@@ -146,7 +146,24 @@ func pbEvent(e concord.Event) *adminpb.Event {
 	if e.To != (concord.Server{}) {
 		out.To = pbServer(e.To)
 	}
+	out.Returns, out.LeaseEnds = pbTime(e.Returns), pbTime(e.LeaseEnds)
 	return out
+}
+
+// pbTime is nil for the zero time.
+func pbTime(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	ns := t.UnixNano()
+	return &ns
+}
+
+func readTime(ns *int64) time.Time {
+	if ns == nil {
+		return time.Time{}
+	}
+	return time.Unix(0, *ns).UTC()
 }
 
 func readEvent(e *adminpb.Event) concord.Event {
@@ -155,6 +172,7 @@ func readEvent(e *adminpb.Event) concord.Event {
 		New: readRange(e.GetNew()), Has: e.New != nil,
 		From: readServer(e.GetFrom()), To: readServer(e.GetTo()),
 		Cause: concord.Cause(e.GetCause()), Epoch: e.GetEpoch(),
+		Returns: readTime(e.Returns), LeaseEnds: readTime(e.LeaseEnds),
 	}
 	if len(e.GetGained()) > 0 {
 		out.Gained = each(e.GetGained(), readRange)

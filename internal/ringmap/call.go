@@ -43,7 +43,7 @@ func (m *Map) send(now time.Duration, c call, r Request) {
 	to := m.t.get(c.to)
 	if to == nil || len(m.calls) >= maxCalls {
 		if c.kind == Push && to == nil {
-			m.handOn(now, &c, true)
+			m.handOn(now, &c)
 		}
 		if !c.probe {
 			m.given(now, c.kind)
@@ -145,7 +145,7 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 		m.probed(&c, false)
 		return
 	case c.kind == Push:
-		m.handOn(now, &c, gone)
+		m.handOn(now, &c)
 		return
 	}
 	if c.check == m.checks && m.check.open {

@@ -373,6 +373,7 @@ func (m *Map) loaded(now time.Duration, c *call, r *Reply) {
 		return
 	}
 	m.loading, m.filled = false, true
+	m.flushed = 0 // the others are to know at once
 	m.spread(now, announce(&m.own, true), m.self.ID)
 	as, ok := m.certain(c.to)
 	if !ok {

@@ -52,6 +52,13 @@ func (m *Map) note(now time.Duration, id, to uint64) {
 	}
 }
 
+// hasSaid reports whether a claim was spread of late up to an identifier.
+func (m *Map) hasSaid(now time.Duration, id, to uint64) bool {
+	return slices.ContainsFunc(m.said, func(s said) bool {
+		return s.id == id && now < s.at+justSaid && m.distance(to)-1 <= m.distance(s.to)-1
+	})
+}
+
 // Bounds of what is pushed.
 const (
 	maxParcels = 1024 // members to which something waits to be pushed
@@ -154,16 +161,14 @@ func (m *Map) flush(now time.Duration) {
 }
 
 // handOn gives the parts of a member that does not answer to the next in them. It is told
-// once more itself, unless it is gone.
-func (m *Map) handOn(now time.Duration, c *call, gone bool) {
+// once more itself: it may be about to be in the ring.
+func (m *Map) handOn(now time.Duration, c *call) {
 	for _, p := range c.parts {
 		if p.To == c.to {
 			continue
 		}
 		for _, a := range p.Claims {
-			if !gone {
-				m.post(c.to, c.to, a)
-			}
+			m.post(c.to, c.to, a)
 			m.hand(m.t.upTo(c.to), p.To, a)
 		}
 	}
@@ -179,8 +184,8 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 			switch {
 			case got == refuted && len(old) < maxOld:
 				old = append(old, announce(by, true))
-			case got == news && p.To != m.self.ID:
-				m.spread(now, a, p.To)
+			case p.To != m.self.ID && (got == news || got == known && !m.hasSaid(now, a.ID, p.To)):
+				m.spread(now, a, p.To) // also if it was told for itself before
 			}
 		}
 	}

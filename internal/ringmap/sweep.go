@@ -24,7 +24,7 @@ const (
 	// answer takes, or those who are asked do not know yet.
 	paces = 16
 	// late is how much older than the sweep a certainty may be, in intervals, that is of it.
-	late = 2
+	late = 3
 	// moreLevels is how many levels more there can be than by doubling, since members are
 	// asked before the end of what is certain.
 	moreLevels = 4

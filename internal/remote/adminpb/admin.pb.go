@@ -687,7 +687,10 @@ type Event struct {
 	To     *Server  `protobuf:"bytes,6,opt,name=to,proto3,oneof" json:"to,omitempty"`
 	Cause  string   `protobuf:"bytes,7,opt,name=cause,proto3" json:"cause,omitempty"`
 	// By which it claims new; 0: it has no range.
-	Epoch         uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Nanoseconds since 1970; absent: from does not come back, the lease was renewed.
+	Returns       *int64 `protobuf:"varint,9,opt,name=returns,proto3,oneof" json:"returns,omitempty"`
+	LeaseEnds     *int64 `protobuf:"varint,10,opt,name=lease_ends,json=leaseEnds,proto3,oneof" json:"lease_ends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +781,20 @@ func (x *Event) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *Event) GetReturns() int64 {
+	if x != nil && x.Returns != nil {
+		return *x.Returns
+	}
+	return 0
+}
+
+func (x *Event) GetLeaseEnds() int64 {
+	if x != nil && x.LeaseEnds != nil {
+		return *x.LeaseEnds
+	}
+	return 0
+}
+
 var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
@@ -843,7 +860,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\x12\x14\n" +
 	"\x05first\x18\x06 \x01(\x03R\x05first\x12\x12\n" +
 	"\x04last\x18\a \x01(\x03R\x04last\x12\x14\n" +
-	"\x05count\x18\b \x01(\x03R\x05count\"\xe1\x02\n" +
+	"\x05count\x18\b \x01(\x03R\x05count\"\xbf\x03\n" +
 	"\x05Event\x12+\n" +
 	"\x03old\x18\x01 \x01(\v2\x14.concord.admin.RangeH\x00R\x03old\x88\x01\x01\x12+\n" +
 	"\x03new\x18\x02 \x01(\v2\x14.concord.admin.RangeH\x01R\x03new\x88\x01\x01\x12,\n" +
@@ -852,11 +869,18 @@ const file_admin_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\v2\x15.concord.admin.ServerH\x02R\x04from\x88\x01\x01\x12*\n" +
 	"\x02to\x18\x06 \x01(\v2\x15.concord.admin.ServerH\x03R\x02to\x88\x01\x01\x12\x14\n" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12\x14\n" +
-	"\x05epoch\x18\b \x01(\x04R\x05epochB\x06\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\x12\x1d\n" +
+	"\areturns\x18\t \x01(\x03H\x04R\areturns\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"lease_ends\x18\n" +
+	" \x01(\x03H\x05R\tleaseEnds\x88\x01\x01B\x06\n" +
 	"\x04_oldB\x06\n" +
 	"\x04_newB\a\n" +
 	"\x05_fromB\x05\n" +
-	"\x03_to2\xbc\x01\n" +
+	"\x03_toB\n" +
+	"\n" +
+	"\b_returnsB\r\n" +
+	"\v_lease_ends2\xbc\x01\n" +
 	"\x05Admin\x12=\n" +
 	"\x06Status\x12\x18.concord.admin.StatusReq\x1a\x19.concord.admin.StatusResp\x128\n" +
 	"\x05Watch\x12\x17.concord.admin.WatchReq\x1a\x14.concord.admin.Event0\x01\x12:\n" +
