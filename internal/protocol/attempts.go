@@ -115,10 +115,14 @@ func (a Attempts) Unreached() bool { return a.unreached }
 
 // Open are the causes known while the next attempt is under way: those that it has met,
 // one of the member that it waits for, if that is not the zero Member, and those of the
-// attempt before of whom the next has not come to.
+// attempt before of whom the next has not come to. That a member has not answered yet
+// hides nothing that it has told before.
 func (a Attempts) Open(met []JoinCause, waiting ring.Member) []JoinCause {
 	last := a.Causes
-	if waiting.Addr != "" {
+	told := func(c JoinCause) bool {
+		return c.At.Addr == waiting.Addr && (c.Failure == nil || c.Failure.Kind != TimedOut)
+	}
+	if waiting.Addr != "" && !slices.ContainsFunc(last, told) {
 		open := JoinCause{At: waiting, Failure: &Failure{Kind: TimedOut, Detail: "no answer yet"}}
 		last = withOthers([]JoinCause{open}, last)
 	}

@@ -122,6 +122,9 @@ func TestCausesOfTheAttemptBeforeAreKeptUntilTheNextComesToThem(t *testing.T) {
 	if got := a.Open(nil, at("b:1")); len(got) != 2 || got[0].Failure.Detail != "no answer yet" || got[1].At.Addr != "a:1" {
 		t.Errorf("causes while b is asked: %+v", got)
 	}
+	if got := a.Open(nil, at("a:1")); len(got) != 2 || got[0].At.Addr != "a:1" || got[0].Failure.Kind != Refused || got[1].At.Addr != "b:1" {
+		t.Errorf("causes while a, which has refused, is asked again: %+v", got)
+	}
 }
 
 // A member that has told why, and is busy then, is still said to have told why.
