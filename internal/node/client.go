@@ -112,7 +112,7 @@ func (c *Client) Dial(ctx context.Context) error {
 			told = time.Now()
 			c.logLooking(began, causes)
 		}
-		if !pause(ctx, c.ctx, made) && c.ctx.Err() == nil {
+		if !pause(ctx, c.ctx, made.Pause(rand.Float64())) && c.ctx.Err() == nil {
 			return &JoinError{Causes: causes, Ctx: ctx.Err()}
 		}
 	}
@@ -123,10 +123,9 @@ func (c *Client) logLooking(began time.Time, causes []protocol.JoinCause) {
 	c.Note(slog.LevelWarn, "no member of a ring found yet", slog.Duration("for", time.Since(began).Truncate(time.Second)), slog.String("answers", answers(causes)))
 }
 
-// pause waits for the time of the next attempt, and reports whether both contexts lasted
-// that long.
-func pause(ctx, own context.Context, made protocol.Attempts) bool {
-	timer := time.NewTimer(made.Pause(rand.Float64()))
+// pause waits for a while, and reports whether both contexts lasted that long.
+func pause(ctx, own context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -287,7 +286,7 @@ func (c *Client) lookForRing() {
 			c.logLooking(began, c.lastAnswers())
 		}
 		made = made.Repeat()
-		more := pause(c.ctx, c.ctx, made)
+		more := pause(c.ctx, c.ctx, made.Pause(rand.Float64()))
 		c.mu.Lock()
 		if !more || c.waits.Load() == 0 {
 			c.looking = false

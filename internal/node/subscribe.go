@@ -31,9 +31,8 @@ type subscribed struct {
 
 // Why a client ends a subscription by itself.
 var (
-	errRenewed  = errors.New("it is time for another member")
-	errUnused   = errors.New("there is no use for the map")
-	errLookedUp = errors.New("keys are looked up now")
+	errRenewed = errors.New("it is time for another member")
+	errUnused  = errors.New("there is no use for the map")
 )
 
 // mostUnable is how many members in a row that tell clients nothing are asked before a pause.
@@ -167,16 +166,16 @@ func (c *Client) regular() bool {
 	return false
 }
 
-// useOf reports whether lookups are made, and whether there is any use for the map.
-func (c *Client) useOf() (lookups, some bool) {
+// inUse reports whether there is a use for the map: lookups are made, or somebody watches.
+func (c *Client) inUse() bool {
 	used := c.usedMap.Swap(false)
 	c.sub.mu.Lock()
 	defer c.sub.mu.Unlock()
 	if used {
 		c.sub.last = c.now()
 	}
-	lookups = !c.cfg.NoSubscribe && c.now()-c.sub.last < ringmap.Idle
-	return lookups, (lookups || c.sub.watchers > 0) && c.ctx.Err() == nil
+	lookups := !c.cfg.NoSubscribe && c.now()-c.sub.last < ringmap.Idle
+	return (lookups || c.sub.watchers > 0) && c.ctx.Err() == nil
 }
 
 // subscribeOn subscribes until there is no use for the map.
@@ -184,18 +183,14 @@ func (c *Client) subscribeOn() {
 	var made protocol.Attempts
 	var at ring.Member
 	unable := 0
-	for {
-		lookups, some := c.useOf()
-		if !some {
-			return
-		}
+	for c.inUse() {
 		began := c.now()
 		var f *protocol.Failure
 		if at = c.host(at, made.Failed); at.IsZero() {
 			c.look()
 			f = errStopping
 		} else {
-			f = c.subscribe(at, lookups)
+			f = c.subscribe(at)
 		}
 		if f != nil && f.Kind == protocol.Invalid {
 			unable++
@@ -218,21 +213,9 @@ func (c *Client) subscribeOn() {
 			made = made.Repeat()
 			wait = made.Pause(rand.Float64())
 		}
-		if !c.sleep(wait) {
+		if !pause(c.ctx, c.ctx, wait) {
 			return
 		}
-	}
-}
-
-// sleep reports whether the client is still open after a while.
-func (c *Client) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.ctx.Done():
-		return false
 	}
 }
 
@@ -267,7 +250,7 @@ func (c *Client) host(last ring.Member, failed int) ring.Member {
 
 // subscribe has one member tell of its map. It returns why it has ended, nil if that was the
 // client's own decision.
-func (c *Client) subscribe(at ring.Member, lookups bool) *protocol.Failure {
+func (c *Client) subscribe(at ring.Member) *protocol.Failure {
 	if at.Legacy() {
 		return &protocol.Failure{Kind: protocol.Invalid, Detail: "a legacy member keeps no map"}
 	}
@@ -275,7 +258,7 @@ func (c *Client) subscribe(at ring.Member, lookups bool) *protocol.Failure {
 	if f != nil {
 		return f
 	}
-	s := &subscription{c: c, at: at, lookups: lookups, asked: c.now()}
+	s := &subscription{c: c, at: at, asked: c.now()}
 	defer func() { c.dialled(taken, at.Addr, s.failure) }()
 	s.run()
 	return s.failure
@@ -285,7 +268,6 @@ func (c *Client) subscribe(at ring.Member, lookups bool) *protocol.Failure {
 type subscription struct {
 	c       *Client
 	at      ring.Member
-	lookups bool // keys are looked up, as the member has been told
 	asked   time.Duration
 	begun   bool // a message has come
 	silence *time.Timer
@@ -298,7 +280,7 @@ func (s *subscription) run() {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	c.sub.mu.Lock()
-	req := c.sub.copy.Subscribe(s.asked, s.at.ID, s.lookups)
+	req := c.sub.copy.Subscribe(s.asked, s.at.ID)
 	c.sub.mu.Unlock()
 	s.silence = time.AfterFunc(c.peers.of(s.at.Addr).Timeout(0), func() { cancel(context.DeadlineExceeded) })
 	defer s.silence.Stop()
@@ -306,7 +288,7 @@ func (s *subscription) run() {
 	_, s.told = observed(ctx, c.observer.Request, kindMap, s.at)
 	err := c.tr.Subscribe(ctx, transport.Envelope{To: s.at, Settings: c.settings}, &req, s.receive)
 	switch {
-	case errors.Is(err, errRenewed), errors.Is(err, errUnused), errors.Is(err, errLookedUp):
+	case errors.Is(err, errRenewed), errors.Is(err, errUnused):
 		return
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		s.failure = &protocol.Failure{Kind: protocol.TimedOut, Detail: "nothing has come for too long"}
@@ -354,12 +336,9 @@ func (s *subscription) receive(u *ringmap.Update) error {
 	if u.More {
 		return nil
 	}
-	lookups, some := c.useOf()
 	switch {
-	case !some:
+	case !c.inUse():
 		return errUnused
-	case lookups != s.lookups:
-		return errLookedUp
 	case others && c.now()-s.asked >= ringmap.Renewed:
 		return errRenewed
 	}

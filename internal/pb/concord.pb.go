@@ -759,12 +759,10 @@ func (x *MapStretch) GetSum() uint32 {
 
 type SubscribeReq struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The client looks keys up.
-	Lookups bool `protobuf:"varint,1,opt,name=lookups,proto3" json:"lookups,omitempty"`
 	// What the client has of a map: the low halves of the sums of the claims in slices of the
 	// circle, which are equally wide. Their number is a power of two, at most 4096; none: it
 	// has nothing.
-	Sums          []uint32 `protobuf:"fixed32,2,rep,packed,name=sums,proto3" json:"sums,omitempty"`
+	Sums          []uint32 `protobuf:"fixed32,1,rep,packed,name=sums,proto3" json:"sums,omitempty"`
 	Request       *Request `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -798,13 +796,6 @@ func (x *SubscribeReq) ProtoReflect() protoreflect.Message {
 // Deprecated: Use SubscribeReq.ProtoReflect.Descriptor instead.
 func (*SubscribeReq) Descriptor() ([]byte, []int) {
 	return file_concord_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *SubscribeReq) GetLookups() bool {
-	if x != nil {
-		return x.Lookups
-	}
-	return false
 }
 
 func (x *SubscribeReq) GetSums() []uint32 {
@@ -3290,10 +3281,9 @@ const file_concord_proto_rawDesc = "" +
 	"\n" +
 	"MapStretch\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x06R\x02to\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\aR\x03sum\"h\n" +
-	"\fSubscribeReq\x12\x18\n" +
-	"\alookups\x18\x01 \x01(\bR\alookups\x12\x12\n" +
-	"\x04sums\x18\x02 \x03(\aR\x04sums\x12*\n" +
+	"\x03sum\x18\x02 \x01(\aR\x03sum\"N\n" +
+	"\fSubscribeReq\x12\x12\n" +
+	"\x04sums\x18\x01 \x03(\aR\x04sums\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xb6\x02\n" +
 	"\tMapUpdate\x12\x18\n" +
 	"\acleared\x18\x01 \x03(\rR\acleared\x12\x12\n" +

@@ -70,9 +70,9 @@ const (
 
 // Subscribe begins a subscription at the member that stands at an identifier, which is asked
 // at the time now.
-func (c *Copy) Subscribe(now time.Duration, by uint64, lookups bool) Subscription {
+func (c *Copy) Subscribe(now time.Duration, by uint64) Subscription {
 	c.by, c.asked, c.heard, c.begun, c.next = by, now, now, false, nil
-	out := Subscription{Lookups: lookups}
+	var out Subscription
 	if c.told.Len() > 0 {
 		for _, b := range c.told.blocks {
 			out.Sums = append(out.Sums, uint32(b.sum))

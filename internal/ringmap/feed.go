@@ -11,8 +11,6 @@ import (
 // Subscription is what a client asks a member for that is to tell it of its map: all
 // claims, and then each change.
 type Subscription struct {
-	// Lookups says that the client looks keys up.
-	Lookups bool
 	// Sums are of the claims that the client has already, the low halves of those of slices
 	// of the circle. All slices are equally wide, so that their number is a power of two.
 	// There are none if the client has nothing.
@@ -67,7 +65,7 @@ func (s *Subscription) Check() error {
 
 // Clone returns a copy that shares nothing that may change.
 func (s *Subscription) Clone() Subscription {
-	return Subscription{Lookups: s.Lookups, Sums: slices.Clone(s.Sums)}
+	return Subscription{Sums: slices.Clone(s.Sums)}
 }
 
 // Clone returns a copy that shares nothing that may change.

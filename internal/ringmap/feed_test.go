@@ -72,7 +72,7 @@ func TestCopyIsTheMapOfTheMember(t *testing.T) {
 				if f != nil {
 					f.Close()
 				}
-				sub := c.Subscribe(now, 1, true)
+				sub := c.Subscribe(now, 1)
 				if err := sub.Check(); err != nil {
 					t.Fatal(err)
 				}
@@ -101,7 +101,7 @@ func TestClientThatComesBackIsToldWhatHasChanged(t *testing.T) {
 	s := snapshotOf(all[0].ID, 64, all, 0)
 	c := NewCopy(64)
 	told := func(s *Snapshot) (claims, messages int) {
-		sub := c.Subscribe(0, all[0].ID, true)
+		sub := c.Subscribe(0, all[0].ID)
 		f := NewFeed(&sub, s, time.Second, 0)
 		defer f.Close()
 		for {
@@ -138,7 +138,7 @@ func TestClientThatComesBackIsToldWhatHasChanged(t *testing.T) {
 func TestCopyAnswersWhatOwnersHaveConfirmed(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(6, 6)), 8, 64)
 	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID, true)
+	sub := c.Subscribe(0, all[0].ID)
 	s := snapshotOf(all[0].ID, 64, all, 0)
 	f := NewFeed(&sub, s, time.Second, 0)
 	defer f.Close()
@@ -203,7 +203,7 @@ func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {
 		{"a clock that is ahead", 16 * time.Second, 17 * time.Second, asked + time.Second, time.Second, time.Second, 1},
 	} {
 		c := NewCopy(64)
-		sub := c.Subscribe(asked, all[0].ID, true)
+		sub := c.Subscribe(asked, all[0].ID)
 		s := snapshotOf(all[0].ID, 64, all, x.certain)
 		f := NewFeed(&sub, s, time.Second, 7*time.Second)
 		if u, ok := f.Next(s, x.made); !ok || c.Receive(x.came, &u) != nil {
@@ -226,7 +226,7 @@ func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {
 func TestCopyHasNoHalves(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(8, 8)), 1000, 64)
 	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID, true)
+	sub := c.Subscribe(0, all[0].ID)
 	s := snapshotOf(all[0].ID, 64, all, 0)
 	f := NewFeed(&sub, s, time.Second, 0)
 	defer f.Close()
@@ -259,7 +259,7 @@ func TestCopyHasNoHalves(t *testing.T) {
 func TestCopyDoubts(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(9, 9)), 100, 64)
 	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID, true)
+	sub := c.Subscribe(0, all[0].ID)
 	s := snapshotOf(all[0].ID, 64, all, 0)
 	f := NewFeed(&sub, s, time.Second, 0)
 	defer f.Close()
@@ -333,7 +333,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		{"clock is", Update{Interval: 1, Clock: maxTold + 1}},
 	} {
 		c := NewCopy(8)
-		c.Subscribe(0, 5, true)
+		c.Subscribe(0, 5)
 		if err := c.Receive(0, &u.u); err == nil || !strings.Contains(err.Error(), u.says) {
 			t.Errorf("%+v: the error is %v", u.u, err)
 		}
@@ -342,7 +342,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		}
 	}
 	c := NewCopy(8)
-	c.Subscribe(0, 5, true)
+	c.Subscribe(0, 5)
 	first := Update{Interval: 1, Claims: []Announcement{x}}
 	if err := c.Receive(0, &first); err != nil {
 		t.Fatal(err)
@@ -351,7 +351,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		t.Error("it begins twice")
 	}
 	full := NewCopy(64)
-	full.Subscribe(0, 5, true)
+	full.Subscribe(0, 5)
 	var err error
 	for i := range uint64(maxCopied) + 1 {
 		y := Announcement{ID: i * 0x9e3779b97f4a7c15, Incarnation: 3, Of: x.Of}
@@ -383,7 +383,7 @@ func FuzzCopy(f *testing.F) {
 			b = b[1:]
 			return uint64(x)
 		}
-		sub := c.Subscribe(0, next(), true)
+		sub := c.Subscribe(0, next())
 		first, now := true, time.Duration(0)
 		for len(b) > 0 {
 			var u Update
@@ -407,7 +407,7 @@ func FuzzCopy(f *testing.F) {
 			u.Age, u.Clock, u.Through = time.Duration(next()), time.Duration(next()), next()
 			now += time.Duration(next())
 			if c.Receive(now, &u) != nil {
-				sub = c.Subscribe(now, next(), false)
+				sub = c.Subscribe(now, next())
 				first = true
 				continue
 			}

@@ -148,11 +148,11 @@ func (n *noted) RecvMsg(m any) error {
 }
 
 func subscribeReq(who *pb.Request, sub *ringmap.Subscription) *pb.SubscribeReq {
-	return &pb.SubscribeReq{Lookups: sub.Lookups, Sums: sub.Sums, Request: who}
+	return &pb.SubscribeReq{Sums: sub.Sums, Request: who}
 }
 
 func subscription(r *pb.SubscribeReq) (*ringmap.Subscription, error) {
-	out := &ringmap.Subscription{Lookups: r.GetLookups(), Sums: r.GetSums()}
+	out := &ringmap.Subscription{Sums: r.GetSums()}
 	return out, out.Check()
 }
 

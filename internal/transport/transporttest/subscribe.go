@@ -56,7 +56,7 @@ func testSubscribe(t *testing.T, r *rig) {
 	a := r.start("a", nil)
 	env := transport.Envelope{To: b.self, Settings: Settings}
 	enough := errors.New("enough")
-	for _, sub := range []ringmap.Subscription{{}, {Lookups: true}, {Sums: []uint32{1, 1<<32 - 1, 0, 5}}} {
+	for _, sub := range []ringmap.Subscription{{}, {Sums: []uint32{1, 1<<32 - 1, 0, 5}}} {
 		want := updates()
 		err := a.Subscribe(r.context(), env, &sub, func(u *ringmap.Update) error {
 			same(t, *u, want[0])
