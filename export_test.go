@@ -14,6 +14,9 @@ func DialBy(ctx context.Context, dns bootstrap.DNS, cfg ClientConfig, addrs ...s
 	return dial(ctx, cfg, addrs, dns)
 }
 
+// Identifiers is at how many identifiers a service knows its member to stand.
+func Identifiers(s *Service) int { return len(s.state.Load().changes) }
+
 // Bound is the address that a member has bound, whatever it advertises.
 func Bound(c *Concord) string {
 	c.mu.Lock()

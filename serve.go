@@ -159,11 +159,13 @@ func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
 		last := map[*node.Node]node.Holding{}
 		for x, holding := range n.Watch(ctx) {
 			e := event(last[x], holding)
-			s.apply(ctx, x, e, holding.Changes)
+			s.apply(ctx, x, e, holding)
 			if h.LeaseEnding != nil && !e.LeaseEnds.IsZero() {
 				h.LeaseEnding(e.LeaseEnds)
 			}
-			last[x] = holding
+			if last[x] = holding; holding.GivenUp() {
+				delete(last, x)
+			}
 		}
 		cancel()
 		s.end()
@@ -247,11 +249,13 @@ func (s *Service) Wait(ctx context.Context) error {
 func (s *Service) Done() <-chan struct{} { return s.ended }
 
 // apply carries out a change of the member's range.
-func (s *Service) apply(ctx context.Context, at *node.Node, e Event, count uint64) {
+func (s *Service) apply(ctx context.Context, at *node.Node, e Event, h node.Holding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	others := slices.DeleteFunc(slices.Clone(s.now.changes), func(c changes) bool { return c.of == at })
-	s.now.changes = append(others, changes{at, count})
+	s.now.changes = slices.DeleteFunc(slices.Clone(s.now.changes), func(c changes) bool { return c.of == at })
+	if !h.GivenUp() {
+		s.now.changes = append(s.now.changes, changes{at, h.Changes})
+	}
 	for _, lost := range e.Lost {
 		s.lose(ctx, at, lost, e.To)
 	}
@@ -466,13 +470,17 @@ func (s *Service) end() {
 	}
 }
 
+// serving are the Services that have not ended.
+func (c *Concord) serving() []*Service {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.services)
+}
+
 // release has every Service release what it serves, unless the member is to return.
 func (c *Concord) release(ctx context.Context, returning bool) {
-	c.mu.Lock()
-	services := slices.Clone(c.services)
-	c.mu.Unlock()
 	var all sync.WaitGroup
-	for _, s := range services {
+	for _, s := range c.serving() {
 		all.Go(func() { s.leave(ctx, returning) })
 	}
 	all.Wait()

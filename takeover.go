@@ -24,9 +24,7 @@ type preparation struct {
 
 // takeoverWanted is how long a join waits for the Services, if it has the time.
 func (c *Concord) takeoverWanted() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !slices.ContainsFunc(c.services, func(s *Service) bool { return s.handler.Take != nil }) {
+	if !slices.ContainsFunc(c.serving(), func(s *Service) bool { return s.handler.Take != nil }) {
 		return 0
 	}
 	if c.cfg.TakeoverTimeout == 0 {
@@ -47,11 +45,8 @@ func (c *Concord) takeover(ctx context.Context) time.Duration {
 
 // prepare has all Services take the arc, which the member will own, until ctx ends.
 func (c *Concord) prepare(ctx context.Context, at *node.Node, arc ring.Arc, from []ring.Member, epoch uint64) {
-	c.mu.Lock()
-	services := slices.Clone(c.services)
-	c.mu.Unlock()
 	var all sync.WaitGroup
-	for _, s := range services {
+	for _, s := range c.serving() {
 		all.Go(func() { s.prepare(ctx, at, rangeOf(arc), servers(from), epoch) })
 	}
 	all.Wait()
@@ -59,10 +54,7 @@ func (c *Concord) prepare(ctx context.Context, at *node.Node, arc ring.Arc, from
 
 // forgetPrepared has all Services forget what they have taken for a join that is over.
 func (c *Concord) forgetPrepared() {
-	c.mu.Lock()
-	services := slices.Clone(c.services)
-	c.mu.Unlock()
-	for _, s := range services {
+	for _, s := range c.serving() {
 		s.mu.Lock()
 		for at := range s.prepared {
 			s.forget(at)

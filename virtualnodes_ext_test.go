@@ -181,6 +181,7 @@ func TestWeightsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	all = append(all, c)
+	s := c.Serve(t.Context(), concord.Handler{})
 	for _, w := range []int{6, 1, 3} {
 		if err := c.SetWeight(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -189,6 +190,12 @@ func TestWeightsChange(t *testing.T) {
 		if n := len(c.Ranges()); n != w {
 			t.Errorf("%d ranges with weight %d", n, w)
 		}
+		eventually(t, func() error {
+			if n := concord.Identifiers(s); n != w {
+				return fmt.Errorf("the service knows %d identifiers with weight %d", n, w)
+			}
+			return nil
+		})
 	}
 	ends := map[uint64]bool{}
 	for len(changed) > 0 {

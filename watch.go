@@ -115,7 +115,9 @@ func (c *Concord) Watch(ctx context.Context) iter.Seq[Event] {
 			if e := event(last[x], h); (e.changes() || !e.LeaseEnds.IsZero()) && !yield(e) {
 				return
 			}
-			last[x] = h
+			if last[x] = h; h.GivenUp() {
+				delete(last, x)
+			}
 		}
 	}
 }

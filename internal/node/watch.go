@@ -29,6 +29,9 @@ type Holding struct {
 	HasLeast, EverHeld bool
 }
 
+// GivenUp reports whether the process stands at the identifier no longer.
+func (h Holding) GivenUp() bool { return h.Cause == protocol.CauseGivenUp }
+
 // settled is h without a past.
 func (h Holding) settled() Holding {
 	h.From, h.Least, h.Most, h.HasLeast, h.EverHeld = ring.Member{}, h.Arc, h.Arc, h.Has, h.Has
