@@ -5,7 +5,6 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -29,7 +28,7 @@ func (n *Node) Charted(opts routing.Options) (all []Met, ok bool) {
 	members := make([]ring.Member, len(claims))
 	for i, c := range claims {
 		members[i] = c.Owner()
-		if !n.nameable(c, now) {
+		if c.Of.Choice.Several() || !n.nameable(c, now) {
 			return nil, false
 		}
 	}
@@ -47,11 +46,4 @@ func (n *Node) Charted(opts routing.Options) (all []Met, ok bool) {
 		all = append(all, m)
 	}
 	return all, true
-}
-
-// nameable reports whether the owner of a claim may be named by the map: it has one
-// identifier, and is not suspected.
-func (n *Node) nameable(c *ringmap.Claim, now time.Duration) bool {
-	all := n.peers.suspicions()
-	return c.Of.ID == c.ID && !c.Of.Choice.Several() && !all.Avoided(*c.Of, now) && !all.Rejected(*c.Of, now)
 }

@@ -255,13 +255,20 @@ func (fd *Finder) mapLookup(id uint64, age time.Duration) (*ringmap.Claim, time.
 	}
 	now := fd.now()
 	c, as, ok := s.Lookup(id, now, most)
-	if !ok || c.Of.ID != c.ID {
-		return nil, 0
-	}
-	if all := fd.peers.suspicions(); len(all) > 0 && (all.Avoided(*c.Of, now) || all.Rejected(*c.Of, now)) {
+	if !ok || !fd.nameable(c, now) {
 		return nil, 0
 	}
 	return c, as
+}
+
+// nameable reports whether the map may name the owner of a claim: it is known for who it is,
+// and not suspected.
+func (fd *Finder) nameable(c *ringmap.Claim, now time.Duration) bool {
+	if c.Of.ID != c.ID {
+		return false
+	}
+	all := fd.peers.suspicions()
+	return len(all) == 0 || !all.Avoided(*c.Of, now) && !all.Rejected(*c.Of, now)
 }
 
 // mapAnswer is what the map answers by a claim that is as of a time.

@@ -117,7 +117,7 @@ func (n *Node) Owns(id uint64) (epoch uint64, ok bool) {
 
 // OwnsAfter is Owns, and after how many changes of what the node answers for.
 func (n *Node) OwnsAfter(id uint64) (epoch, changes uint64, ok bool) {
-	n = n.at(id)
+	n = n.At(id)
 	s := n.snap.Load()
 	v := s.View
 	if !v.Owns(id, time.Duration(n.due.Load()), n.now(), n.cfg.Interval) {
@@ -128,7 +128,7 @@ func (n *Node) OwnsAfter(id uint64) (epoch, changes uint64, ok bool) {
 
 // OwnedUntil reports whether the node owns an identifier by a lease, and until when.
 func (n *Node) OwnedUntil(id uint64) (until time.Time, ok bool) {
-	n = n.at(id)
+	n = n.At(id)
 	v, now := n.snap.Load().View, n.now()
 	if !v.Leased || !v.Owns(id, time.Duration(n.due.Load()), now, n.cfg.Interval) {
 		return time.Time{}, false

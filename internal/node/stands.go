@@ -89,8 +89,8 @@ func (s *identities) begin(first *Node) {
 	first.wg.Go(first.stand)
 }
 
-// at is the Node of the process whose arc has the point, if that of any has.
-func (n *Node) at(id uint64) *Node {
+// At is the Node of the process whose arc has the point, if that of any has.
+func (n *Node) At(id uint64) *Node {
 	if s := n.stands.Load(); s != nil {
 		return s.at(id)
 	}
@@ -131,9 +131,6 @@ func (n *Node) nodesUntil() ([]*Node, <-chan struct{}) {
 	defer n.identities.mu.Unlock()
 	return n.Nodes(), n.identities.moved
 }
-
-// At is the Node of the process whose arc has the point, if that of any has.
-func (n *Node) At(id uint64) *Node { return n.at(id) }
 
 // others are the Nodes of the process but the first.
 func (n *Node) others() []*Node { return n.Nodes()[1:] }
@@ -269,7 +266,8 @@ func (n *Node) stand() {
 	}
 }
 
-// change makes the stands of the process those that f makes of the nodes that it has.
+// change makes the stands of the process those that f makes of the nodes that it has. F is
+// called with identities.mu held.
 func (n *Node) change(f func(nodes []*Node) []*Node) {
 	s := n.identities
 	s.mu.Lock()
@@ -286,7 +284,7 @@ func (n *Node) change(f func(nodes []*Node) []*Node) {
 	}
 }
 
-// holding is where the process stands as it has chosen: the slots from 0 on.
+// chosen is where the process stands as it has chosen: the slots from 0 on.
 func (n *Node) chosen() (out []ring.Choice) {
 	for _, x := range n.stands.Load().nodes {
 		out = append(out, x.cfg.Self.Choice)
@@ -348,14 +346,17 @@ func (n *Node) joinAt(ctx context.Context, c ring.Choice) error {
 		x.closeThis()
 		return err
 	}
-	n.identities.mu.Lock()
-	ended := n.identities.ended
-	n.identities.mu.Unlock()
+	ended := false
+	n.change(func(nodes []*Node) []*Node {
+		if ended = n.identities.ended; ended {
+			return nodes
+		}
+		return append(nodes, x)
+	})
 	if ended {
 		x.closeThis()
 		return ErrClosed
 	}
-	n.change(func(nodes []*Node) []*Node { return append(nodes, x) })
 	return nil
 }
 

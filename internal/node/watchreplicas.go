@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -86,14 +87,8 @@ func (n *Node) replicas(of int) (out []ReplicaSet) {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b ReplicaSet) int {
-		switch {
-		case a.Arc.To-self.ID-1 < b.Arc.To-self.ID-1: // clockwise, those of this member last
-			return -1
-		case a.Arc.To-self.ID-1 > b.Arc.To-self.ID-1:
-			return 1
-		}
-		return 0
+	slices.SortFunc(out, func(a, b ReplicaSet) int { // clockwise, those of this member last
+		return cmp.Compare(a.Arc.To-self.ID-1, b.Arc.To-self.ID-1)
 	})
 	return out
 }
