@@ -21,23 +21,36 @@ FUZZTIME    ?= 10m
 SOAKTIME    ?= 30m
 BENCH       ?= .
 COUNT       ?= 20
-# A package that takes longer hangs: its goroutines are printed.
-TIMEOUT     ?= 5m
+# A package that takes longer hangs: its goroutines are printed. The longest takes two minutes
+# on two cores, and this machine may be four times slower.
+TIMEOUT     ?= 10m
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CURDIR)/.build/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 STATICCHECK      := $(CURDIR)/.build/bin/staticcheck
 
-# The sections of "make test", in their order.
-SECTIONS := setup vet cross fmt tidy modules check-generated lint unit processes nested explore simulate
+# The sections of "make test", in their order. The real processes, which wait more than they
+# compute, run beside those after them until raced.
+SECTIONS := setup vet cross fmt tidy modules check-generated lint processes rooms explore simulate nested raced
+
+# Without it every program of the race detector sleeps for a second when it ends.
+export GORACE ?= atexit_sleep_ms=0
 
 # Packages in which the race detector takes five times as long and finds nothing. They have
 # no goroutines, which internal/archtest sees to; those of internal/sim run whole
 # simulations, which share nothing.
 SEQUENTIAL := ./internal/balance ./internal/explore ./internal/invariant ./internal/mutant ./internal/peer ./internal/protocol ./internal/ring ./internal/ringmap ./internal/sim ./internal/sim/balancesim ./internal/sim/mapsim
 
+# Packages of whole rings in one process, whose parts are raced as packages of their own. make
+# race has them, too.
+RINGS := ./test/attack ./test/interop
+UNRACED := $(SEQUENTIAL) $(RINGS)
+
+# Packages whose tests take longest begin first, so that none of them is the last and alone.
+LONG := . ./internal/node ./cmd/concord ./examples/cron ./concordtest ./internal/transport/grpc ./concordgrpc ./examples/cron/chaos ./test/chaos ./test/fuzz ./internal/bench
+
 .DEFAULT_GOAL := help
-.PHONY: help demo build test $(SECTIONS) explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos kv-chaos cron-chaos soak attack overload figures clean
+.PHONY: help demo build test $(SECTIONS) unit race explore-long mutants verify verify-long generate licenses lint-all browser screenshots bench microbench cover fuzz fuzz-all stress chaos kv-chaos cron-chaos soak attack overload figures clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +63,7 @@ demo: build ## run a ring of real processes that tells its story
 	@.build/bin/concord demo $(DEMOFLAGS)
 
 test: ## everything that CI runs: the sections below, each with its time
-	@BESIDE=processes tools/sections.sh $(MAKE) $(SECTIONS)
+	@BESIDE=processes UNTIL=raced tools/sections.sh $(MAKE) $(SECTIONS)
 
 setup: ## install what the tests need and the machine lacks (Debian)
 	@tools/setup.sh
@@ -91,9 +104,19 @@ lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds go
 	@for mod in bench examples/kv test/alerts test/browser; do \
 		echo "$$mod:" && (cd $$mod && GOWORK=off $(GOLANGCI) run --config '$(CURDIR)/.golangci.yml' ./...) || exit 1; done
 
-unit: ## go test, with -race where there are goroutines; seeds of the fuzz tests included
-	$(GO) test -timeout=$(TIMEOUT) $(TESTFLAGS) $(SEQUENTIAL)
-	$(GO) test -race -timeout=$(TIMEOUT) $(TESTFLAGS) $$($(GO) list ./... | grep -v -x $(SEQUENTIAL:./%=-e github.com/ollelogdahl/concord/%))
+unit: rooms raced ## go test, with -race where there are goroutines; seeds of the fuzz tests included
+
+# -vet=off: the section vet has vetted all packages.
+rooms: ## the part of unit without the race detector
+	$(GO) test -vet=off -timeout=$(TIMEOUT) $(TESTFLAGS) $(UNRACED)
+
+# Many of these tests wait: one package more at once than there are processors.
+raced: ## the part of unit with the race detector
+	$(GO) test -vet=off -race -p=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) -timeout=$(TIMEOUT) $(TESTFLAGS) $(LONG) \
+		$$($(GO) list ./... | grep -v -x $(patsubst .%,-e github.com/ollelogdahl/concord%,$(UNRACED) $(LONG)))
+
+race: ## go test -race of everything: part of it is unit
+	$(GO) test -race -timeout=20m $(TESTFLAGS) ./...
 
 nested: ## vet and test the modules inside this one
 	@GO='$(GO)' tools/nested.sh $(TESTFLAGS)
@@ -173,6 +196,7 @@ explore: build ## every order of events in small rings: the part that CI runs
 	$(CHECK) --members 4 --start ring --assume nothing --joins 0 --fails 1 --restarts 1 --suspicions 1
 	$(CHECK) --members 4 --start founder --assume nothing --joins 2 --fails 1 --suspicions 1
 	$(CHECK) --members 3 --start ring --assume nothing --fails 1 --joins 0 --memory 0
+	$(CHECK) --members 4 --start ring --assume nothing --drain --leaves 4 --joins 0 --fails 0 --quiet 0
 	$(CHECK) --members 4 --every
 	$(CHECK) --members 4 --every --successors 3
 
@@ -182,6 +206,7 @@ explore-long: build ## the checker's runs that take minutes
 	$(CHECK) --members 6 --pairs --successors 1 --start ring --fails 1 --quiet 0
 	$(CHECK) --members 3 --grain 3 --quiet 0
 	$(CHECK) --members 4 --grain 2 --start ring --leaves 2 --joins 1
+	$(CHECK) --members 3 --grain 2 --start ring --assume nothing --drain --leaves 3 --joins 0 --fails 0 --quiet 0
 	$(CHECK) --members 4 --assume successor --start ring
 	$(CHECK) --members 4 --assume nothing --start founder --joins 3 --fails 1 --suspicions 1 --time 10m
 	$(CHECK) --members 4 --assume nothing --start ring --joins 1 --fails 2 --suspicions 2
@@ -198,6 +223,7 @@ mutants: ## plant every known mistake, have it found, and write the table of doc
 verify: explore simulate ## what CI verifies of the protocol
 
 verify-long: explore explore-long mutants ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
+	$(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./internal/protocol -all
 	.build/bin/concord sim --members 64 --seeds 1000 --faults all
 	.build/bin/concord sim --members 64 --seeds 1000 --faults none --duration 20s --hostile 0.1 --identity
 	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg

@@ -287,6 +287,10 @@ func TestLookupNAndLookupAll(t *testing.T) {
 			t.Errorf("%s: of no keys %v, %v", who, all, err)
 		}
 	}
+	_, err := members[1].LookupRange(t.Context(), concord.Range{}, 1)
+	wantErr(t, "the zero Range", err, concord.ErrRange)
+	_, err = members[1].LookupRange(t.Context(), members[1].Range(), 0)
+	wantErr(t, "no servers", err, concord.ErrCount)
 }
 
 func TestLookupAllJoinsAFewErrorsAndCountsTheRest(t *testing.T) {
@@ -314,6 +318,8 @@ func TestManyLookupsOutsideARing(t *testing.T) {
 		t.Helper()
 		_, err := c.LookupN(t.Context(), []byte("key"), 2)
 		wantErr(t, "LookupN", err, want)
+		_, err = c.LookupRange(t.Context(), concord.Range{Start: 1, End: 2}, 2)
+		wantErr(t, "LookupRange", err, want)
 		all, err := c.LookupAll(t.Context(), keys(3))
 		if wantErr(t, "LookupAll", err, want); len(all) != 3 || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v, %q", all, err)

@@ -78,6 +78,7 @@ func (c *Config) options() transport.Options {
 		GetClient:      c.TLS.client(),
 		Inject:         c.Observer.Inject,
 		Extract:        c.Observer.Extract,
+		Prompt:         c.Observer.Serve == nil && c.Observer.Extract == nil && c.Authorize == nil && (c.TLS == nil || c.TLS.Identity == nil),
 	}
 	if c.TLS != nil {
 		o.Server, o.Client = c.TLS.Server, c.TLS.Client
@@ -185,6 +186,7 @@ func (c *Concord) Start() error {
 	n = node.New(node.Config{
 		Self:        c.cfg.first(c.space, addr),
 		Identifiers: int(c.cfg.VirtualNodes),
+		Variants:    kept.variants(),
 		Space:       c.space,
 		Settings:    c.space.Settings(c.cfg.Cluster),
 		Seed:        network(c.cfg.Network).Seed(c.cfg.Name),
@@ -205,6 +207,8 @@ func (c *Concord) Start() error {
 		Proven:      c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
 		Takeover:    c.takeover,
 		Prepare:     c.prepare,
+		FoundAfter:  c.cfg.foundAfter(),
+		Remains:     c.resume,
 		Ended:       kept.end,
 		Observer:    c.cfg.Observer.inside(),
 	}, tr)
@@ -244,6 +248,9 @@ func (c *Concord) beginJoin() (*node.Node, error) {
 	if err := c.ended(); err != nil {
 		return nil, err
 	}
+	if _, drained := c.node.Weight(); drained {
+		return nil, ErrDrained
+	}
 	if c.joining == c.node || c.node.Snapshot().View.Phase.InRing() {
 		return nil, ErrAlreadyJoined
 	}
@@ -262,6 +269,10 @@ func (c *Concord) endJoin(n *node.Node) {
 // Create creates a ring of which this member is the only one. Others can join it. If MinMembers is
 // above one, the member is isolated until enough members have joined. If Config.StateDir remembers
 // a ring that still exists, the two rings become one. Any other ring stays apart from this one.
+//
+// With VirtualNodes, Create returns when the member has all its identifiers, or after 30 s. Those
+// that are missing then come later. If Serve was called before, each but the first waits for a
+// Take; see Config.TakeoverTimeout.
 //
 // The error is ErrNotStarted, ErrStopped, ErrAlreadyJoined or ErrSuperseded.
 func (c *Concord) Create() error {
@@ -287,7 +298,8 @@ func (c *Concord) Create() error {
 
 // Join makes the member join the ring that the addresses lead to. The addresses are tried in order,
 // and one that answers is enough. Join returns nil when the member's successor has accepted it and,
-// if that can be told, its predecessor has it as its successor.
+// if that can be told, its predecessor has it as its successor. With VirtualNodes, Join then
+// waits for the other identifiers until its time is up, and those that are missing come later.
 //
 // An address is host:port, or the name of SRV records without a port, such as
 // "_concord._tcp.example.com". Join resolves names anew at each try. A host with several IPv4 or
@@ -411,6 +423,8 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 // properly. When Stop returns, the member has no goroutine, connection or listener left. Stop waits
 // at most 100 ms for a running call of OnRangeChange or the LogHandler, because that call may be
 // the one that stops the member.
+// It does not wait for running calls of a Handler: their contexts end, and Service.Done tells when
+// they have returned.
 //
 // Stop may be called at any time and more than once. It always returns nil.
 func (c *Concord) Stop() error {
@@ -559,12 +573,21 @@ func (c *Concord) Ranges() []Range {
 // ranges are those of a running member.
 func ranges(n *node.Node) (out []Range) {
 	for _, x := range n.Nodes() {
-		if v := x.Snapshot().View; v.Phase.InRing() && v.HasArc {
-			out = append(out, rangeOf(v.Arc))
+		if r, ok := rangeAt(x); ok {
+			out = append(out, r)
 		}
 	}
 	slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.End, b.End) })
 	return out
+}
+
+// rangeAt is the range of a running member at one of its identifiers, if it has one.
+func rangeAt(x *node.Node) (Range, bool) {
+	v := x.Snapshot().View
+	if !v.Phase.InRing() || !v.HasArc {
+		return Range{}, false
+	}
+	return rangeOf(v.Arc), true
 }
 
 // Owns reports whether the key lies in one of the Ranges and the member may serve it. It returns

@@ -66,7 +66,9 @@ type Config struct {
 	// OnRangeChange, if not nil, is called with the newest range of keys that the member is
 	// responsible for when that range has changed. It is called with the same range if other
 	// members have been responsible for it in the meantime; see CauseResumed. Create and Join each
-	// cause a call; Stop and Leave cause none. A member that loses its range gets no call.
+	// cause a call; Stop and Leave cause none. A member that loses its range gets no call. Nor does
+	// one that gives a range up, by SetWeight or Drain or because it moves an identifier by itself:
+	// Watch, Serve and Ranges tell that.
 	//
 	// Calls are made one at a time and outside all locks. A call may block and may call any method
 	// of the member, Stop included. Changes during a call are merged into one call after it. No
@@ -109,18 +111,21 @@ type Config struct {
 	// alone, and each side of a partition owns every key.
 	MinMembers uint
 
-	// Lease, if not zero, makes members own their ranges by leases, so that at most one member owns
-	// a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease holds,
-	// which the member's successor renews in each round. Who takes over from a member that does not
-	// answer waits a Lease before it owns anything of that. Leaving and joining hand over at once.
-	// Range, OnRangeChange and lookups are as without a Lease.
+	// Lease, if not zero, makes members own their ranges by leases, so that at most one member
+	// owns a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease
+	// holds, which the member's successor renews in each round. Who takes over from a member that
+	// does not answer waits a Lease before it owns anything of that. Leaving and joining hand over
+	// at once. With MinMembers or VirtualNodes, the members that found a ring wait up to a Lease,
+	// too, and some rounds: until then nobody owns their keys. Service.Wait waits for that. Range,
+	// OnRangeChange and lookups are as without a Lease.
 	//
 	// The rates of the members' monotonic clocks must differ by less than 5 %. MinMembers must be
 	// more than half of all members; otherwise each side of a partition owns every key. See
 	// "Leases" in docs/GUARANTEES.md. Legacy members grant no leases.
 	//
 	// Lease must be the same on all members. A member with another, and the one before it, own
-	// nothing, and no error or log record says so. Lease is at least SuccessorCount+4
+	// nothing. No call returns an error for it. Each of the two logs that the Lease of its
+	// neighbour differs, and Status().Failures has it. Lease is at least SuccessorCount+4
 	// StabilizeIntervals. If zero, there are no leases.
 	Lease time.Duration
 
@@ -139,9 +144,9 @@ type Config struct {
 	FoundAfter time.Duration
 
 	// StateDir, if not empty, is a directory in which the member remembers its incarnation and up
-	// to 32 members of its ring. After a restart it finds the ring with them even if no address
-	// given to Join leads there any more. The directory is made if it does not exist. Each member
-	// needs its own.
+	// to 32 members of its ring, and which identifiers a member with VirtualNodes has chosen.
+	// After a restart it finds the ring with them even if no address given to Join leads there any
+	// more. The directory is made if it does not exist. Each member needs its own.
 	//
 	// The file in it, ring.json, is replaced when the neighbours have changed, at most every three
 	// seconds. When only other members have changed, it is replaced every minute. It is also

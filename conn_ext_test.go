@@ -101,6 +101,8 @@ func TestCallsAreNoNewsOfTheRing(t *testing.T) {
 			return question, nil
 		}
 	}
+	answer := sync.OnceFunc(func() { close(let) })
+	defer answer()
 	var calls sync.WaitGroup
 	for _, c := range members {
 		conn := connect(t, apps[0], serverOf(c))
@@ -128,7 +130,7 @@ func TestCallsAreNoNewsOfTheRing(t *testing.T) {
 			}
 		}
 	}
-	close(let)
+	answer()
 	calls.Wait()
 	awaitIdeal(t, members)
 	for _, f := range apps[0].Status().Failures {

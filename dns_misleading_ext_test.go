@@ -288,7 +288,7 @@ func TestNamesThatLeadElsewhereForAWhile(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			var all []time.Duration
-			for seed := range uint64(20) {
+			for seed := range uint64(10) {
 				synctest.Test(t, func(t *testing.T) {
 					n := memory.NewNetwork(seed)
 					n.Delay(time.Millisecond, 10*time.Millisecond)

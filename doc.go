@@ -1,19 +1,20 @@
 // Package concord implements Chord, a protocol that tells which server of a group is responsible
 // for a key. The group has no master. Its servers may join, leave, hang, crash and be cut off from
 // each other at any time. The protocol is the version that Pamela Zave corrected, and proved
-// correct ("Reasoning about Identifier Spaces: How to Make Chord Correct", 2017). Members talk
-// to each other over gRPC.
+// correct as a protocol ("Reasoning about Identifier Spaces: How to Make Chord Correct", 2017).
+// This code is checked by a model checker in small rings, and simulated in large ones; it is not
+// proved. Members talk to each other over gRPC.
 //
 // The package stores nothing. Programs build distributed hash tables, caches and sharded services
 // on it.
 //
 // # Guarantees
 //
-// Each member has a place on a circle of identifiers, which is the hash of its name. A key belongs
-// to the first member at or after the hash of the key. Each member knows the next SuccessorCount
-// members after it. A ring that has settled with at least SuccessorCount+1 members therefore
-// survives SuccessorCount−1 failures at the same time. When a partition ends, its two rings become
-// one.
+// Each member has a place on a circle of identifiers, which is the hash of its name, or several
+// with [Config.VirtualNodes], which makes the shares of the keys even. A key belongs to the first
+// member at or after the hash of the key. Each member knows the next SuccessorCount members after
+// it. A ring that has settled with at least SuccessorCount+1 members therefore survives
+// SuccessorCount−1 failures at the same time. When a partition ends, its two rings become one.
 //
 // The answer of a lookup is advice: it was right at some instant, not long ago.
 // [docs/GUARANTEES.md] says what is promised, from which size of the ring on, and what is not.
@@ -26,11 +27,15 @@
 //		AdvAddr:  "node1.example.com:7946",
 //	})
 //	if err := node.Start(); err != nil { ... }
-//	defer node.Stop()
+//	defer node.Leave(ctx)
 //
 // The first member then calls [Concord.Create]. Every other member calls [Concord.Join] with the
 // address of any member. Alternatively all members call [Concord.JoinOrCreate] with the same
 // addresses, in any order.
+//
+// [Concord.Leave] leaves the ring and stops; [Concord.Stop] alone looks like a crash to the others.
+// [Concord.Drain] hands on all ranges and runs on, and [Concord.SetWeight] changes how many places
+// the member has.
 //
 // # Looking up keys
 //

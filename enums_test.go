@@ -11,8 +11,8 @@ import (
 // The runtime hands its words to users. Each of them has a constant here, and no constant stands
 // for a word that does not exist.
 func TestEveryWordOfTheRuntimeHasAConstant(t *testing.T) {
-	phases := append(words[Phase](protocol.Phase.String), PhaseNew, PhaseStopped)
-	same(t, "phases", phases, PhaseNew, PhaseOutside, PhaseLooking, PhaseJoining, PhaseJoined, PhaseLeaving, PhaseSuperseded, PhaseStopped)
+	phases := append(words[Phase](protocol.Phase.String), PhaseNew, PhaseStopped, PhaseDraining, PhaseDrained)
+	same(t, "phases", phases, PhaseNew, PhaseOutside, PhaseLooking, PhaseJoining, PhaseJoined, PhaseLeaving, PhaseDraining, PhaseDrained, PhaseSuperseded, PhaseStopped)
 	kinds := append(words[RequestKind](protocol.RequestKind.String), KindRoute, KindFindSuccessor, KindMeta)
 	same(t, "kinds of requests", kinds, KindRoute, KindFindSuccessor, KindMeta, KindRing, KindNotify, KindSeek, KindPlace,
 		KindIntroduce, KindChanged, KindLook, KindLeave)

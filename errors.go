@@ -25,6 +25,12 @@ var (
 	// ErrNotJoined means that the member is in no ring. In a JoinError, a DialError or a Hop it is
 	// the member that was asked.
 	ErrNotJoined = errors.New("concord: not joined")
+	// ErrAlone means that a member is not drained, because no other member that could take over is
+	// known to be in its ring.
+	ErrAlone = errors.New("concord: the member alone holds the ring, so nobody can take over")
+	// ErrDrained means that Create or Join was called for a member that has drained. SetWeight
+	// brings it back.
+	ErrDrained = errors.New("concord: drained")
 	// ErrAlreadyJoined means that the member is in a ring, or that another Create or Join is in
 	// progress.
 	ErrAlreadyJoined = errors.New("concord: already joined or joining")
@@ -65,8 +71,11 @@ var (
 	// ErrNoMap means that no member tells a Client of its map of the ring. All that were asked are
 	// members of an earlier version, or legacy members.
 	ErrNoMap = errors.New("concord: no member tells clients of its map of the ring")
-	// ErrCount means that LookupN was asked for less than one server or for more than MaxLookupN.
+	// ErrCount means that LookupN or LookupRange was asked for less than one server or for more
+	// than MaxLookupN.
 	ErrCount = errors.New("concord: number of servers out of bounds")
+	// ErrRange means that LookupRange was called with the zero Range, which has no keys.
+	ErrRange = errors.New("concord: the range has no keys")
 )
 
 // JoinError says why a join failed.
@@ -94,13 +103,10 @@ type JoinAttempt struct {
 	Err error
 }
 
-// Error says what ended the join and lists the attempts.
+// Error lists the attempts, and says what ended the join.
 func (e *JoinError) Error() string {
 	var b strings.Builder
 	b.WriteString("concord: join failed")
-	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
-	}
 	for i, a := range e.Attempts {
 		if i == 0 {
 			b.WriteString(": ")
@@ -117,6 +123,7 @@ func (e *JoinError) Error() string {
 		}
 		b.WriteString(strings.TrimPrefix(a.Err.Error(), "concord: "))
 	}
+	writeEnd(&b, e.Err, len(e.Attempts))
 	return b.String()
 }
 
@@ -151,13 +158,10 @@ type DialAttempt struct {
 	Err error
 }
 
-// Error says what ended Dial and lists the attempts.
+// Error lists the attempts, and says what ended Dial.
 func (e *DialError) Error() string {
 	var b strings.Builder
 	b.WriteString("concord: dial failed")
-	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
-	}
 	for i, a := range e.Attempts {
 		b.WriteString([]string{": ", "; "}[min(i, 1)])
 		if a.Address != "" {
@@ -165,7 +169,19 @@ func (e *DialError) Error() string {
 		}
 		b.WriteString(strings.TrimPrefix(a.Err.Error(), "concord: "))
 	}
+	writeEnd(&b, e.Err, len(e.Attempts))
 	return b.String()
+}
+
+// writeEnd adds the error of the context that ended all, if one did, after the attempts.
+func writeEnd(b *strings.Builder, err error, attempts int) {
+	switch {
+	case err == nil:
+	case attempts == 0:
+		fmt.Fprintf(b, ": %v", err)
+	default:
+		fmt.Fprintf(b, " (%v)", err)
+	}
 }
 
 // Unwrap returns the error of the context and those of the attempts.
@@ -309,6 +325,8 @@ func publicError(err error) error {
 		return ErrSuperseded
 	case errors.Is(err, node.ErrIsolated):
 		return ErrIsolated
+	case errors.Is(err, node.ErrAlone):
+		return ErrAlone
 	case errors.Is(err, node.ErrNoMap):
 		return ErrNoMap
 	case errors.Is(err, routing.ErrHopLimit):

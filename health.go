@@ -18,6 +18,10 @@ var ErrUnconfirmed = errors.New("concord: no answer from the successor for too l
 // have not been for too long. See [Concord.Ready].
 var ErrNotSettled = errors.New("concord: the neighbours do not point at the member")
 
+// ErrNoLease means that Config.Lease is set and the member has had no lease since it joined: so far
+// it has owned nothing. See [Concord.Ready].
+var ErrNoLease = errors.New("concord: no lease yet")
+
 // patience is how long a member may go without a step of its loop, or without an answer of its
 // successor: five intervals, at least 10 s. A successor that fails is replaced in a fraction of
 // that.
@@ -30,13 +34,22 @@ func (c *Concord) patience() time.Duration { return max(10*time.Second, 5*c.cfg.
 // heard in its rounds. A member that has been settled since it joined stays ready for as long as
 // that while it is not, so that a change among its neighbours does not take it out of service.
 //
+// With Config.Lease, a member is not ready before it has had a lease at each identifier at which it
+// has joined. At the founding that takes a Lease. A lease that runs out later does not count:
+// whether one holds now, Owns tells. Nor does Ready wait for the program to take its ranges;
+// [Service.Wait] does.
+//
 // Otherwise the error says why not. It matches ErrNotStarted, ErrNotJoined before Create or Join
-// has succeeded, ErrStopped during and after Leave, ErrIsolated, ErrSuperseded, ErrUnconfirmed or
-// ErrNotSettled. Ready sends no request and returns at once. Settled asks the neighbours.
+// has succeeded, ErrStopped during and after Leave, ErrIsolated, ErrSuperseded, ErrUnconfirmed,
+// ErrNotSettled or ErrNoLease. Ready sends no request and returns at once. Settled asks the
+// neighbours.
 func (c *Concord) Ready() error {
 	n, err := c.started()
 	if err != nil {
 		return err
+	}
+	if weight, drained := n.Weight(); drained || weight == 0 {
+		return fmt.Errorf("%w: %s", ErrNotJoined, phaseOf(n))
 	}
 	for _, x := range n.Nodes() {
 		_, head := x.Ages()
@@ -50,6 +63,9 @@ func (c *Concord) Ready() error {
 		if err := c.settledness(since, ever); err != nil {
 			return err
 		}
+	}
+	if !n.Leased() {
+		return ErrNoLease
 	}
 	return nil
 }
@@ -72,7 +88,8 @@ func (c *Concord) settledness(since time.Duration, ever bool) error {
 //
 // Settled asks the two neighbours, again when something has changed, and once in each
 // StabilizeInterval. Ready asks nobody, and is for probes; Settled is for scripts and tests that
-// go on when a change is complete, such as a rolling restart.
+// go on when a change is complete, such as a rolling restart. Leases and the functions of Serve are
+// not waited for: a member that is settled may own nothing yet with Config.Lease.
 //
 // It returns nil, or the error of ctx joined with what was not right last. It returns
 // ErrNotStarted, ErrNotJoined, ErrStopped or ErrSuperseded at once.
@@ -81,13 +98,7 @@ func (c *Concord) Settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = n.Standing(ctx); err == nil {
-		for _, x := range n.Nodes() {
-			if err = x.Settled(ctx); err != nil {
-				break
-			}
-		}
-	}
+	err = n.AllSettled(ctx)
 	if err == nil || errors.Is(err, ctx.Err()) && ctx.Err() != nil {
 		return err
 	}
@@ -104,7 +115,7 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 	case v.Phase != protocol.Joined:
 		return fmt.Errorf("%w: %s", ErrNotJoined, v.Phase)
 	case v.Isolated:
-		return fmt.Errorf("%w: it knows %d, itself included, and MinMembers is %d", ErrIsolated, 1+len(v.Succ), c.cfg.MinMembers)
+		return fmt.Errorf("%w: it knows %d, itself included, and MinMembers is %d", ErrIsolated, v.Living(), c.cfg.MinMembers)
 	case v.Doubts:
 		return fmt.Errorf("%w: this process hung, and its successor has not answered since", ErrUnconfirmed)
 	case !v.Alone && head > c.patience():

@@ -3,6 +3,8 @@ package concord_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +59,24 @@ func TestReadyAlone(t *testing.T) {
 	isolated := create(t, "b", func(c *concord.Config) { c.MinMembers = 2 })
 	probes(t, "isolated", isolated, nil, concord.ErrIsolated)
 	mentions(t, isolated.Ready(), "it knows 1, itself included, and MinMembers is 2")
+}
+
+// A process counts once, at however many identifiers it stands, and says once that it is isolated.
+func TestReadyCountsProcesses(t *testing.T) {
+	var log journal
+	isolated := create(t, "a", func(c *concord.Config) {
+		c.MinMembers, c.VirtualNodes = 2, 4
+		c.LogHandler = slog.NewTextHandler(&log, nil)
+	})
+	probes(t, "isolated", isolated, nil, concord.ErrIsolated)
+	mentions(t, isolated.Ready(), "it knows 1, itself included, and MinMembers is 2")
+	if n := isolated.Status().VirtualNodes; n != 4 {
+		t.Fatalf("stands at %d identifiers, want 4", n)
+	}
+	isolated.Stop() // after which all is in the log
+	if got := strings.Count(log.String(), "isolated: serves no key"); got != 1 || !strings.Contains(log.String(), "known=1 required=2") {
+		t.Errorf("%d records of the isolation, want one of 1 known member:\n%s", got, log.String())
+	}
 }
 
 func TestSupersededIsAliveAndNotReady(t *testing.T) {

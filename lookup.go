@@ -96,8 +96,8 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 
 // LookupN returns n members that should keep what belongs to key: the one that is responsible for
 // it, which is the first, and others of those after it. The members are distinct, also if they
-// have VirtualNodes. There are fewer
-// than n if the ring is smaller. If n is not between 1 and MaxLookupN, the error is ErrCount.
+// have VirtualNodes. There are fewer than n if the ring is smaller. If n is not between 1 and
+// MaxLookupN, the error is ErrCount.
 //
 // If no member has a Config.Zone, the others are the n−1 members after the first. If members have
 // zones, the others are the nearest after the first that are in zones of their own, in clockwise
@@ -117,6 +117,22 @@ func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...Lookup
 		return nil, err
 	}
 	return finding{&live.Finder, c.space}.lookupN(ctx, key, n, opts)
+}
+
+// LookupRange is LookupN for the keys of r, of which the caller need not know any. It is for ranges
+// of one member at one identifier, such as those that a [Handler] is called with and those of
+// Ranges, and for parts of them: LookupN names the same servers for all keys of such a range. If r
+// has keys of several members, the servers are those of its last keys. If r is the zero Range, the
+// error is ErrRange. The LookupError of a lookup that fails has no Key.
+func (c *Concord) LookupRange(ctx context.Context, r Range, n int, opts ...LookupOption) ([]Server, error) {
+	live, err := c.started()
+	if err != nil {
+		return nil, err
+	}
+	if r == (Range{}) {
+		return nil, ErrRange
+	}
+	return finding{&live.Finder, c.space}.lookupNAt(ctx, nil, r.End, n, opts)
 }
 
 // LookupAll returns the member that is responsible for each of the keys, in the order of the keys.
@@ -171,10 +187,15 @@ func (f finding) search(ctx context.Context, key []byte, id uint64, opts []Looku
 }
 
 func (f finding) lookupN(ctx context.Context, key []byte, n int, opts []LookupOption) ([]Server, error) {
+	return f.lookupNAt(ctx, key, f.space.ID(key), n, opts)
+}
+
+// lookupNAt is lookupN of a key that hashes to id.
+func (f finding) lookupNAt(ctx context.Context, key []byte, id uint64, n int, opts []LookupOption) ([]Server, error) {
 	if n < 1 || n > MaxLookupN {
 		return nil, fmt.Errorf("%w: n is %d, must be between 1 and %d", ErrCount, n, MaxLookupN)
 	}
-	found, err := f.finder.LookupN(ctx, f.space.ID(key), n, options(opts))
+	found, err := f.finder.LookupN(ctx, id, n, options(opts))
 	if err != nil {
 		err = lookupError(key, err)
 	}

@@ -106,17 +106,23 @@ func memoryRing(t *testing.T, network *memory.Network, n int, edits ...func(*con
 	var members []*concord.Concord
 	for i := 1; i <= n; i++ {
 		c := memoryMember(t, network, fmt.Sprintf("member%d", i), edits...)
-		if i == 1 {
-			if err := c.Create(); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			join(t, c, members[0].Address())
-		}
-		members = append(members, c)
+		members = enter(t, members, c)
 	}
 	eventually(t, func() error { return oneRing(members) })
 	return members
+}
+
+// enter has c create the ring, or join that of the members, and returns them all.
+func enter(t *testing.T, members []*concord.Concord, c *concord.Concord) []*concord.Concord {
+	t.Helper()
+	if len(members) == 0 {
+		if err := c.Create(); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		join(t, c, members[0].Address())
+	}
+	return append(members, c)
 }
 
 // memoryMember starts a member on a network of this process, at "name:1".

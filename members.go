@@ -44,10 +44,10 @@ type Member struct {
 // yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
 // member once, up to 16 at a time, so a ring of N members costs N−1 requests.
 //
-// If the member's map of the ring is certain of the whole ring, and no member has VirtualNodes,
-// Members asks nobody, but yields what the map says, which is at most ten StabilizeIntervals old:
-// NamedBy is nil then, and Phase is PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or
-// Verified, every member is asked. A client always asks.
+// If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
+// what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
+// PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
+// client always asks.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the
@@ -192,6 +192,30 @@ func (c *Concord) Meta(ctx context.Context, s Server) ([]byte, error) {
 // Meta asks the member s for its Config.Meta. See [Concord.Meta].
 func (c *Client) Meta(ctx context.Context, s Server) ([]byte, error) {
 	return meta(ctx, &c.node.Finder, s)
+}
+
+// Incarnation returns the incarnation of the member s that this member has heard of last. It is
+// greater after each restart of s. A program that keeps something about a member, such as its
+// [Concord.Meta] or what it has stored there, keeps it by the Server and the incarnation, and gets
+// it again when the incarnation is another: the Server is the same after a restart at the same
+// address.
+//
+// Incarnation returns false if no such member is known, which may be in the ring all the same, and
+// of legacy members, which have none. It knows the members of the ring by the map, the neighbours,
+// and the members that this one remembers. It sends no request. It can be behind a restart by as
+// long as a lookup is.
+func (c *Concord) Incarnation(s Server) (incarnation uint64, ok bool) {
+	n := c.live.Load()
+	if n == nil {
+		return 0, false
+	}
+	return n.Incarnation(func(x ring.Member) bool { return server(x) == s })
+}
+
+// Incarnation returns the incarnation of the member s that the map of the Client has. See
+// [Concord.Incarnation]. It returns false if the Client has no map.
+func (c *Client) Incarnation(s Server) (incarnation uint64, ok bool) {
+	return c.node.Incarnation(func(x ring.Member) bool { return server(x) == s })
 }
 
 func meta(ctx context.Context, f *node.Finder, s Server) ([]byte, error) {

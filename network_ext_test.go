@@ -82,14 +82,7 @@ func TestMembersBehindForwardedPorts(t *testing.T) {
 		if c.Address() != f.addr() {
 			t.Errorf("advertises %s, want %s", c.Address(), f.addr())
 		}
-		if i == 0 {
-			if err := c.Create(); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			join(t, c, members[0].Address())
-		}
-		members = append(members, c)
+		members = enter(t, members, c)
 	}
 	awaitIdeal(t, members)
 	for _, c := range members {

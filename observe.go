@@ -21,7 +21,8 @@ import (
 // Lookup, Request and Serve are called concurrently, in the goroutine of the lookup or the request,
 // which waits for them. The context that they return is used for what follows. It must be the
 // context that they were given or be derived from it. The function done may be nil. Otherwise it is
-// called once, when the lookup or the request has ended.
+// called once, when the lookup or the request has ended. A member with Serve or Extract answers
+// lookups of others at a higher cost, since each has a goroutine of its own.
 //
 // Range, Successor, Predecessor, Suspicion and RingMet are called one at a time, in the order of
 // the events, and outside all locks. They may call any method of the member. While 1024 calls wait

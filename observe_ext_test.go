@@ -135,6 +135,11 @@ func TestObserverIsToldOfLookupsThatMemoryDoesNotAnswer(t *testing.T) {
 			t.Error("told of lookups from memory")
 		}
 
+		// So that c is asked, too.
+		if _, err := far.LookupContext(t.Context(), []byte(c.Name()), concord.Fresh()); err != nil {
+			t.Fatal(err)
+		}
+
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		late, stop := context.WithDeadline(t.Context(), time.Now().Add(way))

@@ -104,6 +104,8 @@ func TestEveryMemberIsRotatedUnderLookups(t *testing.T) {
 
 	var looking sync.WaitGroup
 	over, end := context.WithCancel(t.Context())
+	defer looking.Wait()
+	defer end()
 	var done atomic.Int64
 	for _, m := range members {
 		looking.Go(func() {

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
 )
 
 // Handler is what a program does when the range of a member changes. See [Concord.Serve].
 //
 // Calls for ranges that have keys in common are made one after another, in the order of the
-// changes. Other calls are made concurrently. The functions may call any method of the member.
+// changes. Other calls are made concurrently. The functions may call any method of the member. A
+// panic in one is not recovered.
 //
 // Config.Lease changes nothing of when Take and Release are called when a range changes hands: Take
 // is called as soon as the member is responsible for a range, which can be up to a Lease before it
@@ -27,20 +29,23 @@ type Handler struct {
 	// A nil Take serves each range at once.
 	//
 	// When the member joins a ring, Take is called before the member owns the range, while the
-	// first of From still serves it; see Config.TakeoverTimeout. The member is in no ring yet, so
-	// its lookups fail with ErrNotJoined, and epoch is that of the owner. A Take that needs more,
-	// as one that fences the former owner by the epoch, returns an error that matches
-	// ErrNotJoined while Joined is false, and is called again when the member owns the range. If
+	// first of From still serves it; see Config.TakeoverTimeout. Epoch is that of the owner, and
+	// unless the member stands at another identifier already, it is in no ring, and its lookups
+	// fail with ErrNotJoined. A Take that needs more, as one that fences the former owner by the
+	// epoch, returns an error that matches ErrNotJoined while no range of Ranges contains
+	// gained.End, and is called again when the member owns the range. If
 	// the join takes another turn, Take is called for another range, and what was taken may not
 	// be gained. Release is not called for that.
 	//
 	// From are the members that may have the data, the most likely first: the one that held the
 	// range, if it is known and alive, and the successors, which hold the copies of a program that
-	// replicates to LookupN servers. From is empty if the member is alone. Epoch is the epoch of
-	// the member's claim; see [Concord.OwnsEpoch].
+	// replicates to LookupN servers. Each is there once. The first is the member itself if it has
+	// held the range at another of its identifiers, see Config.VirtualNodes, and no other is. From
+	// is empty if the member is alone. Epoch is the epoch of the member's claim; see
+	// [Concord.OwnsEpoch].
 	//
-	// Ctx ends when the member loses a part of the range. What is left of the range is then
-	// taken by another call.
+	// Ctx ends when the member loses a part of the range, of which what is left is then taken by
+	// another call, and when the member or the Service ends.
 	Take func(ctx context.Context, gained Range, from []Server, epoch uint64) error
 
 	// CatchUp gets what has changed in a range since its Take was called, which was before the
@@ -57,13 +62,16 @@ type Handler struct {
 	StandIn bool
 
 	// LeaseEnding, if not nil, is called when the member's lease, which ends then, could not be
-	// renewed of late; see Event.LeaseEnds. It must not block.
+	// renewed of late; see Event.LeaseEnds. With VirtualNodes each identifier has a lease of its
+	// own, and it is called for each; an Event tells whose it is. It must not block.
 	LeaseEnding func(until time.Time)
 
 	// Release is called when the member has lost a range that it served. It is also called for
 	// each range that is served when Leave begins, while lookups still lead to the member, and
 	// Leave waits for it. From the beginning of the call on the range is not served. Take is not
-	// called for its keys again before Release has returned. A nil Release does nothing.
+	// called for its keys again before Release has returned. A nil Release does nothing. It is not
+	// called for what passes from one identifier of the member to another, which Take is called
+	// for.
 	//
 	// To are the members that the data belongs to now, the most likely first. It is empty if
 	// none is known. Epoch is the epoch by which the range was served. Ctx ends when the service
@@ -85,13 +93,18 @@ type Service struct {
 	ctx     context.Context // ends with the service
 	state   atomic.Pointer[served]
 	ended   chan struct{}
+	why     error // what Wait returns once the service has ended
 
 	mu       sync.Mutex
 	now      served
+	standIns map[*node.Node]*protocol.StandIns // of what is served, by the time since it began
+	began    time.Time
 	prepared map[*node.Node]*preparation
 	moved    chan struct{} // closed at the next change of now
 	calls    []*handling   // in the order of the changes
 	leaving  bool
+	drained  bool                 // suspended
+	held     map[*node.Node]Range // what the member has
 	failures uint64
 	failed   error     // of the last failure
 	logged   time.Time // when a failure was logged last
@@ -111,13 +124,14 @@ type changes struct {
 
 type servedRange struct {
 	Range
-	epoch   uint64
-	standIn *time.Timer // it is served in the place of another; nil: it was taken
+	at    *node.Node // whose it is
+	epoch uint64
 }
 
 // handling is a call of the Handler that waits or is being made.
 type handling struct {
 	of     Range
+	at     *node.Node // whose it is, or was
 	take   bool
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -135,15 +149,20 @@ func (t *handling) taking() bool { return t.take && t.ctx.Err() == nil }
 // started. If it has not been, the Service has ended from the beginning. Several Services may run
 // at the same time.
 //
+// Do not pass the context whose end makes the program leave, such as that of signal.NotifyContext:
+// the Service ends with it, and Leave then calls no Release. A Service ends by itself when the
+// member has left or is stopped.
+//
 // Call Serve after Start and before Join. Then a joiner takes its range while the old owner serves
 // it, and takes it over within a round trip. In other cases, such as a crash, nobody serves a range
 // while the new owner takes it. Serve does not make the new owner wait for h.Release of the old
 // one, which may be dead. Programs that need one writer at most compare epochs where they write.
 func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
-	s := &Service{member: c, handler: h, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}}
+	s := &Service{member: c, handler: h, why: ErrStopped, began: time.Now(), standIns: map[*node.Node]*protocol.StandIns{}, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}, held: map[*node.Node]Range{}}
 	s.state.Store(&served{})
 	n, err := c.started()
 	if err != nil {
+		s.why = err
 		close(s.ended)
 		return s
 	}
@@ -188,7 +207,7 @@ func (s *Service) Serves(key []byte) (epoch uint64, ok bool) {
 	id := s.member.space.ID(key)
 	at := s.node.At(id)
 	epoch, count, ok := at.OwnsAfter(id)
-	if !ok || !slices.Contains(now.changes, changes{at, count}) || !slices.ContainsFunc(now.ranges, func(r servedRange) bool { return r.Contains(id) }) {
+	if !ok || !slices.Contains(now.changes, changes{at, count}) || !slices.ContainsFunc(now.ranges, func(r servedRange) bool { return r.at == at && r.Contains(id) }) {
 		return 0, false
 	}
 	return epoch, true
@@ -196,7 +215,8 @@ func (s *Service) Serves(key []byte) (epoch uint64, ok bool) {
 
 // ServiceStatus is the state of a Service.
 type ServiceStatus struct {
-	// Served are the ranges that are served.
+	// Served are the ranges that are served while the member owns them: Take has returned nil.
+	// With Config.Lease, Serves is false for their keys until the member has a lease.
 	Served []Range `json:"served"`
 	// Taking are the ranges for which Take has not returned nil yet.
 	Taking []Range `json:"taking"`
@@ -222,26 +242,43 @@ func (s *Service) Status() ServiceStatus {
 	return st
 }
 
-// Wait waits until all of the member's range is served. Then it returns nil, also if the range has
-// changed again by then. It returns the error of ctx if that ends before, and ErrStopped if the
-// Service has ended.
+// Wait waits until all of the member's range is served: Serves is true for every key of it. With
+// Config.Lease that includes the wait for the lease. Then it returns nil, also if the range has
+// changed again by then. It returns the error of ctx if that ends before, ErrNotStarted if the
+// member had not been started when Serve was called, and ErrStopped if the Service has ended.
 func (s *Service) Wait(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		taking := slices.ContainsFunc(s.calls, (*handling).taking)
-		done, moved := len(s.now.ranges) > 0 && !taking, s.moved
-		s.mu.Unlock()
+		moved, owned, done := s.all()
 		if done {
 			return nil
 		}
 		select {
 		case <-moved:
+		case <-owned:
+		case <-time.After(s.member.cfg.interval()): // a member that hung may own again
 		case <-s.ended:
-			return ErrStopped
+			return s.why
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// all reports whether all of the member's range is served. That may be different once moved or
+// owned is closed.
+func (s *Service) all() (moved, owned <-chan struct{}, done bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.now.ranges) == 0 || slices.ContainsFunc(s.calls, (*handling).taking) {
+		return s.moved, nil, false
+	}
+	for _, r := range s.now.ranges {
+		count, next, ok := r.at.OwnsAll(r.arc())
+		if !ok || !slices.Contains(s.now.changes, changes{r.at, count}) {
+			return s.moved, next, false
+		}
+	}
+	return s.moved, nil, true
 }
 
 // Done returns a channel that is closed when the Service has ended and every call of the Handler
@@ -253,15 +290,25 @@ func (s *Service) apply(ctx context.Context, at *node.Node, e Event, h node.Hold
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.changes = slices.DeleteFunc(slices.Clone(s.now.changes), func(c changes) bool { return c.of == at })
-	if !h.GivenUp() {
+	if h.GivenUp() {
+		delete(s.standIns, at)
+	} else {
 		s.now.changes = append(s.now.changes, changes{at, h.Changes})
 	}
+	if h.Has {
+		s.held[at] = rangeOf(h.Arc)
+	} else {
+		delete(s.held, at)
+	}
 	for _, lost := range e.Lost {
-		s.lose(ctx, at, lost, e.To)
+		if in := s.standIns[at]; in != nil {
+			in.Lose(lost.arc())
+		}
+		s.loseTo(ctx, at, lost, e.To, h)
 	}
 	for _, gained := range e.Gained {
 		if p := s.prepared[at]; p == nil && !e.Returns.IsZero() && s.handler.StandIn {
-			s.standIn(ctx, at, gained, time.Until(e.Returns))
+			s.standIn(ctx, at, gained, e.Returns)
 		} else {
 			s.gain(ctx, at, p, gained, e.From)
 		}
@@ -270,28 +317,6 @@ func (s *Service) apply(ctx context.Context, at *node.Node, e Event, h node.Hold
 		delete(s.prepared, at)
 	}
 	s.publish()
-}
-
-// lose ends what goes on for a range that is lost. Callers hold mu.
-func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server) {
-	for _, t := range slices.Clone(s.calls) {
-		if t.taking() && len(t.of.Intersect(lost)) > 0 {
-			t.cancel()
-			for _, left := range t.of.Minus(lost) {
-				s.take(ctx, at, left, Server{})
-			}
-		}
-	}
-	var kept []servedRange
-	for _, r := range s.now.ranges {
-		for _, gone := range r.Intersect(lost) {
-			s.release(ctx, servedRange{Range: gone, epoch: r.epoch}, listed(to))
-		}
-		for _, left := range r.Minus(lost) {
-			kept = append(kept, servedRange{left, r.epoch, r.standIn})
-		}
-	}
-	s.now.ranges = kept
 }
 
 // listed is a list of x, empty if x is zero.
@@ -304,10 +329,10 @@ func listed(x Server) []Server {
 
 // take has a range taken over. From is who held it, if that is known. Callers hold mu.
 func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Server) {
-	if s.leaving {
+	if s.stopped() {
 		return
 	}
-	s.call(ctx, gained, true, func(ctx context.Context) {
+	s.call(ctx, at, gained, true, func(ctx context.Context) {
 		s.untilTaken(ctx, at, gained, func(epoch uint64) error { return s.taken(ctx, at, gained, from, epoch) }, s.serve)
 	})
 }
@@ -318,7 +343,7 @@ func (s *Service) untilTaken(ctx context.Context, at *node.Node, r Range, take f
 	for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
 		epoch := at.Snapshot().View.Epoch
 		err := take(epoch)
-		if ctx.Err() != nil || s.settled(ctx, servedRange{Range: r, epoch: epoch}, err, &logged, done) {
+		if ctx.Err() != nil || s.settled(ctx, servedRange{Range: r, at: at, epoch: epoch}, err, &logged, done) {
 			return
 		}
 		again := time.NewTimer(pause)
@@ -343,13 +368,7 @@ func (s *Service) serve(r servedRange) { s.now.ranges = append(s.now.ranges, r) 
 
 // holders are the members that may have the data of a range which from held.
 func (s *Service) holders(at *node.Node, from Server) []Server {
-	out := listed(from)
-	for _, x := range at.Snapshot().View.Succ {
-		if y := server(x); y.Id != s.member.id && !slices.Contains(out, y) {
-			out = append(out, y)
-		}
-	}
-	return out
+	return s.member.holders(from, at.Snapshot().View.Succ)
 }
 
 // settled notes what became of a Take, and reports whether that was the last. Done is called, with
@@ -378,19 +397,10 @@ func (s *Service) settled(ctx context.Context, r servedRange, err error, logged 
 	return false
 }
 
-// release calls Release for a range that was served. Callers hold mu.
-func (s *Service) release(ctx context.Context, r servedRange, to []Server) *handling {
-	return s.call(ctx, r.Range, false, func(ctx context.Context) {
-		if s.handler.Release != nil {
-			s.handler.Release(ctx, r.Range, to, r.epoch)
-		}
-	})
-}
-
 // call calls f once every earlier call for a part of the range has returned, or, if it is a Take,
 // not at all if its context has ended by then. Callers hold mu.
-func (s *Service) call(ctx context.Context, of Range, take bool, f func(context.Context)) *handling {
-	t := &handling{of: of, take: take, done: make(chan struct{})}
+func (s *Service) call(ctx context.Context, at *node.Node, of Range, take bool, f func(context.Context)) *handling {
+	t := &handling{of: of, at: at, take: take, done: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	var before []*handling
 	for _, x := range s.calls {
@@ -425,44 +435,11 @@ func (s *Service) publish() {
 	s.moved = make(chan struct{})
 }
 
-// leave releases what is served, for a member that is about to leave, until ctx ends. One that
-// is to return keeps it.
-func (s *Service) leave(ctx context.Context, returning bool) {
-	s.mu.Lock()
-	for _, t := range s.calls {
-		if t.take {
-			t.cancel()
-		}
-	}
-	var releases []*handling
-	for _, r := range s.close() {
-		if returning {
-			continue
-		}
-		releases = append(releases, s.release(ctx, r, s.holders(s.node.At(r.End), Server{})))
-	}
-	s.mu.Unlock()
-	for _, t := range releases {
-		select {
-		case <-t.done:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// close stops serving for good, and returns what was served. Callers hold mu.
-func (s *Service) close() []servedRange {
-	was := s.now.ranges
-	s.leaving, s.now.ranges = true, nil
-	s.publish()
-	return was
-}
-
 // end stops serving, and waits for the calls that are being made.
 func (s *Service) end() {
 	s.mu.Lock()
-	s.close()
+	s.leaving = true
+	s.serveNone()
 	calls := slices.Clone(s.calls)
 	s.mu.Unlock()
 	for _, t := range calls {
@@ -477,11 +454,11 @@ func (c *Concord) serving() []*Service {
 	return slices.Clone(c.services)
 }
 
-// release has every Service release what it serves, unless the member is to return.
-func (c *Concord) release(ctx context.Context, returning bool) {
+// eachService calls f for every Service at once, and waits for all.
+func (c *Concord) eachService(f func(*Service)) {
 	var all sync.WaitGroup
 	for _, s := range c.serving() {
-		all.Go(func() { s.leave(ctx, returning) })
+		all.Go(func() { f(s) })
 	}
 	all.Wait()
 }

@@ -328,7 +328,7 @@ func TestServeOfAMemberThatDoesNotRun(t *testing.T) {
 	if epoch, ok := s.Serves([]byte("key")); ok || epoch != 0 {
 		t.Errorf("serves a key by the epoch %d", epoch)
 	}
-	if err := s.Wait(t.Context()); !errors.Is(err, concord.ErrStopped) {
+	if err := s.Wait(t.Context()); !errors.Is(err, concord.ErrNotStarted) {
 		t.Errorf("Wait: %v", err)
 	}
 	if st := s.Status(); len(st.Served)+len(st.Taking) > 0 || st.Failures != 0 || st.Err != nil {
@@ -363,5 +363,32 @@ func TestLeaveWaitsForReleaseUntilItsContextEnds(t *testing.T) {
 			t.Errorf("the context of Release ended with %v", err)
 		}
 		members[1].Stop()
+	})
+}
+
+// A Service whose context has ended releases nothing when the member leaves; one that goes on does.
+func TestLeaveReleasesOnlyWhatAServiceStillServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := newMemoryRing(t, memory.NewNetwork(1), 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended, runs := &taker{t: t, of: members[0]}, &taker{t: t, of: members[0]}
+		ended.s = members[0].Serve(ctx, concord.Handler{Take: ended.take, Release: ended.release})
+		runs.s = members[0].Serve(t.Context(), concord.Handler{Take: runs.take, Release: runs.release})
+		for _, k := range []*taker{ended, runs} {
+			if err := k.s.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		cancel()
+		<-ended.s.Done()
+		wantErr(t, "Wait", ended.s.Wait(t.Context()), concord.ErrStopped)
+		if err := members[0].Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-runs.s.Done()
+		if ended.calls() != "take" || runs.calls() != "take release" {
+			t.Errorf("calls %q of the one that had ended, %q of the other", ended.calls(), runs.calls())
+		}
+		stopAll(members)
 	})
 }

@@ -65,10 +65,11 @@ func (c *Concord) ServerOptions() []grpc.ServerOption {
 // return ErrNotReachable.
 //
 // Stop and Leave end the requests to the member, and close the connections on which there were no
-// others. The server and the calls to the application go on. To stop all, call Leave first and then
-// GracefulStop of the server. If the application stops its server first, the other members find out
-// at once, as if the member had failed. The member itself does not find out until it is told so by
-// Stop or Leave, which work as otherwise.
+// others: those on which nothing is at work after a second, because a first call to the application
+// may be on its way. The server and the calls to the application go on. To stop all, call Leave
+// first and then GracefulStop of the server. If the application stops its server first, the other
+// members find out at once, as if the member had failed. The member itself does not find out until
+// it is told so by Stop or Leave, which work as otherwise.
 //
 // Interceptors for unary calls do not see requests to the member. Interceptors for streams see one
 // stream from each member, of the method /concord.ChordService/Link. If they refuse it with

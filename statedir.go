@@ -76,12 +76,22 @@ func (k *keeper) origin() *ring.Origin {
 	return k.memory.Origin
 }
 
-// remember is what takes note of the members known, nil if nothing does.
-func (k *keeper) remember() func(incarnation uint64, origin *ring.Origin, members []ring.Member) error {
+// variants are those of where it stood, nil if none are known.
+func (k *keeper) variants() []uint8 {
 	if k == nil {
 		return nil
 	}
-	return func(incarnation uint64, origin *ring.Origin, members []ring.Member) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.memory.Variants
+}
+
+// remember is what takes note of the members known, nil if nothing does.
+func (k *keeper) remember() func(incarnation uint64, origin *ring.Origin, members []ring.Member, variants []uint8) error {
+	if k == nil {
+		return nil
+	}
+	return func(incarnation uint64, origin *ring.Origin, members []ring.Member, variants []uint8) error {
 		var now []bootstrap.Recalled
 		for _, m := range members {
 			now = append(now, bootstrap.Recalled{Name: m.Name, Address: m.Addr})
@@ -91,6 +101,9 @@ func (k *keeper) remember() func(incarnation uint64, origin *ring.Origin, member
 		k.memory.Members = bootstrap.Merge(now, k.memory.Members)
 		if len(members) > 0 { // it is in a ring
 			k.memory.Origin = origin
+		}
+		if len(variants) > 0 {
+			k.memory.Variants = variants
 		}
 		k.memory.Saved = k.latest(time.Now())
 		memory := k.memory

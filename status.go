@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -25,8 +26,12 @@ type Status struct {
 	Range *Range `json:"range,omitempty"`
 	// Ranges are all ranges that the member is responsible for, as [Concord.Ranges] gives them.
 	Ranges []Range `json:"ranges"`
-	// VirtualNodes is at how many identifiers the member stands in the ring now, at least 1.
+	// VirtualNodes is at how many identifiers the member stands in the ring now. It is 0 if the
+	// member has drained, and otherwise at least 1.
 	VirtualNodes int `json:"virtual_nodes"`
+	// Weight is at how many identifiers the member is to stand; see [Concord.SetWeight]. It is 0 if
+	// the member drains or has drained.
+	Weight int `json:"weight"`
 	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of
 	// Ranges, or 0 while the member is isolated. The shares of a ring that has settled add up to 1.
 	Share float64 `json:"share"`
@@ -39,7 +44,8 @@ type Status struct {
 	// Fingers are the members that the fingers lead to, each once, farthest first.
 	Fingers []Finger `json:"fingers"`
 	// Acquaintances are the other live members that the member knows. It finds the ring again
-	// through them when it has lost its successors and its predecessor.
+	// through them when it has lost its successors and its predecessor. A member with VirtualNodes
+	// is listed once for each of its identifiers that is known.
 	Acquaintances []Server `json:"acquaintances"`
 	// Silent is the number of acquaintances that did not answer the last time they were asked.
 	Silent int `json:"silent"`
@@ -51,7 +57,8 @@ type Status struct {
 	// SuccessorAge is how long ago the nearest successor last answered. It is nil while there is no
 	// successor or it has not answered yet.
 	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
-	// Size is an estimate of the number of members of the ring.
+	// Size is the number of members of the ring, each counted once whatever its VirtualNodes. It is
+	// exact if the member's map of the ring is certain, and an estimate otherwise.
 	Size int `json:"size_estimate"`
 	// Connections is the number of outgoing connections that are open or being opened, including
 	// those of [Concord.Conn].
@@ -87,6 +94,12 @@ const (
 	// PhaseLeaving is the phase of a member that has told its neighbours that it leaves. It still
 	// answers requests.
 	PhaseLeaving Phase = "leaving"
+	// PhaseDraining is the phase of a member that is in a ring, and whose weight is 0: it hands on
+	// its ranges. See [Concord.Drain].
+	PhaseDraining Phase = "draining"
+	// PhaseDrained is the phase of a member that has drained. It is in no ring, finds the owners of
+	// keys as a Client does, and comes back when its weight is above 0.
+	PhaseDrained Phase = "drained"
 	// PhaseSuperseded is the phase of a member that has yielded to another one of the same name
 	// that started later. See ErrSuperseded.
 	PhaseSuperseded Phase = "superseded"
@@ -150,7 +163,7 @@ type Finger struct {
 
 // Counters are totals since Start, or since Dial for a Client.
 type Counters struct {
-	// Lookups is the number of lookups begun, including those of fingers.
+	// Lookups is the number of lookups begun, including those of fingers that are searched for.
 	Lookups uint64 `json:"lookups"`
 	// Owned is the number of Lookups that the member's own range answered.
 	Owned uint64 `json:"owned"`
@@ -176,7 +189,8 @@ type Counters struct {
 	Broken uint64 `json:"broken"`
 	// JoinRetries is the number of attempts to join that were followed by another one.
 	JoinRetries uint64 `json:"join_retries"`
-	// FingerLookups is the number of Lookups made for fingers.
+	// FingerLookups is how often a finger was looked up. It is one of Lookups only if neither the
+	// map of the ring nor the member that was the finger has answered.
 	FingerLookups uint64 `json:"finger_lookups"`
 	// RangeChanges is the number of changes of the member's range.
 	RangeChanges uint64 `json:"range_changes"`
@@ -238,7 +252,7 @@ func (c *Concord) Status() Status {
 	c.mu.Lock()
 	n, running := c.node, c.live.Load() != nil
 	c.mu.Unlock()
-	out := Status{Self: c.self(), Zone: c.cfg.Zone, Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Ranges: []Range{}, VirtualNodes: 1, Acquaintances: []Server{}, Failures: []PeerFailure{}}
+	out := Status{Self: c.self(), Zone: c.cfg.Zone, Phase: PhaseNew, Successors: []Server{}, Fingers: []Finger{}, Ranges: []Range{}, VirtualNodes: 1, Weight: max(1, int(c.cfg.VirtualNodes)), Acquaintances: []Server{}, Failures: []PeerFailure{}}
 	if n == nil {
 		return out
 	}
@@ -246,7 +260,8 @@ func (c *Concord) Status() Status {
 	v := s.View
 	out.Incarnation = v.Self.Incarnation
 	out.Counters = Counters(n.Counters())
-	out.Phase = Phase(v.Phase.String())
+	out.Phase = phaseOf(n)
+	out.Weight, _ = n.Weight()
 	out.Failures = peerFailures(n.PeerFailures())
 	if !running {
 		out.Phase = PhaseStopped
@@ -259,6 +274,9 @@ func (c *Concord) Status() Status {
 		out.Range = &own
 	}
 	out.Ranges, out.VirtualNodes = append(out.Ranges, ranges(n)...), len(n.Nodes())
+	if out.Phase == PhaseDrained {
+		out.VirtualNodes = 0
+	}
 	for _, r := range out.Ranges {
 		if !v.Isolated {
 			out.Share += c.space.Share(r.arc())
@@ -278,13 +296,20 @@ func (c *Concord) Status() Status {
 	if age, ok := n.HeadAge(s); ok {
 		out.SuccessorAge = &age
 	}
-	switch {
-	case s.Table != nil:
-		out.Size = s.Table.Size()
-	case v.Isolated:
-		out.Size = 1 + len(v.Succ)
-	}
+	out.Size = n.Size()
 	return out
+}
+
+// phaseOf is the phase of a running member.
+func phaseOf(n *node.Node) Phase {
+	phase := n.Snapshot().View.Phase
+	switch weight, drained := n.Weight(); {
+	case drained && phase == protocol.Outside:
+		return PhaseDrained
+	case weight == 0 && phase.InRing():
+		return PhaseDraining
+	}
+	return Phase(phase.String())
 }
 
 // ClientStatus is the state of a Client at one instant.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
@@ -45,11 +45,20 @@ func (c *Concord) takeover(ctx context.Context) time.Duration {
 
 // prepare has all Services take the arc, which the member will own, until ctx ends.
 func (c *Concord) prepare(ctx context.Context, at *node.Node, arc ring.Arc, from []ring.Member, epoch uint64) {
-	var all sync.WaitGroup
-	for _, s := range c.serving() {
-		all.Go(func() { s.prepare(ctx, at, rangeOf(arc), servers(from), epoch) })
+	holders := c.holders(server(from[0]), from[1:])
+	c.eachService(func(s *Service) { s.prepare(ctx, at, rangeOf(arc), holders, epoch) })
+}
+
+// holders are the members that may have the data of a range which from held: that one, and the
+// others that stand in the list, each once. From may be this member at another identifier.
+func (c *Concord) holders(from Server, list []ring.Member) []Server {
+	out := listed(from)
+	for _, m := range list {
+		if x := server(m); x.Id != c.id && !slices.Contains(out, x) {
+			out = append(out, x)
+		}
 	}
-	all.Wait()
+	return out
 }
 
 // forgetPrepared has all Services forget what they have taken for a join that is over.
@@ -72,8 +81,8 @@ func (s *Service) prepare(ctx context.Context, at *node.Node, r Range, from []Se
 	if p := s.prepared[at]; p != nil && len(r.Minus(p.of)) > 0 {
 		s.forget(at)
 	}
-	if s.prepared[at] == nil && !s.leaving {
-		s.beginToPrepare(at, r, from, epoch)
+	if s.prepared[at] == nil && !s.stopped() {
+		s.beginToPrepare(ctx, at, r, from, epoch)
 	}
 	p := s.prepared[at]
 	s.mu.Unlock()
@@ -95,10 +104,11 @@ func (s *Service) forget(at *node.Node) {
 	}
 }
 
-// beginToPrepare calls Take for a range that the member will own. Callers hold mu.
-func (s *Service) beginToPrepare(at *node.Node, r Range, from []Server, epoch uint64) {
+// beginToPrepare calls Take for a range that the member will own, unless it gives the identifier up
+// before, which ends ctx. Callers hold mu.
+func (s *Service) beginToPrepare(ctx context.Context, at *node.Node, r Range, from []Server, epoch uint64) {
 	p := &preparation{at: at, of: r}
-	p.call = s.call(s.ctx, r, true, func(ctx context.Context) {
+	p.call = s.call(s.ctx, at, r, true, func(ctx context.Context) {
 		s.untilTaken(ctx, at, r, func(own uint64) error {
 			if at.Snapshot().InRing { // another call has lasted so long, or one has failed
 				epoch = own
@@ -111,6 +121,13 @@ func (s *Service) beginToPrepare(at *node.Node, r Range, from []Server, epoch ui
 		}, func(r servedRange) { s.hasPrepared(p, r) })
 	})
 	s.prepared[at] = p
+	context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.prepared[at] == p {
+			s.forget(at)
+		}
+	})
 }
 
 // abandon ends a preparation whose Take cannot do without a ring. If the member owns the
@@ -161,11 +178,11 @@ func (s *Service) gain(ctx context.Context, at *node.Node, p *preparation, gaine
 // catchUp serves a range that was taken before the member owned it. Callers hold mu.
 func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Server) {
 	switch {
-	case s.leaving:
+	case s.stopped():
 	case s.handler.CatchUp == nil:
-		s.serve(servedRange{Range: r, epoch: at.Snapshot().View.Epoch})
+		s.serve(servedRange{Range: r, at: at, epoch: at.Snapshot().View.Epoch})
 	default:
-		s.call(ctx, r, true, func(ctx context.Context) {
+		s.call(ctx, at, r, true, func(ctx context.Context) {
 			f := s.handler.CatchUp
 			s.untilTaken(ctx, at, r, func(epoch uint64) error {
 				err := f(ctx, r, s.holders(at, from), epoch)
@@ -176,26 +193,33 @@ func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Serv
 	}
 }
 
-// standIn serves a range in the place of a member that is to be back in that time, and
+// standIn serves a range in the place of a member that is to be back at that time, and
 // takes it then, if that is not. Callers hold mu.
-func (s *Service) standIn(ctx context.Context, at *node.Node, r Range, back time.Duration) {
-	if s.leaving {
+func (s *Service) standIn(ctx context.Context, at *node.Node, r Range, back time.Time) {
+	if s.stopped() {
 		return
 	}
-	var over *time.Timer
-	over = time.AfterFunc(back, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		var kept []servedRange
-		for _, r := range s.now.ranges {
-			if r.standIn == over && ctx.Err() == nil {
-				s.take(ctx, at, r.Range, Server{})
-			} else {
-				kept = append(kept, r)
-			}
-		}
-		s.now.ranges = kept
-		s.publish()
-	})
-	s.serve(servedRange{r, at.Snapshot().View.Epoch, over})
+	if s.standIns[at] == nil {
+		s.standIns[at] = &protocol.StandIns{}
+	}
+	s.standIns[at].Gain(r.arc(), back.Sub(s.began))
+	over := time.AfterFunc(time.Until(back), func() { s.standInsOver(ctx, at) })
+	context.AfterFunc(ctx, func() { over.Stop() })
+	s.serve(servedRange{Range: r, at: at, epoch: at.Snapshot().View.Epoch})
+}
+
+// standInsOver takes what is served at an identifier in the place of members that are not back
+// in time.
+func (s *Service) standInsOver(ctx context.Context, at *node.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.standIns[at]
+	if in == nil {
+		return
+	}
+	for _, arc := range in.Over(time.Since(s.began)) {
+		s.unserve(at, rangeOf(arc))
+		s.take(ctx, at, rangeOf(arc), Server{})
+	}
+	s.publish()
 }

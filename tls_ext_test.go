@@ -108,14 +108,7 @@ func secureRing(t *testing.T, a *authority, n int) []*concord.Concord {
 	var members []*concord.Concord
 	for i := range n {
 		c := run(t, mtls(t, a.files(t, "127.0.0.1", "node1.example.com"), string(rune('a'+i))))
-		if i == 0 {
-			if err := c.Create(); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			join(t, c, members[0].Address())
-		}
-		members = append(members, c)
+		members = enter(t, members, c)
 	}
 	awaitIdeal(t, members)
 	return members

@@ -151,7 +151,7 @@ func TestVirtualNodesAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, w := range []int{0, -1, 1025} {
+	for _, w := range []int{-1, 1025} {
 		if err := two.SetWeight(t.Context(), w); !errors.Is(err, concord.ErrWeight) {
 			t.Errorf("weight %d: %v", w, err)
 		}
@@ -315,6 +315,22 @@ func TestRingOfVirtualNodesSettles(t *testing.T) {
 			got, err := f.LookupN(t.Context(), key, 3)
 			if err != nil || len(got) != 3 || got[0] != serverOf(want) {
 				t.Fatalf("%s: %v, %v; the owner is %v", who, got, err, want)
+			}
+		}
+	}
+	for _, m := range members {
+		for _, of := range m.Ranges() {
+			got, err := m.LookupRange(t.Context(), of, 3)
+			if err != nil || len(got) != 3 || got[0] != serverOf(m) {
+				t.Fatalf("%s: %v, %v; it owns %v", m.Name(), got, err, of)
+			}
+			for _, key := range keys(50) {
+				if !of.Contains(m.KeyID(key)) {
+					continue
+				}
+				if want, err := m.LookupN(t.Context(), key, 3); err != nil || !slices.Equal(got, want) {
+					t.Errorf("the servers of %v are %v, those of a key of it %v, %v", of, got, want, err)
+				}
 			}
 		}
 	}

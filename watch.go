@@ -81,8 +81,8 @@ type Event struct {
 	// Epoch is the epoch by which the member claims New when the range changes. It is 0 if the
 	// member has no range. The epoch can rise later without an Event. See [Concord.OwnsEpoch].
 	Epoch uint64 `json:"epoch,string"`
-	// Returns is when From is to be back in its place, which has left for a while. It is zero if
-	// From has not said so. See [Returning].
+	// Returns is when the predecessor that has left is to be back in its place, and Gained is just
+	// what it had. It is zero if that one has not said so, or more was gained. See [Returning].
 	Returns time.Time `json:"returns,omitzero"`
 	// LeaseEnds is when the member's lease ends, if it could not be renewed of late. It is zero
 	// otherwise. The lease may be renewed yet; see [Concord.OwnedUntil]. At most 1.6

@@ -7,25 +7,29 @@ import (
 	"github.com/ollelogdahl/concord/internal/node"
 )
 
-// RingChange is one member of the ring whose range has changed, as WatchRing yields it. Had is
-// false for a member that has come, Has is false for one that has gone.
+// RingChange is one range on the map that has come, changed or gone, as WatchRing yields it. A
+// member with VirtualNodes has one for each of its identifiers. Ranges are told apart by Server and
+// End. Had is false for a range that has come, Has is false for one that has gone. A member has
+// gone when its last range has.
 type RingChange struct {
-	// Server is the member.
+	// Server is the member that has the range.
 	Server Server `json:"server"`
-	// Old is the member's range before the change. It is valid if Had is true.
+	// Incarnation is greater after each restart of the member. See [Concord.Incarnation].
+	Incarnation uint64 `json:"incarnation,omitempty,string"`
+	// Old is the range before the change. It is valid if Had is true.
 	Old Range `json:"old"`
-	// New is the member's range after the change. It is valid if Has is true.
+	// New is the range after the change. It is valid if Has is true.
 	New Range `json:"new"`
-	// Had is true if the member had a range before the change.
+	// Had is true if the member had the range before the change.
 	Had bool `json:"had"`
-	// Has is true if the member has a range after the change.
+	// Has is true if the member has the range after the change.
 	Has bool `json:"has"`
 }
 
 // WatchRing returns an iterator over the changes of the whole ring. The first element has all
-// members that this one knows, with their ranges, and comes at once. Each element after it has the
-// members that have changed since. The members of one element are in the order of their
-// identifiers. A member that has restarted goes and comes within one element. Applied in order, the
+// ranges that this member knows, with their owners, and comes at once. Each element after it has
+// the ranges that have changed since. The ranges of one element are in the order in which they end.
+// Those of a member that has restarted go and come within one element. Applied in order, the
 // elements give the member's map of the ring at some instant since the last element, and finally
 // the map of now. A lookup that is answered with SourceRingMap names an owner of that map.
 //
@@ -89,7 +93,7 @@ func ringChanges(list []node.RingChange) []RingChange {
 }
 
 func ringChange(x node.RingChange) RingChange {
-	out := RingChange{Server: server(x.Who), Had: x.Had, Has: x.Has}
+	out := RingChange{Server: server(x.Who), Incarnation: x.Who.Incarnation, Had: x.Had, Has: x.Has}
 	if x.Had {
 		out.Old = rangeOf(x.Old)
 	}

@@ -115,7 +115,6 @@ func (r *results) writeAsked(w *strings.Builder) {
 	}
 	p50 := func(t *bench.Timing) float64 { return t.P50 }
 	perS := func(t *bench.Timing) float64 { return t.PerS }
-	allocs := func(t *bench.Timing) float64 { return t.Allocs }
 	for _, name := range []string{"lookup-owned", "lookup-confirmed"} {
 		ratio(name+" / floor-hash-search, median", name, "floor-hash-search", p50, 1.3)
 		if t := r.timing(name, n, 1); t != nil {
@@ -125,10 +124,16 @@ func (r *results) writeAsked(w *strings.Builder) {
 		ratio(name+" / serialx-hashring, median", name, "serialx-hashring", p50, 1)
 		ratio(name+" / groupcache-sha256, median", name, "groupcache-sha256", p50, 1.15)
 	}
-	ratio("lookup-fresh / grpc-unary, median", "lookup-fresh", "grpc-unary", p50, 1.25)
-	atLeast("lookup-fresh / grpc-unary, 16 callers, throughput", "lookup-fresh", 16, "grpc-unary", 16, perS, 0.8)
-	ratio("lookup-fresh / grpc-unary, allocations", "lookup-fresh", "grpc-unary", allocs, 1.3)
+	ratio("lookup-fresh / grpc-unary, median", "lookup-fresh", "grpc-unary", p50, 0.8)
+	atLeast("lookup-fresh / grpc-unary, 16 callers, throughput", "lookup-fresh", 16, "grpc-unary", 16, perS, 1.5)
+	atLeast("the same, all 16 of one member", "lookup-fresh-one", 16, "grpc-unary-one", 16, perS, 4)
+	if t := r.timing("lookup-all-members", n, 16); t != nil {
+		row("lookup-all-members, 16 callers", "at least 5,000,000/s", fmt.Sprintf("%.0f/s", t.PerS), t.PerS >= 5e6)
+		row("lookup-all-members, allocations", "0", fmt.Sprintf("%.1f", t.Allocs), t.Allocs == 0)
+	}
+	atLeast("lookup-all-members / serialx-hashring, 16 callers, throughput", "lookup-all-members", 16, "serialx-hashring", 16, perS, 1)
 	if t := r.timing("lookup-fresh", n, 1); t != nil {
+		row("lookup-fresh, allocations", "at most 50", fmt.Sprintf("%.1f", t.Allocs), t.Allocs <= 50)
 		row("lookup-fresh, requests", "at most 1.1", fmt.Sprintf("%.2f", t.RPCs), t.RPCs <= 1.1)
 	}
 	for _, c := range r.Churned {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/golang/groupcache/consistenthash"
@@ -46,7 +47,7 @@ func (p lookupPlan) measure(ctx context.Context, n int) ([]bench.Timing, error) 
 	for _, m := range c.Members() {
 		names = append(names, m.Name())
 	}
-	race := bench.Race{Cases: append(l.Cases(), localRings(names, l.Others)...), Callers: p.Callers, Rounds: p.Rounds, Window: p.Window}
+	race := bench.Race{Cases: slices.Concat(l.Cases(), l.More(), localRings(names, l.Others)), Callers: p.Callers, Rounds: p.Rounds, Window: p.Window}
 	timings, err := race.Run(ctx)
 	for i := range timings {
 		timings[i].Members = n

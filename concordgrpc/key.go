@@ -2,7 +2,7 @@ package concordgrpc
 
 import (
 	"context"
-	"slices"
+	"net/url"
 
 	"google.golang.org/grpc/metadata"
 )
@@ -10,7 +10,7 @@ import (
 // These are the headers of a call. gRPC encodes the value of one that ends in -bin.
 const (
 	keyHeader   = "concord-key-bin"
-	trailHeader = "concord-forwarded-by-bin" // a member each
+	trailHeader = "concord-forwarded-by" // a member each, escaped as in the path of a URL
 )
 
 type keyContext struct{}
@@ -56,16 +56,18 @@ func Epoch(ctx context.Context) (epoch uint64, ok bool) {
 	return epoch, ok
 }
 
-// onward is a context for forwarding the call that is handled with ctx by the member named self.
-func onward(ctx context.Context, key []byte, self string) context.Context {
-	in, _ := metadata.FromIncomingContext(ctx)
-	out := make(metadata.MD, len(in)+2)
-	for name, values := range in {
-		if !reserved(name) {
-			out[name] = values
+// onward is a context for forwarding the call that is handled with ctx by the member named self. If
+// the caller has sent the key along, that is among its headers.
+func onward(ctx context.Context, self string) context.Context {
+	md, _ := metadata.FromIncomingContext(ctx) // a copy
+	for name := range md {
+		if reserved(name) {
+			delete(md, name)
 		}
 	}
-	out.Set(keyHeader, string(key))
-	out[trailHeader] = append(slices.Clone(in[trailHeader]), self)
-	return metadata.NewOutgoingContext(ctx, out)
+	if md == nil {
+		md = make(metadata.MD, 1)
+	}
+	md[trailHeader] = append(md[trailHeader], url.PathEscape(self))
+	return metadata.NewOutgoingContext(ctx, md)
 }

@@ -90,9 +90,9 @@ func TestMembersThatTakeEachOtherForTheOwnerCauseNoLoop(t *testing.T) {
 			if !ok || status.Code(err) != codes.Aborted || len(e.Asked) != 6 {
 				t.Fatalf("forwarding %v: %v", forward, err)
 			}
-			most, called := 6, "called were b, a, b"
+			most, called := 6, "called: b, a, b"
 			if forward { // b forwards each call to a, which refuses and names b
-				most, called = 12, "called were b, b"
+				most, called = 12, "called: b, b"
 			}
 			if !strings.Contains(err.Error(), called) {
 				t.Errorf("the error does not say who was called: %v", err)
@@ -117,6 +117,9 @@ func TestCallIsGivenUpWithItsContext(t *testing.T) {
 		if status.Code(err) != codes.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 300*time.Millisecond {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
+		if !strings.Contains(err.Error(), "does not serve the key") {
+			t.Errorf("the error does not say what the last member answered: %v", err)
+		}
 	})
 }
 
@@ -124,7 +127,7 @@ func TestCallEndsWhenNoOwnerIsFound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		_, err := check(t.Context(), &concordgrpc.Router{Ring: &opinion{}}, []byte("apple"))
-		if status.Code(err) != codes.Unavailable || !errors.Is(err, concord.ErrNotJoined) || !strings.Contains(err.Error(), "nobody") {
+		if status.Code(err) != codes.Unavailable || !errors.Is(err, concord.ErrNotJoined) || !strings.Contains(err.Error(), "none was called") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -140,12 +143,13 @@ func TestGuardSaysWhyItDoesNotForward(t *testing.T) {
 	}{
 		{"no generated code", "/unknown.Service/Do", "unknown.Service is not in the registry", nil, "b"},
 		{"forwarded too often", "/grpc.health.v1.Health/Check", "was forwarded by c, c, c, c, c already", []string{"c", "c", "c", "c", "c"}, "b"},
+		{"by one with another alphabet", "/grpc.health.v1.Health/Check", "ä b, which has forwarded the call", []string{"%C3%A4%20b"}, "ä b"},
 		{"by the one named", "/grpc.health.v1.Health/Check", "b, which has forwarded the call", []string{"b"}, "b"},
 		{"not ready", "/grpc.health.v1.Health/Check", "it is not ready to", nil, "a"},
 		{"nobody known", "/grpc.health.v1.Health/Check", "knows no owner: concord: not joined", nil, ""},
 	} {
 		a.owner = tc.owner
-		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{"concord-key-bin": {"apple"}, "concord-forwarded-by-bin": tc.trail})
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{"concord-key-bin": {"apple"}, "concord-forwarded-by": tc.trail})
 		_, err := a.guards["a"].Unary(ctx, &grpc_health_v1.HealthCheckRequest{}, &grpc.UnaryServerInfo{FullMethod: tc.method}, nil)
 		if owner, refused := concordgrpc.Refused(err); !refused || owner.Name != tc.owner || !strings.Contains(err.Error(), tc.words) {
 			t.Errorf("%s: %v, names %v", tc.what, err, owner)

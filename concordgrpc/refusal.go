@@ -3,6 +3,7 @@ package concordgrpc
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -65,17 +66,15 @@ type RouteError struct {
 
 // Error lists the members that were called, and says what the last one answered.
 func (e *RouteError) Error() string {
-	asked := ""
-	for i, s := range e.Asked {
-		if i > 0 {
-			asked += ", "
+	called := "none was called"
+	if len(e.Asked) > 0 {
+		names := make([]string, len(e.Asked))
+		for i, s := range e.Asked {
+			names[i] = s.Name
 		}
-		asked += s.Name
+		called = "called: " + strings.Join(names, ", ")
 	}
-	if asked == "" {
-		asked = "nobody"
-	}
-	return fmt.Sprintf("concord: no member handled the call; called were %s: %v", asked, e.Err)
+	return fmt.Sprintf("concord: no member handled the call (%s): %v", called, e.Err)
 }
 
 // Unwrap returns Err.

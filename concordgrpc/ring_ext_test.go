@@ -32,6 +32,7 @@ type app struct {
 	serving sync.WaitGroup
 	calls   atomic.Int64 // of the handlers
 	during  func() error // called by them
+	terse   bool         // they answer without headers
 }
 
 // health is the key of a call of the health service.
@@ -46,6 +47,9 @@ func (a *app) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (
 	a.calls.Add(1)
 	if err := a.during(); err != nil {
 		return nil, err
+	}
+	if a.terse {
+		return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 	}
 	epoch, _ := concordgrpc.Epoch(ctx)
 	answer := metadata.Pairs("member", a.Name(), "epoch", fmt.Sprint(epoch > 0))
@@ -72,7 +76,9 @@ func start(tb testing.TB, name, addr string, edit func(*concordgrpc.Guard)) *app
 		tb.Fatal(err)
 	}
 	a := &app{addr: lis.Addr().String(), during: func() error { return nil }}
-	a.Concord = concord.New(concord.Config{Name: name, AdvAddr: a.addr, StabilizeInterval: 50 * time.Millisecond})
+	a.Concord = concord.New(concord.Config{
+		Name: name, AdvAddr: a.addr, VirtualNodes: 4, Zone: "zone of " + name, StabilizeInterval: 200 * time.Millisecond,
+	})
 	a.guard = &concordgrpc.Guard{Member: a.Concord}
 	if edit != nil {
 		edit(a.guard)

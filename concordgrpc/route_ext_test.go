@@ -88,6 +88,16 @@ func TestGuardForwardsToTheOwner(t *testing.T) {
 	}
 }
 
+func TestForwardedCallKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	apps := ring(t, 2, func(g *concordgrpc.Guard) { g.Forward = true })
+	router := &concordgrpc.Router{Ring: &misled{Ring: apps[0], to: concord.Server{Name: apps[0].Name(), Id: apps[0].Id(), Address: apps[0].addr}}}
+	header, err := check(t.Context(), router, keyOf(apps[1]))
+	if err != nil || header.Get("member")[0] != apps[1].Name() || header.Get("epoch")[0] != "true" {
+		t.Errorf("%v, %v", header, err)
+	}
+}
+
 func TestForwardedCallKeepsTheErrorOfTheHandler(t *testing.T) {
 	t.Parallel()
 	apps := ring(t, 2, func(g *concordgrpc.Guard) { g.Key, g.Forward = health, true })
@@ -207,76 +217,131 @@ func TestRefusalIsNotMistakenForAnotherError(t *testing.T) {
 	}
 }
 
-// Four members restart one after another while calls go on. None of the calls fails, whether a
+// endings are the ways in which a program ends its member and its server.
+var endings = []struct {
+	name string
+	end  func(context.Context, *app) error
+}{
+	{"the member leaves first", func(ctx context.Context, a *app) error {
+		err := a.Leave(ctx)
+		a.server.GracefulStop()
+		return err
+	}},
+	{"the member drains first", func(ctx context.Context, a *app) error {
+		err := a.Drain(ctx)
+		a.server.GracefulStop()
+		return errors.Join(err, a.Leave(ctx))
+	}},
+	// The others hear nothing of the server at once, so Leave may not be answered.
+	{"the server stops first", func(ctx context.Context, a *app) error {
+		a.server.GracefulStop()
+		_ = a.Leave(ctx)
+		return nil
+	}},
+	{"both at once", func(ctx context.Context, a *app) error {
+		var wg sync.WaitGroup
+		wg.Go(a.server.GracefulStop)
+		wg.Go(func() { _ = a.Leave(ctx) })
+		wg.Wait()
+		return nil
+	}},
+}
+
+// Four members restart one after another while calls are made. None of the calls fails, whether a
 // member leaves before its server stops, or after.
 func TestNoCallFailsInARollingRestart(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(context.Context, *app){
-		"the member leaves first": func(ctx context.Context, a *app) { _ = a.Leave(ctx); a.server.GracefulStop() },
-		"the server stops first":  func(ctx context.Context, a *app) { a.server.GracefulStop(); _ = a.Leave(ctx) },
-		"both at once": func(ctx context.Context, a *app) {
-			var wg sync.WaitGroup
-			wg.Go(a.server.GracefulStop)
-			wg.Go(func() { _ = a.Leave(ctx) })
-			wg.Wait()
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			calls, failures := rolling(t, end)
-			if len(failures) > 0 {
+	for _, e := range endings {
+		t.Run(e.name, func(t *testing.T) {
+			if calls, failures := rolling(t, e.end, 300); len(failures) > 0 {
 				t.Errorf("%d of %d calls failed, the first with: %v", len(failures), calls, failures[0])
 			}
-			t.Logf("%d calls, %d failed", calls, len(failures))
 		})
 	}
 }
 
-// rolling restarts the members of a ring of four under calls.
-func rolling(t *testing.T, end func(context.Context, *app)) (calls int64, failures []error) {
-	apps := ring(t, 4, nil)
-	router := &concordgrpc.Router{Ring: dial(t, apps)}
-	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
-	defer cancel()
-	over, progress := make(chan struct{}), make(chan struct{})
-	var mu sync.Mutex
-	var made atomic.Int64
-	var callers sync.WaitGroup
-	for i := range 2 {
-		callers.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-over:
-					return
-				default:
-				}
-				made.Add(1)
-				select {
-				case progress <- struct{}{}:
-				default:
-				}
-				if _, err := check(ctx, router, fmt.Appendf(nil, "key%d-%d", i, n%100)); err != nil {
-					mu.Lock()
-					failures = append(failures, err)
-					mu.Unlock()
-				}
+// BenchmarkRollingRestart restarts four members under 5,000 calls and more.
+func BenchmarkRollingRestart(b *testing.B) {
+	for _, e := range endings {
+		b.Run(e.name, func(b *testing.B) {
+			calls, failed := int64(0), 0
+			for b.Loop() {
+				n, failures := rolling(b, e.end, 1250)
+				calls, failed = calls+n, failed+len(failures)
 			}
+			b.ReportMetric(float64(calls), "calls")
+			b.ReportMetric(float64(failed), "failed")
 		})
 	}
+}
+
+// rolling restarts the members of a ring of four under calls, at least so many for each. The calls
+// end with it, also if a restart fails.
+func rolling(t testing.TB, end func(context.Context, *app) error, least int64) (int64, []error) {
+	t.Helper()
+	apps := ring(t, 4, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
+	defer cancel()
+	calls := call(ctx, &concordgrpc.Router{Ring: dial(t, apps)})
+	defer calls.stop()
 	for i, a := range apps {
-		end(ctx, a)
+		if err := end(ctx, a); err != nil {
+			t.Fatal(err)
+		}
 		a.serving.Wait()
 		apps[i] = start(t, a.Name(), a.addr, nil)
 		if err := apps[i].Join(ctx, apps[(i+1)%4].addr); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, apps)
-		for range 100 {
-			<-progress
+		for calls.made.Load() < int64(i+1)*least {
+			select {
+			case <-calls.progress:
+			case <-ctx.Done():
+				t.Fatal(ctx.Err())
+			}
 		}
 	}
-	close(over)
-	callers.Wait()
-	return made.Load(), failures
+	calls.stop()
+	return calls.made.Load(), calls.failures
+}
+
+// calls are made by two callers, each when its last one has ended, until they are stopped.
+type calls struct {
+	made     atomic.Int64
+	progress chan struct{} // gets what it can take, one for each call
+	over     context.Context
+	end      context.CancelFunc
+	callers  sync.WaitGroup
+	mu       sync.Mutex
+	failures []error // complete when the calls are stopped
+}
+
+func call(ctx context.Context, router *concordgrpc.Router) *calls {
+	c := &calls{progress: make(chan struct{})}
+	c.over, c.end = context.WithCancel(ctx)
+	for i := range 2 {
+		c.callers.Go(func() {
+			for n := 0; c.over.Err() == nil; n++ {
+				c.made.Add(1)
+				select {
+				case c.progress <- struct{}{}:
+				default:
+				}
+				if _, err := check(ctx, router, fmt.Appendf(nil, "key%d-%d", i, n%100)); err != nil {
+					c.mu.Lock()
+					c.failures = append(c.failures, err)
+					c.mu.Unlock()
+				}
+			}
+		})
+	}
+	return c
+}
+
+func (c *calls) stop() {
+	c.end()
+	c.callers.Wait()
 }
 
 // BenchmarkCall compares calls of the owner of a key: on a connection to it, by a Router that has

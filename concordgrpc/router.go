@@ -3,6 +3,7 @@ package concordgrpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -182,7 +183,7 @@ func (r *route) wait() bool {
 	case <-timer.C:
 		return true
 	case <-r.ctx.Done():
-		r.err = r.ctx.Err()
+		r.err = fmt.Errorf("%w; the try before: %w", r.ctx.Err(), r.err)
 		return false
 	}
 }

@@ -281,8 +281,8 @@ func (r *Ring) Client() *concord.Client {
 }
 
 // Members returns the members of the ring, clockwise by identifier. These are all that
-// were started or adopted, except those that were killed or stopped, have left, or
-// hang.
+// were started or adopted, except those that were killed or stopped, have left, have
+// drained, or hang.
 func (r *Ring) Members() []*concord.Concord {
 	r.notice()
 	return r.cluster.Members()
@@ -298,7 +298,8 @@ func (r *Ring) Addresses() []string {
 }
 
 // Owner returns the true owner of key: the first of Members whose identifier is at or
-// after the key's. It fails the test if the ring has no members.
+// after the key's. With VirtualNodes it is the one that has the key in its Ranges, once the ring
+// has settled. It fails the test if the ring has no members.
 func (r *Ring) Owner(key []byte) *concord.Concord {
 	r.tb.Helper()
 	members := r.Members()

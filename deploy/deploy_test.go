@@ -270,7 +270,15 @@ func TestManifestsFitTogether(t *testing.T) {
 	if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks {
 		t.Error("variables of services can be taken for flags")
 	}
+	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil {
+		t.Fatal("a pod does not drain before it ends")
+	}
+	drain := c.Lifecycle.PreStop.Exec.Command
+	if _, port, _ := strings.Cut(flags["admin"], ":"); drain[0] != "/concord" || !slices.Contains(drain, "--admin=127.0.0.1:"+port) {
+		t.Errorf("it drains by %q, and --admin is %s", drain, flags["admin"])
+	}
 	leave, err := time.ParseDuration(flags["leave-timeout"])
+	leave += drainTime(t, drain[1:])
 	if err != nil || pod.TerminationGracePeriodSeconds == nil || time.Duration(*pod.TerminationGracePeriodSeconds)*time.Second < leave+5*time.Second {
 		t.Errorf("%v to leave, %v seconds until it is killed: %v", leave, pod.TerminationGracePeriodSeconds, err)
 	}
@@ -298,6 +306,29 @@ func TestManifestsFitTogether(t *testing.T) {
 	if !strings.Contains(read(t, "Dockerfile"), "\nUSER "+user+"\n") {
 		t.Errorf("runs as %s, which the image does not", user)
 	}
+}
+
+// drainTime is how long "concord drain" waits by its arguments, after the command has
+// accepted them: nobody answers at its address.
+func drainTime(t *testing.T, args []string) time.Duration {
+	t.Helper()
+	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "--timeout") })
+	if args[0] != "drain" || i < 0 {
+		t.Fatalf("%q does not drain in some time", args)
+	}
+	value, ok := strings.CutPrefix(args[i], "--timeout=")
+	if !ok {
+		value = args[i+1]
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(built(t), append(slices.Clone(args), "--timeout=1ms")...).CombinedOutput()
+	if err == nil || strings.Contains(string(out), "flag") {
+		t.Errorf("%q: %s", args, out)
+	}
+	return d
 }
 
 // flagsOf are the flags that the command is given, by name, after the command has
@@ -356,7 +387,7 @@ func TestUnitFitsTheCommand(t *testing.T) {
 	if got := u["Service.Type"]; !slices.Equal(got, []string{"notify"}) {
 		t.Errorf("type %q", got)
 	}
-	env := map[string]string{"STATE_DIRECTORY": "/var/lib/concord"}
+	env := map[string]string{"STATE_DIRECTORY": "/var/lib/concord", "RUNTIME_DIRECTORY": "/run/concord"}
 	for line := range strings.Lines(read(t, "systemd/concord.env")) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && line[0] != '#' {
 			env[key] = value
@@ -371,7 +402,7 @@ func TestUnitFitsTheCommand(t *testing.T) {
 		case strings.HasPrefix(word, "$"): // split at blanks
 			args = append(args, strings.Fields(env[word[1:]])...)
 		default:
-			args = append(args, word)
+			args = append(args, strings.ReplaceAll(word, "${RUNTIME_DIRECTORY}", env["RUNTIME_DIRECTORY"]))
 		}
 	}
 	accepted(t, args)
@@ -382,6 +413,11 @@ func TestUnitFitsTheCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	end := strings.Fields(strings.ReplaceAll(u["Service.ExecStop"][0], "${RUNTIME_DIRECTORY}", t.TempDir()))
+	if end[0] != "-/usr/local/bin/concord" || !slices.Contains(args, "unix:/run/concord/admin") {
+		t.Errorf("it ends by %q, and runs with %q", end, args)
+	}
+	leave += drainTime(t, end[1:])
 	stop, err := time.ParseDuration(u["Service.TimeoutStopSec"][0])
 	if err != nil || stop < leave+5*time.Second {
 		t.Errorf("%v to leave, %v until it is killed: %v", leave, stop, err)

@@ -2,7 +2,7 @@
 # Runs the given targets of the Makefile one after another, all of them even if
 # one fails, and says what each took. What a target writes to $SECTION_NOTES,
 # say that it has skipped something, is repeated in the end. The target $BESIDE, which
-# waits more than it computes, runs beside those after it.
+# waits more than it computes, runs beside those after it; the target $UNTIL waits for its end.
 #
 #   tools/sections.sh make TARGET...
 set -euo pipefail
@@ -21,8 +21,20 @@ ended() {
 	summary+=$(printf '%-16s %-6s %4d s' "$1" "$2" "$3")$'\n'
 }
 
+# await waits for the end of the target that runs beside others.
 other=''
+await() {
+	[ -n "$other" ] || return 0
+	local verdict=ok
+	wait "$other" || verdict=FAILED
+	printf '\n==> %s, beside those above\n' "$BESIDE"
+	cat "$beside"
+	ended "$BESIDE" "$verdict" $((SECONDS - since))
+	other=''
+}
+
 for target in "$@"; do
+	if [ "$target" = "${UNTIL:-}" ]; then await; fi
 	began=$SECONDS verdict=ok
 	if [ "$target" = "${BESIDE:-}" ]; then
 		"$make" --no-print-directory "$target" </dev/null >"$beside" 2>&1 &
@@ -33,13 +45,7 @@ for target in "$@"; do
 	"$make" --no-print-directory "$target" </dev/null || verdict=FAILED
 	ended "$target" "$verdict" $((SECONDS - began))
 done
-if [ -n "$other" ]; then
-	verdict=ok
-	wait "$other" || verdict=FAILED
-	printf '\n==> %s, beside those above\n' "$BESIDE"
-	cat "$beside"
-	ended "$BESIDE" "$verdict" $((SECONDS - since))
-fi
+await
 printf '\n==> in all %d s\n%s' $((SECONDS - start)) "$summary"
 cat "$SECTION_NOTES"
 printf 'sections: %d passed, %d failed\n' "$passed" "$failed"

@@ -73,6 +73,7 @@ exit status is then 1.`,
 	flags.StringVar(&f.fails, "fails", "any", "how many may fail")
 	flags.IntVar(&f.cfg.Restarts, "restarts", 0, "how many may restart under the same name; 0 to 3")
 	flags.IntVar(&f.cfg.Leaves, "leaves", 0, "how many may leave")
+	flags.BoolVar(&f.cfg.Drain, "drain", false, "those that leave stay unless another process acknowledges that it takes over")
 	flags.IntVar(&f.cfg.Suspicions, "suspicions", 0, "how often a live member may be taken for dead")
 	flags.IntVar(&f.cfg.Losses, "losses", 0, "number of messages that may be lost (at grain 3: 1)")
 	flags.IntVar(&f.cfg.Doubles, "doubles", 0, "number of messages that may be duplicated (at grain 3: 1)")
@@ -297,6 +298,9 @@ func (f *checkFlags) command(start explore.Start, trace string) string {
 	}
 	if c.Pairs {
 		args = append(args, "--pairs")
+	}
+	if c.Drain {
+		args = append(args, "--drain")
 	}
 	if c.Takeover {
 		args = append(args, "--takeover")

@@ -29,15 +29,17 @@ type dialFlags struct {
 	hashBits uint
 	tls      tlsFlags
 	timeout  time.Duration
+	flags    *pflag.FlagSet
 }
 
 func (f *dialFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	f.flags = flags
 	flags.StringArrayVar(&f.addr, "addr", []string{defaultAddr}, "host:port of a member; may be repeated")
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring, as set on the members")
 	flags.UintVar(&f.hashBits, "hash-bits", concord.DefaultHashBits, "width of the circle in bits, as set on the members")
 	f.tls.register(cmd, "a certificate that the members accept")
-	flags.DurationVar(&f.timeout, "timeout", askTimeout, "time limit for the whole command")
+	flags.DurationVar(&f.timeout, "timeout", askTimeout, "time limit for the whole command; if it is not given, the first answer of a member must come within 3s")
 }
 
 // check finds what is wrong with the flags themselves.
@@ -58,7 +60,11 @@ func (f *dialFlags) dial(ctx context.Context, addrs ...string) (*concord.Client,
 	if mutual != nil {
 		cfg.TLS, cfg.Identity = mutual.Client, mutual.Identity
 	}
-	soon, cancel := context.WithTimeout(ctx, dialPatience)
+	patience := dialPatience
+	if f.flags != nil && f.flags.Changed("timeout") {
+		patience = f.timeout
+	}
+	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client, err := concord.Dial(soon, cfg, addrs...)
 	if err != nil {

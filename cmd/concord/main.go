@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,8 +58,9 @@ func wantsJSON(cmd *cobra.Command, args []string, env func(string) (string, bool
 // how a signal ends them.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "concord",
-		Short: "Which server is responsible for a key?",
+		Use:     "concord",
+		Short:   "Which server is responsible for a key?",
+		Version: version(),
 		Long: `Concord runs members of a ring. Every member knows which of them is responsible
 for a key, while members join, leave and crash.
 
@@ -82,12 +84,34 @@ _ns are nanoseconds.`,
 		SilenceErrors: true,
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nits flags: %s --help", err, cmd.CommandPath())
-	})
-	root.AddCommand(newRun(), newDemo(), newLookup(), newTrace(), newRing(), newStatus(), newWatch(), newLeave(), newCerts(),
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newRun(), newDemo(), newLookup(), newTrace(), newRing(), newStatus(), newWatch(), newDrain(), newWeight(), newLeave(), newCerts(),
 		newCheck(), newSim(), newBench(), newReference())
 	return root
+}
+
+// flagError is what is wrong with a flag, and where the flags are listed.
+func flagError(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w\nits flags: %s --help", err, cmd.CommandPath())
+}
+
+// version is that of the module, and the revision that the program was built from, as far as
+// the build says.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	out := info.Main.Version
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			out += ", revision " + s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			out += ", modified"
+		}
+	}
+	return out + ", " + info.GoVersion
 }
 
 // flagsOnly checks that a command is given nothing but flags.

@@ -211,9 +211,9 @@ func printRing(out io.Writer, r survey.Report, took time.Duration) {
 			zone = " " + cell(m.Zone, 20)
 		}
 		if n := len(m.Ranges); n > 1 {
-			zone += fmt.Sprintf(" at %d identifiers", n)
+			zone += fmt.Sprintf(" at %d", n)
 		}
-		fmt.Fprintf(out, "%s %20d %-18s %-26s %6.2f %%%s\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share, zone)
+		fmt.Fprintf(out, "%s %20d %-18s %-22s %6.2f %%%s\n", mark, m.Server.Id, cell(m.Server.Name, 18), cell(m.Server.Address, 26), 100*m.Share, zone)
 	}
 	for _, find := range r.Findings {
 		says := find.Says

@@ -93,8 +93,8 @@ func ringByItsMap(t *testing.T, addr string, size int) {
 func TestChangesBetweenWalks(t *testing.T) {
 	a, b, x := concord.Server{Name: "a", Id: 10}, concord.Server{Name: "b", Id: 20}, concord.Server{Name: "x", Id: 15}
 	r := func(start, end uint64) concord.Range { return concord.Range{Start: start, End: end} }
-	before := map[concord.Server]concord.Range{a: r(20, 10), b: r(10, 20)}
-	after := map[concord.Server]concord.Range{a: r(15, 10), x: r(10, 15)}
+	before := map[rangeKey]concord.Range{{a, 10}: r(20, 10), {b, 20}: r(10, 20)}
+	after := map[rangeKey]concord.Range{{a, 10}: r(15, 10), {x, 15}: r(10, 15)}
 	want := []concord.RingChange{
 		{Server: a, Old: r(20, 10), New: r(15, 10), Had: true, Has: true},
 		{Server: x, New: r(10, 15), Has: true},
@@ -102,6 +102,12 @@ func TestChangesBetweenWalks(t *testing.T) {
 	}
 	if got := different(before, after); !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
+	}
+	if got := population(want[:2]); got != "2 members" {
+		t.Errorf("two members with a range each: %s", got)
+	}
+	if got := population(append(want, want[0])); got != "3 members, 4 ranges" {
+		t.Errorf("three members, one with two ranges: %s", got)
 	}
 	var out bytes.Buffer
 	if err := printChanges(&out, time.Time{}, want, false); err != nil {

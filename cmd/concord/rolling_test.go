@@ -14,18 +14,23 @@ import (
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/child"
+	"github.com/ollelogdahl/concord/internal/remote"
 )
 
 // Five processes are restarted one after another, each when the one before is in
 // the ring again, as an upgrade is done, and that three times. A client that is no
 // member looks keys up all the time, and not one lookup fails.
-func TestRollingRestartUnderLookups(t *testing.T) {
+func TestRollingRestartUnderLookups(t *testing.T) { rollingRestart(t, 3, 1) }
+
+// The same with 16 identifiers each, where each process drains before it ends.
+func TestRollingRestartOfVirtualNodes(t *testing.T) { rollingRestart(t, 1, 16) }
+
+func rollingRestart(t *testing.T, rounds, nodes int) {
 	const (
 		members = 5
 		workers = 4
 		pace    = 5 * time.Millisecond // between two lookups of one worker
-		rounds  = 3
-		away    = 100 // lookups while a member is gone
+		away    = 100                  // lookups while a member is gone
 	)
 	bin, err := binary()
 	if err != nil {
@@ -35,7 +40,9 @@ func TestRollingRestartUnderLookups(t *testing.T) {
 	defer cancel()
 	begin := func(i int, bind string, join ...string) *child.Child {
 		t.Helper()
-		c, err := child.Start(ctx, child.Options{Binary: bin, Name: fmt.Sprintf("node%d", i), Bind: bind, Join: join})
+		c, err := child.Start(ctx, child.Options{
+			Binary: bin, Name: fmt.Sprintf("node%d", i), Bind: bind, Join: join, VirtualNodes: nodes, Args: []string{"--admin", "127.0.0.1:0"},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +67,9 @@ func TestRollingRestartUnderLookups(t *testing.T) {
 
 	var lookups atomic.Uint64
 	var looking sync.WaitGroup
-	end := make(chan struct{})
+	over, end := context.WithCancel(ctx)
+	defer looking.Wait()
+	defer end()
 	for w := range workers {
 		looking.Go(func() {
 			tick := time.NewTicker(pace)
@@ -68,7 +77,7 @@ func TestRollingRestartUnderLookups(t *testing.T) {
 			for i := 0; ; i++ {
 				select {
 				case <-tick.C:
-				case <-end:
+				case <-over.Done():
 					return
 				}
 				began := time.Now()
@@ -88,6 +97,9 @@ func TestRollingRestartUnderLookups(t *testing.T) {
 	began := time.Now()
 	for n := range rounds * members {
 		i := n % members
+		if nodes > 1 {
+			drainAt(ctx, t, ring[i].Admin)
+		}
 		if err := ring[i].Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
@@ -100,10 +112,23 @@ func TestRollingRestartUnderLookups(t *testing.T) {
 		ring[i] = begin(i, addrs[i], addrs[(i+1)%members], addrs[(i+2)%members])
 	}
 	took := time.Since(began)
-	close(end)
+	end()
 	looking.Wait()
 	t.Logf("%d lookups during %d restarts in %v", lookups.Load(), rounds*members, took)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		t.Error("the restart did not end in time")
+	}
+}
+
+// drainAt drains the member with that listener for operators.
+func drainAt(ctx context.Context, t *testing.T, admin string) {
+	t.Helper()
+	c, err := remote.Dial(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetWeight(ctx, 0); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -37,7 +38,7 @@ type runFlags struct {
 	allow                 []string
 	meta                  string
 	zone                  string
-	virtualNodes          uint
+	virtualNodes, weight  uint
 	stateDir              string
 	http                  string
 	httpHosts             []string
@@ -121,12 +122,13 @@ the old ones.`,
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
-	flags.UintVar(&f.virtualNodes, "virtual-nodes", 1, "number of identifiers at which the member stands; 16 on all members make shares even; at most 1024")
+	flags.UintVar(&f.virtualNodes, "virtual-nodes", 16, "number of identifiers at which the member stands; 16 on all members make shares even; at most 1024; 1 in a ring with members of the earlier library")
+	flags.UintVar(&f.weight, "weight", 0, "number of identifiers at which it stands at first, if not --virtual-nodes; concord weight changes it")
 	flags.StringVar(&f.zone, "zone", "", "where the member runs, such as a rack or an availability zone; copies of a key belong in different ones")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
 	flags.StringArrayVar(&f.httpHosts, "http-host", nil, "host name by which the page, and HTTP at --admin and --metrics, may be requested, besides localhost, addresses, and the hosts of these flags and of --advertise; may be repeated")
-	flags.StringVar(&f.admin, "admin", "", "host:port or unix:PATH for operators: concord status, watch and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus; an empty host is the loopback; there is no authentication, but only the user of the process can open unix:PATH")
+	flags.StringVar(&f.admin, "admin", "", "host:port or unix:PATH for operators: concord status, watch, drain, weight and leave; gRPC health and reflection; /healthz, /readyz, /metrics for Prometheus; an empty host is the loopback; there is no authentication, but only the user of the process can open unix:PATH")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at --admin; it shows what is in memory")
 	flags.StringVar(&f.metrics, "metrics", "", "host:port that serves only /metrics for Prometheus, if Prometheus must not reach --admin; an empty host is the loopback")
 	flags.UintVar(&f.limits.Connections, "max-connections", 0, "number of connections that others may have to the member (default 4096, or half the number of files that the process may open)")
@@ -194,13 +196,22 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		return advise(err)
 	}
 	defer node.Stop()
+	if f.weight > 0 {
+		if err := node.SetWeight(ctx, int(min(f.weight, math.MaxInt32))); !errors.Is(err, concord.ErrNotJoined) {
+			return fmt.Errorf("--weight: %w", err)
+		}
+	}
 
 	ctx, hangUp := context.WithCancel(ctx)
 	defer hangUp()
 	leave := func() error {
 		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.leaveTimeout)
 		defer cancel()
-		return node.Leave(leaving)
+		err := node.Leave(leaving)
+		if err == nil {
+			log.Info("left")
+		}
+		return err
 	}
 	ready := readiness{Name: node.Name(), Id: node.Id(), Address: node.Address()}
 	others, err := f.serve(node, measured.Handler(node, records.metric()), page, log, &ready, func() error {

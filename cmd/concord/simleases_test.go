@@ -17,6 +17,13 @@ func TestSimLeases(t *testing.T) {
 	if !strings.Contains(errs, "violations    0") {
 		t.Errorf("the report is not on standard error: %s", errs)
 	}
+	out, _, err = simulate(t, "leases", "--seeds", "2", "--members", "5", "--faults", "leave,crash", "--identifiers", "1,4", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := lastLine(t, out); r["violations"] != 0.0 || r["two_owner_ns_max"] != 0.0 {
+		t.Errorf("at several identifiers: %v", r)
+	}
 	for what, flag := range map[string][]string{
 		"use at least": {"--lease", "1s"},
 		"cut off":      {"--min-members", "0"},

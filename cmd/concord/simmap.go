@@ -30,6 +30,7 @@ and the answers are compared with the truth at that instant. Below the maps is
 an abstract ring: who owns what is given, and neighbours notice changes after a
 while. In the end nobody comes or goes, and all maps must be those of the ring.`,
 		Example: `  concord sim map --members 10000 --session 1h --loss 0.01
+  concord sim map --members 64 --identifiers 16 --session 10m --duration 10m
   concord sim map --members 64 --session 10m --duration 1h --json`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,6 +80,7 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&c.Members, "members", 10_000, "members at the start")
+	flags.IntVar(&c.Identifiers, "identifiers", 1, "identifiers of each member")
 	flags.DurationVar(&c.Interval, "interval", time.Second, "length of a round")
 	flags.DurationVar(&c.Duration, "duration", 3*time.Minute, "how long members come and go")
 	flags.DurationVar(&c.Session, "session", time.Hour, "how long members stay on average; 0: none comes or goes")
@@ -87,6 +89,9 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 	flags.StringVar(&latency, "latency", "", "one way: uniform:200us-1ms (the default), or as in concord sim")
 	flags.Float64Var(&c.Lookups, "lookups", 1000, "lookups a second, all members together")
 	flags.DurationVar(&c.Cut, "cut", 0, "cut the ring into halves for this long")
+	flags.IntVar(&c.Clients, "clients", 0, "clients that subscribe at members and move from one to another")
+	flags.Float64Var(&c.Drops, "drops", 0, "share of messages to clients that are left out")
+	flags.IntVar(&c.Hasty, "hasty", 0, "members that have a tenth of the interval")
 	flags.IntVar(&c.Limit, "limit", 0, "members that a map keeps (default: 16384)")
 	flags.IntVar(&seeds, "seeds", 1, "number of seeds, beginning with --seed")
 	flags.Uint64Var(&seed, "seed", 0, "the first seed")
@@ -98,7 +103,8 @@ func printMap(out io.Writer, r *mapsim.Result) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(out, "%-18s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	line("run", "%d members for %v, seed %d: %d joined, %d crashed", r.Members, r.Duration, r.Seed, r.Joins, r.Deaths)
+	line("run", "%d members at %d identifiers for %v, seed %d: %d joined, %d crashed",
+		r.Members, r.Identifiers, r.Duration, r.Seed, r.Joins, r.Deaths)
 	if n := r.Right + r.Wrong + r.Asked; n > 0 {
 		line("lookups", "%d: %.3f %% from memory, %.4f %% of these wrong", n,
 			100*float64(r.Right+r.Wrong)/float64(n), 100*float64(r.Wrong)/float64(max(1, r.Right+r.Wrong)))
@@ -112,6 +118,9 @@ func printMap(out io.Writer, r *mapsim.Result) {
 	}
 	line("each member sends", "%.2f messages and %.0f bytes a second: %.0f to push, %.0f to ask, %.0f to compare, %.0f in answers",
 		r.Messages, r.Bytes, r.Of["push"], r.Of["ask"], r.Of["compare"], r.Of["reply"])
+	if n := r.ClientMemory + r.ClientAsked; n > 0 {
+		line("clients", "%d lookups: %.2f %% from memory; %d subscriptions begun anew", n, 100*float64(r.ClientMemory)/float64(n), r.Restarts)
+	}
 	line("settled", "%.0f intervals after the last change", r.Settled)
 	for _, v := range r.Violations {
 		line("violation", "%s", v)

@@ -71,6 +71,7 @@ func printStatus(out io.Writer, s concord.Status) {
 		phase += ", isolated: serves no key"
 	}
 	row("phase", "%s", phase)
+	row("weight", "%d", s.Weight)
 	if s.Range != nil {
 		if n := len(s.Ranges); n > 1 {
 			row("ranges", "%d, at %s", n, plural(s.VirtualNodes, "identifier"))
@@ -97,7 +98,7 @@ func printStatus(out io.Writer, s concord.Status) {
 	people("fingers", fingers)
 	people("acquaintances", s.Acquaintances)
 	row("", "%d silent, %d pending", s.Silent, s.Pending)
-	row("members", "%d, as estimated", s.Size)
+	row("members", "about %d", s.Size)
 	row("connections", "%d", s.Connections)
 	row("arcs", "%d remembered", s.Arcs)
 	printFailures(out, s.Failures)

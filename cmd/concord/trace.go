@@ -23,10 +23,10 @@ func newTrace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace KEY",
 		Short: "Show the path of a lookup, hop by hop",
-		Long: `Look up a key from the member at --addr and show which members were asked, why,
-what each answered, and how long it took. The lookup is cold: it ignores what
-earlier lookups have taught, so it shows the whole path. The times include those
-of new connections.
+		Long: `Look up a key as a client of the ring of --addr, and show which members were
+asked, why, what each answered, and how long it took. The lookup is cold: it
+ignores what earlier lookups have taught, so it shows the whole path. The
+times include those of new connections.
 
 With --json the output is one object, in which the key is base64 and times are
 in nanoseconds. The exit status is not 0 if the lookup failed.`,

@@ -65,7 +65,11 @@ at Ctrl-C.`,
 
 // watch prints the changes until the member has stopped.
 func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
-	first := true
+	has, err := held(cmd, c, asJSON)
+	if err != nil {
+		return err
+	}
+	first := len(has) < 2
 	for e, err := range c.Watch(cmd.Context()) {
 		switch {
 		case err != nil && cmd.Context().Err() != nil:
@@ -74,6 +78,9 @@ func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
 			return err
 		case asJSON:
 			err = printLine(cmd.OutOrStdout(), e)
+		case !e.Had && has[e.New]: // it had it when the command began
+			delete(has, e.New)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%12s has (%d, %d]\n", "", e.New.Start, e.New.End)
 		default:
 			err = printEvent(cmd.OutOrStdout(), time.Now(), e, first)
 		}
@@ -84,6 +91,24 @@ func watch(cmd *cobra.Command, c *remote.Client, asJSON bool) error {
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "the member has stopped")
 	return nil
+}
+
+// held are the ranges that the member has, if they are several. It prints how many they are.
+func held(cmd *cobra.Command, c *remote.Client, asJSON bool) (map[concord.Range]bool, error) {
+	if asJSON {
+		return nil, nil
+	}
+	s, err := c.Status(cmd.Context())
+	if err != nil || len(s.Ranges) < 2 {
+		return nil, err
+	}
+	has := map[concord.Range]bool{}
+	for _, r := range s.Ranges {
+		has[r] = true
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is responsible for %d ranges, %.1f %% of the keys\n",
+		time.Now().Format("15:04:05.000"), len(has), 100*s.Share)
+	return has, err
 }
 
 // printEvent prints one event, all of it at once. The first is no change: it has the range that

@@ -71,7 +71,7 @@ func ringChanges(ctx context.Context, client *concord.Client, notes io.Writer) i
 func walkedChanges(ctx context.Context, client *concord.Client, yield func([]concord.RingChange, error) bool) {
 	again := time.NewTicker(walkAgain)
 	defer again.Stop()
-	var last map[concord.Server]concord.Range
+	var last map[rangeKey]concord.Range
 	for {
 		now, err := walkedRanges(ctx, client)
 		if err != nil {
@@ -90,49 +90,73 @@ func walkedChanges(ctx context.Context, client *concord.Client, yield func([]con
 	}
 }
 
-// walkedRanges are the members that answer, with the ranges between them.
-func walkedRanges(ctx context.Context, client *concord.Client) (map[concord.Server]concord.Range, error) {
-	var met []concord.Server
+// rangeKey tells ranges of a ring apart: a member has one for each of its identifiers.
+type rangeKey struct {
+	of  concord.Server
+	end uint64
+}
+
+// walkedRanges are the ranges of the members that answer.
+func walkedRanges(ctx context.Context, client *concord.Client) (map[rangeKey]concord.Range, error) {
+	out := map[rangeKey]concord.Range{}
 	for m, err := range client.Members(ctx) {
 		switch {
-		case err == nil:
-			met = append(met, m.Server)
-		case m.Server == (concord.Server{}):
+		case err != nil && m.Server == (concord.Server{}):
 			return nil, err
+		case err != nil:
+			continue
 		}
-	}
-	slices.SortFunc(met, func(a, b concord.Server) int { return cmp.Compare(a.Id, b.Id) })
-	out := make(map[concord.Server]concord.Range, len(met))
-	for i, s := range met {
-		out[s] = concord.Range{Start: met[(i+len(met)-1)%len(met)].Id, End: s.Id}
+		for _, r := range m.Ranges {
+			if r != (concord.Range{}) {
+				out[rangeKey{m.Server, r.End}] = r
+			}
+		}
 	}
 	return out, nil
 }
 
 // different are the changes from one picture of a ring to the next.
-func different(old, now map[concord.Server]concord.Range) (out []concord.RingChange) {
-	for s, r := range old {
-		if n, has := now[s]; !has || n != r {
-			out = append(out, concord.RingChange{Server: s, Old: r, New: n, Had: true, Has: has})
+func different(old, now map[rangeKey]concord.Range) (out []concord.RingChange) {
+	for k, r := range old {
+		if n, has := now[k]; !has || n != r {
+			out = append(out, concord.RingChange{Server: k.of, Old: r, New: n, Had: true, Has: has})
 		}
 	}
-	for s, r := range now {
-		if _, had := old[s]; !had {
-			out = append(out, concord.RingChange{Server: s, New: r, Has: true})
+	for k, r := range now {
+		if _, had := old[k]; !had {
+			out = append(out, concord.RingChange{Server: k.of, New: r, Has: true})
 		}
+	}
+	end := func(x concord.RingChange) uint64 {
+		if x.Has {
+			return x.New.End
+		}
+		return x.Old.End
 	}
 	slices.SortFunc(out, func(a, b concord.RingChange) int {
-		return cmp.Or(cmp.Compare(a.Server.Id, b.Server.Id), cmp.Compare(a.Server.Address, b.Server.Address))
+		return cmp.Or(cmp.Compare(end(a), end(b)), cmp.Compare(a.Server.Address, b.Server.Address))
 	})
 	return out
 }
 
-// printChanges prints one element of WatchRing, all of it at once. The first has all members.
+// population is how many members and ranges an element of WatchRing has.
+func population(list []concord.RingChange) string {
+	members := map[concord.Server]bool{}
+	for _, x := range list {
+		members[x.Server] = true
+	}
+	if len(members) == len(list) {
+		return plural(len(members), "member")
+	}
+	return plural(len(members), "member") + ", " + plural(len(list), "range")
+}
+
+// printChanges prints one element of WatchRing, all of it at once. The first has all ranges.
 func printChanges(out io.Writer, at time.Time, list []concord.RingChange, first bool) error {
 	var text bytes.Buffer
 	clock := at.Format("15:04:05.000")
 	if first {
-		fmt.Fprintf(&text, "%s the ring has %s\n", clock, plural(len(list), "member"))
+		fmt.Fprintf(&text, "%s the ring has %s\n", clock, population(list))
 		clock = ""
 	}
 	for _, x := range list {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,7 @@ const poll = 20 * time.Millisecond
 // member is what cron needs of its member. *concord.Concord is one.
 type member interface {
 	Name() string
-	Joined() bool
+	Ranges() []concord.Range
 	KeyID(key []byte) uint64
 	OwnedUntil(key []byte) (time.Time, bool)
 	Serve(ctx context.Context, h concord.Handler) *concord.Service
@@ -84,9 +85,9 @@ func start(ctx context.Context, m member, ask asker, jobs []job) (*cron, <-chan 
 }
 
 // take claims the jobs of a range at the ledger: from then on, it refuses the former owner's runs.
-// So it has nothing to do before the member has joined, when the former owner still runs them.
+// So it has nothing to do before the member has the range, while the former owner still runs them.
 func (c *cron) take(ctx context.Context, gained concord.Range, _ []concord.Server, epoch uint64) error {
-	if !c.member.Joined() {
+	if !slices.ContainsFunc(c.member.Ranges(), func(r concord.Range) bool { return r.Contains(gained.End) }) {
 		return concord.ErrNotJoined
 	}
 	for _, j := range c.jobs {

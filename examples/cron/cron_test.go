@@ -32,6 +32,8 @@ func (r *ring) Write(b []byte) (int, error) {
 	return r.steps.Write(b)
 }
 
+func virtual(i int, c *concord.Config) { c.VirtualNodes, c.Zone = 4, fmt.Sprint("zone", i%3) }
+
 func newRing(t *testing.T, n int) (*ring, []*concord.Concord) {
 	l, err := openLedger(t.TempDir())
 	if err != nil {
@@ -46,7 +48,7 @@ func newRing(t *testing.T, n int) (*ring, []*concord.Concord) {
 		}
 		l.file.Close()
 	})
-	members := r.Ring.Start(n, nil)
+	members := r.Ring.Start(n, virtual)
 	for _, m := range members {
 		r.begin(m)
 	}
@@ -82,7 +84,10 @@ func TestJobsRunOnceThroughFaults(t *testing.T) {
 			}
 		},
 		"join": func(r *ring, _ []*concord.Concord) {
-			for _, m := range r.Start(2, func(i int, c *concord.Config) { c.Name = fmt.Sprint("late", i) }) {
+			for _, m := range r.Start(2, func(i int, c *concord.Config) {
+				virtual(i, c)
+				c.Name = fmt.Sprint("late", i)
+			}) {
 				r.begin(m)
 			}
 		},
@@ -100,9 +105,9 @@ func TestJobsRunOnceThroughFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, members := newRing(t, 6)
-				time.Sleep(10 * time.Second)
+				time.Sleep(5 * time.Second)
 				fault(r, members)
-				time.Sleep(40 * time.Second)
+				time.Sleep(25 * time.Second)
 				r.judge()
 			})
 		})

@@ -31,11 +31,11 @@ const leaveTimeout = 10 * time.Second
 
 // options are the flags.
 type options struct {
-	name, addr, join, ledger, dir, journal string
-	keepLedger, verbose                    bool
-	jobs                                   int
-	members                                uint
-	every, takes, interval, lease          time.Duration
+	name, addr, join, zone, ledger, dir, journal string
+	keepLedger, verbose                          bool
+	jobs                                         int
+	virtualNodes, members                        uint
+	every, takes, interval, lease                time.Duration
 }
 
 func main() {
@@ -43,6 +43,8 @@ func main() {
 	flag.StringVar(&o.name, "name", "", "`name` of this member, unique in the ring")
 	flag.StringVar(&o.addr, "addr", "localhost:7946", "`address` to listen on, where others reach it")
 	flag.StringVar(&o.join, "join", "", "`addresses` of members, separated by commas; empty: create a ring")
+	flag.UintVar(&o.virtualNodes, "virtual-nodes", 16, "at `how many` identifiers the member stands: with 16, shares are even")
+	flag.StringVar(&o.zone, "zone", "", "`zone` of this member: what fails together")
 	flag.StringVar(&o.ledger, "ledger", "localhost:8000", "`address` of the ledger")
 	flag.BoolVar(&o.keepLedger, "keep-ledger", false, "be the ledger")
 	flag.StringVar(&o.dir, "dir", ".", "`directory` of the ledger's file, which is made")
@@ -107,7 +109,8 @@ func serve(ctx context.Context, out io.Writer, o options) error {
 		steps = file
 	}
 	cfg := concord.Config{
-		Name: o.name, BindAddr: o.addr, SuccessorCount: 4, StabilizeInterval: o.interval, Lease: o.lease, MinMembers: o.members,
+		Name: o.name, BindAddr: o.addr, VirtualNodes: o.virtualNodes, Zone: o.zone, SuccessorCount: 4,
+		StabilizeInterval: o.interval, Lease: o.lease, MinMembers: o.members,
 	}
 	if o.verbose {
 		cfg.LogHandler = slog.NewTextHandler(os.Stderr, nil)

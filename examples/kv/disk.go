@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"time"
@@ -141,7 +142,12 @@ func after(v *kvpb.Version, epoch uint64, owner string) *kvpb.Version {
 
 // seal refuses from now on what comes by an earlier claim for keys of the range.
 func (d *disk) seal(claim *kvpb.Claim) error {
-	return d.db.Update(func(*bbolt.Tx) error { return d.addSeal(claim) })
+	tx, err := d.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written: it only keeps writers out
+	return d.addSeal(claim)
 }
 
 func (d *disk) addSeal(claim *kvpb.Claim) error {
@@ -188,17 +194,30 @@ func span(c *kvpb.Claim) concord.Range { return concord.Range{Start: c.GetStart(
 // scan calls f for all items of a range, until f returns an error.
 func (d *disk) scan(of concord.Range, f func(*kvpb.Item) error) error {
 	return d.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucket).ForEach(func(at, text []byte) error {
-			if !of.Contains(binary.BigEndian.Uint64(at)) {
-				return nil
-			}
-			item, err := decode(text)
-			if err != nil {
-				return err
-			}
-			return f(item)
-		})
+		c := tx.Bucket(bucket).Cursor()
+		if of.Start < of.End {
+			return walk(c, of.Start+1, of.End, f)
+		}
+		if err := walk(c, 0, of.End, f); err != nil || of.Start == math.MaxUint64 {
+			return err
+		}
+		return walk(c, of.Start+1, math.MaxUint64, f)
 	})
+}
+
+// walk calls f for the items from one identifier to another.
+func walk(c *bbolt.Cursor, first, last uint64, f func(*kvpb.Item) error) error {
+	at, text := c.Seek(binary.BigEndian.AppendUint64(nil, first))
+	for ; at != nil && binary.BigEndian.Uint64(at) <= last; at, text = c.Next() {
+		item, err := decode(text)
+		if err != nil {
+			return err
+		}
+		if err := f(item); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // digest tells whether two stores have the same versions of a range.

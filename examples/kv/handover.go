@@ -17,21 +17,39 @@ import (
 // versions are those of the items of a range at one store, by keys.
 type versions map[string]*kvpb.Version
 
-// take is the Take of the Handler. It asks everybody that may have copies, seals the range at them,
-// gets the newest value of each key, and sees to it that all copies have it.
+// take is the Take of the Handler. Before the member owns the range it copies what the owner has,
+// so that little is left for catchUp. That does it all if the owner does not answer.
+func (n *node) take(ctx context.Context, gained concord.Range, from []concord.Server, epoch uint64) error {
+	owned := slices.ContainsFunc(n.member.Ranges(), func(r concord.Range) bool { return r.Contains(gained.End) })
+	if owned || len(from) == 0 {
+		return n.catchUp(ctx, gained, from, epoch)
+	}
+	owner := from[0]
+	claim := &kvpb.Claim{Owner: owner.Name, Epoch: epoch, Start: gained.Start, End: gained.End}
+	listed, err := n.list(ctx, owner, claim, false)
+	if err == nil {
+		err = n.fetch(ctx, owner, claim, listed)
+	}
+	if err != nil {
+		return concord.ErrNotJoined
+	}
+	return nil
+}
+
+// catchUp is the CatchUp of the Handler. It asks everybody that may have copies, seals the range at
+// them, gets the newest value of each key, and sees to it that all copies have it.
 //
 // Of the members that keep a key, one is enough to have every write that was acknowledged. All that
 // are in the ring must answer.
-func (n *node) take(ctx context.Context, gained concord.Range, from []concord.Server, epoch uint64) error {
-	self := []byte(n.member.Name()) // the identifier of its name is its own, so its followers are those of the range
-	claim := &kvpb.Claim{Owner: n.member.Name(), Epoch: epoch, Start: gained.Start, End: gained.End}
-	asked, err := n.others(ctx, self, holders, 1)
+func (n *node) catchUp(ctx context.Context, gained concord.Range, from []concord.Server, epoch uint64) error {
+	claim := n.claim(gained, epoch)
+	asked, err := n.others(ctx, gained, holders, 0)
 	if err != nil {
 		return err
 	}
 	for _, s := range from {
 		// One that has left does not answer, and need not: it has handed over.
-		if !slices.Contains(asked, s) && n.ask(ctx, s, func(ctx context.Context, r kvpb.ReplicaClient) error {
+		if !has(asked, s.Name) && n.ask(ctx, s, func(ctx context.Context, r kvpb.ReplicaClient) error {
 			_, err := r.Digest(ctx, &kvpb.DigestRequest{Claim: claim})
 			return err
 		}) == nil {
@@ -55,7 +73,7 @@ func (n *node) take(ctx context.Context, gained concord.Range, from []concord.Se
 	}); err != nil {
 		return err
 	}
-	others, err := n.others(ctx, self, n.copies, 1)
+	others, err := n.others(ctx, gained, n.copies, 1)
 	if err != nil {
 		return err
 	}
@@ -65,8 +83,8 @@ func (n *node) take(ctx context.Context, gained concord.Range, from []concord.Se
 // release is the Release of the Handler. It gives the next members what they do not have yet, so
 // that there are as many copies when this member has left.
 func (n *node) release(ctx context.Context, lost concord.Range, _ []concord.Server, epoch uint64) {
-	claim := &kvpb.Claim{Owner: n.member.Name(), Epoch: epoch, Start: lost.Start, End: lost.End}
-	next, err := n.others(ctx, []byte(n.member.Name()), n.copies+1, 0)
+	claim := n.claim(lost, epoch)
+	next, err := n.others(ctx, lost, n.copies+1, 0)
 	if err != nil {
 		return // the next owner takes what it needs
 	}
@@ -130,44 +148,56 @@ func (n *node) fetch(ctx context.Context, s concord.Server, claim *kvpb.Claim, t
 
 // push gives another store what is newer here.
 func (n *node) push(ctx context.Context, s concord.Server, claim *kvpb.Claim, theirs versions) error {
-	var items []*kvpb.Item
-	err := n.disk.scan(span(claim), func(item *kvpb.Item) error {
-		if compare(theirs[string(item.GetKey())], item.GetVersion()) < 0 {
-			items = append(items, item)
-		}
-		return nil
-	})
+	items, err := n.newer(claim, theirs)
 	if err != nil {
 		return err
 	}
 	return n.send(ctx, s, claim, items...)
 }
 
-// repair compares the copies of what this member serves, and makes them alike.
+// newer are the items of a range that are newer here than at another store.
+func (n *node) newer(claim *kvpb.Claim, theirs versions) (items []*kvpb.Item, err error) {
+	err = n.disk.scan(span(claim), func(item *kvpb.Item) error {
+		if compare(theirs[string(item.GetKey())], item.GetVersion()) < 0 {
+			items = append(items, item)
+		}
+		return nil
+	})
+	return items, err
+}
+
+// repair compares the copies of what this member serves, and makes them alike. What fails is tried
+// in the next round.
 func (n *node) repair(ctx context.Context) {
-	self := []byte(n.member.Name())
 	for _, r := range n.service.Load().Status().Served {
-		epoch, ok := n.serves(self)
-		if !ok {
-			return
+		if others, err := n.others(ctx, r, n.copies, 0); err == nil {
+			_ = all(others, func(s concord.Server) error { return n.align(ctx, s, r) })
 		}
-		claim := &kvpb.Claim{Owner: n.member.Name(), Epoch: epoch, Start: r.Start, End: r.End}
-		others, err := n.others(ctx, self, n.copies, 0)
-		if err != nil {
-			return
-		}
-		// What fails now is tried in the next round.
-		_ = all(others, func(s concord.Server) error {
-			if same, err := n.same(ctx, s, claim); err != nil || same {
-				return err
-			}
-			theirs, err := n.list(ctx, s, claim, false)
-			if err != nil {
-				return err
-			}
-			return errors.Join(n.push(ctx, s, claim, theirs), n.pull(ctx, s, theirs))
-		})
 	}
+}
+
+// align makes another store and this one have the same of a range that this member serves.
+func (n *node) align(ctx context.Context, s concord.Server, of concord.Range) error {
+	claim := n.claim(of, 0) // whoever only reads needs no epoch
+	if same, err := n.same(ctx, s, claim); err != nil || same {
+		return err
+	}
+	theirs, err := n.list(ctx, s, claim, false)
+	if err != nil {
+		return err
+	}
+	items, err := n.newer(claim, theirs)
+	if err != nil {
+		return err
+	}
+	if len(items) > 0 {
+		epoch, ok := n.serves(items[0].GetKey()) // that of the whole range
+		if !ok {
+			return nil
+		}
+		err = n.send(ctx, s, n.claim(of, epoch), items...)
+	}
+	return errors.Join(err, n.pull(ctx, s, theirs))
 }
 
 // pull adopts what another store has that is newer than here.
@@ -197,25 +227,20 @@ func (n *node) pull(ctx context.Context, s concord.Server, theirs versions) erro
 // forgets them. It had them when the ring was another, or has written them while it was taken for
 // dead.
 func (n *node) sweep(ctx context.Context) {
-	byOwner := make(map[concord.Server][]*kvpb.Item)
-	var keys []*kvpb.Item
-	err := n.disk.scan(concord.Range{Start: 1, End: 1}, func(item *kvpb.Item) error {
-		keys = append(keys, item)
+	var items []*kvpb.Item
+	if err := n.disk.scan(concord.Range{Start: 1, End: 1}, func(item *kvpb.Item) error {
+		items = append(items, item)
 		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		return
 	}
-	for _, item := range keys {
-		if owner, err := n.member.LookupContext(ctx, item.GetKey()); err == nil && owner.Name != n.member.Name() {
-			byOwner[owner] = append(byOwner[owner], item)
+	byOwner := make(map[concord.Server][]*kvpb.Item)
+	for _, item := range items {
+		if keepers, err := n.member.LookupN(ctx, item.GetKey(), n.copies); err == nil && !has(keepers, n.member.Name()) {
+			byOwner[keepers[0]] = append(byOwner[keepers[0]], item)
 		}
 	}
 	for owner, items := range byOwner {
-		keepers, err := n.member.LookupN(ctx, []byte(owner.Name), n.copies)
-		if err != nil || slices.ContainsFunc(keepers, func(s concord.Server) bool { return s.Name == n.member.Name() }) {
-			continue
-		}
 		n.giveAway(ctx, owner, items)
 	}
 }

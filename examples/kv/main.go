@@ -44,7 +44,7 @@ const leaveTimeout = 10 * time.Second
 type options struct {
 	name, addr, http, join, dir, zone string
 	copies                            int
-	members                           uint
+	virtualNodes, members             uint
 	interval, lease                   time.Duration
 	verbose                           bool
 }
@@ -57,6 +57,7 @@ func main() {
 	flag.StringVar(&o.join, "join", "", "`addresses` of members, separated by commas; empty: create a ring")
 	flag.StringVar(&o.dir, "dir", ".", "`directory` of the file with the data, which is made")
 	flag.StringVar(&o.zone, "zone", "", "`zone` of this member: what fails together")
+	flag.UintVar(&o.virtualNodes, "virtual-nodes", 16, "at `how many` identifiers the member stands: with 16, shares are even")
 	flag.IntVar(&o.copies, "copies", 3, "`how many` members keep each key")
 	flag.UintVar(&o.members, "members", 0, "`how many` members must be there, more than half of all; 0: any number")
 	flag.DurationVar(&o.interval, "interval", 250*time.Millisecond, "the member's StabilizeInterval")
@@ -86,8 +87,8 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	cfg := concord.Config{
-		Name: o.name, AdvAddr: lis.Addr().String(), Zone: o.zone, SuccessorCount: 4,
-		StabilizeInterval: o.interval, Lease: o.lease, MinMembers: o.members,
+		Name: o.name, AdvAddr: lis.Addr().String(), VirtualNodes: o.virtualNodes, Zone: o.zone,
+		SuccessorCount: 4, StabilizeInterval: o.interval, Lease: o.lease, MinMembers: o.members,
 	}
 	if o.verbose {
 		cfg.LogHandler = slog.NewTextHandler(os.Stderr, nil)

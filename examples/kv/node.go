@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,9 @@ const (
 type member interface {
 	concordgrpc.Member
 	KeyID(key []byte) uint64
+	Ranges() []concord.Range
 	LookupN(ctx context.Context, key []byte, n int, opts ...concord.LookupOption) ([]concord.Server, error)
+	LookupRange(ctx context.Context, r concord.Range, n int, opts ...concord.LookupOption) ([]concord.Server, error)
 	Serve(ctx context.Context, h concord.Handler) *concord.Service
 }
 
@@ -70,7 +73,7 @@ func newNode(m member, d *disk, copies int) *node {
 
 // run takes ranges over and keeps the copies alike until ctx ends and the member has ended.
 func (n *node) run(ctx context.Context) {
-	n.service.Store(n.member.Serve(ctx, concord.Handler{Take: n.take, Release: n.release}))
+	n.service.Store(n.member.Serve(ctx, concord.Handler{Take: n.take, CatchUp: n.catchUp, Release: n.release}))
 	var wg sync.WaitGroup
 	wg.Go(func() { every(ctx, repairEvery, n.repair) })
 	wg.Go(func() { every(ctx, sweepEvery, n.sweep) })
@@ -178,12 +181,13 @@ func (n *node) spread(ctx context.Context, epoch uint64, item *kvpb.Item) error 
 	key := string(item.GetKey())
 	n.torn.Store(key, true)
 	id := n.member.KeyID(item.GetKey())
-	claim := &kvpb.Claim{Owner: n.member.Name(), Epoch: epoch, Start: id - 1, End: id}
+	only := concord.Range{Start: id - 1, End: id}
+	claim := n.claim(only, epoch)
 	if err := n.disk.store(claim, item); err != nil {
 		return err
 	}
 	for try := 0; ; try++ {
-		others, err := n.others(ctx, item.GetKey(), n.copies, try)
+		others, err := n.others(ctx, only, n.copies, try)
 		if err == nil {
 			err = all(others, func(s concord.Server) error { return n.send(ctx, s, claim, item) })
 		}
@@ -197,21 +201,26 @@ func (n *node) spread(ctx context.Context, epoch uint64, item *kvpb.Item) error 
 	}
 }
 
-// others are the members, but for this one, that keep copies of a key of this member. There are
+// claim is what this member says when it owns a range by an epoch.
+func (n *node) claim(of concord.Range, epoch uint64) *kvpb.Claim {
+	return &kvpb.Claim{Owner: n.member.Name(), Epoch: epoch, Start: of.Start, End: of.End}
+}
+
+// others are the members, but for this one, that keep copies of a range of this member. There are
 // count-1, or it is an error. The first try may rely on what is known, the next ones ask.
-func (n *node) others(ctx context.Context, key []byte, count, try int) ([]concord.Server, error) {
+func (n *node) others(ctx context.Context, of concord.Range, count, try int) ([]concord.Server, error) {
 	var opts []concord.LookupOption
 	if try > 0 {
 		opts = append(opts, concord.MaxAge(askTimeout))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	servers, err := n.member.LookupN(ctx, key, count, opts...)
+	servers, err := n.member.LookupRange(ctx, of, count, opts...)
 	switch {
 	case err != nil:
 		return nil, err
 	case servers[0].Name != n.member.Name():
-		return nil, fmt.Errorf("%s owns the key", servers[0].Name)
+		return nil, fmt.Errorf("%s owns the range", servers[0].Name)
 	case len(servers) < count && count <= n.copies:
 		return nil, fmt.Errorf("%d of %d members are there to keep copies", len(servers), count)
 	}
@@ -324,20 +333,23 @@ func (n *node) Digest(_ context.Context, in *kvpb.DigestRequest) (*kvpb.DigestRe
 
 // Offer implements kvpb.ReplicaServer.
 func (n *node) Offer(ctx context.Context, in *kvpb.OfferRequest) (*kvpb.OfferReply, error) {
-	others, err := n.others(ctx, []byte(n.member.Name()), n.copies, 0)
-	if err != nil {
-		return nil, status.Error(codes.Unavailable, err.Error())
-	}
 	keep := false
-	for _, s := range others {
-		keep = keep || s.Name == in.GetFrom()
-	}
 	for _, item := range in.GetItems() {
 		if err := n.adopt(ctx, item); err != nil {
 			return nil, err
 		}
+		keepers, err := n.member.LookupN(ctx, item.GetKey(), n.copies)
+		if err != nil {
+			return nil, status.Error(codes.Unavailable, err.Error())
+		}
+		keep = keep || has(keepers, in.GetFrom())
 	}
 	return &kvpb.OfferReply{Keep: keep}, nil
+}
+
+// has reports whether a member of a name is among servers.
+func has(servers []concord.Server, name string) bool {
+	return slices.ContainsFunc(servers, func(s concord.Server) bool { return s.Name == name })
 }
 
 // adopt sees to it that all copies of an item are at least as new as one that was found. That is

@@ -39,10 +39,11 @@ const (
 
 // options are the flags.
 type options struct {
-	name, addr, join, ask string
-	forward               bool
-	interval              time.Duration
-	burst, rate           float64
+	name, addr, join, zone, ask string
+	forward                     bool
+	virtualNodes                uint
+	interval                    time.Duration
+	burst, rate                 float64
 }
 
 func main() {
@@ -50,6 +51,8 @@ func main() {
 	flag.StringVar(&o.name, "name", "", "`name` of this member, unique in the ring")
 	flag.StringVar(&o.addr, "addr", "localhost:7946", "`address` to listen on, where others reach it")
 	flag.StringVar(&o.join, "join", "", "`addresses` of members, separated by commas; empty: create a ring")
+	flag.UintVar(&o.virtualNodes, "virtual-nodes", 16, "at `how many` identifiers the member stands: with 16, shares are even")
+	flag.StringVar(&o.zone, "zone", "", "`zone` of this member: what fails together")
 	flag.StringVar(&o.ask, "ask", "", "`addresses` of members: be a client, and ask for the users that are the arguments")
 	flag.BoolVar(&o.forward, "forward", false, "forward calls for users of others, do not refuse them")
 	flag.DurationVar(&o.interval, "interval", time.Second, "the member's StabilizeInterval")
@@ -79,7 +82,9 @@ func serve(ctx context.Context, out io.Writer, o options, _ []string) error {
 	if err != nil {
 		return err
 	}
-	node := concord.New(concord.Config{Name: o.name, AdvAddr: lis.Addr().String(), StabilizeInterval: o.interval})
+	node := concord.New(concord.Config{
+		Name: o.name, AdvAddr: lis.Addr().String(), VirtualNodes: o.virtualNodes, Zone: o.zone, StabilizeInterval: o.interval,
+	})
 	server := newServer(node, newLimiter(o.name, o.burst, o.rate), o.forward, node.ServerOptions()...)
 	if err := node.Register(server); err != nil {
 		return err

@@ -23,14 +23,14 @@ func TestProcessesCountTogether(t *testing.T) {
 	}
 	var h *herd.Herd
 	h, err = herd.New(bin, dir, func(s herd.Seat) []string {
-		return []string{"-name", s.Name, "-addr", s.Addr, "-join", h.Others(s.Name), "-interval", "100ms", "-forward"}
+		return []string{"-name", s.Name, "-addr", s.Addr, "-join", h.Others(s.Name), "-interval", "100ms", "-zone", s.Zone, "-forward"}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Close)
-	for range 3 {
-		if _, err := h.Add(ctx, ""); err != nil {
+	for i := range 3 {
+		if _, err := h.Add(ctx, herd.Zone(i)); err != nil {
 			t.Fatal(err)
 		}
 	}

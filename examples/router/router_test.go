@@ -61,7 +61,7 @@ func TestUserIsCountedByOneMember(t *testing.T) {
 	for _, forward := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			ring := concordtest.New(t, concordtest.Options{})
-			members := ring.Start(4, nil)
+			members := ring.Start(4, func(i int, c *concord.Config) { c.VirtualNodes, c.Zone = 4, fmt.Sprint("zone", i%3) })
 			ring.Settle(t.Context())
 			conns := limiters(t, members, forward)
 			allow := func(by grpc.ClientConnInterface) *limiterpb.AllowReply {

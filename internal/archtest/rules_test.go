@@ -73,7 +73,13 @@ var rules = []rule{
 		reason:   "where a member stands is arithmetic on what it knows of the circle, whoever told it",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer", "./internal/ringmap", "./internal/balance"},
+		packages: []string{"./internal/standing"},
+		only:     []string{},
+		through:  true,
+		reason:   "when identifiers come and go is decided without the ring, for the runtime and the simulator",
+	},
+	{
+		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer", "./internal/ringmap", "./internal/balance", "./internal/standing"},
 		never: []string{
 			"bufio", "context", "crypto/rand", "crypto/tls", "io", "io/fs", "log", "log/slog", "maps", "math/rand",
 			"net", "net/...", "os", "os/...", "reflect", "runtime", "runtime/...", "syscall",
@@ -83,13 +89,13 @@ var rules = []rule{
 			"same events in, same effects out, and a state that the model checker can copy and compare",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/peer", "./internal/ringmap", "./internal/balance"},
+		packages: []string{"./internal/protocol", "./internal/peer", "./internal/ringmap", "./internal/balance", "./internal/standing"},
 		never:    []string{"sync", "sync/atomic"},
 		reason:   "one event at a time; only what routing keeps for lookups, the confirmed arcs, is read while it is written",
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/transport", "./internal/transport/shared", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/standing", "./internal/transport", "./internal/transport/deadline", "./internal/transport/shared", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
@@ -144,7 +150,7 @@ var rules = []rule{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
 			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport",
-			"./internal/transport/budget", "./internal/pb",
+			"./internal/transport/budget", "./internal/transport/deadline", "./internal/pb",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},
 		reason: "a transport carries and decides nothing: it knows the words, the contract and gRPC, not the runtime",
@@ -196,13 +202,13 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/sim"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing"},
 		through:  true,
 		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
 	},
 	{
 		packages: []string{"./internal/sim/mapsim"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/ringmap", "./internal/sim"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/ringmap", "./internal/invariant", "./internal/sim"},
 		reason:   "the maps run on an abstract ring, so that there can be more of them than the protocol can be simulated with",
 	},
 	{
@@ -218,7 +224,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/mutant/..."},
 		only: []string{
-			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/explore", "./internal/sim",
+			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing", "./internal/explore", "./internal/sim", "./internal/sim/mapsim",
 			"./internal/mutant",
 		},
 		through: true,

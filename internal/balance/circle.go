@@ -182,6 +182,9 @@ func (c *Circle) Add(m Holding) (moved float64, err error) {
 	return c.owners[o].share, nil
 }
 
+// Free reports whether nobody stands at an identifier.
+func (c *Circle) Free(id uint64) bool { return c.vacant("", id) == nil }
+
 // vacant fails if id is somebody's.
 func (c *Circle) vacant(name string, id uint64) error {
 	if i := c.at(id); len(c.points) > 0 && c.points[i].id == id {

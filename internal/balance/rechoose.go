@@ -12,9 +12,6 @@ const (
 	// Far is how many times what is fair for it a member must own for an identifier to be
 	// chosen anew. It is seldom reached in a ring that only grows.
 	Far = 1.125
-	// ChangeEvery is after how many intervals a member looks for a change that it is to
-	// make. Each costs keys, and the shares change only when members come and go.
-	ChangeEvery = 60
 	// reach is how many of the most loaded members, and then of the least loaded, are
 	// looked at for a change.
 	reach = 32

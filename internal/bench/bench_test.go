@@ -295,7 +295,7 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 			}
 		case Churned:
 			names = append(names, r.Name)
-			if r.Members != 6 || r.Lookups < 20 || r.Joins != 4 || r.Strangers > r.Wrong || r.Wrong > r.Lookups {
+			if r.Members != 6 || r.Lookups < 20 || r.Joins != 4 || r.Strangers > r.Wrong || r.Wrong > r.Lookups || r.Memory > 1 || (r.Memory > 0.5) != (r.Name == "churn") {
 				t.Errorf("%+v", r)
 			}
 		}

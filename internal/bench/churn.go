@@ -64,23 +64,45 @@ type churning struct {
 	c     *cluster.Cluster
 	truth history
 
-	mu    sync.Mutex
-	out   Churned
-	late  []time.Duration
-	took  []time.Duration
-	ends  map[*concord.Concord]context.CancelFunc // of a member's lookups
-	looks sync.WaitGroup
+	mu     sync.Mutex
+	out    Churned
+	memory int // lookups that no request was made for
+	late   []time.Duration
+	took   []time.Duration
+	ends   map[*concord.Concord]context.CancelFunc // of a member's lookups
+	looks  sync.WaitGroup
+}
+
+// looked is one lookup, as far as it has come.
+type looked struct {
+	key   []byte
+	began time.Time
+	asked bool // somebody was asked
+}
+
+// lookedKey is the key of a *looked in the context of its lookup.
+type lookedKey struct{}
+
+// noteAsking notes whether a lookup asks somebody. Those of fingers are not of a *looked.
+func noteAsking(ctx context.Context, _ concord.LookupBegin) (context.Context, func(concord.LookupEnd)) {
+	l, ok := ctx.Value(lookedKey{}).(*looked)
+	if !ok {
+		return ctx, nil
+	}
+	return ctx, func(e concord.LookupEnd) { l.asked = e.Hops > 0 || e.Err != nil }
 }
 
 // Run makes a ring, lets it churn, and judges every lookup of members that were
 // not killed meanwhile. Which members go, through whom others come, and the keys
 // are the same in every run.
 func (ch Churn) Run(ctx context.Context) (Churned, error) {
-	c, _, err := Build(ctx, ch.Members, ch.Interval)
-	if err != nil {
+	c := cluster.New(func(int) concord.Config {
+		return concord.Config{StabilizeInterval: ch.Interval, Observer: &concord.Observer{Lookup: noteAsking}}
+	})
+	defer c.Close()
+	if _, err := build(ctx, c, ch.Members); err != nil {
 		return Churned{}, err
 	}
-	defer c.Close()
 	if err := Pause(ctx, 6*ch.Interval); err != nil { // fingers are found
 		return Churned{}, err
 	}
@@ -97,22 +119,19 @@ func (ch Churn) Run(ctx context.Context) (Churned, error) {
 	for i, m := range members {
 		r.look(ctx, m, uint64(i))
 	}
-	err = r.change(ctx)
+	err := r.change(ctx)
 	last := time.Now()
 	if err == nil {
 		err = ideal(ctx, c)
 		r.out.Ideal = time.Since(last)
 	}
-	memory, all := r.fromMemory()
 	cancel()
 	r.looks.Wait()
 	if err != nil {
 		return Churned{}, err
 	}
-	if all > 0 {
-		r.out.Memory = rounded(float64(memory)/float64(all), 0.0001)
-	}
 	if r.out.Lookups > 0 {
+		r.out.Memory = rounded(float64(r.memory)/float64(r.out.Lookups), 0.0001)
 		r.out.WrongShare = rounded(float64(r.out.Wrong)/float64(r.out.Lookups), 0.000001)
 	}
 	if len(r.late) > 0 {
@@ -208,9 +227,9 @@ func (r *churning) look(ctx context.Context, m *concord.Concord, seed uint64) {
 			// The next one does not wait for it: slow lookups would be few.
 			key := fmt.Appendf(nil, "key %016x", rng.Uint64())
 			r.looks.Go(func() {
-				began := time.Now()
-				s, err := m.LookupContext(context.Background(), key, opts...)
-				r.judge(ctx, key, s, err, began, time.Now())
+				l := &looked{key: key, began: time.Now()}
+				s, err := m.LookupContext(context.WithValue(context.Background(), lookedKey{}, l), key, opts...)
+				r.judge(ctx, l, s, err, time.Now())
 			})
 		}
 	})
@@ -231,15 +250,18 @@ func (r *churning) end(m *concord.Concord) {
 	delete(r.ends, m)
 }
 
-func (r *churning) judge(ctx context.Context, key []byte, s concord.Server, err error, began, ended time.Time) {
-	v := r.truth.judge(ring.SHA256(key), s.Id, began, ended)
+func (r *churning) judge(ctx context.Context, l *looked, s concord.Server, err error, ended time.Time) {
+	v := r.truth.judge(ring.SHA256(l.key), s.Id, l.began, ended)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ctx.Err() != nil {
 		return
 	}
 	r.out.Lookups++
-	r.took = append(r.took, ended.Sub(began))
+	r.took = append(r.took, ended.Sub(l.began))
+	if !l.asked {
+		r.memory++
+	}
 	switch {
 	case err != nil:
 		r.out.Failed++
@@ -251,15 +273,4 @@ func (r *churning) judge(ctx context.Context, key []byte, s concord.Server, err 
 		r.out.Wrong++
 		r.late = append(r.late, v.late)
 	}
-}
-
-// fromMemory is how many lookups of the members alive were answered without a
-// request, of how many.
-func (r *churning) fromMemory() (memory, all uint64) {
-	for _, m := range r.c.Members() {
-		k := m.Status().Counters
-		memory += k.Owned + k.Mapped + k.Confirmed
-		all += k.Lookups - k.FingerLookups
-	}
-	return memory, all
 }

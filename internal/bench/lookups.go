@@ -42,9 +42,11 @@ type Lookups struct {
 	// Others are keys whose owners are other members, Own those of the asker.
 	Others, Own [][]byte
 
-	owners []int // of Others, as numbers in ids
-	ids    []uint64
-	bare   *Bare
+	members []*concord.Concord
+	owners  []int    // of Others, as numbers in ids
+	one     [][]byte // of Others, those of one owner
+	ids     []uint64
+	bare    *Bare
 }
 
 // NewLookups prepares the ideal ring c and as many bare gRPC servers, to be
@@ -58,7 +60,7 @@ func NewLookups(ctx context.Context, c *cluster.Cluster) (*Lookups, error) {
 		return nil, fmt.Errorf("%d members: no lookup leads to another one", len(members))
 	}
 	width := func(m *concord.Concord) uint64 { r := m.Range(); return r.End - r.Start }
-	l := &Lookups{Asker: slices.MaxFunc(members, func(a, b *concord.Concord) int { return cmp.Compare(width(a), width(b)) })}
+	l := &Lookups{members: members, Asker: slices.MaxFunc(members, func(a, b *concord.Concord) int { return cmp.Compare(width(a), width(b)) })}
 	for _, m := range members {
 		l.ids = append(l.ids, m.Id())
 	}
@@ -72,7 +74,9 @@ func NewLookups(ctx context.Context, c *cluster.Cluster) (*Lookups, error) {
 	first := make(map[int][]byte) // a key of each owner
 	for _, k := range l.Others {
 		at := search(l.ids, ring.SHA256(k))
-		l.owners = append(l.owners, at)
+		if l.owners = append(l.owners, at); at == l.owners[0] {
+			l.one = append(l.one, k)
+		}
 		if first[at] == nil {
 			first[at] = k
 		}
@@ -146,22 +150,50 @@ const caseCount = 5
 func (l *Lookups) Cases() []Case {
 	asked := func() uint64 { return l.Asker.Status().Counters.RouteRequests }
 	return []Case{
-		{Name: "grpc-unary", Loop: l.unary, RPCs: 1},
+		{Name: "grpc-unary", Loop: l.unary(l.owners), RPCs: 1},
 		{Name: "floor-hash-search", Batch: Batch, Loop: l.floor},
 		{Name: "lookup-owned", Batch: Batch, Loop: l.lookup(l.Own), Requests: asked},
 		{Name: "lookup-confirmed", Batch: Batch, Loop: l.lookup(l.Others), Requests: asked},
-		{Name: "lookup-fresh", Loop: l.fresh, Requests: asked},
+		{Name: "lookup-fresh", Loop: l.fresh(l.Others), Requests: asked},
 	}
 }
 
-// unary is a call of the bare server that stands for the key's owner.
-func (l *Lookups) unary(ctx context.Context, from, n int) error {
-	for i := from; i < from+n; i++ {
-		if err := l.bare.Call(ctx, l.owners[i%keyCount]); err != nil {
+// More are cases that only make bench times: lookup-all-members, of random keys by random
+// members, and grpc-unary-one and lookup-fresh-one, which ask one member only.
+func (l *Lookups) More() []Case {
+	return []Case{
+		{Name: "lookup-all-members", Batch: Batch, Loop: l.anyMember},
+		{Name: "grpc-unary-one", Loop: l.unary(l.owners[:1]), RPCs: 1},
+		{Name: "lookup-fresh-one", Loop: l.fresh(l.one), RPCs: 1},
+	}
+}
+
+// anyMember is a lookup of a random key by a random member.
+func (l *Lookups) anyMember(_ context.Context, from, n int) error {
+	var sum uint64
+	rng := rand.New(rand.NewPCG(uint64(from), 7))
+	for range n {
+		x := rng.Uint64()
+		s, err := l.members[x%uint64(len(l.members))].Lookup(l.Others[(x>>32)%keyCount])
+		if err != nil {
 			return err
 		}
+		sum += s.Id
 	}
+	sink.Add(sum)
 	return nil
+}
+
+// unary is a call of the bare server that stands for the owner of a key.
+func (l *Lookups) unary(owners []int) func(context.Context, int, int) error {
+	return func(ctx context.Context, from, n int) error {
+		for i := from; i < from+n; i++ {
+			if err := l.bare.Call(ctx, owners[i%len(owners)]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // floor is the least that a lookup from memory must do: hash the key, search the
@@ -196,11 +228,13 @@ func (l *Lookups) lookup(keys [][]byte) func(context.Context, int, int) error {
 }
 
 // fresh is a lookup that counts only the owner's own word.
-func (l *Lookups) fresh(ctx context.Context, from, n int) error {
-	for i := from; i < from+n; i++ {
-		if _, err := l.Asker.LookupContext(ctx, l.Others[i%keyCount], concord.Fresh()); err != nil {
-			return err
+func (l *Lookups) fresh(keys [][]byte) func(context.Context, int, int) error {
+	return func(ctx context.Context, from, n int) error {
+		for i := from; i < from+n; i++ {
+			if _, err := l.Asker.LookupContext(ctx, keys[i%len(keys)], concord.Fresh()); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
 }

@@ -19,6 +19,7 @@ func FuzzState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"name":"a","cluster":"","incarnation":7,"saved":"2026-01-02T03:04:05Z","members":[{"name":"b","address":"h:1"}]}`))
 	f.Add([]byte(`{"version":1,"name":"a","incarnation":18446744073709551615}`))
 	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":1,"name":"a","variants":[0,1,7]}`))
 	f.Add([]byte("\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &State{dir: t.TempDir(), who: Identity{Name: "a"}}

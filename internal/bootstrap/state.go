@@ -48,6 +48,9 @@ type Memory struct {
 	Members []Recalled
 	// Origin is that of the ring, nil if none is known.
 	Origin *ring.Origin
+	// Variants are those of the places, by slots, at which the member stood, if those were
+	// several; see ring.Choice.
+	Variants []uint8
 	// Saved is when it was saved, by the clock of that time; set by Load, not read by
 	// Save.
 	Saved time.Time
@@ -68,6 +71,7 @@ type file struct {
 	Saved       time.Time  `json:"saved"`
 	Members     []Recalled `json:"members"`
 	Origin      *origin    `json:"origin,omitempty"`
+	Variants    []int      `json:"variants,omitempty"`
 }
 
 // origin is a ring.Origin as it is written: numbers of JSON have too few digits.
@@ -224,7 +228,25 @@ func (s *State) decode(data []byte) (Memory, error) {
 	if err != nil {
 		return Memory{}, err
 	}
-	return Memory{Incarnation: in.Incarnation, Members: in.Members, Origin: o, Saved: in.Saved}, nil
+	variants, err := readVariants(in.Variants)
+	if err != nil {
+		return Memory{}, err
+	}
+	return Memory{Incarnation: in.Incarnation, Members: in.Members, Origin: o, Variants: variants, Saved: in.Saved}, nil
+}
+
+// readVariants are those that were written.
+func readVariants(in []int) (out []uint8, err error) {
+	if n := len(in); n > ring.MaxIdentifiers {
+		return nil, fmt.Errorf("variants: are of %d identifiers, at most %d are possible", n, ring.MaxIdentifiers)
+	}
+	for i, v := range in {
+		if v < 0 || v >= ring.Variants {
+			return nil, fmt.Errorf("variants: identifier %d has variant %d, there are 0 to %d", i, v, ring.Variants-1)
+		}
+		out = append(out, uint8(v))
+	}
+	return out, nil
 }
 
 // Save replaces what was saved before, at once or not at all: whenever the machine
@@ -233,7 +255,7 @@ func (s *State) Save(m Memory, now time.Time) (err error) {
 	data, err := json.MarshalIndent(file{
 		Version: stateVersion, Name: s.who.Name, Cluster: s.who.Cluster,
 		Incarnation: m.Incarnation, Saved: now.UTC().Truncate(time.Millisecond), Members: m.Members,
-		Origin: newOrigin(m.Origin),
+		Origin: newOrigin(m.Origin), Variants: numbers(m.Variants),
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -256,6 +278,14 @@ func (s *State) Save(m Memory, now time.Time) (err error) {
 		err = syncDir(s.dir)
 	}
 	return err
+}
+
+// numbers are variants as they are written: a list of bytes would be text.
+func numbers(variants []uint8) (out []int) {
+	for _, v := range variants {
+		out = append(out, int(v))
+	}
+	return out
 }
 
 // Merge is now, the members known now, followed by those of before that are not

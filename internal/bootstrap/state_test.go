@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 var (
@@ -29,7 +31,7 @@ func open(t *testing.T, dir string, who Identity) *State {
 }
 
 func someMemory() Memory {
-	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}, Saved: now}
+	return Memory{Incarnation: 1<<63 + 7, Members: []Recalled{{"node1", "node1:7946"}, {"n\x01\"ü", "[::1]:1"}}, Variants: []uint8{0, 7, 3}, Saved: now}
 }
 
 func TestMemoryIsKept(t *testing.T) {
@@ -99,6 +101,9 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		"another member's":  {`{"version":1,"name":"node2","cluster":"prod"}`, `belongs to member "node2", not to "node1"`},
 		"another cluster's": {`{"version":1,"name":"node1","cluster":"test"}`, `belongs to cluster "test", not to "prod"`},
 		"no address":        {`{"version":1,"name":"node1","cluster":"prod","members":[{"name":"x","address":"x"}]}`, `member "x"`},
+		"no such variant":   {`{"version":1,"name":"node1","cluster":"prod","variants":[0,8]}`, "identifier 1 has variant 8, there are 0 to 7"},
+		"variants below 0":  {`{"version":1,"name":"node1","cluster":"prod","variants":[-1]}`, "identifier 0 has variant -1"},
+		"too many variants": {`{"version":1,"name":"node1","cluster":"prod","variants":[` + strings.Repeat("0,", ring.MaxIdentifiers) + `0]}`, "1025 identifiers"},
 		"too many":          {`{"version":1,"name":"node1","cluster":"prod","members":[` + many + `]}`, "33 members"},
 		"too long":          {strings.Repeat(" ", maxState+1), "bytes"},
 	} {

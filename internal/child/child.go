@@ -49,8 +49,10 @@ type Options struct {
 	Join       []string      // addresses of members; none: found a ring
 	Interval   time.Duration // 0: the default
 	Successors int           // 0: the default
-	Args       []string      // further flags of "concord run"
-	Log        io.Writer     // also takes the member's log, of which the end is always kept
+	// VirtualNodes is at how many identifiers the member stands; 0: 1.
+	VirtualNodes int
+	Args         []string  // further flags of "concord run"
+	Log          io.Writer // also takes the member's log, of which the end is always kept
 	// On runs the function that starts the process where it is to be started,
 	// on a thread with a network of its own, say. nil: here.
 	On func(start func() error) error
@@ -103,6 +105,7 @@ func Launch(o Options) (*Child, error) {
 	if o.Interval != 0 {
 		args = append(args, "--interval", o.Interval.String())
 	}
+	args = append(args, "--virtual-nodes", strconv.Itoa(max(1, o.VirtualNodes)))
 	if o.Successors != 0 {
 		args = append(args, "--successors", strconv.Itoa(o.Successors))
 	}

@@ -243,14 +243,17 @@ func (c *Cluster) Has(m *concord.Concord) bool {
 
 // live is the truth of this moment: the members alive, clockwise.
 func (c *Cluster) live() []*member {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var out []*member
+	c.mu.Lock()
 	for _, m := range c.members {
 		if m.alive {
 			out = append(out, m)
 		}
 	}
+	c.mu.Unlock()
+	out = slices.DeleteFunc(out, func(m *member) bool {
+		return !m.node.Joined() && m.node.Status().Phase == concord.PhaseDrained
+	})
 	slices.SortFunc(out, func(a, b *member) int { return cmp.Compare(a.node.Id(), b.node.Id()) })
 	return out
 }

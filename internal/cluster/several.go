@@ -38,8 +38,8 @@ func arcs(live []*member) (out []arc) {
 // that do not stand at all their identifiers or are not ready, ranges that do not follow each other, and what the maps have otherwise.
 func wrongArcs(b *strings.Builder, live []*member) {
 	for _, m := range live {
-		if s := m.node.Status(); !m.node.Joined() || s.VirtualNodes != int(max(1, m.cfg.VirtualNodes)) {
-			fmt.Fprintf(b, "%s: is %s, at %d of %d identifiers\n", s.Self.Name, s.Phase, s.VirtualNodes, m.cfg.VirtualNodes)
+		if s := m.node.Status(); !m.node.Joined() || s.VirtualNodes != s.Weight {
+			fmt.Fprintf(b, "%s: is %s, at %d of %d identifiers\n", s.Self.Name, s.Phase, s.VirtualNodes, s.Weight)
 		}
 	}
 	all := arcs(live)

@@ -59,11 +59,21 @@ type Options struct {
 // Demo is the teller of the story.
 type Demo struct {
 	opts    Options
-	members []*child.Child // alive, clockwise
+	members []*child.Child // alive, by their names
 	gone    []*child.Child
+	ends    []end  // of the ranges, clockwise, when the ring was right last
 	page    string // of the first
 	sum     Summary
 }
+
+// end is the end of a range, and whose it is.
+type end struct {
+	at uint64
+	of concord.Server
+}
+
+// virtualNodes is at how many identifiers each member stands.
+const virtualNodes = 16
 
 // New makes a demo, which starts nothing yet. Whoever calls Tell calls End.
 func New(o Options) *Demo { return &Demo{opts: o, sum: Summary{Members: o.Members, Wrong: []string{}}} }
@@ -117,7 +127,7 @@ func (d *Demo) form(ctx context.Context) error {
 		name := fmt.Sprintf("node%d", i+1)
 		began := time.Now()
 		starting, cancel := context.WithTimeout(ctx, joinTime)
-		c, err := child.Start(starting, child.Options{Binary: d.opts.Binary, Name: name, Join: join, Interval: d.opts.Interval, Args: []string{"--http", "127.0.0.1:0"}})
+		c, err := child.Start(starting, child.Options{Binary: d.opts.Binary, Name: name, Join: join, Interval: d.opts.Interval, VirtualNodes: virtualNodes, Args: []string{"--http", "127.0.0.1:0"}})
 		cancel()
 		if err != nil {
 			return err
@@ -136,12 +146,13 @@ func (d *Demo) form(ctx context.Context) error {
 		join = []string{c.Self.Address}
 		d.members = append([]*child.Child{c}, d.members...) // the newest first, to be joined through
 	}
-	slices.SortFunc(d.members, func(a, b *child.Child) int { return cmp.Compare(a.Self.Id, b.Self.Id) })
+	slices.Reverse(d.members)
 	took, err := d.heal(ctx)
 	if err != nil {
 		return err
 	}
-	d.Say("   %s later every member knows its place. Clockwise, it is a ring:", ms(took))
+	d.Say("   %s later every member knows its places and those of the others.", ms(took))
+	d.Say("   Each has %d, chosen so that all shares are even:", virtualNodes)
 	return d.show(ctx)
 }
 
@@ -174,7 +185,7 @@ func (d *Demo) agree(misses []string) string {
 func (d *Demo) lose(ctx context.Context) error {
 	key := sampleKeys[0]
 	i := slices.IndexFunc(d.members, func(c *child.Child) bool { return c.Self == d.truth(key) })
-	victim, heir := d.members[i], d.members[(i+1)%len(d.members)]
+	victim := d.members[i]
 	d.Say("\n3. %s, which has %q, is killed with kill -9", victim.Name, key)
 	d.members = slices.Delete(slices.Clone(d.members), i, i+1)
 	d.gone = append(d.gone, victim)
@@ -210,7 +221,7 @@ func (d *Demo) lose(ctx context.Context) error {
 		return err
 	}
 	d.sum.RingHeal = time.Since(began)
-	d.Say("   %s took over its keys, %q among them, and the ring is closed again", heir.Name, key)
+	d.Say("   The others took over its keys, and %s has %q now", d.truth(key).Name, key)
 	d.Say("   (seen %s after the end of %s):", ms(d.sum.RingHeal), victim.Name)
 	return d.show(ctx)
 }
@@ -313,12 +324,20 @@ func (d *Demo) ask(ctx context.Context, c *child.Child, command string) (child.A
 // truth is the owner of a key among the members alive.
 func (d *Demo) truth(key string) concord.Server {
 	id := concord.New(concord.Config{Name: key}).Id()
-	for _, c := range d.members {
-		if c.Self.Id >= id { // they are sorted, and start again after the end
-			return c.Self
+	var first *end
+	for i := range d.ends { // they are sorted, and start again after the end
+		e := &d.ends[i]
+		if !slices.ContainsFunc(d.members, func(c *child.Child) bool { return c.Self == e.of }) {
+			continue
+		}
+		if e.at >= id {
+			return e.of
+		}
+		if first == nil {
+			first = e
 		}
 	}
-	return d.members[0].Self
+	return first.of
 }
 
 // round has every member look every key up, all members at once. It returns the
@@ -379,8 +398,8 @@ func (d *Demo) statuses(ctx context.Context) ([]concord.Status, error) {
 	return out, nil
 }
 
-// heal waits until every pointer of every member is right. Not in time is wrong;
-// the error is for a member that cannot be asked.
+// heal waits until the ranges of all members are the circle, and all of them name the right
+// owners. Not in time is wrong; the error is for a member that cannot be asked.
 func (d *Demo) heal(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
 	again := time.NewTicker(5 * time.Millisecond)
@@ -391,9 +410,15 @@ func (d *Demo) heal(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return took, err
 		}
-		not := child.NotIdeal(all, concord.DefaultSuccessorCount)
+		not := child.NotWhole(all)
 		if not == "" {
-			return took, nil
+			d.note(all)
+			if not, err = d.disagreement(ctx); err != nil {
+				return took, err
+			}
+		}
+		if not == "" {
+			return time.Since(began), nil
 		}
 		if took > healTime {
 			d.Wrong("the ring is not right after %s: %s", ms(took), not)
@@ -407,24 +432,38 @@ func (d *Demo) heal(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// show draws the ring as its members see it.
+// disagreement is what a member answers that does not know of the last change yet, empty if
+// there is none.
+func (d *Demo) disagreement(ctx context.Context) (string, error) {
+	_, misses, err := d.round(ctx)
+	for _, of := range misses {
+		for _, m := range of {
+			return m, err
+		}
+	}
+	return "", err
+}
+
+// note keeps where the members stand.
+func (d *Demo) note(all []concord.Status) {
+	d.ends = nil
+	for _, s := range all {
+		for _, r := range s.Ranges {
+			d.ends = append(d.ends, end{r.End, s.Self})
+		}
+	}
+	slices.SortFunc(d.ends, func(a, b end) int { return cmp.Compare(a.at, b.at) })
+}
+
+// show tells what share each member has.
 func (d *Demo) show(ctx context.Context) error {
 	all, err := d.statuses(ctx)
 	if err != nil {
 		return err
 	}
-	d.Say("   %-7s %20s  %-27s  %s", "member", "identifier", "its share of all keys", "next")
+	d.Say("   %-7s %6s  its share of all keys", "member", "ranges")
 	for _, s := range all {
-		share := 0.0
-		if s.Range != nil {
-			share = float64(s.Range.End-s.Range.Start-1) / (1 << 64) // End == Start is all
-		}
-		var next []string
-		for _, x := range s.Successors {
-			next = append(next, x.Name)
-		}
-		line := fmt.Sprintf("   %-7s %20d  %5.1f %% %-19s  %s", s.Self.Name, s.Self.Id, 100*share,
-			strings.Repeat("#", int(share*19+0.5)), strings.Join(next, " "))
+		line := fmt.Sprintf("   %-7s %6d  %5.1f %% %s", s.Self.Name, len(s.Ranges), 100*s.Share, strings.Repeat("#", int(s.Share*40+0.5)))
 		d.Say("%s", strings.TrimRight(line, " "))
 	}
 	return nil

@@ -140,6 +140,8 @@ type Config struct {
 	// Takeover has joiners take over, by their programs, what they will own before
 	// they own it. However long that lasts it may end at any time.
 	Takeover bool
+	// Drain has those that leave stay unless somebody acknowledges that it takes over.
+	Drain bool
 	// How often each may happen, or Unlimited.
 	Joins, Fails, Restarts, Leaves, Suspicions, Losses, Doubles int
 	// InFlight bounds how many questions and answers are under way at once; 0:

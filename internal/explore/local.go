@@ -122,6 +122,7 @@ type locals struct {
 	memory     int  // acquaintances of machines with a memory; 0: the default
 	replaces   bool // members may be replaced without knowing it
 	takeover   bool // joiners take over before they own
+	drain      bool // those that leave drain
 
 	all      []local
 	byForm   map[string]uint32
@@ -154,7 +155,7 @@ type choice struct{ took, of int }
 
 func newLocals(cfg *Config) *locals {
 	l := &locals{
-		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0, takeover: cfg.Takeover,
+		members: cfg.Members, successors: cfg.Successors, turn: cfg.Leaves == 0 && !cfg.fixed, check: 1, memory: max(0, cfg.Memory), replaces: cfg.Suspicions > 0, takeover: cfg.Takeover, drain: cfg.Drain,
 		byForm: map[string]uint32{}, byPoint: map[string]uint32{}, bySaid: map[string]uint32{},
 		incarnations: 1 + cfg.Restarts, half: cfg.Members,
 	}
@@ -514,7 +515,7 @@ func (b *branch) take(l *locals, m *protocol.Machine, memory bool, effects []pro
 		case protocol.RangeChanged:
 			b.told = true
 		case protocol.DepartDone:
-			b.departed = true
+			b.departed = !e.Stays
 		}
 	}
 }
@@ -536,7 +537,7 @@ func (l *locals) event(to *local, ev event) protocol.Event {
 		arc, _ := to.machine.Taking()
 		return protocol.Prepared{Arc: arc}
 	case evDepart:
-		return protocol.Depart{}
+		return protocol.Depart{Drain: l.drain}
 	case evAsked:
 		s := l.saids[ev.said]
 		q := s.request

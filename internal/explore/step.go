@@ -350,6 +350,9 @@ func (c *checker) step(d, i int, ev event) {
 		*w = c.stack[d]
 		c.change(w, i, b, ev)
 		c.watch(&c.stack[d], w, i, ev, b.told)
+		if b.departed && c.cfg.Drain {
+			c.drained(w, i, b)
+		}
 		c.tellStep(d, i, b)
 		c.run(d + 1)
 	}

@@ -81,11 +81,31 @@ func (c *checker) watch(before, after *world, i int, ev event, told bool) {
 		step.Heard = &st // of its list only the length matters
 	}
 	for _, rule := range c.cfg.Steps {
-		if how := rule.Broken(step); how != "" {
-			c.wrongs = append(c.wrongs, Violation{Rule: rule.Name, How: how})
-			after.wrong = len(c.wrongs)
-			return
+		c.breaks(after, rule.Name, rule.Broken(step))
+	}
+}
+
+// breaks notes how the step that led to w breaks a rule, if it does, unless it breaks another.
+func (c *checker) breaks(w *world, rule, how string) {
+	if how != "" && w.wrong == 0 {
+		c.wrongs = append(c.wrongs, Violation{Rule: rule, How: how})
+		w.wrong = len(c.wrongs)
+	}
+}
+
+// drained holds the member that was at place i, and has drained, against the rules of those.
+func (c *checker) drained(w *world, i int, b *branch) {
+	m := c.all[b.next].machine
+	v := protocol.View{Self: c.names[1][i], Phase: m.State().Phase}
+	v.Arc, v.HasArc = m.Owns()
+	d := invariant.Drained{By: &v}
+	for k := range c.cfg.Members {
+		if w.live(k) && !c.together(k, i) {
+			d.Others++
 		}
+	}
+	for _, rule := range invariant.Drains() {
+		c.breaks(w, rule.Name, rule.Broken(d))
 	}
 }
 

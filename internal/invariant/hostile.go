@@ -74,7 +74,7 @@ func (s Siege) skips(i int) string {
 func (s Siege) oneOf(x ring.Member, of []ring.Member) bool {
 	alone := true
 	for _, y := range of {
-		if x == y || s.Hostile(y) && y.ID == x.ID && y.Name == x.Name && y.Addr == x.Addr {
+		if x == y || s.Hostile(y) && y.SameMember(x) {
 			return true
 		}
 		alone = alone && s.Hostile(y)

@@ -17,9 +17,19 @@ type Serving struct {
 	Members int
 }
 
+// others is how many other members the member knows of. One at several identifiers counts once.
+func (s Serving) others() int {
+	names := map[string]bool{}
+	for _, x := range s.By.Succ {
+		names[x.Name] = true
+	}
+	delete(names, s.By.Self.Name)
+	return len(names)
+}
+
 // few reports whether the member knows of fewer members than it is to have. It does not
 // rely on what it judges.
-func (s Serving) few() bool { return s.By.Phase.InRing() && 1+len(s.By.Succ) < s.MinMembers }
+func (s Serving) few() bool { return s.By.Phase.InRing() && 1+s.others() < s.MinMembers }
 
 // ServingRule is one thing that must hold of whether a member serves.
 type ServingRule struct {
@@ -33,7 +43,7 @@ type ServingRule struct {
 var (
 	IsolatedAreSilent = ServingRule{"isolated-are-silent", "A member that knows of fewer members than MinMembers answers no lookup and names no owner.", "docs/GUARANTEES.md, MinMembers", func(s Serving) string {
 		if s.Answers && s.few() {
-			return fmt.Sprintf("it answers a lookup and knows of %d others, of %d that there have to be with itself", len(s.By.Succ), s.MinMembers)
+			return fmt.Sprintf("it answers a lookup and knows of %d others, of %d that there have to be with itself", s.others(), s.MinMembers)
 		}
 		return ""
 	}}

@@ -12,6 +12,8 @@ func TestRulesOfWhoServes(t *testing.T) {
 		v.Isolated = isolated
 		return v
 	}
+	twice := knows(false, 400, 500)
+	twice.Succ[1].Name = twice.Succ[0].Name
 	outside := &protocol.View{Phase: protocol.Outside}
 	for _, c := range []struct {
 		name    string
@@ -23,6 +25,7 @@ func TestRulesOfWhoServes(t *testing.T) {
 		{"too few, and silent", Serving{By: knows(true, 400), MinMembers: 3}, ""},
 		{"too few, and it answers", Serving{By: knows(true, 400), MinMembers: 3, Answers: true}, IsolatedAreSilent.Name},
 		{"too few, and it does not say so", Serving{By: knows(false, 400), MinMembers: 3, Answers: true}, IsolatedAreSilent.Name},
+		{"too few, one of which stands twice, and it answers", Serving{By: twice, MinMembers: 3, Answers: true}, IsolatedAreSilent.Name},
 		{"in no ring", Serving{By: outside, MinMembers: 3}, ""},
 		{"an ideal ring of enough", Serving{By: knows(false, 400, 500), MinMembers: 3, Members: 3}, ""},
 		{"isolated in a ring of enough", Serving{By: knows(true, 400, 500), MinMembers: 3, Members: 3}, IsolatedAreFew.Name},

@@ -19,12 +19,58 @@ type Leasehold struct {
 	Until time.Duration
 }
 
+// String says what is owned.
+func (x Leasehold) String() string {
+	if !x.Has {
+		return "nothing"
+	}
+	return x.Arc.String()
+}
+
 // Owners knows what each member owns now, in times of one clock. Members are numbers. The
 // zero Owners knows nobody.
-type Owners struct{ all []Leasehold }
+type Owners struct {
+	all  []Leasehold
+	torn []ring.Arc
+}
+
+// Tear notes that from now on an arc may have two owners: more members have failed than leases
+// allow for.
+func (o *Owners) Tear(arc ring.Arc) { o.torn = append(o.torn, arc) }
+
+// Mend notes that all that was torn is whole again.
+func (o *Owners) Mend() { o.torn = nil }
+
+// shared reports whether two arcs have a point in common that may have one owner only.
+func (o *Owners) shared(x, y ring.Arc) bool {
+	if !x.Contains(y.To) && !y.Contains(x.To) {
+		return false
+	}
+	common := []ring.Arc{x}
+	for _, not := range append(x.Minus(y), o.torn...) {
+		common = without(common, not)
+	}
+	return len(common) > 0
+}
+
+func without(arcs []ring.Arc, not ring.Arc) []ring.Arc {
+	var out []ring.Arc
+	for _, a := range arcs {
+		out = append(out, a.Minus(not)...)
+	}
+	return out
+}
+
+// Of is what member i owns, as far as is known.
+func (o *Owners) Of(i int) Leasehold {
+	if i >= len(o.all) {
+		return Leasehold{}
+	}
+	return o.all[i]
+}
 
 // Own notes what member i owns from now on, and says how that breaks the rule, and for how
-// long at most; empty if it does not.
+// long at most; empty if it does not. What is torn is left out.
 func (o *Owners) Own(i int, x Leasehold, now time.Duration) (two time.Duration, broken string) {
 	for len(o.all) <= i {
 		o.all = append(o.all, Leasehold{})
@@ -34,7 +80,7 @@ func (o *Owners) Own(i int, x Leasehold, now time.Duration) (two time.Duration, 
 		return 0, ""
 	}
 	for k, y := range o.all {
-		if k == i || !y.Has || y.Until <= now || !(x.Arc.Contains(y.Arc.To) || y.Arc.Contains(x.Arc.To)) {
+		if k == i || !y.Has || y.Until <= now || !o.shared(x.Arc, y.Arc) {
 			continue
 		}
 		if both := min(x.Until, y.Until) - now; both > two {

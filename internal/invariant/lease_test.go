@@ -33,3 +33,33 @@ func TestOneOwnerAtATime(t *testing.T) {
 		}
 	}
 }
+
+// What is torn may have two owners until it is mended, and no point beside it.
+func TestTornArcsMayHaveTwoOwners(t *testing.T) {
+	arc := func(after, to uint64) ring.Arc { return ring.Arc{After: after, To: to} }
+	for what, tc := range map[string]struct {
+		torn   []ring.Arc
+		mended bool
+		broken bool
+	}{
+		"none":           {nil, false, true},
+		"all":            {[]ring.Arc{arc(3, 3)}, false, false},
+		"what is common": {[]ring.Arc{arc(2, 5)}, false, false},
+		"in two parts":   {[]ring.Arc{arc(1, 3), arc(3, 9)}, false, false},
+		"all but one":    {[]ring.Arc{arc(2, 4)}, false, true},
+		"beside it":      {[]ring.Arc{arc(5, 2)}, false, true},
+		"mended":         {[]ring.Arc{arc(2, 5)}, true, true},
+	} {
+		var o Owners
+		for _, a := range tc.torn {
+			o.Tear(a)
+		}
+		if tc.mended {
+			o.Mend()
+		}
+		o.Own(0, Leasehold{Arc: arc(1, 5), Has: true, Until: 2}, 1)
+		if _, broken := o.Own(1, Leasehold{Arc: arc(2, 9), Has: true, Until: 2}, 1); (broken != "") != tc.broken {
+			t.Errorf("%s: %q", what, broken)
+		}
+	}
+}

@@ -66,7 +66,7 @@ var (
 	askedOutcomes   = append(slices.Clip(requestOutcomes), concord.OutcomeRelayed.String(), concord.OutcomeOverloaded.String(), concord.OutcomeDenied.String()) // of requests to others
 	requestKinds    = words(concord.KindRoute, concord.KindMeta, concord.KindMap, concord.KindRing, concord.KindNotify, concord.KindSeek, concord.KindPlace, concord.KindIntroduce, concord.KindChanged, concord.KindLook, concord.KindLeave)
 	servedKinds     = append(words(concord.KindFindSuccessor), requestKinds...)
-	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members", "resumed"}
+	rangeCauses     = []string{"created", "joined", "predecessor_joined", "predecessor_failed", "predecessor_left", "alone", "superseded", "enough_members", "resumed", "given_up"}
 )
 
 func words[T ~string](values ...T) []string {
@@ -157,7 +157,7 @@ var (
 	RangeShare = &Metric{Base: "range_share", Kind: Gauge,
 		Help: "Share of the circle that the member serves, from 0 to 1. The sum over all members is 1. It is larger if keys have two owners, and smaller if keys have none."}
 	MembersEstimate = &Metric{Base: "members_estimate", Kind: Gauge,
-		Help: "Estimated number of members, from the density of the successor list. It is exact if the list holds all members, and otherwise right to within a factor of about two."}
+		Help: "Number of members, each counted once whatever its VirtualNodes. It is exact if the member's map of the ring is certain. Otherwise it is estimated from the density of the successor list, as if all members stood at as many identifiers as this one, and right to within a factor of about two."}
 	Successors = &Metric{Base: "successors", Kind: Gauge,
 		Help: "Members in the successor list: SuccessorCount, or all other members if there are fewer. One member less than that may fail at once."}
 	SuccessorAge = &Metric{Base: "successor_age", Kind: Gauge, Unit: "s",
@@ -165,7 +165,7 @@ var (
 	Fingers = &Metric{Base: "fingers", Kind: Gauge,
 		Help: "Distinct members that the fingers point to."}
 	Acquaintances = &Metric{Base: "acquaintances", Kind: Gauge,
-		Help: "Live members that are remembered, to find the ring again when all pointers fail. Together with the silent ones at most 16."}
+		Help: "Live members that are remembered, to find the ring again when all pointers fail, one for each identifier. Together with the silent ones at most 16."}
 	SilentAcquaintances = &Metric{Base: "silent_acquaintances", Kind: Gauge,
 		Help: "Remembered members that did not answer when they were last asked."}
 	PendingAcquaintances = &Metric{Base: "pending_acquaintances", Kind: Gauge,

@@ -75,7 +75,7 @@ type Put func(m *Metric, value float64, labels ...string)
 
 // Member gives the figures of a member, but for the histograms.
 func (r *Record) Member(s concord.Status, put Put) {
-	joined := s.Phase == concord.PhaseJoined || s.Phase == concord.PhaseLeaving
+	joined := s.Phase == concord.PhaseJoined || s.Phase == concord.PhaseLeaving || s.Phase == concord.PhaseDraining
 	put(Joined, flag(joined))
 	put(Isolated, flag(s.Isolated))
 	put(RangeShare, s.Share)

@@ -2,11 +2,14 @@ package mutant
 
 const (
 	originFile       = "internal/protocol/origin.go"
+	restFile         = "internal/protocol/rest.go"
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	grantFile        = "internal/protocol/grant.go"
 	leaseFile        = "internal/protocol/lease.go"
 	takeoverFile     = "internal/protocol/takeover.go"
+	departFile       = "internal/protocol/depart.go"
+	drainFile        = "internal/protocol/drain.go"
 	doubtFile        = "internal/protocol/doubt.go"
 	contactsFile     = "internal/routing/contacts.go"
 	epochFile        = "internal/protocol/epoch.go"
@@ -22,6 +25,11 @@ const (
 	ringFile         = "internal/ring/ring.go"
 	certifyFile      = "internal/ringmap/certify.go"
 	mapFile          = "internal/ringmap/map.go"
+	snapshotFile     = "internal/ringmap/snapshot.go"
+	copyFile         = "internal/ringmap/copy.go"
+	feedFile         = "internal/ringmap/feed.go"
+	sweepFile        = "internal/ringmap/sweep.go"
+	standInFile      = "internal/protocol/standin.go"
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
@@ -440,6 +448,16 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `}},
 			Sim: "too few",
 		},
+		{
+			Name: "isolated-counts-identifiers",
+			Does: "Each identifier of a process counts as a member.",
+			Edits: []Edit{{pointersFile, `
+	return m.phase.InRing() && 1+processes(m.self, m.succ) < m.cfg.MinMembers
+`, `
+	return m.phase.InRing() && 1+len(m.succ) < m.cfg.MinMembers
+`}},
+			Sim: "too few processes",
+		},
 	}},
 	{Says: "taking a client for a member", Unchecked: "it has no clients", Mutants: []Mutant{
 		{
@@ -628,7 +646,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "woken-without-doubt",
 			Does: "A member that has hung goes on as the owner of its arc.",
 			Edits: []Edit{{doubtFile, `
-	m.doubts = !m.alone
+	m.doubts = true
 `, `
 	m.doubts = false
 `}},
@@ -666,15 +684,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "lease-without-wait",
 			Does: "A member owns at once what a predecessor had that does not answer.",
 			Edits: []Edit{{leaseFile, `
-	l.rest = m.now + m.cfg.Lease
-}
-
-// giving is what p, which becomes the predecessor, is given of its arc: what this member
+		l.rest = max(l.rest, m.now+m.cfg.Lease)
 `, `
-	l.rest = m.now
-}
-
-// giving is what p, which becomes the predecessor, is given of its arc: what this member
+		l.rest = m.now
 `}},
 			Sim: "leases and pauses",
 		},
@@ -682,28 +694,13 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "lease-without-second-wait",
 			Does: "A member that waits for the arc of one that failed waits no longer when another fails.",
 			Edits: []Edit{{leaseFile, `
-	l.rest = m.now + m.cfg.Lease
-}
-
-// giving is what p, which becomes the predecessor, is given of its arc: what this member
+		l.rest = max(l.rest, m.now+m.cfg.Lease)
 `, `
-	if m.now >= l.rest {
-		l.rest = m.now + m.cfg.Lease
-	}
-}
-
-// giving is what p, which becomes the predecessor, is given of its arc: what this member
+		if m.now >= l.rest {
+			l.rest = m.now + m.cfg.Lease
+		}
 `}},
 			Sim: "leases and pauses",
-		},
-		{
-			Name: "lease-woken-without-doubt",
-			Does: "A member that waits and whose clock leaps owns when the clock says so.",
-			Edits: []Edit{{doubtFile, `
-	m.lease.hung(m.now - r.due)
-`, `
-`}},
-			Sim: "leases and leaps",
 		},
 		{
 			Name: "one-link",
@@ -719,7 +716,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "given-all",
 			Does: "A joiner, or a member whose lease ran out, owns all of its arc by its first grant.",
 			Edits: []Edit{{grantFile, `
-	l.rest = l.named + m.cfg.Lease
+	l.rest = max(l.named, l.took) + m.cfg.Lease
 `, `
 	l.rest = m.now
 `}},
@@ -729,20 +726,59 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "grants-not-compared",
 			Does: "A member grants an arc of which another that it named has a part.",
 			Edits: []Edit{{grantFile, `
-			return false
-		}
-		kept = append(kept, g)
+			if !gone(g, to) || !within(g.arc, a.Arc) {
+				return false, false
+			}
+			linked = true
 `, `
-		}
-		kept = append(kept, g)
+			_ = within
 `}},
 			Sim: "leases astray",
+		},
+		{
+			Name: "head-grants-alone",
+			Does: "A member grants what its head has granted another, if that stands before it.",
+			Edits: []Edit{{grantFile, `
+		m.hears(st.Lease.Others)
+`, `
+`}},
+			Sim: "leases astray",
+		},
+		{
+			Name: "wait-not-handed-on",
+			Does: "A joiner does not go on with the wait that its head hands on to it.",
+			Edits: []Edit{{grantFile, `
+			l.goes = wait{has: true, after: st.Lease.From, over: m.now + st.Lease.Wait/8*9, lasts: asked + m.leased()}
+`, `
+			l.goes = wait{has: true, after: st.Lease.From, over: m.now, lasts: asked + m.leased()}
+`}},
+			Sim: "leases and twins",
+		},
+		{
+			Name: "wait-said-to-be-over",
+			Does: "A member that joins while another waits for its arc is told that the wait is over, if one has joined there before it.",
+			Edits: []Edit{{leaseFile, `
+		out.after, out.over = w.after, max(out.over, w.over) // old has not asked for it
+`, `
+		out.after, out.over = w.after, m.now
+`}},
+			Sim: "leases and joiners",
+		},
+		{
+			Name: "wait-passed-on-as-over",
+			Does: "A joiner that hears of a wait tells the one before it that the wait is over.",
+			Edits: []Edit{{leaseFile, `
+		l.owed = wait{has: true, after: w.after, over: w.over}
+`, `
+		l.owed = wait{has: true, after: w.after, over: m.now}
+`}},
+			Sim: "leases and joiners",
 		},
 		{
 			Name: "leaver-owns-on",
 			Does: "A member that leaves owns its arc until it has stopped.",
 			Edits: []Edit{{leaseFile, `
-	l.none, l.rest = true, forever
+	l.none, l.rest, l.owed = true, forever, wait{}
 }
 
 // saysLease is what the member says of leases now.
@@ -760,24 +796,99 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 	}},
 	{Says: "gaining what a lease leaves to clocks and messages", Unchecked: "to it, no time passes", Mutants: []Mutant{
 		{
-			Name: "whole-lease",
-			Does: "A member relies on all of a lease instead of nine tenths.",
+			Name: "lease-and-a-half",
+			Does: "A member relies on a lease for half as long again.",
 			Edits: []Edit{{leaseFile, `
 func (m *Machine) leased() time.Duration { return m.cfg.Lease / 10 * 9 }
 `, `
-func (m *Machine) leased() time.Duration { return m.cfg.Lease }
+func (m *Machine) leased() time.Duration { return m.cfg.Lease / 2 * 3 }
 `}},
 			Sim: "long leases",
 		},
 		{
-			Name: "counted-from-the-answer",
-			Does: "A lease counts from when the grant arrives.",
-			Edits: []Edit{{grantFile, `
-	m.lengthen(st.Lease.Chain, asked)
+			Name: "leap-ends-waits",
+			Does: "A member whose clock leaps ahead has waited for as much longer.",
+			Edits: []Edit{{doubtFile, `
+	m.lease.hung(m.now - r.due)
 `, `
-	m.lengthen(st.Lease.Chain, m.now)
+	m.lease.hung(0)
 `}},
-			Sim: "short leases",
+			Sim: "leases and leaps",
+		},
+	}},
+	{Says: "standing in for a member that is not to be back, for too long, or for more than it had", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "stands-in-for-all",
+			Does: "A member that takes over from several that have left stands in for all of them as for the last.",
+			Edits: []Edit{{pointersFile, `
+	just := m.hasArc && m.arc.After == m.leaver.ID && arc.After == m.back.after
+`, `
+	just := m.hasArc || arc.Whole()
+`}},
+			Sim: "restarts",
+		},
+		{
+			Name: "back-of-another",
+			Does: "What one that has left has said of its return is believed of the next one that leaves.",
+			Edits: []Edit{{farewellFile, `
+func (m *Machine) leaves(x ring.Member) { m.leaver, m.back = x, returning{} }
+`, `
+func (m *Machine) leaves(x ring.Member) { m.leaver = x }
+`}},
+			Sim: "restarts",
+		},
+		{
+			Name: "finds-the-leaver-itself",
+			Does: "A successor that finds by itself that its predecessor leaves does not hear that it is to be back.",
+			Edits: []Edit{{rectifyFile, `
+			m.leaves(p)
+			m.isBack(p, st)
+`, `
+			m.leaves(p)
+`}},
+			Sim: "restarts",
+		},
+		{
+			Name: "stands-in-for-ever",
+			Does: "A program stands in for a member that is not back in time.",
+			Edits: []Edit{{standInFile, `
+		if x.end > now {
+			return false
+		}
+`, `
+		if x.end > 0*now {
+			return false
+		}
+`}},
+			Sim: "restarts",
+		},
+		{
+			Name: "stands-in-beside",
+			Does: "A program stands in for a member that is back.",
+			Edits: []Edit{{standInFile, `
+		for _, left := range x.arc.Minus(arc) {
+			kept = append(kept, standIn{left, x.end})
+		}
+`, `
+		if x.arc != arc {
+			kept = append(kept, x)
+		}
+`}},
+			Sim: "restarts",
+		},
+		{
+			Name: "takes-over-early",
+			Does: "A program takes over before the member is to be back that it stands in for.",
+			Edits: []Edit{{standInFile, `
+		if x.end > now {
+			return false
+		}
+`, `
+		if x.end > now+now/8 {
+			return false
+		}
+`}},
+			Sim: "restarts",
 		},
 	}},
 	{Says: "taking over what another has not released", Mutants: []Mutant{
@@ -1093,15 +1204,115 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Check: "pairs",
 		},
 	}},
+	{Says: "draining a ring of its last member, or being in it after that", Mutants: []Mutant{
+		{
+			Name: "drain-unacknowledged",
+			Does: "A member that drains goes though nobody has acknowledged that it does without it.",
+			Edits: []Edit{{departFile, `
+	case d.drains && len(d.by) > 0:
+`, `
+	case d.drains:
+`}},
+			Check: "all drain", Sim: "drains",
+		},
+		{
+			Name: "drain-by-the-gone",
+			Does: "A member that drains goes by what was said before it acknowledged another.",
+			Edits: []Edit{{departFile, `
+		m.acknowledge()
+`, `
+`}},
+			Check: "all drain",
+		},
+		{
+			Name: "drain-by-the-late",
+			Does: "A member that drains goes by an answer that was under way when it acknowledged another.",
+			Edits: []Edit{{drainFile, `
+	case n.void:
+		m.notice(n.to)
+`, `
+`}},
+			Check: "all drain apart",
+		},
+		{
+			Name: "drain-by-its-list",
+			Does: "A member that has acknowledged another asks only those again whose answers were under way.",
+			Edits: []Edit{{drainFile, `
+	before := d.by
+	d.by = nil
+	for _, x := range before {
+		m.notice(x)
+	}
+`, `
+`}},
+			Check: "all drain",
+		},
+		{
+			Name: "drain-refused",
+			Does: "That another refuses to do without a member that drains counts as an acknowledgement.",
+			Edits: []Edit{{drainFile, `
+	return a.Failure == nil && a.Reply.Refusal.Reason == Consent && st.Phase.InRing() && st.Self.Name != self.Name
+`, `
+	return a.Failure == nil && st.Phase.InRing() && st.Self.Name != self.Name
+`}},
+			Check: "all drain", Sim: "drains",
+		},
+		{
+			Name: "drain-leaving",
+			Does: "A member that has drained goes on as one that leaves.",
+			Edits: []Edit{{drainFile, `
+	m.vacate(CauseGivenUp)
+	m.outside()
+`, `
+	m.vacate(CauseGivenUp)
+`}},
+			Check: "all drain", Sim: "drains",
+		},
+	}},
+	{Says: "asking too seldom who stands at several identifiers", Unchecked: "its members stand at one, and ask in every round", Mutants: []Mutant{
+		{
+			Name: "rests-too-long",
+			Does: "A member leaves its head alone for nearly twice as many rounds.",
+			Edits: []Edit{{restFile, `
+	return max(m.round, r.round+uint64(every)-1) - m.round
+`, `
+	return max(m.round, r.round+uint64(every)-1) - m.round + uint64(every) - 1
+`}},
+			Sim: "processes",
+		},
+		{
+			Name: "looks-alone",
+			Does: "A member is not told that a process does not answer another member of its own.",
+			Edits: []Edit{{restFile, `
+	m.rest.calm = false
+	if m.rest.looked <= m.round {
+`, `
+	if m.rest.looked < m.round/2 {
+`}},
+			Sim: "processes",
+		},
+	}},
+	{Says: "taking identifiers of one process for a way around it", Unchecked: "it has no clients", Mutants: []Mutant{
+		{
+			Name: "contacts-of-one-process",
+			Does: "A client keeps several identifiers of one process, as if they did not fail together.",
+			Edits: []Edit{{contactsFile, `
+	return func(y ring.Member) bool { return y.Process() == x.Process() }
+`, `
+	return func(y ring.Member) bool { return y.ID == x.ID }
+`}},
+			Sim: "clients of processes",
+		},
+	}},
 	{Says: "a map that is not the ring, or older than it says", Unchecked: "it reads no clock, and its members keep no maps", Mutants: []Mutant{
 		{
 			Name: "covered-kept",
 			Does: "A claim does not remove the claims inside its arc.",
 			Edits: []Edit{{mapFile, `
-		m.table().remove(id, m.cfg.Pool)
-		m.hearClaim(id)
+		m.remove(id)
+		m.trust(func(d doubt) bool { return d.id == id && d.until == 0 && !d.arc })
 `, `
-		m.hearClaim(id)
+		m.trust(func(d doubt) bool { return d.id == id && d.until == 0 && !d.arc })
 `}},
 			Sim: "maps",
 		},
@@ -1129,11 +1340,163 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "contradiction-forgotten",
 			Does: "A member for whose arc another was named is named again as soon as it answers.",
 			Edits: []Edit{{mapFile, `
-	m.doubt(doubt{id: c.ID, since: now, arc: true})
+	m.doubt(doubt{id: c.ID, since: now, arc: true, claim: *c})
 `, `
 	m.doubt(doubt{id: c.ID, since: now})
 `}},
 			Sim: "maps",
+		},
+		{
+			Name: "compared-up-to-last",
+			Does: "The claims after the last process that is known are not compared.",
+			Edits: []Edit{{certifyFile, `
+	} else if m.t.Len() >= m.cfg.Limit {
+`, `
+	} else {
+`}},
+			Sim: "maps of two rings",
+		},
+	}},
+	{Says: "a certificate that is looked for along the identifiers, where processes have several", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "certain-by-identifier",
+			Does: "How old a claim is, is looked for at its identifier, not at the home of its process.",
+			Edits: []Edit{{snapshotFile, `
+	as, ok = s.asOf(home)
+`, `
+	as, ok = s.asOf(c.ID)
+`}},
+			Sim: "maps of processes",
+		},
+		{
+			Name: "reached-without-the-next",
+			Does: "Where processes stand at several identifiers, what the successor says certifies the next process.",
+			Edits: []Edit{{mapFile, `
+	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == by && !m.several() {
+		m.certify(0, c.ID, at)
+	}
+`, `
+	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == by {
+		m.certify(0, c.home(), at)
+	}
+`}},
+			Sim: "maps of processes",
+		},
+	}},
+	{Says: "a client that has what its member has not, or names by it whom it should ask", Unchecked: "it has no clients", Mutants: []Mutant{
+		{
+			Name:  "lost-change-unnoticed",
+			Does:  "A client does not compare the sum of what it has with that of its member.",
+			Edits: []Edit{{copyFile, `u.Summed && u.Sum != sum {`, `u.Summed && u.Sum != sum && false {`}},
+			Sim:   "copies",
+		},
+		{
+			Name: "unconfirmed-named",
+			Does: "A client names owners that have not confirmed to it what they own.",
+			Edits: []Edit{{snapshotFile, `
+		t = s.sure
+`, `
+		t = &s.t
+`}},
+			Sim: "copies",
+		},
+		{
+			Name: "gain-taken-for-confirmed",
+			Does: "What a confirmed arc gains is taken for confirmed, too.",
+			Edits: []Edit{{copyFile, `
+		c.surely().put(narrowed(*x.New, s.After), nil)
+`, `
+		c.surely().put(*x.New, nil)
+`}},
+			Sim: "copies",
+		},
+		{
+			Name:  "age-at-arrival",
+			Does:  "What a member says of the age of its map is taken to be of when it arrives.",
+			Edits: []Edit{{copyFile, `min(now, c.asked+u.Clock-u.Clock/drift) - u.Age}`, `now - u.Age}`}},
+			Sim:   "copies",
+		},
+		{
+			Name: "feed-of-now",
+			Does: "A member tells its clients that its map is as of now.",
+			Edits: []Edit{{feedFile, `
+		u.Aged, u.Age = true, max(0, now-as+AgePrecision-1).Truncate(AgePrecision)
+`, `
+		u.Aged = true
+`}},
+			Sim: "copies",
+		},
+	}},
+	{Says: "a client that goes back in time when it moves to another member", Unchecked: "it has no clients", Mutants: []Mutant{
+		{
+			Name: "moves-back",
+			Does: "A client takes over the map of the next member though that has not heard yet of what the client has.",
+			Edits: []Edit{{copyFile, `
+	if !c.current && now < c.until && c.behind() {
+`, `
+	if false {
+`}},
+			Sim: "copies",
+		},
+		{
+			Name: "doubts-left-behind",
+			Does: "A client forgets what the member doubted that it leaves.",
+			Edits: []Edit{{copyFile, `
+			c.doubt(c.heard, id) // the next member may not know of it yet
+`, `
+			_ = id
+`}},
+			Sim: "copies",
+		},
+	}},
+	{Says: "sweeps that are too rare, too many or never done", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "sweeps-too-rare",
+			Does: "A member begins a sweep after twice the time.",
+			Edits: []Edit{{sweepFile, `
+	return m.sweep.began + sweepEvery*m.cfg.Interval
+`, `
+	return m.sweep.began + 2*sweepEvery*m.cfg.Interval
+`}},
+			Sim: "sweeps",
+		},
+		{
+			Name: "sweeps-at-any-beat",
+			Does: "A member begins a sweep as soon as another has, however short its own last one is ago.",
+			Edits: []Edit{{sweepFile, `
+		return m.barred
+`, `
+		return m.sweep.began + 0*m.barred
+`}},
+			Sim: "hasty sweeps",
+		},
+		{
+			Name: "sweeps-on",
+			Does: "A sweep goes on though the whole circle is certain.",
+			Edits: []Edit{{sweepFile, `
+	case m.swept() && s.level > base, s.stuck && s.to == m.home:
+`, `
+	case s.stuck && s.to == m.home:
+`}},
+			Sim: "sweeps",
+		},
+		{
+			Name: "sweeps-alone",
+			Does: "A member does not begin a sweep when others do.",
+			Edits: []Edit{{sweepFile, `
+	m.heard = beat
+	if`, `
+	m.heard = m.beat
+	if`}},
+			Sim: "sweeps",
+		},
+		{
+			Name: "any-certainty-of-the-sweep",
+			Does: "A certainty of the sweep before counts as one of this sweep.",
+			Edits: []Edit{{sweepFile, `
+	return as >= m.sweep.began-late*m.cfg.Interval-`, `
+	return as >= m.sweep.began-(late+sweepEvery)*m.cfg.Interval-`}},
+			Sim: "sweeps",
 		},
 	}},
 }

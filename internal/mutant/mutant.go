@@ -5,6 +5,8 @@
 // A mutant is a few replacements of source text. It is built with go build
 // -overlay, so that nothing of it is in the source: a program is made of the
 // patched files, of everything else as it is, and of package hunt, which looks.
+// One program holds all mutants that change bodies of functions only, and is told
+// by its environment which of them to be.
 // docs/VERIFICATION.md has the table of what was found; the test makes it.
 package mutant
 
@@ -49,21 +51,35 @@ type Mistake struct {
 // Overlay writes the patched files of m, a module at root, to dir, and returns
 // the file to be given to go build -overlay.
 func Overlay(root, dir string, m Mutant) (string, error) {
+	patched, err := m.patch(root)
+	if err != nil {
+		return "", err
+	}
+	return overlay(root, dir, patched)
+}
+
+// patch returns the text of each file that m changes.
+func (m Mutant) patch(root string) (map[string]string, error) {
 	texts := map[string]string{}
 	for _, e := range m.Edits {
 		text, ok := texts[e.File]
 		if !ok {
 			b, err := os.ReadFile(filepath.Join(root, e.File))
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			text = string(b)
 		}
 		if n := strings.Count(text, e.Old); n != 1 {
-			return "", fmt.Errorf("mutant %s: this occurs %d times in %s, not once; if the code has moved, the mutant must follow:\n%s", m.Name, n, e.File, e.Old)
+			return nil, fmt.Errorf("mutant %s: this occurs %d times in %s, not once; if the code has moved, the mutant must follow:\n%s", m.Name, n, e.File, e.Old)
 		}
 		texts[e.File] = strings.Replace(text, e.Old, e.New, 1)
 	}
+	return texts, nil
+}
+
+// overlay writes texts to dir, to stand for the files of the module at root.
+func overlay(root, dir string, texts map[string]string) (string, error) {
 	replace := map[string]string{}
 	for file, text := range texts {
 		patched := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))

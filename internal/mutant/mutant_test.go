@@ -10,18 +10,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 var (
-	all    = flag.Bool("all", false, "plant every mutant, not only the first of each mistake")
+	all    = flag.Bool("all", false, "plant equivalent mutants, too, and try all seeds where nothing is planted")
 	update = flag.Bool("update", false, "the same, and write the table of docs/VERIFICATION.md anew")
 )
 
+// fewSeeds is how many seeds a search tries where nothing is planted, without -all.
+const fewSeeds = 20
+
 // searched is what a hunt is made of. The go command keeps the result of a test
 // until a file changes that the test itself has read.
-var searched = []string{"ring", "peer", "protocol", "routing", "ringmap", "invariant", "explore", "sim", "mutant/hunt"}
+var searched = []string{"ring", "peer", "protocol", "routing", "ringmap", "invariant", "explore", "standing", "sim", "sim/mapsim", "mutant/hunt"}
 
 func TestEveryMistakeIsFound(t *testing.T) {
 	root, err := filepath.Abs("../..")
@@ -40,80 +44,148 @@ func TestEveryMistakeIsFound(t *testing.T) {
 		}
 	}
 
-	control := map[string]Finding{}
-	for _, f := range hunt(t, root, Mutant{Name: "control"}) {
-		if f.Found {
-			t.Errorf("%s finds something where nothing is planted: %s: %s", f.Search, f.Rule, f.How)
-		}
-		control[f.Search] = f
-	}
-	if len(control) != len(Searches) {
-		t.Fatalf("%d searches were made, there are %d", len(control), len(Searches))
-	}
-
-	rows := make([][]string, len(Mistakes))
-	t.Run("mutants", func(t *testing.T) {
-		for i, mistake := range Mistakes {
-			rows[i] = make([]string, len(mistake.Mutants)) // empty: not planted
-			for k, m := range mistake.Mutants {
-				if k > 0 && !*all && !*update {
-					continue
-				}
-				t.Run(m.Name, func(t *testing.T) {
-					t.Parallel()
-					if m.Same != "" {
-						same(t, control, hunt(t, root, m))
-						rows[i][k] = fmt.Sprintf("| %s | equivalent: %s | |", m.Does, m.Same)
-						return
-					}
-					check, sim := "–", "–"
-					for _, name := range []string{m.Check, m.Sim} {
-						if name == "" {
-							continue
-						}
-						f := hunt(t, root, m, name)[0]
-						switch {
-						case !f.Found:
-							t.Errorf("%s does not find it any more: %d states, seeds to %d", name, f.States, f.Seed)
-						case name == m.Check:
-							check = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.States)
-						default:
-							sim = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.Seed)
-						}
-						t.Logf("%s: %s: %s; %d states, seed %d, %.2f s", name, f.Rule, f.How, f.States, f.Seed, f.Seconds)
-					}
-					rows[i][k] = fmt.Sprintf("| %s | %s | %s |", m.Does, check, sim)
-				})
-			}
-		}
-	})
+	control := controls(t, root)
+	rows, chosen := choose()
+	plant(t, root, chosen, rows, control)
 	if t.Failed() {
 		return
 	}
 	told(t, filepath.Join(root, "docs", "VERIFICATION.md"), rows)
 }
 
-// hunt builds package hunt with m planted and lets it make searches, all if none
-// are named.
-func hunt(t *testing.T, root string, m Mutant, searches ...string) []Finding {
+// controls makes every search where nothing is planted.
+func controls(t *testing.T, root string) map[string]Finding {
 	t.Helper()
-	dir := t.TempDir()
-	// Most of the time is the compiler's, a third of that for inlining.
-	args := []string{"build", "-ldflags=-s -w", "-gcflags=github.com/ollelogdahl/concord/internal/...=-l", "-o", filepath.Join(dir, "hunt")}
-	if len(m.Edits) > 0 {
-		overlay, err := Overlay(root, dir, m)
-		if err != nil {
-			t.Fatal(err)
+	bin, found := build(t, root, ""), make([]Finding, len(Searches))
+	t.Run("control", func(t *testing.T) {
+		for i, s := range Searches {
+			t.Run(s.Name, func(t *testing.T) {
+				t.Parallel()
+				found[i] = hunt(t, bin, 0, seeds(), s.Name)[0]
+				if f := found[i]; f.Found {
+					t.Errorf("finds something where nothing is planted: %s: %s", f.Rule, f.How)
+				}
+			})
 		}
-		args = append(args, "-overlay", overlay)
+	})
+	control := map[string]Finding{}
+	for _, f := range found {
+		control[f.Search] = f
 	}
-	build := exec.CommandContext(t.Context(), "go", append(args, "./internal/mutant/hunt")...)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
+	if len(control) != len(Searches) {
+		t.Fatalf("%d searches were made, there are %d", len(control), len(Searches))
+	}
+	return control
+}
+
+// seeds is how many seeds a search tries where there is nothing to be found: 0 for all.
+func seeds() int {
+	if *all || *update {
+		return 0
+	}
+	return fewSeeds
+}
+
+// planted reports whether a mutant is planted.
+func planted(m Mutant) bool { return m.Same == "" || *all || *update }
+
+// choose returns the mutants that are planted, with their places in the table, in which
+// those that are not planted have no text.
+func choose() (rows [][]string, chosen []Mutant) {
+	rows = make([][]string, len(Mistakes))
+	for i, mistake := range Mistakes {
+		rows[i] = make([]string, len(mistake.Mutants))
+		for _, m := range mistake.Mutants {
+			if planted(m) {
+				chosen = append(chosen, m)
+			}
+		}
+	}
+	return rows, chosen
+}
+
+// plant has each of the chosen mutants found, and writes the rows.
+func plant(t *testing.T, root string, chosen []Mutant, rows [][]string, control map[string]Finding) {
+	t.Helper()
+	together, numbers, err := Together(root, t.TempDir(), chosen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := build(t, root, together)
+	t.Run("mutants", func(t *testing.T) {
+		for i, mistake := range Mistakes {
+			for k, m := range mistake.Mutants {
+				if !planted(m) {
+					continue
+				}
+				t.Run(m.Name, func(t *testing.T) {
+					t.Parallel()
+					bin, number := bin, numbers[m.Name]
+					if number == 0 {
+						alone, err := Overlay(root, t.TempDir(), m)
+						if err != nil {
+							t.Fatal(err)
+						}
+						bin = build(t, root, alone)
+					}
+					rows[i][k] = row(t, m, control, func(searches ...string) []Finding {
+						if m.Same != "" {
+							return hunt(t, bin, number, seeds())
+						}
+						return hunt(t, bin, number, 0, searches...)
+					})
+				})
+			}
+		}
+	})
+}
+
+// row has m found, and returns what the table says of it.
+func row(t *testing.T, m Mutant, control map[string]Finding, hunt func(...string) []Finding) string {
+	t.Helper()
+	if m.Same != "" {
+		same(t, control, hunt())
+		return fmt.Sprintf("| %s | equivalent: %s | |", m.Does, m.Same)
+	}
+	check, sim := "–", "–"
+	for _, name := range []string{m.Check, m.Sim} {
+		if name == "" {
+			continue
+		}
+		f := hunt(name)[0]
+		switch {
+		case !f.Found:
+			t.Errorf("%s does not find it any more: %d states, seeds to %d", name, f.States, f.Seed)
+		case name == m.Check:
+			check = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.States)
+		default:
+			sim = fmt.Sprintf("%s: %s, %d", name, f.Rule, f.Seed)
+		}
+		t.Logf("%s: %s: %s; %d states, seed %d, %.2f s", name, f.Rule, f.How, f.States, f.Seed, f.Seconds)
+	}
+	return fmt.Sprintf("| %s | %s | %s |", m.Does, check, sim)
+}
+
+// build builds package hunt with what the overlay plants.
+func build(t *testing.T, root, overlay string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "hunt")
+	// Most of the time is the compiler's, a third of that for inlining.
+	args := []string{"build", "-ldflags=-s -w", "-gcflags=github.com/ollelogdahl/concord/internal/...=-l", "-o", bin, "-overlay", overlay}
+	cmd := exec.CommandContext(t.Context(), "go", append(args, "./internal/mutant/hunt")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
+
+// hunt lets a program with the mutant of that number make searches, all if none are named.
+func hunt(t *testing.T, bin string, number, seeds int, searches ...string) []Finding {
+	t.Helper()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "hunt"), searches...)
+	cmd := exec.CommandContext(t.Context(), bin, append([]string{strconv.Itoa(seeds)}, searches...)...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", Planted, number))
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -163,7 +235,7 @@ func table(rows [][]string) string {
 	b.WriteString("\n| search | what is run | seeds |\n|---|---|---|\n")
 	for _, s := range Searches {
 		seeds := ""
-		if s.Sim != nil {
+		if s.Seeds > 0 {
 			seeds = fmt.Sprintf("0 to %d", s.Seeds-1)
 		}
 		fmt.Fprintf(&b, "| *%s* | %s | %s |\n", s.Name, s.Says, seeds)
@@ -201,7 +273,6 @@ func told(t *testing.T, path string, rows [][]string) {
 	}
 }
 
-// Also of those that are not planted in every run.
 func TestEveryReplacementHasItsPlace(t *testing.T) {
 	for _, mistake := range Mistakes {
 		for _, m := range mistake.Mutants {
@@ -248,7 +319,7 @@ func TestMistakesAreWellFormed(t *testing.T) {
 		if _, twice := kinds[s.Name]; twice || s.Says == "" {
 			t.Errorf("search %q: twice, or says nothing", s.Name)
 		}
-		kinds[s.Name] = s.Sim != nil
+		kinds[s.Name] = s.Sim != nil || s.Maps != nil
 	}
 	names := map[string]bool{}
 	for _, mistake := range Mistakes {

@@ -2,10 +2,12 @@ package mutant
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/explore"
 	"github.com/ollelogdahl/concord/internal/sim"
+	"github.com/ollelogdahl/concord/internal/sim/mapsim"
 )
 
 // Search is one run of the model checker, or some seeds of the simulator, that
@@ -17,6 +19,7 @@ type Search struct {
 	Check *explore.Config // for explore.Run, with the rules that hold
 	Every *explore.Config // for explore.Every
 	Sim   *sim.Config
+	Maps  *mapsim.Config
 	// Seeds is how many seeds the simulator tries, from 0.
 	Seeds int
 }
@@ -82,6 +85,18 @@ var Searches = []Search{
 		},
 	},
 	{
+		Name: "all drain", Says: "grain 1 from a ring; all three members drain (`--members 3 --start ring --assume nothing --joins 0 --fails 0 --leaves 3 --drain --quiet 0`)",
+		Check: &explore.Config{
+			Members: 3, Successors: 2, Memory: explore.Abstract, Grain: explore.Instant, Assume: explore.Nothing, Drain: true, Leaves: 3,
+		},
+	},
+	{
+		Name: "all drain apart", Says: "as *all drain*, at grain 2 (`--grain 2 --max-states 300000`)",
+		Check: &explore.Config{
+			Members: 3, Successors: 2, Memory: explore.Abstract, Grain: explore.Apart, Assume: explore.Nothing, Drain: true, Leaves: 3, MaxStates: 300000,
+		},
+	},
+	{
 		Name: "every", Says: "every weakly connected state (`--members 3 --every`)",
 		Every: &explore.Config{Members: 3, Successors: 2, Quiet: 30},
 	},
@@ -139,7 +154,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "founders", Says: "8 members bootstrap behind one load balancer",
-		Sim: &sim.Config{Members: 8, Start: "founders", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
+		Sim: &sim.Config{Members: 8, Start: "founders", NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 200,
 	},
 	{
 		Name: "founders stalled", Says: "as *founders*, and the one that would found never does (`--members 8 --start founders-stalled`)",
@@ -147,11 +162,11 @@ var Searches = []Search{
 	},
 	{
 		Name: "founders cut apart", Says: "as *founders*, with cuts, losses and hung members (`--members 8 --start founders --duration 20s --faults loss,cut,pause`)",
-		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
+		Sim: &sim.Config{Members: 8, Start: "founders", Duration: 20 * time.Second, Faults: sim.Loss | sim.Cut | sim.Pause, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 200,
 	},
 	{
 		Name: "founders by lists", Says: "8 members look for a ring by lists of addresses, with losses, and some crash (`--members 8 --start founders-listed --duration 20s --faults loss,crash`)",
-		Sim: &sim.Config{Members: 8, Start: "founders-listed", Duration: 20 * time.Second, Faults: sim.Loss | sim.Crash, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 40,
+		Sim: &sim.Config{Members: 8, Start: "founders-listed", Duration: 20 * time.Second, Faults: sim.Loss | sim.Crash, NoFingers: true, Lookups: -1, Idle: -1}, Seeds: 200,
 	},
 	{
 		Name: "clients", Says: "8 members and 4 clients, half a minute of crashes (`--members 8 --clients 4 --duration 30s --faults crash`)",
@@ -160,6 +175,10 @@ var Searches = []Search{
 	{
 		Name: "too few", Says: "4 members, of which 3 have to live, are cut apart (`--members 4 --min-members 3 --duration 30s --faults cut,crash`)",
 		Sim: &sim.Config{Members: 4, MinMembers: 3, Duration: 30 * time.Second, Faults: sim.Cut | sim.Crash}, Seeds: 20,
+	},
+	{
+		Name: "too few processes", Says: "16 identifiers of processes at 1 and 4, of which 4 have to live, are cut apart (`--members 16 --identifiers 1,4 --min-members 4 --duration 30s --faults cut,crash`)",
+		Sim: &sim.Config{Members: 16, Identifiers: []int{1, 4}, MinMembers: 4, Duration: 30 * time.Second, Faults: sim.Cut | sim.Crash}, Seeds: 20,
 	},
 	{
 		Name: "comings and goings", Says: "16 members, half a minute of crashes, vanishing hosts, joins and leaves (`--members 16 --duration 30s --faults crash,vanish,join,leave`)",
@@ -178,12 +197,28 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Loss | sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64, Maps: true}, Seeds: 20,
 	},
 	{
+		Name: "processes", Says: "42 identifiers of processes at 1, 4 and 16, half a minute in which some crash, vanish and hang (`--members 42 --identifiers 1,4,16 --duration 30s --faults crash,vanish,pause`)",
+		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Pause}, Seeds: 20,
+	},
+	{
+		Name: "clients of processes", Says: "as *processes*, and 8 clients (`--clients 8`)",
+		Sim: &sim.Config{Members: 42, Clients: 8, Identifiers: []int{1, 4, 16}, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Pause}, Seeds: 20,
+	},
+	{
+		Name: "maps of two rings", Says: "as *two rings*, and every member keeps a map (`--members 32 --start two-rings --maps`)",
+		Sim: &sim.Config{Members: 32, Start: "two-rings", Maps: true}, Seeds: 200,
+	},
+	{
+		Name: "maps of processes", Says: "as *maps*, the members those of processes at 1, 4 and 8 identifiers (`--members 26 --identifiers 1,4,8`)",
+		Sim: &sim.Config{Members: 26, Identifiers: []int{1, 4, 8}, Duration: 30 * time.Second, Faults: sim.Loss | sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64, Maps: true}, Seeds: 60,
+	},
+	{
 		Name: "pauses", Says: "16 members, half a minute in which some hang (`--members 16 --duration 30s --faults pause`)",
-		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 40,
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 200,
 	},
 	{
 		Name: "cuts", Says: "as *pauses*, and the network is cut in two (`--faults pause,cut,oneway,links`)",
-		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 40,
+		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause | sim.Cut | sim.OneWay | sim.Links}, Seeds: 200,
 	},
 	{
 		Name: "leases", Says: "7 members, of which 4 have to live, own by leases for a minute of all faults and of clocks that leap (`concord sim leases`)",
@@ -194,24 +229,36 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 16, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Crash | sim.Joins | sim.Leaves | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 30,
 	},
 	{
-		Name: "leases astray", Says: "as *leases*, with 9 members and lists of 6, and names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults astray`)",
-		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, Seeds: 40,
+		Name: "leases and joiners", Says: "as *leases*, with 12 members and lists of 4, without a number of them, and they hang and join (`--members 12 --successors 4 --min-members 0 --faults pause,join`)",
+		Sim: &sim.Config{Members: 12, Successors: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Joins, NoFingers: true, Lookups: -1}, Seeds: 140,
 	},
 	{
-		Name: "leases and leaps", Says: "7 members own by leases, hang, and their clocks leap (`--min-members 0 --faults pause,jump`)",
-		Sim: &sim.Config{Members: 7, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 60,
+		Name: "leases astray", Says: "as *leases*, with 9 members and lists of 6, and names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults astray`)",
+		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, Seeds: 140,
+	},
+	{
+		Name: "leases and twins", Says: "as *leases*, and members crash, hang, are cut off, and meet others of their names (`--faults crash,twin,pause,cut,jump`)",
+		Sim: &sim.Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Crash | sim.Twin | sim.Pause | sim.Cut | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 30,
 	},
 	{
 		Name: "leases and links", Says: "as *leases*, with 9 members and lists of 6, and pairs of them cannot reach each other, or names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults links,astray,slow`)",
-		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 20,
+		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 40,
 	},
 	{
 		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
 		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, Seeds: 80,
 	},
 	{
-		Name: "short leases", Says: "the same members own by leases of half a second, with an interval of 100 ms, names lead astray, and messages are slow (`--interval 100ms --lease 500ms --duration 1m --faults astray,slow`)",
-		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Interval: 100 * time.Millisecond, Lease: 500 * time.Millisecond, Duration: time.Minute, Faults: sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 120,
+		Name: "leases and leaps", Says: "as *leases*, with 5 members, of which 3 have to live, and leases of 30 s; they hang and their clocks leap (`--members 5 --min-members 3 --lease 30s --duration 2m --faults pause,jump`)",
+		Sim: &sim.Config{Members: 5, MinMembers: 3, Lease: 30 * time.Second, Duration: 2 * time.Minute, Faults: sim.Pause | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 100,
+	},
+	{
+		Name: "restarts", Says: "8 members leave for a minute, to return or not, and others join (`--members 8 --duration 1m --faults join,leave,restart`)",
+		Sim: &sim.Config{Members: 8, Duration: time.Minute, Faults: sim.Returns | sim.Joins | sim.Leaves, NoFingers: true, Lookups: -1}, Seeds: 40,
+	},
+	{
+		Name: "drains", Says: "4 members drain and come back for half a minute, all of them at times (`--members 4 --duration 30s --faults drain`)",
+		Sim: &sim.Config{Members: 4, Duration: 30 * time.Second, Faults: sim.Drains}, Seeds: 20,
 	},
 	{
 		Name: "takeovers", Says: "16 members; others join that take over before they own, and members leave and crash (`--members 16 --duration 30s --faults crash,join,leave --takeover 2s`)",
@@ -236,6 +283,18 @@ var Searches = []Search{
 	{
 		Name: "hostile owners", Says: "32 members, of which three in ten own all that they are asked for, with identities (`--members 32 --duration 5s --faults none --hostile 0.3 --identity --lies arcs`)",
 		Sim: &sim.Config{Members: 32, Duration: 5 * time.Second, Hostile: 0.3, Identity: true, Lies: sim.WideArcs}, Seeds: 20,
+	},
+	{
+		Name: "copies", Says: "24 members keep maps and come and go; 8 clients subscribe at one after another, and messages to members and clients are lost (`concord sim map --members 24 --session 30s --duration 30s --loss 0.05 --clients 8 --drops 0.02 --lookups 100`)",
+		Maps: &mapsim.Config{Members: 24, Session: 30 * time.Second, Duration: 30 * time.Second, Loss: 0.05, Clients: 8, Drops: 0.02, Lookups: 100}, Seeds: 20,
+	},
+	{
+		Name: "sweeps", Says: "24 members keep maps, and nothing happens (`concord sim map --members 24 --session 0 --duration 30s --lookups 100`)",
+		Maps: &mapsim.Config{Members: 24, Duration: 30 * time.Second, Lookups: 100}, Seeds: 10,
+	},
+	{
+		Name: "hasty sweeps", Says: "as *sweeps*, and one member has a tenth of the interval (`--hasty 1`)",
+		Maps: &mapsim.Config{Members: 24, Duration: 30 * time.Second, Lookups: 100, Hasty: 1}, Seeds: 10,
 	},
 }
 
@@ -269,6 +328,20 @@ func (s Search) Run() (Finding, error) {
 			if len(r.Violations) > 0 {
 				v := r.Violations[0]
 				out.Found, out.Rule, out.How = true, v.Rule, v.What
+				break
+			}
+		}
+	case s.Maps != nil:
+		for seed := range uint64(s.Seeds) {
+			r, err := mapsim.Run(*s.Maps, seed)
+			if err != nil {
+				return out, err
+			}
+			out.Seed, out.Trace = seed, out.Trace*31+r.Trace
+			if len(r.Violations) > 0 {
+				out.Found = true
+				_, what, _ := strings.Cut(r.Violations[0], ": ") // when
+				out.Rule, out.How, _ = strings.Cut(what, ": ")
 				break
 			}
 		}

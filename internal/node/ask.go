@@ -6,6 +6,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
@@ -41,14 +42,11 @@ func (n *Node) ask(e protocol.Ask) {
 			return
 		}
 		if f == nil {
-			n.charted.Heard(e.To.Instance())
+			n.onMap(func(m *ringmap.Map) { m.Heard(e.To.Instance()) })
 		}
 		if f == nil && e.Request.Kind == protocol.AskRing {
 			n.compareLease(&reply.State)
-			defer func() {
-				n.headMap(&reply.State, asked)
-				n.mapped()
-			}()
+			defer n.headMap(&reply.State, asked)
 		}
 		n.stepFor(env.Source, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 		if e.To.Name != "" {

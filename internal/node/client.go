@@ -57,20 +57,30 @@ type Client struct {
 // NewClient makes a client that knows nobody yet; Dial is next. It asks over tr
 // and closes it when it is closed itself.
 func NewClient(cfg ClientConfig, tr transport.Transport) *Client {
+	return newClient(cfg, newProcess(), tr)
+}
+
+// newClient is NewClient for one that has what its process knows in common with others.
+func newClient(cfg ClientConfig, p *process, tr transport.Transport) *Client {
 	c := &Client{cfg: cfg, changed: make(chan struct{}), asking: map[ring.Member]bool{}, answered: map[ring.Member]*protocol.Failure{}}
-	c.begin(newProcess(), tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
+	c.begin(p, tr, cfg.Space, cfg.Settings, 0, routing.MaxLease, cfg.Log, cfg.Admit)
 	c.resolver, c.proven = cfg.Resolver, cfg.Proven
 	c.stuck, c.lost, c.heard, c.observer = c.look, c.forget, c.replenish, cfg.Observer
 	c.beginMap()
 	c.snap.Store(&Snapshot{Next: c.changed})
 	tr.Broken(func(addr string) {
 		c.counters.broken.Add(1)
-		c.arcs.DoubtAddress(addr)
-		c.struck(func(x ring.Member) bool { return x.Addr == addr })
+		c.broken(addr)
 	})
 	c.wg.Go(c.confirmArcs)
 	c.inspect(cfg.Inspect)
 	return c
+}
+
+// broken hears from the transport that a connection ended.
+func (c *Client) broken(addr string) {
+	c.arcs.DoubtAddress(addr)
+	c.struck(func(x ring.Member) bool { return x.Addr == addr })
 }
 
 // Close ends the client: every lookup and every goroutine. Calls after the first
@@ -139,6 +149,11 @@ func pause(ctx, own context.Context, d time.Duration) bool {
 // ask asks members for their ring, many at once, and takes the first that answers
 // from within one as a contact. It returns nil then, else why none has.
 func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []protocol.JoinCause {
+	return c.askAll(ctx, whom, func(ctx context.Context, x ring.Member) *protocol.Failure { return c.askOne(ctx, x, attempt) })
+}
+
+// askAll is ask by a function that asks one of them.
+func (c *Client) askAll(ctx context.Context, whom []ring.Member, one func(context.Context, ring.Member) *protocol.Failure) []protocol.JoinCause {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	causes := make([]protocol.JoinCause, len(whom))
@@ -148,7 +163,7 @@ func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []pro
 		room <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-room }()
-			f := c.askOne(ctx, x, attempt)
+			f := one(ctx, x)
 			causes[i] = protocol.JoinCause{At: x, Failure: f}
 			if f == nil {
 				cancel()
@@ -162,8 +177,24 @@ func (c *Client) ask(ctx context.Context, whom []ring.Member, attempt int) []pro
 	return causes
 }
 
-// askOne asks one member for its ring.
+// askOne asks one member for its ring. One that has drained may name others, who are asked
+// in its place.
 func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protocol.Failure {
+	others, f := c.askState(ctx, x, attempt)
+	if f == nil || len(others) == 0 {
+		return f
+	}
+	if c.askAll(ctx, others, func(ctx context.Context, y ring.Member) *protocol.Failure {
+		_, f := c.askState(ctx, y, attempt)
+		return f
+	}) == nil {
+		return nil
+	}
+	return f
+}
+
+// askState asks one member for its ring, and returns whom it names if it is in none.
+func (c *Client) askState(ctx context.Context, x ring.Member, attempt int) (others []ring.Member, f *protocol.Failure) {
 	reply, f := c.maintain(ctx, transport.Envelope{To: x, Settings: c.settings},
 		protocol.Request{Kind: protocol.AskRing}, c.peers.of(x.Addr).Timeout(attempt))
 	if x.Name != "" {
@@ -172,13 +203,13 @@ func (c *Client) askOne(ctx context.Context, x ring.Member, attempt int) *protoc
 	st := reply.State
 	switch {
 	case f != nil:
-		return f
+		return nil, f
 	case !st.Phase.InRing():
-		return &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
+		return st.Succ, &protocol.Failure{Kind: protocol.NotJoined, By: st.Self, Detail: st.Phase.String()}
 	case !c.meet(st):
-		return &protocol.Failure{Kind: protocol.Invalid, Detail: "the answer names no member"}
+		return nil, &protocol.Failure{Kind: protocol.Invalid, Detail: "the answer names no member"}
 	}
-	return nil
+	return nil, nil
 }
 
 // Walk asks every member of the ring for its place, beginning at a contact that

@@ -181,7 +181,8 @@ func (fd *Finder) PeerFailures() []PeerFailure {
 
 // failed notes that a question to x got no usable answer, which took so long. What
 // says nothing of x is left out: that the caller gave up, or allowed less time than
-// any member needs; that x is in no ring, isolated, or in a later incarnation.
+// any member needs; that x is in no ring, isolated, or in a later incarnation; that its
+// process has given up this identifier, and answers with another.
 func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration) {
 	switch f.Kind {
 	case protocol.TimedOut:
@@ -190,7 +191,7 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 		}
 	case protocol.Unreachable, protocol.Refused, protocol.WrongRing, protocol.Invalid, protocol.Denied:
 	case protocol.WrongMember:
-		if f.By.ID == x.ID && f.By.Name == x.Name && x.Name != "" {
+		if f.By.Name == x.Name && x.Name != "" && (f.By.ID == x.ID || f.By.GaveUp(x)) {
 			return
 		}
 	default:

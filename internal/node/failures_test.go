@@ -201,6 +201,9 @@ func TestRestartIsNoFailureToReachAPeer(t *testing.T) {
 		n.failed(x, &protocol.Failure{Kind: protocol.TimedOut}, time.Millisecond) // a caller in haste
 		n.failed(x, &protocol.Failure{Kind: protocol.Cancelled}, time.Second)
 		n.failed(x, &protocol.Failure{Kind: protocol.NotJoined, By: x}, time.Second)
+		elsewhere := x // the process has given up one of its identifiers
+		elsewhere.ID = 9
+		n.failed(x, &protocol.Failure{Kind: protocol.WrongMember, By: elsewhere}, time.Second)
 		if k := n.Counters(); k.PeerFailures != 0 {
 			t.Errorf("counted: %d", k.PeerFailures)
 		}

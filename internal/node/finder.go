@@ -32,6 +32,11 @@ type Finder struct {
 	// lease is how long the confirmation of an arc may answer lookups here at most,
 	// and suspicion how long a member that did not answer is avoided by them.
 	lease, suspicion time.Duration
+	// isMet and believes are met and believed, and roundTrip how long a member takes, which
+	// lookups are given.
+	isMet     func(ring.Member) bool
+	believes  func(uint64) (ring.Member, ring.Arc)
+	roundTrip func(ring.Member) time.Duration
 
 	hosts    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	arcs     *routing.Arcs
@@ -49,6 +54,7 @@ type Finder struct {
 	learned  chan struct{} // there is news for confirmArcs
 	snap     atomic.Pointer[Snapshot]
 	stands   atomic.Pointer[stands] // at which the process is; nil: at one
+	guest    atomic.Pointer[Client] // that finds owners while the process has drained; nil: it never has
 	observer Observer               // told of what happens; nothing in it changes
 	log      *slog.Logger           // nil: nothing is logged
 	looks    serial                 // at the node's surroundings
@@ -125,6 +131,8 @@ const maxRecords = 1024
 func (fd *Finder) begin(p *process, tr transport.Transport, space ring.Space, settings ring.Settings, self uint64, interval time.Duration, log *slog.Logger, admit func(transport.Claim) error) {
 	fd.process, fd.log = p, log
 	fd.tr, fd.space, fd.settings = tr, space, settings
+	fd.isMet, fd.believes = fd.met, fd.believed
+	fd.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	fd.lease = routing.Lease(interval)
 	fd.suspicion = peer.SuspicionTime(interval)
 	fd.hosts = net.DefaultResolver.LookupNetIP

@@ -60,7 +60,7 @@ func (n *Node) tendFinger() bool {
 		return true
 	}
 	if news {
-		n.stepLocked(protocol.Learned{Members: []ring.Member{owner}}) // to find the ring by, if all else is lost
+		n.stepLocked(protocol.Learned{Members: []ring.Member{owner}, Named: a.Verdict != routing.Mine}) // to find the ring by, if all else is lost
 	}
 	n.counters.fingers.Add(1)
 	n.rebuild()

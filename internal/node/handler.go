@@ -134,8 +134,12 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 		if f := r.Failure; f != nil && f.Kind == protocol.WrongRing {
 			return protocol.Reply{}, h.turnStranger(env, f)
 		} else if f != nil {
+			if reply, ok := n.leadOn(env, req, f); ok {
+				return reply, nil
+			}
 			return protocol.Reply{}, f
 		}
+		n.refer(env, &r.Reply.State)
 		n.zoned(&r.Reply.State)
 		return r.Reply, nil
 	case <-ctx.Done():

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -27,13 +28,12 @@ var errStopping = &protocol.Failure{Kind: protocol.Cancelled, Detail: "the membe
 // inquiry carries out one lookup: routing.Lookup says what is to be done, and the
 // inquiry asks and waits.
 type inquiry struct {
-	fd        *Finder
-	ctx       context.Context
-	deadline  time.Time          // of the lookup
-	cancel    context.CancelFunc // nil: ctx does not end by the lookup's time yet
-	lookup    routing.Lookup
-	snap      *Snapshot // that the lookup was told of last
-	roundTrip func(ring.Member) time.Duration
+	fd       *Finder
+	ctx      context.Context
+	deadline time.Time          // of the lookup
+	cancel   context.CancelFunc // nil: ctx does not end by the lookup's time yet
+	lookup   routing.Lookup
+	snap     *Snapshot // that the lookup was told of last
 
 	asked   []inquired    // for each question of the lookup
 	room    [2]inquired   // of asked, mostly
@@ -52,6 +52,17 @@ type inquired struct {
 type arrival struct {
 	question int
 	flight   *flight
+}
+
+// inquiries are those of lookups that are over: one is large.
+var inquiries = sync.Pool{New: func() any { return new(inquiry) }}
+
+// release gives q back, of which nobody knows any longer.
+func (q *inquiry) release() {
+	q.fd, q.ctx, q.deadline, q.cancel, q.snap = nil, nil, time.Time{}, nil, nil
+	q.asked, q.room, q.arrived, q.over = nil, [2]inquired{}, nil, nil
+	q.lookup.Reset(0, routing.Options{}, 0, false)
+	inquiries.Put(q)
 }
 
 func (q *inquiry) run() (Result, error) {
@@ -101,8 +112,8 @@ func (q *inquiry) knowledge() routing.Knowledge {
 	fd := q.fd
 	q.snap = fd.snap.Load()
 	return routing.Knowledge{
-		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: q.roundTrip, Met: fd.met,
-		Map: fd.believed,
+		Now: fd.now(), Table: q.snap.Table, Arcs: fd.arcs, Suspicions: fd.peers.suspicions(), RoundTrip: fd.roundTrip, Met: fd.isMet,
+		Map: fd.believes,
 	}
 }
 

@@ -41,14 +41,21 @@ func (l *leavers) note(asked ring.Member, x protocol.State, now time.Time) {
 }
 
 // explain reports whether that x does not answer is due to its leave. The incarnation
-// that left does not come back. Where only an address was asked, another process may be
-// meant after failurePause.
+// that left does not come back. A process leaves with its first identifier last, and has
+// left with all then. Where only an address was asked, another process may be meant after
+// failurePause.
 func (l *leavers) explain(x ring.Member, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(l.list, func(y leaver) bool {
-		return y.Member == x || x.Anyone() && x.Addr == y.Addr && now.Sub(y.said) < failurePause
+		return y.Member == x || y.took(x) || x.Anyone() && x.Addr == y.Addr && now.Sub(y.said) < failurePause
 	})
+}
+
+// took reports whether x is another identifier of the process that has left with y, its first.
+func (y leaver) took(x ring.Member) bool {
+	slot, _ := y.Choice.Slot()
+	return slot == 0 && y.Choice.Several() && y.SameProcess(x) && x.Incarnation <= y.Incarnation
 }
 
 // all reports whether all of these members have left; false for none.

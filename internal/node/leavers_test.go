@@ -102,3 +102,22 @@ func TestLeaversAreTheirIncarnations(t *testing.T) {
 		t.Errorf("%d are remembered, want the last %d", len(l.list), maxLeavers)
 	}
 }
+
+// A process at several identifiers has left with all when it has with its first.
+func TestProcessLeavesWithItsFirstIdentifier(t *testing.T) {
+	var l leavers
+	now := time.Now()
+	at := func(slot int) ring.Member {
+		return ring.Member{ID: uint64(10 + slot), Name: "x", Addr: "x:1", Incarnation: 5, Home: 1, Choice: ring.Chosen(slot, 0)}
+	}
+	l.note(at(2), protocol.State{Self: at(2), Phase: protocol.Leaving}, now)
+	if l.explain(at(1), now) {
+		t.Error("it has given up one identifier, and not the others")
+	}
+	l.note(at(0), protocol.State{Self: at(0), Phase: protocol.Leaving}, now)
+	later := at(1)
+	later.Incarnation++
+	if !l.explain(at(1), now) || l.explain(later, now) {
+		t.Error("its others have left with the first, but not those of its next incarnation")
+	}
+}

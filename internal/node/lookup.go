@@ -89,8 +89,16 @@ func (n *Node) refusal() *protocol.Failure {
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
 func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
-	fd.useMap()
-	return fd.lookup(ctx, id, opts, true)
+	other := fd.acting()
+	if other == fd {
+		fd.useMap()
+		r, err := fd.lookup(ctx, id, opts, true)
+		if other = fd.acting(); other == fd || !errors.Is(err, ErrNotInRing) {
+			return r, err
+		}
+	}
+	other.useMap()
+	return other.lookup(ctx, id, opts, true)
 }
 
 // lookup is Lookup, but without wait, as the member's own lookups are, it ends when
@@ -119,14 +127,15 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 		return Result{}, &LookupError{ID: id, Err: err}
 	}
 	fd.counters.searched.add(id)
-	q := &inquiry{fd: fd, ctx: ctx}
+	q := inquiries.Get().(*inquiry)
+	defer q.release()
+	q.fd, q.ctx = fd, ctx
 	var ok bool
 	if q.deadline, ok = ctx.Deadline(); !ok {
 		q.deadline = time.Now().Add(routing.LookupTimeout)
 	}
 	opts.Proven = fd.proven
 	q.lookup.Reset(id, opts, fd.lease, wait)
-	q.roundTrip = func(x ring.Member) time.Duration { return fd.peers.of(x.Addr).RoundTrip() }
 	r, err := q.run()
 	if err != nil {
 		fd.counters.lookupsFailed.Add(1)
@@ -136,6 +145,10 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 
 // Reject notes that a member named as an owner did not serve.
 func (fd *Finder) Reject(x ring.Member) {
+	if other := fd.acting(); other != fd {
+		other.Reject(x)
+		return
+	}
 	now := fd.now()
 	fd.peers.reject(x.ID, x.Addr, now, now+fd.suspicion)
 	same := func(owner ring.Member) bool { return owner.Process() == x.ID && owner.Addr == x.Addr }

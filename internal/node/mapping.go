@@ -1,8 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -13,17 +15,37 @@ import (
 )
 
 // This file carries out what the map of the ring wants, as node.go does for the machine:
-// under the node's lock events and the time go in, and effects come out. Lookups read
-// its snapshot without the lock.
+// events and the time go in, and effects come out. A process has one map, which its first
+// Node keeps for all. It has a lock of its own, which is taken inside of that of a Node and
+// never around it: what the map says to the machines is delivered later. Lookups read its
+// snapshot without a lock.
 
 // maxMapCalls bounds the requests of the map under way.
 const maxMapCalls = 256
 
-// beginMap makes the map of a member.
+// charting is the map of a process and what carries it out.
+type charting struct {
+	timer *time.Timer
+	tell  chan struct{} // holds a value if there may be something in told
+
+	mu    sync.Mutex
+	m     *ringmap.Map
+	calls int              // under way
+	told  []ringmap.Effect // for the machines
+	nodes []*Node          // of the process, also those that have not joined yet
+	made  int              // maps, so far
+	ended bool
+}
+
+// lead is the first Node of the process, which keeps its map.
+func (n *Node) lead() *Node { return cmp.Or(n.first, n) }
+
+// beginMap makes the map of the process.
 func (n *Node) beginMap(self ring.Member) {
-	n.charted = ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval, Near: n.near})
-	n.mapTimer = time.NewTimer(time.Hour)
-	n.mapTimer.Stop()
+	c := &n.charting
+	c.m, c.nodes = n.newMap(self), []*Node{n}
+	c.timer, c.tell = time.NewTimer(time.Hour), make(chan struct{}, 1)
+	c.timer.Stop()
 	n.tellMap = func(id uint64, owner ring.Instance) {
 		n.onMap(func(m *ringmap.Map) { m.Named(n.now(), id, owner) })
 	}
@@ -31,90 +53,167 @@ func (n *Node) beginMap(self ring.Member) {
 	n.wg.Go(n.tickMap)
 }
 
-// near reports whether the member that stands at an identifier is a successor or a finger,
-// to which there is a connection.
-func (n *Node) near(id uint64) bool {
-	s := n.snap.Load()
-	return slices.ContainsFunc(s.View.Succ, func(x ring.Member) bool { return x.ID == id }) ||
-		slices.ContainsFunc(s.Fingers, func(f routing.Finger) bool { return f.Member.ID == id })
+func (n *Node) newMap(self ring.Member) *ringmap.Map {
+	return ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval, Near: n.near})
 }
 
-// tickMap delivers the map's wake-ups.
+// shareMap has the machine of one more Node of the process hear what the map says.
+func (n *Node) shareMap(with *Node) {
+	n.charting.mu.Lock()
+	defer n.charting.mu.Unlock()
+	n.charting.nodes = append(n.charting.nodes, with)
+}
+
+// renewMap has a process that has left its ring begin with an empty map.
+func (n *Node) renewMap() {
+	c := &n.charting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.timer.Stop()
+	c.m, c.told = n.newMap(n.Snapshot().View.Self), nil
+	c.made++
+	n.mapped()
+}
+
+// endMap ends what the Node has to do with the map: of the first all, of another, that the
+// process stands at its identifier.
+func (n *Node) endMap() {
+	if n.first != nil {
+		c := &n.first.charting
+		n.onMap(func(m *ringmap.Map) {
+			m.Left(n.cfg.Self.ID)
+			c.nodes = slices.DeleteFunc(c.nodes, func(x *Node) bool { return x == n })
+		})
+		return
+	}
+	n.charting.mu.Lock()
+	n.charting.ended = true
+	n.charting.mu.Unlock()
+}
+
+// near reports whether a process is that of a successor or a finger, to which there is a
+// connection.
+func (n *Node) near(of *ring.Member) bool {
+	for _, x := range n.Nodes() {
+		s := x.snap.Load()
+		if slices.ContainsFunc(s.View.Succ, func(x ring.Member) bool { return x.Addr == of.Addr }) ||
+			slices.ContainsFunc(s.Fingers, func(f routing.Finger) bool { return f.Member.Addr == of.Addr }) {
+			return true
+		}
+	}
+	return false
+}
+
+// tickMap delivers the map's wake-ups, and to the machines what the map says to them.
 func (n *Node) tickMap() {
 	for {
 		select {
-		case <-n.mapTimer.C:
+		case <-n.charting.timer.C:
 			n.onMap(func(m *ringmap.Map) { m.Tick(n.now()) })
+		case <-n.charting.tell:
+			n.tellMachines()
 		case <-n.ctx.Done():
-			n.mapTimer.Stop()
+			n.charting.timer.Stop()
 			return
 		}
 	}
 }
 
-// onMap gives the map one event and carries out what it wants.
+// onMap gives the map of the process one event and carries out what it wants.
 func (n *Node) onMap(f func(*ringmap.Map)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
+	n = n.lead()
+	c := &n.charting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
 		return
 	}
-	f(n.charted)
+	f(c.m)
 	n.mapped()
 }
 
-// mapped carries out what the map wants, and publishes what it knows. It is called under
-// the lock, and not while the machine steps.
+// mapped carries out what the map wants, and publishes what it knows. It is called with
+// charting.mu held.
 func (n *Node) mapped() {
+	c := &n.charting
 	for {
-		e, ok := n.charted.Effect()
+		e, ok := c.m.Effect()
 		if !ok {
 			break
 		}
-		switch e.Do {
-		case ringmap.Send:
+		if e.Do == ringmap.Send {
 			n.askMap(e)
-		case ringmap.Defend, ringmap.Hear:
-			n.stepLocked(protocol.Claimed{Epoch: e.Epoch, Contested: e.Do == ringmap.Defend})
-		case ringmap.Consider:
-			n.stepLocked(protocol.Learned{Members: []ring.Member{e.Member}})
+			continue
+		}
+		c.told = append(c.told, e)
+		select {
+		case c.tell <- struct{}{}:
+		default:
 		}
 	}
-	if s := n.charted.Snapshot(); s != n.chart.Load() {
+	if s := c.m.Snapshot(); s != n.chart.Load() {
 		n.chart.Store(s)
 		n.charts.wake()
 	}
 	if n.chart.Load().Len() > 1 {
-		n.mapTimer.Reset(max(0, n.charted.Next()-n.now()))
+		c.timer.Reset(max(0, c.m.Next()-n.now()))
+	}
+}
+
+// tellMachines delivers what the map says to the machines of the process.
+func (n *Node) tellMachines() {
+	n.charting.mu.Lock()
+	told, nodes := n.charting.told, slices.Clone(n.charting.nodes)
+	n.charting.told = nil
+	n.charting.mu.Unlock()
+	for _, e := range told {
+		for _, x := range nodes {
+			if !e.Concerns(x.cfg.Self.ID) {
+				continue
+			}
+			switch e.Do {
+			case ringmap.Defend, ringmap.Hear:
+				x.step(protocol.Claimed{Epoch: e.Epoch, Contested: e.Do == ringmap.Defend})
+			case ringmap.Consider:
+				x.step(protocol.Learned{Members: []ring.Member{e.Member}})
+			case ringmap.Gone:
+				x.step(protocol.Silent{Name: e.Member.Name})
+			}
+		}
 	}
 }
 
 // askMap sends a request of the map. What became of it the map learns later.
 func (n *Node) askMap(e ringmap.Effect) {
-	if n.mapCalls >= maxMapCalls {
+	c := &n.charting
+	if c.calls >= maxMapCalls {
 		n.wg.Go(func() {
 			n.onMap(func(m *ringmap.Map) { m.Failed(n.now(), e.Call, false) })
 		})
 		return
 	}
-	n.mapCalls++
-	env := n.envelope(e.To)
+	c.calls++
+	made := c.made
 	n.wg.Go(func() {
-		reply, f := n.mapRequest(env, &e.Request)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.mapCalls--
-		if n.closed {
-			return
-		}
-		if f == nil {
-			n.charted.Answered(n.now(), e.Call, &reply)
-		} else {
-			n.charted.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
-		}
-		n.mapped()
+		reply, f := n.mapRequest(n.asking(e.To), &e.Request)
+		n.onMap(func(m *ringmap.Map) {
+			switch c.calls--; {
+			case c.made != made: // asked by the map before
+			case f == nil:
+				m.Answered(n.now(), e.Call, &reply)
+			default:
+				m.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
+			}
+		})
 		if f != nil && f.Kind != protocol.TimedOut { // one time-out is no evidence
-			n.noteOutcome(e.To, f)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if !n.closed {
+				n.noteOutcome(e.To, f)
+			}
 		}
 	})
 }
@@ -145,11 +244,12 @@ func (n *Node) mapRequest(env transport.Envelope, req *ringmap.Request) (ringmap
 }
 
 // checkClaims finds what keeps claims from being used: a member whose identifier is not
-// the hash of its name, say.
+// the hash of its name, say. Of a legacy member others speak: it is looked at only if it is said
+// to stand at several identifiers, which none does.
 func (fd *Finder) checkClaims(what string, by ring.Member, list []ringmap.Announcement) *protocol.Failure {
 	var named []ring.Member
 	for i := range list {
-		if of := list[i].Of; of != nil && of.Incarnation != 0 {
+		if of := list[i].Of; of != nil && (!of.Legacy() || of.Choice.Several() || of.Home != 0) {
 			named = append(named, *of)
 		}
 	}
@@ -184,12 +284,18 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 			return reply, h.turnAway(env, f)
 		}
 	}
-	allowed := true
+	allowed, passes := true, true
 	n.onMap(func(m *ringmap.Map) {
-		if allowed = m.Allow(n.now(), env.From.ID, req); allowed {
+		if passes = m.Passes(req); !passes {
+			return
+		}
+		if allowed = m.Allow(n.now(), env.From.Process(), req); allowed {
 			reply = m.Receive(n.now(), req)
 		}
 	})
+	if !passes {
+		return reply, &protocol.Failure{Kind: protocol.NotJoined, By: n.Snapshot().Self, Detail: protocol.Leaving.String()}
+	}
 	if !allowed {
 		return reply, h.turnAway(env, &protocol.Failure{
 			Kind: protocol.Overloaded, By: n.Snapshot().Self, Detail: "it pushes more claims than all members can make",
@@ -204,9 +310,11 @@ func (h *handler) charts(env transport.Envelope, req *ringmap.Request) (reply ri
 
 // ownMap tells the map what this member owns.
 func (n *Node) ownMap(v *protocol.View) {
-	n.charted.Own(n.now(), ringmap.Owning{
-		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
-		Next: v.Head().Instance(),
+	n.onMap(func(m *ringmap.Map) {
+		m.Own(n.now(), ringmap.Owning{
+			Self: v.Self, Arc: v.Arc, Has: v.Claims(), Leaves: v.Phase == protocol.Leaving, Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+			Next: v.Head().Instance(),
+		})
 	})
 }
 
@@ -218,17 +326,23 @@ func (n *Node) headMap(st *protocol.State, asked time.Duration) {
 		return
 	}
 	self := st.Self
-	n.charted.Head(n.now(), asked, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
+	n.onMap(func(m *ringmap.Map) {
+		m.Head(n.now(), asked, n.cfg.Self.ID, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
+	})
 }
 
-// brokenMap strikes whoever is at an address to which a connection broke. It is called
-// under the lock.
+// brokenMap strikes whoever is at an address to which a connection broke.
 func (n *Node) brokenMap(addr string) {
-	for c := range n.charted.Snapshot().All() {
-		if c.Of.Addr == addr {
-			n.charted.Strike(n.now(), 0, c.Owner().Instance())
-		}
+	if n.first != nil {
+		return // the first hears of it as well
 	}
+	n.onMap(func(m *ringmap.Map) {
+		for c := range m.Snapshot().All() {
+			if c.Of.Addr == addr {
+				m.Strike(n.now(), 0, c.Owner().Instance())
+			}
+		}
+	})
 }
 
 // useMap notes that somebody looks something up: a client keeps a map while its lookups use it.
@@ -276,6 +390,13 @@ func (fd *Finder) mapAnswer(c *ringmap.Claim, as time.Duration) routing.Answer {
 	return routing.Answer{
 		Verdict: routing.Owned, By: *c.Of, Owner: *c.Of, Arc: c.Arc(), HasArc: true, Epoch: c.Epoch, Age: fd.now() - as,
 	}
+}
+
+// chartedMember reports whether the map is certain that a member is in the ring. It takes
+// no lock.
+func (n *Node) chartedMember(x ring.Member) bool {
+	c, _ := n.lead().mapLookup(x.ID, 0)
+	return c != nil && c.Owner() == x
 }
 
 // believed is whom the map has as the owner of an identifier, zero: nobody, and its arc.

@@ -24,6 +24,9 @@ func (fd *Finder) Local(id uint64, age time.Duration) *ring.Member {
 	case m.arc != nil:
 		return &m.arc.Owner
 	}
+	if other := fd.acting(); other != fd {
+		return other.Local(id, age)
+	}
 	return nil
 }
 
@@ -124,6 +127,16 @@ func (n *Node) OwnsAfter(id uint64) (epoch, changes uint64, ok bool) {
 		return 0, 0, false
 	}
 	return v.Epoch, s.Changes, true
+}
+
+// OwnsAll reports whether the node owns all of an arc that ends on its own, and after how many
+// changes of what it answers for. Next is closed when its view is another.
+func (n *Node) OwnsAll(a ring.Arc) (changes uint64, next <-chan struct{}, ok bool) {
+	s := n.snap.Load()
+	v := s.View
+	ok = v.Owns(a.To, time.Duration(n.due.Load()), n.now(), n.cfg.Interval) && len(a.Minus(v.Arc)) == 0 &&
+		(!v.Leased || len(a.Minus(v.Held)) == 0)
+	return s.Changes, s.Next, ok
 }
 
 // OwnedUntil reports whether the node owns an identifier by a lease, and until when.

@@ -13,7 +13,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/bootstrap"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
@@ -32,9 +31,11 @@ type Config struct {
 	Meta       []byte           // what the application says of the member; not modified
 	Zone       string           // in which the member is, as ring.CheckZone allows; empty: in none
 	Seed       uint64           // of the machine's randomness; 0: drawn
-	// Identifiers is how many the process stands at; 0, 1: one. With more, Self is the first
-	// of them, with its Choice.
+	// Identifiers is how many the process stands at; 0, 1: one, of another kind. With more,
+	// Self is the first of them, with its Choice.
 	Identifiers int
+	// Variants are those of the places, by slots, at which an earlier incarnation stood.
+	Variants []uint8
 	// Former is the highest earlier incarnation, 0 for none known.
 	Former uint64
 	// Origin is that of the ring that an earlier incarnation was in, nil for none known.
@@ -42,9 +43,9 @@ type Config struct {
 	// Resolver makes addresses of names given to Join; nil: there are none.
 	Resolver *bootstrap.Resolver
 	// Remember is told, on one goroutine, of the incarnation, of the origin of the
-	// ring and of the members known, none while it is in no ring: at the start, when they have changed,
-	// and at the end. Nil: nothing is remembered.
-	Remember func(incarnation uint64, origin *ring.Origin, members []ring.Member) error
+	// ring, of the members known, none while it is in no ring, and of the variants of where it
+	// stands: at the start, when they have changed, and at the end. Nil: nothing is remembered.
+	Remember func(incarnation uint64, origin *ring.Origin, members []ring.Member, variants []uint8) error
 	// Inspect looks at the node's surroundings, on one goroutine, at the start and
 	// every hour. What it finds is logged. Nil, or without a Log: nobody looks.
 	Inspect func(context.Context) []Remark
@@ -59,6 +60,12 @@ type Config struct {
 	// Prepare has the program take over the arc, which the first of from owns by that epoch.
 	// It returns when that is done, or ctx has ended.
 	Prepare func(ctx context.Context, at *Node, arc ring.Arc, from []ring.Member, epoch uint64)
+	// FoundAfter is how long a node that comes back after it has drained looks for its ring
+	// before it founds one; 0: it never does.
+	FoundAfter time.Duration
+	// Remains is called when the node was to drain, and does not: it alone holds the ring.
+	// Nil: nobody wants to know.
+	Remains func()
 	// Ended is called once, when the node has ended.
 	Ended func()
 	// Observer is told what the node does.
@@ -72,9 +79,10 @@ type Config struct {
 type Node struct {
 	Finder
 	first      *Node       // of the process; nil: it is the first itself
-	identities *identities // of the first of several identifiers
+	identities *identities // of the first
 	cfg        Config
 	timer      *time.Timer
+	charting   charting                 // of the first
 	onRange    serial                   // calls of OnRange
 	newest     atomic.Pointer[ring.Arc] // the range to be told of next
 
@@ -86,11 +94,12 @@ type Node struct {
 	inflight  int
 	tells     int
 	joinDone  chan []protocol.JoinCause
-	departed  chan struct{} // closed when leftRing is set
-	leftRing  bool
+	departing []chan bool  // to be told that it has left, or that it stays
 	stepped   atomic.Int64 // when the machine took its last step, by now
 	due       atomic.Int64 // when the machine is to take its next step by itself, by now
 	settledAt atomic.Int64 // when the pointers were right last, by now; 0: never since it joined; -1: they are
+	leased    atomic.Bool  // it has had a lease since it joined, or there are none
+	allLeased atomic.Bool  // of the first: so was every other that had joined, when somebody asked
 	assured   atomic.Int64 // when the head last answered for itself, by now; 0: never yet
 	cause     netip.Addr   // whose request the machine answers or has asked for; see stepFor
 	ended     sync.Once
@@ -101,10 +110,6 @@ type Node struct {
 	pointed   []ring.Member // to by the last view before it that had pointers; for the log
 	holding   Holding       // since the change before the last
 	changes   uint64        // of what the member answers for, so far
-	charted   *ringmap.Map
-	mapTimer  *time.Timer
-	mapCalls  int
-	steps     int // of the machine under way, one inside the other
 	watchers  map[*watcher]bool
 	changed   chan struct{} // closed when the next snapshot is there
 
@@ -120,26 +125,23 @@ func New(cfg Config, tr transport.Transport) *Node {
 	}
 	now := time.Now()
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
-	if cfg.Identifiers <= 1 {
-		return newNode(cfg, newProcess(), nil, tr)
-	}
 	ids, own := newIdentities(cfg, tr)
-	n := newNode(cfg, newProcess(), nil, own)
+	n := newNode(cfg, newProcess(), nil, ids, own)
 	ids.begin(n)
 	return n
 }
 
-// newNode makes the Node of one identifier. First is nil if it is the first.
-func newNode(cfg Config, p *process, first *Node, tr transport.Transport) *Node {
+// newNode makes the Node of one identifier. First is nil if it is the first, and ids if it is not.
+func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.Transport) *Node {
 	n := &Node{
-		first:    first,
-		cfg:      cfg,
-		waiting:  map[uint64]chan protocol.Respond{},
-		departed: make(chan struct{}),
-		fingers:  routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
-		strayed:  make(chan struct{}, 1),
-		changed:  make(chan struct{}),
-		onRange:  serial{most: 1},
+		identities: ids,
+		first:      first,
+		cfg:        cfg,
+		waiting:    map[uint64]chan protocol.Respond{},
+		fingers:    routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
+		strayed:    make(chan struct{}, 1),
+		changed:    make(chan struct{}),
+		onRange:    serial{most: 1},
 	}
 	var log *slog.Logger
 	if cfg.Log != nil {
@@ -163,14 +165,18 @@ func newNode(cfg Config, p *process, first *Node, tr transport.Transport) *Node 
 	}
 	n.machine = protocol.New(cfg.Self, protocol.Config{
 		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers, Lease: cfg.Lease,
-		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
+		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin, Charted: n.chartedMember,
 	}, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{Self: cfg.Self, View: n.view, Next: n.changed})
 	n.timer = time.NewTimer(time.Hour)
 	n.timer.Stop()
-	n.beginMap(cfg.Self)
+	if first == nil {
+		n.beginMap(cfg.Self)
+	} else {
+		first.shareMap(n)
+	}
 	tr.Broken(n.broken)
 	tr.Serve((*handler)(n))
 	n.wg.Go(n.tick)
@@ -208,6 +214,21 @@ func (n *Node) Unsettled() (since time.Duration, ever bool) {
 	default:
 		return n.now() - time.Duration(at), true
 	}
+}
+
+// Leased reports whether the process has had a lease at each identifier at which it has joined,
+// or needs none. Once true, it is true until the process leaves: what joins later is no matter.
+func (n *Node) Leased() bool {
+	if n.allLeased.Load() {
+		return true
+	}
+	for _, x := range n.Nodes() {
+		if _, ever := x.Unsettled(); (ever || x == n) && !x.leased.Load() {
+			return false
+		}
+	}
+	n.allLeased.Store(true)
+	return true
 }
 
 // tick delivers the machine's wake-ups.
@@ -253,12 +274,6 @@ func (n *Node) stepFor(cause netip.Addr, ev protocol.Event) {
 
 func (n *Node) stepLocked(ev protocol.Event) {
 	n.stepped.Store(int64(n.now()))
-	n.steps++
-	defer func() {
-		if n.steps--; n.steps == 0 {
-			n.mapped()
-		}
-	}()
 	effects := n.machine.Step(n.now(), ev)
 	for _, e := range effects {
 		if _, ok := e.(protocol.RangeChanged); ok {
@@ -300,12 +315,14 @@ func (n *Node) stepLocked(ev protocol.Event) {
 				n.joinDone = nil
 			}
 		case protocol.DepartDone:
-			if !n.leftRing {
-				n.leftRing = true
-				close(n.departed)
+			for _, done := range n.departing {
+				done <- e.Stays
 			}
+			n.departing = nil
 		case protocol.Stranger:
 			n.noteStranger(e)
+		case protocol.Suspects:
+			n.wg.Go(func() { n.suspects(e.Who) })
 		case protocol.RingMet:
 			n.logMeeting(e.By)
 			n.observeMeeting(e.By)
@@ -317,6 +334,12 @@ func (n *Node) stepLocked(ev protocol.Event) {
 func (n *Node) publish(v *protocol.View) {
 	if v.Answered > 0 {
 		n.assured.Store(int64(v.Answered))
+	}
+	if v.Phase != protocol.Joined {
+		n.leased.Store(false)
+		n.allLeased.Store(false)
+	} else if v.Holds && n.now() < v.Until || !v.Leased {
+		n.leased.Store(true)
 	}
 	switch was := n.settledAt.Load(); {
 	case v.Phase != protocol.Joined:
@@ -332,6 +355,9 @@ func (n *Node) publish(v *protocol.View) {
 	n.view = v
 	n.ownMap(v)
 	n.rebuild()
+	if v.Phase == protocol.Superseded && n.first != nil {
+		n.first.identities.poke() // it is lost
+	}
 }
 
 // rebuild makes a new snapshot of the view and the fingers.
@@ -383,6 +409,9 @@ func (n *Node) tellRange(r ring.Arc) {
 func (n *Node) broken(addr string) {
 	n.counters.broken.Add(1)
 	n.arcs.DoubtAddress(addr)
+	if g := n.guest.Load(); g != nil {
+		g.broken(addr)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -420,21 +449,34 @@ func (n *Node) Create(seeds ...string) bool {
 // back, 0 if it is not.
 func (n *Node) Leave(ctx context.Context, returning time.Duration) error {
 	n.leaveOthers(ctx, returning)
-	err := n.depart(ctx, returning)
+	_, err := n.depart(ctx, protocol.Depart{Returning: returning})
 	n.Close()
 	return err
 }
 
-func (n *Node) depart(ctx context.Context, returning time.Duration) (err error) {
-	if n.step(protocol.Depart{Returning: returning}) {
-		select {
-		case <-n.departed:
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-n.ctx.Done():
-		}
+// depart leaves, and waits until that is done or ctx ends. It reports whether the member
+// stays, which it can if it was to drain.
+func (n *Node) depart(ctx context.Context, ev protocol.Depart) (stays bool, err error) {
+	done := make(chan bool, 1)
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return false, nil
 	}
-	return err
+	n.departing = append(n.departing, done)
+	n.stepLocked(ev)
+	n.mu.Unlock()
+	select {
+	case stays = <-done:
+		return stays, nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-n.ctx.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.departing = slices.DeleteFunc(n.departing, func(c chan bool) bool { return c == done })
+	return false, err
 }
 
 // Close ends the node at once; to the others it has failed. It returns when
@@ -443,6 +485,7 @@ func (n *Node) depart(ctx context.Context, returning time.Duration) (err error) 
 func (n *Node) Close() {
 	n.closeOthers()
 	n.closeThis()
+	n.endGuest()
 	n.process.end()
 	n.ended.Do(func() {
 		if n.cfg.Ended != nil {
@@ -458,6 +501,7 @@ func (n *Node) closeThis() {
 	n.closed = true
 	n.mu.Unlock()
 	if first {
+		n.endMap()
 		n.cancel()
 	}
 	n.onRange.stop()

@@ -22,6 +22,7 @@ type knowledge struct {
 	origin      *ring.Origin
 	near        []ring.Member // itself, its predecessor, its successor; none while it is in no ring
 	far         []ring.Member // others that live, those of its list first
+	variants    []uint8       // of where the process stands, or stood last
 }
 
 func knowledgeOf(s *Snapshot) knowledge {
@@ -50,6 +51,25 @@ func knowledgeOf(s *Snapshot) knowledge {
 	return k
 }
 
+// samples is how many points of the circle there are whose owners, on the map, are remembered:
+// of a ring that is large, few of them change.
+const samples = 32
+
+// knowledge is what the process knows now.
+func (n *Node) knowledge() knowledge {
+	k := knowledgeOf(n.Snapshot())
+	if chart := n.chart.Load(); chart != nil && len(k.near) > 0 {
+		for i := range uint64(samples) {
+			c := chart.Known((^uint64(0) >> (64 - n.space.Bits)) / samples * i)
+			if c != nil && c.Owner().Name != k.near[0].Name && !slices.Contains(k.far, *c.Of) {
+				k.far = append(k.far, *c.Of)
+			}
+		}
+	}
+	k.variants = n.variants()
+	return k
+}
+
 // after is how long after k has been remembered next is to be, and whether there
 // is anything new in it.
 func (k knowledge) after(next knowledge) (time.Duration, bool) {
@@ -58,7 +78,7 @@ func (k knowledge) after(next knowledge) (time.Duration, bool) {
 		return 0, true
 	case len(next.near) == 0: // what was remembered of the ring stays
 		return 0, false
-	case next.origin != k.origin, !sameMembers(k.near, next.near):
+	case next.origin != k.origin, !slices.Equal(k.variants, next.variants), !sameMembers(k.near, next.near):
 		return rememberSoon, true
 	case !sameMembers(k.far, next.far):
 		return rememberLate, true
@@ -83,7 +103,7 @@ func (n *Node) remember() {
 	failed := ""
 	tell := func(k knowledge) {
 		at = time.Now()
-		err := n.cfg.Remember(k.incarnation, k.origin, slices.Concat(k.near, k.far))
+		err := n.cfg.Remember(k.incarnation, k.origin, slices.Concat(k.near, k.far), k.variants)
 		switch {
 		case err == nil:
 			last, failed = k, ""
@@ -94,7 +114,7 @@ func (n *Node) remember() {
 	}
 	for {
 		s := n.Snapshot()
-		now := knowledgeOf(s)
+		now := n.knowledge()
 		wait, news := last.after(now)
 		if failed != "" {
 			wait = max(wait, rememberSoon) // try again, but not all the time
@@ -111,7 +131,7 @@ func (n *Node) remember() {
 		case <-s.Next:
 		case <-timer.C:
 		case <-n.ctx.Done():
-			now = knowledgeOf(n.Snapshot())
+			now = n.knowledge()
 			if _, news := last.after(now); news {
 				tell(now)
 			}

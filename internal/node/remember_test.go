@@ -25,7 +25,7 @@ func TestWhatWasNotSavedIsSavedLater(t *testing.T) {
 		n := New(Config{
 			Self:  ring.Member{ID: g.space.ID([]byte("z")), Name: "z", Addr: tr.Addr()},
 			Space: g.space, Settings: g.space.Settings(""), Successors: g.r, Interval: g.interval, Seed: 9,
-			Remember: func(_ uint64, _ *ring.Origin, m []ring.Member) error {
+			Remember: func(_ uint64, _ *ring.Origin, m []ring.Member, _ []uint8) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if calls++; full {

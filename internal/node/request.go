@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/transport/deadline"
 )
 
 // maintain sends one request of the ring's maintenance. The time allowed does not
@@ -38,10 +39,10 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	defer func() { fd.dialled(taken, env.To.Addr, f) }()
 	env.Source = netip.Addr{}
 	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	bounded := deadline.New(ctx, time.Now().Add(limit))
+	defer bounded.End(context.Canceled)
 	fd.counters.asked[req.Kind].Add(1)
-	ctx, done := observed(ctx, fd.observer.Request, req.Kind.String(), env.To)
+	ctx, done := observed(bounded, fd.observer.Request, req.Kind.String(), env.To)
 	sent := time.Now()
 	reply, err := fd.tr.Maintain(ctx, env, req)
 	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
@@ -92,10 +93,10 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	}
 	defer func() { fd.dialled(taken, to.Addr, f) }()
 	caller, limit := ctx, fd.peers.routeTimeout(to.Addr)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	bounded := deadline.New(ctx, time.Now().Add(limit))
+	defer bounded.End(context.Canceled)
 	fd.counters.routed.Add(1)
-	ctx, done := observed(ctx, fd.observer.Request, kindRoute, to)
+	ctx, done := observed(bounded, fd.observer.Request, kindRoute, to)
 	sent, at := time.Now(), fd.now()
 	a, err := fd.tr.Route(ctx, fd.asking(to), q)
 	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
@@ -130,7 +131,8 @@ func (fd *Finder) route(ctx context.Context, to ring.Member, q routing.Query) (r
 	return a, nil
 }
 
-// asking is the envelope of a question of a lookup.
+// asking is the envelope of a question of a lookup or of the map: the same as that of the
+// ring's own questions, so that a stream carries it once.
 func (fd *Finder) asking(to ring.Member) transport.Envelope {
 	s := fd.snap.Load()
 	env := transport.Envelope{From: s.Self, To: to, Settings: fd.settings}
@@ -144,10 +146,16 @@ func (fd *Finder) asking(to ring.Member) transport.Envelope {
 // the member asked has. If the caller's context ended it before that, nothing is
 // known of the member: the caller gave up.
 func hasty(caller context.Context, took, limit time.Duration, f *protocol.Failure) *protocol.Failure {
-	if f == nil || f.Kind != protocol.TimedOut || took >= limit || caller.Err() == nil {
+	if f == nil || f.Kind != protocol.TimedOut || took >= limit || !over(caller) {
 		return f
 	}
 	return errGivenUp
+}
+
+// over reports whether ctx has ended, or its deadline has passed.
+func over(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ok && !time.Now().Before(at) || ctx.Err() != nil
 }
 
 // failure is the one error type of a transport, whatever err is.
@@ -229,7 +237,11 @@ func (fd *Finder) checkReply(of ring.Member, r *protocol.Reply) *protocol.Failur
 }
 
 func (fd *Finder) checkAnswer(of ring.Member, a *routing.Answer) *protocol.Failure {
-	return fd.check(answer, of, one("owner", a.Owner), one("answerer", a.By), several("closer", a.Closer))
+	owner := a.Owner
+	if owner == of {
+		owner = ring.Member{} // it was checked before it was asked
+	}
+	return fd.check(answer, of, one("owner", owner), one("answerer", a.By), several("closer", a.Closer))
 }
 
 // answer is what a message is called that this side has asked for.

@@ -39,7 +39,7 @@ func usedAgain(t *testing.T, g *rig, seed uint64, found func(*Node)) (sides [2][
 }
 
 func TestBothRingsCountAndLogThatTheyMeetAtAnAddressUsedAgain(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, seed)
 			defer g.close()

@@ -11,21 +11,54 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
+// AllSettled waits until the process stands at as many identifiers as it wants, and each is
+// settled; see Settled. An identifier that the process gives up meanwhile, or loses to another,
+// is not waited for, but whatever comes in its place. The error is that of ctx, or says why the
+// process is in no ring.
+func (n *Node) AllSettled(ctx context.Context) error {
+	for {
+		if err := n.inRing(); err != nil {
+			return err
+		}
+		if err := n.Standing(ctx); err != nil {
+			return err
+		}
+		nodes, moved := n.nodesUntil()
+		x, err := firstUnsettled(ctx, nodes)
+		if err == nil || x == n || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-time.After(n.cfg.Interval):
+		case <-n.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// firstUnsettled waits for one after another, and returns the first that is in no ring, with
+// the reason.
+func firstUnsettled(ctx context.Context, nodes []*Node) (*Node, error) {
+	for _, x := range nodes {
+		if err := x.Settled(ctx); err != nil {
+			return x, err
+		}
+	}
+	return nil, nil
+}
+
 // Settled waits until every pointer of the node is right as far as its neighbours say: it
 // asks them, and again when its own view has changed, and once an interval. The error is
 // that of ctx, with what was not right last, or says why the node is in no ring.
 func (n *Node) Settled(ctx context.Context) error {
 	for {
+		if err := n.inRing(); err != nil {
+			return err
+		}
 		s := n.Snapshot()
-		if s.Absent != nil && !s.View.Isolated {
-			return s.Absent
-		}
-		if n.ctx.Err() != nil {
-			return ErrClosed
-		}
-		if s.View.Phase != protocol.Joined {
-			return ErrNotInRing
-		}
 		wrong := n.unsettled(ctx, s.View)
 		if wrong == nil {
 			return nil
@@ -41,6 +74,20 @@ func (n *Node) Settled(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// inRing is why the node is in no ring, nil if it is in one.
+func (n *Node) inRing() error {
+	s := n.Snapshot()
+	switch {
+	case s.Absent != nil && !s.View.Isolated:
+		return s.Absent
+	case n.ctx.Err() != nil:
+		return ErrClosed
+	case s.View.Phase != protocol.Joined:
+		return ErrNotInRing
+	}
+	return nil
 }
 
 // unsettled says what is not right with a view, nil if nothing is.

@@ -25,6 +25,7 @@ const (
 // routing.Replicas chooses; fewer if the ring has fewer. Unless options ask for more, a
 // member's successor list suffices. With an error come those found so far.
 func (fd *Finder) LookupN(ctx context.Context, id uint64, n int, opts routing.Options) ([]ring.Member, error) {
+	fd = fd.acting()
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	chosen := routing.NewReplicas(n)
@@ -123,6 +124,7 @@ func (fd *Finder) listOf(ctx context.Context, x ring.Member) []ring.Member {
 // are not found, their owners are zero, and errs has as many entries as ids, those
 // not nil saying why.
 func (fd *Finder) LookupAll(ctx context.Context, ids []uint64, opts routing.Options) (owners []ring.Member, errs []error) {
+	fd = fd.acting()
 	owners = make([]ring.Member, len(ids))
 	table := fd.snap.Load().Table
 	if table == nil {

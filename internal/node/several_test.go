@@ -42,7 +42,7 @@ func (g *rig) finders() map[string]*Finder {
 }
 
 func TestLookupNNamesTheOwnerAndThoseAfterIt(t *testing.T) {
-	for _, count := range []int{1, 2, 3, 5, 24} {
+	for _, count := range []int{1, 2, 3, 5, 12} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, 1)
 			g.grow(count)
@@ -151,7 +151,7 @@ func (g *rig) randomIDs(rng *rand.Rand, n int) []uint64 {
 
 func TestLookupAllSaysWhatLookupSays(t *testing.T) {
 	for seed := range uint64(2) {
-		for _, count := range []int{1, 2, 5, 30} {
+		for _, count := range []int{1, 2, 5, 16} {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, seed)
 				g.space.Bits = []uint{64, 16}[seed%2]

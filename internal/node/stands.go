@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/balance"
@@ -16,6 +15,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/standing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/shared"
 )
@@ -24,23 +24,24 @@ import (
 // the ring at the first, learns who stands where, chooses the others, and joins with each of
 // them through itself. Package balance chooses.
 
-const (
-	// maxJoining is how many identifiers join at once.
-	maxJoining = 8
-	// maxPages bounds the questions for who stands where.
-	maxPages = 1024
-)
+// maxPages bounds the questions for who stands where.
+const maxPages = 1024
 
-// identities is what a process at several identifiers has besides the Node of each.
+// identities is what a process has besides the Node of each of its identifiers. Package
+// standing decides when these come and go.
 type identities struct {
-	hub   *shared.Hub
-	wake  chan struct{} // holds a value if there may be something to do
-	due   time.Duration // when an identifier may be chosen anew; of stand alone
-	want  atomic.Int32  // identifiers
-	mu    sync.Mutex    // guards all below, and who writes stands
-	moved chan struct{} // closed at the next change of stands
-	err   error         // why there are fewer than wanted, as of the last attempt
-	ended bool          // no identifier comes any more
+	hub      *shared.Hub   // nil: it can stand at one only
+	wake     chan struct{} // holds a value if there may be something to do
+	mu       sync.Mutex    // guards all below, and who writes stands
+	standing *standing.Standing
+	runs     bool          // stand does
+	moved    chan struct{} // closed at the next change of stands or of what is below
+	err      error         // why it does not stand as wanted, as of the last attempt
+	refused  bool          // it was to drain, and nobody else holds the ring
+	ended    bool          // no identifier comes any more
+	// former are the variants of where the process stood last, by slots, before a restart
+	// or a change of its weight: it stands there again if it can.
+	former []uint8
 }
 
 // stands is where a process stands: the first, and those of the others that are in the ring.
@@ -69,11 +70,16 @@ func (s *stands) at(id uint64) *Node {
 	return s.nodes[i]
 }
 
-// newIdentities returns what a process at several identifiers has, and the transport of the
-// first.
+// newIdentities returns what a process has, and the transport of its first Node.
 func newIdentities(cfg Config, tr transport.Transport) (*identities, transport.Transport) {
-	s := &identities{hub: shared.New(tr, cfg.Self.Addr), wake: make(chan struct{}, 1), moved: make(chan struct{})}
-	s.want.Store(int32(cfg.Identifiers))
+	s := &identities{
+		wake: make(chan struct{}, 1), moved: make(chan struct{}), former: slices.Clone(cfg.Variants),
+		standing: standing.New(cfg.Identifiers, cfg.Interval, cfg.Self.Home, 0),
+	}
+	if cfg.Identifiers <= 1 {
+		return s, tr
+	}
+	s.hub = shared.New(tr, cfg.Self.Addr)
 	own, err := s.hub.Member(cfg.Self.ID)
 	if err != nil {
 		panic("node: a new transport has a member") // it has none
@@ -83,10 +89,10 @@ func newIdentities(cfg Config, tr transport.Transport) (*identities, transport.T
 
 // begin has the process stand where it wants to, from now on.
 func (s *identities) begin(first *Node) {
-	first.identities = s
-	first.stands.Store(newStands(first, []*Node{first}))
-	s.due = first.now() + first.rechooseAfter()
-	first.wg.Go(first.stand)
+	if s.hub != nil {
+		first.stands.Store(newStands(first, []*Node{first}))
+		s.run(first)
+	}
 }
 
 // At is the Node of the process whose arc has the point, if that of any has.
@@ -122,14 +128,21 @@ func (n *Node) Nodes() []*Node {
 	return out
 }
 
-// nodesUntil is Nodes, and a channel that is closed when there are others; nil: never.
+// nodesUntil is Nodes, and a channel that is closed when there may be others.
 func (n *Node) nodesUntil() ([]*Node, <-chan struct{}) {
-	if n.identities == nil {
-		return []*Node{n}, nil
-	}
 	n.identities.mu.Lock()
 	defer n.identities.mu.Unlock()
 	return n.Nodes(), n.identities.moved
+}
+
+// suspects has the other members of the process look after theirs of a process of which one
+// does not answer.
+func (n *Node) suspects(who ring.Member) {
+	for _, x := range n.lead().Nodes() {
+		if x != n {
+			x.step(protocol.Silent{Name: who.Name})
+		}
+	}
 }
 
 // others are the Nodes of the process but the first.
@@ -170,110 +183,23 @@ func (h *handler) apart(env transport.Envelope) *protocol.Failure {
 	return nil
 }
 
-// SetIdentifiers sets at how many identifiers a process is to stand that stands at several.
-// They come and go one after another.
-func (n *Node) SetIdentifiers(k int) {
-	n.identities.want.Store(int32(k))
-	n.identities.poke()
-}
-
-func (s *identities) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Standing waits until the process stands at as many identifiers as it wants. It returns
-// why it does not yet, with the error of ctx, if that ends before.
-func (n *Node) Standing(ctx context.Context) error {
-	s := n.identities
-	if s == nil {
-		return nil
-	}
-	for {
-		s.mu.Lock()
-		has, want, why, moved := len(n.stands.Load().nodes), int(s.want.Load()), s.err, s.moved
-		s.mu.Unlock()
-		if has == want {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-n.ctx.Done():
-			return ErrClosed
-		case <-ctx.Done():
-			err := fmt.Errorf("%w: the member stands at %d of %d identifiers", ctx.Err(), has, want)
-			if why != nil {
-				err = fmt.Errorf("%w: %w", err, why)
-			}
-			return err
-		}
-	}
-}
-
-// stand has the process stand at as many identifiers as it wants, while it is in a ring.
-func (n *Node) stand() {
-	s := n.identities
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	var failed time.Duration // the pause after a failure
-	for {
-		snap := n.Snapshot()
-		pause := time.Hour
-		if snap.View.Phase == protocol.Joined {
-			has, want := len(n.stands.Load().nodes), int(s.want.Load())
-			var err error
-			switch {
-			case has < want:
-				err = n.grow(n.ctx, want)
-			case has > want:
-				n.shrink(n.ctx)
-				continue
-			}
-			n.noteStanding(err, has < want)
-			if wait := n.identities.due - n.now(); err == nil && wait <= 0 {
-				err = n.rechoose(n.ctx)
-				n.identities.due = n.now() + n.rechooseAfter()
-			}
-			if failed *= 2; err != nil {
-				failed = min(max(failed, n.cfg.Interval/10), 4*n.cfg.Interval)
-				pause = failed
-			} else {
-				failed, pause = 0, n.identities.due-n.now()
-			}
-		} else if snap.View.Phase == protocol.Superseded {
-			n.dropOthers()
-		}
-		timer.Reset(pause)
-		select {
-		case <-snap.Next:
-			if failed > 0 {
-				select {
-				case <-timer.C:
-				case <-s.wake:
-				case <-n.ctx.Done():
-				}
-			}
-		case <-timer.C:
-		case <-s.wake:
-		case <-n.ctx.Done():
-		}
-		if n.ctx.Err() != nil {
-			timer.Stop()
-			return
-		}
-	}
-}
-
 // change makes the stands of the process those that f makes of the nodes that it has. F is
 // called with identities.mu held.
 func (n *Node) change(f func(nodes []*Node) []*Node) {
 	s := n.identities
 	s.mu.Lock()
 	n.stands.Store(newStands(n, f(slices.Clone(n.stands.Load().nodes))))
-	close(s.moved)
-	s.moved = make(chan struct{})
+	for slot, c := range n.chosen() {
+		i, variant := c.Slot()
+		if i != slot {
+			break // one is on the move, or comes yet
+		}
+		if slot == len(s.former) {
+			s.former = append(s.former, variant)
+		}
+		s.former[slot] = variant
+	}
+	s.changed()
 	s.mu.Unlock()
 	for _, x := range n.Nodes() { // each names all others to those who ask
 		x.mu.Lock()
@@ -295,7 +221,7 @@ func (n *Node) chosen() (out []ring.Choice) {
 
 // grow chooses the identifiers that are missing and joins with them.
 func (n *Node) grow(ctx context.Context, want int) error {
-	circle, err := n.circle(ctx, false)
+	circle, err := n.circle(ctx, false, want)
 	if err != nil {
 		return fmt.Errorf("the ring could not be learned: %w", err)
 	}
@@ -304,14 +230,16 @@ func (n *Node) grow(ctx context.Context, want int) error {
 		_, variant := c.Slot()
 		kept.IDs, kept.Choices = append(kept.IDs, n.space.At(n.cfg.Self.Name, c)), append(kept.Choices, variant)
 	}
+	stood := len(kept.IDs)
+	n.stoodAt(circle, &kept, want)
 	chosen, err := circle.Complete(n.cfg.Self.Name, kept, want)
 	if err != nil {
 		return err
 	}
-	room := make(chan struct{}, maxJoining)
+	room := make(chan struct{}, standing.MaxJoining)
 	failures := make([]error, want)
 	var joins sync.WaitGroup
-	for i := len(kept.IDs); i < want; i++ {
+	for i := stood; i < want; i++ {
 		joins.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
@@ -321,11 +249,42 @@ func (n *Node) grow(ctx context.Context, want int) error {
 	joins.Wait()
 	for i, err := range failures {
 		if err != nil {
-			n.dropFrom(i) // those after it would be of the wrong number
+			n.forgetFrom(i) // it is chosen anew
+			n.dropFrom(i)   // those after it would be of the wrong number
 			return err
 		}
 	}
 	return nil
+}
+
+// stoodAt adds to what is kept where the process stood before, as far as nobody stands
+// there.
+func (n *Node) stoodAt(circle *balance.Circle, kept *balance.Stand, want int) {
+	s := n.identities
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(kept.IDs); i < min(want, len(s.former)); i++ {
+		id := n.space.At(n.cfg.Self.Name, ring.Chosen(i, s.former[i]))
+		if !circle.Free(id) || slices.Contains(kept.IDs, id) {
+			return
+		}
+		kept.IDs, kept.Choices = append(kept.IDs, id), append(kept.Choices, s.former[i])
+	}
+}
+
+// forgetFrom forgets where the process stood, from a slot on.
+func (n *Node) forgetFrom(slot int) {
+	s := n.identities
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.former = s.former[:min(slot, len(s.former))]
+}
+
+// variants are those of where the process stands, and where it would stand again.
+func (n *Node) variants() []uint8 {
+	n.identities.mu.Lock()
+	defer n.identities.mu.Unlock()
+	return slices.Clone(n.identities.former)
 }
 
 // joinAt has the process join at one more identifier.
@@ -339,7 +298,7 @@ func (n *Node) joinAt(ctx context.Context, c ring.Choice) error {
 	if err != nil {
 		return err
 	}
-	x := newNode(cfg, n.process, n, tr)
+	x := newNode(cfg, n.process, n, nil, tr)
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
 	if err := x.JoinOrFound(ctx, []string{cfg.Self.Addr}, nil, 0); err != nil {
@@ -360,17 +319,10 @@ func (n *Node) joinAt(ctx context.Context, c ring.Choice) error {
 	return nil
 }
 
-// rechooseAfter is the time until an identifier may be chosen anew: members do not march in
-// step.
-func (n *Node) rechooseAfter() time.Duration {
-	every := balance.ChangeEvery * n.cfg.Interval
-	return every + time.Duration(n.cfg.Self.Home%uint64(every/4+1))
-}
-
 // rechoose moves one identifier of the process, if balance has it do that: it joins with
 // another variant, and then leaves with the one that it had.
 func (n *Node) rechoose(ctx context.Context) error {
-	circle, err := n.circle(ctx, true)
+	circle, err := n.circle(ctx, true, 0)
 	if err != nil {
 		return err
 	}
@@ -390,18 +342,25 @@ func (n *Node) rechoose(ctx context.Context) error {
 		identifier("new", n.space.At(n.cfg.Self.Name, ring.Chosen(change.Slot, change.Variant))))
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
-	_ = old.depart(ctx, 0)
+	_, _ = old.depart(ctx, protocol.Depart{})
 	n.remove(old)
 	return nil
 }
 
-// last is the Node of the last identifier, nil if there is only the first.
+// last is the Node of the identifier that the process leaves with next, nil if there is only
+// the first.
 func (n *Node) last() *Node {
-	nodes := n.others()
-	if len(nodes) == 0 {
-		return nil
+	nodes := n.Nodes()
+	slots := make([]int, len(nodes))
+	for i, x := range nodes {
+		if x != n {
+			slots[i], _ = x.cfg.Self.Choice.Slot()
+		}
 	}
-	return slices.MaxFunc(nodes, func(a, b *Node) int { return cmp.Compare(a.cfg.Self.Choice, b.cfg.Self.Choice) })
+	if i := standing.Last(slots); i >= 0 {
+		return nodes[i]
+	}
+	return nil
 }
 
 // shrink leaves with the last identifier.
@@ -412,7 +371,7 @@ func (n *Node) shrink(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
-	_ = x.depart(ctx, 0) // or is gone, to its neighbours
+	_, _ = x.depart(ctx, protocol.Depart{}) // or is gone, to its neighbours
 	n.remove(x)
 }
 
@@ -439,31 +398,46 @@ func (n *Node) dropOthers() {
 	}
 }
 
+// superseded are the Nodes but the first that another process of the name has taken the place of.
+func (n *Node) superseded() (out []*Node) {
+	for _, x := range n.others() {
+		if x.Snapshot().View.Phase == protocol.Superseded {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// dropLost ends what is lost, and leaves with all identifiers chosen later.
+func (n *Node) dropLost() {
+	from := ring.MaxIdentifiers
+	for _, x := range n.superseded() {
+		slot, _ := x.cfg.Self.Choice.Slot()
+		from = min(from, slot)
+		n.remove(x)
+	}
+	n.dropFrom(from)
+}
+
 // end has no identifier come any more.
 func (s *identities) end() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
+	s.poke()
 }
 
 // leaveOthers leaves with all identifiers but the first, one after another.
 func (n *Node) leaveOthers(ctx context.Context, returning time.Duration) {
-	if n.identities == nil {
-		return
-	}
-	n.identities.want.Store(1)
 	n.identities.end()
 	for x := n.last(); x != nil && ctx.Err() == nil && n.ctx.Err() == nil; x = n.last() {
-		_ = x.depart(ctx, returning)
+		_, _ = x.depart(ctx, protocol.Depart{Returning: returning})
 		n.remove(x)
 	}
 }
 
 // closeOthers ends all but the first at once.
 func (n *Node) closeOthers() {
-	if n.identities == nil {
-		return
-	}
 	n.identities.end()
 	n.cancel()
 	var all sync.WaitGroup
@@ -474,19 +448,20 @@ func (n *Node) closeOthers() {
 }
 
 // circle learns who stands where, from the head. This process is on it if it is to be: then
-// with the identifiers that others know.
-func (n *Node) circle(ctx context.Context, whole bool) (*balance.Circle, error) {
+// with the identifiers that others know. Others that stand at fewer identifiers than want may be
+// about to take more, which it waits for a little.
+func (n *Node) circle(ctx context.Context, whole bool, want int) (*balance.Circle, error) {
 	claims := map[string][]ring.Member{}
 	var names []string
 	if head := n.Snapshot().View.Head(); !head.IsZero() {
-		if err := n.pages(ctx, head, func(a *ringmap.Announcement) {
-			if a.Of == nil || a.Of.Name == n.cfg.Self.Name && !whole {
+		if err := n.claimants(ctx, head, want, func(of *ring.Member) {
+			if of.Name == n.cfg.Self.Name && !whole {
 				return
 			}
-			if claims[a.Of.Name] == nil {
-				names = append(names, a.Of.Name)
+			if claims[of.Name] == nil {
+				names = append(names, of.Name)
 			}
-			claims[a.Of.Name] = append(claims[a.Of.Name], *a.Of)
+			claims[of.Name] = append(claims[of.Name], *of)
 		}); err != nil {
 			return nil, err
 		}
@@ -512,40 +487,64 @@ func (n *Node) circle(ctx context.Context, whole bool) (*balance.Circle, error) 
 	return balance.NewCircle(n.space, members)
 }
 
+// claimants yields who claims all over the circle: by the own map, or, if that is not
+// certain of all within an interval, by the head's, which may lack who has come last. If a process
+// may be about to stand at as many as want, the map must have been the same for a little.
+func (n *Node) claimants(ctx context.Context, head ring.Member, want int, yield func(of *ring.Member)) error {
+	wake := n.charts.add()
+	defer n.charts.remove(wake)
+	patience := time.NewTimer(n.lease) // an interval, and a second at most
+	defer patience.Stop()
+	still := time.NewTimer(ringmap.Spreads)
+	defer still.Stop()
+	for waited, same := false, false; ; {
+		s := n.chart.Load()
+		claims := s.Circle(n.cfg.Self.ID, n.now(), ringmap.Promised(n.cfg.Interval))
+		switch {
+		case claims != nil && (same || waited || !s.Growing(want)):
+			for _, c := range claims {
+				yield(c.Of)
+			}
+			return nil
+		case waited:
+			return n.pages(ctx, head, func(a *ringmap.Announcement) {
+				if a.Of != nil {
+					yield(a.Of)
+				}
+			})
+		}
+		select {
+		case <-wake:
+			same = false
+			still.Reset(ringmap.Spreads)
+		case <-still.C:
+			same = true
+		case <-patience.C:
+			waited = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // pages asks a member for all claims of its map.
 func (n *Node) pages(ctx context.Context, of ring.Member, claim func(*ringmap.Announcement)) error {
-	for from, page := n.cfg.Self.ID, 0; page < maxPages; page++ {
+	from, to, skip := n.cfg.Self.ID, n.cfg.Self.ID, uint32(0)
+	for range maxPages {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		env := transport.Envelope{From: n.Snapshot().View.Self, To: of, Settings: n.settings}
-		reply, f := n.mapRequest(env, &ringmap.Request{Kind: ringmap.Compare, From: from, To: n.cfg.Self.ID})
+		reply, f := n.mapRequest(n.asking(of), &ringmap.Request{Kind: ringmap.Compare, From: from, To: to, Skip: skip})
 		if f != nil {
 			return f
 		}
 		for i := range reply.Claims {
 			claim(&reply.Claims[i])
 		}
-		if reply.Through == n.cfg.Self.ID || reply.Through == from {
+		if reply.Skip == 0 && reply.Through == to || reply.Through == from && reply.Skip <= skip {
 			return nil
 		}
-		from = reply.Through
+		from, skip = reply.Through, reply.Skip
 	}
 	return nil
-}
-
-// noteStanding keeps why there are fewer identifiers than wanted, and logs it if it is news.
-func (n *Node) noteStanding(err error, tried bool) {
-	s := n.identities
-	s.mu.Lock()
-	news := err != nil && (s.err == nil || s.err.Error() != err.Error())
-	s.err = err
-	s.mu.Unlock()
-	switch {
-	case n.ctx.Err() != nil:
-	case news:
-		n.Note(slog.LevelWarn, "identifiers missing", slog.Any("err", err))
-	case tried && err == nil:
-		n.Note(slog.LevelInfo, "identifiers taken", slog.Int("count", len(n.stands.Load().nodes)))
-	}
 }

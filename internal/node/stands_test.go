@@ -14,6 +14,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/standing"
 )
 
 // addSeveral adds a process that is to stand at so many identifiers.
@@ -217,6 +218,26 @@ func TestProcessAtSeveralIdentifiersHangs(t *testing.T) {
 	})
 }
 
+// Size counts processes, exactly by the map, and as far as is known without one.
+func TestSizeCountsProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 5)
+		defer g.close()
+		g.growSeveral(4, 4, 1, 8)
+		time.Sleep(20 * g.interval)
+		for _, n := range g.nodes {
+			if got := n.Size(); got != 4 {
+				t.Errorf("%s: %d processes by the map, not 4", n.cfg.Self.Name, got)
+			}
+		}
+		n := g.nodes[0]
+		n.chart.Store(nil)
+		if got := n.Size(); got < 2 || got > 8 {
+			t.Errorf("%d processes without a map, of 4", got)
+		}
+	})
+}
+
 // The shares of processes that choose are even.
 func TestChosenSharesAreEven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -240,7 +261,7 @@ func TestSharesAreEvenedOutAfterLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 6)
 		defer g.close()
-		g.growSeveral(8, 8, 8, 8, 8, 8, 8, 8, 8, 8)
+		g.growSeveral(4, 4, 4, 4, 4, 4, 4, 4, 4, 4)
 		for range 5 {
 			g.stop(g.nodes[1])
 			g.idealSeveral(20 * g.interval)
@@ -256,15 +277,15 @@ func TestSharesAreEvenedOutAfterLeaves(t *testing.T) {
 			return most
 		}
 		before := most()
-		time.Sleep(12 * balance.ChangeEvery * g.interval)
+		time.Sleep(12 * standing.ChangeEvery * g.interval)
 		g.idealSeveral(40 * g.interval)
 		after := most()
 		t.Logf("largest share by the mean: %.3f before, %.3f after", before, after)
 		if before <= balance.Far || after > balance.Far {
 			t.Errorf("largest share by the mean: %.3f before, %.3f after", before, after)
 		}
-		if n := len(g.all()); n != 40 {
-			t.Errorf("%d identifiers, not 40", n)
+		if n := len(g.all()); n != 20 {
+			t.Errorf("%d identifiers, not 20", n)
 		}
 		g.ownersAgree(rand.New(rand.NewPCG(6, 6)), routing.Options{})
 	})
@@ -294,5 +315,26 @@ func TestProcessesAtSeveralIdentifiersJoinAtOnce(t *testing.T) {
 		}
 		g.idealSeveral(40 * g.interval)
 		g.ownersAgree(rand.New(rand.NewPCG(5, 5)), routing.Options{})
+	})
+}
+
+// A process gives up an identifier at which another of its name has taken its place, and those
+// chosen later, and joins again. It wants as many as before.
+func TestIdentifierThatIsSupersededIsChosenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 3)
+		defer g.close()
+		g.growSeveral(3, 4, 3)
+		n := g.nodes[1]
+		lost := n.others()[1]
+		v := *lost.Snapshot().View
+		v.Phase = protocol.Superseded
+		lost.mu.Lock()
+		lost.publish(&v)
+		lost.mu.Unlock()
+		g.idealSeveral(20 * g.interval)
+		if n.Standing(t.Context()) != nil || len(n.Nodes()) != 4 || slices.Contains(n.Nodes(), lost) || lost.ctx.Err() == nil {
+			t.Errorf("it stands at %d identifiers, what it has lost has ended: %t", len(n.Nodes()), lost.ctx.Err() != nil)
+		}
 	})
 }

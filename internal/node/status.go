@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -54,7 +56,7 @@ func (s *spread) load() (total uint64) {
 
 // Counters are totals since the node was made.
 type Counters struct {
-	Lookups       uint64 // lookups begun here, fingers included
+	Lookups       uint64 // lookups begun here, fingers that are searched for included
 	Owned         uint64 // of those, answered by the member's own arc
 	Mapped        uint64 // of those, answered by the map of the ring
 	Confirmed     uint64 // of those, answered by a confirmed arc
@@ -162,35 +164,82 @@ func pointers(v *protocol.View) []ring.Member {
 // logViews is logChange. left: the members that it pointed to last have left.
 func (n *Node) logViews(old, now *protocol.View, left bool) {
 	if old.Phase != now.Phase && n.tries.due(old.Phase, now.Phase, time.Now()) {
-		n.log.Info("phase changed",
+		n.once(slog.LevelInfo, "phase changed",
 			slog.Group("old", slog.String("phase", old.Phase.String())), slog.Group("new", slog.String("phase", now.Phase.String())))
 	}
 	oldHead, newHead := old.Head(), now.Head()
 	if oldHead != newHead {
-		n.log.Info("successor replaced", attr("old", oldHead), attr("new", newHead))
+		n.log.LogAttrs(context.Background(), n.detail(), "successor replaced", attr("old", oldHead), attr("new", newHead))
 	}
 	if old.Pred != now.Pred {
-		n.log.Info("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
+		n.log.LogAttrs(context.Background(), n.detail(), "predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
 	}
 	if old.Phase == protocol.Joined && !old.Alone && now.Phase == protocol.Joined && now.Alone {
 		if left {
-			n.log.Info("alone: the others have left")
+			n.once(slog.LevelInfo, "alone: the others have left")
 		} else {
-			n.log.Warn("alone: no other member answers")
+			n.once(slog.LevelWarn, "alone: no other member answers")
 		}
 	}
 	switch {
 	case now.Doubts && !old.Doubts:
-		n.log.Warn("hung: owns nothing until the successor has answered")
+		n.once(slog.LevelWarn, "hung: owns nothing until the successor has answered")
 	case old.Doubts && !now.Doubts && now.Phase == protocol.Joined:
-		n.log.Info("owns its range again")
+		n.once(slog.LevelInfo, "owns its range again")
 	}
 	switch {
 	case now.Isolated && !old.Isolated:
-		n.log.Warn("isolated: serves no key", slog.Int("known", 1+len(now.Succ)), slog.Int("required", n.cfg.MinMembers))
+		n.once(slog.LevelWarn, "isolated: serves no key", slog.Int("known", now.Living()), slog.Int("required", n.cfg.MinMembers))
 	case old.Isolated && !now.Isolated && now.Phase.InRing():
-		n.log.Info("isolated no longer", slog.Int("known", 1+len(now.Succ)))
+		n.once(slog.LevelInfo, "isolated no longer", slog.Int("known", now.Living()))
 	}
+}
+
+// once logs what happens to all identifiers of a process alike: at the level for the first of
+// them, and for the others as a detail.
+func (n *Node) once(level slog.Level, msg string, attrs ...slog.Attr) {
+	if n.first != nil {
+		level = slog.LevelDebug
+	}
+	n.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// detail is the level of what is logged of each identifier: of a process that may have
+// several it is too much for Info. See logStands.
+func (n *Node) detail() slog.Level {
+	if n.first != nil || n.identities.hub != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// logStands logs at how many identifiers the process stands now, with what it owns, once
+// each of them has a range, or after two intervals.
+func (n *Node) logStands(msg string) {
+	if n.log == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, 2*n.cfg.Interval)
+	defer cancel()
+	ranges, share := 0, 0.0
+	nodes := n.Nodes()
+	for _, x := range nodes {
+		s := x.Snapshot()
+		for !s.View.HasArc && ctx.Err() == nil {
+			select {
+			case <-s.Next:
+			case <-ctx.Done():
+			}
+			s = x.Snapshot()
+		}
+	}
+	for _, x := range nodes {
+		if v := x.Snapshot().View; v.HasArc {
+			ranges++
+			share += n.space.Share(v.Arc)
+		}
+	}
+	n.Note(slog.LevelInfo, msg, slog.Int("count", len(nodes)), slog.Int("ranges", ranges), slog.Float64("share", math.Round(share*1e4)/1e4))
 }
 
 // tries is when changes of phase to and fro between attempts to get into a ring were logged. It is
@@ -227,7 +276,7 @@ func (n *Node) logRange(e protocol.RangeChanged) {
 }
 
 func (n *Node) logArcs(e protocol.RangeChanged, to ring.Member) {
-	n.log.Info("range changed",
+	n.log.LogAttrs(context.Background(), n.detail(), "range changed",
 		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()), attr("from", e.From), attr("to", to))

@@ -252,7 +252,7 @@ func (c *Client) host(last ring.Member, failed int) ring.Member {
 // client's own decision.
 func (c *Client) subscribe(at ring.Member) *protocol.Failure {
 	if at.Legacy() {
-		return &protocol.Failure{Kind: protocol.Invalid, Detail: "a legacy member keeps no map"}
+		return transport.ErrTellsNothing
 	}
 	taken, f := c.mayAsk(c.ctx, netip.Addr{}, at)
 	if f != nil {
@@ -280,7 +280,7 @@ func (s *subscription) run() {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	c.sub.mu.Lock()
-	req := c.sub.copy.Subscribe(s.asked, s.at.ID)
+	req := c.sub.copy.Subscribe(s.asked, s.at)
 	c.sub.mu.Unlock()
 	s.silence = time.AfterFunc(c.peers.of(s.at.Addr).Timeout(0), func() { cancel(context.DeadlineExceeded) })
 	defer s.silence.Stop()
@@ -288,12 +288,15 @@ func (s *subscription) run() {
 	_, s.told = observed(ctx, c.observer.Request, kindMap, s.at)
 	err := c.tr.Subscribe(ctx, transport.Envelope{To: s.at, Settings: c.settings}, &req, s.receive)
 	switch {
-	case errors.Is(err, errRenewed), errors.Is(err, errUnused):
+	case errors.Is(err, errRenewed), errors.Is(err, errUnused), errors.Is(err, transport.ErrMoved):
 		return
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		s.failure = &protocol.Failure{Kind: protocol.TimedOut, Detail: "nothing has come for too long"}
 	default:
 		s.failure = c.checkFailure(ctx, failure(err))
+	}
+	if k := s.failure.Kind; s.failure != transport.ErrTellsNothing && (k == protocol.Invalid || k == protocol.Denied) {
+		c.failed(s.at, s.failure, c.now()-s.asked)
 	}
 	if !s.begun {
 		s.told(s.failure)
@@ -321,7 +324,7 @@ func (s *subscription) receive(u *ringmap.Update) error {
 	c.sub.mu.Lock()
 	err := c.sub.copy.Receive(c.now(), u)
 	if err == nil {
-		if !u.More && !c.sub.current {
+		if c.sub.copy.Current() && !c.sub.current {
 			c.sub.current, c.sub.none = true, false
 			c.charts.wake()
 		}
@@ -331,7 +334,7 @@ func (s *subscription) receive(u *ringmap.Update) error {
 	others := c.sub.copy.Len() > 1
 	c.sub.mu.Unlock()
 	if err != nil {
-		return &protocol.Failure{Kind: protocol.Invalid, By: s.at, Detail: "the map of " + s.at.Addr + ": " + err.Error()}
+		return &protocol.Failure{Kind: protocol.Invalid, By: s.at, Detail: "what it tells of its map: " + err.Error()}
 	}
 	if u.More {
 		return nil

@@ -24,7 +24,7 @@ func (g *rig) lookUpFor(c *Client, d, late time.Duration) {
 	g.t.Helper()
 	wrong := map[uint64]time.Time{}
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		for k := range 40 {
+		for k := range 12 {
 			id := g.space.ID(fmt.Appendf(nil, "key %d", k))
 			r, err := c.Lookup(g.t.Context(), id, routing.Options{})
 			if err == nil && r.Owner == g.owner(id) {
@@ -73,13 +73,14 @@ func TestClientThatLooksUpAllTheTimeAsksNobody(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, uint64(count))
 			defer g.close()
+			g.interval = time.Second
 			c, sent := g.subscribed(count)
 			before, mapped := sent(), c.Counters().Mapped
 			g.lookUpFor(c, time.Minute, 0)
 			if n := sent().Total() - before.Total(); n != 0 {
 				t.Errorf("%d members: %d requests in a minute: %+v", count, n, sent())
 			}
-			if n := c.Counters().Mapped - mapped; n < 40*500 {
+			if n := c.Counters().Mapped - mapped; n < 12*500 {
 				t.Errorf("%d members: %d lookups were answered by the map", count, n)
 			}
 			if n := sent().Subscribe; n != 1 {
@@ -93,6 +94,7 @@ func TestClientSubscribesElsewhereInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 3)
 		defer g.close()
+		g.interval = time.Second
 		c, sent := g.subscribed(8)
 		first, before := g.host(), sent()
 		g.lookUpFor(c, ringmap.Renewed+time.Minute, 0)
@@ -382,7 +384,7 @@ func TestMemberThatLiesToItsSubscribers(t *testing.T) {
 				if err := c.Dial(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				g.lookUpFor(c, time.Minute, 0)
+				g.lookUpFor(c, 20*time.Second, 0)
 				if l.told == 0 {
 					t.Error("the client has not subscribed")
 				}

@@ -24,7 +24,7 @@ func (h *handler) Subscribe(ctx context.Context, env transport.Envelope, sub *ri
 	}
 	n.counters.subscribers.Add(1)
 	defer n.counters.subscribers.Add(-1)
-	return n.feed(ctx, sub, send)
+	return n.lead().feed(ctx, sub, send)
 }
 
 // tellsNobody is why the member tells clients nothing of its map, nil if it does.

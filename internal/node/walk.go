@@ -62,6 +62,10 @@ func (n *Node) Members(ctx context.Context, opts routing.Options) iter.Seq2[Met,
 func (n *Node) Walk(ctx context.Context) iter.Seq2[Met, error] {
 	return func(yield func(Met, error) bool) {
 		v := n.Snapshot().View
+		if g := n.guest.Load(); g != nil && !v.Phase.InRing() && n.ctx.Err() == nil {
+			g.Walk(ctx)(yield)
+			return
+		}
 		if n.ctx.Err() != nil {
 			yield(Met{}, ErrClosed)
 			return
@@ -278,6 +282,9 @@ func (w *walk) ask(m *Met) {
 	case w.ctx.Err() != nil:
 	case f != nil:
 		w.fd.noteOutcome(m.Who, f)
+		if f.Kind == protocol.WrongMember && f.By.GaveUp(m.Who) {
+			f = &protocol.Failure{Kind: protocol.NotJoined, By: f.By, Detail: "it has left with this identifier"}
+		}
 	default:
 		m.State = st
 		w.fd.peers.zones.hearState(&st)

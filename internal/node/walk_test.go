@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -28,6 +30,29 @@ func TestWalkIsBounded(t *testing.T) {
 		})
 		if yielded != 7 || !errors.Is(last, routing.ErrHopLimit) {
 			t.Errorf("%d, then %v", yielded, last)
+		}
+	})
+}
+
+// Who is named for an identifier with which its process has left is no member there.
+func TestWalkMeetsAnIdentifierThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(3)
+		n, x := g.nodes[0], g.nodes[1].Snapshot().Self
+		left, other := x, x
+		left.ID++
+		other.ID, other.Name = left.ID, "another"
+		for _, c := range []struct {
+			who  ring.Member
+			want protocol.FailureKind
+		}{{left, protocol.NotJoined}, {other, protocol.WrongMember}} {
+			m := Met{Who: c.who}
+			(&walk{fd: &n.Finder, ctx: t.Context()}).ask(&m)
+			if m.Failure == nil || m.Failure.Kind != c.want || m.Failure.By != x {
+				t.Errorf("%v: %v", c.who, m.Failure)
+			}
 		}
 	})
 }

@@ -27,6 +27,9 @@ type Holding struct {
 	// any time since.
 	Least, Most        ring.Arc
 	HasLeast, EverHeld bool
+	// Others: of what it has held before and holds again, another process may have held
+	// some in between. Without it, only other identifiers of its own process have.
+	Others bool
 }
 
 // GivenUp reports whether the process stands at the identifier no longer.
@@ -35,20 +38,32 @@ func (h Holding) GivenUp() bool { return h.Cause == protocol.CauseGivenUp }
 // settled is h without a past.
 func (h Holding) settled() Holding {
 	h.From, h.Least, h.Most, h.HasLeast, h.EverHeld = ring.Member{}, h.Arc, h.Arc, h.Has, h.Has
-	h.Back, h.Ends = time.Time{}, time.Time{}
+	h.Back, h.Ends, h.Others = time.Time{}, time.Time{}, false
 	return h
 }
 
-// then is what h becomes by a change. Back is the time of the change that From is to be back at.
-func (h Holding) then(e protocol.RangeChanged, pred ring.Member, back time.Time) Holding {
+// gained reports whether it has gained anything since.
+func (h Holding) gained() bool {
+	return h.Has && (!h.HasLeast || len(h.Arc.Minus(h.Least)) > 0)
+}
+
+// then is what h becomes by a change at self. Back is the time of the change that From is to be
+// back at.
+func (h Holding) then(self ring.Member, e protocol.RangeChanged, pred ring.Member, back time.Time) Holding {
 	now := h
 	now.Arc, now.Has, now.Pred, now.Epoch, now.Cause = e.New, e.HasNew, pred, e.Epoch, e.Cause
-	if e.HasNew && (e.Again || !h.Has || len(e.New.Minus(h.Arc)) > 0) && !e.From.IsZero() {
-		now.From, now.Back = e.From, back
+	if e.HasNew && (e.Again || !h.Has || len(e.New.Minus(h.Arc)) > 0) {
+		if !e.From.IsZero() {
+			now.From = e.From
+		}
+		if now.Back = back; h.gained() {
+			now.Back = time.Time{} // it does not have all that was gained
+		}
 	}
 	switch {
 	case !e.HasNew || e.Again:
 		now.HasLeast = false
+		now.Others = h.Others || e.Cause != protocol.CauseResumed || !e.From.SameProcess(self)
 	case h.HasLeast && len(h.Least.Minus(e.New)) > 0:
 		now.Least = e.New
 	}
@@ -83,10 +98,14 @@ func (n *Node) leaseEnds(until time.Duration) {
 	}
 }
 
-// alive clears who can hand over what was gained if that does not answer.
+// alive clears who can hand over what was gained if that does not answer. Of one that is to
+// be back, which has said that it is away, that is no news.
 func (n *Node) alive(h Holding) Holding {
+	if !h.Back.IsZero() {
+		return h
+	}
 	if avoid, _ := n.peers.suspicions().Avoid(n.now()); slices.Contains(avoid, h.From.Instance()) {
-		h.From, h.Back = ring.Member{}, time.Time{}
+		h.From = ring.Member{}
 	}
 	return h
 }
@@ -98,10 +117,10 @@ func (n *Node) hold(e protocol.RangeChanged) {
 	if e.Back > 0 {
 		back = n.start.Add(e.Back)
 	}
-	n.holding = old.then(e, n.view.Pred, back)
+	n.holding = old.then(n.view.Self, e, n.view.Pred, back)
 	n.holding.Changes = n.changes
 	for w := range n.watchers {
-		w.newest = w.newest.then(e, n.view.Pred, back)
+		w.newest = w.newest.then(n.view.Self, e, n.view.Pred, back)
 		w.newest.Changes = n.changes
 		w.rouse()
 	}
@@ -169,7 +188,7 @@ func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
 				h, _ := x.next(watchers[x])
 				x.unwatch(watchers[x])
 				delete(watchers, x)
-				h = h.then(protocol.RangeChanged{Cause: protocol.CauseGivenUp}, ring.Member{}, time.Time{})
+				h = h.then(x.Snapshot().Self, protocol.RangeChanged{Cause: protocol.CauseGivenUp}, ring.Member{}, time.Time{})
 				h.Changes++
 				if !yield(x, h) {
 					return

@@ -114,6 +114,7 @@ func (c *Client) WatchRing(ctx context.Context) iter.Seq2[[]RingChange, error] {
 				case !current:
 					continue
 				}
+				now = c.chart.Load() // it may have come after the one that eachChart has yielded
 			}
 			if list := ringChanges(last, now); (first || len(list) > 0) && !yield(list, nil) {
 				return

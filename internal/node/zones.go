@@ -51,7 +51,7 @@ func (z *zones) of(x ring.Member) (zone string, heard bool) {
 	}
 	z.mu.RLock()
 	defer z.mu.RUnlock()
-	have, ok := z.known.Get(x.Instance())
+	have, ok := z.known.Get(x.Run())
 	return have.zone, ok
 }
 
@@ -63,7 +63,7 @@ func (z *zones) ofAll(list []ring.Member) (out []string) {
 		return nil
 	}
 	for i, x := range list {
-		have, _ := z.known.Get(x.Instance())
+		have, _ := z.known.Get(x.Run())
 		if have.zone == "" {
 			continue
 		}
@@ -80,7 +80,7 @@ func (z *zones) hearState(st *protocol.State) {
 	if st.Self.IsZero() || st.Self.Legacy() {
 		return
 	}
-	z.hear(st.Self.Instance(), st.Zone, true)
+	z.hear(st.Self.Run(), st.Zone, true)
 	for i, x := range st.Succ {
 		if x.Legacy() {
 			continue
@@ -89,14 +89,14 @@ func (z *zones) hearState(st *protocol.State) {
 		if i < len(st.Zones) {
 			zone = st.Zones[i]
 		}
-		z.hear(x.Instance(), zone, false)
+		z.hear(x.Run(), zone, false)
 	}
 }
 
 // hearAnswer notes the zone that a member has told of an owner.
 func (z *zones) hearAnswer(by ring.Member, a *routing.Answer) {
 	if !a.Owner.IsZero() && !a.Owner.Legacy() {
-		z.hear(a.Owner.Instance(), a.Zone, a.Verdict == routing.Mine && a.Owner == by)
+		z.hear(a.Owner.Run(), a.Zone, a.Verdict == routing.Mine && a.Owner == by)
 	}
 }
 
@@ -104,7 +104,7 @@ func (z *zones) hearAnswer(by ring.Member, a *routing.Answer) {
 func (z *zones) hearClaims(list []ringmap.Announcement) {
 	for i := range list {
 		if of := list[i].Of; of != nil && list[i].Zoned && !of.Legacy() {
-			z.hear(of.Instance(), list[i].Zone, false)
+			z.hear(of.Run(), list[i].Zone, false)
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (fd *Finder) zone(ctx context.Context, x ring.Member) string {
 
 // zoneOf is the zone of a member, and whether it is known or something has been heard of it.
 func (fd *Finder) zoneOf(x ring.Member) (zone string, heard bool) {
-	if x == fd.snap.Load().Self {
+	if x.Run() == fd.snap.Load().Self.Run() {
 		return fd.inZone, true
 	}
 	return fd.peers.zones.of(x)

@@ -171,7 +171,7 @@ func TestZonesOfClaimsAreBounded(t *testing.T) {
 		var list []ringmap.Announcement
 		for i := range 1000 {
 			x := ring.Member{ID: uint64(i), Name: "x", Addr: "x:1", Incarnation: 1}
-			n.peers.zones.hear(x.Instance(), strings.Repeat("z", ring.MaxZoneLength), true)
+			n.peers.zones.hear(x.Run(), strings.Repeat("z", ring.MaxZoneLength), true)
 			list = append(list, ringmap.Announcement{ID: x.ID, Incarnation: 1, Of: &x})
 		}
 		sum := 0

@@ -211,7 +211,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24, 0}
+	return file_concord_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type RouteResp_Verdict int32
@@ -266,7 +266,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26, 0}
+	return file_concord_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -321,7 +321,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29, 0}
+	return file_concord_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // Claim is what the owner of an arc says of it. Names and addresses are left out where
@@ -443,12 +443,15 @@ type MapReq struct {
 	// The number of the sender's last sweep.
 	Beat  uint32     `protobuf:"varint,2,opt,name=beat,proto3" json:"beat,omitempty"`
 	Parts []*MapPart `protobuf:"bytes,4,rep,name=parts,proto3" json:"parts,omitempty"`
-	// The stretch is (from, to]. Of KIND_ASK, to 0 is the receiver.
-	From          uint64   `protobuf:"fixed64,5,opt,name=from,proto3" json:"from,omitempty"`
-	To            uint64   `protobuf:"fixed64,6,opt,name=to,proto3" json:"to,omitempty"`
-	Sum           uint64   `protobuf:"fixed64,7,opt,name=sum,proto3" json:"sum,omitempty"`
-	Level         uint32   `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`
-	Hashes        []uint32 `protobuf:"fixed32,9,rep,packed,name=hashes,proto3" json:"hashes,omitempty"`
+	// The stretch is (from, to], of the circle on which each process stands at its home: the
+	// identifier of a member that stands at one. Of KIND_ASK, from 0 is the receiver.
+	From   uint64   `protobuf:"fixed64,5,opt,name=from,proto3" json:"from,omitempty"`
+	To     uint64   `protobuf:"fixed64,6,opt,name=to,proto3" json:"to,omitempty"`
+	Sum    uint64   `protobuf:"fixed64,7,opt,name=sum,proto3" json:"sum,omitempty"`
+	Level  uint32   `protobuf:"varint,8,opt,name=level,proto3" json:"level,omitempty"`
+	Hashes []uint32 `protobuf:"fixed32,9,rep,packed,name=hashes,proto3" json:"hashes,omitempty"`
+	// Of KIND_COMPARE: so many claims of the first process in the stretch were told already.
+	Skip          uint32   `protobuf:"varint,10,opt,name=skip,proto3" json:"skip,omitempty"`
 	Request       *Request `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -540,6 +543,13 @@ func (x *MapReq) GetHashes() []uint32 {
 	return nil
 }
 
+func (x *MapReq) GetSkip() uint32 {
+	if x != nil {
+		return x.Skip
+	}
+	return 0
+}
+
 func (x *MapReq) GetRequest() *Request {
 	if x != nil {
 		return x.Request
@@ -612,8 +622,10 @@ type MapResp struct {
 	Claims    []*Claim      `protobuf:"bytes,6,rep,name=claims,proto3" json:"claims,omitempty"`
 	Through   uint64        `protobuf:"fixed64,7,opt,name=through,proto3" json:"through,omitempty"`
 	// The places of the hashes that the answerer lacks.
-	Lacks         []uint32 `protobuf:"varint,8,rep,packed,name=lacks,proto3" json:"lacks,omitempty"`
-	Answer        *Answer  `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	Lacks []uint32 `protobuf:"varint,8,rep,packed,name=lacks,proto3" json:"lacks,omitempty"`
+	// So many claims of the process after through were told as well.
+	Skip          uint32  `protobuf:"varint,9,opt,name=skip,proto3" json:"skip,omitempty"`
+	Answer        *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +707,13 @@ func (x *MapResp) GetLacks() []uint32 {
 		return x.Lacks
 	}
 	return nil
+}
+
+func (x *MapResp) GetSkip() uint32 {
+	if x != nil {
+		return x.Skip
+	}
+	return 0
 }
 
 func (x *MapResp) GetAnswer() *Answer {
@@ -835,7 +854,10 @@ type MapUpdate struct {
 	// How long ago the request came, by the clock of the member, in milliseconds.
 	ClockMs uint64 `protobuf:"varint,8,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"`
 	// The StabilizeInterval of the member, in nanoseconds. Only in the first message.
-	IntervalNs    uint64  `protobuf:"varint,9,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`
+	IntervalNs uint64 `protobuf:"varint,9,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`
+	// The low half of the sum of all claims of the map, as in the sums of the request. Left out
+	// where there is more.
+	Sum           *uint32 `protobuf:"fixed32,10,opt,name=sum,proto3,oneof" json:"sum,omitempty"`
 	Answer        *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -934,6 +956,13 @@ func (x *MapUpdate) GetIntervalNs() uint64 {
 	return 0
 }
 
+func (x *MapUpdate) GetSum() uint32 {
+	if x != nil && x.Sum != nil {
+		return *x.Sum
+	}
+	return 0
+}
+
 func (x *MapUpdate) GetAnswer() *Answer {
 	if x != nil {
 		return x.Answer
@@ -1000,8 +1029,8 @@ type Frame struct {
 	// The serialized message of the request or answer. A request's own Request field is
 	// left out.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
-	// The Request field of the request. Absent: that of the request before it on the
-	// stream.
+	// The Request field of the request. Absent: that which "again" says, or that of the
+	// request before it on the stream.
 	Request []byte `protobuf:"bytes,4,opt,name=request,proto3" json:"request,omitempty"`
 	// Of a request: how long the asker waits, in nanoseconds. 0: until it withdraws it.
 	TimeoutNs uint64 `protobuf:"varint,5,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
@@ -1011,7 +1040,11 @@ type Frame struct {
 	Withdrawn bool `protobuf:"varint,7,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	// Of an answer: why the request failed, as a serialized google.rpc.Status. Absent:
 	// it did not fail.
-	Status        []byte `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
+	Status []byte `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
+	// Of a request whose Request field was sent before on the stream: its place, from 1. Both
+	// sides remember 64 of at most 512 bytes: the first 64 in the order in which they were sent
+	// in "request", and then each in the place of the one that was put there first.
+	Again         uint32 `protobuf:"varint,9,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1100,6 +1133,13 @@ func (x *Frame) GetStatus() []byte {
 		return x.Status
 	}
 	return nil
+}
+
+func (x *Frame) GetAgain() uint32 {
+	if x != nil {
+		return x.Again
+	}
+	return 0
 }
 
 type FindReq struct {
@@ -1476,7 +1516,18 @@ type Lease struct {
 	ChainNs []uint64 `protobuf:"varint,4,rep,packed,name=chain_ns,json=chainNs,proto3" json:"chain_ns,omitempty"`
 	// How long ago each of the successors was known to live, in nanoseconds and one more;
 	// 0: it is not known. At most 64.
-	AgesNs        []uint64 `protobuf:"varint,5,rep,packed,name=ages_ns,json=agesNs,proto3" json:"ages_ns,omitempty"`
+	AgesNs []uint64 `protobuf:"varint,5,rep,packed,name=ages_ns,json=agesNs,proto3" json:"ages_ns,omitempty"`
+	// The asker is the predecessor, and the members before it may rely on that. It may not
+	// own what it has asked for until an earlier incarnation cannot own it any more.
+	Linked bool `protobuf:"varint,6,opt,name=linked,proto3" json:"linked,omitempty"`
+	// Of the range of its predecessor, the member waits for what comes after this point:
+	// another may own it for as many nanoseconds. What the member would have owned then, the
+	// predecessor may.
+	WaitsAfter *uint64 `protobuf:"varint,7,opt,name=waits_after,json=waitsAfter,proto3,oneof" json:"waits_after,omitempty"`
+	WaitNs     uint64  `protobuf:"varint,8,opt,name=wait_ns,json=waitNs,proto3" json:"wait_ns,omitempty"`
+	// What the member has granted to others of what comes before the asker. The asker grants
+	// nobody a part of that until a lease after. At most 64.
+	Others        []*Granted `protobuf:"bytes,9,rep,name=others,proto3" json:"others,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1546,6 +1597,98 @@ func (x *Lease) GetAgesNs() []uint64 {
 	return nil
 }
 
+func (x *Lease) GetLinked() bool {
+	if x != nil {
+		return x.Linked
+	}
+	return false
+}
+
+func (x *Lease) GetWaitsAfter() uint64 {
+	if x != nil && x.WaitsAfter != nil {
+		return *x.WaitsAfter
+	}
+	return 0
+}
+
+func (x *Lease) GetWaitNs() uint64 {
+	if x != nil {
+		return x.WaitNs
+	}
+	return 0
+}
+
+func (x *Lease) GetOthers() []*Granted {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// Granted is what a member has granted to one of its predecessors of late.
+type Granted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It ends at the identifier of the one that it was granted to.
+	Range *Arc `protobuf:"bytes,1,opt,name=range,proto3" json:"range,omitempty"`
+	// When that one started.
+	Incarnation uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// How long ago it was granted, in nanoseconds.
+	AgeNs         uint64 `protobuf:"varint,3,opt,name=age_ns,json=ageNs,proto3" json:"age_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Granted) Reset() {
+	*x = Granted{}
+	mi := &file_concord_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Granted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Granted) ProtoMessage() {}
+
+func (x *Granted) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Granted.ProtoReflect.Descriptor instead.
+func (*Granted) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Granted) GetRange() *Arc {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *Granted) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Granted) GetAgeNs() uint64 {
+	if x != nil {
+		return x.AgeNs
+	}
+	return 0
+}
+
 // LeaseReq asks for a grant.
 type LeaseReq struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1559,7 +1702,7 @@ type LeaseReq struct {
 
 func (x *LeaseReq) Reset() {
 	*x = LeaseReq{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1714,7 @@ func (x *LeaseReq) String() string {
 func (*LeaseReq) ProtoMessage() {}
 
 func (x *LeaseReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1727,7 @@ func (x *LeaseReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseReq.ProtoReflect.Descriptor instead.
 func (*LeaseReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LeaseReq) GetLengthNs() uint64 {
@@ -1618,7 +1761,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1773,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1786,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -1679,7 +1822,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1834,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1847,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -1758,7 +1901,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1913,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1926,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -1839,7 +1982,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1994,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2007,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Target) GetId() uint64 {
@@ -1895,7 +2038,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2050,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2063,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -1955,7 +2098,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2110,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2123,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -2013,7 +2156,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2168,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2181,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -2099,7 +2242,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2254,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2267,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -2211,7 +2354,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2366,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2379,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -2273,7 +2416,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2428,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2441,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -2335,7 +2478,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2490,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2503,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -2409,7 +2552,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2564,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2577,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -2510,7 +2653,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2665,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2678,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -2565,7 +2708,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2720,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2733,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -2628,7 +2771,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2783,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2796,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -2694,7 +2837,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +2849,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +2862,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -2745,7 +2888,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2900,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2913,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{31}
+	return file_concord_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -2793,7 +2936,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2948,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2961,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{32}
+	return file_concord_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -2858,7 +3001,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +3013,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +3026,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{33}
+	return file_concord_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -2904,7 +3047,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3059,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3072,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{34}
+	return file_concord_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -2959,7 +3102,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2971,7 +3114,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2984,7 +3127,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{35}
+	return file_concord_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -3015,7 +3158,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3170,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3183,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{36}
+	return file_concord_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -3069,7 +3212,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3224,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3237,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{37}
+	return file_concord_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -3121,7 +3264,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3276,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3289,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{38}
+	return file_concord_proto_rawDescGZIP(), []int{39}
 }
 
 // NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
@@ -3161,7 +3304,7 @@ type NotRunning struct {
 
 func (x *NotRunning) Reset() {
 	*x = NotRunning{}
-	mi := &file_concord_proto_msgTypes[39]
+	mi := &file_concord_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3316,7 @@ func (x *NotRunning) String() string {
 func (*NotRunning) ProtoMessage() {}
 
 func (x *NotRunning) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[39]
+	mi := &file_concord_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3329,7 @@ func (x *NotRunning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
 func (*NotRunning) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{39}
+	return file_concord_proto_rawDescGZIP(), []int{40}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -3200,7 +3343,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[40]
+	mi := &file_concord_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3355,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[40]
+	mi := &file_concord_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3368,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{40}
+	return file_concord_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -3250,7 +3393,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x04zone\x18\a \x01(\tH\x00R\x04zone\x88\x01\x01\x12\x16\n" +
 	"\x06choice\x18\b \x01(\rR\x06choice\x12\x12\n" +
 	"\x04home\x18\t \x01(\x06R\x04homeB\a\n" +
-	"\x05_zone\"\xd1\x02\n" +
+	"\x05_zone\"\xe5\x02\n" +
 	"\x06MapReq\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.concord.MapReq.KindR\x04kind\x12\x12\n" +
 	"\x04beat\x18\x02 \x01(\rR\x04beat\x12&\n" +
@@ -3259,7 +3402,9 @@ const file_concord_proto_rawDesc = "" +
 	"\x02to\x18\x06 \x01(\x06R\x02to\x12\x10\n" +
 	"\x03sum\x18\a \x01(\x06R\x03sum\x12\x14\n" +
 	"\x05level\x18\b \x01(\rR\x05level\x12\x16\n" +
-	"\x06hashes\x18\t \x03(\aR\x06hashes\x12*\n" +
+	"\x06hashes\x18\t \x03(\aR\x06hashes\x12\x12\n" +
+	"\x04skip\x18\n" +
+	" \x01(\rR\x04skip\x12*\n" +
 	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"K\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
@@ -3268,7 +3413,7 @@ const file_concord_proto_rawDesc = "" +
 	"\fKIND_COMPARE\x10\x03J\x04\b\x03\x10\x04\"A\n" +
 	"\aMapPart\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\x06R\x02to\x12&\n" +
-	"\x06claims\x18\x02 \x03(\v2\x0e.concord.ClaimR\x06claims\"\x84\x02\n" +
+	"\x06claims\x18\x02 \x03(\v2\x0e.concord.ClaimR\x06claims\"\x98\x02\n" +
 	"\aMapResp\x12\x12\n" +
 	"\x04beat\x18\x01 \x01(\rR\x04beat\x12\x12\n" +
 	"\x04same\x18\x03 \x01(\bR\x04same\x12\x17\n" +
@@ -3276,7 +3421,8 @@ const file_concord_proto_rawDesc = "" +
 	"\tstretches\x18\x05 \x03(\v2\x13.concord.MapStretchR\tstretches\x12&\n" +
 	"\x06claims\x18\x06 \x03(\v2\x0e.concord.ClaimR\x06claims\x12\x18\n" +
 	"\athrough\x18\a \x01(\x06R\athrough\x12\x14\n" +
-	"\x05lacks\x18\b \x03(\rR\x05lacks\x12'\n" +
+	"\x05lacks\x18\b \x03(\rR\x05lacks\x12\x12\n" +
+	"\x04skip\x18\t \x01(\rR\x04skip\x12'\n" +
 	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answerJ\x04\b\x02\x10\x03\".\n" +
 	"\n" +
 	"MapStretch\x12\x0e\n" +
@@ -3284,7 +3430,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x03sum\x18\x02 \x01(\aR\x03sum\"N\n" +
 	"\fSubscribeReq\x12\x12\n" +
 	"\x04sums\x18\x01 \x03(\aR\x04sums\x12*\n" +
-	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xb6\x02\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xd5\x02\n" +
 	"\tMapUpdate\x12\x18\n" +
 	"\acleared\x18\x01 \x03(\rR\acleared\x12\x12\n" +
 	"\x04gone\x18\x02 \x03(\x06R\x04gone\x12&\n" +
@@ -3295,12 +3441,15 @@ const file_concord_proto_rawDesc = "" +
 	"\athrough\x18\a \x01(\x06H\x00R\athrough\x88\x01\x01\x12\x19\n" +
 	"\bclock_ms\x18\b \x01(\x04R\aclockMs\x12\x1f\n" +
 	"\vinterval_ns\x18\t \x01(\x04R\n" +
-	"intervalNs\x12'\n" +
+	"intervalNs\x12\x15\n" +
+	"\x03sum\x18\n" +
+	" \x01(\aH\x01R\x03sum\x88\x01\x01\x12'\n" +
 	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answerB\n" +
 	"\n" +
-	"\b_through\" \n" +
+	"\b_throughB\x06\n" +
+	"\x04_sum\" \n" +
 	"\x06Frames\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xa9\x02\n" +
+	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xbf\x02\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
@@ -3310,7 +3459,8 @@ const file_concord_proto_rawDesc = "" +
 	"timeout_ns\x18\x05 \x01(\x04R\ttimeoutNs\x125\n" +
 	"\aheaders\x18\x06 \x03(\v2\x1b.concord.Frame.HeadersEntryR\aheaders\x12\x1c\n" +
 	"\twithdrawn\x18\a \x01(\bR\twithdrawn\x12\x16\n" +
-	"\x06status\x18\b \x01(\fR\x06status\x1a:\n" +
+	"\x06status\x18\b \x01(\fR\x06status\x12\x14\n" +
+	"\x05again\x18\t \x01(\rR\x05again\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"E\n" +
@@ -3350,14 +3500,24 @@ const file_concord_proto_rawDesc = "" +
 	"\b_founderB\v\n" +
 	"\t_replacedB\t\n" +
 	"\a_originB\b\n" +
-	"\x06_lease\"\x97\x01\n" +
+	"\x06_lease\"\xa8\x02\n" +
 	"\x05Lease\x12\x1b\n" +
 	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12\x18\n" +
 	"\agranted\x18\x02 \x01(\bR\agranted\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x19\n" +
 	"\bchain_ns\x18\x04 \x03(\x04R\achainNs\x12\x17\n" +
-	"\aages_ns\x18\x05 \x03(\x04R\x06agesNsB\b\n" +
-	"\x06_after\"T\n" +
+	"\aages_ns\x18\x05 \x03(\x04R\x06agesNs\x12\x16\n" +
+	"\x06linked\x18\x06 \x01(\bR\x06linked\x12$\n" +
+	"\vwaits_after\x18\a \x01(\x04H\x01R\n" +
+	"waitsAfter\x88\x01\x01\x12\x17\n" +
+	"\await_ns\x18\b \x01(\x04R\x06waitNs\x12(\n" +
+	"\x06others\x18\t \x03(\v2\x10.concord.GrantedR\x06othersB\b\n" +
+	"\x06_afterB\x0e\n" +
+	"\f_waits_after\"f\n" +
+	"\aGranted\x12\"\n" +
+	"\x05range\x18\x01 \x01(\v2\f.concord.ArcR\x05range\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x15\n" +
+	"\x06age_ns\x18\x03 \x01(\x04R\x05ageNs\"T\n" +
 	"\bLeaseReq\x12\x1b\n" +
 	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12#\n" +
 	"\x03arc\x18\x02 \x01(\v2\f.concord.ArcH\x00R\x03arc\x88\x01\x01B\x06\n" +
@@ -3536,7 +3696,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(MapReq_Kind)(0),       // 1: concord.MapReq.Kind
@@ -3557,130 +3717,133 @@ var file_concord_proto_goTypes = []any{
 	(*Server)(nil),         // 16: concord.Server
 	(*Ring)(nil),           // 17: concord.Ring
 	(*Lease)(nil),          // 18: concord.Lease
-	(*LeaseReq)(nil),       // 19: concord.LeaseReq
-	(*Origin)(nil),         // 20: concord.Origin
-	(*Replaced)(nil),       // 21: concord.Replaced
-	(*Request)(nil),        // 22: concord.Request
-	(*Target)(nil),         // 23: concord.Target
-	(*Settings)(nil),       // 24: concord.Settings
-	(*Answer)(nil),         // 25: concord.Answer
-	(*RingReq)(nil),        // 26: concord.RingReq
-	(*NotifyReq)(nil),      // 27: concord.NotifyReq
-	(*NotifyResp)(nil),     // 28: concord.NotifyResp
-	(*Refusal)(nil),        // 29: concord.Refusal
-	(*RouteReq)(nil),       // 30: concord.RouteReq
-	(*RouteResp)(nil),      // 31: concord.RouteResp
-	(*Arc)(nil),            // 32: concord.Arc
-	(*PlaceReq)(nil),       // 33: concord.PlaceReq
-	(*PlaceResp)(nil),      // 34: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 35: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 36: concord.ChangedReq
-	(*LeaveReq)(nil),       // 37: concord.LeaveReq
-	(*MetaReq)(nil),        // 38: concord.MetaReq
-	(*MetaResp)(nil),       // 39: concord.MetaResp
-	(*WrongMember)(nil),    // 40: concord.WrongMember
-	(*WrongRing)(nil),      // 41: concord.WrongRing
-	(*NotJoined)(nil),      // 42: concord.NotJoined
-	(*Denied)(nil),         // 43: concord.Denied
-	(*NotRunning)(nil),     // 44: concord.NotRunning
-	(*Isolated)(nil),       // 45: concord.Isolated
-	nil,                    // 46: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 47: google.protobuf.Empty
+	(*Granted)(nil),        // 19: concord.Granted
+	(*LeaseReq)(nil),       // 20: concord.LeaseReq
+	(*Origin)(nil),         // 21: concord.Origin
+	(*Replaced)(nil),       // 22: concord.Replaced
+	(*Request)(nil),        // 23: concord.Request
+	(*Target)(nil),         // 24: concord.Target
+	(*Settings)(nil),       // 25: concord.Settings
+	(*Answer)(nil),         // 26: concord.Answer
+	(*RingReq)(nil),        // 27: concord.RingReq
+	(*NotifyReq)(nil),      // 28: concord.NotifyReq
+	(*NotifyResp)(nil),     // 29: concord.NotifyResp
+	(*Refusal)(nil),        // 30: concord.Refusal
+	(*RouteReq)(nil),       // 31: concord.RouteReq
+	(*RouteResp)(nil),      // 32: concord.RouteResp
+	(*Arc)(nil),            // 33: concord.Arc
+	(*PlaceReq)(nil),       // 34: concord.PlaceReq
+	(*PlaceResp)(nil),      // 35: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 36: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 37: concord.ChangedReq
+	(*LeaveReq)(nil),       // 38: concord.LeaveReq
+	(*MetaReq)(nil),        // 39: concord.MetaReq
+	(*MetaResp)(nil),       // 40: concord.MetaResp
+	(*WrongMember)(nil),    // 41: concord.WrongMember
+	(*WrongRing)(nil),      // 42: concord.WrongRing
+	(*NotJoined)(nil),      // 43: concord.NotJoined
+	(*Denied)(nil),         // 44: concord.Denied
+	(*NotRunning)(nil),     // 45: concord.NotRunning
+	(*Isolated)(nil),       // 46: concord.Isolated
+	nil,                    // 47: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 48: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	1,  // 0: concord.MapReq.kind:type_name -> concord.MapReq.Kind
 	7,  // 1: concord.MapReq.parts:type_name -> concord.MapPart
-	22, // 2: concord.MapReq.request:type_name -> concord.Request
+	23, // 2: concord.MapReq.request:type_name -> concord.Request
 	5,  // 3: concord.MapPart.claims:type_name -> concord.Claim
 	9,  // 4: concord.MapResp.stretches:type_name -> concord.MapStretch
 	5,  // 5: concord.MapResp.claims:type_name -> concord.Claim
-	25, // 6: concord.MapResp.answer:type_name -> concord.Answer
-	22, // 7: concord.SubscribeReq.request:type_name -> concord.Request
+	26, // 6: concord.MapResp.answer:type_name -> concord.Answer
+	23, // 7: concord.SubscribeReq.request:type_name -> concord.Request
 	5,  // 8: concord.MapUpdate.claims:type_name -> concord.Claim
-	25, // 9: concord.MapUpdate.answer:type_name -> concord.Answer
-	46, // 10: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
-	22, // 11: concord.FindReq.request:type_name -> concord.Request
+	26, // 9: concord.MapUpdate.answer:type_name -> concord.Answer
+	47, // 10: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	23, // 11: concord.FindReq.request:type_name -> concord.Request
 	16, // 12: concord.FindResp.server:type_name -> concord.Server
 	16, // 13: concord.Ring.predecessor:type_name -> concord.Server
 	16, // 14: concord.Ring.successors:type_name -> concord.Server
-	25, // 15: concord.Ring.answer:type_name -> concord.Answer
+	26, // 15: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 16: concord.Ring.phase:type_name -> concord.Phase
-	29, // 17: concord.Ring.refusal:type_name -> concord.Refusal
+	30, // 17: concord.Ring.refusal:type_name -> concord.Refusal
 	16, // 18: concord.Ring.founder:type_name -> concord.Server
-	21, // 19: concord.Ring.replaced:type_name -> concord.Replaced
-	20, // 20: concord.Ring.origin:type_name -> concord.Origin
+	22, // 19: concord.Ring.replaced:type_name -> concord.Replaced
+	21, // 20: concord.Ring.origin:type_name -> concord.Origin
 	18, // 21: concord.Ring.lease:type_name -> concord.Lease
-	32, // 22: concord.LeaseReq.arc:type_name -> concord.Arc
-	23, // 23: concord.Replaced.who:type_name -> concord.Target
-	16, // 24: concord.Replaced.by:type_name -> concord.Server
-	23, // 25: concord.Request.target:type_name -> concord.Target
-	16, // 26: concord.Request.sender:type_name -> concord.Server
-	24, // 27: concord.Request.settings:type_name -> concord.Settings
-	16, // 28: concord.Answer.answerer:type_name -> concord.Server
-	22, // 29: concord.RingReq.request:type_name -> concord.Request
-	16, // 30: concord.RingReq.founder:type_name -> concord.Server
-	19, // 31: concord.RingReq.lease:type_name -> concord.LeaseReq
-	22, // 32: concord.NotifyReq.request:type_name -> concord.Request
-	17, // 33: concord.NotifyResp.ring:type_name -> concord.Ring
-	16, // 34: concord.NotifyResp.former:type_name -> concord.Server
-	2,  // 35: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	16, // 36: concord.Refusal.other:type_name -> concord.Server
-	22, // 37: concord.RouteReq.request:type_name -> concord.Request
-	23, // 38: concord.RouteReq.avoid:type_name -> concord.Target
-	3,  // 39: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	16, // 40: concord.RouteResp.owner:type_name -> concord.Server
-	32, // 41: concord.RouteResp.arc:type_name -> concord.Arc
-	16, // 42: concord.RouteResp.closer:type_name -> concord.Server
-	25, // 43: concord.RouteResp.answer:type_name -> concord.Answer
-	16, // 44: concord.PlaceReq.subject:type_name -> concord.Server
-	22, // 45: concord.PlaceReq.request:type_name -> concord.Request
-	4,  // 46: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	16, // 47: concord.PlaceResp.closer:type_name -> concord.Server
-	17, // 48: concord.PlaceResp.ring:type_name -> concord.Ring
-	25, // 49: concord.PlaceResp.answer:type_name -> concord.Answer
-	16, // 50: concord.IntroduceReq.subject:type_name -> concord.Server
-	22, // 51: concord.IntroduceReq.request:type_name -> concord.Request
-	22, // 52: concord.ChangedReq.request:type_name -> concord.Request
-	16, // 53: concord.LeaveReq.predecessor:type_name -> concord.Server
-	16, // 54: concord.LeaveReq.successors:type_name -> concord.Server
-	22, // 55: concord.LeaveReq.request:type_name -> concord.Request
-	22, // 56: concord.MetaReq.request:type_name -> concord.Request
-	25, // 57: concord.MetaResp.answer:type_name -> concord.Answer
-	16, // 58: concord.WrongMember.answerer:type_name -> concord.Server
-	20, // 59: concord.WrongMember.origin:type_name -> concord.Origin
-	16, // 60: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 61: concord.NotJoined.phase:type_name -> concord.Phase
-	16, // 62: concord.NotJoined.answerer:type_name -> concord.Server
-	16, // 63: concord.Isolated.answerer:type_name -> concord.Server
-	14, // 64: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	26, // 65: concord.ChordService.GetRing:input_type -> concord.RingReq
-	27, // 66: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	30, // 67: concord.ChordService.Route:input_type -> concord.RouteReq
-	33, // 68: concord.ChordService.Place:input_type -> concord.PlaceReq
-	35, // 69: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	36, // 70: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	37, // 71: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	38, // 72: concord.ChordService.Meta:input_type -> concord.MetaReq
-	6,  // 73: concord.ChordService.Map:input_type -> concord.MapReq
-	12, // 74: concord.ChordService.Link:input_type -> concord.Frames
-	10, // 75: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
-	15, // 76: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	17, // 77: concord.ChordService.GetRing:output_type -> concord.Ring
-	28, // 78: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	31, // 79: concord.ChordService.Route:output_type -> concord.RouteResp
-	34, // 80: concord.ChordService.Place:output_type -> concord.PlaceResp
-	17, // 81: concord.ChordService.Introduce:output_type -> concord.Ring
-	47, // 82: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	17, // 83: concord.ChordService.Leave:output_type -> concord.Ring
-	39, // 84: concord.ChordService.Meta:output_type -> concord.MetaResp
-	8,  // 85: concord.ChordService.Map:output_type -> concord.MapResp
-	12, // 86: concord.ChordService.Link:output_type -> concord.Frames
-	11, // 87: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
-	76, // [76:88] is the sub-list for method output_type
-	64, // [64:76] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	19, // 22: concord.Lease.others:type_name -> concord.Granted
+	33, // 23: concord.Granted.range:type_name -> concord.Arc
+	33, // 24: concord.LeaseReq.arc:type_name -> concord.Arc
+	24, // 25: concord.Replaced.who:type_name -> concord.Target
+	16, // 26: concord.Replaced.by:type_name -> concord.Server
+	24, // 27: concord.Request.target:type_name -> concord.Target
+	16, // 28: concord.Request.sender:type_name -> concord.Server
+	25, // 29: concord.Request.settings:type_name -> concord.Settings
+	16, // 30: concord.Answer.answerer:type_name -> concord.Server
+	23, // 31: concord.RingReq.request:type_name -> concord.Request
+	16, // 32: concord.RingReq.founder:type_name -> concord.Server
+	20, // 33: concord.RingReq.lease:type_name -> concord.LeaseReq
+	23, // 34: concord.NotifyReq.request:type_name -> concord.Request
+	17, // 35: concord.NotifyResp.ring:type_name -> concord.Ring
+	16, // 36: concord.NotifyResp.former:type_name -> concord.Server
+	2,  // 37: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	16, // 38: concord.Refusal.other:type_name -> concord.Server
+	23, // 39: concord.RouteReq.request:type_name -> concord.Request
+	24, // 40: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 41: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	16, // 42: concord.RouteResp.owner:type_name -> concord.Server
+	33, // 43: concord.RouteResp.arc:type_name -> concord.Arc
+	16, // 44: concord.RouteResp.closer:type_name -> concord.Server
+	26, // 45: concord.RouteResp.answer:type_name -> concord.Answer
+	16, // 46: concord.PlaceReq.subject:type_name -> concord.Server
+	23, // 47: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 48: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	16, // 49: concord.PlaceResp.closer:type_name -> concord.Server
+	17, // 50: concord.PlaceResp.ring:type_name -> concord.Ring
+	26, // 51: concord.PlaceResp.answer:type_name -> concord.Answer
+	16, // 52: concord.IntroduceReq.subject:type_name -> concord.Server
+	23, // 53: concord.IntroduceReq.request:type_name -> concord.Request
+	23, // 54: concord.ChangedReq.request:type_name -> concord.Request
+	16, // 55: concord.LeaveReq.predecessor:type_name -> concord.Server
+	16, // 56: concord.LeaveReq.successors:type_name -> concord.Server
+	23, // 57: concord.LeaveReq.request:type_name -> concord.Request
+	23, // 58: concord.MetaReq.request:type_name -> concord.Request
+	26, // 59: concord.MetaResp.answer:type_name -> concord.Answer
+	16, // 60: concord.WrongMember.answerer:type_name -> concord.Server
+	21, // 61: concord.WrongMember.origin:type_name -> concord.Origin
+	16, // 62: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 63: concord.NotJoined.phase:type_name -> concord.Phase
+	16, // 64: concord.NotJoined.answerer:type_name -> concord.Server
+	16, // 65: concord.Isolated.answerer:type_name -> concord.Server
+	14, // 66: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	27, // 67: concord.ChordService.GetRing:input_type -> concord.RingReq
+	28, // 68: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	31, // 69: concord.ChordService.Route:input_type -> concord.RouteReq
+	34, // 70: concord.ChordService.Place:input_type -> concord.PlaceReq
+	36, // 71: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	37, // 72: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	38, // 73: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	39, // 74: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 75: concord.ChordService.Map:input_type -> concord.MapReq
+	12, // 76: concord.ChordService.Link:input_type -> concord.Frames
+	10, // 77: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
+	15, // 78: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	17, // 79: concord.ChordService.GetRing:output_type -> concord.Ring
+	29, // 80: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	32, // 81: concord.ChordService.Route:output_type -> concord.RouteResp
+	35, // 82: concord.ChordService.Place:output_type -> concord.PlaceResp
+	17, // 83: concord.ChordService.Introduce:output_type -> concord.Ring
+	48, // 84: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	17, // 85: concord.ChordService.Leave:output_type -> concord.Ring
+	40, // 86: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 87: concord.ChordService.Map:output_type -> concord.MapResp
+	12, // 88: concord.ChordService.Link:output_type -> concord.Frames
+	11, // 89: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
+	78, // [78:90] is the sub-list for method output_type
+	66, // [66:78] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -3693,21 +3856,21 @@ func file_concord_proto_init() {
 	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[21].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[23].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[18].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[22].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[32].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[35].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[25].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[27].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[33].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -154,9 +154,13 @@ func (q *acquaintances) note(x fact, v vicinity, f *findings) {
 	case wasSuperseded:
 		q.supersede(x.who, x.by, v, f)
 	case hasLeft:
-		q.list = slices.DeleteFunc(q.list, func(a acquaintance) bool { return a.Member == x.who })
+		q.forget(x.who)
 		f.changed = true
 	}
+}
+
+func (q *acquaintances) forget(x ring.Member) {
+	q.list = slices.DeleteFunc(q.list, func(a acquaintance) bool { return a.Member == x })
 }
 
 // find is the record of exactly x, nil if there is none. It is valid until the next
@@ -309,12 +313,16 @@ func (q *acquaintances) failed(x ring.Member, v vicinity, f *findings) {
 // as pending as x was. The record is kept as that of an unresponsive member, so that
 // being named does not bring it back, unless by is the same member: an incarnation of
 // it, which may have begun with a clock that went back, or a legacy member that runs in
-// its place.
+// its place. Nothing is kept of an identifier that its process has given up, which answers
+// with another: nobody will ever answer for it.
 func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	a := q.find(x)
 	pending := a != nil && a.pending
 	switch {
-	case !sameNameAndAddr(x, by):
+	case by.GaveUp(x):
+		q.forget(x)
+		f.changed = true
+	case !by.SameMember(x):
 		q.failed(x, v, f)
 		if a = q.find(x); a != nil {
 			a.pending = false
@@ -328,14 +336,9 @@ func (q *acquaintances) supersede(x, by ring.Member, v vicinity, f *findings) {
 	}
 }
 
-// sameNameAndAddr reports whether by, which answers in place of x, has its name and address.
-func sameNameAndAddr(x, by ring.Member) bool {
-	return by.ID == x.ID && by.Name == x.Name && by.Addr == x.Addr
-}
-
 // rolledBack reports whether by is a legacy member that runs in place of x, which is
 // one of ours.
-func rolledBack(x, by ring.Member) bool { return sameNameAndAddr(x, by) && by.Legacy() && !x.Legacy() }
+func rolledBack(x, by ring.Member) bool { return by.SameMember(x) && by.Legacy() && !x.Legacy() }
 
 // victim chooses whose place x takes when all places are taken, -1 for none: one that
 // a pointer names anyway; an unresponsive one if those are more than half; one of the
@@ -555,5 +558,5 @@ func (q *acquaintances) clone() acquaintances {
 // names reports whether x, as another named it, is y, as it named itself: a legacy
 // member names members of ours without their incarnation.
 func names(x, y ring.Member) bool {
-	return x == y || x.Legacy() && x.ID == y.ID && x.Name == y.Name && x.Addr == y.Addr
+	return x == y || x.Legacy() && x.SameMember(y)
 }

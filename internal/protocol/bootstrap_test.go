@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,11 +85,16 @@ func (w *world) oneRing(limit time.Duration, n int) time.Duration {
 	return 0
 }
 
-// seedsOf is how many seeds are tried: count, and a tenth of them with -short and
-// under the race detector, which has nothing to find in a single goroutine.
+var allSeeds = flag.Bool("all", false, "try all seeds, not a quarter of them")
+
+// seedsOf is how many seeds are tried: count with -all, a quarter without it, and a tenth with
+// -short and under the race detector, which has nothing to find in a single goroutine.
 func seedsOf(count int) uint64 {
-	if testing.Short() || raceEnabled {
+	switch {
+	case testing.Short() || raceEnabled:
 		count /= 10
+	case !*allSeeds:
+		count /= 4
 	}
 	return uint64(count)
 }

@@ -35,6 +35,7 @@ func (m *Machine) CloneForgetful(cfg Config) *Machine {
 	c.cfg = cfg.withDefaults()
 	c.acq, c.seeds, c.probe = c.noAcquaintances(), nil, probing{}
 	c.round, c.checks, c.budget, c.rivalry, c.outgrew, c.nudged, c.headSince, c.predSince = 0, 0, 0, 0, 0, 0, 0, 0
+	c.rest = resting{}
 	dirty := c.dirty
 	var known []ring.Member
 	for _, r := range c.rects {

@@ -15,11 +15,18 @@ type departure struct {
 	again []ring.Member // asked us to wait: they leave first
 	// returning is in what time this member says that it is to be back.
 	returning time.Duration
+	// drains: the process runs on, and the member stays unless it is acknowledged by one
+	// of another process that is in the ring; by those.
+	drains bool
+	by     []ring.Member
+	given  uint8 // how many others it has acknowledged meanwhile
 }
 
 type notice struct {
 	call uint64
 	to   ring.Member
+	// void: what it answers was perhaps said before this member acknowledged another.
+	void bool
 }
 
 // departRetry is how long a member waits for a neighbour that leaves first.
@@ -31,7 +38,15 @@ const MaxReturning = time.Hour
 func (m *Machine) startDepart(ev Depart) {
 	switch m.phase {
 	case Joined:
+		if ev.Drain && m.nobodyElse() {
+			m.late(DepartDone{Stays: true})
+			return
+		}
 	case Leaving:
+		m.depart.drains = m.depart.drains && ev.Drain
+		if !m.depart.open {
+			m.late(DepartDone{}) // already
+		}
 		return
 	default:
 		m.late(DepartDone{})
@@ -41,7 +56,7 @@ func (m *Machine) startDepart(ev Depart) {
 	m.leaseLeave()
 	m.phase = Leaving
 	m.dirty = true
-	m.depart = departure{open: true, returning: max(0, min(ev.Returning, MaxReturning))}
+	m.depart = departure{open: true, returning: max(0, min(ev.Returning, MaxReturning)), drains: ev.Drain}
 	m.handOver()
 	m.notice(m.pred)
 	m.notice(m.head())
@@ -73,7 +88,7 @@ func (m *Machine) notice(x ring.Member) {
 		}
 	}
 	call := m.ask(x, Request{Kind: Leave, Pred: m.pred, Succ: m.succ}, 0, true)
-	m.depart.calls = append(slices.Clip(m.depart.calls), notice{call, x})
+	m.depart.calls = append(slices.Clip(m.depart.calls), notice{call: call, to: x})
 }
 
 func (d *departure) question(i int) (uint64, bool) {
@@ -92,14 +107,22 @@ func (d *departure) encode(_ *Machine, f *form) {
 		f.members(n.to)
 	}
 	f.list(d.again)
+	if d.drains {
+		f.list(d.by)
+		f.bytes(d.given)
+		for _, n := range d.calls {
+			f.flags(n.void)
+		}
+	}
 }
 
 func (d *departure) answered(m *Machine, i int, a Answer) {
-	to := d.calls[i].to
+	n := d.calls[i]
 	d.calls = slices.Concat(d.calls[:i], d.calls[i+1:])
+	d.acknowledged(m, n, a)
 	busy := a.Failure == nil && a.Reply.Refusal.Reason == Busy
 	if busy || a.Failure != nil && a.Failure.Kind == Overloaded {
-		d.again = append(slices.Clip(d.again), to)
+		d.again = append(slices.Clip(d.again), n.to)
 		m.emit(WakeAt{At: m.now + departRetry})
 	}
 	m.departCheck()
@@ -116,8 +139,19 @@ func (m *Machine) continueDepart() {
 }
 
 func (m *Machine) departCheck() {
-	if d := &m.depart; d.open && len(d.calls) == 0 && len(d.again) == 0 {
-		d.open = false
+	d := &m.depart
+	if !d.open || len(d.calls) > 0 || len(d.again) > 0 {
+		return
+	}
+	d.open = false
+	switch {
+	case d.drains && len(d.by) > 0:
+		m.retire()
+		m.late(DepartDone{})
+	case d.drains:
+		m.remain()
+		m.late(DepartDone{Stays: true})
+	default:
 		m.late(DepartDone{})
 	}
 }
@@ -135,12 +169,17 @@ func (m *Machine) left(x ring.Member, req Request, token uint64) {
 			m.respond(token, Refusal{Reason: Busy})
 			return
 		}
+		if !m.depart.mayAcknowledge() {
+			m.late(Respond{Token: token, Failure: &Failure{Kind: NotJoined, By: m.self, Detail: m.phase.String()}})
+			return
+		}
 		if x == m.pred {
 			m.notice(req.Pred)
 		}
 		if x == m.head() && len(req.Succ) > 0 {
 			m.notice(req.Succ[0])
 		}
+		m.acknowledge()
 		m.respond(token, Refusal{})
 		return
 	}

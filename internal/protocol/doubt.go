@@ -10,7 +10,8 @@ import "time"
 // it as its predecessor. That head holds nothing of the arc. One that names another does,
 // or knows nobody who comes between; this member notifies it, and asks again.
 //
-// A ring of one is in no doubt: there is nobody to ask.
+// A ring of one is in no doubt: there is nobody to ask. One that meets another in the Step in
+// which it wakes is a ring of one no longer, and doubts.
 
 // leastHang is how late a round begins at least if a member counts as hung. In less time
 // nobody is taken for dead: two questions to it must time out.
@@ -32,11 +33,17 @@ func (m *Machine) wake() {
 	}
 	m.lease.hung(m.now - r.due)
 	r.due = 0 // until the next round is scheduled
+	m.inDoubt()
+}
+
+// inDoubt has a member own nothing until its head has named it.
+func (m *Machine) inDoubt() {
+	r := &m.replaced
 	r.doubts, r.since = true, m.now
 	if r.bare {
 		r.known, r.bare = false, false // it may have been replaced again
 	}
-	m.doubts = !m.alone
+	m.doubts = true
 	m.dirty = true
 }
 
@@ -48,3 +55,6 @@ func (m *Machine) assured(asked time.Duration) {
 		m.dirty = true
 	}
 }
+
+// alonesDoubt ends at the end of a Step the doubt of a member that is a ring of one.
+func (m *Machine) alonesDoubt() { m.doubts = m.doubts && !m.alone }

@@ -3,6 +3,8 @@ package protocol
 import (
 	"testing"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 func TestMemberThatHungOwnsNothingUntilItsHeadHasNamedIt(t *testing.T) {
@@ -57,5 +59,33 @@ func TestWhoOwnsNothing(t *testing.T) {
 	}
 	if Overdue(9*sec, 9*sec+leastHang, time.Millisecond) || !Overdue(9*sec, 9*sec+leastHang+1, time.Millisecond) {
 		t.Error("a short interval makes every late round a hang")
+	}
+}
+
+// A ring of one does not doubt, unless the answer by which it finds that it has hung makes
+// it a ring of more.
+func TestRingOfOneThatHungDoubtsOnceItMeetsAnother(t *testing.T) {
+	for what, meets := range map[string]bool{"stays alone": false, "meets another": true} {
+		at := func(id uint64, name string) ring.Member {
+			return ring.Member{ID: id, Name: name, Addr: name + ":1", Incarnation: 1}
+		}
+		self, other := at(5, "self"), at(9, "other")
+		m := New(self, Config{Bits: 4, Successors: 2, Interval: interval, Named: true}, 1)
+		m.Step(0, Create{})
+		ev := Event(Tick{})
+		for _, e := range m.Step(interval/2, Asked{From: other, Request: Request{Kind: Introduce, Subject: other}}) {
+			if e, ok := e.(Ask); ok && e.To == other && meets {
+				ev = Answer{Call: e.Call, Reply: Reply{State: State{Self: other, Phase: Joined, Pred: at(3, "before"), Succ: []ring.Member{at(3, "before")}}}}
+			}
+		}
+		var v *View
+		for _, e := range m.Step(10*interval, ev) {
+			if e, ok := e.(Publish); ok {
+				v = e.View
+			}
+		}
+		if v == nil || v.Alone == meets || v.Doubts != meets {
+			t.Errorf("%s: %+v", what, v)
+		}
 	}
 }

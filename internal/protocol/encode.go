@@ -34,6 +34,7 @@ func (m *Machine) Encode(b []byte, e *Encoder) []byte {
 	if m.cfg.Recall == nil { // else it remembers nothing and counts no rounds
 		m.encodeMemory(&f)
 	}
+	f.bytes(byte(m.restsFor()))
 	f.flags(m.alone, m.again, m.stabilization.open, m.stabilization.recovering, m.placing.open, m.join != nil, m.depart.open)
 	for _, op := range m.operations() {
 		op.encode(m, &f)

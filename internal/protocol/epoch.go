@@ -76,6 +76,9 @@ func (m *Machine) raise() {
 // othersClaim takes by which epoch others claim, and raises the own if it is the own arc.
 func (m *Machine) othersClaim(ev Claimed) {
 	m.hearClock(ev.Epoch)
+	if ev.Contested {
+		m.rest.calm = false // another may have taken over
+	}
 	if ev.Contested && m.claims && m.phase == Joined && ev.Epoch >= m.epoch && ev.Epoch <= m.clock {
 		m.raise()
 	}

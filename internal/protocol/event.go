@@ -54,8 +54,14 @@ type (
 	}
 	// GiveUp: the open join is wanted no longer.
 	GiveUp struct{}
-	// Depart: leave politely. Returning, if above zero, is told to the others: see State.
-	Depart struct{ Returning time.Duration }
+	// Depart: leave politely.
+	Depart struct {
+		// Returning, if above zero, is told to the others: see State.
+		Returning time.Duration
+		// Drain: only if somebody stays who takes over, and the process runs on; see
+		// drain.go.
+		Drain bool
+	}
 	// Answer: what became of an Ask. Reply counts only if Failure is nil.
 	Answer struct {
 		Call    uint64
@@ -78,8 +84,11 @@ type (
 		By   ring.Member // who answers in place of Who, if known
 	}
 	// Learned: these members have answered lookups, at their addresses and from within
-	// the ring.
-	Learned struct{ Members []ring.Member }
+	// the ring. Named: others name them as owners, and they have not been asked.
+	Learned struct {
+		Members []ring.Member
+		Named   bool
+	}
 )
 
 func (Tick) event()     {}
@@ -161,7 +170,11 @@ type (
 		Unanswered []JoinCause
 	}
 	// DepartDone: the neighbours do without the member, or cannot be told.
-	DepartDone struct{}
+	DepartDone struct {
+		// Stays: the Depart was a Drain, nobody has taken over, and the member is in the
+		// ring as before.
+		Stays bool
+	}
 	// RingMet: By is in another ring than this member, and can be reached: the
 	// two are about to become one. It is news for people, and nothing is to be done
 	// about it; see ringmet.go for when it is told.
@@ -200,7 +213,7 @@ const (
 	CauseSuperseded              // a later incarnation of the same name was met
 	CauseEnoughMembers           // the member is isolated no longer
 	CauseResumed                 // the member was replaced without knowing it, and is back
-	CauseGivenUp                 // the process stands at one identifier less
+	CauseGivenUp                 // the process stands at one identifier less, or at none
 )
 
 var causeNames = [...]string{"unknown", "created", "joined", "predecessor joined", "predecessor failed", "predecessor left", "alone", "superseded", "enough members", "resumed", "given up"}
@@ -282,6 +295,9 @@ type View struct {
 // Serves reports whether the member answers lookups, its own and those of others: it is
 // in a ring and not isolated.
 func (v *View) Serves() bool { return v.Phase.InRing() && !v.Isolated }
+
+// Living is how many processes the member knows to live, its own included.
+func (v *View) Living() int { return 1 + processes(v.Self, v.Succ) }
 
 // Owns reports whether the member owns a point at the time now. Due is the time of the
 // latest WakeAt: a member that hangs cannot say so.

@@ -16,8 +16,6 @@ type farewell struct {
 	token   uint64
 	call    uint64
 	attempt int
-	// returning is in what time it is to be back.
-	returning time.Duration
 }
 
 // farewells are all that are open, at most one of each neighbour.
@@ -91,18 +89,30 @@ func (fs *farewells) answered(m *Machine, i int, a Answer) {
 		}
 		m.record(facts...)
 		if st.Phase == Leaving {
-			x.pred, x.returning = st.Pred, st.Returning // its own word
+			x.pred = st.Pred // its own word
 		}
 		m.without(x.who, x.pred, x.token)
-		m.isBack(x)
+		if st.Phase == Leaving {
+			m.isBack(x.who, st)
+		}
 	}
 }
 
-// isBack notes when a predecessor that has left is to be back.
-func (m *Machine) isBack(x farewell) {
-	if m.back = 0; m.leaver == x.who && x.returning > 0 {
-		m.back = m.now + min(x.returning, MaxReturning)
+// leaves notes that a predecessor has left, and as yet not that it is to be back.
+func (m *Machine) leaves(x ring.Member) { m.leaver, m.back = x, returning{} }
+
+// isBack notes when a predecessor that has left says that it is to be back.
+func (m *Machine) isBack(x ring.Member, said State) {
+	if m.leaver == x && said.Returning > 0 && !said.Pred.IsZero() {
+		m.back = returning{at: m.now + min(said.Returning, MaxReturning), after: said.Pred.ID}
 	}
+}
+
+// returning is when a member is to be back that has left, and where the arc began that it
+// had. The zero returning says that it has not said so.
+type returning struct {
+	at    time.Duration
+	after uint64
 }
 
 // errNotLeaving answers a Leave that the member itself does not confirm.
@@ -112,7 +122,7 @@ var errNotLeaving = &Failure{Kind: Invalid, Detail: "the member that is said to 
 func (m *Machine) without(x, before ring.Member, token uint64) {
 	inList := slices.Contains(m.succ, x)
 	if m.phase == Joined && x == m.pred {
-		m.leaver = x
+		m.leaves(x)
 		switch {
 		case before.IsZero() || before.ID == m.self.ID:
 			m.setPred(ring.Member{}, CausePredecessorLeft)

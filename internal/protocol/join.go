@@ -52,6 +52,7 @@ func (m *Machine) startJoin(ev Join) {
 	if m.phase != Outside {
 		return
 	}
+	m.anew()
 	if ev.Found > 0 {
 		m.startBootstrapping(ev)
 		return
@@ -241,9 +242,12 @@ func (m *Machine) sought(a Answer) {
 		return
 	}
 	st := a.Reply.State
-	if st.Self.IsZero() {
+	drained := j.asked.Anyone() && a.Reply.Verdict == Next && st.Phase == Outside
+	switch {
+	case drained: // it names members whom it knows, and is none itself
+	case st.Self.IsZero():
 		m.recordAnswer(st)
-	} else {
+	default:
 		m.recordAnswer(st, fact{kind: hasAnswered, who: st.Self})
 	}
 	switch a.Reply.Verdict {
@@ -273,7 +277,7 @@ func (m *Machine) sought(a Answer) {
 	case Next:
 		var closer []ring.Member
 		for _, x := range a.Reply.Closer {
-			if x.ID != m.self.ID && (j.asked.Anyone() && st.Self.IsZero() || ring.Between(st.Self.ID, x.ID, m.self.ID)) {
+			if x.ID != m.self.ID && (drained || j.asked.Anyone() && st.Self.IsZero() || ring.Between(st.Self.ID, x.ID, m.self.ID)) {
 				closer = append(closer, x)
 			}
 		}
@@ -303,7 +307,7 @@ func (m *Machine) seekNext() {
 func (m *Machine) challenge(rival ring.Member) {
 	j := m.join
 	j.rival = rival
-	if rival.Addr == m.self.Addr && rival.Name == m.self.Name {
+	if rival.SameProcess(m.self) {
 		m.outlive(rival)
 		return
 	}

@@ -23,7 +23,8 @@ import (
 //     where the part begins that it held.
 //   - A member whose lease has run out, and one that has none yet, holds what the grant
 //     says that it was given, and waits a Lease for the rest of its arc: somebody may have
-//     taken over meanwhile, and others may have joined.
+//     taken over meanwhile, and others may have joined. If its head was waiting for that
+//     already, it goes on with the wait of its head.
 //   - Such a member hands nothing over. So members that hung together and wake do not own by
 //     each other's grants, and if all members have lost their leases, all own again after a
 //     Lease.
@@ -31,7 +32,8 @@ import (
 //     and so on for as many links as a list is long. A lease counts from the oldest. So when
 //     a member takes over from several, all of them lose their leases, though they may
 //     still grant each other's.
-//   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease.
+//   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease,
+//     and neither does the one that is granted it grant what its head has granted others.
 //
 // With MinMembers a lease holds for no longer than nine tenths of a Lease from when so many
 // members were known to live. Answers say how long ago the entries of a list were known to,
@@ -43,10 +45,21 @@ type Lease struct {
 	Length time.Duration
 	// Granted: the asker is its predecessor, and is granted the arc that it has named.
 	Granted bool
+	// Linked: the asker is its predecessor, and those before that may count on it. It is
+	// not granted its arc as long as an earlier incarnation may own that.
+	Linked bool
 	// Given: of the predecessor's arc it has handed over what comes after the point After.
 	// A leaver hands over to its successor what it held.
 	Given bool
 	After uint64
+	// Waits: of the predecessor's arc it was waiting, when that came, for what comes after
+	// the point From, and would have waited for Wait more.
+	Waits bool
+	From  uint64
+	Wait  time.Duration
+	// Others are what it has granted others of what comes before the asker, not longer than
+	// a Lease ago.
+	Others []Granted
 	// Chain are how long ago its head named it as its predecessor, the head of that named
 	// that one, and so on.
 	Chain []time.Duration
@@ -61,22 +74,42 @@ type leasing struct {
 	told  time.Duration // the until that the program was told of
 	// chain are the times at which this member was last known to be named by its head,
 	// that by its own, and so on.
-	chain []time.Duration
-	grant time.Duration // nine tenths of a Lease after all of a chain was known
-	holds bool          // it has a lease that has not run out
-	named time.Duration // without one: since when its head names it, 0 if it does not
+	chain  []time.Duration
+	oldest time.Duration // all of a chain was surely known then
+	grant  time.Duration // nine tenths of a Lease after all of a chain was known
+	holds  bool          // it has a lease that has not run out
+	named  time.Duration // since when its head names it and the chain holds, 0 if not so
 	// lapsed: a lease has run out, and none has begun since. Others may have owned the arc.
 	// resumed: one has begun in this Step.
 	lapsed, resumed bool
 	// What it may hold begins after edge, and it may hold what its arc has before that
 	// from the time rest on. With none it may hold nothing before.
-	edge  uint64
-	none  bool
-	rest  time.Duration
+	edge uint64
+	none bool
+	rest time.Duration
+	// took is when it took over last what nobody has handed over to it.
+	took  time.Duration
 	given Lease     // what the predecessor is told that it was given
+	owed  wait      // what the predecessor may go on waiting for
+	goes  wait      // what it goes on waiting for itself, in place of its head
+	fresh bool      // it has joined, and has had no predecessor since
 	left  leaverHad // in words, by the predecessor
 	seen  []sighting
 	gave  []grant // that may not have run out, at most one to each incarnation
+	// links are the last predecessors that were links of the chain to those before them, the
+	// latest first.
+	links [2]ring.Instance
+}
+
+// wait is for what comes after a point. It is over at that time. The zero wait is for
+// nothing.
+type wait struct {
+	has   bool
+	after uint64
+	over  time.Duration
+	// lasts is until when it is good that the head has told of it: later another may have
+	// taken over.
+	lasts time.Duration
 }
 
 // ShortestLease is the shortest Lease that is of use: what a grant says of a chain is up
@@ -129,7 +162,10 @@ func (m *Machine) ending() {
 func (m *Machine) lapse() {
 	l := &m.lease
 	if l.holds {
-		l.holds, l.named, l.given, l.lapsed = false, 0, Lease{}, true
+		l.holds, l.given, l.owed, l.lapsed = false, Lease{}, wait{}, true
+		if !l.none {
+			l.named, l.goes = 0, wait{}
+		}
 		m.dirty = true
 	}
 }
@@ -138,10 +174,20 @@ func (m *Machine) lapse() {
 func (m *Machine) waited() {
 	l := &m.lease
 	arc, has := m.ownArc()
-	if has && m.now >= l.rest && (l.none || l.edge != arc.After) {
+	if has && (m.now >= l.rest || l.goes.ends(arc, m.now)) && (l.none || l.edge != arc.After) {
 		l.edge, l.none = arc.After, false
 		m.dirty = true
 	}
+}
+
+// covers reports whether all of an arc is waited for.
+func (w wait) covers(arc ring.Arc) bool {
+	return w.has && (w.after == arc.After || ring.Between(w.after, arc.After, arc.To))
+}
+
+// ends reports whether all of an arc was waited for.
+func (w wait) ends(arc ring.Arc, now time.Duration) bool {
+	return w.covers(arc) && now >= w.over && now < w.lasts
 }
 
 // held is the part of the arc that the member may own for as long as its lease holds.
@@ -160,6 +206,7 @@ func (l *leasing) hung(by time.Duration) {
 	if l.rest < forever {
 		l.rest += by
 	}
+	l.owed, l.goes = wait{}, wait{}
 	l.gave = slices.Clone(l.gave)
 	for i := range l.gave {
 		l.gave[i].at += by
@@ -171,7 +218,7 @@ func (l *leasing) hung(by time.Duration) {
 // start: nobody else may own any of its arc.
 func (m *Machine) ownsAll() {
 	arc, _ := m.ownArc()
-	m.lease = leasing{holds: true, edge: arc.After, chain: m.links(m.now), grant: m.now + m.leased()}
+	m.lease = leasing{holds: true, edge: arc.After, chain: m.linked(m.now), oldest: m.now, grant: m.now + m.leased()}
 	for _, x := range m.succ {
 		m.lease.seen = append(m.lease.seen, sighting{x.Instance(), m.now, m.now})
 	}
@@ -179,7 +226,7 @@ func (m *Machine) ownsAll() {
 }
 
 // ownsNothing is the state of a member that has just joined.
-func (m *Machine) ownsNothing() { m.lease = leasing{none: true, rest: forever} }
+func (m *Machine) ownsNothing() { m.lease = leasing{none: true, fresh: true, rest: forever} }
 
 // renew finds until when the lease holds.
 func (m *Machine) renew() {
@@ -194,18 +241,29 @@ func (m *Machine) renew() {
 // evident is until when enough members are known to live.
 func (m *Machine) evident() time.Duration {
 	if n := m.cfg.MinMembers - 1; n > 0 {
-		return m.lease.evidence(m.succ, n) + m.leased()
+		return m.lease.evidence(m.self.Name, m.succ, n) + m.leased()
 	}
 	return forever
 }
 
-// evidence is the time at which n members of a list were known to live; negative beyond
-// every lease if so many never were.
-func (l *leasing) evidence(list []ring.Member, n int) time.Duration {
+// evidence is the time at which n processes of a list, other than that of a name, were known
+// to live; negative beyond every lease if so many never were. A process lives if it does at
+// any of its identifiers.
+func (l *leasing) evidence(of string, list []ring.Member, n int) time.Duration {
 	var at []time.Duration
-	for _, x := range list {
-		if i := l.find(x.Instance()); i >= 0 {
-			at = append(at, surely(l.seen[i].at, l.seen[i].asked))
+	for k, x := range list {
+		if x.Name == of || slices.ContainsFunc(list[:k], func(y ring.Member) bool { return y.Name == x.Name }) {
+			continue
+		}
+		latest, seen := -forever/2, false
+		for _, y := range list[k:] {
+			if i := l.find(y.Instance()); i >= 0 && y.Name == x.Name {
+				t := surely(l.seen[i].at, l.seen[i].asked)
+				latest, seen = max(t, latest), true
+			}
+		}
+		if seen {
+			at = append(at, latest)
 		}
 	}
 	if len(at) < n {
@@ -271,16 +329,19 @@ func (m *Machine) leasePred(old, p ring.Member) {
 	}
 	left := l.left
 	l.left = leaverHad{}
-	l.given = m.giving(p)
+	l.given, l.owed = m.giving(p), m.owing(old, p)
 	if p.IsZero() {
 		m.leasePredLost(old, left)
 		return
 	}
+	fresh := l.fresh
+	l.fresh = false
 	nearer := !old.IsZero() && ring.Between(old.ID, p.ID, m.self.ID)
 	switch {
 	case l.none:
-		if !nearer && l.rest < forever {
-			l.rest = max(l.rest, m.now+m.cfg.Lease)
+		// A joiner's first predecessor was granted nothing since the head names the joiner.
+		if !nearer && !fresh {
+			m.waits()
 		}
 	case l.edge == m.self.ID || l.edge == p.ID || ring.Between(l.edge, p.ID, m.self.ID):
 		l.edge, l.rest = p.ID, m.now // it only loses
@@ -295,10 +356,21 @@ func (m *Machine) leasePredLost(old ring.Member, left leaverHad) {
 	l := &m.lease
 	switch {
 	case l.none:
+		m.waits()
 	case left.given && left.who == old.Instance() && l.edge == old.ID:
 		l.edge = left.after
 	default:
-		l.rest = m.now + m.cfg.Lease
+		m.waits()
+	}
+}
+
+// waits begins the wait for what this member takes over and nobody has handed over. It
+// begins also without a lease, so that the next lease does not cut it short.
+func (m *Machine) waits() {
+	l := &m.lease
+	l.took, l.goes = m.now, wait{}
+	if l.rest < forever {
+		l.rest = max(l.rest, m.now+m.cfg.Lease)
 	}
 }
 
@@ -312,7 +384,7 @@ func (m *Machine) inherit(old, p ring.Member, left leaverHad) {
 			return
 		}
 	}
-	l.rest = m.now + m.cfg.Lease
+	m.waits()
 }
 
 // giving is what p, which becomes the predecessor, is given of its arc: what this member
@@ -323,6 +395,51 @@ func (m *Machine) giving(p ring.Member) Lease {
 		return Lease{Given: true, After: l.edge}
 	}
 	return Lease{}
+}
+
+// owing is what p, which becomes the predecessor after old, may go on waiting for: what
+// this member waited for of its arc, by its own lease or in place of its head.
+func (m *Machine) owing(old, p ring.Member) wait {
+	l := &m.lease
+	var out wait
+	if l.holds && l.rest < forever && !old.IsZero() && (l.none || l.edge != old.ID) {
+		out = wait{has: true, after: old.ID, over: l.rest}
+	}
+	if w := l.goes; w.has && m.now < w.lasts && (!out.has || w.over < out.over) {
+		switch {
+		case old.IsZero():
+			out = wait{has: true, after: w.after, over: w.over}
+		case w.covers(ring.Arc{After: old.ID, To: m.self.ID}):
+			out = wait{has: true, after: old.ID, over: w.over}
+		}
+	}
+	if w := l.owed; out.has && w.has && m.linkedNone(w.after, p) {
+		out.after, out.over = w.after, max(out.over, w.over) // old has not asked for it
+	}
+	if p.IsZero() || !ring.Between(out.after, p.ID, m.self.ID) {
+		return wait{}
+	}
+	return out
+}
+
+// owesOn has this member owe its predecessor what its head has it go on waiting for, if it
+// has heard of that only after the predecessor came.
+func (m *Machine) owesOn() {
+	l := &m.lease
+	w, p := l.goes, m.pred
+	if !l.owed.has && !p.IsZero() && ring.Between(w.after, p.ID, m.self.ID) && m.linkedNone(w.after, p) {
+		l.owed = wait{has: true, after: w.after, over: w.over}
+	}
+}
+
+// linkedNone reports whether no predecessor before p, which stands after that point, was a
+// link to those before it. So nobody owns by it what comes after the point.
+func (m *Machine) linkedNone(after uint64, p ring.Member) bool {
+	x := m.lease.links[0]
+	if x == p.Instance() {
+		x = m.lease.links[1]
+	}
+	return x == (ring.Instance{}) || !ring.Arc{After: after, To: p.ID}.Contains(x.ID)
 }
 
 // leaseAlone is for a member that nobody else is known to live beside: it owns all when
@@ -347,9 +464,9 @@ func (m *Machine) leaseMet() {
 	switch {
 	case m.cfg.Lease == 0:
 	case l.holds && m.now < l.until:
-		l.chain, l.grant = m.links(m.now), m.now+m.leased()
+		l.chain, l.oldest, l.grant = m.linked(m.now), m.now, m.now+m.leased()
 	default:
-		l.chain, l.grant = nil, 0
+		l.chain, l.oldest, l.grant = nil, 0, 0
 	}
 }
 
@@ -357,6 +474,14 @@ func (m *Machine) leaseMet() {
 func (m *Machine) heardLeaver(st State) {
 	if m.cfg.Lease > 0 && st.Phase == Leaving && st.Self == m.pred && st.Lease.Length == m.cfg.Lease {
 		m.lease.left = leaverHad{who: st.Self.Instance(), given: st.Lease.Given, after: st.Lease.After}
+	}
+}
+
+// leaseRemain has a member that was to leave own again what it held, when those have lost
+// their leases that may have taken over.
+func (m *Machine) leaseRemain() {
+	if m.cfg.Lease > 0 {
+		m.lease.given, m.lease.rest = Lease{}, m.now+m.cfg.Lease
 	}
 }
 
@@ -369,7 +494,7 @@ func (m *Machine) leaseLeave() {
 	arc, has := m.held()
 	has = has && m.now < l.until
 	l.given = Lease{Given: has, After: arc.After}
-	l.none, l.rest = true, forever
+	l.none, l.rest, l.owed = true, forever, wait{}
 }
 
 // saysLease is what the member says of leases now.
@@ -380,6 +505,9 @@ func (m *Machine) saysLease() Lease {
 	}
 	out := l.given
 	out.Length = m.cfg.Lease
+	if w := l.owed; w.has {
+		out.Waits, out.From, out.Wait = true, w.after, max(0, w.over-m.now)
+	}
 	for _, at := range l.chain {
 		out.Chain = append(out.Chain, max(0, m.now-at))
 	}

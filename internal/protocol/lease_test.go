@@ -23,6 +23,13 @@ func lessee() (m *Machine, head ring.Member) {
 // grantAt has the head's grant arrive that was asked for at that time.
 func grantAt(t *testing.T, m *Machine, head ring.Member, asked, now time.Duration, given Lease) *View {
 	t.Helper()
+	given.Granted = true
+	return answerAt(t, m, head, asked, now, given)
+}
+
+// answerAt has the head's answer arrive that was asked for at that time.
+func answerAt(t *testing.T, m *Machine, head ring.Member, asked, now time.Duration, given Lease) *View {
+	t.Helper()
 	var call uint64
 	for _, e := range m.Step(asked, Tick{}) {
 		if e, ok := e.(Ask); ok && e.To == head && e.Request.Kind == AskRing {
@@ -31,7 +38,7 @@ func grantAt(t *testing.T, m *Machine, head ring.Member, asked, now time.Duratio
 			}
 		}
 	}
-	given.Length, given.Granted = lease, true
+	given.Length, given.Chain = lease, []time.Duration{0}
 	var v *View
 	for _, e := range m.Step(now, Answer{Call: call, Reply: Reply{State: State{Self: head, Phase: Joined, Pred: m.self, Succ: []ring.Member{m.self}, Lease: given}}}) {
 		if e, ok := e.(Publish); ok {
@@ -79,6 +86,102 @@ func TestWhoseLeaseHasRunOutHoldsWhatItIsGivenAndWaitsForTheRest(t *testing.T) {
 	}
 }
 
+// What a member takes over while it has no lease may be held by the one that had it for as
+// long as if it had a lease, however long before its head has named it.
+func TestWhatIsTakenOverWithoutALeaseIsWaitedFor(t *testing.T) {
+	const named, took = 20 * time.Second, 26 * time.Second
+	m, head := lessee()
+	answerAt(t, m, head, named, named, Lease{Linked: true}) // and not granted anything yet
+	m.now = took
+	m.setPred(ring.Member{ID: 13, Name: "before", Addr: "before:1", Incarnation: 1}, CausePredecessorFailed)
+	for now := took + time.Second; now < took+lease+2*time.Second; now += time.Second {
+		v := grantAt(t, m, head, now, now, Lease{Given: true, After: 1})
+		all := v.Holds && v.Held == (ring.Arc{After: 13, To: 5})
+		if want := now >= took+lease; all != want || !v.Holds {
+			t.Errorf("%v after it took over, it holds %v, %v", now-took, v.Held, v.Holds)
+		}
+	}
+}
+
+// A member that restarts in its place is not granted what its past may own, but those before
+// it may rely on it, unless its past may own more.
+func TestRestartedMemberIsALink(t *testing.T) {
+	for what, tc := range map[string]struct {
+		past   uint64 // the past was granted what comes after
+		linked bool
+	}{"the same": {13, true}, "less": {15, true}, "more": {11, false}} {
+		m, _ := lessee()
+		past, now := m.pred, m.pred
+		now.Incarnation++
+		m.Step(time.Second, Tick{})
+		if granted, _ := m.grants(past, Asks{Length: lease, Arc: ring.Arc{After: tc.past, To: past.ID}, Has: true}); !granted {
+			t.Fatalf("%s: the past is not granted anything", what)
+		}
+		m.pred = now
+		granted, linked := m.grants(now, Asks{Length: lease, Arc: ring.Arc{After: 13, To: now.ID}, Has: true})
+		if granted || linked != tc.linked {
+			t.Errorf("%s: granted %v, a link %v", what, granted, linked)
+		}
+	}
+}
+
+// A joiner does not wait anew for what its head has waited for.
+func TestJoinerGoesOnWithTheWaitOfItsHead(t *testing.T) {
+	for what, tc := range map[string]struct {
+		from uint64 // of what the head waits for
+		all  time.Duration
+	}{"all of its arc": {1, 23 * time.Second}, "a part": {3, 20*time.Second + lease}} {
+		m, head := lessee()
+		m.ownsNothing()
+		waits := Lease{Waits: true, From: tc.from, Wait: 2 * time.Second}
+		for now := 20 * time.Second; now < 35*time.Second; now += time.Second {
+			v := grantAt(t, m, head, now, now, waits)
+			if waits.Wait > 0 {
+				waits.Wait -= time.Second
+			}
+			if all := v.Holds && v.Held == (ring.Arc{After: 1, To: 5}); all != (now >= tc.all) {
+				t.Errorf("%s: at %v it holds %v, %v", what, now, v.Held, v.Holds)
+			}
+		}
+	}
+}
+
+// What a head has granted others of what comes before a member, that grants nobody either.
+func TestNobodyIsGrantedWhatTheHeadHasGrantedOthers(t *testing.T) {
+	m, head := lessee()
+	other := ring.Instance{ID: 14, Incarnation: 3}
+	grantAt(t, m, head, time.Second, time.Second, Lease{Others: []Granted{{To: other, Arc: ring.Arc{After: 11, To: 14}}}})
+	ask := Asks{Length: lease, Arc: ring.Arc{After: 12, To: m.pred.ID}, Has: true}
+	if granted, linked := m.grants(m.pred, ask); granted || linked {
+		t.Errorf("granted %v, a link %v, of what another may own", granted, linked)
+	}
+	grantAt(t, m, head, time.Second+lease, time.Second+lease, Lease{})
+	if granted, _ := m.grants(m.pred, ask); !granted {
+		t.Error("not granted when the other cannot own it any more")
+	}
+}
+
+// A member in whose arc one of its own list stands has a wrong predecessor, and owns nothing
+// by a grant.
+func TestNoGrantOfAnArcInWhichASuccessorStands(t *testing.T) {
+	m, head := lessee()
+	between := ring.Member{ID: 3, Name: "between", Addr: "between:1", Incarnation: 1}
+	m.cfg.Successors = 2
+	m.setSucc([]ring.Member{head, between})
+	if !m.overlooks() {
+		t.Fatal("3 stands in (1, 5], and is overlooked")
+	}
+	before := m.lease.until
+	m.granted(State{Self: head, Phase: Joined, Pred: m.self, Lease: Lease{Length: lease, Granted: true, Chain: []time.Duration{0, 0, 0}}}, m.now+time.Second)
+	if m.lease.until != before {
+		t.Errorf("the lease is longer: %v, it was %v", m.lease.until, before)
+	}
+	m.setSucc([]ring.Member{head})
+	if m.overlooks() {
+		t.Error("nobody stands in (1, 5]")
+	}
+}
+
 func TestGrantIsOfAnArcThatNobodyElseWasGranted(t *testing.T) {
 	m, _ := lessee()
 	first, other := m.pred, m.pred
@@ -113,7 +216,7 @@ func TestGrantIsOfAnArcThatNobodyElseWasGranted(t *testing.T) {
 			t.Errorf("%s asks for what comes after %d at %v: granted %v", tc.who.Name, tc.after, tc.now, got)
 		}
 	}
-	if m.grants(first, Asks{Length: lease / 2}) {
+	if granted, linked := m.grants(first, Asks{Length: lease / 2}); granted || linked {
 		t.Error("granted by another length")
 	}
 }

@@ -36,6 +36,10 @@ type Config struct {
 	// Origin is that of the ring that an earlier incarnation was in, to which one
 	// that this one founds is akin; nil: none is known.
 	Origin *ring.Origin
+	// Charted, if set, reports whether the map of the ring has the member as one of this
+	// ring, as its owners have said of late. Then it is not placed to find out. Nil: there
+	// is no map.
+	Charted func(ring.Member) bool
 	// Choose, if set, makes the machine's random choices: a number below n. The
 	// model checker enumerates them; nil: drawn from the seed.
 	Choose func(n int) int
@@ -87,15 +91,17 @@ type Machine struct {
 	bootstrap     bootstrapping
 	probe         probing
 	depart        departure
+	retired       bool // it has left, and runs on
 	farewells     farewells
 	contest       contest
 	waiters       []uint64 // tokens for the next stabilization
 	replaced      replacement
 	lease         leasing
-	doubts        bool          // it has hung, and its head has not named it since; see doubt.go
-	leaver        ring.Member   // the predecessor that has left, until its arc is taken over
-	back          time.Duration // when the leaver is to be back, 0: it has not said so
+	doubts        bool        // it has hung, and its head has not named it since; see doubt.go
+	leaver        ring.Member // the predecessor that has left, until its arc is taken over
+	back          returning   // when the leaver is to be back
 	settling      settling
+	rest          resting
 	later         *ring.Member // the incarnation that this one is superseded by
 	calls         uint64       // the last call number given out
 
@@ -214,9 +220,11 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.lost(ev)
 	case Claimed:
 		m.othersClaim(ev)
+	case Silent:
+		m.silent(ev.Name)
 	case Learned:
 		for _, x := range ev.Members {
-			m.learned(x)
+			m.learned(x, ev.Named)
 		}
 	}
 	m.settle()
@@ -280,6 +288,7 @@ func (m *Machine) create(seeds []string) {
 	if m.phase != Outside {
 		return
 	}
+	m.anew()
 	m.begin(nil)
 	if len(seeds) > 0 {
 		m.setSeeds(seeds)
@@ -338,11 +347,14 @@ func (m *Machine) tick() {
 		m.bootstrap.named++
 		m.bootstrapRound()
 	case Joined:
+		rests := m.Rests()
 		m.round++
 		m.ending()
 		m.budget = placementsPerRnd
 		m.schedule()
-		m.triggerStabilize()
+		if !rests {
+			m.triggerStabilize()
+		}
 		if !m.divided.IsZero() && m.round >= m.rivalry {
 			m.meetRival(m.divided, false)
 		}
@@ -496,7 +508,10 @@ func (m *Machine) asked(a Asked) {
 func (m *Machine) answerRing(a Asked) {
 	m.claim()
 	st := m.State()
-	st.Lease.Granted = m.grants(a.From, a.Request.Lease)
+	st.Lease.Granted, st.Lease.Linked = m.grants(a.From, a.Request.Lease)
+	if st.Lease.Linked {
+		st.Lease.Others = m.grantedOthers(a.From)
+	}
 	m.late(Respond{Token: a.Token, Reply: Reply{State: st}})
 }
 
@@ -513,11 +528,11 @@ func (m *Machine) handOn(a Asked) {
 }
 
 // learned takes note of a member that has answered a lookup, as one of the ring, at its
-// address. What a legacy member answers for may be the word of another.
-func (m *Machine) learned(x ring.Member) {
+// address, or is named only. What a legacy member answers for may be the word of another.
+func (m *Machine) learned(x ring.Member, named bool) {
 	switch {
 	case !possible(x):
-	case x.Legacy():
+	case named || x.Legacy():
 		m.record(fact{kind: wasNamed, who: x})
 	default:
 		m.record(fact{kind: hasAnswered, who: x})

@@ -98,7 +98,8 @@ func (m *Machine) check() {
 	if m.placing.open || m.checkPending() {
 		return
 	}
-	turn := m.round%uint64(m.cfg.CheckEvery) == m.self.ID%uint64(m.cfg.CheckEvery)
+	every := uint64(m.cfg.CheckEvery * Pace(m.self)) // all of a process look together as often as about four
+	turn := m.round%every == m.self.ID%every
 	if i := m.pendingSeed(); i >= 0 && !turn {
 		m.placeFromSeed(i)
 		return
@@ -119,13 +120,15 @@ func (m *Machine) check() {
 	m.checks++
 	switch m.checks % 4 {
 	case 0:
-		m.startPlacing(m.self, m.head(), ring.Member{})
+		if Pace(m.self) == 1 { // one of the process will do: the ring as a whole is wound so
+			m.startPlacing(m.self, m.head(), ring.Member{})
+		}
 	case 1, 3:
 		if x := m.stranger(); !x.IsZero() {
 			m.startPlacing(m.self, x, x)
 		}
 	case 2:
-		if x := m.acq.pick(m.choose, func(a *acquaintance) bool { return a.condition == present }); !x.IsZero() {
+		if x := m.acq.pick(m.choose, func(a *acquaintance) bool { return a.condition == present && !m.charted(a) }); !x.IsZero() {
 			m.placeOther(x)
 		}
 	}
@@ -146,9 +149,17 @@ func (m *Machine) checkPending() bool {
 }
 
 // stranger is a random acquaintance that no pointer names and whose time has
-// come, dead or alive; zero if there is none.
+// come, dead or alive; zero if there is none. Members that are on the map are none: all
+// between this member and them have said of late who follows them.
 func (m *Machine) stranger() ring.Member {
-	return m.acq.pick(m.choose, func(a *acquaintance) bool { return a.next <= m.round && !m.inView(a.Member) })
+	return m.acq.pick(m.choose, func(a *acquaintance) bool {
+		return a.next <= m.round && !m.inView(a.Member) && !m.charted(a)
+	})
+}
+
+// charted reports whether an acquaintance is known to be in this member's ring by the map.
+func (m *Machine) charted(a *acquaintance) bool {
+	return m.cfg.Charted != nil && a.condition == present && m.cfg.Charted(a.Member)
 }
 
 // placeOther places y in the ring that this member knows, beginning here.

@@ -268,6 +268,7 @@ func (m *Machine) isolated() bool {
 // settle ends a Step: it publishes what the Step has changed.
 func (m *Machine) settle() {
 	m.claim()
+	m.alonesDoubt()
 	if !m.dirty {
 		return
 	}
@@ -338,21 +339,23 @@ func (m *Machine) publishArc(arc ring.Arc, has, isolated bool) {
 	}
 	if arc != m.arc || has != m.hasArc || again && has {
 		m.emit(RangeChanged{
-			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause), Epoch: m.epoch, Back: m.backBy(cause),
+			Old: m.arc, New: arc, HadOld: m.hasArc, HasNew: has, Again: again, Cause: cause, From: m.holder(cause), Epoch: m.epoch, Back: m.backBy(cause, arc),
 		})
 		m.arc, m.hasArc = arc, has
 		if has {
-			m.leaver = ring.Member{}
+			m.leaves(ring.Member{})
 		}
 	}
 }
 
-// backBy is when the holder is to be back that has left; 0: it has not said so.
-func (m *Machine) backBy(cause Cause) time.Duration {
-	if m.leaver.IsZero() || m.holder(cause) != m.leaver {
+// backBy is when the holder is to be back that has left; 0: it has not said so, or an arc is
+// gained that is not just what it had.
+func (m *Machine) backBy(cause Cause, arc ring.Arc) time.Duration {
+	just := m.hasArc && m.arc.After == m.leaver.ID && arc.After == m.back.after
+	if m.leaver.IsZero() || m.holder(cause) != m.leaver || !just {
 		return 0
 	}
-	return m.back
+	return m.back.at
 }
 
 // holder is the member that can hand over what this one has gained for that cause,

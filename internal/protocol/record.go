@@ -47,7 +47,7 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 		case wasSilent:
 			m.predSilent = m.predSilent || x.who == m.pred
 		case wasSuperseded:
-			m.predSilent = m.predSilent || x.who == m.pred && !sameNameAndAddr(x.who, x.by)
+			m.predSilent = m.predSilent || x.who == m.pred && !x.by.SameMember(x.who)
 			m.gone = x.who
 		case hasLeft:
 			m.gone = x.who

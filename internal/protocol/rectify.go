@@ -192,6 +192,7 @@ func (m *Machine) rectifyOne(i int, a Answer) {
 			return
 		case (f.Kind == TimedOut || f.Kind == Unreachable) && r.attempt == 0:
 			r.attempt++
+			m.suspect(r.asked)
 			r.call = m.ask(r.asked, Request{Kind: AskRing}, r.attempt, false)
 			return
 		}
@@ -225,7 +226,10 @@ func (m *Machine) predAnswer(i int, f *Failure, st State) {
 		r.gone = p
 	case st.Phase == Leaving:
 		m.record(fact{kind: isOutside, who: p})
-		r.gone, r.left = p, true
+		if r.gone, r.left = p, true; p == m.pred { // its own notice of that may come later
+			m.leaves(p)
+			m.isBack(p, st)
+		}
 	case st.Phase != Joined && st.Phase != Joining: // one on its way in lives
 		m.record(fact{kind: isOutside, who: p})
 		r.gone = p

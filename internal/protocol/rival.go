@@ -71,7 +71,7 @@ func (m *Machine) meetRival(x ring.Member, refused bool) {
 	if m.phase != Joined || !later && (x.Name != m.self.Name || !m.self.Supersedes(x)) {
 		return
 	}
-	if refused && later && x.Name == m.self.Name && x.Addr == m.self.Addr {
+	if refused && later && x.SameProcess(m.self) {
 		m.outgrow(x) // its own past, which the clock says is to come
 		return
 	}

@@ -27,6 +27,7 @@ type stabilization struct {
 	// predecessor that it named.
 	heard, headPred ring.Member
 	heardAt         time.Duration // when it was asked
+	version         uint64        // of the state when it began
 	rest            []ring.Member
 	// waiters are the tokens to be answered when this stabilization has ended.
 	waiters []uint64
@@ -47,6 +48,7 @@ func (m *Machine) triggerStabilize() {
 func (m *Machine) startStabilization() {
 	m.again = false
 	m.stabilization = stabilization{open: true, waiters: m.waiters}
+	m.stabilization.version, m.rest.calm = m.version, false
 	m.waiters = nil
 	m.stabilizeNext()
 }
@@ -106,6 +108,7 @@ func (op *stabilization) answered(m *Machine, _ int, a Answer) {
 		case TimedOut, Unreachable:
 			// One time-out is not evidence: ask again, and allow more time.
 			if op.attempt == 0 && !(op.recovering && x.Anyone()) {
+				m.suspect(x)
 				op.attempt++
 				op.sent = m.now
 				op.call = m.ask(x, Request{Kind: AskRing}, op.attempt, false)
@@ -218,6 +221,7 @@ func (m *Machine) noAnswer(x ring.Member) {
 		m.seedSilent(x.Addr)
 	} else {
 		m.record(fact{kind: wasSilent, who: x})
+		m.suspect(x)
 		if h := m.head(); h == m.stabilization.heard && x == m.stabilization.headPred {
 			m.certain = m.stabilization.heardAt // the head has not noticed yet, or is the only one that it reaches
 		}
@@ -256,6 +260,7 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 // named us already, that would change nothing.
 func (m *Machine) endStabilization() {
 	op := &m.stabilization
+	m.calmed(op.version)
 	if h := m.head(); !h.IsZero() && op.heard == h && op.headPred != m.self {
 		m.notification.call = m.ask(h, Request{Kind: Notify}, 0, true)
 		m.notification.sent = m.now

@@ -23,6 +23,8 @@ var (
 	ErrUnavailable = errors.New("no answer")
 	// ErrNotAdmin: what answers at the address is no admin listener.
 	ErrNotAdmin = errors.New("not an admin listener")
+	// ErrRefused: the member does not do it, and says why.
+	ErrRefused = errors.New("the member refuses")
 	// ErrUnacknowledged: the member has left, but not all neighbours have
 	// acknowledged it.
 	ErrUnacknowledged = errors.New("not all neighbours have acknowledged that it leaves")
@@ -96,6 +98,15 @@ func (c *Client) Leave(ctx context.Context) error {
 	return nil
 }
 
+// SetWeight has the member stand at so many identifiers and waits until it does; 0: it
+// drains.
+func (c *Client) SetWeight(ctx context.Context, weight int) error {
+	if _, err := c.stub.SetWeight(ctx, &adminpb.SetWeightReq{Weight: int64(weight)}); err != nil {
+		return explain(ctx, err)
+	}
+	return nil
+}
+
 // explain says what a call's error means.
 func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -103,6 +114,8 @@ func explain(ctx context.Context, err error) error {
 	}
 	words := plain.Text(status.Convert(err).Message())
 	switch status.Code(err) {
+	case codes.FailedPrecondition, codes.InvalidArgument:
+		return fmt.Errorf("%w: %s", ErrRefused, words)
 	case codes.Unimplemented, codes.Internal, codes.Unknown:
 		return fmt.Errorf("%w: %s", ErrNotAdmin, words)
 	}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -50,6 +51,20 @@ func (s *service) Watch(_ *adminpb.WatchReq, to grpc.ServerStreamingServer[admin
 		return status.Error(codes.Unavailable, "the admin listener is closed")
 	}
 	return nil
+}
+
+func (s *service) SetWeight(ctx context.Context, req *adminpb.SetWeightReq) (*adminpb.SetWeightResp, error) {
+	weight := max(-1, min(req.GetWeight(), concord.MaxVirtualNodes+1)) // as wrong on any system
+	err := s.node.SetWeight(ctx, int(weight))
+	switch {
+	case err == nil:
+		return &adminpb.SetWeightResp{}, nil
+	case ctx.Err() != nil:
+		return nil, status.FromContextError(ctx.Err()).Err()
+	case errors.Is(err, concord.ErrWeight):
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return nil, status.Error(codes.FailedPrecondition, err.Error())
 }
 
 func (s *service) Leave(context.Context, *adminpb.LeaveReq) (*adminpb.LeaveResp, error) {

@@ -122,6 +122,13 @@ func (m Member) Run() Instance { return Instance{ID: m.Process(), Incarnation: m
 // SameProcess reports whether m and o are identifiers of one process.
 func (m Member) SameProcess(o Member) bool { return m.Name == o.Name && m.Addr == o.Addr }
 
+// SameMember reports whether m and o are one identifier of one process, of whatever incarnations.
+func (m Member) SameMember(o Member) bool { return m.ID == o.ID && m.SameProcess(o) }
+
+// GaveUp reports whether m, which answers in place of o, is another identifier of its process:
+// that does not stand at o any more.
+func (m Member) GaveUp(o Member) bool { return m.ID != o.ID && m.SameProcess(o) }
+
 // IsZero reports whether m stands for no member.
 func (m Member) IsZero() bool { return m.Name == "" && m.Addr == "" }
 

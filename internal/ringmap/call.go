@@ -11,15 +11,20 @@ import (
 type call struct {
 	id    uint64
 	kind  Kind
-	to    uint64
+	to    uint64 // the home of a process
 	sent  time.Duration
 	check uint64   // Ask, Compare: of which check
 	parts []Part   // Push
 	arc   ring.Arc // Ask, Compare
 	top   bool     // Ask: of the whole level
-	probe bool     // Ask: whether one that claims a part of the own arc is there
-	level int
-	as    time.Duration // top: as of which the map is certain up to the one that is asked
+	skip  int      // Compare
+	// Ask: whether the member that stands at probe is there, which claims a part of the arc
+	// of by.
+	probes    bool
+	probe, by uint64
+	whom      ring.Member // that was asked so
+	level     int
+	as        time.Duration // top: as of which the map is certain up to the one that is asked
 }
 
 // maxPushing is how many pushes to one member may be under way. Beyond, what is to be
@@ -38,23 +43,29 @@ func (m *Map) sendable(p parcel) bool {
 	return n < maxPushing
 }
 
-// send sends a request to the member that stands at an identifier.
+// send sends a request to a process.
 func (m *Map) send(now time.Duration, c call, r Request) {
-	to := m.t.get(c.to)
+	to := m.homes().get(c.to)
+	if c.probes {
+		to = m.t.get(c.probe)
+	}
 	if to == nil || len(m.calls) >= maxCalls {
 		if c.kind == Push && to == nil {
 			m.handOn(now, &c)
 		}
-		if !c.probe {
+		if !c.probes {
 			m.given(now, c.kind)
 		}
 		return
 	}
 	m.lastID++
 	c.id, c.sent, c.check = m.lastID, now, m.checks
+	if c.probes {
+		c.whom = to.Owner()
+	}
 	m.calls = append(m.calls, c)
 	r.Beat = m.beat
-	m.effects = append(m.effects, Effect{Do: Send, Call: c.id, To: to.Owner(), Request: r})
+	m.effects = append(m.effects, Effect{Do: Send, Call: c.id, To: to.asked(), Request: r})
 }
 
 // given notes that a question of the check gets no answer.
@@ -67,6 +78,8 @@ func (m *Map) given(now time.Duration, kind Kind) {
 		m.begin(check{heard: k.heard})
 		if m.loading = false; k.sweep {
 			m.levelOver(now, false)
+		} else {
+			m.sweepOn(now)
 		}
 	}
 }
@@ -105,9 +118,11 @@ func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
 	}
 	m.hearBeat(now, r.Beat)
 	m.trip = max(now-c.sent, m.trip*7/8)
-	m.hear(c.to)
+	if p := m.homes().get(c.to); p != nil {
+		m.hear(c.to, p.Of.Incarnation)
+	}
 	switch {
-	case c.probe:
+	case c.probes:
 		m.probed(&c, true)
 		return
 	case c.kind == Push:
@@ -137,11 +152,11 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 	if !ok {
 		return
 	}
-	if x := m.t.get(c.to); x != nil && gone {
-		m.Strike(now, 0, x.Owner().Instance())
+	if gone {
+		m.strikeAll(now, &c)
 	}
 	switch {
-	case c.probe:
+	case c.probes:
 		m.probed(&c, false)
 		return
 	case c.kind == Push:
@@ -153,35 +168,12 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 	}
 }
 
-// probe asks the member whose claim makes the own arc smaller in the map than the member
-// knows it to be, whether it is there.
-func (m *Map) probe(now time.Duration) {
-	if !m.has {
-		return
-	}
-	own := m.t.get(m.self.ID)
-	if own == nil {
-		if over := m.t.next(m.self.ID); over != nil {
-			m.effects = append(m.effects, Effect{Do: Defend, Epoch: over.Epoch})
+// strikeAll notes that who was asked is gone: a process, or the member at an identifier.
+func (m *Map) strikeAll(now time.Duration, c *call) {
+	p := m.homes().get(c.to)
+	for _, x := range m.claims(c.to) {
+		if c.probes && x.ID == c.probe || !c.probes && x.Of.Incarnation == p.Of.Incarnation {
+			m.Strike(now, 0, x.Owner().Instance())
 		}
-		return
-	}
-	if own.After == m.own.After || !m.own.covers(own.After) {
-		return
-	}
-	if x := m.t.get(own.After); x != nil && x.Of.Incarnation != 0 {
-		m.send(now, call{kind: Ask, to: x.ID, probe: true}, Request{Kind: Ask, To: x.ID})
-	}
-}
-
-// probed takes whether it is. If it is gone, its claim is overruled.
-func (m *Map) probed(c *call, there bool) {
-	x := m.t.get(c.to)
-	switch {
-	case x == nil || !m.has || !m.own.covers(x.ID):
-	case there:
-		m.effects = append(m.effects, Effect{Do: Consider, Member: x.Owner()})
-	case x.Epoch >= m.own.Epoch:
-		m.effects = append(m.effects, Effect{Do: Defend, Epoch: x.Epoch})
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// level is a certificate: what the map says of the circle from the member on, as far as
-// span reaches, was said by the owners at the time as or after it.
+// level is a certificate: what the map says of the processes with homes clockwise from this
+// one's, as far as span reaches, they said at the time as or after it. It holds claim by
+// claim: an owner claimed what the map says of it.
 type level struct {
 	span uint64
 	as   time.Duration
@@ -17,21 +18,37 @@ type level struct {
 
 // blind reports whether the map can be certain of nothing: the nearest successor is a legacy
 // member, which claims nothing.
-func (m *Map) blind() bool { return m.next != (ring.Instance{}) && m.next.Incarnation == 0 }
+func (m *Map) blind() bool {
+	return slices.ContainsFunc(m.owns, func(o *owned) bool {
+		return o.next != (ring.Instance{}) && o.next.Incarnation == 0
+	})
+}
 
 // gap reports whether nobody claims what follows an identifier, as before a legacy member.
 func (m *Map) gap(id uint64) bool {
+	if m.several() {
+		return false // there are no legacy members beside such
+	}
 	c := m.t.next((id + 1) & m.mask)
 	return c != nil && c.After != id
+}
+
+// meetGap notes that nobody claims what follows an identifier. A crash leaves such a gap for a
+// moment, a legacy member from sweep to sweep.
+func (m *Map) meetGap(id uint64) {
+	if m.gapBeat != m.beat {
+		m.sweep.stuck = m.sweep.stuck || m.gapAfter == id
+		m.gapAfter, m.gapBeat = id, m.beat
+	}
 }
 
 // maxLevels is how often a circle can be doubled.
 const maxLevels = 64
 
-// certain is the time as of which the map is certain up to an identifier.
-func (m *Map) certain(id uint64) (at time.Duration, ok bool) {
-	d := m.distance(id)
-	if id == m.self.ID {
+// certain is the time as of which the map is certain up to a home.
+func (m *Map) certain(home uint64) (at time.Duration, ok bool) {
+	d := m.distance(home)
+	if home == m.home {
 		d = m.mask
 	}
 	if m.whole.span >= d {
@@ -45,29 +62,72 @@ func (m *Map) certain(id uint64) (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// certify notes the certificate of a level, which reaches up to an identifier.
+// certify notes the certificate of a level, which reaches up to a home.
 func (m *Map) certify(i int, to uint64, as time.Duration) {
 	span := m.distance(to)
-	if to == m.self.ID {
+	last := m.t.Len() > 0 && m.distance(m.last()) <= span
+	if to == m.home || last && m.gapless() {
 		span = m.mask
 	}
-	if (m.whole.span == 0 || m.whole.as < as) && m.t.Len() > 0 && m.distance(m.t.at(m.t.rank(m.self.ID)-1).ID) <= span {
+	if (m.whole.span == 0 || m.whole.as < as) && m.t.Len() > 0 && (last || span == m.mask) {
 		m.whole = level{span, as} // which is kept when the level gets a newer and smaller one
 	}
 	for len(m.levels) <= i && i < maxLevels {
 		m.levels = append(m.levels, level{})
 	}
-	if l := &m.levels[i]; l.span != span || l.as < as {
-		*l = level{span, as}
-		m.changed = true
+	old := m.levels[i]
+	if old.span >= span && old.as >= as {
+		return
 	}
+	m.levels[i], m.changed = level{span, as}, true
+	if old.as > as && old.span > 0 {
+		m.keep(old)
+	}
+}
+
+// gapless reports whether all of the circle is claimed. Then a map that is certain of all
+// processes is certain of those that join, too: their claims are later than what they overrule, and
+// an earlier one of a process that is not on the map is refuted.
+func (m *Map) gapless() bool {
+	after := m.t.at(-1).ID
+	for c := range m.t.all() {
+		if c.After != after {
+			return false
+		}
+		after = c.ID
+	}
+	return true
+}
+
+// keep keeps what is certain by a level that another has taken the place of, which reaches
+// farther and is older.
+func (m *Map) keep(l level) {
+	for i, x := range m.levels {
+		if x.span <= l.span && x.as <= l.as {
+			m.levels[i] = l
+			return
+		}
+	}
+	if len(m.levels) < maxLevels {
+		m.levels = append(m.levels, l)
+	}
+}
+
+// last is the home of the last process of the circle, which is before this one's.
+func (m *Map) last() uint64 {
+	t := m.homes()
+	return t.at(t.rank(m.home) - 1).ID
 }
 
 // depth is how many levels the whole map has, if some members go while it is certified.
 func (m *Map) depth() int {
 	n := m.others()
-	return max(1, bits.Len(uint(max(0, n+n/64-1))))
+	return max(1, bits.Len(uint(max(0, n+n/64-1)))) + base
 }
+
+// base is how many levels come before those that double: the next process is asked whether it
+// still claims what the map says, so that all that is certain is as of the beginning of a sweep.
+const base = 1
 
 // check is the comparison of one level with the member at its end.
 type check struct {
@@ -84,6 +144,8 @@ type check struct {
 	last    bool       // it is asked for the second time
 	waiting int        // comparisons under way
 	rest    []ring.Arc // to be compared
+	pages   int        // of what was compared, beyond the first of each
+	asks    int        // for parts of it
 }
 
 // Bounds of one check.
@@ -91,6 +153,8 @@ const (
 	maxCompared = 12 // stretches compared
 	atOnce      = 4  // of them, at the same time
 	few         = 24 // claims that are compared one by one
+	maxPages    = 16 // messages more, if what is compared does not fit in one
+	maxAsks     = 64 // questions for parts: an answerer may divide without end
 )
 
 // begin begins a check. Answers to another are not taken from now on.
@@ -102,101 +166,174 @@ func (m *Map) begin(k check) {
 // askLevel asks the member at the end of the level's stretch for as many members more.
 func (m *Map) askLevel(now time.Duration) {
 	k := &m.check
-	n := m.others()
-	place := min(1<<k.level, n)
-	first := m.t.upTo(m.self.ID)
-	if k.level < len(m.levels) && m.levels[k.level].span > 0 {
-		// Members may have come and gone in it since it was certified.
-		place = min(n, m.t.between(m.self.ID, (m.self.ID+m.levels[k.level].span)&m.mask))
+	n, t := m.others(), m.homes()
+	first := t.upTo(m.home)
+	if k.level < base {
+		if n > 0 {
+			m.askNext(now, t.at(first))
+		}
+		return
 	}
-	if k.silent && place > 1 {
-		place-- // the one before it will do
+	place := m.place(k.level, n)
+	if s := &m.sweep; k.sweep && s.stuck && s.to != 0 {
+		place = min(place, t.between(m.home, s.to)) // what is before whom is asked was compared
 	}
 	if place = m.whom(first, place); place < 1 {
 		return
 	}
-	whom := m.t.at(first + place - 1)
+	whom := t.at(first + place - 1)
 	as, ok := m.certain(whom.ID)
-	k.whom, k.to = whom.ID, m.self.ID
-	// A little more than as many: what it is certain of, it says.
-	if end := 2*place + place/8 + 1; end <= n {
-		k.to = m.t.at(first + end - 1).ID
+	k.whom, k.to = whom.ID, m.home
+	// A little more than as many: what it is certain of, it says. Up to the last is up to this
+	// process: there may be one between that is not known.
+	if end := place + max(place, 1<<(k.level-base))*9/8 + 1; end < n {
+		k.to = t.at(first + end - 1).ID
 	} else if m.t.Len() >= m.cfg.Limit {
 		if place == n {
 			return
 		}
-		k.to = m.t.at(first + n - 1).ID // the farthest that is kept
+		k.to = t.at(first + n - 1).ID // the farthest that is kept
 	}
 	if k.as = as; !ok {
 		k.as = -1
 	}
-	k.open = true
+	if k.open = true; k.sweep {
+		m.sweep.to = k.to
+	}
 	m.ask(now, ring.Arc{After: k.whom, To: k.to}, true)
 }
 
-// whom is the place of the member to be asked up to which the map is certain: the last
-// that can be, or one not far before it that is asked other things anyway. Zero: none.
+// place is that of the process up to which the map is certain as of this sweep. Beyond a legacy
+// member it is certain of nothing.
+func (m *Map) place(level, n int) int {
+	var span uint64
+	if !m.sweep.stuck {
+		span = m.ahead()
+	} else if level < len(m.levels) {
+		span = m.levels[level].span
+	}
+	if span == 0 {
+		return min(1<<(level-base), n)
+	}
+	return min(n, m.homes().between(m.home, (m.home+span)&m.mask))
+}
+
+// askNext asks the next process for what it claims itself.
+func (m *Map) askNext(now time.Duration, next *Claim) {
+	if m.home == 0 || m.mute(next) {
+		return // a question from 0 on is one from the receiver on
+	}
+	k := &m.check
+	k.whom, k.to, k.as, k.open = next.ID, next.ID, now, true
+	m.ask(now, ring.Arc{After: m.home, To: next.ID}, true)
+}
+
+// whom is the place of the process to be asked up to which the map is certain: the last
+// that can be, or one not far before it that is asked other things anyway. Zero: none. If that
+// did not help, it is another each time, farther and farther before.
 func (m *Map) whom(first, place int) int {
-	for place > 0 && m.mute(m.t.at(first+place-1)) {
+	t, back := m.homes(), m.sweep.tries
+	if m.check.silent {
+		back = max(1, back)
+	}
+	place = max(min(1, place), place+1-1<<back)
+	for place > 0 && m.mute(t.at(first+place-1)) {
 		place--
 	}
-	if m.cfg.Near == nil {
+	if m.cfg.Near == nil || back > 0 {
 		return place
 	}
 	for p := place; p > 0 && p >= place-place/4; p-- {
-		if c := m.t.at(first + p - 1); !m.mute(c) && m.cfg.Near(c.ID) {
+		if c := t.at(first + p - 1); !m.mute(c) && m.cfg.Near(c.Of) {
 			return p
 		}
 	}
 	return place
 }
 
-// mute reports whether there is no sense in asking the owner of a claim.
-func (m *Map) mute(c *Claim) bool { return c.Of.Incarnation == 0 || m.doubtful(c.ID) }
+// mute reports whether there is no sense in asking a process.
+func (m *Map) mute(p *Claim) bool { return p.Of.Incarnation == 0 || m.silent(p.ID) }
 
-// ask asks the member of the check whether it knows the same of an arc.
+// ask asks the process of the check whether it knows the same of an arc.
 func (m *Map) ask(now time.Duration, arc ring.Arc, top bool) {
 	m.check.waiting++
 	from := arc.After
-	if top {
+	if top && from == m.check.whom {
 		from = 0
 	}
+	t := m.homes()
 	m.send(now, call{kind: Ask, to: m.check.whom, arc: arc, top: top, level: m.check.level, as: m.check.as},
-		Request{Kind: Ask, From: from, To: arc.To, Sum: m.t.sum(arc.After, arc.To), Level: uint8(m.check.level)})
+		Request{Kind: Ask, From: from, To: arc.To, Sum: t.sum(arc.After, arc.To), Level: uint8(m.check.level)})
 }
 
 // vouch answers an Ask.
 func (m *Map) vouch(now time.Duration, r *Request) (out Reply) {
 	from := r.From
 	if from == 0 {
-		from = m.self.ID
+		from = m.home
 	}
-	if m.t.sum(from, r.To) == r.Sum {
+	t := m.homes()
+	if t.sum(from, r.To) == r.Sum {
 		out.Same = true
-		if from == m.self.ID && m.has {
-			var as time.Duration
-			out.Through, as, out.Aged = m.reach(int(r.Level), r.To)
-			for i := int(r.Level) - 1; i >= 0 && (!out.Aged || as < now-promised*m.cfg.Interval); i-- {
-				if i < len(m.levels) && m.levels[i].span > 0 { // a shorter stretch
-					out.Through, as, out.Aged = m.reach(i, r.To)
-				}
-			}
-			if out.Age = now - as; out.Through == r.To {
-				out.Through = 0
-			}
+		if m.has() && (from == m.home || t.Len() > 0 && t.at(t.upTo(from)).ID == m.home && m.alone()) {
+			m.vouchFor(now, r, &out)
 		}
 		return out
 	}
-	n := m.t.between(from, r.To)
-	each := max(few/2, (n+maxStretches-1)/maxStretches)
-	first := m.t.upTo(from)
+	// Both count claims, so that who has few processes of many claims divides as who has many
+	// of few.
+	n := t.between(from, r.To)
+	each := max(1, few/2/m.perProcess(), (n+maxStretches-1)/maxStretches)
+	first := t.upTo(from)
 	for i := each; i < n; i += each {
-		to := m.t.at(first + i - 1).ID
-		out.Stretches = append(out.Stretches, Stretch{to, uint32(m.t.sum(from, to))})
+		to := t.at(first + i - 1).ID
+		out.Stretches = append(out.Stretches, Stretch{to, uint32(t.sum(from, to))})
 		from = to
 	}
-	out.Stretches = append(out.Stretches, Stretch{r.To, uint32(m.t.sum(from, r.To))})
+	out.Stretches = append(out.Stretches, Stretch{r.To, uint32(t.sum(from, r.To))})
 	return out
+}
+
+// asLoaded is the level by which one asks that has loaded the map: it has no older certainty.
+const asLoaded = maxLevels - 1
+
+// vouchFor says how old is what the map says from the own home on, and how far: as of this sweep,
+// or else by the level that was asked for, or one below it. One that has loaded the map hears of
+// all of it, even if that is as of the sweep before, which may be all there is while one is under way.
+func (m *Map) vouchFor(now time.Duration, r *Request, out *Reply) {
+	var as time.Duration
+	if r.Level == asLoaded {
+		out.Through = r.To
+		as, out.Aged = m.certain(r.To)
+	}
+	if !out.Aged || as < now-promised*m.cfg.Interval {
+		out.Through, as, out.Aged = m.fresh(r.To)
+	}
+	if !out.Aged {
+		out.Through, as, out.Aged = m.reach(int(r.Level), r.To)
+	}
+	for i := int(r.Level) - 1; i >= 0 && (!out.Aged || as < now-promised*m.cfg.Interval); i-- {
+		if i < len(m.levels) && m.levels[i].span > 0 { // a shorter stretch
+			out.Through, as, out.Aged = m.reach(i, r.To)
+		}
+	}
+	if (r.To == m.home || !out.Aged) && r.From != 0 && r.From != m.home {
+		as, out.Through, out.Aged = now, m.home, true // of itself it is certain at least
+	}
+	out.Age = now - as
+	out.Aged = out.Aged && out.Age <= maxTold
+	if out.Through == r.To {
+		out.Through = 0
+	}
+}
+
+// alone reports whether the claims at the own home are those of this process.
+func (m *Map) alone() bool {
+	all := m.claims(m.home)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(c *Claim) bool {
+		o := m.claiming(c.ID)
+		return o == nil || !same(c, &o.claim)
+	})
 }
 
 // vouched takes what another is certain of, which is the same here.
@@ -209,16 +346,41 @@ func (m *Map) vouched(c *call, r *Reply) {
 		if !r.Aged {
 			end = c.to
 		}
-		m.sweep.stuck = m.sweep.stuck || m.gap(end)
+		if m.gap(end) {
+			m.meetGap(end)
+		}
 	}
-	if m.blind() || !r.Same || !r.Aged || !c.top || c.as < 0 || !c.arc.Contains(through) {
+	if m.blind() || !r.Same || !r.Aged || r.Age > maxTold || !c.top || c.as < 0 || !c.arc.Contains(through) {
 		return
 	}
-	as := c.sent - r.Age
+	if c.arc.After == c.arc.To && c.arc.To != m.home {
+		if through != c.arc.To {
+			return // it is not certain of all
+		}
+		through = m.home
+	}
+	as, was := c.sent-r.Age, m.ahead()
 	m.certify(min(c.level, m.depth()+moreLevels)+1, through, min(c.as, as))
 	if c.check == m.checks {
-		m.check.done = as >= m.sweep.began-late*m.cfg.Interval
+		m.check.done = m.ofSweep(as) && (c.level < base || was == m.mask || m.ahead() > was)
 	}
+}
+
+// fresh is how far the map is certain as of this sweep, but not beyond to, and as of when.
+func (m *Map) fresh(to uint64) (through uint64, as time.Duration, ok bool) {
+	span := m.ahead()
+	if d := m.distance(to); to != m.home && d < span {
+		span = d
+	}
+	if span == 0 {
+		return to, 0, false
+	}
+	through = (m.home + span) & m.mask
+	if span == m.mask {
+		through = m.home
+	}
+	as, ok = m.certain(through)
+	return through, as, ok
 }
 
 // reach is how far the map is certain by the certificate of a level, but not beyond to,
@@ -230,10 +392,10 @@ func (m *Map) reach(i int, to uint64) (through uint64, as time.Duration, ok bool
 		return to, as, ok
 	}
 	l := m.levels[i]
-	if d := m.distance(to); to != m.self.ID && d < l.span {
+	if d := m.distance(to); to != m.home && d < l.span {
 		l.span = d
 	}
-	return (m.self.ID + l.span) & m.mask, l.as, true
+	return (m.home + l.span) & m.mask, l.as, true
 }
 
 // asked goes on after an Ask was answered.
@@ -245,12 +407,12 @@ func (m *Map) asked(now time.Duration, c *call, r *Reply) {
 		from := c.arc.After
 		if len(r.Stretches) == 1 {
 			k.again = true
-			m.compare(now, c.arc)
+			m.compare(now, c.arc, 0)
 			break
 		}
 		for _, s := range r.Stretches {
 			arc := ring.Arc{After: from, To: s.To}
-			if uint32(m.t.sum(arc.After, arc.To)) != s.Sum {
+			if uint32(m.homes().sum(arc.After, arc.To)) != s.Sum {
 				k.rest = append(k.rest, arc)
 			}
 			from = s.To
@@ -265,10 +427,14 @@ func (m *Map) goOn(now time.Duration) {
 	for len(k.rest) > 0 && k.waiting < atOnce {
 		arc := k.rest[0]
 		k.rest = k.rest[1:]
-		if m.t.between(arc.After, arc.To) > few {
+		switch n := m.homes().between(arc.After, arc.To); {
+		case n > 1 && n*m.perProcess() > few && k.asks == maxAsks:
+			continue // in the next beats
+		case n > 1 && n*m.perProcess() > few:
+			k.asks++
 			m.ask(now, arc, false)
-		} else {
-			m.compare(now, arc)
+		default:
+			m.compare(now, arc, 0)
 		}
 		if len(k.rest) > maxCompared {
 			k.rest = k.rest[:maxCompared] // the others in the next beats
@@ -277,53 +443,68 @@ func (m *Map) goOn(now time.Duration) {
 	}
 	switch {
 	case k.waiting > 0:
+	case k.again && k.level == asLoaded:
+		k.open = false
+		m.sweepOn(now) // and asks the same one again
 	case k.again:
 		m.begin(check{sweep: k.sweep, level: k.level, last: true, heard: true})
 		m.askLevel(now)
 	default:
 		if k.open = false; k.sweep {
 			m.levelOver(now, k.done)
+		} else {
+			m.sweepOn(now)
 		}
 	}
 }
 
 // compare asks which claims of an arc the other has and the member lacks, and the other
-// way round.
-func (m *Map) compare(now time.Duration, arc ring.Arc) {
+// way round; of the first process in it, from the one after so many on.
+func (m *Map) compare(now time.Duration, arc ring.Arc, skip int) {
 	m.check.waiting++
-	m.send(now, call{kind: Compare, to: m.check.whom, arc: arc}, Request{Kind: Compare, From: arc.After, To: arc.To, Hashes: m.hashes(arc)})
+	m.send(now, call{kind: Compare, to: m.check.whom, arc: arc, skip: skip},
+		Request{Kind: Compare, From: arc.After, To: arc.To, Skip: uint32(skip), Hashes: m.hashes(arc)})
 }
 
 // hashes are those of the claims in an arc.
-func (m *Map) hashes(arc ring.Arc) []uint32 {
-	n := min(maxHashes, m.t.between(arc.After, arc.To))
-	first := m.t.upTo(arc.After)
-	out := make([]uint32, n)
-	for i := range out {
-		out[i] = uint32(m.t.at(first + i).hash())
-	}
+func (m *Map) hashes(arc ring.Arc) (out []uint32) {
+	m.each(arc, func(c *Claim) bool {
+		out = append(out, uint32(c.hash()))
+		return len(out) < maxHashes
+	})
 	return out
 }
 
 // differ answers a Compare.
 func (m *Map) differ(r *Request) (out Reply) {
-	n := m.t.between(r.From, r.To)
-	first := m.t.upTo(r.From)
 	has := make([]bool, len(r.Hashes))
 	bytes := 0
 	out.Through = r.To
-	for i := range n {
-		c := m.t.at(first + i)
+	// Where the next message is to go on: after so many claims of the first process after from.
+	from, home, nth := r.From, r.From, 0
+	m.each(ring.Arc{After: r.From, To: r.To}, func(c *Claim) bool {
+		h := c.home()
+		if nth > 0 && h != home {
+			from, nth = home, 0
+		}
+		home, nth = h, nth+1
 		if k := slices.Index(r.Hashes, uint32(c.hash())); k >= 0 {
 			has[k] = true
-			continue
+			return true
+		}
+		if from == r.From && nth <= int(r.Skip) {
+			return true
 		}
 		a := announce(c, true)
 		if bytes += sizeNested(a.size()); len(out.Claims) == maxSent || bytes > maxBytes {
-			out.Through = m.t.at(first + i - 1).ID
-			return out
+			out.Through, out.Skip = from, uint32(nth-1)
+			return false
 		}
 		out.Claims = append(out.Claims, a)
+		return true
+	})
+	if out.Through != r.To || out.Skip > 0 {
+		return out
 	}
 	for k, known := range has {
 		if !known {
@@ -335,11 +516,16 @@ func (m *Map) differ(r *Request) (out Reply) {
 
 // compared goes on after a Compare was answered: what the other lacks is pushed to it.
 func (m *Map) compared(now time.Duration, c *call, r *Reply) {
-	mine := m.hashes(c.arc)
-	first := m.t.upTo(c.arc.After)
-	for _, k := range r.Lacks {
-		if int(k) < len(mine) {
-			m.post(c.to, c.to, announce(m.t.at(first+int(k)), true))
+	if len(r.Lacks) > 0 {
+		var mine []*Claim
+		m.each(c.arc, func(x *Claim) bool {
+			mine = append(mine, x)
+			return len(mine) < maxHashes
+		})
+		for _, k := range r.Lacks {
+			if int(k) < len(mine) {
+				m.post(c.to, c.to, announce(mine[k], true))
+			}
 		}
 	}
 	for _, a := range r.Claims {
@@ -348,38 +534,61 @@ func (m *Map) compared(now time.Duration, c *call, r *Reply) {
 		}
 	}
 	m.flush(now)
+	on := r.Through != c.arc.To && r.Through != c.arc.After && c.arc.Contains(r.Through) ||
+		r.Through == c.arc.After && int(r.Skip) > c.skip
 	if m.loading {
-		m.loaded(now, c, r)
+		m.loaded(now, c, r, on)
+		return
+	}
+	if on && m.check.pages < maxPages {
+		m.check.pages++
+		m.compare(now, ring.Arc{After: r.Through, To: c.arc.To}, int(r.Skip))
 		return
 	}
 	m.goOn(now)
 }
 
-// load asks the nearest successor for the claims after an identifier: all, page by page.
-func (m *Map) load(now time.Duration, after uint64) {
-	head := m.t.next((m.self.ID + 1) & m.mask)
-	if m.loading = head != nil && head.ID != m.self.ID; !m.loading {
+// maxLoads bounds the pages of the map of another: one that answers without end would keep this
+// one from being certified. A map at its limit takes some forty of them.
+const maxLoads = 1 << 9
+
+// load asks another process, from the home after on, for the claims of all: page by page.
+func (m *Map) load(now time.Duration, whom, after uint64, skip int) {
+	if m.loading = whom != m.home && m.homes().get(whom) != nil; !m.loading {
 		return
 	}
-	m.begin(check{open: true, whom: head.ID})
-	m.compare(now, ring.Arc{After: after, To: m.self.ID})
+	m.begin(check{open: true, whom: whom, pages: m.check.pages})
+	m.compare(now, ring.Arc{After: after, To: m.home}, skip)
 }
 
-// loaded goes on after a page has come. In the end the successor is asked for how old all
-// of it is.
-func (m *Map) loaded(now time.Duration, c *call, r *Reply) {
-	if r.Through != m.self.ID && r.Through != c.arc.After {
-		m.load(now, r.Through)
+// loaded goes on after a page has come. In the end, or when a page brings nothing and is not the
+// last, the one that was asked is asked for how old all of it is.
+func (m *Map) loaded(now time.Duration, c *call, r *Reply, on bool) {
+	if on && len(r.Claims) > 0 && m.check.pages < maxLoads {
+		m.check.pages++
+		m.load(now, c.to, r.Through, int(r.Skip))
 		return
 	}
 	m.loading, m.filled = false, true
 	m.flushed = 0 // the others are to know at once
-	m.spread(now, announce(&m.own, true), m.self.ID)
-	as, ok := m.certain(c.to)
-	if !ok {
-		m.begin(check{})
-		return
+	for _, o := range m.owns {
+		if o.has {
+			m.spread(now, announce(&o.claim, true), m.home)
+		}
 	}
-	m.begin(check{open: true, level: maxLevels - 1, whom: c.to, to: m.self.ID, as: as})
-	m.ask(now, ring.Arc{After: c.to, To: m.self.ID}, true)
+	m.source = c.to
+	m.askAge(now)
+}
+
+// askAge asks the one from which the map was loaded for how old all of it is.
+func (m *Map) askAge(now time.Duration) {
+	as, ok := m.certain(m.source)
+	arc := ring.Arc{After: m.source, To: m.home}
+	if !ok { // then by the other alone, from itself on
+		t := m.homes()
+		before := t.at(t.rank(m.source) - 1).ID
+		as, arc = now, ring.Arc{After: before, To: before}
+	}
+	m.begin(check{open: true, level: asLoaded, whom: m.source, to: arc.To, as: as})
+	m.ask(now, arc, true)
 }

@@ -22,9 +22,9 @@ type Claim struct {
 	ID    uint64 // where the owner stands
 	After uint64
 	Epoch uint64
-	// Of is the process that stands there. It is never changed, and shared by all
-	// claims of one process. One without an incarnation is a legacy member: another
-	// has spoken for it, and it is not to be named without asking.
+	// Of is the process that stands there. It is never changed, and shared by all claims
+	// of one identifier. One without an incarnation is a legacy member: another has spoken
+	// for it, and it is not to be named without asking.
 	Of *ring.Member
 }
 
@@ -34,6 +34,14 @@ func (c *Claim) Arc() ring.Arc { return ring.Arc{After: c.After, To: c.ID} }
 // Owner is the member that claims.
 func (c *Claim) Owner() ring.Member {
 	return ring.Member{ID: c.ID, Name: c.Of.Name, Addr: c.Of.Addr, Incarnation: c.Of.Incarnation, Choice: c.Of.Choice, Home: c.Of.Home}
+}
+
+// asked is the member that is asked about a claim.
+func (c *Claim) asked() ring.Member {
+	if c.Of.Choice.Several() {
+		return *c.Of
+	}
+	return c.Owner()
 }
 
 // later orders the claims of one identifier: positive if c was made after o. A clock may

@@ -12,6 +12,9 @@ import (
 // Copy is the map of a ring that a client has from one member after another, by Updates. Its
 // methods are events, as those of a Map. A Copy is not for concurrent use; a Snapshot is.
 //
+// A client that moves to another member never goes back in time: while the map of that one is
+// older than what the client has, it keeps what it has, for as long as that is promised to answer.
+//
 // A claim in it answers lookups once the owner itself has confirmed its arc to the client, as
 // far as it has. So a member that lies about others makes the client ask them, and no more.
 type Copy struct {
@@ -27,16 +30,18 @@ type Copy struct {
 	theirs []uint64 // doubts of the member
 
 	// Of the subscription:
-	by        uint64        // the member
+	by        uint64        // the home of the member
 	asked     time.Duration // when it was asked
 	heard     time.Duration // when the last message came
 	begun     bool          // a message has come
 	slices    int           // of the Subscription
+	current   bool          // what the client has is of the member
+	until     time.Duration // until then what the client has is kept, if the member's map is older
 	interval  time.Duration
 	certified bool
 	level     level
 
-	self    uint64 // the member that level speaks of
+	self    uint64 // the home of the member that level speaks of
 	has     bool   // told is complete
 	latest  *Snapshot
 	changed bool
@@ -68,10 +73,15 @@ const (
 	minSilent = 2 * time.Second
 )
 
-// Subscribe begins a subscription at the member that stands at an identifier, which is asked
-// at the time now.
-func (c *Copy) Subscribe(now time.Duration, by uint64) Subscription {
-	c.by, c.asked, c.heard, c.begun, c.next = by, now, now, false, nil
+// Subscribe begins a subscription at a member, which is asked at the time now.
+func (c *Copy) Subscribe(now time.Duration, by ring.Member) Subscription {
+	if c.current {
+		for _, id := range c.theirs {
+			c.doubt(c.heard, id) // the next member may not know of it yet
+		}
+		c.until = c.heard + Promised(c.interval)
+	}
+	c.by, c.asked, c.heard, c.begun, c.current, c.next = by.Process(), now, now, false, false, nil
 	var out Subscription
 	if c.told.Len() > 0 {
 		for _, b := range c.told.blocks {
@@ -92,6 +102,9 @@ func (c *Copy) Promised() time.Duration { return Promised(c.interval) }
 
 // Complete reports whether a member has told all of its map.
 func (c *Copy) Complete() bool { return c.has }
+
+// Current reports whether what the client has is of the member that it has asked last.
+func (c *Copy) Current() bool { return c.current }
 
 // Len is the number of claims that a member has told.
 func (c *Copy) Len() int { return c.told.Len() }
@@ -141,11 +154,40 @@ func (c *Copy) Receive(now time.Duration, u *Update) error {
 	if u.More {
 		return nil
 	}
+	if sum := uint32(c.next.total()); u.Summed && u.Sum != sum {
+		return fmt.Errorf("the sum of the map is %08x, and that of what was told is %08x: a change was lost", u.Sum, sum)
+	}
+	if !c.current && now < c.until && c.behind() {
+		return nil
+	}
 	c.complete()
 	c.theirs = slices.Clone(u.Doubts)
 	c.certify(now, u)
 	c.settle()
+	c.current = true
 	return nil
+}
+
+// behind reports whether the member has not heard yet of what the client has.
+func (c *Copy) behind() bool {
+	for x := range Changes(&Snapshot{t: c.told}, &Snapshot{t: *c.next}) {
+		switch {
+		case x.Old == nil && replaced(&c.told, x.New),
+			x.New == nil && c.next.Len() > 0 && !replaced(c.next, x.Old) && c.next.next(x.Old.ID).covers(x.Old.ID),
+			x.Old != nil && x.New != nil && x.Old.later(x.New) > 0:
+			return true
+		}
+	}
+	return false
+}
+
+// replaced reports whether another has claimed the identifier of a claim since.
+func replaced(t *Table, c *Claim) bool {
+	if t.Len() == 0 {
+		return false
+	}
+	over := t.next(c.ID)
+	return over.covers(c.ID) && over.Epoch >= c.Epoch
 }
 
 // begin takes what only the first message has.
@@ -284,7 +326,7 @@ func (c *Copy) doubt(now time.Duration, id uint64) {
 	i := slices.IndexFunc(c.doubts, func(d doubt) bool { return d.id == id })
 	switch {
 	case i >= 0:
-		c.doubts[i].since = now
+		c.doubts[i].since = max(c.doubts[i].since, now)
 	case len(c.doubts) < maxDoubts:
 		c.doubts = append(c.doubts, doubt{id: id, since: now})
 	default:
@@ -292,11 +334,15 @@ func (c *Copy) doubt(now time.Duration, id uint64) {
 	}
 }
 
-// settle ends the doubts that are older than the certificate.
+// settle ends the doubts that are older than the certificate, as far as that reaches.
 func (c *Copy) settle() {
-	if c.certified {
-		c.doubts = slices.DeleteFunc(c.doubts, func(d doubt) bool { return c.level.as > d.since })
+	if !c.certified {
+		return
 	}
+	c.doubts = slices.DeleteFunc(c.doubts, func(d doubt) bool {
+		x := c.told.get(d.id)
+		return c.level.as > d.since && (x == nil || (x.home()-c.self)&c.mask <= c.level.span)
+	})
 }
 
 // Snapshot returns what the client knows now. Known and All give what the member has told,
@@ -306,7 +352,9 @@ func (c *Copy) Snapshot() *Snapshot {
 		return c.latest
 	}
 	sure := c.sure
-	s := &Snapshot{t: c.told, copied: true, sure: &sure, self: c.self, mask: c.mask, doubts: slices.Clone(c.theirs)}
+	s := &Snapshot{
+		t: c.told, copied: true, sure: &sure, self: c.self, last: c.last(), mask: c.mask, doubts: slices.Clone(c.theirs),
+	}
 	c.shared, c.changed = true, false
 	for _, d := range c.doubts {
 		s.doubts = append(s.doubts, d.id)
@@ -316,4 +364,18 @@ func (c *Copy) Snapshot() *Snapshot {
 	}
 	c.latest = s
 	return s
+}
+
+// last is the home of the last process of the circle from the member on.
+func (c *Copy) last() (last uint64) {
+	if !c.certified || c.level.span == c.mask {
+		return (c.self - 1) & c.mask
+	}
+	var most uint64
+	for x := range c.told.all() {
+		if d := (x.home() - c.self) & c.mask; d >= most {
+			most, last = d, x.home()
+		}
+	}
+	return last
 }

@@ -34,11 +34,15 @@ type Update struct {
 	// of the message before.
 	Doubts []uint64
 	// The rest speaks of the member's map as it is after this message. Aged: its owners have
-	// said what it says at most Age before the message was made. Partly: only from the member
-	// on up to Through.
+	// said what it says at most Age before the message was made. Partly: only those with homes
+	// from the member's on up to Through.
 	Aged, Partly bool
 	Age          time.Duration
 	Through      uint64
+	// Sum is the sum of all claims of that map, its low half, if Summed. A client whose copy has
+	// another has lost a change.
+	Summed bool
+	Sum    uint32
 	// Clock is how long ago, by the member's clock, the subscription was taken, when the message
 	// was made.
 	Clock time.Duration
@@ -206,14 +210,20 @@ func (f *Feed) Next(s *Snapshot, now time.Duration) (u Update, ok bool) {
 	} else if f.next == nil {
 		f.last = s // its claims are the same
 	}
-	doubts := f.last.doubts
+	doubts, told := f.last.doubts, len(f.last.doubts) <= maxDoubts
+	if !told {
+		doubts = nil // then the client is not to be certain of anything
+	}
 	if f.next == nil && f.started && now < f.due && slices.Equal(doubts, f.doubts) {
 		return u, false
 	}
 	u.More = f.fill(&u)
 	u.Doubts, f.doubts = doubts, doubts
+	if !u.More {
+		u.Summed, u.Sum = true, uint32(f.last.t.total())
+	}
 	u.Clock = (now - f.began).Truncate(ClockPrecision)
-	if span, as, ok := f.last.whole(now); ok && !u.More {
+	if span, as, ok := f.last.whole(now); ok && told && !u.More && now-as < maxTold {
 		u.Aged, u.Age = true, max(0, now-as+AgePrecision-1).Truncate(AgePrecision)
 		if u.Partly = span != f.last.mask; u.Partly {
 			u.Through = (f.last.self + span) & f.last.mask
@@ -229,7 +239,7 @@ func (f *Feed) Next(s *Snapshot, now time.Duration) (u Update, ok bool) {
 // fill puts changes into a message until it is full, and reports whether there are more.
 func (f *Feed) fill(u *Update) (more bool) {
 	u.Cleared, f.cleared = f.cleared, nil
-	room := maxBytes - 5*len(u.Cleared)
+	room := maxBytes - 5*len(u.Cleared) - 8*min(len(f.last.doubts), maxDoubts)
 	for f.next != nil {
 		c := f.pending
 		if f.pending = nil; c == nil {
@@ -267,11 +277,10 @@ func (s *Snapshot) whole(now time.Duration) (span uint64, as time.Duration, ok b
 	if s.Len() == 0 {
 		return 0, 0, false
 	}
-	last := s.t.at(s.t.rank(s.self) - 1).ID
-	if last == s.self {
+	if s.last == s.self {
 		return s.mask, now, true
 	}
-	if as, ok = s.asOf(last); ok || len(s.levels) == 0 {
+	if as, ok = s.asOf(s.last); ok || len(s.levels) == 0 {
 		return s.mask, as, ok
 	}
 	l := s.levels[len(s.levels)-1]
@@ -282,4 +291,12 @@ func (s *Snapshot) whole(now time.Duration) (span uint64, as time.Duration, ok b
 // equal reports whether two tables have the same blocks.
 func (t *Table) equal(o *Table) bool {
 	return t.shift == o.shift && slices.Equal(t.blocks, o.blocks)
+}
+
+// total is the sum of the hashes of all claims.
+func (t *Table) total() (sum uint64) {
+	for _, b := range t.blocks {
+		sum += b.sum
+	}
+	return sum
 }

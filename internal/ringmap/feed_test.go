@@ -72,7 +72,7 @@ func TestCopyIsTheMapOfTheMember(t *testing.T) {
 				if f != nil {
 					f.Close()
 				}
-				sub := c.Subscribe(now, 1)
+				sub := c.Subscribe(now, ring.Member{ID: 1})
 				if err := sub.Check(); err != nil {
 					t.Fatal(err)
 				}
@@ -101,7 +101,7 @@ func TestClientThatComesBackIsToldWhatHasChanged(t *testing.T) {
 	s := snapshotOf(all[0].ID, 64, all, 0)
 	c := NewCopy(64)
 	told := func(s *Snapshot) (claims, messages int) {
-		sub := c.Subscribe(0, all[0].ID)
+		sub := c.Subscribe(0, *all[0].Of)
 		f := NewFeed(&sub, s, time.Second, 0)
 		defer f.Close()
 		for {
@@ -133,14 +133,19 @@ func TestClientThatComesBackIsToldWhatHasChanged(t *testing.T) {
 	}
 }
 
+// subscribed is a copy of nothing yet that has subscribed at the first of the owners, with the map
+// of that and its feed.
+func subscribed(all []Claim) (*Copy, *Snapshot, *Feed) {
+	c, s := NewCopy(64), snapshotOf(all[0].ID, 64, all, 0)
+	sub := c.Subscribe(0, *all[0].Of)
+	return c, s, NewFeed(&sub, s, time.Second, 0)
+}
+
 // A claim answers once its owner has confirmed it, for as much as it has; a part of it
 // still does, and what grows beyond does not.
 func TestCopyAnswersWhatOwnersHaveConfirmed(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(6, 6)), 8, 64)
-	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID)
-	s := snapshotOf(all[0].ID, 64, all, 0)
-	f := NewFeed(&sub, s, time.Second, 0)
+	c, s, f := subscribed(all)
 	defer f.Close()
 	tell(t, f, c, s, 0)
 	owner := func(id uint64) *Claim {
@@ -203,7 +208,7 @@ func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {
 		{"a clock that is ahead", 16 * time.Second, 17 * time.Second, asked + time.Second, time.Second, time.Second, 1},
 	} {
 		c := NewCopy(64)
-		sub := c.Subscribe(asked, all[0].ID)
+		sub := c.Subscribe(asked, *all[0].Of)
 		s := snapshotOf(all[0].ID, 64, all, x.certain)
 		f := NewFeed(&sub, s, time.Second, 7*time.Second)
 		if u, ok := f.Next(s, x.made); !ok || c.Receive(x.came, &u) != nil {
@@ -225,10 +230,7 @@ func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {
 // client uncertain.
 func TestCopyHasNoHalves(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(8, 8)), 1000, 64)
-	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID)
-	s := snapshotOf(all[0].ID, 64, all, 0)
-	f := NewFeed(&sub, s, time.Second, 0)
+	c, s, f := subscribed(all)
 	defer f.Close()
 	u, _ := f.Next(s, 0)
 	if err := c.Receive(0, &u); err != nil || !u.More {
@@ -258,10 +260,7 @@ func TestCopyHasNoHalves(t *testing.T) {
 // What proves wrong does not answer, until the map is certain of it as of later.
 func TestCopyDoubts(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(9, 9)), 100, 64)
-	c := NewCopy(64)
-	sub := c.Subscribe(0, all[0].ID)
-	s := snapshotOf(all[0].ID, 64, all, 0)
-	f := NewFeed(&sub, s, time.Second, 0)
+	c, s, f := subscribed(all)
 	defer f.Close()
 	tell(t, f, c, s, 0)
 	for _, x := range all {
@@ -309,6 +308,112 @@ func TestCopyDoubts(t *testing.T) {
 	}
 }
 
+// A client that has lost a change says so, and goes on with what it had.
+func TestCopyNoticesALostChange(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(10, 10)), 50, 64)
+	c, s, f := subscribed(all)
+	tell(t, f, c, s, 0)
+	changed := slices.Clone(all)
+	for i := range 3 {
+		changed[7+i].Epoch++
+		s = snapshotOf(all[0].ID, 64, slices.Clone(changed), 0)
+		u, ok := f.Next(s, time.Duration(i+1)*time.Second)
+		switch {
+		case !ok:
+			t.Fatal("there is no message")
+		case i == 1:
+			continue // lost
+		}
+		if err := c.Receive(time.Second, &u); (err != nil) != (i == 2) || err != nil && !strings.Contains(err.Error(), "a change was lost") {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	f.Close()
+	if x := c.Snapshot().Known(all[7].ID); x.Epoch != changed[7].Epoch {
+		t.Errorf("what came before has the epoch %d", x.Epoch)
+	}
+	sub := c.Subscribe(time.Second, *all[1].Of)
+	f = NewFeed(&sub, s, time.Second, 0)
+	defer f.Close()
+	tell(t, f, c, s, time.Second)
+	if !sameClaims(&c.told, &s.t) {
+		t.Error("begun anew, it has not all")
+	}
+}
+
+// A client that moves to a member that has not heard yet of what the client has keeps that,
+// until the member has heard of it, or the time is over.
+func TestCopyThatMovesNeverGoesBack(t *testing.T) {
+	old := claims(rand.New(rand.NewPCG(11, 11)), 20, 64)
+	joined := slices.Clone(old)
+	half := joined[5].After + (joined[5].ID-joined[5].After)/2
+	j := Claim{ID: half, After: joined[5].After, Epoch: joined[5].Epoch + 1, Of: &ring.Member{ID: half, Name: "new", Addr: "new:1", Incarnation: 5}}
+	joined[5].After = half
+	joined = slices.Insert(joined, 5, j)
+	grown := slices.Delete(slices.Clone(old), 5, 6)
+	grown[5].After, grown[5].Epoch = old[5].After, old[6].Epoch+9
+	restarted := slices.Clone(old)
+	of := *old[5].Of
+	of.Incarnation++
+	restarted[5].Of, restarted[5].Epoch = &of, old[5].Epoch+1
+	for name, later := range map[string][]Claim{"a join": joined, "a death": grown, "a restart": restarted} {
+		c := NewCopy(64)
+		was, now := snapshotOf(old[0].ID, 64, old, 0), snapshotOf(old[0].ID, 64, later, 0)
+		sub := c.Subscribe(0, *old[0].Of)
+		f := NewFeed(&sub, now, time.Second, 0)
+		tell(t, f, c, now, 0)
+		f.Close()
+		for _, end := range []time.Duration{5 * time.Second, 30 * time.Second} {
+			at := end - time.Second
+			sub = c.Subscribe(at, *old[2].Of)
+			f = NewFeed(&sub, was, time.Second, at)
+			for ; at <= end; at += time.Second {
+				tell(t, f, c, was, at)
+			}
+			if kept := sameClaims(&c.told, &now.t); kept != (end < Promised(time.Second)) || kept == c.Current() {
+				t.Errorf("%s: %v after it, it has kept what it had: %v", name, end, kept)
+			}
+			tell(t, f, c, now, at)
+			if !sameClaims(&c.told, &now.t) || !c.Current() {
+				t.Errorf("%s: the member has heard of it, and the client has not", name)
+			}
+			f.Close()
+		}
+	}
+}
+
+// What the member before has doubted is doubted until the next is certain of it as of later, as
+// far as it is certain of the circle.
+func TestCopyThatMovesTakesDoubtsAlong(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(12, 12)), 20, 64)
+	c := NewCopy(64)
+	doubting := snapshotOf(all[0].ID, 64, all, 0)
+	doubting.doubts = []uint64{all[15].ID}
+	sub := c.Subscribe(0, *all[0].Of)
+	f := NewFeed(&sub, doubting, time.Second, 0)
+	tell(t, f, c, doubting, 5*time.Second)
+	f.Close()
+	for _, x := range all {
+		c.Confirm(x.Owner(), x.Arc())
+	}
+	sub = c.Subscribe(6*time.Second, *all[1].Of)
+	sure := snapshotOf(all[1].ID, 64, all, 4*time.Second)
+	f = NewFeed(&sub, sure, time.Second, 6*time.Second)
+	defer f.Close()
+	partly := snapshotOf(all[1].ID, 64, all, 7*time.Second)
+	partly.last, partly.levels[0].span = all[0].ID, all[10].ID-all[1].ID
+	for i, x := range []struct {
+		s     *Snapshot
+		names bool
+	}{{sure, false}, {partly, false}, {sure, false}, {snapshotOf(all[1].ID, 64, all, 8*time.Second), true}} {
+		now := time.Duration(10+i) * time.Second
+		tell(t, f, c, x.s, now)
+		if got, _, ok := c.Snapshot().Lookup(all[15].ID, now, time.Hour); ok != x.names {
+			t.Errorf("message %d: it names %v", i, got)
+		}
+	}
+}
+
 // A member that breaks the rules is found out before anything is used.
 func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 	x := Announcement{ID: 5, After: 2, Epoch: 1, Incarnation: 3, Of: &ring.Member{ID: 5, Name: "x", Addr: "x:1", Incarnation: 3}}
@@ -333,7 +438,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		{"clock is", Update{Interval: 1, Clock: maxTold + 1}},
 	} {
 		c := NewCopy(8)
-		c.Subscribe(0, 5)
+		c.Subscribe(0, ring.Member{ID: 5})
 		if err := c.Receive(0, &u.u); err == nil || !strings.Contains(err.Error(), u.says) {
 			t.Errorf("%+v: the error is %v", u.u, err)
 		}
@@ -342,7 +447,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		}
 	}
 	c := NewCopy(8)
-	c.Subscribe(0, 5)
+	c.Subscribe(0, ring.Member{ID: 5})
 	first := Update{Interval: 1, Claims: []Announcement{x}}
 	if err := c.Receive(0, &first); err != nil {
 		t.Fatal(err)
@@ -351,7 +456,7 @@ func TestCopyRefusesWhatNoMemberSends(t *testing.T) {
 		t.Error("it begins twice")
 	}
 	full := NewCopy(64)
-	full.Subscribe(0, 5)
+	full.Subscribe(0, ring.Member{ID: 5})
 	var err error
 	for i := range uint64(maxCopied) + 1 {
 		y := Announcement{ID: i * 0x9e3779b97f4a7c15, Incarnation: 3, Of: x.Of}
@@ -383,7 +488,7 @@ func FuzzCopy(f *testing.F) {
 			b = b[1:]
 			return uint64(x)
 		}
-		sub := c.Subscribe(0, next())
+		sub := c.Subscribe(0, ring.Member{ID: next()})
 		first, now := true, time.Duration(0)
 		for len(b) > 0 {
 			var u Update
@@ -407,7 +512,7 @@ func FuzzCopy(f *testing.F) {
 			u.Age, u.Clock, u.Through = time.Duration(next()), time.Duration(next()), next()
 			now += time.Duration(next())
 			if c.Receive(now, &u) != nil {
-				sub = c.Subscribe(now, next())
+				sub = c.Subscribe(now, ring.Member{ID: next()})
 				first = true
 				continue
 			}

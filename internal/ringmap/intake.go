@@ -1,6 +1,9 @@
 package ringmap
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Whoever is in the ring can push claims, and each that is new goes to all members. So
 // what one sender may push is bounded by the size of the map: a few times all claims at
@@ -8,8 +11,9 @@ import "time"
 const (
 	// burst is how many times its claims may be pushed at once.
 	burst = 4
-	// fewClaims is what a map counts as at least: it may be loaded only later.
-	fewClaims = 64
+	// fewClaims is what a map counts as at least, those of 16 processes at 16 identifiers: it
+	// may be loaded only later.
+	fewClaims = 256
 	// maxSenders bounds the senders that are told apart.
 	maxSenders = 1 << 10
 )
@@ -20,7 +24,14 @@ type allowance struct {
 	at   time.Duration
 }
 
-// Allow reports whether a request of the member that stands at from is to be received. It
+// Passes reports whether a request is to be received, as far as it depends on whether this process
+// is still there to pass on what is pushed to it: one that leaves may not be. Who hears that
+// gives the parts of this process to the next.
+func (m *Map) Passes(r *Request) bool {
+	return r.Kind != Push || !m.leaving() || !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.To != m.home })
+}
+
+// Allow reports whether a request of the process with that home is to be received. It
 // is called once for each. One that has pushed too much is not to be answered.
 func (m *Map) Allow(now time.Duration, from uint64, r *Request) bool {
 	if r.Kind != Push {

@@ -14,26 +14,27 @@ type Config struct {
 	Interval time.Duration // of a round of the ring
 	Limit    int           // how many claims are kept; 0: DefaultLimit
 	Pool     *Pool         // nil, but in simulations
-	// Near reports whether the member that stands at an identifier is asked other things
-	// anyway, so that there is a connection to it. Nil: nobody is.
-	Near func(id uint64) bool
+	// Near reports whether a process is asked other things anyway, so that there is a
+	// connection to it. Nil: none is.
+	Near func(*ring.Member) bool
 }
 
 // DefaultLimit is how many claims a map keeps if it was not told: a map of them takes
 // some 2 MiB.
 const DefaultLimit = 1 << 14
 
-// Map is the map that one member keeps. Its methods are events. What is to be done about
-// them Effect says. A Map is not for concurrent use; a Snapshot is.
+// Map is the map that one process keeps, which is a member, or several at several
+// identifiers. Its methods are events. What is to be done about them Effect says. A Map is
+// not for concurrent use; a Snapshot is.
 type Map struct {
 	cfg  Config
-	self *ring.Member // never changed
+	home uint64 // of the process
 	mask uint64
 
 	t      Table
-	shared bool // t was handed out
-	own    Claim
-	has    bool // own is its claim
+	shared bool       // t was handed out
+	procs  *processes // nil: each stands at one identifier
+	owns   []*owned
 	doubts []doubt
 	levels []level
 	whole  level // the last of the whole map
@@ -42,39 +43,42 @@ type Map struct {
 	heard     uint32        // the greatest number heard of
 	nextRound time.Duration // when doubts and the own arc are looked at next
 	sweep     sweep
+	gapAfter  uint64                         // after which nobody claimed the circle in a sweep
+	gapBeat   uint32                         // the number of that sweep
 	barred    time.Duration                  // before which nobody can have the next sweep begin
 	trip      time.Duration                  // how long answers take of late
 	pushed    peer.Recent[uint64, allowance] // by whom
 
-	calls    []call
-	lastID   uint64 // of a call
-	outbox   []parcel
-	flushed  time.Duration
-	said     []said // of late
-	check    check
-	checks   uint64 // how many there were
-	loading  bool
-	filled   bool          // it has had the map of another
-	next     ring.Instance // the nearest successor
-	defended uint64        // the epoch of the last Defend
-	highest  uint64        // the greatest epoch of any claim
-	scratch  []uint64
-	effects  []Effect
-	done     int  // of effects, those that were given out
-	changed  bool // since the last snapshot
-	latest   *Snapshot
+	calls   []call
+	lastID  uint64 // of a call
+	outbox  []parcel
+	flushed time.Duration
+	said    []said // of late
+	check   check
+	checks  uint64 // how many there were
+	loading bool
+	source  uint64 // the home of the process from which it was loaded
+	filled  bool   // it has had the map of another
+	highest uint64 // the greatest epoch of any claim
+	scratch []uint64
+	effects []Effect
+	done    int  // of effects, those that were given out
+	changed bool // since the last snapshot
+	latest  *Snapshot
 }
 
 // Effect is what a map wants done.
 type Effect struct {
 	Do Do
+	// By is the identifier of the process that is to do it. Send, Hear, Gone: any.
+	By uint64
 	// Send:
 	Call    uint64
 	To      ring.Member
 	Request Request
-	// Defend: an epoch by which another claims the own arc. Hear: any.
+	// Defend: an epoch by which another claims the arc. Hear: any.
 	Epoch uint64
-	// Consider:
+	// Consider, Gone:
 	Member ring.Member
 }
 
@@ -87,34 +91,53 @@ const (
 	// Defend says: others take this member for replaced. Its epoch is to be raised above
 	// Epoch, if it owns its arc.
 	Defend
-	// Hear says: somebody has claimed by this Epoch, the greatest so far. Who takes
-	// an arc over claims it by a greater one.
+	// Hear says, to all identifiers: somebody has claimed by this Epoch, the greatest so far.
+	// Who takes an arc over claims it by a greater one.
 	Hear
 	// Consider says: Member has answered, and claims to be between this member and its
 	// predecessor.
 	Consider
+	// Gone says: others have taken over from Member, which stands at several identifiers.
+	// It may have failed at all of them.
+	Gone
 )
 
-// New returns the map of a member, empty.
+// Concerns reports whether the member at an identifier of the process is to do it.
+func (e *Effect) Concerns(id uint64) bool { return e.Do == Hear || e.Do == Gone || e.By == id }
+
+// New returns the map of a process, which stands at the identifier of self, and maybe at
+// others. It is empty.
 func New(self ring.Member, cfg Config) *Map {
 	if cfg.Limit == 0 {
 		cfg.Limit = DefaultLimit
 	}
-	return &Map{cfg: cfg, self: &self, mask: ^uint64(0) >> (64 - cfg.Bits), t: newTable(cfg.Bits)}
+	return &Map{cfg: cfg, home: self.Process(), mask: ^uint64(0) >> (64 - cfg.Bits), t: newTable(cfg.Bits)}
 }
 
 // Fill gives an empty map the claims of a table.
 func (m *Map) Fill(t *Table) {
-	m.t, m.changed, m.filled = t.clone(), true, true
+	m.changed, m.filled = true, true
+	m.t, m.procs = t.clone(), nil
+	for c := range t.all() {
+		if c.Of.Choice.Several() {
+			m.procs = newProcesses(&m.t)
+			break
+		}
+	}
 	m.evict()
 }
+
+// keptEffects is for how many effects room is kept: those of a storm are few hundred bytes each.
+const keptEffects = 8
 
 // Effect returns the next thing that is to be done, and forgets it. It reports false if
 // there is none. It is to be called until then after every event, but Snapshot.
 func (m *Map) Effect() (Effect, bool) {
 	if m.done == len(m.effects) {
 		clear(m.effects)
-		m.effects, m.done = m.effects[:0], 0
+		if m.effects, m.done = m.effects[:0], 0; cap(m.effects) > keptEffects {
+			m.effects = nil
+		}
 		return Effect{}, false
 	}
 	m.done++
@@ -130,75 +153,30 @@ func (m *Map) table() *Table {
 	return &m.t
 }
 
-// Owning is what a member owns.
-type Owning struct {
-	Self ring.Member // whose incarnation may have changed
-	Arc  ring.Arc
-	// Has is false if the member is in no ring, or does not know its predecessor. Then it
-	// claims nothing.
-	Has   bool
-	Epoch uint64 // never smaller than before
-	// Mute is true if the one before it claims nothing itself, as legacy members.
-	Mute bool
-	// Next is the nearest successor, zero if there is none.
-	Next ring.Instance
-}
-
-// Own notes what the member owns, and tells the others if they cannot know.
-func (m *Map) Own(now time.Duration, o Owning) {
-	if o.Self != *m.self {
-		m.self = &o.Self
-	}
-	if o.Next != m.next {
-		// Who follows a member owns the identifier at which it stands. A map that has it as
-		// another's has not heard of that member yet.
-		if m.next = o.Next; o.Next != (ring.Instance{}) {
-			m.Named(now, o.Next.ID, o.Next)
-		}
-		if m.blind() {
-			m.levels, m.whole, m.changed = nil, level{}, true
-		}
-	}
-	c := Claim{ID: o.Arc.To, After: o.Arc.After, Epoch: o.Epoch, Of: m.self}
-	was, had := m.own, m.has
-	if m.has = o.Has; !o.Has || had && c == was {
+// Head notes what the nearest successor of an own identifier has said of its arc when it was
+// asked at the time given.
+func (m *Map) Head(now, at time.Duration, by uint64, c Claim) {
+	if m.claiming(by) == nil || m.own(c.ID) != nil {
 		return
 	}
-	m.own = c
-	if got, by := m.merge(c); got == refuted {
-		m.defendFrom(by.Epoch)
-		return // it is claimed by a greater epoch, or not at all
+	unknown := m.homes().get(c.home()) == nil
+	got, over := m.merge(c)
+	if got == refuted && over.ID != c.ID && m.own(over.ID) == nil && m.silent(over.home()) {
+		got = m.overrule(*over, c)
 	}
-	if m.others() == 0 {
-		m.filled = false // it was alone: if it finds others, it knows none of them
-	}
-	if had && c.Epoch == was.Epoch && c.Of == was.Of && !o.Mute {
-		return // it is smaller, and the claim of whoever has the rest says so
-	}
-	// Who takes over from another is known. Who claims anew what it had was replaced, and is
-	// on no map of those who know.
-	m.spread(now, announce(&c, was.Of != c.Of || !c.covers(was.After)), m.self.ID)
-}
-
-// Head notes what the nearest successor has said of its arc when it was asked at the
-// time given.
-func (m *Map) Head(now, at time.Duration, c Claim) {
-	if !m.has || c.ID == m.self.ID {
-		return
-	}
-	unknown := m.t.get(c.ID) == nil
-	if got, _ := m.merge(c); got == news {
-		m.spread(now, announce(&c, true), m.self.ID)
+	if got == news {
+		m.spread(now, announce(&c, true), m.home)
 		if unknown && c.Of.Incarnation != 0 {
-			m.catchUp(now, c.ID)
+			m.catchUp(now, c.home())
 		}
 	}
-	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == m.self.ID {
+	if known := m.t.get(c.ID); known != nil && same(known, &c) && c.After == by && !m.several() {
 		m.certify(0, c.ID, at)
 	}
 	m.trust(func(d doubt) bool { return d.id == c.ID && d.until == 0 && (!d.arc || at > d.since) })
 	if !m.loading && !m.filled {
-		m.load(now, m.self.ID)
+		m.check.pages = 0
+		m.load(now, c.home(), m.home, 0)
 	}
 }
 
@@ -217,9 +195,10 @@ func (m *Map) MaxEpoch(arc ring.Arc) uint64 {
 type outcome uint8
 
 const (
-	news    outcome = iota + 1 // the map has changed
-	known                      // it was known
-	refuted                    // a later claim contradicts it
+	news       outcome = iota + 1 // the map has changed
+	known                         // it was known
+	refuted                       // a later claim contradicts it
+	unbelieved                    // no member would claim it
 )
 
 func same(a, b *Claim) bool {
@@ -243,17 +222,25 @@ func (m *Map) merge(c Claim) (outcome, *Claim) {
 		}
 		smaller := *over
 		smaller.After = c.ID
-		m.table().put(smaller, m.cfg.Pool)
+		m.put(smaller)
 		m.agree(over.ID)
 	}
-	if m.has && c.ID != m.self.ID && c.covers(m.self.ID) && c.Epoch >= m.own.Epoch {
-		m.defendFrom(c.Epoch)
-	}
+	m.defend(&c)
 	c.After = m.clear(&c)
-	m.table().put(c, m.cfg.Pool)
+	m.put(c)
 	m.evict()
 	m.hearEpoch(c.Epoch)
 	return news, nil
+}
+
+// overrule brings the claim of a successor into the map that one of a process refutes which does
+// not answer: the successor does. If that process is gone, maybe nobody else is on the map who
+// could tell that.
+func (m *Map) overrule(over, c Claim) outcome {
+	over.After = c.ID
+	m.put(over)
+	got, _ := m.merge(c)
+	return got
 }
 
 // hearEpoch wants an epoch to be heard of, if it is the greatest so far.
@@ -287,60 +274,67 @@ func (m *Map) clear(c *Claim) uint64 {
 		}
 	}
 	for _, id := range m.scratch {
-		m.table().remove(id, m.cfg.Pool)
-		m.hearClaim(id)
+		if x := m.t.get(id); x.Of.Choice.Several() && x.Of.Name != c.Of.Name {
+			m.effects = append(m.effects, Effect{Do: Gone, Member: x.Owner()})
+		}
+		m.remove(id)
+		m.trust(func(d doubt) bool { return d.id == id && d.until == 0 && !d.arc })
 	}
 	return after
 }
 
-// evict drops the claims that are farthest clockwise from the member, if there are too
+// evict drops the claims of the processes that are farthest clockwise, if there are too
 // many.
 func (m *Map) evict() {
 	for m.t.Len() > m.cfg.Limit {
-		m.table().remove(m.t.at(m.t.rank(m.self.ID)-1).ID, m.cfg.Pool)
+		t := m.homes()
+		far := t.at(t.rank(m.home) - 1).ID
+		if far == m.home {
+			return // all are its own
+		}
+		for _, c := range m.claims(far) {
+			m.remove(c.ID)
+		}
 	}
 }
 
-// others is how many claims are those of others.
+// others is how many other processes there are.
 func (m *Map) others() int {
-	if m.t.get(m.self.ID) != nil {
-		return m.t.Len() - 1
+	t := m.homes()
+	if t.get(m.home) != nil {
+		return t.Len() - 1
 	}
-	return m.t.Len()
+	return t.Len()
 }
 
-// distance is the number of steps clockwise from the member to id.
-func (m *Map) distance(id uint64) uint64 { return (id - m.self.ID) & m.mask }
-
-// defendFrom wants the own epoch to be raised above another. Until then the map takes the
-// member for replaced, as those of others do.
-func (m *Map) defendFrom(epoch uint64) {
-	if epoch > m.defended {
-		m.defended = epoch
-		m.effects = append(m.effects, Effect{Do: Defend, Epoch: epoch})
-	}
-}
+// distance is the number of steps clockwise to the home of another process.
+func (m *Map) distance(home uint64) uint64 { return (home - m.home) & m.mask }
 
 // doubt is a claim that does not answer lookups until it is confirmed again.
 type doubt struct {
 	id    uint64
 	since time.Duration
 	until time.Duration // 0: until it is confirmed by what is said after since
-	arc   bool          // it is there, but another was named for a part of its arc
+	arc   bool          // another was named for a part of its arc
+	claim Claim         // arc: by which it claimed that
+	// silent: it was not heard of since it was struck. Else it is there, and can be asked
+	// about others.
+	silent bool
 }
 
-// maxDoubts bounds the doubts. Beyond, the map answers nothing until it is certified anew.
-const maxDoubts = 64
+// maxDoubts bounds the doubts: a process that is gone leaves one for each of its identifiers.
+// Beyond, the map answers nothing until it is certified anew.
+const maxDoubts = 1 << 10
 
 // Strike notes that the connection to a member broke, that it did not answer, or that a
 // neighbour took another's place: the map does not name it until it was heard of again.
 // Until, if it is not 0, says for how long it is not named whatever is heard.
 func (m *Map) Strike(now, until time.Duration, who ring.Instance) {
 	c := m.t.get(who.ID)
-	if c == nil || c.Of.Incarnation != who.Incarnation || who.ID == m.self.ID {
+	if c == nil || c.Of.Incarnation != who.Incarnation || m.own(who.ID) != nil {
 		return
 	}
-	m.doubt(doubt{id: who.ID, since: now, until: until})
+	m.doubt(doubt{id: who.ID, since: now, until: until, silent: true})
 }
 
 // Named notes that a member was named as the owner of a point. If the map has that as
@@ -348,17 +342,20 @@ func (m *Map) Strike(now, until time.Duration, who ring.Instance) {
 // or another arc, since.
 func (m *Map) Named(now time.Duration, id uint64, owner ring.Instance) {
 	c := m.t.next(id)
-	if c == nil || id != c.ID && !c.covers(id) || c.ID == m.self.ID || c.Owner().Instance() == owner {
+	if c == nil || id != c.ID && !c.covers(id) || m.own(c.ID) != nil || c.Owner().Instance() == owner {
 		return
 	}
-	m.doubt(doubt{id: c.ID, since: now, arc: true})
+	m.doubt(doubt{id: c.ID, since: now, arc: true, claim: *c})
 }
 
 func (m *Map) doubt(x doubt) {
 	m.changed = true
 	for i := range m.doubts {
 		if d := &m.doubts[i]; d.id == x.id {
-			d.since, d.until, d.arc = x.since, max(d.until, x.until), d.arc || x.arc
+			d.since, d.until, d.arc, d.silent = x.since, max(d.until, x.until), d.arc || x.arc, d.silent || x.silent
+			if x.arc {
+				d.claim = x.claim
+			}
 			return
 		}
 	}
@@ -372,19 +369,34 @@ func (m *Map) doubt(x doubt) {
 // Heard notes that a member has answered.
 func (m *Map) Heard(who ring.Instance) {
 	if c := m.t.get(who.ID); c != nil && c.Of.Incarnation == who.Incarnation {
-		m.hear(who.ID)
+		m.hear(c.home(), who.Incarnation)
 	}
 }
 
-// hear notes that a member is there.
-func (m *Map) hear(id uint64) {
-	m.trust(func(d doubt) bool { return d.id == id && d.until == 0 && !d.arc })
+// hear notes that the process at a home is there.
+func (m *Map) hear(home, incarnation uint64) {
+	if len(m.doubts) == 0 {
+		return
+	}
+	is := func(d doubt) bool {
+		c := m.t.get(d.id)
+		return d.until == 0 && c != nil && c.home() == home && c.Of.Incarnation == incarnation
+	}
+	m.trust(func(d doubt) bool { return !d.arc && is(d) })
+	for i := range m.doubts {
+		if is(m.doubts[i]) {
+			m.doubts[i].silent = false
+		}
+	}
 }
 
-// hearClaim notes that a member is there and claims what the map says, or that the map
-// does not name it any longer.
+// hearClaim notes that a member is there and claims what the map says. That may be what it
+// claimed when another was named for a part of it, if others told it that have not heard of that.
 func (m *Map) hearClaim(id uint64) {
-	m.trust(func(d doubt) bool { return d.id == id && d.until == 0 })
+	c := m.t.get(id)
+	m.trust(func(d doubt) bool {
+		return d.id == id && d.until == 0 && (!d.arc || c == nil || !same(c, &d.claim))
+	})
 }
 
 // agree notes that the map gives a part of a member's arc to another now. It names the
@@ -397,28 +409,40 @@ func (m *Map) agree(id uint64) {
 	}
 }
 
-// trust ends the doubt for which ends holds.
+// trust ends the doubts for which ends holds.
 func (m *Map) trust(ends func(doubt) bool) {
-	i := slices.IndexFunc(m.doubts, ends)
-	if i >= 0 {
-		m.doubts = slices.Delete(m.doubts, i, i+1)
-		m.changed = true
-	}
+	n := len(m.doubts)
+	m.doubts = slices.DeleteFunc(m.doubts, ends)
+	m.changed = m.changed || n != len(m.doubts)
 }
 
-// doubtful reports whether a claim is in doubt.
-func (m *Map) doubtful(id uint64) bool {
-	return slices.ContainsFunc(m.doubts, func(d doubt) bool { return d.id == id })
+// silent reports whether a process is not known to be there: it was struck at all of its
+// identifiers, and not heard of since.
+func (m *Map) silent(home uint64) bool {
+	if len(m.doubts) == 0 {
+		return false
+	}
+	for _, c := range m.claims(home) {
+		if !slices.ContainsFunc(m.doubts, func(d doubt) bool { return d.id == c.ID && d.silent }) {
+			return false
+		}
+	}
+	return true
 }
 
 // settle ends doubts whose time is over, or that a certificate has answered since.
 func (m *Map) settle(now time.Duration) {
 	n := len(m.doubts)
+	for i := range m.doubts {
+		if d := &m.doubts[i]; d.arc && d.until <= now {
+			d.until = 0 // what contradicted its arc has not been answered by that
+		}
+	}
 	m.doubts = slices.DeleteFunc(m.doubts, func(d doubt) bool {
 		if d.until != 0 {
 			return d.until <= now
 		}
-		at, ok := m.certain(d.id)
+		at, ok := m.certain(m.homeAt(d.id))
 		return ok && at > d.since
 	})
 	m.changed = m.changed || n != len(m.doubts)

@@ -61,14 +61,16 @@ type Request struct {
 	Beat uint32
 
 	Parts []Part // Push
-	// Ask, Compare: what of the circle. Of an Ask, 0 is the receiver.
+	// Ask, Compare: which processes, by their homes: those after From, up to and including To.
+	// Of an Ask, a From of 0 is the receiver.
 	From, To uint64
+	Skip     uint32 // Compare: how many claims of the first process were told already
 	Sum      uint64 // Ask
 	Level    uint8  // Ask: by which certificate the answerer is to say how old what it knows is
 	Hashes   []uint32
 }
 
-// Part is claims for a part of the circle: the receiver passes them on to the members
+// Part is claims for a part of the circle of processes: the receiver passes them on to those
 // between itself and To, neither included. If To is the receiver, to nobody.
 type Part struct {
 	To     uint64
@@ -92,6 +94,8 @@ type Reply struct {
 	Claims []Announcement
 	// Ask: up to where what the answerer knows is as old as Age; 0: up to To.
 	Through uint64
+	// Compare: how many claims of the process after Through were told as well.
+	Skip uint32
 	// Compare: which hashes of the question the answerer lacks, by their places.
 	Lacks []uint16
 }
@@ -207,6 +211,9 @@ func (o *outside) claims(field string, list []Announcement) {
 	for i := range list {
 		o.look(field+".id", list[i].ID)
 		o.look(field+".after", list[i].After)
+		if of := list[i].Of; of != nil {
+			o.look(field+".home", of.Home)
+		}
 	}
 }
 
@@ -225,7 +232,7 @@ func (r *Request) Size() int {
 	case Ask:
 		n += sizeNested(sizeFixed(r.From) + 2*9 + 2)
 	case Compare:
-		n += sizeNested(2*9 + sizeNested(4*len(r.Hashes)))
+		n += sizeNested(2*9+sizeNested(4*len(r.Hashes))) + sizeVarint(uint64(r.Skip))
 	}
 	return n
 }
@@ -243,7 +250,7 @@ func (r *Reply) Size() int {
 	for k := range r.Claims {
 		n += sizeNested(r.Claims[k].size())
 	}
-	n += sizeFixed(r.Through)
+	n += sizeFixed(r.Through) + sizeVarint(uint64(r.Skip))
 	if len(r.Lacks) > 0 {
 		n += sizeNested(len(r.Lacks))
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// parcel is what waits to be pushed to one member.
+// parcel is what waits to be pushed to one process.
 type parcel struct {
-	to    uint64
+	to    uint64 // its home
 	parts []Part
 	bytes int // of the claims
 }
@@ -18,6 +18,9 @@ type parcel struct {
 // before.
 const hold = 10 * time.Millisecond
 
+// Spreads is for how long a claim may be on its way to all, if each who passes it on holds it.
+const Spreads = 5 * hold
+
 // justSaid is for how long a claim that was spread is told to members that were not known
 // then: two that join at the same time may be on no map of each other.
 const justSaid = 50 * hold
@@ -25,37 +28,38 @@ const justSaid = 50 * hold
 // maxSaid bounds how many such claims are kept.
 const maxSaid = 256
 
-// said is a claim that was spread in the part of the circle between the member and to.
+// said is a claim that was spread in the part of the circle between the home and to.
 type said struct {
-	id, to uint64
-	at     time.Duration
+	id, after, epoch, to uint64
+	at                   time.Duration
 }
 
-// catchUp tells a member that has just become known what was spread in its part of the
+// catchUp tells a process that has just become known what was spread in its part of the
 // circle of late.
-func (m *Map) catchUp(now time.Duration, id uint64) {
+func (m *Map) catchUp(now time.Duration, home uint64) {
 	for _, s := range m.said {
-		if s.id == id || now >= s.at+justSaid || !ring.Between(m.self.ID, id, s.to) {
+		if now >= s.at+justSaid || !ring.Between(m.home, home, s.to) {
 			continue
 		}
-		if c := m.t.get(s.id); c != nil {
-			m.post(id, id, announce(c, true))
+		if c := m.t.get(s.id); c != nil && c.home() != home {
+			m.post(home, home, announce(c, true))
 		}
 	}
 }
 
 // note keeps that a claim is spread.
-func (m *Map) note(now time.Duration, id, to uint64) {
-	m.said = slices.DeleteFunc(m.said, func(s said) bool { return now >= s.at+justSaid || s.id == id && s.to == to })
+func (m *Map) note(now time.Duration, a *Announcement, to uint64) {
+	m.said = slices.DeleteFunc(m.said, func(s said) bool { return now >= s.at+justSaid || s.id == a.ID && s.to == to })
 	if len(m.said) < maxSaid {
-		m.said = append(m.said, said{id, to, now})
+		m.said = append(m.said, said{a.ID, a.After, a.Epoch, to, now})
 	}
 }
 
-// hasSaid reports whether a claim was spread of late up to an identifier.
-func (m *Map) hasSaid(now time.Duration, id, to uint64) bool {
+// hasSaid reports whether a claim was spread of late up to an identifier: that, and not an earlier
+// one of the same member.
+func (m *Map) hasSaid(now time.Duration, a *Announcement, to uint64) bool {
 	return slices.ContainsFunc(m.said, func(s said) bool {
-		return s.id == id && now < s.at+justSaid && m.distance(to)-1 <= m.distance(s.to)-1
+		return s.id == a.ID && s.after == a.After && s.epoch == a.Epoch && now < s.at+justSaid && m.distance(to)-1 <= m.distance(s.to)-1
 	})
 }
 
@@ -65,41 +69,44 @@ const (
 	maxCalls   = 1024 // requests under way
 )
 
-// spread passes a claim on in the part of the circle between the member and to. If to is
-// the member, that is the rest of the circle.
+// spread passes a claim on in the part of the circle of processes between the home and to.
+// If to is the home, that is the rest of the circle.
 //
-// The part is divided in parts that double: the member at place 1 has the first to
+// The part is divided in parts that double: the process at place 1 has the first to
 // itself, that at place 2 two, that at place 4 four.
 func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
-	if !m.has {
+	if !m.has() {
 		return
 	}
-	m.note(now, a.ID, to)
-	first := m.t.upTo(m.self.ID)
-	n := m.t.between(m.self.ID, to)
-	if m.t.get(to) != nil {
+	m.note(now, &a, to)
+	t := m.homes()
+	first := t.upTo(m.home)
+	n := t.between(m.home, to)
+	if t.get(to) != nil {
 		n-- // to itself, which may be the member, is not part of it
 	}
 	for place := 1; place <= n; place *= 2 {
 		end := to
 		if 2*place <= n {
-			end = m.t.at(first + 2*place - 1).ID
+			end = t.at(first + 2*place - 1).ID
 		}
 		m.hand(first+place-1, end, a)
 	}
 	m.flush(now)
 }
 
-// hand gives a claim to the first member from the rank on that is before end and can take
+// hand gives a claim to the first process from the rank on that is before end and can take
 // it. Those that are in doubt get it for themselves.
 func (m *Map) hand(rank int, end uint64, a Announcement) {
-	for range m.t.Len() {
-		x := m.t.at(rank)
+	t := m.homes()
+	by := a.home(m)
+	for range t.Len() {
+		x := t.at(rank)
 		switch {
-		case !ring.Between(m.self.ID, x.ID, end):
+		case !ring.Between(m.home, x.ID, end):
 			return
-		case x.Of.Incarnation == 0 || x.ID == a.ID:
-		case m.doubtful(x.ID):
+		case x.Of.Incarnation == 0 || x.ID == by:
+		case m.silent(x.ID):
 			m.post(x.ID, x.ID, a)
 		default:
 			m.post(x.ID, end, a)
@@ -143,10 +150,10 @@ func (p *parcel) room(end uint64, bytes int) bool {
 	return len(p.parts[k].Claims) < maxSent
 }
 
-// flush sends what waits, if nothing was sent just before, but to members that have not
-// answered what was sent to them.
+// flush sends what waits, if nothing was sent just before or the process leaves, but to members
+// that have not answered what was sent to them.
 func (m *Map) flush(now time.Duration) {
-	if m.flushed != 0 && now < m.flushed+hold || !slices.ContainsFunc(m.outbox, m.sendable) {
+	if m.flushed != 0 && now < m.flushed+hold && !m.leaving() || !slices.ContainsFunc(m.outbox, m.sendable) {
 		return
 	}
 	out := m.outbox // to which may be added while it is sent
@@ -160,7 +167,7 @@ func (m *Map) flush(now time.Duration) {
 	}
 }
 
-// handOn gives the parts of a member that does not answer to the next in them. It is told
+// handOn gives the parts of a process that does not answer to the next in them. It is told
 // once more itself: it may be about to be in the ring.
 func (m *Map) handOn(now time.Duration, c *call) {
 	for _, p := range c.parts {
@@ -169,7 +176,7 @@ func (m *Map) handOn(now time.Duration, c *call) {
 		}
 		for _, a := range p.Claims {
 			m.post(c.to, c.to, a)
-			m.hand(m.t.upTo(c.to), p.To, a)
+			m.hand(m.homes().upTo(c.to), p.To, a)
 		}
 	}
 	m.flush(now)
@@ -184,7 +191,7 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 			switch {
 			case got == refuted && len(old) < maxOld:
 				old = append(old, announce(by, true))
-			case p.To != m.self.ID && (got == news || got == known && !m.hasSaid(now, a.ID, p.To)):
+			case p.To != m.home && (got == news || got == known && !m.hasSaid(now, &a, p.To)):
 				m.spread(now, a, p.To) // also if it was told for itself before
 			}
 		}
@@ -192,29 +199,42 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 	return old
 }
 
+// maxLeap bounds by how much a claim's epoch may be above all that a process has heard of that is
+// in the ring. Whom it replaces would not believe it either, and so never claim by a greater one.
+const maxLeap = 1 << 31
+
 // take merges a claim that was announced. One whose process is not known is news that
 // cannot be kept.
 func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
 	c := Claim{ID: a.ID, After: a.After, Epoch: a.Epoch, Of: a.Of}
-	if a.ID == m.self.ID && m.has {
-		if a.Incarnation != m.self.Incarnation && a.Epoch >= m.own.Epoch {
-			m.defendFrom(a.Epoch)
-		}
+	if m.has() && a.Epoch > m.highest && a.Epoch-m.highest > maxLeap {
+		return unbelieved, nil
+	}
+	if o := m.claiming(a.ID); o != nil {
+		m.hearOfOwn(now, o, &a)
 		return known, nil // of its own arc nobody knows better
 	}
-	if old := m.t.get(a.ID); old != nil && old.Of.Incarnation == a.Incarnation {
+	if old := m.t.get(a.ID); old != nil && old.Of.Incarnation == a.Incarnation && (a.Of == nil || *a.Of == *old.Of) {
 		c.Of = old.Of
 	}
 	if c.Of == nil {
 		return news, nil
 	}
-	unknown := m.t.get(a.ID) == nil
+	unknown := m.homes().get(c.home()) == nil
 	got, by := m.merge(c)
 	if got == news {
 		m.hearClaim(a.ID)
-		if unknown && m.has && c.Of.Incarnation != 0 {
-			m.catchUp(now, a.ID)
+		if unknown && m.has() && c.Of.Incarnation != 0 {
+			m.catchUp(now, c.home())
 		}
 	}
 	return got, by
+}
+
+// home is where the process of an announcement has its home, as far as is known.
+func (a *Announcement) home(m *Map) uint64 {
+	if a.Of != nil {
+		return homeOf(a.ID, a.Of)
+	}
+	return m.homeAt(a.ID)
 }

@@ -11,9 +11,11 @@ import (
 // concurrently. The zero Snapshot knows nothing.
 type Snapshot struct {
 	t      Table
-	copied bool   // it is of a Copy
-	sure   *Table // of a Copy: the claims that answer lookups
-	self   uint64
+	copied bool     // it is of a Copy
+	sure   *Table   // of a Copy: the claims that answer lookups
+	self   uint64   // the home of the process
+	last   uint64   // of the process before it on the circle of processes
+	owns   []uint64 // identifiers of the process that claim what the map says of them, or more
 	mask   uint64
 	levels []level // by how far they reach, each as of the latest that reaches as far
 	doubts []uint64
@@ -24,13 +26,25 @@ func (m *Map) Snapshot() *Snapshot {
 	if m.latest != nil && !m.changed {
 		return m.latest
 	}
-	s := &Snapshot{t: m.t, self: m.self.ID, mask: m.mask}
-	if !m.has {
+	s := &Snapshot{t: m.t, self: m.home, mask: m.mask}
+	if !m.has() {
 		s.t = newTable(m.cfg.Bits)
+	}
+	if s.t.Len() > 0 {
+		s.last = m.last()
 	}
 	m.shared, m.changed = true, false
 	for _, d := range m.doubts {
 		s.doubts = append(s.doubts, d.id)
+	}
+	s.owns = m.agreed()
+	if mine := m.claims(m.home); m.has() && len(mine) > len(s.owns) {
+		// Nobody vouches for what else its own process is said to claim.
+		for _, c := range mine {
+			if !slices.Contains(s.owns, c.ID) && !slices.Contains(s.doubts, c.ID) {
+				s.doubts = append(s.doubts, c.ID)
+			}
+		}
 	}
 	for _, l := range append(m.levels, m.whole) {
 		if l.span > 0 {
@@ -41,8 +55,21 @@ func (m *Map) Snapshot() *Snapshot {
 	for i := len(s.levels) - 2; i >= 0; i-- {
 		s.levels[i].as = max(s.levels[i].as, s.levels[i+1].as)
 	}
+	s.levels = farthest(s.levels)
 	m.latest = s
 	return s
+}
+
+// farthest leaves out of levels, which are by how far they reach, those that are no younger than
+// the next.
+func farthest(levels []level) []level {
+	out := levels[:0]
+	for i, l := range levels {
+		if i+1 == len(levels) || l.as > levels[i+1].as {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // Lookup returns the claim of the owner of an identifier, and the time as of which the
@@ -60,10 +87,11 @@ func (s *Snapshot) Lookup(id uint64, now, age time.Duration) (c *Claim, as time.
 	if c = s.find(t, id); c == nil {
 		return nil, 0, false
 	}
-	if c.ID == s.self && !s.copied {
-		return c, now, true
+	home := c.home()
+	if home == s.self && !s.copied {
+		return c, now, slices.Contains(s.owns, c.ID)
 	}
-	as, ok = s.asOf(c.ID)
+	as, ok = s.asOf(home)
 	return c, as, ok && now-as <= age
 }
 
@@ -79,9 +107,9 @@ func (s *Snapshot) find(t *Table, id uint64) *Claim {
 	return c
 }
 
-// asOf is the time as of which the map is certain up to an identifier.
-func (s *Snapshot) asOf(id uint64) (time.Duration, bool) {
-	d := (id - s.self) & s.mask
+// asOf is the time as of which the map is certain up to a home.
+func (s *Snapshot) asOf(home uint64) (time.Duration, bool) {
+	d := (home - s.self) & s.mask
 	for i := range s.levels {
 		if s.levels[i].span >= d {
 			return s.levels[i].as, true
@@ -99,13 +127,13 @@ func (s *Snapshot) Known(id uint64) *Claim {
 	return s.find(&s.t, id)
 }
 
-// Circle is the claims of the whole circle, clockwise from that of the map's member: nil
-// if the map is not certain of all of it at the age given, or doubts any.
-func (s *Snapshot) Circle(now, age time.Duration) []*Claim {
+// Circle is the claims of the whole circle, clockwise from that of an identifier: nil if the
+// map is not certain of all of it at the age given, or doubts any.
+func (s *Snapshot) Circle(from uint64, now, age time.Duration) []*Claim {
 	if old, ok := s.Age(now); !ok || old > age || len(s.doubts) > 0 {
 		return nil
 	}
-	n, first := s.t.Len(), s.t.rank(s.self)
+	n, first := s.t.Len(), s.t.rank(from)
 	out := make([]*Claim, n)
 	for i := range out {
 		c := s.t.at(first + i)
@@ -115,6 +143,23 @@ func (s *Snapshot) Circle(now, age time.Duration) []*Claim {
 		out[i] = c
 	}
 	return out
+}
+
+// Growing reports whether another process stands at several identifiers and at fewer than k: it may
+// be about to take more.
+func (s *Snapshot) Growing(k int) bool {
+	at := map[uint64]int{}
+	for c := range s.All() {
+		if c.Of.Choice.Several() && c.home() != s.self {
+			at[c.home()]++
+		}
+	}
+	for _, n := range at {
+		if n < k {
+			return true
+		}
+	}
+	return false
 }
 
 // Len is the number of claims.
@@ -131,11 +176,10 @@ func (s *Snapshot) Age(now time.Duration) (age time.Duration, ok bool) {
 	if s.Len() == 0 {
 		return 0, false
 	}
-	last := s.t.at(s.t.rank(s.self) - 1).ID
-	if last == s.self {
+	if s.last == s.self {
 		return 0, true
 	}
-	as, ok := s.asOf(last)
+	as, ok := s.asOf(s.last)
 	return now - as, ok
 }
 

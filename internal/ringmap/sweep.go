@@ -24,15 +24,21 @@ const (
 	// answer takes, or those who are asked do not know yet.
 	paces = 16
 	// late is how much older than the sweep a certainty may be, in intervals, that is of it.
-	late = 3
-	// moreLevels is how many levels more there can be than by doubling, since members are
-	// asked before the end of what is certain.
-	moreLevels = 4
+	// If answers take long, it may be older by lateMore.
+	late     = 1
+	lateMore = 2
+	// moreLevels is how many levels more there can be than by doubling, since whoever is asked
+	// may be certain of less than that.
+	moreLevels = 8
 	// maxTries is how often a level is asked again in a sweep, within an interval.
 	maxTries = 6
 	// maxAgain is how often all levels are asked again, an interval later, if the circle
 	// is not certain as of the sweep.
 	maxAgain = 2
+	// maxAges is how often the one from which the map was loaded is asked how old it is, if what
+	// both have differed because claims were under way. The first pause is hold, and each is twice
+	// the one before.
+	maxAges = 4
 )
 
 // Promised is how old what answers a lookup by default may be.
@@ -44,7 +50,10 @@ type sweep struct {
 	level int           // that is asked
 	tries int           // how often it was asked again
 	again int           // how often all levels were
-	stuck bool          // more cannot be certified, because of a legacy member
+	ages  int           // how often it was asked for the age of what was loaded
+	aging bool          // that is asked next
+	stuck bool          // more cannot be certified, because of a legacy member or of a claim that is lost
+	to    uint64        // the home up to which the map was compared; 0: none
 	first time.Duration // when the level was asked for the first time
 	asked time.Duration // when it was asked last
 	next  time.Duration // when it goes on; 0: it is over, or waits for an answer
@@ -55,8 +64,33 @@ func (m *Map) swept() bool {
 	if m.t.Len() == 0 {
 		return true
 	}
-	as, ok := m.certain(m.t.at(m.t.rank(m.self.ID) - 1).ID)
-	return ok && as >= m.sweep.began-late*m.cfg.Interval
+	as, ok := m.certain(m.last())
+	return ok && m.ofSweep(as)
+}
+
+// ofSweep reports whether what is certain as of a time is of this sweep.
+func (m *Map) ofSweep(as time.Duration) bool {
+	return as >= m.sweep.began-late*m.cfg.Interval-min(4*m.trip, lateMore*m.cfg.Interval)
+}
+
+// ahead is how far the map is certain as of this sweep, 0 if it is of nothing.
+func (m *Map) ahead() (span uint64) {
+	for _, l := range m.levels {
+		if l.span > span && m.ofSweep(l.as) {
+			span = l.span
+		}
+	}
+	return span
+}
+
+// missing is the level to begin with if all are asked again.
+func (m *Map) missing() int {
+	for i := base; i < min(len(m.levels), m.depth()); i++ {
+		if l := m.levels[i]; l.span == 0 || !m.ofSweep(l.as) {
+			return i - 1
+		}
+	}
+	return m.depth()
 }
 
 // pace is the time from one level to the next.
@@ -68,9 +102,33 @@ func (m *Map) hearBeat(now time.Duration, beat uint32) {
 		return
 	}
 	m.heard = beat
-	if !m.has || m.loading {
+	if !m.has() || m.loading {
 		// What it loads is as certain as at whom it is loaded from.
 		m.beat, m.sweep, m.barred = beat, sweep{began: now}, 0
+	}
+}
+
+// sweepOn goes on with the sweep that is under way after the map of another was loaded: that
+// may have been loaded before the other was certain as of this sweep.
+func (m *Map) sweepOn(now time.Duration) {
+	s := &m.sweep
+	if !m.filled {
+		return
+	}
+	as, certain := time.Duration(0), false
+	if m.t.Len() > 0 {
+		as, certain = m.certain(m.last())
+	}
+	if certain && now-as < (sweepEvery-1)*m.cfg.Interval {
+		s.began = min(s.began, as+late*m.cfg.Interval) // it began before the member was there
+	}
+	switch {
+	case m.swept():
+	case !certain && s.ages < maxAges:
+		s.aging, s.next = true, now+hold<<s.ages
+		s.ages++
+	default:
+		s.level, s.tries, s.first, s.next = 0, 0, 0, now+m.pace()
 	}
 }
 
@@ -124,12 +182,17 @@ func (m *Map) goOnSweeping(now time.Duration) {
 	s, k := &m.sweep, m.check
 	s.next = 0
 	switch {
-	case !m.has:
+	case !m.has():
 		return
 	case m.loading, k.waiting > 0 && (k.heard || k.silent):
 		s.next = now + m.cfg.Interval/2 // the pages and comparisons have time-outs
 		return
+	case s.aging && m.homes().get(m.source) != nil:
+		s.aging = false
+		m.askAge(now)
+		return
 	}
+	s.aging = false
 	m.begin(check{sweep: true, level: s.level, silent: k.waiting > 0 || s.tries > 0 && !k.heard})
 	if s.asked = now; s.first == 0 {
 		s.first = now
@@ -145,7 +208,8 @@ func (m *Map) goOnSweeping(now time.Duration) {
 
 // levelOver goes on to the next level, or asks again if the answer was not of this sweep. Beyond a
 // legacy member, which claims nothing, nothing can be certified: then each level is compared once,
-// so that what differs is mended.
+// all round the circle, so that what differs is mended. So is what others have of this process,
+// also if there is only one other.
 func (m *Map) levelOver(now time.Duration, done bool) {
 	s := &m.sweep
 	s.stuck = s.stuck || m.blind()
@@ -156,16 +220,12 @@ func (m *Map) levelOver(now time.Duration, done bool) {
 	}
 	m.settle(now)
 	s.level, s.tries, s.first, s.next = s.level+1, 0, 0, 0
-	levels := m.depth()
-	if !s.stuck {
-		levels += moreLevels
-	}
 	switch {
-	case m.swept():
-	case s.level < levels:
+	case m.swept() && s.level > base, s.stuck && s.to == m.home:
+	case s.level < m.depth()+moreLevels:
 		s.next = max(now, s.asked+m.pace())
 	case !s.stuck && s.again < maxAgain:
-		s.again, s.level = s.again+1, 0
+		s.again, s.level = s.again+1, m.missing()
 		s.next = now + m.cfg.Interval
 	}
 }

@@ -37,7 +37,7 @@ func TestSweepsBesideLegacyMembersAreCheap(t *testing.T) {
 			for i, c := range ours {
 				m := maps[c.ID]
 				if x := ours[(i+1)%len(ours)]; x.After == c.ID && now%time.Second == 0 {
-					m.Head(now, now, x)
+					m.Head(now, now, c.ID, x)
 				}
 				if now >= m.Next() {
 					m.Tick(now)

@@ -176,11 +176,7 @@ func (t *Table) sum(after, to uint64) uint64 {
 	if after < to {
 		return t.sumTo(to) - t.sumTo(after)
 	}
-	var all uint64
-	for _, b := range t.blocks {
-		all += b.sum
-	}
-	return all - t.sumTo(after) + t.sumTo(to)
+	return t.total() - t.sumTo(after) + t.sumTo(to)
 }
 
 // sumTo is the sum of the hashes of claims with an identifier of at most id.

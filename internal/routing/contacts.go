@@ -20,8 +20,8 @@ const (
 )
 
 // Contacts are the members that a client begins its searches at: those that answered it
-// last, and some of those that they named. The zero Contacts are none. They are a value:
-// the methods change nothing.
+// last, and some of those that they named, each of another process: all identifiers of one fail
+// together. The zero Contacts are none. They are a value: the methods change nothing.
 type Contacts struct {
 	list []ring.Member // never modified
 }
@@ -35,15 +35,18 @@ func (c Contacts) List() []ring.Member { return c.list }
 // are dropped, and the last of those that are too many.
 func (c Contacts) Meet(self, pred ring.Member, succ []ring.Member, s peer.Suspicions, now time.Duration) Contacts {
 	var met []ring.Member
-	add := func(x ring.Member) {
-		same := func(y ring.Member) bool { return y.ID == x.ID }
-		if x.Name != "" && len(met) < MaxContacts && !slices.ContainsFunc(met, same) {
+	add := func(x ring.Member) (added bool) {
+		added = x.Name != "" && len(met) < MaxContacts && !slices.ContainsFunc(met, of(x))
+		if added {
 			met = append(met, x)
 		}
+		return added
 	}
 	add(self)
-	for _, x := range succ[:min(len(succ), maxNamed)] {
-		add(x)
+	for i, named := 0, 0; i < len(succ) && named < maxNamed; i++ {
+		if add(succ[i]) {
+			named++
+		}
 	}
 	if self.IsZero() {
 		add(pred)
@@ -56,12 +59,16 @@ func (c Contacts) Meet(self, pred ring.Member, succ []ring.Member, s peer.Suspic
 	return Contacts{met}
 }
 
+// of reports whether a member is of the process of x.
+func of(x ring.Member) func(ring.Member) bool {
+	return func(y ring.Member) bool { return y.Process() == x.Process() }
+}
+
 // Replenish adds a member of the ring that has answered a lookup, if fewer contacts are left than one
 // answer to Meet gives. It reports whether it did. Without it a client whose contacts fail one after
 // another would know nobody in the end, although its lookups have met their successors.
 func (c Contacts) Replenish(x ring.Member) (_ Contacts, added bool) {
-	same := func(y ring.Member) bool { return y.ID == x.ID }
-	if x.Name == "" || len(c.list) > maxNamed || slices.ContainsFunc(c.list, same) {
+	if x.Name == "" || len(c.list) > maxNamed || slices.ContainsFunc(c.list, of(x)) {
 		return c, false
 	}
 	return Contacts{append([]ring.Member{x}, c.list...)}, true

@@ -151,3 +151,29 @@ func TestTurnsComeToEverybody(t *testing.T) {
 		t.Errorf("of nobody: %v", ask)
 	}
 }
+
+// identifier is where a process stands, which stands at several.
+func identifier(name string, id uint64) ring.Member {
+	return ring.Member{ID: id, Name: name, Addr: name + ":1", Incarnation: 1, Choice: ring.Chosen(1, 0), Home: ring.SHA256([]byte(name))}
+}
+
+// All identifiers of a process fail together: one of them is kept, and three other processes that
+// it has named.
+func TestContactsAreOfDifferentProcesses(t *testing.T) {
+	succ := []ring.Member{
+		identifier("p", 20), identifier("q", 30), identifier("q", 35), identifier("p", 40),
+		identifier("r", 50), identifier("s", 60), identifier("t", 70),
+	}
+	c := Contacts{}.Meet(identifier("p", 10), ring.Member{}, succ, nil, 0)
+	if want := []ring.Member{identifier("p", 10), identifier("q", 30), identifier("r", 50), identifier("s", 60)}; !slices.Equal(c.List(), want) {
+		t.Errorf("contacts %v, want %v", c.List(), want)
+	}
+	c = c.Meet(identifier("q", 35), ring.Member{}, nil, nil, 0)
+	if want := []ring.Member{identifier("q", 35), identifier("p", 10), identifier("r", 50), identifier("s", 60)}; !slices.Equal(c.List(), want) {
+		t.Errorf("after another identifier of q has answered: %v, want %v", c.List(), want)
+	}
+	few := Contacts{}.Meet(identifier("p", 10), ring.Member{}, nil, nil, 0)
+	if _, added := few.Replenish(identifier("p", 20)); added {
+		t.Error("another identifier of the only contact makes them no more")
+	}
+}

@@ -223,6 +223,9 @@ func (l *Lookup) begin(k Knowledge) Want {
 	for i := range l.questions { // the owner believed in was asked
 		if q := &l.questions[i]; q.State != Answered {
 			l.search.Failed(q.Whom, q.Gone)
+			if !q.Gone {
+				l.search.falls(q.Whom)
+			}
 		}
 	}
 	return l.next(k)

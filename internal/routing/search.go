@@ -62,6 +62,8 @@ type Search struct {
 	silent int // how many of those did not answer
 	avoid  []ring.Instance
 	gone   []ring.Instance // those of avoid that are known not to be there
+	mute   []uint64        // processes that did not answer at one of several identifiers
+	spares bool            // these are not asked at others
 	queue  []ring.Member   // nearest before the identifier first
 	owner  ring.Member     // believed, to be asked itself
 	named  bool            // owner was named by another, not by the arcs
@@ -123,6 +125,7 @@ func (w Why) String() string {
 // answer; they are named to those asked, and asked themselves only as owners.
 func NewSearch(t *Table, id uint64, opts Options, avoid []ring.Instance, now time.Duration) *Search {
 	s := &Search{id: id, circle: ring.Space{Bits: t.Bits}, opts: opts, again: true, limit: t.HopLimit(), avoid: slices.Clone(avoid[:min(len(avoid), MaxAvoid)])}
+	s.spares = t.Self.IsZero() // a client looks for others
 	s.begin(t, now)
 	return s
 }
@@ -148,6 +151,7 @@ func (s *Search) Retry() (pause time.Duration, ok bool) {
 func (s *Search) Restart(t *Table, news bool, now time.Duration) {
 	if s.again = news; news {
 		s.avoid = append(s.avoid[:0], s.gone...)
+		s.spares = false
 	}
 	s.queue, s.owner, s.floor, s.open, s.namer = nil, ring.Member{}, ring.Member{}, ring.Member{}, ring.Member{}
 	s.claim = Answer{}
@@ -287,9 +291,10 @@ func (s *Search) Next() (Step, ring.Member) {
 		default:
 			s.why = Remembered
 		}
-	case s.detour(), len(s.queue) > 0:
-		i := s.quickest()
-		if s.why = Nearest; i > 0 {
+	case s.detour(), s.left():
+		first := s.first()
+		i := s.quickest(first)
+		if s.why = Nearest; i > first {
 			s.why = Quicker
 		}
 		s.open = s.queue[i]
@@ -305,20 +310,48 @@ func (s *Search) Next() (Step, ring.Member) {
 	return AskNext, s.open
 }
 
-// quickest is the index of the member to be asked: the closest, unless one that is
-// less than twice as far from the identifier answers in less than half the time.
-func (s *Search) quickest() int {
-	if s.opts.RoundTrip == nil {
-		return 0
+// left reports whether there is a member in the queue that is to be asked.
+func (s *Search) left() bool {
+	return len(s.queue) > 0 && (!s.spares || !s.mutes(s.queue[s.first()]))
+}
+
+// first is the index of the closest member to be asked: of a process that did not answer at
+// one identifier, others are asked when nobody else is left.
+func (s *Search) first() int {
+	return max(0, slices.IndexFunc(s.queue, func(x ring.Member) bool { return !s.mutes(x) }))
+}
+
+// mutes reports whether x is of a process that did not answer at another identifier.
+func (s *Search) mutes(x ring.Member) bool { return slices.Contains(s.mute, x.Process()) }
+
+// falls notes that a process did not answer at one of several identifiers.
+func (s *Search) falls(x ring.Member) {
+	if x.Choice.Several() && !s.mutes(x) {
+		s.mute = append(s.mute, x.Process())
 	}
-	best, least := 0, s.opts.RoundTrip(s.queue[0])
-	reach := s.circle.Class(s.queue[0].ID, s.id)
-	for i, x := range s.queue[1:] {
+}
+
+// speaks notes that it has answered.
+func (s *Search) speaks(x ring.Member) {
+	s.known.note(x, spoke)
+	s.mute = slices.DeleteFunc(s.mute, func(home uint64) bool { return home == x.Process() })
+}
+
+// quickest is the index of the member to be asked: the closest, the first, unless one that is
+// less than twice as far from the identifier answers in less than half the time.
+func (s *Search) quickest(first int) int {
+	if s.opts.RoundTrip == nil {
+		return first
+	}
+	best, least := first, s.opts.RoundTrip(s.queue[first])
+	reach := s.circle.Class(s.queue[first].ID, s.id)
+	for i := first + 1; i < len(s.queue); i++ {
+		x := s.queue[i]
 		if s.circle.Class(x.ID, s.id) > reach {
 			break
 		}
-		if d := s.opts.RoundTrip(x); d > 0 && d < least/2 {
-			best, least = i+1, d
+		if d := s.opts.RoundTrip(x); d > 0 && d < least/2 && !s.mutes(x) {
+			best, least = i, d
 		}
 	}
 	return best
@@ -341,7 +374,7 @@ func (s *Search) Query() Query {
 func (s *Search) Answered(a Answer) {
 	x := s.open
 	s.open = ring.Member{}
-	s.known.note(x, spoke)
+	s.speaks(x)
 	s.refute(x, a)
 	s.answered(x, a)
 }
@@ -350,7 +383,7 @@ func (s *Search) Answered(a Answer) {
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
 	s.avoid = slices.DeleteFunc(s.avoid, func(instance ring.Instance) bool { return instance == x.Instance() })
-	s.known.note(x, spoke)
+	s.speaks(x)
 	s.answered(x, a)
 }
 
@@ -373,6 +406,9 @@ func (s *Search) answered(x ring.Member, a Answer) {
 func (s *Search) Silent(gone bool) {
 	s.silent++
 	s.known.note(s.open, mute)
+	if !gone {
+		s.falls(s.open)
+	}
 	s.Failed(s.open, gone)
 	if s.open == s.floor {
 		s.spent = true // it had answered and is gone now

@@ -533,3 +533,47 @@ func TestTableNamesThoseBeyondAnIdentifier(t *testing.T) {
 		}
 	}
 }
+
+// Of a process that did not answer at one identifier, the others are asked when nobody else is
+// left; by a client, which looks for other members then, not before it has found some.
+func TestSilentProcessIsAskedLastAtItsOtherIdentifiers(t *testing.T) {
+	others := []ring.Member{identifier("q", 50), identifier("p", 60), identifier("p", 70), identifier("p", 80)}
+	begin := func(k Known) *Search {
+		k.Others, k.Bits = others, 8
+		return NewSearch(NewTable(k), 90, Options{}, nil, 0)
+	}
+	asks := func(s *Search, want ring.Member) {
+		t.Helper()
+		if step, x := s.Next(); step != AskNext || x != want {
+			t.Fatalf("step %d to %v, want to ask %v", step, x, want)
+		}
+	}
+	s := begin(Known{Self: at(16), Arc: ring.Arc{After: 0, To: 16}, HasArc: true, Succ: []ring.Member{at(32)}, Full: 1})
+	asks(s, others[3])
+	s.Silent(true) // who is not there says nothing about the process
+	asks(s, others[2])
+	s.Silent(false)
+	asks(s, others[0])
+	s.Silent(false)
+	asks(s, at(32))
+	s.Silent(false)
+	asks(s, others[1])
+
+	others = slices.Delete(others, 1, 3)
+	client := begin(Known{})
+	asks(client, others[1])
+	client.Silent(false)
+	asks(client, others[0])
+	client.Silent(false)
+	if step, x := client.Next(); step != Stuck {
+		t.Fatalf("step %d to %v of a client that knows only processes that did not answer", step, x)
+	}
+	client.Restart(NewTable(Known{Others: others, Bits: 8}), true, 0)
+	asks(client, others[1])
+
+	late := begin(Known{})
+	asks(late, others[1])
+	late.Silent(false)
+	late.Late(others[1], Answer{Verdict: Closer, Closer: []ring.Member{identifier("p", 85)}})
+	asks(late, identifier("p", 85))
+}

@@ -43,6 +43,10 @@ func (w *world) begin(f *fault) {
 		for _, i := range w.some(f) {
 			w.hosts[i].ticks.leap(w.now, f.last)
 		}
+	case Drains:
+		w.reweigh(f)
+	case Returns:
+		w.restart(f)
 	case Leaves:
 		who := w.some(f)
 		for _, i := range who[:min(len(who), 4, max(0, len(w.ring)-1))] {
@@ -51,40 +55,58 @@ func (w *world) begin(f *fault) {
 	}
 }
 
-// crash ends members, of which most come back when the fault ends.
+// crash ends processes, of which most come back when the fault ends.
 func (w *world) crash(f *fault) {
 	for _, i := range w.some(f) {
 		h := w.hosts[i]
-		if len(w.ring) <= 1 {
+		if !h.up {
+			continue // it has ended with another of its process
+		}
+		if w.last(h) {
 			return // somebody is left
 		}
-		old := h.m.Knows()
-		w.stop(h, f.fault == Vanish)
-		if chance(f.pick^uint64(i)) < 0.2 {
-			continue // for good
-		}
-		f.who = append(f.who, i)
-		h.join = attempts{}
-		if chance(f.shape^uint64(i)) < 0.5 {
-			// With the addresses that it knew before, as if it kept them.
-			for _, x := range old[:min(len(old), 8)] {
-				h.join.via = append(h.join.via, x.Addr)
+		for _, g := range h.chart.hosts {
+			if g.up {
+				w.crashAt(f, g)
 			}
 		}
 	}
 }
 
-// twin has a member hang while another of its name joins.
+func (w *world) crashAt(f *fault, h *host) {
+	i, first := uint64(h.index), uint64(h.first().index)
+	old := h.m.Knows()
+	w.stop(h, f.fault == Vanish)
+	if chance(f.pick^first) < 0.2 {
+		return // for good
+	}
+	f.who = append(f.who, h.index)
+	h.join = attempts{}
+	if chance(f.shape^i) < 0.5 {
+		// With the addresses that it knew before, as if it kept them.
+		for _, x := range old[:min(len(old), 8)] {
+			h.join.via = append(h.join.via, x.Addr)
+		}
+	}
+}
+
+// twin has a process hang while another of its name starts, at all of its identifiers.
 func (w *world) twin(f *fault) {
 	if f.who = w.some(f); len(f.who) == 0 {
 		return // all have left
 	}
 	f.who = f.who[:1]
-	h := w.hosts[f.who[0]]
-	h.wake = max(h.wake, w.now+f.last)
-	g := w.host(h.name, h.id)
-	g.of = h.of
-	w.queue.Push(w.now+f.last/4, event{kind: evStart, host: g.index})
+	c := &chart{}
+	for _, h := range slices.Clone(w.hosts[f.who[0]].chart.hosts) {
+		if !h.up {
+			continue
+		}
+		h.wake = max(h.wake, w.now+f.last)
+		g := w.host(h.name, h.id)
+		g.of, g.chose, g.chart = h.of, h.chose, c
+		c.hosts = append(c.hosts, g)
+		w.queue.Push(w.now+f.last/4, event{kind: evStart, host: g.index})
+	}
 }
 
 // leadAstray has the names of members lead to others, and breaks half of the
@@ -113,11 +135,15 @@ func (w *world) end(f *fault) {
 	}
 	w.net.now = slices.DeleteFunc(w.net.now, func(g *fault) bool { return g == f })
 	switch f.fault {
+	case Drains:
+		w.restored(f)
+	case Returns:
+		w.restarted(f)
 	case Crash, Vanish, Clock:
 		for _, i := range f.who {
 			h := w.hosts[i]
 			if f.fault == Clock {
-				h.clock = time.Duration((2*chance(f.shape+uint64(i)) - 1) * float64(time.Hour))
+				h.clock = time.Duration((2*chance(f.shape+uint64(h.first().index)) - 1) * float64(time.Hour))
 			}
 			w.queue.Push(w.now, event{kind: evStart, host: i})
 		}
@@ -125,14 +151,17 @@ func (w *world) end(f *fault) {
 	w.story.add(w, "fault %d: over", f.number)
 }
 
-// leave has a member leave politely.
-func (w *world) leave(h *host) {
-	if !h.inRing() || h.leaving {
+// leave has a member leave politely; the first of its process after all others.
+func (w *world) leave(h *host) { w.depart(h, 0) }
+
+// depart is leave of a member that says that it is to be back in that time; 0: it says nothing.
+func (w *world) depart(h *host, back time.Duration) {
+	if !h.inRing() || h.leaving || w.othersLeave(h) {
 		return
 	}
-	h.leaving = true
+	h.leaving, h.standIns = true, protocol.StandIns{} // its program serves nothing any more
 	w.queue.Push(w.now+routing.LookupTimeout, event{kind: evStop, host: h.index, gen: h.starts})
-	w.step(h, protocol.Depart{})
+	w.step(h, protocol.Depart{Returning: back})
 }
 
 // ringAt is the member k places after a point of the circle, of all that live.

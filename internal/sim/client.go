@@ -25,7 +25,7 @@ type client struct {
 // addClients adds the clients of a run. Each is given addresses of some members.
 func (w *world) addClients() {
 	for range w.cfg.Clients {
-		h := w.newcomer()
+		h := w.hashed()
 		h.up, h.starts, h.stale = true, 1, true
 		k := &client{dialing: true}
 		for range addressesGiven {

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,12 @@ const Busy Faults = All + 1
 // Jump is not one of All either.
 const Jump Faults = Busy << 1
 
+// Drains is not one of All either.
+const Drains Faults = Jump << 1
+
+// Returns is not one of All either.
+const Returns Faults = Drains << 1
+
 // cutOff are those by which members can be cut off from others.
 const cutOff = Loss | Slow | Cut | OneWay | Links | Astray
 
@@ -58,15 +65,22 @@ var FaultKinds = []Kind[Faults]{
 	{Astray, "astray", "the names of one to a quarter of the members lead to others, and half of the connections to them break"},
 	{Busy, "busy", "members have too much to do and answer so, up to a quarter of them; not one of all"},
 	{Jump, "jump", "the monotonic clocks of members leap ahead, one to a quarter of them; not one of all"},
+	{Returns, "restart", "up to four members leave to return, and most are back in their places, some of them late; not one of all"},
+	{Drains, "drain", "processes drain, or stand at half of their identifiers, up to a quarter or all of them, and come back; not one of all"},
 }
 
-// ParseFaults reads a list of names separated by commas, or all, or none.
+// ParseFaults reads a list of names separated by commas, of which the first may be all, or
+// none.
 func ParseFaults(s string) (Faults, error) {
 	switch s {
 	case "all":
 		return All, nil
 	case "none", "":
 		return 0, nil
+	}
+	if rest, ok := strings.CutPrefix(s, "all,"); ok {
+		more, err := parseKinds(FaultKinds, rest, "fault", "all, none")
+		return All | more, err
 	}
 	return parseKinds(FaultKinds, s, "fault", "all, none")
 }
@@ -77,6 +91,9 @@ func (f Faults) String() string {
 		return "none"
 	case All:
 		return "all"
+	}
+	if f&All == All {
+		return "all," + namesOf(FaultKinds, f&^All)
 	}
 	return namesOf(FaultKinds, f)
 }

@@ -95,7 +95,7 @@ func (w *world) errandDone(h *host, e routing.Errand, a routing.Answer) {
 		}
 	} else {
 		if news {
-			w.step(h, protocol.Learned{Members: []ring.Member{owner}}) // to find the ring by, if all else is lost
+			w.step(h, protocol.Learned{Members: []ring.Member{owner}, Named: a.Verdict != routing.Mine}) // to find the ring by, if all else is lost
 		}
 		if owner != e.Believed || len(h.waiting) > 0 {
 			w.renewed(h)
@@ -118,8 +118,8 @@ func (w *world) offer(h *host, x ring.Member) {
 	}
 }
 
-// near reports whether the member that stands at an identifier is a successor or a finger.
-func (h *host) near(id uint64) bool {
-	return slices.ContainsFunc(h.view.Succ, func(x ring.Member) bool { return x.ID == id }) ||
-		slices.ContainsFunc(h.fingers.Distinct(), func(f routing.Finger) bool { return f.Member.ID == id })
+// near reports whether a process is a successor or a finger.
+func (h *host) near(of *ring.Member) bool {
+	return slices.ContainsFunc(h.view.Succ, func(x ring.Member) bool { return x.Name == of.Name }) ||
+		slices.ContainsFunc(h.fingers.Distinct(), func(f routing.Finger) bool { return f.Member.Name == of.Name })
 }

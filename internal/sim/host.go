@@ -18,6 +18,7 @@ type host struct {
 	index int32
 	name  string
 	of    string // the process, which others know by that name
+	chose ring.Choice
 	addr  string
 	id    uint64
 	x, y  float32 // where it stands on the plane of Distance
@@ -25,6 +26,7 @@ type host struct {
 	up           bool
 	silent       bool          // nobody refuses connections while it is not up
 	leaving      bool          // politely
+	awaits       bool          // it starts when the first of its process has joined
 	starts       uint32        // how often a process has started here
 	wake         time.Duration // it hangs until then
 	clock        time.Duration // how far its clock is off
@@ -36,6 +38,8 @@ type host struct {
 	ticks   monotonic
 	due     time.Duration // the same, 0 once the member has found that it came late
 	wakes   invariant.Wakes
+	rests   invariant.Rests
+	before  ring.Member     // its predecessor, as it was judged last
 	saidBy  *protocol.State // what another has said of itself in the step under way
 	saidAt  time.Duration   // and when it was asked
 	table   *routing.Table
@@ -49,20 +53,20 @@ type host struct {
 	suspects peer.Suspicions
 	heard    map[ring.Instance]bool // who has answered this process; nil: not noted
 
-	fingers *routing.Fingers
-	arcs    *routing.Arcs // confirmed; nil: none yet, or there is no memory
-	confirm bool          // a look at which arcs are due is in the queue
-	held    []holding     // arcs of late, for judging answers
-	errand  bool          // of the fingers, under way
-	common  peer.Estimate // of all round trips to any host
-	join    attempts
-	takes   takeover
-	ringMap *ringmap.Map     // nil: it keeps none
-	claimed uint64           // the epoch that it last told the map
-	named   map[uint64]named // by claims of the map, what was said against them
-	mapTick time.Duration    // when it is to be called, 0 for never
-	client  *client          // nil: a member, or one that wants to be
-	hostile *hostile         // nil: honest
+	fingers  *routing.Fingers
+	arcs     *routing.Arcs // confirmed; nil: none yet, or there is no memory
+	confirm  bool          // a look at which arcs are due is in the queue
+	held     []holding     // arcs of late, for judging answers
+	errand   bool          // of the fingers, under way
+	common   peer.Estimate // of all round trips to any host
+	join     attempts
+	takes    takeover
+	standIns protocol.StandIns // of its program
+	chart    *chart            // of the process, if it keeps a map
+	ringMap  *ringmap.Map      // of the chart; nil: it keeps none
+	claimed  uint64            // the epoch that it last told the map
+	client   *client           // nil: a member, or one that wants to be
+	hostile  *hostile          // nil: honest
 
 	note     note        // the last of its having been replaced
 	replaced ring.Member // who has taken over its arc since its program was told; zero: nobody

@@ -25,6 +25,20 @@ func TestProcessesAtSeveralIdentifiers(t *testing.T) {
 	}
 }
 
+// A process counts once towards the members that there have to be, at however many identifiers.
+func TestProcessesAreCountedOnce(t *testing.T) {
+	cfg := Config{Members: 16, Identifiers: []int{1, 4}, MinMembers: 4, Duration: 20 * time.Second, Faults: All}
+	for seed := range uint64(3) {
+		r, err := Run(cfg, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Violations) > 0 {
+			t.Errorf("seed %d: %v", seed, r.Violations[0])
+		}
+	}
+}
+
 // A fault of one identifier is a fault of its process.
 func TestProcessesFailWhole(t *testing.T) {
 	cfg, err := Config{Members: 42, Identifiers: []int{1, 4, 16}}.withDefaults()
@@ -66,9 +80,89 @@ func TestProcessesFailWhole(t *testing.T) {
 }
 
 func TestIdentifiersAreChecked(t *testing.T) {
-	for _, cfg := range []Config{{Identifiers: []int{0}}, {Identifiers: []int{4}, Hostile: 0.1}, {Identifiers: []int{4}, MinMembers: 2}} {
+	for _, cfg := range []Config{{Identifiers: []int{0}}, {Identifiers: []int{4}, Hostile: 0.1}} {
 		if _, err := Run(cfg, 1); err == nil || !strings.Contains(err.Error(), "identifiers") {
 			t.Errorf("%v: %v", cfg.Identifiers, err)
+		}
+	}
+}
+
+// processes is a settled world of processes at one, four and sixteen identifiers, and the
+// hosts of one at four.
+func processes(t *testing.T) (*world, []*host) {
+	t.Helper()
+	cfg, err := Config{Members: 42, Identifiers: []int{1, 4, 16}, Maps: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(cfg, 1)
+	w.settle()
+	return w, w.hosts[1].chart.hosts
+}
+
+// in counts the hosts that are in the ring.
+func in(hosts []*host) (n int) {
+	for _, h := range hosts {
+		if h.inRing() {
+			n++
+		}
+	}
+	return n
+}
+
+// A process starts, leaves and ends with its first identifier.
+func TestProcessIsInTheRingByItsFirstIdentifier(t *testing.T) {
+	w, hosts := processes(t)
+	if len(hosts) != 4 || hosts[0] != hosts[3].first() {
+		t.Fatalf("%d identifiers", len(hosts))
+	}
+	w.stop(hosts[0], false)
+	w.run(w.now+time.Second, nil)
+	for _, h := range hosts {
+		if h.up {
+			t.Errorf("%s runs on without the first", h.name)
+		}
+	}
+	for _, h := range hosts[1:] {
+		w.launch(h)
+	}
+	w.run(w.now+20*time.Second, nil)
+	if n := in(hosts); n > 0 || w.comes() {
+		t.Errorf("%d have joined without the first; more come: %t", n, w.comes())
+	}
+	w.launch(hosts[0])
+	if !w.comes() {
+		t.Error("the process has not joined with all identifiers, and no more come")
+	}
+	w.run(w.now+5*time.Second, nil)
+	if n := in(hosts); n != 4 || w.comes() {
+		t.Errorf("%d of 4 have joined after the first; more come: %t", n, w.comes())
+	}
+	w.leave(hosts[0])
+	for end := w.now + 20*time.Second; in(hosts) > 0 && w.now < end; {
+		if w.run(w.now+10*time.Millisecond, nil); !hosts[0].inRing() && in(hosts) > 0 {
+			t.Fatalf("the first has left, and %d others are in the ring", in(hosts))
+		}
+	}
+	if n := in(hosts); n > 0 {
+		t.Errorf("%d have not left", n)
+	}
+}
+
+// A second process of a name that lives joins with no identifier. If it has joined while the
+// other hung, that one ends with all identifiers.
+func TestOneOfTwoProcessesOfANameHasAllIdentifiers(t *testing.T) {
+	for _, hangs := range []time.Duration{400 * time.Millisecond, 30 * time.Second} {
+		w, hosts := processes(t)
+		f := &fault{}
+		f.fault, f.last, f.pick, f.active = Twin, hangs, hosts[0].id, true
+		w.twin(f)
+		twin := w.hosts[len(w.hosts)-4:]
+		w.run(w.now+hangs+30*time.Second, nil)
+		if a, b := in(hosts), in(twin); a != 4 && b != 4 || a > 0 && b > 0 {
+			t.Errorf("the first hung for %v: %d identifiers of it are in the ring, and %d of the other", hangs, a, b)
+		} else if first := hangs < time.Second; first != (a == 4) {
+			t.Errorf("the first hung for %v, and has %d identifiers", hangs, a)
 		}
 	}
 }

@@ -38,11 +38,13 @@ func (w *world) beginJoin(h *host) {
 	j := &h.join
 	j.joins++
 	j.made = protocol.Attempts{}
-	if w.founding() { // all that are started later do as the first
+	switch first := h.first(); {
+	case h != first: // a process joins at all others through itself
+		j.via = []string{first.addr}
+	case w.founding(): // all that are started later do as the first
 		w.beginFounding(h, 0)
 		return
-	}
-	if j.via == nil || j.joins > 1 {
+	case j.via == nil || j.joins > 1:
 		j.via = w.contacts(h)
 	}
 	w.regroup = true
@@ -109,6 +111,9 @@ func (w *world) tryJoin(h *host) {
 		return
 	}
 	if len(h.join.via) == 0 {
+		h.join.via = w.contacts(h) // another may have founded one just now
+	}
+	if len(h.join.via) == 0 {
 		// Nobody lives who could be joined: found a ring.
 		w.step(h, protocol.Create{})
 		return
@@ -129,6 +134,10 @@ func (w *world) joinDone(h *host, causes []protocol.JoinCause) {
 	var hopeless bool
 	if j.made, hopeless = j.made.Fail(causes, protocol.Newcomer{Self: h.m.Self()}, w.now); hopeless {
 		w.story.add(w, "%s at %s: join refused: %v", h.name, h.addr, causes[len(causes)-1].Refusal.Reason)
+		if h != h.first() && w.borne(h) {
+			w.joinsAgain(h)
+			return
+		}
 		if w.borne(h) {
 			// Join has said so, and the program that called it ends.
 			w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})

@@ -34,7 +34,7 @@ func (c Config) steps() []invariant.ChangeRule {
 
 // nobodyMistaken reports whether no member is taken for dead while it lives.
 func (c Config) nobodyMistaken() bool {
-	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Duplicate|Busy) == 0 && c.Split == 0 && c.Latency == (Latency{})
+	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Returns|Duplicate|Busy) == 0 && c.Split == 0 && c.Latency == (Latency{})
 }
 
 // judgeClaim holds what a member claims against what others have claimed before. Where
@@ -208,7 +208,7 @@ var servings = invariant.Servings()
 func (w *world) judgeIsolated() {
 	for _, i := range w.ring {
 		if h := w.hosts[i]; h.home >= 0 {
-			w.judgeServing(h, invariant.Serving{By: h.view, Members: len(w.groups[h.home])})
+			w.judgeServing(h, invariant.Serving{By: h.view, Members: w.processes(w.groups[h.home])})
 		}
 	}
 }
@@ -216,7 +216,19 @@ func (w *world) judgeIsolated() {
 // tooFew reports whether a member of an ideal ring has to be isolated. No client finds
 // an owner in such a ring either.
 func (w *world) tooFew(h *host) bool {
-	return h.client == nil && h.home >= 0 && len(w.groups[h.home]) < w.cfg.MinMembers
+	return h.client == nil && h.home >= 0 && w.processes(w.groups[h.home]) < w.cfg.MinMembers
+}
+
+// processes is how many processes the members of a group are of.
+func (w *world) processes(group []int32) int {
+	if len(w.cfg.Identifiers) == 0 {
+		return len(group)
+	}
+	names := map[string]bool{}
+	for _, i := range group {
+		names[w.hosts[i].of] = true
+	}
+	return len(names)
 }
 
 // heardHead is what the answer to a question about its head tells a member; nil if ev
@@ -253,6 +265,7 @@ func (w *world) judgeHeard(h *host, old *protocol.View, heard *protocol.State, t
 // take h for the nearest after them. What a member is told of all of its range makes
 // up for it. One that takes itself for a ring of one is left out.
 func (w *world) rangeChanged(h *host, e protocol.RangeChanged) {
+	w.standsIn(h, e)
 	w.story.add(w, "%s: range %v, %v", h.name, e.New, e.Cause)
 	if e.Again || !e.HadOld {
 		h.replaced = ring.Member{}

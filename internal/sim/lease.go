@@ -6,6 +6,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // LeaseResult is what became of the leases of a run.
@@ -17,6 +18,11 @@ type LeaseResult struct {
 	// was made last before. There are points of the circle that are looked at, every
 	// hundredth of an interval.
 	NoOwner map[string][]time.Duration `json:"-"`
+	// Torn: without MinMembers, more members have failed at once than a list names. After
+	// one has lost its whole list, a member has taken another for its predecessor, though
+	// members between live, or thinks that it is alone. What it has for its arc may have two
+	// owners then, until the ring has stood right for two leases.
+	Torn bool `json:"torn"`
 }
 
 // probes is how many points of the circle are looked at for an owner.
@@ -28,7 +34,9 @@ type owners struct {
 	since [probes]time.Duration // when the point was without an owner first, -1 if it has one
 	why   [probes]string
 	last  string        // the kind of the fault made last
-	crowd time.Duration // when there were more members last than MinMembers is for, 0 for never
+	crowd time.Duration // when there were more processes last than MinMembers is for, 0 for never
+	lost  bool          // a member has lost its whole list, and the ring has not stood right since
+	right time.Duration // since when the ring stands right, if a list was lost; -1: it does not
 	found LeaseResult
 }
 
@@ -69,14 +77,27 @@ func (w *world) judgeOwning(h *host) {
 	if v.Holds && v.Claims() && !v.Doubts {
 		lease.Arc, lease.Has = v.Held, true
 	}
-	if n := 2*w.cfg.MinMembers - 1; n > 0 && len(w.ring) > n {
-		w.owners.crowd = w.now // there may be enough members on both sides of a cut
+	if was := w.owners.Of(int(h.index)); was.Has != lease.Has || was.Arc != lease.Arc {
+		w.story.add(w, "%s owns %v by its lease", h.name, lease)
 	}
+	w.tears(h)
 	two, broken := w.owners.Own(int(h.index), lease, w.now)
-	if broken != "" && (w.owners.crowd == 0 || w.now-w.owners.crowd > 2*w.cfg.Lease) {
+	if w.promised(h) && broken != "" {
 		w.owners.found.TwoOwners = max(w.owners.found.TwoOwners, two)
 		w.violate(invariant.OneOwnerAtATime, broken)
 	}
+}
+
+// promised reports whether leases promise one owner now, when h has changed.
+func (w *world) promised(h *host) bool {
+	o := &w.owners
+	if w.cfg.MinMembers < 2 {
+		return true
+	}
+	if w.processes(w.ring) > 2*w.cfg.MinMembers-1 {
+		o.crowd = w.now // there may be enough members on both sides of a cut
+	}
+	return o.crowd == 0 || w.now-o.crowd > 2*w.cfg.Lease
 }
 
 // whenUntil is the time of the run at which a lease of h ends.
@@ -87,8 +108,63 @@ func (w *world) whenUntil(h *host, until time.Duration) time.Duration {
 	return h.ticks.when(until)
 }
 
+// tears notes what may have two owners from now on, because h takes a member for its
+// predecessor that has come past others which live, or thinks that it is alone. It does so
+// only after some member has lost its whole list.
+func (w *world) tears(h *host) {
+	v, o := h.view, &w.owners
+	if w.cfg.MinMembers > 1 || v.Phase != protocol.Joined {
+		return
+	}
+	if len(v.Succ) == 0 {
+		o.lost, o.right = true, -1
+	}
+	was := h.before
+	h.before = v.Pred
+	if o.lost && v.HasArc && (v.Alone || v.Pred != was) && w.passes(v.Arc) {
+		o.Tear(v.Arc)
+		o.found.Torn = true
+	}
+}
+
+// passes reports whether a member lives within an arc, and not at its end.
+func (w *world) passes(a ring.Arc) bool {
+	return slices.ContainsFunc(w.ring, func(i int32) bool {
+		x := w.hosts[i]
+		return x.id != a.To && a.Contains(x.id) && x.inRing() && w.now >= x.wake
+	})
+}
+
+// mends notes for how long a ring stands right in which a list was lost.
+func (w *world) mends() {
+	o := &w.owners
+	switch {
+	case !o.lost:
+	case !w.standsRight():
+		o.right = -1
+	case o.right < 0:
+		o.right = w.now
+	case w.now-o.right > 2*w.cfg.Lease:
+		o.lost = false
+		o.Mend()
+	}
+}
+
+// standsRight reports whether all members that live point at their neighbours, and none
+// hangs.
+func (w *world) standsRight() bool {
+	for i, at := range w.ring {
+		h, next := w.hosts[at], w.hosts[w.ring[(i+1)%len(w.ring)]]
+		if w.now < h.wake || h.view.Phase != protocol.Joined || h != next && (h.view.Head() != next.view.Self || next.view.Pred != h.view.Self) {
+			return false
+		}
+	}
+	return true
+}
+
 // look looks which of the points have an owner.
 func (w *world) look() {
+	w.mends()
 	o := &w.owners
 	for i := range o.since {
 		id := mix(w.seed + uint64(i)<<32)

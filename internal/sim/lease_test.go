@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,6 +34,27 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// A ring whose members lose their whole lists can fall into two. That is counted, and what is
+// not torn is judged all the same. With lists that no crash takes whole, nothing is torn.
+func TestRingsTornByLostLists(t *testing.T) {
+	cfg := Config{Members: 16, Lease: 9 * time.Second, Duration: 20 * time.Second, Faults: Pause | Crash | Joins | Leaves | Jump, NoFingers: true, Lookups: -1}
+	long := cfg
+	long.Successors, long.Lease, long.Faults = 8, 12*time.Second, Crash
+	for what, tc := range map[string]struct {
+		cfg  Config
+		seed uint64
+		torn bool
+	}{"lists of 3": {cfg, 702, true}, "lists of 8": {long, 702, false}} {
+		r, err := Run(tc.cfg, tc.seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Violations) > 0 || r.Leases.Torn != tc.torn || r.Faults == 0 {
+			t.Errorf("%s: torn %v, %v", what, r.Leases.Torn, r.Violations)
+		}
+	}
+}
+
 func TestClocksOfProcesses(t *testing.T) {
 	var right monotonic
 	c := monotonic{drift: 0.05, at: 10 * time.Second, was: time.Minute}
@@ -49,5 +72,24 @@ func TestClocksOfProcesses(t *testing.T) {
 	c.leap(20*time.Second, time.Hour)
 	if got, want := c.shows(20*time.Second), time.Hour+time.Minute+10500*time.Millisecond; got != want {
 		t.Errorf("after a leap it shows %v, want %v", got, want)
+	}
+}
+
+// Members that leave to return are stood in for until they are back, or their time is over.
+func TestRestarts(t *testing.T) {
+	cfg := Config{Members: 8, Duration: 30 * time.Second, Faults: Returns | Joins, NoFingers: true, Lookups: -1, Tell: true}
+	for seed := range uint64(10) {
+		r, err := Run(cfg, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.Violations {
+			t.Errorf("seed %d: %v", seed, v)
+		}
+		for _, does := range []string{" stands in for ", "is not back in time"} {
+			if seed == 0 && !slices.ContainsFunc(r.Story, func(s string) bool { return strings.Contains(s, does) }) {
+				t.Errorf("the test tests nothing: nobody %s", does)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -18,6 +19,64 @@ type MapCount struct {
 	Asked int `json:"asked"` // did not know
 }
 
+// chart is the map of a process, and its members, of which each is a host.
+type chart struct {
+	hosts []*host          // the first first
+	m     *ringmap.Map     // nil: none of them is up
+	named map[uint64]named // by claims of the map, what was said against them
+	tick  time.Duration    // when it is to be called, 0 for never
+
+	leaves bool // with all of its identifiers
+}
+
+// up is a member of the process that lives, nil if there is none.
+func (c *chart) up() *host {
+	for _, h := range c.hosts {
+		if h.ringMap != nil {
+			return h
+		}
+	}
+	return nil
+}
+
+// near reports whether a process is a successor or a finger of a member of this one.
+func (c *chart) near(of *ring.Member) bool {
+	return slices.ContainsFunc(c.hosts, func(h *host) bool { return h.ringMap != nil && h.near(of) })
+}
+
+// beginMap gives a member the map of its process, which the first that starts makes.
+func (w *world) beginMap(h *host, self ring.Member) {
+	c := h.chart
+	if c.up() == nil {
+		c.m = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval, Near: c.near})
+		c.named, c.tick = nil, 0
+	}
+	h.ringMap = c.m
+}
+
+// endMap takes it. If others of the process live, they go on with it.
+func (w *world) endMap(h *host) {
+	if h.ringMap == nil {
+		return
+	}
+	h.ringMap = nil
+	g := h.chart.up()
+	if g == nil {
+		h.chart.m = nil
+		return
+	}
+	g.ringMap.Left(h.id)
+	for i, c := range w.calls {
+		if c.open && c.ofMap && c.from == h.index && c.starts == h.starts { // what h has asked for the others
+			number := c.number
+			w.closeCall(int32(i))
+			g.ringMap.Failed(w.now, number, false)
+		}
+	}
+	h.chart.tick = 0
+	w.mapped(g)
+}
+
 // owning tells the map of a member what that owns.
 func (w *world) owning(h *host) {
 	if h.ringMap == nil {
@@ -28,7 +87,7 @@ func (w *world) owning(h *host) {
 		h.claimed, w.claimed = v.Epoch, w.now
 	}
 	h.ringMap.Own(w.now, ringmap.Owning{
-		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Epoch: v.Epoch, Mute: v.Pred.Legacy(),
+		Self: v.Self, Arc: v.Arc, Has: v.Claims(), Leaves: v.Phase == protocol.Leaving, Epoch: v.Epoch, Mute: v.Pred.Legacy(),
 		Next: v.Head().Instance(),
 	})
 	w.mapped(h)
@@ -44,10 +103,10 @@ func (w *world) headHeard(h *host, st *protocol.State, asked time.Duration) {
 		return
 	}
 	self := st.Self
-	if asked > h.named[self.ID].at {
-		delete(h.named, self.ID) // it has said itself what it claims
+	if asked > h.chart.named[self.ID].at {
+		delete(h.chart.named, self.ID) // it has said itself what it claims
 	}
-	h.ringMap.Head(w.now, asked, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
+	h.ringMap.Head(w.now, asked, h.id, ringmap.Claim{ID: self.ID, After: after, Epoch: st.Epoch, Of: &self})
 	w.mapped(h)
 }
 
@@ -80,27 +139,42 @@ func (w *world) mapped(h *host) {
 		switch e.Do {
 		case ringmap.Send:
 			w.askMap(h, e)
-		case ringmap.Defend, ringmap.Hear:
-			w.step(h, protocol.Claimed{Epoch: e.Epoch, Contested: e.Do == ringmap.Defend})
-		case ringmap.Consider:
-			w.step(h, protocol.Learned{Members: []ring.Member{e.Member}})
+		default:
+			w.tellFromMap(h, e)
 		}
 	}
 	if !h.up || h.ringMap == nil {
 		return
 	}
-	if at := max(h.ringMap.Next(), w.now); h.mapTick == 0 || at < h.mapTick {
-		h.mapTick = at
+	if at := max(h.ringMap.Next(), w.now); h.chart.tick == 0 || at < h.chart.tick {
+		h.chart.tick = at
 		w.queue.Push(at, event{kind: evMap, host: h.index, gen: h.starts})
+	}
+}
+
+// tellFromMap tells the members of a process what its map says to them.
+func (w *world) tellFromMap(h *host, e ringmap.Effect) {
+	for _, g := range h.chart.hosts {
+		if g.ringMap == nil || !e.Concerns(g.id) {
+			continue
+		}
+		switch e.Do {
+		case ringmap.Defend, ringmap.Hear:
+			w.step(g, protocol.Claimed{Epoch: e.Epoch, Contested: e.Do == ringmap.Defend})
+		case ringmap.Consider:
+			w.step(g, protocol.Learned{Members: []ring.Member{e.Member}})
+		case ringmap.Gone:
+			w.step(g, protocol.Silent{Name: e.Member.Name})
+		}
 	}
 }
 
 // tickMap is the time of a map.
 func (w *world) tickMap(h *host) {
-	if h.ringMap == nil || w.now < h.mapTick {
+	if h.ringMap == nil || w.now < h.chart.tick {
 		return
 	}
-	h.mapTick = 0
+	h.chart.tick = 0
 	h.ringMap.Tick(w.now)
 	w.mapped(h)
 }
@@ -119,11 +193,11 @@ func (w *world) askMap(h *host, e ringmap.Effect) {
 // arrivedAtMap answers one.
 func (w *world) arrivedAtMap(h *host, i int32) {
 	c := w.calls[i]
-	if !h.view.Phase.InRing() {
+	if !h.view.Phase.InRing() || !h.ringMap.Passes(&c.mapRequest) {
 		w.back(i, &protocol.Failure{Kind: protocol.NotJoined, By: h.m.Self(), Detail: h.view.Phase.String()})
 		return
 	}
-	if from := w.hosts[c.from]; !h.ringMap.Allow(w.now, from.id, &c.mapRequest) {
+	if from := w.hosts[c.from]; !h.ringMap.Allow(w.now, w.self(from).Process(), &c.mapRequest) {
 		w.violate(invariant.MapRefused, fmt.Sprintf("%s has pushed so much to %s that it is not answered", from.name, h.name))
 	}
 	c.mapReply = h.ringMap.Receive(w.now, &c.mapRequest)
@@ -138,8 +212,10 @@ func (w *world) answeredMap(h *host, i int32, f *protocol.Failure) {
 	number, reply, meant := c.number, c.mapReply, c.meant
 	w.closeCall(i)
 	if f == nil {
-		if h.heard != nil {
-			h.heard[meant.Instance()] = true
+		for _, g := range h.chart.hosts { // of which each may have wanted the question
+			if g.heard != nil {
+				g.heard[meant.Instance()] = true
+			}
 		}
 		h.ringMap.Answered(w.now, number, &reply)
 	} else {
@@ -163,11 +239,11 @@ func (w *world) mapNamed(h *host, id uint64, a *routing.Answer) {
 		return
 	}
 	owner := a.Owner.Instance()
-	if c := h.ringMap.Snapshot().Known(id); c != nil && c.ID != h.self().ID && c.Owner().Instance() != owner {
-		if h.named == nil {
-			h.named = map[uint64]named{}
+	if c := h.ringMap.Snapshot().Known(id); c != nil && c.Of.Name != h.of && c.Owner().Instance() != owner {
+		if h.chart.named == nil {
+			h.chart.named = map[uint64]named{}
 		}
-		h.named[c.ID] = named{*c, w.now}
+		h.chart.named[c.ID] = named{*c, w.now}
 	}
 	h.ringMap.Named(w.now, id, owner)
 	w.mapped(h)
@@ -175,10 +251,15 @@ func (w *world) mapNamed(h *host, id uint64, a *routing.Answer) {
 
 // judgeNamed holds a claim that a map names against what the member was told since.
 func (w *world) judgeNamed(h *host, c *ringmap.Claim, as time.Duration) {
-	if x, ok := h.named[c.ID]; ok && x.claim == *c && as < x.at {
+	if x, ok := h.chart.named[c.ID]; ok && x.claim == *c && as < x.at {
 		w.violate(invariant.MapContradicted, fmt.Sprintf("the map of %s names %s by a claim %v old, and %v ago another was named for a point of its arc",
 			h.name, c.Of.Name, w.now-as, w.now-x.at))
 	}
+}
+
+// mapLookup is the claim by which the map of a member answers a lookup by default.
+func (w *world) mapLookup(h *host, id uint64) (c *ringmap.Claim, as time.Duration, ok bool) {
+	return h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
 }
 
 // lookUpInMap looks an identifier up in the map of a member, and judges the answer by
@@ -187,7 +268,7 @@ func (w *world) lookUpInMap(h *host, id uint64) {
 	if h.ringMap == nil || !h.view.Serves() || !h.view.HasArc || h.view.Arc.Contains(id) {
 		return
 	}
-	c, as, ok := h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
+	c, as, ok := w.mapLookup(h, id)
 	count := &w.result.Maps
 	if !ok {
 		count.Asked++
@@ -210,13 +291,27 @@ func (w *world) mapAnswer(h *host, id uint64) (a routing.Answer, ok bool) {
 	if h.ringMap == nil {
 		return a, false
 	}
-	c, as, ok := h.ringMap.Snapshot().Lookup(id, w.now, ringmap.Promised(w.cfg.Interval))
+	c, as, ok := w.mapLookup(h, id)
 	if !ok || h.suspects.Avoided(*c.Of, w.now) {
 		return a, false
 	}
 	return routing.Answer{
 		Verdict: routing.Owned, By: *c.Of, Owner: *c.Of, Arc: c.Arc(), HasArc: true, Epoch: c.Epoch, Age: w.now - as,
 	}, true
+}
+
+// charts is what a machine asks the map of its member, nil without maps.
+func (w *world) charts(h *host) func(ring.Member) bool {
+	if !w.cfg.Maps {
+		return nil
+	}
+	return func(x ring.Member) bool {
+		if h.ringMap == nil {
+			return false
+		}
+		c, _, ok := w.mapLookup(h, x.ID)
+		return ok && c.Owner() == x
+	}
 }
 
 // calmRounds is for how many rounds no member may have claimed its arc anew before maps

@@ -38,6 +38,9 @@ const (
 	evLook                           // a look at which points have an owner
 	evTaken                          // the program of a joiner has taken over
 	evTakenLate                      // the joiner does not wait for it any longer
+	evStand                          // a process whose weight has changed takes its next step
+	evBack                           // a process that has left to return starts again
+	evStandIn                        // who is stood in for should be back
 )
 
 // Queue gives events in the order of their times, and of two at one time first the one

@@ -349,7 +349,7 @@ func TestLatencies(t *testing.T) {
 }
 
 func TestFaultNames(t *testing.T) {
-	for _, f := range []Faults{0, All, Loss, Busy, Jump, Loss | Crash | Twin} {
+	for _, f := range []Faults{0, All, Loss, Busy, Jump, Drains, Returns, All | Drains, Loss | Crash | Twin} {
 		if got, err := ParseFaults(f.String()); err != nil || got != f {
 			t.Errorf("%v is read as %v, %v", f, got, err)
 		}
@@ -357,7 +357,7 @@ func TestFaultNames(t *testing.T) {
 	if _, err := ParseFaults("loss,fire"); err == nil {
 		t.Error("an unknown fault is read")
 	}
-	if n := len(FaultKinds); All|Busy|Jump != 1<<n-1 {
+	if n := len(FaultKinds); All|Busy|Jump|Drains|Returns != 1<<n-1 {
 		t.Errorf("%d kinds are listed, all is %b, and busy %b", n, All, Busy)
 	}
 }
@@ -494,7 +494,7 @@ func TestToForgetEachOtherIsNoExcuse(t *testing.T) {
 	for _, h := range w.hosts {
 		at := h.m.Snapshot()
 		at.Pending, at.Known = nil, nil
-		h.m = protocol.Restore(h.m.Self(), w.machine(), 1, at)
+		h.m = protocol.Restore(h.m.Self(), w.machine(h), 1, at)
 	}
 	w.group()
 	if len(w.groups) != 1 {

@@ -267,6 +267,10 @@ func (w *world) settle() {
 	switch w.cfg.Start {
 	case "founders", "founders-stalled", "founders-listed":
 		for _, h := range w.hosts {
+			if h != h.first() {
+				w.launch(h)
+				continue
+			}
 			w.start(h, nil)
 			w.beginFounding(h, time.Duration(rng.Int64N(int64(time.Second))))
 		}
@@ -276,8 +280,7 @@ func (w *world) settle() {
 		w.firstTick(w.hosts[0], rng)
 		for _, h := range w.hosts[1:] {
 			h.join.via = []string{w.hosts[0].addr}
-			w.start(h, nil)
-			w.beginJoin(h)
+			w.launch(h)
 		}
 		return
 	}
@@ -285,7 +288,7 @@ func (w *world) settle() {
 	w.startStanding(p, order)
 	if w.cfg.Start == "dead-half" {
 		for _, h := range order {
-			if rng.IntN(2) == 0 && len(w.ring) > 1 {
+			if h == h.first() && rng.IntN(2) == 0 && !w.last(h) {
 				w.stop(h, rng.IntN(2) == 0)
 			}
 		}

@@ -332,7 +332,7 @@ func (w *world) isIdeal() bool {
 	if w.regroup || w.off > 0 && len(w.groups) > 1 && w.now-w.groupsAt > 5*w.cfg.Interval {
 		w.group()
 	}
-	return w.off == 0
+	return w.off == 0 && !w.comes()
 }
 
 // wrong says what is not right yet, of a few members.

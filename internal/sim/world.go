@@ -10,7 +10,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -62,6 +61,7 @@ type world struct {
 	epochs     invariant.Epochs
 	owners     owners
 	releases   invariant.Releases
+	absences   invariant.Absences
 	entering   *protocol.Reply // that the step under way uses; nil: none
 	bidden     bool            // the step under way is taken for a Leave
 	asked      []int           // how many members answered in each lookup of the load; nil: not kept
@@ -69,6 +69,9 @@ type world struct {
 	liars []int32    // hosts of hostile members
 	mal   *rand.Rand // what they do
 	siege siege
+
+	stewards []*steward    // of processes whose weight has changed
+	stopped  time.Duration // when a process ended last
 
 	count  counts
 	trace  uint64
@@ -127,20 +130,32 @@ func (w *world) host(name string, id uint64) *host {
 		index: int32(i), name: name, of: name, addr: hostAddr(i), id: id, home: -1,
 		x: float32(at>>40) / (1 << 24), y: float32(at<<24>>40) / (1 << 24),
 	}
+	h.chart = &chart{hosts: []*host{h}}
 	w.hosts = append(w.hosts, h)
 	return h
 }
 
-// newcomer adds an address and a name that hashes to its identifier.
-func (w *world) newcomer() *host {
+// hashed adds an address and a name that hashes to its identifier.
+func (w *world) hashed() *host {
 	name := hostName(len(w.hosts))
-	h := w.host(name, ring.SHA256([]byte(name)))
+	return w.host(name, ring.SHA256([]byte(name)))
+}
+
+// newcomer adds a member: a process, or the next identifier of one.
+func (w *world) newcomer() *host {
+	h := w.hashed()
 	if k := len(w.cfg.Identifiers); k > 0 {
 		if w.process.left == 0 {
-			w.process.left, w.process.name = w.cfg.Identifiers[w.process.count%k], name
+			w.process.all = w.cfg.Identifiers[w.process.count%k]
+			w.process.left, w.process.name, w.process.chart = w.process.all, h.name, &chart{}
 			w.process.count++
 		}
 		h.of = w.process.name
+		if w.process.all > 1 {
+			h.chose = ring.Chosen(w.process.all-w.process.left, 0)
+		}
+		h.chart = w.process.chart
+		h.chart.hosts = append(h.chart.hosts, h)
 		w.process.left--
 	}
 	return h
@@ -148,30 +163,37 @@ func (w *world) newcomer() *host {
 
 // process is the one that the next newcomer is an identifier of, if it has any left.
 type process struct {
-	name        string
-	left, count int
+	name             string
+	all, left, count int
+	chart            *chart
 }
 
 // self is the member that a process started now at h is.
 func (w *world) self(h *host) ring.Member {
-	return ring.Member{ID: h.id, Name: h.of, Addr: h.addr, Incarnation: epoch + uint64((w.now+h.clock)/time.Millisecond)}
+	m := ring.Member{
+		ID: h.id, Name: h.of, Addr: h.addr, Incarnation: epoch + uint64((w.now+h.clock)/time.Millisecond), Choice: h.chose,
+	}
+	if h.chose.Several() {
+		m.Home = ring.SHA256([]byte(h.of))
+	}
+	return m
 }
 
-func (w *world) machine() protocol.Config {
-	return protocol.Config{Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease}
+func (w *world) machine(h *host) protocol.Config {
+	return protocol.Config{Charted: w.charts(h), Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease}
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
 func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.up, h.silent, h.leaving, h.wake = true, false, false, 0
 	h.starts++
-	h.ticks, h.takes = w.clockOf(h), takeover{}
+	h.ticks, h.takes, h.standIns = w.clockOf(h), takeover{}, protocol.StandIns{}
 	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.starts)))
 	self := w.self(h)
 	if at == nil {
-		h.m = protocol.New(self, w.machine(), seed)
+		h.m = protocol.New(self, w.machine(h), seed)
 	} else {
-		h.m = protocol.Restore(self, w.machine(), seed, *at)
+		h.m = protocol.Restore(self, w.machine(h), seed, *at)
 	}
 	s := h.m.State()
 	h.view = &protocol.View{Self: self, Phase: s.Phase, Pred: s.Pred, Succ: s.Succ, Origin: s.Origin, Certain: -1, Epoch: s.Epoch, Alone: at != nil && len(s.Succ) == 0 && s.Pred.IsZero()}
@@ -181,7 +203,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 			h.incarnations = append(h.incarnations, self.Incarnation-1)
 		}
 		h.view.Known = at.Known
-		h.view.Isolated = 1+len(s.Succ) < w.cfg.MinMembers
+		h.view.Isolated = h.view.Living() < w.cfg.MinMembers
 		switch {
 		case h.view.Isolated: // it has held nothing yet
 		case !s.Pred.IsZero():
@@ -190,14 +212,13 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 			h.view.Arc, h.view.HasArc = ring.Arc{After: h.id, To: h.id}, true
 		}
 	}
-	h.table, h.stale, h.due, h.wakes = nil, true, 0, invariant.Wakes{}
+	h.table, h.stale, h.due, h.wakes, h.rests, h.before = nil, true, 0, invariant.Wakes{}, invariant.Rests{}, ring.Member{}
 	h.asks, h.waiting, h.links, h.common, h.suspects = 0, nil, nil, peer.Estimate{}, nil
 	if h.heard = nil; w.cfg.Members <= maxWatched {
 		h.heard = map[ring.Instance]bool{}
 	}
-	h.ringMap, h.mapTick = nil, 0
-	if w.cfg.Maps {
-		h.ringMap, h.named = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval, Near: h.near}), nil
+	if h.ringMap = nil; w.cfg.Maps {
+		w.beginMap(h, self)
 	}
 	h.fingers, h.errand = routing.NewFingers(h.id, bits), false
 	h.arcs, h.confirm, h.held = nil, false, nil
@@ -226,6 +247,7 @@ func (w *world) stop(h *host, silent bool) {
 		return
 	}
 	h.up, h.silent = false, silent
+	w.stopped = w.now
 	w.owners.drop(h.index)
 	w.strike(h)
 	w.regroup = true
@@ -245,7 +267,9 @@ func (w *world) stop(h *host, silent bool) {
 		}
 	}
 	h.m, h.view, h.table, h.links, h.suspects, h.waiting, h.fingers, h.heard, h.arcs, h.held = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
-	h.ringMap, h.replaced = nil, ring.Member{}
+	h.replaced = ring.Member{}
+	w.endMap(h)
+	w.ended(h)
 	if silent {
 		return // nobody is told
 	}
@@ -305,9 +329,15 @@ func (w *world) step(h *host, ev protocol.Event) {
 	w.hung(h)
 	effects := h.m.Step(h.ticks.shows(w.now), ev)
 	told := false
+	var suspects ring.Member
 	for _, e := range effects {
 		switch e := e.(type) {
+		case protocol.Suspects:
+			suspects = e.Who
 		case protocol.Ask:
+			if e.Request.Kind == protocol.AskRing {
+				h.rests.Asked()
+			}
 			w.ask(h, e)
 		case protocol.Tell:
 			if !e.To.Anyone() {
@@ -331,6 +361,9 @@ func (w *world) step(h *host, ev protocol.Event) {
 		case protocol.JoinDone:
 			w.joinDone(h, e.Causes)
 		case protocol.DepartDone:
+			if w.departed(h, e.Stays); !h.leaving {
+				break
+			}
 			w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})
 		}
 	}
@@ -343,6 +376,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 	if v := h.view; h.up && h.ringMap != nil && (v.Epoch != old.Epoch || v.Arc != old.Arc || v.HasArc != old.HasArc || v.Isolated != old.Isolated || v.Phase != old.Phase || v.Self != old.Self) {
 		w.owning(h)
 	}
+	w.suspected(h, suspects)
 }
 
 // published takes what others may read of a member from now on, and judges it.
@@ -376,6 +410,7 @@ func (w *world) published(h *host, v *protocol.View) {
 		w.enrol(h)
 		w.regroup = true
 		w.story.add(w, "%s is %v", h.name, v.Phase)
+		w.leads(h)
 	}
 	if h.hostile == nil {
 		w.judgeState(h)
@@ -516,14 +551,19 @@ func (w *world) happen(e event) {
 		w.nextLookup()
 	case evLook:
 		w.look()
+	case evStand:
+		if w.stewards[e.slot].again == e.gen {
+			w.stand(e.slot)
+		}
 	case evAction:
 		w.begin(w.faults[e.slot])
 	case evActionEnd:
 		w.end(w.faults[e.slot])
+	case evBack:
+		w.comeBack(h, e.slot)
 	case evStart:
 		if !h.up {
-			w.start(h, nil)
-			w.beginJoin(h)
+			w.launch(h)
 		}
 	default:
 		if h != nil && h.up && h.starts == e.gen {
@@ -570,6 +610,7 @@ func (w *world) living(h *host, e event) {
 		default:
 			h.tick = 1 << 62
 			w.step(h, protocol.Tick{})
+			w.judgeRound(h)
 		}
 	case evBroken:
 		w.broken(h, w.hosts[e.slot])
@@ -597,5 +638,7 @@ func (w *world) living(h *host, e event) {
 		w.taken(h, e.slot)
 	case evTakenLate:
 		w.takenLate(h, e.slot)
+	case evStandIn:
+		w.standInOver(h)
 	}
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// concord.Observer.
 	Inject  func(ctx context.Context, set func(key, value string))
 	Extract func(ctx context.Context, get func(key string) string) context.Context
+	// Prompt: to handle a Route takes no time and calls nothing of the application.
+	Prompt bool
 }
 
 // Limits bound what others may use of a transport. A Network without connections has no

@@ -6,6 +6,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -39,6 +40,13 @@ type Envelope struct {
 	// contract only; From and Settings are then unknown.
 	Legacy bool
 }
+
+// ErrMoved is the error of a subscription whose peer asks to use another connection, as a server
+// does that is to stop once its requests are over, or after the greatest age of a connection.
+var ErrMoved = errors.New("the peer asks to use another connection")
+
+// ErrTellsNothing is the failure of a subscription at a peer that tells clients nothing.
+var ErrTellsNothing = &protocol.Failure{Kind: protocol.Invalid, Detail: "it tells clients nothing of its map"}
 
 // Handler answers requests. Its methods are called concurrently. Their error,
 // if not nil, is a *protocol.Failure of kind WrongMember, WrongRing, NotJoined,
@@ -131,7 +139,8 @@ type Transport interface { //nolint:interfacebloat // the questions, and what th
 	Map(ctx context.Context, env Envelope, req *ringmap.Request) (ringmap.Reply, error)
 	// Subscribe has a member tell this client of its map, each message by a call of f, until
 	// ctx ends, f fails, or the member ends it. Then it returns, always with an error: that of
-	// f, or a failure. A peer that tells nobody of its map, as a legacy member, is Invalid.
+	// f, ErrMoved, or a failure. It is ErrTellsNothing if the peer tells nobody of its map, as a
+	// legacy member.
 	Subscribe(ctx context.Context, env Envelope, sub *ringmap.Subscription, f func(*ringmap.Update) error) error
 	// Broken registers f, called with an address when a connection to it that
 	// had been up has ended and it was not this side that ended it. It must be

@@ -147,6 +147,8 @@ func (r *target) unmoved(rounds uint64, attack func()) {
 			select {
 			case <-over:
 				return
+			case <-r.t.Context().Done(): // the attack has failed
+				return
 			case <-again.C:
 			}
 		}

@@ -76,3 +76,30 @@ func TestTwoHundredMembersAreUsable(t *testing.T) {
 		t.Errorf("%d more elements than at first", grown)
 	}
 }
+
+// A member with VirtualNodes has its ranges lit together.
+func TestThousandRangesAreUsable(t *testing.T) {
+	r := webtest.New(64).Several(16)
+	p := open(t, desktop, serve(t, r), "/")
+	p.wait("the ranges", `document.querySelectorAll('.arc').length === 1024`)
+	loaded, err := chromedp.Run(p.ctx, chromedp.Evaluate[load](measure, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("loaded: drawn after %.0f ms, %d tasks over 50 ms, the longest %.0f ms, %d elements",
+		loaded.Drawn, loaded.Tasks, loaded.Longest, loaded.Elements)
+	if loaded.Drawn > 5000 {
+		t.Errorf("drawn after %.0f ms", loaded.Drawn)
+	}
+	eval[chromedp.Void](p, `document.querySelector('.member.own').focus()`)
+	p.press(kb.ArrowRight)
+	p.press(kb.Enter)
+	p.wait("the ranges of one", `document.querySelectorAll('.arc.chosen').length === 16`)
+	r.Join("newcomer")
+	p.wait("the ranges of the newcomer", `document.querySelectorAll('.arc').length === 1040`)
+	used, err := chromedp.Run(p.ctx, chromedp.Evaluate[load](measure, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("used: %d tasks over 50 ms in all, the longest %.0f ms, %d elements", used.Tasks, used.Longest, used.Elements)
+}

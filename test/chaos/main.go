@@ -6,7 +6,7 @@
 // network of their own, made of network namespaces, with real addresses.
 //
 //	go run ./test/chaos                   # everything at full size: 20 minutes
-//	go run ./test/chaos -ci               # what CI runs: some three minutes
+//	go run ./test/chaos -ci               # what CI runs: some two minutes
 //	go run ./test/chaos -only halves,pair -runs 3
 //	go run ./test/chaos -soak 30m         # faults by chance, and hostile requests
 //

@@ -26,7 +26,7 @@ import (
 
 const (
 	soakMembers = 16
-	soakOfCI    = 2 * time.Minute
+	soakOfCI    = 75 * time.Second
 	// soakVeterans are the members on the first hosts. Nothing is done to them, and what they
 	// use at the end is compared with what they used at the beginning.
 	soakVeterans = 4

@@ -111,11 +111,11 @@ func virtualKill(ctx context.Context) (result, error) {
 	return r, nil
 }
 
-// virtualRest compares rings of 16 with 1 and 16 VirtualNodes: at rest, and lookups from memory.
+// virtualRest compares rings of 64 with 1 and 16 VirtualNodes: at rest, and lookups from memory.
 func virtualRest(ctx context.Context) (result, error) {
 	r := result{asked: "reported", reached: true}
 	for _, v := range []uint{1, 16} {
-		line, err := restOf(ctx, 16, v)
+		line, err := restOf(ctx, 64, v)
 		if err != nil {
 			return r, err
 		}

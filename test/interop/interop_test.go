@@ -369,9 +369,10 @@ func TestLookupsEndWhileTheRingIsWrong(t *testing.T) {
 	asked, served := requests(rest)
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	var lookups, failed atomic.Int64
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
 	for _, s := range rest {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {

@@ -11,7 +11,7 @@ import (
 
 func TestNoRunIsLostWhenAMemberIsKilled(t *testing.T) {
 	r, err := carryOut(t.Context(), plan{
-		members: 4, jobs: 8, every: time.Second, takes: 100 * time.Millisecond, length: time.Second, between: 3 * time.Second,
+		members: 4, virtualNodes: 16, jobs: 8, every: time.Second, takes: 100 * time.Millisecond, length: time.Second, between: 3 * time.Second,
 		seed: 1, faults: herd.Faults()[:1], dir: t.TempDir(), source: "..",
 	})
 	if err != nil {

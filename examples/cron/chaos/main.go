@@ -25,6 +25,7 @@ import (
 // plan says what a run does.
 type plan struct {
 	members, jobs int
+	virtualNodes  uint // of each member
 	every, takes  time.Duration
 	length        time.Duration // of the run: no fault begins after that
 	between       time.Duration // faults
@@ -46,6 +47,7 @@ const timeToCatchUp = 15 * time.Second
 
 func main() {
 	p := plan{members: 6, source: "examples/cron"}
+	flag.UintVar(&p.virtualNodes, "virtual-nodes", 16, "at `how many` identifiers each member stands")
 	flag.DurationVar(&p.length, "for", 10*time.Minute, "`duration` of the run")
 	flag.DurationVar(&p.between, "between", 5*time.Second, "`time` between two faults")
 	flag.IntVar(&p.jobs, "jobs", 60, "`how many` jobs there are")
@@ -95,7 +97,8 @@ func carryOut(ctx context.Context, p plan) (result, error) {
 	var h *herd.Herd
 	h, err = herd.New(bin, p.dir, func(s herd.Seat) []string {
 		return []string{
-			"-name", s.Name, "-addr", s.Addr, "-join", h.Others(s.Name), "-members", fmt.Sprint(p.members/2 + 1), "-ledger", at[1],
+			"-name", s.Name, "-addr", s.Addr, "-zone", s.Zone, "-virtual-nodes", fmt.Sprint(p.virtualNodes),
+			"-join", h.Others(s.Name), "-members", fmt.Sprint(p.members/2 + 1), "-ledger", at[1],
 			"-journal", filepath.Join(p.dir, s.Name+".journal"), "-v",
 			"-jobs", fmt.Sprint(p.jobs), "-every", p.every.String(), "-takes", p.takes.String(),
 		}

@@ -27,6 +27,7 @@ import (
 // plan says what a run does.
 type plan struct {
 	members int           // processes
+	virtual uint          // identifiers of each
 	cold    int           // keys that are written once in a while
 	hot     int           // keys that clients write and read all the time
 	clients int           // how many do
@@ -56,6 +57,7 @@ type result struct {
 
 func main() {
 	p := plan{members: 6, clients: 8, source: "."}
+	flag.UintVar(&p.virtual, "virtual-nodes", 16, "at `how many` identifiers each member stands")
 	flag.DurationVar(&p.length, "for", 10*time.Minute, "`duration` of the run")
 	flag.DurationVar(&p.settle, "settle", 15*time.Second, "`time` from a fault until all keys are read")
 	flag.IntVar(&p.cold, "cold", 800, "`how many` keys are there besides those below")
@@ -94,7 +96,7 @@ func run(ctx context.Context, p plan) (result, error) {
 	var h *herd.Herd
 	h, err = herd.New(bin, p.dir, func(s herd.Seat) []string {
 		return []string{
-			"-name", s.Name, "-addr", s.Addr, "-zone", s.Zone, "-dir", filepath.Join(s.Dir, "data"),
+			"-name", s.Name, "-addr", s.Addr, "-zone", s.Zone, "-virtual-nodes", fmt.Sprint(p.virtual), "-dir", filepath.Join(s.Dir, "data"),
 			"-join", h.Others(s.Name), "-members", fmt.Sprint(p.members/2 + 1), "-v",
 		}
 	})

@@ -1,13 +1,16 @@
-// Command hunt makes the searches that its arguments name, all of them without
-// arguments, and prints what each has found as a line of JSON. It is built with
-// a mistake planted in what it searches.
+// Command hunt makes the searches that its arguments name, all of them if they name none,
+// and prints what each has found as a line of JSON. The first argument is the most seeds that
+// a search may try, 0 for all that it has. It is built with mistakes planted in what it
+// searches.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/ollelogdahl/concord/internal/mutant"
 )
@@ -19,7 +22,15 @@ func main() {
 	}
 }
 
-func hunt(names []string) error {
+func hunt(args []string) error {
+	if len(args) == 0 {
+		return errors.New("say how many seeds a search may try")
+	}
+	seeds, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	names := args[1:]
 	for _, name := range names {
 		if !slices.ContainsFunc(mutant.Searches, func(s mutant.Search) bool { return s.Name == name }) {
 			return fmt.Errorf("there is no search %q", name)
@@ -29,6 +40,9 @@ func hunt(names []string) error {
 	for _, s := range mutant.Searches {
 		if len(names) > 0 && !slices.Contains(names, s.Name) {
 			continue
+		}
+		if seeds > 0 {
+			s.Seeds = min(s.Seeds, seeds)
 		}
 		f, err := s.Run()
 		if err != nil {

@@ -131,6 +131,86 @@ func (*LeaveReq) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{2}
 }
 
+type SetWeightReq struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Weight        int64                  `protobuf:"varint,1,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetWeightReq) Reset() {
+	*x = SetWeightReq{}
+	mi := &file_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetWeightReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetWeightReq) ProtoMessage() {}
+
+func (x *SetWeightReq) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetWeightReq.ProtoReflect.Descriptor instead.
+func (*SetWeightReq) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SetWeightReq) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+type SetWeightResp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetWeightResp) Reset() {
+	*x = SetWeightResp{}
+	mi := &file_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetWeightResp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetWeightResp) ProtoMessage() {}
+
+func (x *SetWeightResp) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetWeightResp.ProtoReflect.Descriptor instead.
+func (*SetWeightResp) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{4}
+}
+
 type LeaveResp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why not all neighbours have acknowledged; empty if they have. The member has
@@ -142,7 +222,7 @@ type LeaveResp struct {
 
 func (x *LeaveResp) Reset() {
 	*x = LeaveResp{}
-	mi := &file_admin_proto_msgTypes[3]
+	mi := &file_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -154,7 +234,7 @@ func (x *LeaveResp) String() string {
 func (*LeaveResp) ProtoMessage() {}
 
 func (x *LeaveResp) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[3]
+	mi := &file_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -167,7 +247,7 @@ func (x *LeaveResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResp.ProtoReflect.Descriptor instead.
 func (*LeaveResp) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{3}
+	return file_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LeaveResp) GetUnacknowledged() string {
@@ -188,7 +268,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_admin_proto_msgTypes[4]
+	mi := &file_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -200,7 +280,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[4]
+	mi := &file_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -213,7 +293,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{4}
+	return file_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Server) GetId() uint64 {
@@ -248,7 +328,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_admin_proto_msgTypes[5]
+	mi := &file_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +340,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[5]
+	mi := &file_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +353,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{5}
+	return file_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Range) GetStart() uint64 {
@@ -301,7 +381,7 @@ type Finger struct {
 
 func (x *Finger) Reset() {
 	*x = Finger{}
-	mi := &file_admin_proto_msgTypes[6]
+	mi := &file_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +393,7 @@ func (x *Finger) String() string {
 func (*Finger) ProtoMessage() {}
 
 func (x *Finger) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[6]
+	mi := &file_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +406,7 @@ func (x *Finger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finger.ProtoReflect.Descriptor instead.
 func (*Finger) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{6}
+	return file_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Finger) GetServer() *Server {
@@ -378,13 +458,14 @@ type StatusResp struct {
 	Subscribers         int64          `protobuf:"varint,21,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
 	Ranges              []*Range       `protobuf:"bytes,22,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	VirtualNodes        int64          `protobuf:"varint,23,opt,name=virtual_nodes,json=virtualNodes,proto3" json:"virtual_nodes,omitempty"`
+	Weight              int64          `protobuf:"varint,24,opt,name=weight,proto3" json:"weight,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *StatusResp) Reset() {
 	*x = StatusResp{}
-	mi := &file_admin_proto_msgTypes[7]
+	mi := &file_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +477,7 @@ func (x *StatusResp) String() string {
 func (*StatusResp) ProtoMessage() {}
 
 func (x *StatusResp) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[7]
+	mi := &file_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +490,7 @@ func (x *StatusResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResp.ProtoReflect.Descriptor instead.
 func (*StatusResp) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{7}
+	return file_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StatusResp) GetSelf() *Server {
@@ -573,6 +654,13 @@ func (x *StatusResp) GetVirtualNodes() int64 {
 	return 0
 }
 
+func (x *StatusResp) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
 // What went wrong, once or again and again, between the member and a peer.
 type PeerFailure struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -592,7 +680,7 @@ type PeerFailure struct {
 
 func (x *PeerFailure) Reset() {
 	*x = PeerFailure{}
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +692,7 @@ func (x *PeerFailure) String() string {
 func (*PeerFailure) ProtoMessage() {}
 
 func (x *PeerFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +705,7 @@ func (x *PeerFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFailure.ProtoReflect.Descriptor instead.
 func (*PeerFailure) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{8}
+	return file_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PeerFailure) GetName() string {
@@ -697,7 +785,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +797,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +810,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{9}
+	return file_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetOld() *Range {
@@ -804,7 +892,10 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"\bWatchReq\"\n" +
 	"\n" +
-	"\bLeaveReq\"3\n" +
+	"\bLeaveReq\"&\n" +
+	"\fSetWeightReq\x12\x16\n" +
+	"\x06weight\x18\x01 \x01(\x03R\x06weight\"\x0f\n" +
+	"\rSetWeightResp\"3\n" +
 	"\tLeaveResp\x12&\n" +
 	"\x0eunacknowledged\x18\x01 \x01(\tR\x0eunacknowledged\"F\n" +
 	"\x06Server\x12\x0e\n" +
@@ -817,7 +908,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x06Finger\x12-\n" +
 	"\x06server\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x06server\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x04R\x03low\x12\x12\n" +
-	"\x04high\x18\x03 \x01(\x04R\x04high\"\x8e\b\n" +
+	"\x04high\x18\x03 \x01(\x04R\x04high\"\xa6\b\n" +
 	"\n" +
 	"StatusResp\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.concord.admin.ServerR\x04self\x12 \n" +
@@ -845,7 +936,8 @@ const file_admin_proto_rawDesc = "" +
 	"\x04zone\x18\x14 \x01(\tR\x04zone\x12 \n" +
 	"\vsubscribers\x18\x15 \x01(\x03R\vsubscribers\x12,\n" +
 	"\x06ranges\x18\x16 \x03(\v2\x14.concord.admin.RangeR\x06ranges\x12#\n" +
-	"\rvirtual_nodes\x18\x17 \x01(\x03R\fvirtualNodes\x1a;\n" +
+	"\rvirtual_nodes\x18\x17 \x01(\x03R\fvirtualNodes\x12\x16\n" +
+	"\x06weight\x18\x18 \x01(\x03R\x06weight\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\b\n" +
@@ -880,11 +972,12 @@ const file_admin_proto_rawDesc = "" +
 	"\x03_toB\n" +
 	"\n" +
 	"\b_returnsB\r\n" +
-	"\v_lease_ends2\xbc\x01\n" +
+	"\v_lease_ends2\x84\x02\n" +
 	"\x05Admin\x12=\n" +
 	"\x06Status\x12\x18.concord.admin.StatusReq\x1a\x19.concord.admin.StatusResp\x128\n" +
 	"\x05Watch\x12\x17.concord.admin.WatchReq\x1a\x14.concord.admin.Event0\x01\x12:\n" +
-	"\x05Leave\x12\x17.concord.admin.LeaveReq\x1a\x18.concord.admin.LeaveRespB8Z6github.com/ollelogdahl/concord/internal/remote/adminpbb\x06proto3"
+	"\x05Leave\x12\x17.concord.admin.LeaveReq\x1a\x18.concord.admin.LeaveResp\x12F\n" +
+	"\tSetWeight\x12\x1b.concord.admin.SetWeightReq\x1a\x1c.concord.admin.SetWeightRespB8Z6github.com/ollelogdahl/concord/internal/remote/adminpbb\x06proto3"
 
 var (
 	file_admin_proto_rawDescOnce sync.Once
@@ -898,45 +991,49 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_admin_proto_goTypes = []any{
-	(*StatusReq)(nil),   // 0: concord.admin.StatusReq
-	(*WatchReq)(nil),    // 1: concord.admin.WatchReq
-	(*LeaveReq)(nil),    // 2: concord.admin.LeaveReq
-	(*LeaveResp)(nil),   // 3: concord.admin.LeaveResp
-	(*Server)(nil),      // 4: concord.admin.Server
-	(*Range)(nil),       // 5: concord.admin.Range
-	(*Finger)(nil),      // 6: concord.admin.Finger
-	(*StatusResp)(nil),  // 7: concord.admin.StatusResp
-	(*PeerFailure)(nil), // 8: concord.admin.PeerFailure
-	(*Event)(nil),       // 9: concord.admin.Event
-	nil,                 // 10: concord.admin.StatusResp.CountersEntry
+	(*StatusReq)(nil),     // 0: concord.admin.StatusReq
+	(*WatchReq)(nil),      // 1: concord.admin.WatchReq
+	(*LeaveReq)(nil),      // 2: concord.admin.LeaveReq
+	(*SetWeightReq)(nil),  // 3: concord.admin.SetWeightReq
+	(*SetWeightResp)(nil), // 4: concord.admin.SetWeightResp
+	(*LeaveResp)(nil),     // 5: concord.admin.LeaveResp
+	(*Server)(nil),        // 6: concord.admin.Server
+	(*Range)(nil),         // 7: concord.admin.Range
+	(*Finger)(nil),        // 8: concord.admin.Finger
+	(*StatusResp)(nil),    // 9: concord.admin.StatusResp
+	(*PeerFailure)(nil),   // 10: concord.admin.PeerFailure
+	(*Event)(nil),         // 11: concord.admin.Event
+	nil,                   // 12: concord.admin.StatusResp.CountersEntry
 }
 var file_admin_proto_depIdxs = []int32{
-	4,  // 0: concord.admin.Finger.server:type_name -> concord.admin.Server
-	4,  // 1: concord.admin.StatusResp.self:type_name -> concord.admin.Server
-	5,  // 2: concord.admin.StatusResp.range:type_name -> concord.admin.Range
-	4,  // 3: concord.admin.StatusResp.predecessor:type_name -> concord.admin.Server
-	4,  // 4: concord.admin.StatusResp.successors:type_name -> concord.admin.Server
-	6,  // 5: concord.admin.StatusResp.fingers:type_name -> concord.admin.Finger
-	4,  // 6: concord.admin.StatusResp.acquaintances:type_name -> concord.admin.Server
-	10, // 7: concord.admin.StatusResp.counters:type_name -> concord.admin.StatusResp.CountersEntry
-	8,  // 8: concord.admin.StatusResp.failures:type_name -> concord.admin.PeerFailure
-	5,  // 9: concord.admin.StatusResp.ranges:type_name -> concord.admin.Range
-	5,  // 10: concord.admin.Event.old:type_name -> concord.admin.Range
-	5,  // 11: concord.admin.Event.new:type_name -> concord.admin.Range
-	5,  // 12: concord.admin.Event.gained:type_name -> concord.admin.Range
-	5,  // 13: concord.admin.Event.lost:type_name -> concord.admin.Range
-	4,  // 14: concord.admin.Event.from:type_name -> concord.admin.Server
-	4,  // 15: concord.admin.Event.to:type_name -> concord.admin.Server
+	6,  // 0: concord.admin.Finger.server:type_name -> concord.admin.Server
+	6,  // 1: concord.admin.StatusResp.self:type_name -> concord.admin.Server
+	7,  // 2: concord.admin.StatusResp.range:type_name -> concord.admin.Range
+	6,  // 3: concord.admin.StatusResp.predecessor:type_name -> concord.admin.Server
+	6,  // 4: concord.admin.StatusResp.successors:type_name -> concord.admin.Server
+	8,  // 5: concord.admin.StatusResp.fingers:type_name -> concord.admin.Finger
+	6,  // 6: concord.admin.StatusResp.acquaintances:type_name -> concord.admin.Server
+	12, // 7: concord.admin.StatusResp.counters:type_name -> concord.admin.StatusResp.CountersEntry
+	10, // 8: concord.admin.StatusResp.failures:type_name -> concord.admin.PeerFailure
+	7,  // 9: concord.admin.StatusResp.ranges:type_name -> concord.admin.Range
+	7,  // 10: concord.admin.Event.old:type_name -> concord.admin.Range
+	7,  // 11: concord.admin.Event.new:type_name -> concord.admin.Range
+	7,  // 12: concord.admin.Event.gained:type_name -> concord.admin.Range
+	7,  // 13: concord.admin.Event.lost:type_name -> concord.admin.Range
+	6,  // 14: concord.admin.Event.from:type_name -> concord.admin.Server
+	6,  // 15: concord.admin.Event.to:type_name -> concord.admin.Server
 	0,  // 16: concord.admin.Admin.Status:input_type -> concord.admin.StatusReq
 	1,  // 17: concord.admin.Admin.Watch:input_type -> concord.admin.WatchReq
 	2,  // 18: concord.admin.Admin.Leave:input_type -> concord.admin.LeaveReq
-	7,  // 19: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
-	9,  // 20: concord.admin.Admin.Watch:output_type -> concord.admin.Event
-	3,  // 21: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
+	3,  // 19: concord.admin.Admin.SetWeight:input_type -> concord.admin.SetWeightReq
+	9,  // 20: concord.admin.Admin.Status:output_type -> concord.admin.StatusResp
+	11, // 21: concord.admin.Admin.Watch:output_type -> concord.admin.Event
+	5,  // 22: concord.admin.Admin.Leave:output_type -> concord.admin.LeaveResp
+	4,  // 23: concord.admin.Admin.SetWeight:output_type -> concord.admin.SetWeightResp
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -947,15 +1044,15 @@ func file_admin_proto_init() {
 	if File_admin_proto != nil {
 		return
 	}
-	file_admin_proto_msgTypes[7].OneofWrappers = []any{}
 	file_admin_proto_msgTypes[9].OneofWrappers = []any{}
+	file_admin_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Admin_Status_FullMethodName = "/concord.admin.Admin/Status"
-	Admin_Watch_FullMethodName  = "/concord.admin.Admin/Watch"
-	Admin_Leave_FullMethodName  = "/concord.admin.Admin/Leave"
+	Admin_Status_FullMethodName    = "/concord.admin.Admin/Status"
+	Admin_Watch_FullMethodName     = "/concord.admin.Admin/Watch"
+	Admin_Leave_FullMethodName     = "/concord.admin.Admin/Leave"
+	Admin_SetWeight_FullMethodName = "/concord.admin.Admin/SetWeight"
 )
 
 // AdminClient is the client API for Admin service.
@@ -37,6 +38,10 @@ type AdminClient interface {
 	// The member tells its neighbours, leaves the ring and ends. Answered when it
 	// has left.
 	Leave(ctx context.Context, in *LeaveReq, opts ...grpc.CallOption) (*LeaveResp, error)
+	// The member stands at another number of identifiers from now on; at none: it hands on
+	// all ranges, leaves the ring and runs on. Answered when it does. FailedPrecondition and
+	// InvalidArgument say why it does not.
+	SetWeight(ctx context.Context, in *SetWeightReq, opts ...grpc.CallOption) (*SetWeightResp, error)
 }
 
 type adminClient struct {
@@ -86,6 +91,16 @@ func (c *adminClient) Leave(ctx context.Context, in *LeaveReq, opts ...grpc.Call
 	return out, nil
 }
 
+func (c *adminClient) SetWeight(ctx context.Context, in *SetWeightReq, opts ...grpc.CallOption) (*SetWeightResp, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetWeightResp)
+	err := c.cc.Invoke(ctx, Admin_SetWeight_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -97,6 +112,10 @@ type AdminServer interface {
 	// The member tells its neighbours, leaves the ring and ends. Answered when it
 	// has left.
 	Leave(context.Context, *LeaveReq) (*LeaveResp, error)
+	// The member stands at another number of identifiers from now on; at none: it hands on
+	// all ranges, leaves the ring and runs on. Answered when it does. FailedPrecondition and
+	// InvalidArgument say why it does not.
+	SetWeight(context.Context, *SetWeightReq) (*SetWeightResp, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -115,6 +134,9 @@ func (UnimplementedAdminServer) Watch(*WatchReq, grpc.ServerStreamingServer[Even
 }
 func (UnimplementedAdminServer) Leave(context.Context, *LeaveReq) (*LeaveResp, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
+}
+func (UnimplementedAdminServer) SetWeight(context.Context, *SetWeightReq) (*SetWeightResp, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetWeight not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -184,6 +206,24 @@ func _Admin_Leave_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_SetWeight_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetWeightReq)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetWeight(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetWeight_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetWeight(ctx, req.(*SetWeightReq))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -198,6 +238,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Leave",
 			Handler:    _Admin_Leave_Handler,
+		},
+		{
+			MethodName: "SetWeight",
+			Handler:    _Admin_SetWeight_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -10,14 +10,17 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/sim"
 )
 
 // Config is one run.
 type Config struct {
-	Members  int           `json:"members"`
-	Interval time.Duration `json:"interval_ns"`
-	Duration time.Duration `json:"duration_ns"`
+	Members int `json:"members"`
+	// Identifiers is at how many identifiers each member stands. 0: one.
+	Identifiers int           `json:"identifiers"`
+	Interval    time.Duration `json:"interval_ns"`
+	Duration    time.Duration `json:"duration_ns"`
 	// Session is how long a member stays on average: then it crashes, and another joins.
 	// 0: none comes or goes.
 	Session time.Duration `json:"session_ns"`
@@ -30,6 +33,12 @@ type Config struct {
 	Lookups float64 `json:"lookups"`
 	// Cut, if not 0, cuts the ring into halves for that long, in the middle of the run.
 	Cut time.Duration `json:"cut_ns"`
+	// Clients subscribe at members, and move from one to another.
+	Clients int `json:"clients"`
+	// Drops is the share of messages to clients that are left out.
+	Drops float64 `json:"drops"`
+	// Hasty is how many members have a tenth of the interval.
+	Hasty int `json:"hasty"`
 	// Limit is how many claims a map keeps; 0: the default.
 	Limit int `json:"limit"`
 	// Progress, if set, is called from time to time with the share of the run that is done.
@@ -44,9 +53,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Latency == (sim.Latency{}) {
 		c.Latency = sim.Latency{Kind: sim.Uniform, Low: 200 * time.Microsecond, High: time.Millisecond}
 	}
+	if c.Identifiers == 0 {
+		c.Identifiers = 1
+	}
 	var errs []error
 	if c.Members < 1 {
 		errs = append(errs, fmt.Errorf("%d members: use at least 1", c.Members))
+	}
+	if c.Identifiers < 0 || c.Identifiers > ring.MaxIdentifiers {
+		errs = append(errs, fmt.Errorf("%d identifiers: use 1 to %d", c.Identifiers, ring.MaxIdentifiers))
 	}
 	if c.Interval < 10*time.Millisecond {
 		errs = append(errs, fmt.Errorf("interval %v: use at least 10ms", c.Interval))
@@ -56,6 +71,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Loss < 0 || c.Loss >= 1 || c.Silent < 0 || c.Silent > 1 {
 		errs = append(errs, fmt.Errorf("loss %v, silent %v: use 0 to 1", c.Loss, c.Silent))
+	}
+	if c.Clients < 0 || c.Hasty < 0 || c.Hasty > c.Members || c.Drops < 0 || c.Drops >= 1 {
+		errs = append(errs, fmt.Errorf("%d clients, %d hasty of %d members, drops %v: use 0 or more, and drops below 1", c.Clients, c.Hasty, c.Members, c.Drops))
 	}
 	if c.Cut < 0 || c.Cut > 0 && c.Cut >= c.Duration {
 		errs = append(errs, fmt.Errorf("cut %v: use less than the duration", c.Cut))
@@ -77,6 +95,11 @@ type Result struct {
 	// Why it had to be asked: nothing known or in doubt; too old.
 	Unknown int `json:"unknown"`
 	Old     int `json:"old"`
+	// Lookups of clients that memory answered, and for which owners were asked; subscriptions
+	// that were begun anew because a message was wrong.
+	ClientMemory int `json:"client_memory"`
+	ClientAsked  int `json:"client_asked"`
+	Restarts     int `json:"restarts"`
 	// Ages of what answered, and of the oldest certainty of a circle, in intervals.
 	AgeMedian    float64 `json:"age_median"`
 	Age99        float64 `json:"age_99"`

@@ -23,7 +23,9 @@ func (w *world) lookUp() {
 	key := w.load.Uint64()
 	r := &w.result
 	s := x.m.Snapshot()
-	if age, ok := s.Age(w.now); ok {
+	age, certain := s.Age(x.clock(w.now))
+	w.judgeCertain(x, age, certain)
+	if certain {
 		w.circles = append(w.circles, float64(age)/float64(w.cfg.Interval))
 	}
 	own := ring.Arc{After: x.after, To: x.self.ID}
@@ -31,7 +33,7 @@ func (w *world) lookUp() {
 		w.judge(x, key, x.self)
 		return
 	}
-	c, as, ok := s.Lookup(key, w.now, ringmap.Promised(w.cfg.Interval))
+	c, as, ok := s.Lookup(key, x.clock(w.now), ringmap.Promised(w.cfg.Interval))
 	if !ok {
 		r.Asked++
 		if s.Known(key) == nil {
@@ -41,7 +43,7 @@ func (w *world) lookUp() {
 		}
 		return
 	}
-	w.ages = append(w.ages, float64(w.now-as)/float64(w.cfg.Interval))
+	w.ages = append(w.ages, float64(x.clock(w.now)-as)/float64(w.cfg.Interval))
 	w.judge(x, key, c.Owner())
 }
 

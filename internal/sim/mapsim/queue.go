@@ -23,4 +23,9 @@ const (
 	evWatch // how far is a change known?
 	evCut
 	evHeal
+	evMove        // a client subscribes at another member
+	evFeed        // a feed has something to tell again
+	evTold        // a message of a feed arrives
+	evClientLooks // a client looks a key up
+	evConfirmed   // the answer of an owner arrives at a client
 )

@@ -18,6 +18,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	began := time.Now()
 	w := newWorld(cfg, seed)
 	w.settle()
+	w.addClients()
 	warm := 20 * cfg.Interval
 	w.loadFrom(cfg.Interval)
 	w.advance(warm)
@@ -77,7 +78,7 @@ func (w *world) happen(e event) {
 	case evTick:
 		if x := w.members[e.who]; x.up && x.tick == w.now {
 			x.tick = -1
-			x.m.Tick(w.now)
+			x.m.Tick(x.clock(w.now))
 			w.carry(e.who)
 		}
 	case evRound:
@@ -107,7 +108,26 @@ func (w *world) happen(e event) {
 	case evCut:
 		w.cut = true
 	case evHeal:
-		w.cut = false
+		w.cut, w.changed = false, w.now
+	default:
+		w.happenToClient(e)
+	}
+}
+
+func (w *world) happenToClient(e event) {
+	switch e.kind {
+	case evMove:
+		w.move(e.who)
+	case evFeed:
+		if k := w.clients[e.who]; k.gen == e.gen {
+			w.tell(e.who)
+		}
+	case evTold:
+		w.receive(e)
+	case evClientLooks:
+		w.clientLooks(e.who)
+	case evConfirmed:
+		w.confirm(e)
 	}
 }
 
@@ -127,10 +147,10 @@ func (w *world) request(e event) {
 	if w.cut && to.side != from.side {
 		return
 	}
-	if !to.m.Allow(w.now, from.self.ID, &c.request) {
+	if !to.m.Allow(to.clock(w.now), from.self.Process(), &c.request) {
 		w.violate("%s has pushed so much to %s that it is not answered", from.self.Name, to.self.Name)
 	}
-	c.reply = to.m.Receive(w.now, &c.request)
+	c.reply = to.m.Receive(to.clock(w.now), &c.request)
 	w.measure(0, c.reply.Size())
 	if !w.lost() {
 		w.queue.Push(w.now+w.cfg.Latency.Draw(w.net), event{kind: evReply, slot: e.slot, gen: e.gen})
@@ -147,7 +167,7 @@ func (w *world) reply(e event) {
 	i, id, r := c.from, c.id, c.reply
 	w.close(e.slot)
 	if x.up {
-		x.m.Answered(w.now, id, &r)
+		x.m.Answered(x.clock(w.now), id, &r)
 		w.carry(i)
 	}
 }
@@ -163,7 +183,7 @@ func (w *world) fail(slot int32, gone bool) {
 	i, id := c.from, c.id
 	w.close(slot)
 	if x := w.members[i]; x.up {
-		x.m.Failed(w.now, id, gone)
+		x.m.Failed(x.clock(w.now), id, gone)
 		w.carry(i)
 	}
 }
@@ -211,7 +231,7 @@ func (w *world) askAgain(i int32) {
 func (w *world) headSays(i int32) {
 	x := w.members[i]
 	y := w.members[x.succ]
-	x.m.Head(w.now, w.now, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
+	x.m.Head(x.clock(w.now), x.clock(w.now), x.self.ID, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
 	w.carry(i)
 }
 
@@ -221,7 +241,7 @@ func (w *world) detect(i int32) {
 	if !x.up || x.succ < 0 || w.reaches(x, w.members[x.succ]) {
 		return
 	}
-	x.m.Strike(w.now, 0, w.members[x.succ].self.Instance())
+	x.m.Strike(x.clock(w.now), 0, w.members[x.succ].self.Instance())
 	s := w.owner(x.self.ID+1, x.side)
 	if s < 0 {
 		return
@@ -234,7 +254,7 @@ func (w *world) detect(i int32) {
 	}
 	w.setPred(s, i)
 	y := w.members[s]
-	x.m.Head(w.now, w.now, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
+	x.m.Head(x.clock(w.now), x.clock(w.now), x.self.ID, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
 	w.carry(i)
 }
 
@@ -252,20 +272,27 @@ func (w *world) death() {
 		return
 	}
 	w.queue.Push(w.now+w.pause(), event{kind: evDeath})
-	if len(w.ring) < 3 {
+	if len(w.ring) < 3*w.cfg.Identifiers {
 		return
 	}
 	w.result.Deaths++
+	w.changed = w.now
 	k := w.rng.IntN(len(w.ring))
 	i := w.ring[k]
-	x := w.members[i]
-	w.ring = slices.Delete(w.ring, k, k+1)
-	x.up, x.m, x.mute = false, nil, w.rng.Float64() < w.cfg.Silent
-	p := w.before(x.self.ID, x.side)
-	if p >= 0 && !x.mute {
-		w.queue.Push(w.now+3*w.cfg.Latency.Draw(w.net), event{kind: evDetect, who: p})
+	first := w.members[i].first
+	all := w.members[first : int(first)+w.cfg.Identifiers]
+	mute := w.rng.Float64() < w.cfg.Silent
+	w.ring = slices.DeleteFunc(w.ring, func(i int32) bool { return w.members[i].first == first })
+	for _, x := range all {
+		x.up, x.m, x.mute, x.died = false, nil, mute, w.now
 	}
-	w.watch(x.self.ID, false)
+	w.lostClients(first)
+	for _, x := range all {
+		if p := w.before(x.self.ID, x.side); p >= 0 && !mute {
+			w.queue.Push(w.now+3*w.cfg.Latency.Draw(w.net), event{kind: evDetect, who: p})
+		}
+		w.watch(x.self.ID, false)
+	}
 }
 
 func (w *world) join() {
@@ -274,7 +301,14 @@ func (w *world) join() {
 	}
 	w.queue.Push(w.now+w.pause(), event{kind: evJoin})
 	w.result.Joins++
-	i := w.newcomer()
+	w.changed = w.now
+	for _, i := range w.newcomer() {
+		w.joinAt(i)
+	}
+}
+
+// joinAt lets a process join at one of its identifiers.
+func (w *world) joinAt(i int32) {
 	x := w.members[i]
 	s := w.owner(x.self.ID, x.side)
 	if s < 0 {
@@ -285,13 +319,13 @@ func (w *world) join() {
 	x.up, x.succ = true, s
 	w.setPred(s, i)
 	y := w.members[s]
-	x.m.Head(w.now, w.now, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
+	x.m.Head(x.clock(w.now), x.clock(w.now), x.self.ID, ringmap.Claim{ID: y.self.ID, After: y.after, Epoch: y.epoch, Of: &y.self})
 	w.carry(i)
 	w.begin(i)
 	if q := w.members[p]; q.succ == s {
 		q.succ = i
 		w.setPred(i, p)
-		q.m.Head(w.now, w.now, ringmap.Claim{ID: x.self.ID, After: x.after, Epoch: x.epoch, Of: &x.self})
+		q.m.Head(q.clock(w.now), q.clock(w.now), q.self.ID, ringmap.Claim{ID: x.self.ID, After: x.after, Epoch: x.epoch, Of: &x.self})
 		w.carry(p)
 	}
 	w.watch(x.self.ID, true)

@@ -22,18 +22,30 @@ const (
 	overhead = 9 + 5 + 6
 )
 
+// member is one identifier of a process.
 type member struct {
 	self  ring.Member
-	m     *ringmap.Map
+	m     *ringmap.Map // of the process
+	first int32        // the first identifier of the process, which speaks for it
 	up    bool
 	side  bool
 	mute  bool // its crash broke no connection
 	after uint64
 	has   bool
 	epoch uint64
-	succ  int32 // whom it takes for its successor
-	tick  time.Duration
+	succ  int32         // whom it takes for its successor
+	tick  time.Duration // of the first
+	died  time.Duration
+	// Of runs with clients, what it has claimed since when.
+	spells []spell
+	sweeps sweeps        // of the first
+	ahead  time.Duration // by which the clock of its process is before that of the world
+	// interval is that of its process.
+	interval time.Duration
 }
+
+// clock is what the clock of a member shows at a time.
+func (x *member) clock(now time.Duration) time.Duration { return now + x.ahead }
 
 // message is a request on its way, or its answer.
 type message struct {
@@ -66,7 +78,12 @@ type world struct {
 	circles []float64
 	joins   []time.Duration
 	deaths  []time.Duration
+	changed time.Duration // when a member came or went, or a message was lost
 	result  Result
+
+	clients       []*client
+	updates       []update       // all to clients
+	confirmations []confirmation // all to clients
 }
 
 func newWorld(cfg Config, seed uint64) *world {
@@ -76,40 +93,74 @@ func newWorld(cfg Config, seed uint64) *world {
 	return w
 }
 
-// newcomer is a process that has not joined.
-func (w *world) newcomer() int32 {
+// newcomer is a process that has not joined: all of its identifiers.
+func (w *world) newcomer() (all []int32) {
 	i := len(w.members)
 	name := fmt.Sprintf("member-%d.example", i)
-	x := &member{succ: -1, side: w.rng.IntN(2) == 0, tick: -1}
-	x.self = ring.Member{
+	self := ring.Member{
 		ID: ring.SHA256([]byte(name)), Name: name,
 		Addr:        fmt.Sprintf("10.%d.%d.%d:7946", i>>16&255, i>>8&255, i&255),
 		Incarnation: epoch + uint64(w.now/time.Millisecond),
 	}
-	x.m = ringmap.New(x.self, ringmap.Config{
-		Bits: width, Interval: w.cfg.Interval, Limit: w.cfg.Limit, Pool: w.pool,
-		Near: func(id uint64) bool { return w.finger(x, id) },
-	})
-	w.members = append(w.members, x)
-	return int32(i)
+	side := w.rng.IntN(2) == 0
+	ahead := time.Duration(w.rng.Int64N(int64(spread * w.cfg.Interval)))
+	if w.cfg.Identifiers > 1 {
+		self.Home = self.ID
+	}
+	pace := w.cfg.Interval
+	if i < w.cfg.Hasty*w.cfg.Identifiers {
+		pace /= hasty
+	}
+	var m *ringmap.Map
+	for k := range w.cfg.Identifiers {
+		x := &member{succ: -1, side: side, tick: -1, self: self, first: int32(i), ahead: ahead, interval: pace}
+		if w.cfg.Identifiers > 1 {
+			x.self.Choice = ring.Chosen(k, 0)
+			x.self.ID = ring.SHA256(x.self.Choice.Text(name))
+		}
+		if m == nil {
+			m = ringmap.New(x.self, ringmap.Config{
+				Bits: width, Interval: pace, Limit: w.cfg.Limit, Pool: w.pool,
+				Near: func(y *ring.Member) bool { return w.finger(x, y.ID) },
+			})
+		}
+		x.m = m
+		w.members = append(w.members, x)
+		all = append(all, int32(i+k))
+	}
+	return all
 }
+
+// spread is by how many intervals the clocks of members differ at most, so that their
+// first sweeps do not begin at the same time.
+const spread = 10
+
+// hasty is how many times as often as others a hasty member acts.
+const hasty = 10
+
+// widest is how many times the mean arc no arc is, but one in e^widest.
+const widest = 64
 
 // finger reports whether the member at an identifier is a finger of x: the first after
 // the half or three quarters of a doubling of the distance.
 func (w *world) finger(x *member, id uint64) bool {
+	d := id - x.self.ID
+	k := uint64(1) << (bits.Len64(d|1) - 1)
+	if most := widest * (^uint64(0) / uint64(len(w.ring))); d-k > most && d-k-k/2 > most {
+		return false // quicker than to look who is before it
+	}
 	p := w.before(id, x.side)
 	if p < 0 {
 		return false
 	}
-	d, gap := id-x.self.ID, w.members[p].self.ID-x.self.ID
-	k := uint64(1) << (bits.Len64(d|1) - 1)
+	gap := w.members[p].self.ID - x.self.ID
 	return gap < k || gap < k+k/2 && k+k/2 <= d
 }
 
 // settle makes the ring at the start, with all maps as they are in an ideal ring.
 func (w *world) settle() {
 	for range w.cfg.Members {
-		w.ring = append(w.ring, w.newcomer())
+		w.ring = append(w.ring, w.newcomer()...)
 	}
 	slices.SortFunc(w.ring, func(a, b int32) int { return cmp.Compare(w.members[a].self.ID, w.members[b].self.ID) })
 	claims := make([]ringmap.Claim, len(w.ring))
@@ -122,19 +173,26 @@ func (w *world) settle() {
 		claims[k] = ringmap.Claim{ID: x.self.ID, After: x.after, Epoch: 1, Of: &x.self}
 	}
 	t := ringmap.NewTable(width, claims)
+	// First what each owns, or all would tell each other what they have already.
 	for _, i := range w.ring {
 		x := w.members[i]
-		x.m.Fill(t)
-		x.m.Own(0, ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: true, Epoch: 1})
+		w.note(x)
+		x.m.Own(x.clock(0), ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: true, Epoch: 1})
+	}
+	for _, i := range w.ring {
+		if x := w.members[i]; x.first == i {
+			x.m.Fill(t)
+		}
 		w.begin(i)
 	}
 }
 
 // begin starts the rounds of a member.
 func (w *world) begin(i int32) {
-	x := w.members[i]
-	x.tick = w.now + time.Duration(w.rng.Int64N(int64(w.cfg.Interval)))
-	w.queue.Push(x.tick, event{kind: evTick, who: i})
+	if x := w.members[i]; x.first == i {
+		x.tick = w.now + time.Duration(w.rng.Int64N(int64(w.cfg.Interval)))
+		w.queue.Push(x.tick, event{kind: evTick, who: i})
+	}
 	w.queue.Push(w.now+time.Duration(w.rng.Int64N(int64(w.cfg.Interval))), event{kind: evRound, who: i})
 }
 
@@ -204,12 +262,14 @@ func (w *world) setPred(s, p int32) {
 // own tells the map of a member what that owns.
 func (w *world) own(i int32) {
 	x := w.members[i]
-	x.m.Own(w.now, ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: x.has, Epoch: x.epoch})
+	w.note(x)
+	x.m.Own(x.clock(w.now), ringmap.Owning{Self: x.self, Arc: ring.Arc{After: x.after, To: x.self.ID}, Has: x.has, Epoch: x.epoch})
 	w.carry(i)
 }
 
 // carry does what the map of a member wants.
 func (w *world) carry(i int32) {
+	i = w.members[i].first
 	x := w.members[i]
 	for {
 		e, ok := x.m.Effect()
@@ -220,13 +280,18 @@ func (w *world) carry(i int32) {
 		case ringmap.Send:
 			w.send(i, e)
 		case ringmap.Defend:
-			if x.has && x.epoch <= e.Epoch {
-				x.epoch = e.Epoch + 1
-				w.own(i)
+			k := i
+			for w.members[k].self.ID != e.By {
+				k++
+			}
+			if y := w.members[k]; y.has && y.epoch <= e.Epoch {
+				y.epoch = e.Epoch + 1
+				w.own(k)
 			}
 		}
 	}
-	if at := x.m.Next(); x.tick < 0 || at < x.tick {
+	w.tellAll(i)
+	if at := x.m.Next() - x.ahead; x.tick < 0 || at < x.tick {
 		x.tick = max(at, w.now)
 		w.queue.Push(x.tick, event{kind: evTick, who: i})
 	}
@@ -235,6 +300,7 @@ func (w *world) carry(i int32) {
 // send sends a request.
 func (w *world) send(from int32, e ringmap.Effect) {
 	w.measure(int(e.Request.Kind), e.Request.Size())
+	w.judgeSweep(from, &e.Request)
 	var k int32
 	if n := len(w.free); n > 0 {
 		k, w.free = w.free[n-1], w.free[:n-1]
@@ -255,7 +321,13 @@ func (w *world) send(from int32, e ringmap.Effect) {
 // patience is how long an answer is waited for.
 func (*world) patience() time.Duration { return peer.MinTimeout }
 
-func (w *world) lost() bool { return !w.quiet && w.cfg.Loss > 0 && w.net.Float64() < w.cfg.Loss }
+func (w *world) lost() bool {
+	if w.quiet || w.cfg.Loss == 0 || w.net.Float64() >= w.cfg.Loss {
+		return false
+	}
+	w.changed = w.now
+	return true
+}
 
 // host is that of a member: its number is in its address.
 func host(x ring.Member) int32 {

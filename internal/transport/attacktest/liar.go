@@ -5,6 +5,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	grpctransport "github.com/ollelogdahl/concord/internal/transport/grpc"
@@ -19,6 +20,9 @@ type Liar struct {
 	Route func(q routing.Query, honest routing.Answer) routing.Answer
 	// Maintain, if set, changes an honest answer to what maintains the ring.
 	Maintain func(from ring.Member, r protocol.Request, honest protocol.Reply) protocol.Reply
+	// Subscribe, if set, changes an honest message to a client that has subscribed, the nth of
+	// the subscription from 0.
+	Subscribe func(n int, honest *ringmap.Update)
 }
 
 var _ transport.Network = (*Liar)(nil)
@@ -60,4 +64,16 @@ func (h lyingHandler) Route(ctx context.Context, env transport.Envelope, q routi
 		a = h.liar.Route(q, a)
 	}
 	return a, err
+}
+
+func (h lyingHandler) Subscribe(ctx context.Context, env transport.Envelope, sub *ringmap.Subscription, send func(*ringmap.Update) error) error {
+	n := 0
+	return h.Handler.Subscribe(ctx, env, sub, func(u *ringmap.Update) error {
+		told := u.Clone()
+		if h.liar.Subscribe != nil {
+			h.liar.Subscribe(n, &told)
+		}
+		n++
+		return send(&told)
+	})
 }

@@ -263,7 +263,7 @@ func (b *Budget) search(now time.Time) *Conn {
 func longestAtRest(conns map[*Conn]struct{}, now time.Time) (best *Conn) {
 	bar := now.Add(-restBeforeClosed).UnixNano()
 	for c := range conns {
-		if used := c.used.Load(); used <= bar && c.open.Load() == 0 {
+		if used := c.used.Load(); used <= bar && !c.Busy() {
 			best, bar = c, used
 		}
 	}
@@ -323,7 +323,7 @@ func (b *Budget) Idle(limit time.Duration) {
 	var idle []*Conn
 	b.mu.Lock()
 	for c := range b.conns {
-		if c.begun.Load() > 0 && c.used.Load() <= bar && c.open.Load() == 0 {
+		if c.begun.Load() > 0 && c.used.Load() <= bar && !c.Busy() {
 			idle = append(idle, c)
 		}
 	}

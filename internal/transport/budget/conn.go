@@ -161,6 +161,9 @@ func (c *Conn) Use() (over func()) {
 	}
 }
 
+// Busy reports whether something is at work on the connection.
+func (c *Conn) Busy() bool { return c.open.Load() > 0 }
+
 // Claim says that the connection belongs to the member with that identifier, which this
 // side has reached at the address that it advertises. It reports whether it counts as
 // that member's: a member has four.

@@ -131,6 +131,9 @@ func (t *Transport) greet(ctx context.Context, l *link, env transport.Envelope) 
 		if known == nil {
 			return err
 		}
+		if known.Kind == protocol.Cancelled && ctx.Err() == nil { // by the peer, which is about to stop
+			return failure(protocol.Unreachable, "%s: %s", env.To.Addr, known.Detail)
+		}
 		if known.Kind != protocol.Overloaded || !backOff(ctx, peer.BusyPause(refusals, rand.Float64())) {
 			return known
 		}

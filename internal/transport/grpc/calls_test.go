@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -20,6 +21,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
@@ -433,6 +435,62 @@ func TestRequestsToAMemberEndWithItOnAnyConnection(t *testing.T) {
 	})
 }
 
+// Who calls an application asks first which member the connection leads to. If the member ends
+// then, the call comes all the same. A connection on which none comes ends later.
+func TestFirstCallOutlivesTheMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named)}
+		b := n.run(t, "b:1")
+		ask := func() *grpc.ClientConn {
+			stub, cc := n.stub(t, "b:1")
+			if _, err := stub.Meta(t.Context(), &pb.MetaReq{Request: pbRequest(transport.Envelope{To: transporttest.Member("m", "b:1", 7), Settings: transporttest.Settings})}); err != nil {
+				t.Fatal(err)
+			}
+			return cc
+		}
+		calling, idle := ask(), ask()
+		b.Close()
+		synctest.Wait()
+		for what, cc := range map[string]*grpc.ClientConn{"one": calling, "another": idle} {
+			if s := cc.GetState(); s != connectivity.Ready {
+				t.Fatalf("%s connection is %v", what, s)
+			}
+		}
+		if err := question(t.Context(), calling, "who"); err != nil {
+			t.Errorf("the call: %v", err)
+		}
+		time.Sleep(firstCall)
+		synctest.Wait()
+		if s := calling.GetState(); s != connectivity.Ready || n.dials != 2 {
+			t.Errorf("the connection of the call is %v, of %d", s, n.dials)
+		}
+		if s := idle.GetState(); s == connectivity.Ready {
+			t.Errorf("the connection without a call is %v", s)
+		}
+		calling.Close()
+		idle.Close()
+		b.end()
+	})
+}
+
+// A member that is about to stop gives up what it is asked: the call has not been made.
+func TestCallToAMemberThatIsAboutToStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{at: make(map[string]named)}
+		a, b := n.run(t, "a:1"), n.run(t, "b:1", func(h *transporttest.Handler) {
+			h.OnMeta = func(context.Context, transport.Envelope) ([]byte, error) {
+				return nil, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the transport is closed"}
+			}
+		})
+		err := question(t.Context(), conn(a.Transport, transporttest.Member("m", "b:1", 7)), "who")
+		if f, ok := errors.AsType[*protocol.Failure](err); !ok || f.Kind != protocol.Unreachable || status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "b:1") {
+			t.Errorf("%v", err)
+		}
+		a.end()
+		b.end()
+	})
+}
+
 // The streams of a connection of the ring end when the server is to stop, so that it can.
 func TestServerThatStopsGracefullyDoesNotWaitForStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -443,10 +501,22 @@ func TestServerThatStopsGracefullyDoesNotWaitForStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		told, ended := make(chan struct{}, 1), make(chan error)
+		env := transport.Envelope{To: transporttest.Member("m", "b:1", 7), Settings: transporttest.Settings}
+		go func() {
+			ended <- a.Subscribe(t.Context(), env, &ringmap.Subscription{}, func(*ringmap.Update) error {
+				told <- struct{}{}
+				return nil
+			})
+		}()
+		<-told
 		began := time.Now()
 		b.server.GracefulStop()
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("it took %v", took)
+		}
+		if err := <-ended; !errors.Is(err, transport.ErrMoved) {
+			t.Errorf("the subscription ends with %v", err)
 		}
 		a.end()
 		b.end()

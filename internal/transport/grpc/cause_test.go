@@ -68,13 +68,7 @@ func refusals(tr *Transport) chan turned {
 
 func awaitRefusal(t *testing.T, ch chan turned) turned {
 	t.Helper()
-	select {
-	case r := <-ch:
-		return r
-	case <-time.After(20 * time.Second):
-		t.Fatal("no refusal was told")
-		return turned{}
-	}
+	return transporttest.Await(t, ch, "what is told of the refusal")
 }
 
 // bindWith listens and serves; refused hears what is refused.

@@ -26,6 +26,14 @@ type timeless struct{ context.Context }
 
 func (timeless) Deadline() (time.Time, bool) { return time.Time{}, false }
 
+// timed is ctx with the time that it may have been made timeless of.
+func timed(ctx context.Context) context.Context {
+	if t, ok := ctx.(timeless); ok {
+		return t.Context
+	}
+	return ctx
+}
+
 // Maintain asks env.To; see transport.Transport.
 func (t *Transport) Maintain(ctx context.Context, env transport.Envelope, req protocol.Request) (protocol.Reply, error) {
 	ctx = bare(ctx)
@@ -335,11 +343,7 @@ func (t *Transport) call(ctx context.Context, env transport.Envelope, f func(l *
 // backOff waits for d, and reports whether ctx has lasted that long. If it will not, it
 // does not wait.
 func backOff(ctx context.Context, d time.Duration) bool {
-	timed := ctx
-	if t, ok := ctx.(timeless); ok {
-		timed = t.Context
-	}
-	if deadline, ok := timed.Deadline(); ok && time.Until(deadline) <= d {
+	if deadline, ok := timed(ctx).Deadline(); ok && time.Until(deadline) <= d {
 		return false
 	}
 	timer := time.NewTimer(d)

@@ -106,31 +106,34 @@ func TestDialErrorIsUnreachable(t *testing.T) {
 // failure for an answer.
 func TestRefusalIsOfAnAttemptBegunAfterTheRequest(t *testing.T) {
 	b := begin(t, Config{}, nil)
-	dialling, proceed := make(chan struct{}), make(chan error)
+	dialling, proceed := make(chan struct{}), make(chan error, 1)
 	var dials atomic.Int32
 	a := begin(t, Config{Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 		if dials.Add(1) == 1 {
 			close(dialling)
-			return nil, <-proceed
+			select {
+			case err := <-proceed:
+				return nil, err
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}}, nil)
 	first, second := make(chan error, 1), make(chan error, 1)
 	ctx := patient(t)
 	go func() { first <- ask(ctx, a, at("m", b)) }()
-	<-dialling
+	transporttest.Await(t, dialling, "the attempt to connect")
 	go func() { second <- ask(ctx, a, at("m", b)) }()
-	for { // until the second waits for the first one's attempt
+	eventually(t, func() bool { // the second waits for the first one's attempt
 		a.pool.mu.Lock()
-		n := a.pool.attempts[endpoint{addr: b.Addr()}].waiters
-		a.pool.mu.Unlock()
-		if n == 2 {
-			break
-		}
-	}
+		defer a.pool.mu.Unlock()
+		attempt := a.pool.attempts[endpoint{addr: b.Addr()}]
+		return attempt != nil && attempt.waiters == 2
+	})
 	proceed <- &net.OpError{Op: "dial", Err: errors.New("stale")}
-	wantKind(t, <-first, protocol.Unreachable, "stale")
-	if err := <-second; err != nil {
+	wantKind(t, transporttest.Await(t, first, "the answer to the first"), protocol.Unreachable, "stale")
+	if err := transporttest.Await(t, second, "the answer to the second"); err != nil {
 		t.Errorf("the second request: %v", err)
 	}
 }
@@ -151,7 +154,7 @@ func TestRestartedPeerAnswersAtOnce(t *testing.T) {
 	b.Close()
 	wantKind(t, ask(patient(t), a, to), protocol.Refused, to.Addr)
 	for range 10 {
-		if addr := <-broken; addr != to.Addr {
+		if addr := transporttest.Await(t, broken, "what is told of the broken connection"); addr != to.Addr {
 			t.Errorf("Broken(%q)", addr)
 		}
 	}

@@ -203,6 +203,10 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		{"no owner", "owner is missing", routeErr(&pb.RouteResp{Verdict: 1})},
 		{"too many closer", "closer has 4 entries", routeErr(&pb.RouteResp{Verdict: 3, Closer: many(4)})},
 		{"meta too long", "meta has 257 bytes", func() error { _, err := metaOf(&pb.MetaResp{Meta: make([]byte, 257)}); return err }()},
+		{"epoch of a claim", "claims[1].epoch", func() error {
+			_, err := announcements("claims", []*pb.Claim{{Id: 1}, {Id: 2, Epoch: 1<<62 + 1}}, 9)
+			return err
+		}()},
 		{"age", "out of range", routeErr(&pb.RouteResp{Verdict: 2, Owner: ok, AgeNs: 1 << 63})},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.words) {

@@ -17,7 +17,7 @@ const maxClaims = 2048
 func mapReq(who *pb.Request, r *ringmap.Request) *pb.MapReq {
 	out := &pb.MapReq{
 		Kind: pb.MapReq_Kind(r.Kind), Beat: r.Beat,
-		From: r.From, To: r.To, Sum: r.Sum, Level: uint32(r.Level), Hashes: r.Hashes, Request: who,
+		From: r.From, To: r.To, Sum: r.Sum, Level: uint32(r.Level), Hashes: r.Hashes, Skip: r.Skip, Request: who,
 	}
 	for i := range r.Parts {
 		out.Parts = append(out.Parts, &pb.MapPart{To: r.Parts[i].To, Claims: claims(r.Parts[i].Claims)})
@@ -31,7 +31,7 @@ func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
 	}
 	out := &ringmap.Request{
 		Kind: ringmap.Kind(r.GetKind()), Beat: r.GetBeat(),
-		From: r.GetFrom(), To: r.GetTo(), Sum: r.GetSum(), Level: uint8(r.GetLevel()), Hashes: r.GetHashes(),
+		From: r.GetFrom(), To: r.GetTo(), Sum: r.GetSum(), Level: uint8(r.GetLevel()), Hashes: r.GetHashes(), Skip: r.GetSkip(),
 	}
 	left := maxClaims
 	for i, p := range r.GetParts() {
@@ -48,7 +48,7 @@ func mapRequest(r *pb.MapReq) (*ringmap.Request, error) {
 func mapResp(r *ringmap.Reply) *pb.MapResp {
 	out := &pb.MapResp{
 		Answer: &pb.Answer{},
-		Beat:   r.Beat, Same: r.Same, Claims: claims(r.Claims), Through: r.Through,
+		Beat:   r.Beat, Same: r.Same, Claims: claims(r.Claims), Through: r.Through, Skip: r.Skip,
 	}
 	if r.Aged {
 		out.AgeNs1 = uint64(max(0, r.Age)) + 1
@@ -63,7 +63,7 @@ func mapResp(r *ringmap.Reply) *pb.MapResp {
 }
 
 func mapReply(r *pb.MapResp) (ringmap.Reply, error) {
-	out := ringmap.Reply{Beat: r.GetBeat(), Same: r.GetSame(), Through: r.GetThrough()}
+	out := ringmap.Reply{Beat: r.GetBeat(), Same: r.GetSame(), Through: r.GetThrough(), Skip: r.GetSkip()}
 	if age := r.GetAgeNs1(); age > 0 {
 		if age > math.MaxInt64 {
 			return out, errors.New("age_ns1 is out of range")
@@ -116,6 +116,9 @@ func announcements(field string, list []*pb.Claim, most int) ([]ringmap.Announce
 	out := make([]ringmap.Announcement, len(list))
 	for i, c := range list {
 		out[i] = ringmap.Announcement{ID: c.GetId(), After: c.GetAfter(), Epoch: c.GetEpoch(), Incarnation: c.GetIncarnation()}
+		if _, err := epoch("epoch", c.GetEpoch()); err != nil {
+			return nil, fmt.Errorf("%s[%d].%w", field, i, err)
+		}
 		if c.GetName() == "" && c.GetAddress() == "" {
 			continue
 		}

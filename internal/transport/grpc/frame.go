@@ -26,6 +26,7 @@ type frame struct {
 	// withdrawn: the asker does not wait any longer.
 	withdrawn bool
 	status    []byte
+	again     uint32 // the place of the request among those that are remembered, from 1
 }
 
 type header struct{ key, value string }
@@ -40,12 +41,14 @@ const (
 	frameHeaders
 	frameWithdrawn
 	frameStatus
+	frameAgain
 )
 
 // size is the length of f as appended by append, without its own length before it.
 func (f *frame) size() int {
 	n := sizeVarint(frameCall, f.call) + sizeVarint(frameMethod, uint64(f.method)) +
-		sizeBytes(f.body) + sizeBytes(f.request) + sizeVarint(frameTimeout, f.timeout) + sizeBytes(f.status)
+		sizeBytes(f.body) + sizeBytes(f.request) + sizeVarint(frameTimeout, f.timeout) + sizeBytes(f.status) +
+		sizeVarint(frameAgain, uint64(f.again))
 	for _, h := range f.headers {
 		n += protowire.SizeTag(frameHeaders) + protowire.SizeBytes(h.size())
 	}
@@ -94,7 +97,8 @@ func (f *frame) append(b []byte) []byte {
 	if f.withdrawn {
 		b = appendVarint(b, frameWithdrawn, 1)
 	}
-	return appendBytes(b, frameStatus, f.status)
+	b = appendBytes(b, frameStatus, f.status)
+	return appendVarint(b, frameAgain, uint64(f.again))
 }
 
 func appendVarint(b []byte, field protowire.Number, v uint64) []byte {
@@ -170,6 +174,8 @@ func (f *frame) readVarint(field protowire.Number, b []byte) int {
 		f.timeout = v
 	case frameWithdrawn:
 		f.withdrawn = v != 0
+	case frameAgain:
+		f.again = uint32(min(v, 1<<32-1))
 	}
 	return n
 }

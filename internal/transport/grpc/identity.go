@@ -40,13 +40,14 @@ func (t *Transport) admit(p *party, m ring.Member, incoming bool) error {
 	if t.admits == nil || p == nil || m.Name == "" {
 		return nil
 	}
-	if a := p.admitted.Load(); a != nil && a.Name == m.Name && a.Addr == m.Addr && a.ID == m.ID {
+	if a := p.admitted.Load(); a != nil && a.SameMember(m) {
 		return nil
 	}
 	if err := t.admits(transport.Claim{Member: m, Incoming: incoming, Remote: p.remote.String(), TLS: p.tls}); err != nil {
 		return err
 	}
-	p.admitted.Store(&m)
+	admitted := m // m itself stays on the stack of the many that are admitted already
+	p.admitted.Store(&admitted)
 	return nil
 }
 

@@ -14,9 +14,17 @@ func pbLease(l protocol.Lease) *pb.Lease {
 	if l.Length == 0 {
 		return nil
 	}
-	out := &pb.Lease{LengthNs: uint64(l.Length), Granted: l.Granted}
+	out := &pb.Lease{LengthNs: uint64(l.Length), Granted: l.Granted, Linked: l.Linked}
 	if l.Given {
 		out.After = &l.After
+	}
+	if l.Waits {
+		out.WaitsAfter, out.WaitNs = &l.From, uint64(max(0, l.Wait))
+	}
+	for _, g := range l.Others {
+		out.Others = append(out.Others, &pb.Granted{
+			Range: &pb.Arc{After: g.Arc.After, To: g.Arc.To}, Incarnation: g.To.Incarnation, AgeNs: uint64(max(0, g.Age)),
+		})
 	}
 	for _, age := range l.Chain {
 		out.ChainNs = append(out.ChainNs, uint64(max(0, age)))
@@ -32,13 +40,27 @@ func leaseOf(field string, l *pb.Lease) (protocol.Lease, error) {
 	if l == nil {
 		return protocol.Lease{}, nil
 	}
-	out := protocol.Lease{Granted: l.GetGranted(), Given: l.After != nil, After: l.GetAfter()}
+	out := protocol.Lease{
+		Granted: l.GetGranted(), Linked: l.GetLinked(),
+		Given: l.After != nil, After: l.GetAfter(), Waits: l.WaitsAfter != nil, From: l.GetWaitsAfter(),
+	}
 	var err error
+	if out.Wait, err = duration(field+".wait_ns", l.GetWaitNs()); err != nil {
+		return protocol.Lease{}, err
+	}
 	if out.Length, err = length(field, l.GetLengthNs()); err != nil {
 		return protocol.Lease{}, err
 	}
-	if len(l.GetChainNs()) > maxMembers || len(l.GetAgesNs()) > maxMembers {
-		return protocol.Lease{}, fmt.Errorf("%s has more than %d ages", field, maxMembers)
+	if len(l.GetChainNs()) > maxMembers || len(l.GetAgesNs()) > maxMembers || len(l.GetOthers()) > maxMembers {
+		return protocol.Lease{}, fmt.Errorf("%s has more than %d ages or grants", field, maxMembers)
+	}
+	for _, g := range l.GetOthers() {
+		age, err := duration(field+".others.age_ns", g.GetAgeNs())
+		if err != nil {
+			return protocol.Lease{}, err
+		}
+		arc := ring.Arc{After: g.GetRange().GetAfter(), To: g.GetRange().GetTo()}
+		out.Others = append(out.Others, protocol.Granted{To: ring.Instance{ID: arc.To, Incarnation: g.GetIncarnation()}, Arc: arc, Age: age})
 	}
 	for _, ns := range l.GetChainNs() {
 		age, err := duration(field+".chain_ns", ns)

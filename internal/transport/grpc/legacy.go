@@ -108,7 +108,7 @@ func (t *Transport) replaced(ctx context.Context, l *link, env transport.Envelop
 		return false
 	}
 	isIt := func(m ring.Member) bool {
-		return m.ID == env.To.ID && m.Name == env.To.Name && m.Addr == env.To.Addr && m.Incarnation == 0
+		return m.SameMember(env.To) && m.Incarnation == 0
 	}
 	if isIt(s.Self) || t.known.claimed(env.To) {
 		return true

@@ -410,7 +410,7 @@ func TestLegacyMemberJoinsThroughOurs(t *testing.T) {
 	if err := m.Join(patient(t), tr.Addr()); err != nil {
 		t.Fatal(err)
 	}
-	if by := <-notified; by != m.Self() {
+	if by := transporttest.Await(t, notified, "the notification"); by != m.Self() {
 		t.Errorf("notified by %v; want %v", by, m.Self())
 	}
 	if s := m.Successors(); s[0].Addr != tr.Addr() {

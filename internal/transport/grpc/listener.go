@@ -257,18 +257,34 @@ func (c *inbound) Close() error {
 	return c.Conn.Close()
 }
 
-// endAsked closes the connections on which requests of ours have come and no others.
+// firstCall is how long the first call to an application may be on its way: who makes a
+// connection for that asks first which member it leads to.
+const firstCall = time.Second
+
+// endAsked closes the connections on which requests of ours have come and no others: at once if
+// one is at work, or a stream for them is open, else when a call to the application would have come.
 func (l *listener) endAsked() {
-	var ours []*inbound
+	var now, later []*inbound
 	l.mu.Lock()
 	for c := range l.conns {
-		if c.asked.Load() && !c.shared.Load() {
-			ours = append(ours, c)
+		switch {
+		case !c.asked.Load() || c.shared.Load():
+		case c.streams.Load() > 0, c.budget.Busy():
+			now = append(now, c)
+		default:
+			later = append(later, c)
 		}
 	}
 	l.mu.Unlock()
-	for _, c := range ours {
+	for _, c := range now {
 		_ = c.Close()
+	}
+	for _, c := range later {
+		time.AfterFunc(firstCall, func() {
+			if !c.shared.Load() {
+				_ = c.Close()
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ollelogdahl/concord/internal/pb"
+	"github.com/ollelogdahl/concord/internal/transport/deadline"
 )
 
 // This file and muxserver.go carry the requests of a link on one stream, the method
@@ -55,6 +57,8 @@ type mux struct {
 	last    uint64 // the number of the last call
 	err     error  // why the stream has ended
 	free    []*call
+	due     time.Time   // when expiry goes off; zero: it does not
+	expiry  *time.Timer // of the pending call whose time is over first; nil: there was none
 }
 
 // maxFreeCalls is how many calls are kept to be used again. They are the stream's own:
@@ -65,7 +69,9 @@ const maxFreeCalls = 16
 type call struct {
 	number uint64
 	out    proto.Message
+	until  time.Time // when it fails; zero: never
 	err    error
+	late   bool          // its caller's time was over first
 	done   chan struct{} // holds one element once out or err is set
 }
 
@@ -125,7 +131,7 @@ func (l *link) open(ctx context.Context) *mux {
 	}
 	m := &mux{link: l, stream: stream, cancel: cancel, slots: make(chan struct{}, maxCalls/2), pending: make(map[uint64]*call)}
 	m.arm()
-	if !l.pool.start(func() { l.receive(m) }) || !l.pool.start(func() { l.drain(own) }) {
+	if !l.pool.start(func() { l.receive(m) }) || !l.pool.start(func() { _ = l.drain(own) }) {
 		cancel()
 		return nil
 	}
@@ -133,16 +139,18 @@ func (l *link) open(ctx context.Context) *mux {
 }
 
 // drain ends l for new requests once the peer asks to use another connection, as a server
-// does that is to stop when its requests are over: the stream is one that never is.
-func (l *link) drain(ctx context.Context) {
+// does that is to stop when its requests are over: the stream is one that never is. It returns
+// when ctx ends or l is of no more use, and reports whether the peer has asked so: the
+// connection itself goes on then.
+func (l *link) drain(ctx context.Context) bool {
 	for {
 		s := l.cc.GetState()
 		if s != connectivity.Ready && s != connectivity.Connecting {
 			l.end()
-			return
+			return s != connectivity.Shutdown && l.cause.get() == nil
 		}
 		if !l.cc.WaitForStateChange(ctx, s) {
-			return
+			return false
 		}
 	}
 }
@@ -218,7 +226,7 @@ func (m *mux) receive() (heard bool, err error) {
 func (m *mux) answered(f frame) {
 	m.mu.Lock()
 	c := m.pending[f.call]
-	delete(m.pending, f.call)
+	m.forget(f.call)
 	m.mu.Unlock()
 	if c == nil {
 		return
@@ -247,6 +255,7 @@ func (m *mux) end(err error) {
 	}
 	pending := m.pending
 	m.pending = nil
+	m.rest()
 	m.mu.Unlock()
 	for _, c := range pending {
 		c.err = err
@@ -270,34 +279,61 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 		return err
 	}
 	if method.lookup {
-		select {
-		case m.slots <- struct{}{}:
-		case <-ctx.Done():
+		if !m.slot(ctx) {
 			return status.FromContextError(ctx.Err()).Err()
 		}
 		defer func() { <-m.slots }()
 	}
-	if !m.out.room(ctx.Done()) {
+	if m.out.full() && !m.out.room(ctx.Done()) {
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	c, err := m.begin(out)
+	until, gone := patience(ctx)
+	c, others, err := m.begin(out, until)
 	if err != nil {
 		return err
 	}
 	f.call = c.number
-	m.post(f, !method.lookup)
+	m.post(f, !method.lookup, others && method.lookup)
 	select {
 	case <-c.done:
-		return m.over(c)
-	case <-ctx.Done():
+	case <-gone:
+		if m.giveUp(c) {
+			c.late, c.err = true, status.FromContextError(ctx.Err()).Err()
+		} else {
+			<-c.done // it is being answered
+		}
 	}
-	if m.giveUp(c) {
-		m.post(parcel{frame: frame{call: f.call, withdrawn: true}}, !method.lookup)
-		_ = m.over(c)
-		return status.FromContextError(ctx.Err()).Err()
+	if c.late {
+		m.post(parcel{frame: frame{call: f.call, withdrawn: true}}, !method.lookup, false)
 	}
-	<-c.done // it is being answered
 	return m.over(c)
+}
+
+// slot takes one of the slots of lookups. It reports false if ctx ends before. Done is asked for
+// only if it has to wait: that costs a timer.
+func (m *mux) slot(ctx context.Context) bool {
+	select {
+	case m.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case m.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// patience is when a call with ctx fails, and what ends it before; both may be zero. Whoever
+// has made a deadline.Context for a call does not end it during the call, so that the stream
+// looks after its time.
+func patience(ctx context.Context) (time.Time, <-chan struct{}) {
+	if d, ok := timed(ctx).(*deadline.Context); ok {
+		until, _ := d.Deadline()
+		return until, d.Parent().Done()
+	}
+	return time.Time{}, ctx.Done()
 }
 
 // frame is the request in as a frame, without its number.
@@ -347,23 +383,24 @@ func (l *link) encoded(r *pb.Request) ([]byte, error) {
 	return b, err
 }
 
-// begin has a call wait for out.
-func (m *mux) begin(out proto.Message) (*call, error) {
+// begin has a call wait for out until then. It reports whether others are under way.
+func (m *mux) begin(out proto.Message, until time.Time) (c *call, others bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
-		return nil, m.err
+		return nil, false, m.err
 	}
-	var c *call
+	others = len(m.pending) > 0
 	if n := len(m.free); n > 0 {
 		c, m.free = m.free[n-1], m.free[:n-1]
 	} else {
 		c = &call{done: make(chan struct{}, 1)}
 	}
 	m.last++
-	c.number, c.out = m.last, out
+	c.number, c.out, c.until = m.last, out, until
 	m.pending[c.number] = c
-	return c, nil
+	m.expect(until)
+	return c, others, nil
 }
 
 // giveUp has a call wait no longer. It reports false if that is being answered.
@@ -371,14 +408,61 @@ func (m *mux) giveUp(c *call) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	waits := m.pending[c.number] == c
-	delete(m.pending, c.number)
+	m.forget(c.number)
 	return waits
+}
+
+// forget takes a call from those that are pending. Callers hold mu.
+func (m *mux) forget(number uint64) {
+	delete(m.pending, number)
+	if len(m.pending) == 0 {
+		m.rest()
+	}
+}
+
+// rest has expiry not go off. Callers hold mu.
+func (m *mux) rest() {
+	if !m.due.IsZero() {
+		m.due = time.Time{}
+		m.expiry.Stop()
+	}
+}
+
+// expect has expiry go off by then, unless that is zero. Callers hold mu.
+func (m *mux) expect(until time.Time) {
+	switch {
+	case until.IsZero(), !m.due.IsZero() && !until.Before(m.due):
+		return
+	case m.expiry == nil:
+		m.expiry = time.AfterFunc(time.Until(until), m.expire)
+	default:
+		m.expiry.Reset(time.Until(until))
+	}
+	m.due = until
+}
+
+// expire fails the calls whose time is over.
+func (m *mux) expire() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.due = time.Time{}
+	now := time.Now()
+	for number, c := range m.pending {
+		switch {
+		case c.until.IsZero() || now.Before(c.until):
+			m.expect(c.until)
+		default:
+			delete(m.pending, number)
+			c.late, c.err = true, status.FromContextError(context.DeadlineExceeded).Err()
+			c.done <- struct{}{}
+		}
+	}
 }
 
 // over ends a call, and returns its error.
 func (m *mux) over(c *call) error {
 	err := c.err
-	c.out, c.err = nil, nil
+	c.out, c.err, c.late = nil, nil, false
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.free) < maxFreeCalls {
@@ -393,12 +477,16 @@ func (m *mux) over(c *call) error {
 const maxUnanswered = 16 << 10
 
 // post sends f, or has it sent. If the stream has ended, whoever waits for an
-// answer learns it from there.
-func (m *mux) post(f parcel, urgent bool) {
+// answer learns it from there. With others it lets goroutines go first that can run: callers
+// whose answers came together ask again together, and what they ask goes in one message.
+func (m *mux) post(f parcel, urgent, others bool) {
 	sent := m.sent.Add(int64(f.length()))
 	flush, err := m.out.put(f, urgent)
 	if err != nil || !flush {
 		return
+	}
+	if others {
+		runtime.Gosched()
 	}
 	if sent > maxUnanswered || m.out.flush(true) {
 		go m.out.flush(false)

@@ -236,7 +236,7 @@ func TestStreamRefusesNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := proto.Marshal(&pb.Request{})
+	who, err := proto.Marshal(&pb.Request{Settings: &pb.Settings{HashBits: 64}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +249,7 @@ func TestStreamRefusesNonsense(t *testing.T) {
 		{frame{call: 2, method: 99, request: who}, codes.Unimplemented, "the method 99 is unknown"},
 		{frame{call: 3, method: 4, request: []byte{0xff}}, codes.InvalidArgument, "malformed"},
 		{frame{call: 4, method: 4, request: who, body: []byte{0xff}}, codes.InvalidArgument, "malformed"},
+		{frame{call: 5, method: 4, again: 9}, codes.InvalidArgument, "by a place at which nothing is remembered"},
 	} {
 		if err := stream.Send(&pb.Frames{Frames: c.frame.append(nil)}); err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func (a *player) SendMsg(any) error {
 
 // answering is the service of h on streams.
 func answering(h transport.Handler) *service {
-	return &service{t: NewClient(Config{}), handler: h, methods: servedMethods(description())}
+	return &service{t: NewClient(Config{}), handler: h, methods: servedMethods()}
 }
 
 // ringFrame is a question for the ring, of that number.
@@ -141,26 +141,21 @@ func TestNumberOfAWithdrawnRequestIsUsedAgain(t *testing.T) {
 	})
 }
 
-// A request that is withdrawn before it is at work leaves no timer, however long its
-// asker would have waited.
-func TestWithdrawnRequestLeavesNoTimer(t *testing.T) {
+// A request that is withdrawn before it is at work has ended, however long its asker would
+// have waited.
+func TestWithdrawnRequestHasEnded(t *testing.T) {
 	s := answering(&transporttest.Handler{})
 	defer s.t.Close()
 	m := &muxServer{service: s, underWay: make(map[uint64]*serving)}
 	m.out.send = func(*pb.Frames) error { return nil }
 	f := ringFrame(t, 1)
-	c := &serving{
-		Context: t.Context(), m: m, method: &s.methods[f.method-1], frame: f, request: &pb.Request{},
-		deadline: time.Now().Add(math.MaxInt64),
-	}
+	c := &serving{m: m, method: &s.methods[f.method-1], frame: f, request: &heardRequest{Request: new(pb.Request)}}
+	c.Init(t.Context(), time.Now().Add(math.MaxInt64))
 	if err := m.begin(c); err != nil {
 		t.Fatal(err)
 	}
 	m.withdraw(1)
 	c.serve()
-	if c.timer != nil {
-		t.Error("a timer is left")
-	}
 	if !errors.Is(c.Err(), context.Canceled) {
 		t.Errorf("the request ended with %v", c.Err())
 	}
@@ -174,7 +169,9 @@ func TestRequestsOfOneStreamAreBounded(t *testing.T) {
 	s.t.Refused(func(r transport.Refusal) { told = append(told, r.Why) })
 	m := &muxServer{service: s, underWay: make(map[uint64]*serving)}
 	begin := func(number uint64) error {
-		return m.begin(&serving{Context: t.Context(), m: m, frame: frame{call: number}})
+		c := &serving{m: m, frame: frame{call: number}}
+		c.Init(t.Context(), time.Time{})
+		return m.begin(c)
 	}
 	for i := range uint64(maxCalls) {
 		if err := begin(i + 1); err != nil {
@@ -263,12 +260,12 @@ func TestStreamThatIsNotReadIsEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		m := &mux{stream: unreading{ctx: ctx}, cancel: cancel, pending: make(map[uint64]*call)}
 		m.arm()
-		c, err := m.begin(&pb.Ring{})
+		c, _, err := m.begin(&pb.Ring{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		m.post(parcel{frame: frame{call: c.number}}, true)
+		m.post(parcel{frame: frame{call: c.number}}, true, false)
 		if took := time.Since(began); took != stuckAfter {
 			t.Errorf("the caller went on after %v; want %v", took, stuckAfter)
 		}

@@ -17,15 +17,17 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/transport/budget"
+	"github.com/ollelogdahl/concord/internal/transport/deadline"
 )
 
 // muxServer is the answering side of a stream.
 type muxServer struct {
-	service *service
-	stream  grpc.ServerStream
-	out     outbox
-	conn    *inbound    // nil: it is not known
-	request *pb.Request // of the request before; nil: there was none
+	service  *service
+	stream   grpc.ServerStream
+	out      outbox
+	conn     *inbound // nil: it is not known
+	requests heardRequests
+	owes     bool // what is in out is to be sent by whoever receives
 
 	handlers sync.WaitGroup
 	mu       sync.Mutex
@@ -74,8 +76,11 @@ func (m *muxServer) received(ctx context.Context, b []byte) error {
 			return err
 		}
 		// Who does not read the answers is read no further.
-		if !m.out.room(ctx.Done()) {
-			return nil
+		if m.out.full() {
+			m.settle()
+			if !m.out.room(ctx.Done()) {
+				return nil
+			}
 		}
 		if f.withdrawn {
 			m.withdraw(f.call)
@@ -84,23 +89,26 @@ func (m *muxServer) received(ctx context.Context, b []byte) error {
 		}
 		b = rest
 	}
+	m.settle()
 	return nil
 }
 
-// handle has a handler answer a request, in its own time. An error is the answer.
+// settle sends the answers that handle has left.
+func (m *muxServer) settle() {
+	if m.owes {
+		m.owes = false
+		m.out.flush(false)
+	}
+}
+
+// handle has a handler answer a request: in its own time, or at once if that takes none, and
+// then the answer is left for settle. An error is the answer.
 func (m *muxServer) handle(ctx context.Context, f frame) error {
+	if err := m.requests.take(&f); err != nil {
+		return m.service.t.malformed(ctx, err)
+	}
 	if f.method == 0 || int(f.method) > len(m.service.methods) {
 		return status.Errorf(codes.Unimplemented, "the method %d is unknown", f.method)
-	}
-	if len(f.request) > 0 {
-		r := new(pb.Request)
-		if err := proto.Unmarshal(f.request, r); err != nil {
-			return m.service.t.malformed(ctx, err)
-		}
-		m.request = r
-	}
-	if m.request == nil {
-		return m.service.t.malformed(ctx, errors.New("the first request of a stream does not say who asks whom"))
 	}
 	if len(f.headers) > 0 {
 		md := make(metadata.MD, len(f.headers))
@@ -109,7 +117,12 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		}
 		ctx = metadata.NewIncomingContext(ctx, md)
 	}
-	c := &serving{Context: ctx, m: m, method: &m.service.methods[f.method-1], frame: f, request: m.request}
+	var gone time.Time // when the asker gives up
+	if d := time.Duration(min(f.timeout, math.MaxInt64)); d > 0 {
+		gone = time.Now().Add(d)
+	}
+	c := &serving{m: m, method: &m.service.methods[f.method-1], frame: f, request: m.requests.now}
+	c.Init(ctx, gone)
 	if m.conn != nil {
 		var err error
 		if c.counted, err = m.conn.budget.Begin(c.method.kind); err != nil {
@@ -117,8 +130,13 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		}
 		c.counted.Came()
 	}
-	if d := time.Duration(min(f.timeout, math.MaxInt64)); d > 0 {
-		c.deadline = time.Now().Add(d)
+	if m.service.t.cfg.Prompt && c.method.kind == budget.Lookup {
+		answer := c.answer()
+		c.finish()
+		c.End(context.Canceled)
+		flush, _ := m.out.put(answer, false)
+		m.owes = m.owes || flush
+		return nil
 	}
 	if err := m.begin(c); err != nil {
 		c.finish()
@@ -163,7 +181,7 @@ func (m *muxServer) over(c *serving) {
 		delete(m.underWay, c.frame.call)
 	}
 	m.mu.Unlock()
-	c.end(context.Canceled)
+	c.End(context.Canceled)
 }
 
 // answer sends an answer, or has it sent.
@@ -182,35 +200,20 @@ func refuse(number uint64, err error) parcel {
 	return parcel{frame: frame{call: number, status: b}}
 }
 
-// serving is a request being answered. It is the context in which it is, too: most
-// handlers never ask whether that has ended, so what it takes to tell them is made when
-// they do.
+// serving is a request being answered. It is the context in which it is, too, which ends when
+// the asker gives up.
 type serving struct {
-	context.Context
+	deadline.Context
+
 	m       *muxServer
 	method  *servedMethod
 	frame   frame
-	request *pb.Request
+	request *heardRequest
 	counted *budget.Request // nil: nobody counts
-	// deadline is when the asker gives up; zero: when it says so.
-	deadline time.Time
-
-	mu    sync.Mutex
-	done  chan struct{} // nil until Done is called
-	timer *time.Timer
-	err   error
-	stop  func() bool
 }
 
 // serve answers the request.
 func (c *serving) serve() {
-	if !c.deadline.IsZero() {
-		c.mu.Lock()
-		if c.err == nil { // else it is withdrawn already
-			c.timer = time.AfterFunc(time.Until(c.deadline), func() { c.end(context.DeadlineExceeded) })
-		}
-		c.mu.Unlock()
-	}
 	answer := c.answer()
 	c.finish()
 	c.m.over(c)
@@ -221,51 +224,6 @@ func (c *serving) serve() {
 func (c *serving) finish() {
 	if c.counted != nil {
 		c.counted.End()
-	}
-}
-
-// Deadline implements context.Context.
-func (c *serving) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
-
-// Done implements context.Context.
-func (c *serving) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
-		if c.err != nil {
-			close(c.done)
-		} else {
-			c.stop = context.AfterFunc(c.Context, func() { c.end(c.Context.Err()) })
-		}
-	}
-	return c.done
-}
-
-// Err implements context.Context.
-func (c *serving) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil {
-		return c.Context.Err()
-	}
-	return c.err
-}
-
-// end ends the context, for the reason err.
-func (c *serving) end(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return
-	}
-	c.err = err
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	if c.done != nil {
-		close(c.done)
-		c.stop()
 	}
 }
 
@@ -292,7 +250,7 @@ func (c *serving) decode(m any) error {
 		return c.m.service.t.malformed(c, err)
 	}
 	if who := requestOf(msg); who != nil {
-		*who = c.request
+		*who = c.request.Request
 	}
 	return nil
 }
@@ -303,8 +261,9 @@ type servedMethod struct {
 	handle grpc.MethodHandler
 }
 
-// servedMethods are the methods of d, in its order.
-func servedMethods(d *grpc.ServiceDesc) []servedMethod {
+// servedMethods are the unary methods of the service, in its order.
+func servedMethods() []servedMethod {
+	d := &pb.ChordService_ServiceDesc
 	all := make([]servedMethod, 0, len(d.Methods))
 	for _, m := range d.Methods {
 		all = append(all, servedMethod{methods["/"+d.ServiceName+"/"+m.MethodName], m.Handler})

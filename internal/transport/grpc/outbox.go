@@ -1,7 +1,6 @@
 package grpctransport
 
 import (
-	"bytes"
 	"sync"
 
 	"github.com/ollelogdahl/concord/internal/pb"
@@ -24,9 +23,9 @@ type outbox struct {
 	roomy chan struct{}
 
 	// Of whoever is in flush.
-	batch   []parcel
-	buf     []byte
-	request []byte // the Request field that was sent last
+	batch    []parcel
+	buf      []byte
+	requests sentRequests
 }
 
 // parcel is a frame that waits, and the buffer that its body is in.
@@ -51,6 +50,13 @@ const (
 	// fewHeld is how many bytes that wait are few.
 	fewHeld = maxMessage
 )
+
+// full reports whether more than a few wait.
+func (o *outbox) full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held > fewHeld
+}
 
 // room waits until few wait or nothing can be sent any more. It reports false if done is
 // closed before.
@@ -177,13 +183,7 @@ func (o *outbox) encode() {
 	o.buf = o.buf[:0]
 	for i := range o.batch {
 		f := &o.batch[i]
-		if len(f.request) > 0 {
-			if bytes.Equal(f.request, o.request) {
-				f.request = nil
-			} else {
-				o.request = f.request
-			}
-		}
+		o.requests.brief(&f.frame)
 		o.buf = f.append(o.buf)
 		if f.buf != nil {
 			bodies.Put(f.buf)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
 // lender counts the buffers that it has lent.
@@ -47,7 +49,7 @@ func TestReaderLendsNoBufferUntilThereIsData(t *testing.T) {
 			a, b := pair(t)
 			pool := &lender{BufferPool: mem.DefaultBufferPool()}
 			r := newReader(wrap(a))
-			got := make(chan string)
+			got := make(chan string, 8)
 			go func() {
 				for {
 					buf, n, err := r.readOnReady(4096, pool)
@@ -68,7 +70,7 @@ func TestReaderLendsNoBufferUntilThereIsData(t *testing.T) {
 				if _, err := b.Write([]byte(s)); err != nil {
 					t.Fatal(err)
 				}
-				if x := <-got; x != s {
+				if x := transporttest.Await(t, got, "what was read"); x != s {
 					t.Fatalf("%q was read, not %q", x, s)
 				}
 			}
@@ -76,7 +78,7 @@ func TestReaderLendsNoBufferUntilThereIsData(t *testing.T) {
 				t.Errorf("read by itself: %v", r.raw != nil)
 			}
 			b.Close()
-			if x := <-got; x != io.EOF.Error() {
+			if x := transporttest.Await(t, got, "what was read"); x != io.EOF.Error() {
 				t.Errorf("the end is %q", x)
 			}
 			if n := pool.lent.Load(); n != 0 || pool.asked.Load() < 3 {
@@ -104,14 +106,14 @@ func TestWaitingReaderHoldsNothing(t *testing.T) {
 	} else {
 		t.Skip("no raw reads on this system")
 	}
-	end := make(chan error)
+	end := make(chan error, 1)
 	go func() {
 		_, _, err := r.readOnReady(64, pool)
 		end <- err
 	}()
-	<-tried
+	transporttest.Await(t, tried, "the first read")
 	a.Close()
-	if err := <-end; !errors.Is(err, net.ErrClosed) {
+	if err := transporttest.Await(t, end, "the end"); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("reading what is closed: %v", err)
 	}
 	b.Close()

@@ -232,7 +232,7 @@ func TestRequestsTellWhichHostTheyCameFrom(t *testing.T) {
 	if _, err := begin(t, Config{}, nil).Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing}); err != nil {
 		t.Fatal(err)
 	}
-	if source := <-got; source != netip.MustParseAddr("127.0.0.1") {
+	if source := transporttest.Await(t, got, "where the request came from"); source != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("source %v", source)
 	}
 }

@@ -26,17 +26,11 @@ var errUnread = &protocol.Failure{Kind: protocol.Overloaded, Detail: "the client
 
 // Subscribe has env.To tell of its map; see transport.Transport.
 func (t *Transport) Subscribe(ctx context.Context, env transport.Envelope, sub *ringmap.Subscription, f func(*ringmap.Update) error) error {
-	// The stream ends with this call, by whichever side.
-	ctx, cancel := context.WithCancel(bare(ctx))
-	defer cancel()
+	ctx = bare(ctx)
 	var own error
 	err := t.callOnce(ctx, env, func(l *link) error {
-		err := t.inExtension(ctx, l, env, func(l *link) error {
-			stream, err := l.stub.Subscribe(ctx, subscribeReq(l.request(env), sub), grpc.StaticMethod())
-			if err != nil {
-				return err
-			}
-			err, own = t.told(ctx, l, env, stream, f)
+		err := t.inExtension(ctx, l, env, func(l *link) (err error) {
+			err, own = t.toldOn(ctx, l, env, sub, f)
 			return err
 		})
 		if status.Code(err) == codes.Unimplemented {
@@ -48,22 +42,48 @@ func (t *Transport) Subscribe(ctx context.Context, env transport.Envelope, sub *
 	case own != nil:
 		return own
 	case errors.Is(err, errBase):
-		return failure(protocol.Invalid, "%s tells clients nothing of its map", env.To.Addr)
+		return transport.ErrTellsNothing
 	}
 	return err
 }
 
-// told gives each message of a stream to f until one of them ends. Own is the error of f.
+// toldOn subscribes on l until the peer asks to use another connection, besides all else that
+// ends a subscription; see told.
+func (t *Transport) toldOn(ctx context.Context, l *link, env transport.Envelope, sub *ringmap.Subscription, f func(*ringmap.Update) error) (err, own error) {
+	// The stream ends with this call, by whichever side.
+	on, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stream, err := l.stub.Subscribe(on, subscribeReq(l.request(env), sub), grpc.StaticMethod())
+	if err != nil {
+		return err, nil
+	}
+	moved := func() {
+		if l.drain(on) {
+			cancel(transport.ErrMoved)
+		}
+	}
+	if !t.pool.start(moved) {
+		return errClosed, nil
+	}
+	return t.told(on, l, env, stream, f)
+}
+
+// told gives each message of a stream to f until one of them ends. Own is ErrMoved if that is why
+// ctx has ended, or the error of f.
 func (t *Transport) told(ctx context.Context, l *link, env transport.Envelope, stream grpc.ServerStreamingClient[pb.MapUpdate], f func(*ringmap.Update) error) (err, own error) {
 	for begun := false; ; begun = true {
 		m, err := stream.Recv()
-		if err != nil && !begun {
+		moved := err != nil && errors.Is(context.Cause(ctx), transport.ErrMoved)
+		switch {
+		case moved && begun:
+			return failure(protocol.Cancelled, "%v", transport.ErrMoved), transport.ErrMoved
+		case moved:
+			return status.Error(codes.Unavailable, transport.ErrMoved.Error()), nil // it is asked again
+		case err != nil && !begun:
 			return err, nil // perhaps it is asked again
-		}
-		if errors.Is(err, io.EOF) {
+		case errors.Is(err, io.EOF):
 			return failure(protocol.Unreachable, "%s has ended the subscription", env.To.Addr), nil
-		}
-		if err != nil {
+		case err != nil:
 			known, _, _ := t.judged(ctx, l, env.To, err)
 			return known, nil
 		}
@@ -167,6 +187,9 @@ func mapUpdate(u *ringmap.Update) *pb.MapUpdate {
 			out.Through = &u.Through
 		}
 	}
+	if u.Summed {
+		out.Sum = &u.Sum
+	}
 	if u.Interval != 0 {
 		out.Answer = &pb.Answer{}
 	}
@@ -183,6 +206,7 @@ func update(m *pb.MapUpdate) (*ringmap.Update, error) {
 	out := &ringmap.Update{
 		Cleared: orNone(m.GetCleared()), Gone: orNone(m.GetGone()), More: m.GetMore(), Doubts: orNone(m.GetDoubts()),
 		Clock: time.Duration(m.GetClockMs()) * ringmap.ClockPrecision, Interval: time.Duration(m.GetIntervalNs()),
+		Summed: m.Sum != nil, Sum: m.GetSum(),
 	}
 	if age := m.GetAgeMs1(); age > 0 {
 		out.Aged, out.Age = true, time.Duration(age-1)*ringmap.AgePrecision

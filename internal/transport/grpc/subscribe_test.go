@@ -169,7 +169,7 @@ func FuzzMapUpdate(f *testing.F) {
 		}
 		// A client takes it, or says why not.
 		c := ringmap.NewCopy(64)
-		c.Subscribe(0, 1)
+		c.Subscribe(0, ring.Member{ID: 1})
 		if err := c.Receive(0, got); err != nil && c.Snapshot().Len() > 0 {
 			t.Errorf("%v, and it is used", err)
 		}

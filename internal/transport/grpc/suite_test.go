@@ -7,8 +7,9 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport/transporttest"
 )
 
-// conform runs the suite over transports that are changed by tweak before they serve.
-func conform(t *testing.T, tweak func(*Transport)) {
+// conform runs the suite, without the cases named, over transports that are changed by tweak
+// before they serve.
+func conform(t *testing.T, tweak func(*Transport), except ...string) {
 	transporttest.Run(t, func(*testing.T) transporttest.Listen {
 		return transporttest.Widen(func(addr string) (transport.Transport, error) {
 			if addr == "" {
@@ -21,7 +22,7 @@ func conform(t *testing.T, tweak func(*Transport)) {
 			tweak(tr)
 			return tr, nil
 		})
-	})
+	}, except...)
 }
 
 func TestConformance(t *testing.T) { conform(t, func(*Transport) {}) }
@@ -29,6 +30,14 @@ func TestConformance(t *testing.T) { conform(t, func(*Transport) {}) }
 // Over a stream from the first request on, and without streams.
 func TestConformanceOfStreams(t *testing.T) {
 	conform(t, func(tr *Transport) { tr.pool.streams = always })
+}
+
+// Over a stream, by members that answer a Route before they read on. In the cases left out
+// it waits.
+func TestConformanceOfPromptStreams(t *testing.T) {
+	conform(t, func(tr *Transport) { tr.pool.streams, tr.cfg.Prompt = always, true },
+		"requests are answered concurrently", "giving up is Cancelled",
+		"a handler's context ends with the asker's patience")
 }
 
 func TestConformanceOfUnaryCalls(t *testing.T) {

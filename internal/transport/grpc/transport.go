@@ -85,6 +85,9 @@ type Config struct {
 	// Extract, if set, makes the context in which a Route is handled of what has
 	// travelled so; get gives "" for what has not.
 	Extract func(ctx context.Context, get func(key string) string) context.Context
+	// Prompt: to handle a Route takes no time and calls nothing of the application. A Route
+	// on a stream is then handled before more of the stream is read, which costs less.
+	Prompt bool
 }
 
 // Transport is a transport.Transport over gRPC.
@@ -197,7 +200,7 @@ func (TCP) Seed(string) uint64 { return 0 }
 func ConfigOf(o transport.Options) Config {
 	return Config{
 		Bind: o.Bind, Server: o.Server, Client: o.Client, GetClient: o.GetClient,
-		SuccessorCount: o.SuccessorCount, IdleTimeout: o.IdleTimeout, Inject: o.Inject, Extract: o.Extract,
+		SuccessorCount: o.SuccessorCount, IdleTimeout: o.IdleTimeout, Inject: o.Inject, Extract: o.Extract, Prompt: o.Prompt,
 		Limits: budget.Limits{Connections: o.Limits.Connections, PerHost: o.Limits.PerHost, Streams: o.Limits.Streams},
 	}
 }
@@ -261,14 +264,13 @@ func (t *Transport) Serve(h transport.Handler) {
 	if t.lis == nil {
 		return
 	}
-	desc := description()
-	s := &service{t: t, handler: h, methods: servedMethods(desc)}
+	s := &service{t: t, handler: h, methods: servedMethods()}
 	t.serving.Go(t.watch)
 	if t.srv == nil {
 		t.cfg.Port.serve(s)
 		return
 	}
-	t.srv.RegisterService(desc, s)
+	t.srv.RegisterService(description(), s)
 	t.serving.Go(func() {
 		// It returns when Close stops it, or when the listener fails for good;
 		// then this member is unreachable, which others find out and act on.

@@ -152,11 +152,11 @@ func TestMembersEndAlone(t *testing.T) {
 			protocol.Request{Kind: protocol.AskRing})
 		ended <- err
 	}()
-	<-arrived
+	transporttest.Await(t, arrived, "the request")
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err == nil {
+	if err := transporttest.Await(t, ended, "the end of the request"); err == nil {
 		t.Error("the request of a member that is closed was answered")
 	}
 	if got := ask(ring.Member{ID: 20, Name: "p"}); got != 20 {
@@ -174,7 +174,7 @@ func TestAllHearOfConnectionsAndOneOfRefusals(t *testing.T) {
 	for _, m := range hub.all() {
 		m.told().broken("x:1")
 	}
-	if x, y := <-broken, <-broken; x != 10 || y != 20 {
+	if x, y := transporttest.Await(t, broken, "what is told of the broken connection"), transporttest.Await(t, broken, "what is told of the broken connection"); x != 10 || y != 20 {
 		t.Errorf("%d and %d", x, y)
 	}
 	a.Close()

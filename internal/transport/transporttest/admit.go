@@ -44,7 +44,7 @@ func testDeniedSender(t *testing.T, r *rig) {
 			if !strings.Contains(err.Error(), errUnknown.Error()) || !strings.Contains(err.Error(), b.self.Addr) {
 				t.Errorf("the error does not say who denies, and why: %v", err)
 			}
-			got := await(t, refusals, "the refusal is told of")
+			got := Await(t, refusals, "the refusal is told of")
 			if got.Sender != stranger.self || !got.Request || got.From == "" || got.Why != errUnknown.Error() {
 				t.Errorf("told of %+v", got)
 			}

@@ -30,7 +30,7 @@ func testBroken(t *testing.T, r *rig) {
 		r.exchange(a, c)
 	}
 	b.Close()
-	if addr := await(t, told, "Broken is called"); addr != b.Addr() {
+	if addr := Await(t, told, "Broken is called"); addr != b.Addr() {
 		t.Errorf("Broken(%q); want %q", addr, b.Addr())
 	}
 	for range 3 {
@@ -110,7 +110,7 @@ func testLimitOrder(t *testing.T, r *rig) {
 	for _, p := range peers {
 		p.Close()
 	}
-	got := []string{await(t, told, "Broken for the first"), await(t, told, "Broken for the second")}
+	got := []string{Await(t, told, "Broken for the first"), Await(t, told, "Broken for the second")}
 	a.Close()
 	got = append(got, rest()...)
 	want := []string{b.Addr(), c.Addr()}
@@ -128,7 +128,7 @@ func testLimitInUse(t *testing.T, r *rig) {
 	ctx, cancel := context.WithCancel(r.context())
 	failed := make(chan error, 1)
 	go func() { failed <- a.ask(ctx, busy) }()
-	await(t, w.began, "the request arrives")
+	Await(t, w.began, "the request arrives")
 	a.Limit(0)
 	r.exchange(a, idle)
 	r.settle(a, 1)
@@ -136,7 +136,7 @@ func testLimitInUse(t *testing.T, r *rig) {
 		t.Error("the limit ended a request")
 	}
 	cancel()
-	wantFailure(t, await(t, failed, "the request ends"), protocol.Cancelled)
+	wantFailure(t, Await(t, failed, "the request ends"), protocol.Cancelled)
 	r.settle(a, 0)
 
 	// What was closed is opened again.
@@ -158,7 +158,7 @@ func testRestart(t *testing.T, r *rig) {
 	for range 3 {
 		r.exchange(a, b)
 		b.Close()
-		await(t, told, "Broken is called")
+		Await(t, told, "Broken is called")
 		b = r.startAt("b", b.Addr(), nil)
 		for _, c := range calls {
 			if err := c.call(a, r.context(), b); err != nil {

@@ -142,9 +142,9 @@ func testCancelled(t *testing.T, r *rig) {
 			ctx, cancel := context.WithCancel(r.context())
 			failed := make(chan error, 1)
 			go func() { failed <- c.call(a, ctx, b) }()
-			await(t, w.began, "the request arrives")
+			Await(t, w.began, "the request arrives")
 			cancel()
-			wantFailure(t, await(t, failed, "the request ends"), protocol.Cancelled)
+			wantFailure(t, Await(t, failed, "the request ends"), protocol.Cancelled)
 			wantFailure(t, c.call(a, ctx, b), protocol.Cancelled)
 		})
 	}
@@ -157,11 +157,11 @@ func testCancelledByClose(t *testing.T, r *rig) {
 			a, b := r.start("a", nil), r.start("b", &w.Handler)
 			failed := make(chan error, 1)
 			go func() { failed <- c.call(a, r.context(), b) }()
-			await(t, w.began, "the request arrives")
+			Await(t, w.began, "the request arrives")
 			a.Close()
-			wantFailure(t, await(t, failed, "the request ends"), protocol.Cancelled)
+			wantFailure(t, Await(t, failed, "the request ends"), protocol.Cancelled)
 			wantFailure(t, c.call(a, r.context(), b), protocol.Cancelled)
-			await(t, w.ended, "the handler's context ends")
+			Await(t, w.ended, "the handler's context ends")
 			if got := a.Connections(); got != 0 {
 				t.Errorf("%d connections after Close", got)
 			}
@@ -176,9 +176,9 @@ func testUnreachable(t *testing.T, r *rig) {
 			a, b := r.start("a", nil), r.start("b", &w.Handler)
 			failed := make(chan error, 1)
 			go func() { failed <- c.call(a, r.context(), b) }()
-			await(t, w.began, "the request arrives")
+			Await(t, w.began, "the request arrives")
 			b.Close()
-			wantFailure(t, await(t, failed, "the request ends"), protocol.Unreachable)
+			wantFailure(t, Await(t, failed, "the request ends"), protocol.Unreachable)
 		})
 	}
 }
@@ -224,7 +224,7 @@ func testNoHoldUp(t *testing.T, r *rig) {
 	defer cancel()
 	for range 8 {
 		wg.Go(func() { wantFailure(t, a.ask(ctx, b), protocol.Cancelled) })
-		await(t, w.began, "the request arrives")
+		Await(t, w.began, "the request arrives")
 	}
 	for _, asker := range []*peer{a, c} {
 		if err := asker.route(r.context(), b); err != nil {
@@ -254,17 +254,17 @@ func testHandlerContext(t *testing.T, r *rig) {
 					break
 				}
 			}
-			await(t, w.began, "the request arrives")
-			await(t, w.ended, "the handler's context ends")
+			Await(t, w.began, "the request arrives")
+			Await(t, w.ended, "the handler's context ends")
 		})
 		t.Run(c.name+" at cancellation", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			failed := make(chan error, 1)
 			go func() { failed <- c.call(a, ctx, b) }()
-			await(t, w.began, "the request arrives")
+			Await(t, w.began, "the request arrives")
 			cancel()
-			await(t, w.ended, "the handler's context ends")
-			wantFailure(t, await(t, failed, "the request ends"), protocol.Cancelled)
+			Await(t, w.ended, "the handler's context ends")
+			wantFailure(t, Await(t, failed, "the request ends"), protocol.Cancelled)
 		})
 	}
 }
@@ -285,23 +285,23 @@ func testCloseWaits(t *testing.T, r *rig) {
 	a := r.start("a", nil)
 	failed := make(chan error, 1)
 	go func() { failed <- a.ask(r.context(), b) }()
-	await(t, began, "the request arrives")
+	Await(t, began, "the request arrives")
 	closed := make(chan bool, 1)
 	go func() {
 		b.Close()
 		closed <- finished.Load()
 	}()
-	await(t, ending, "Close ends the handler's context")
+	Await(t, ending, "Close ends the handler's context")
 	select {
 	case <-closed:
 		t.Error("Close returned while a handler was at work")
 	default:
 	}
 	release()
-	if !await(t, closed, "Close returns") {
+	if !Await(t, closed, "Close returns") {
 		t.Error("Close returned before the handler did")
 	}
-	await(t, failed, "the request ends")
+	Await(t, failed, "the request ends")
 }
 
 func testCloseAgain(t *testing.T, r *rig) {

@@ -137,7 +137,7 @@ func testRequests(t *testing.T, r *rig) {
 			if _, err := a.Maintain(r.context(), a.envelope(b), c.req); err != nil {
 				t.Fatal(err)
 			}
-			same(t, await(t, got, "the request arrives"), c.req)
+			same(t, Await(t, got, "the request arrives"), c.req)
 		})
 	}
 }
@@ -200,15 +200,15 @@ func testEnvelopes(t *testing.T, r *rig) {
 			if _, err := a.Maintain(r.context(), c.sent, protocol.Request{Kind: protocol.AskRing}); err != nil {
 				t.Fatalf("Maintain: %v", err)
 			}
-			same(t, await(t, got, "Maintain arrives"), c.got)
+			same(t, Await(t, got, "Maintain arrives"), c.got)
 			if _, err := a.Route(r.context(), c.sent, routing.Query{ID: 1}); err != nil {
 				t.Fatalf("Route: %v", err)
 			}
-			same(t, await(t, got, "Route arrives"), c.got)
+			same(t, Await(t, got, "Route arrives"), c.got)
 			if _, err := a.Meta(r.context(), c.sent); err != nil {
 				t.Fatalf("Meta: %v", err)
 			}
-			same(t, await(t, got, "Meta arrives"), c.got)
+			same(t, Await(t, got, "Meta arrives"), c.got)
 		})
 	}
 }
@@ -250,10 +250,11 @@ func testReplies(t *testing.T, r *rig) {
 			Self: b.self, Phase: protocol.Leaving, Pred: anna, Succ: []ring.Member{bert}, Version: 12, Returning: protocol.MaxReturning}}},
 		{"a grant", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
-			Lease: protocol.Lease{Length: time.Minute, Granted: true, Chain: []time.Duration{0, 1, time.Hour}, Ages: []time.Duration{-1, 0}}}}},
+			Lease: protocol.Lease{Length: time.Minute, Granted: true, Linked: true, Chain: []time.Duration{0, 1, time.Hour}, Ages: []time.Duration{-1, 0}}}}},
 		{"the same ring and another grant", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
-			Lease: protocol.Lease{Length: time.Minute, Given: true, Ages: []time.Duration{5, 6}}}}},
+			Lease: protocol.Lease{Length: time.Minute, Linked: true, Given: true, Waits: true, From: 1<<64 - 1, Wait: time.Hour, Ages: []time.Duration{5, 6},
+				Others: []protocol.Granted{{To: ring.Instance{ID: 7, Incarnation: 1<<64 - 1}, Arc: ring.Arc{After: 1<<64 - 1, To: 7}, Age: time.Minute}}}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},
@@ -321,7 +322,7 @@ func testQueries(t *testing.T, r *rig) {
 			if _, err := a.Route(r.context(), a.envelope(b), c.query); err != nil {
 				t.Fatal(err)
 			}
-			same(t, await(t, got, "the query arrives"), c.query)
+			same(t, Await(t, got, "the query arrives"), c.query)
 		})
 	}
 }

@@ -20,7 +20,7 @@ func updates() []ringmap.Update {
 	list := make([]ringmap.Announcement, 300)
 	for i := range list {
 		of := Member(fmt.Sprintf("member %d", i), fmt.Sprintf("host:%d", i+1), uint64(i+1))
-		list[i] = ringmap.Announcement{ID: of.ID, After: of.ID - 9, Epoch: 1<<63 + 5, Incarnation: of.Incarnation, Of: &of}
+		list[i] = ringmap.Announcement{ID: of.ID, After: of.ID - 9, Epoch: 1<<61 + 5, Incarnation: of.Incarnation, Of: &of}
 	}
 	short := list[7]
 	short.Of = nil
@@ -68,7 +68,7 @@ func testSubscribe(t *testing.T, r *rig) {
 		if !errors.Is(err, enough) {
 			t.Errorf("the subscription ended by %v", err)
 		}
-		x := await(t, got, "the subscription arrives")
+		x := Await(t, got, "the subscription arrives")
 		same(t, x.sub, sub)
 		env := transport.Envelope{To: ring.Member{ID: b.self.ID, Incarnation: b.self.Incarnation}, Settings: Settings}
 		x.env.Source = env.Source
@@ -101,13 +101,13 @@ func testSubscriptionsEnd(t *testing.T, r *rig) {
 	}
 	ctx, cancel := context.WithCancel(r.context())
 	wantFailure(t, subscribe(ctx, cancel), protocol.Cancelled)
-	await(t, gone, "the member learns that the client has given up")
+	Await(t, gone, "the member learns that the client has given up")
 
 	refuse = &protocol.Failure{Kind: protocol.NotJoined, By: b.self}
 	wantFailure(t, subscribe(r.context(), func() { t.Error("a message of one that is in no ring") }), protocol.NotJoined)
 	refuse = nil
 	wantFailure(t, subscribe(r.context(), func() { go b.Close() }), protocol.Unreachable)
-	await(t, gone, "the member ends what it tells")
+	Await(t, gone, "the member ends what it tells")
 	wantFailure(t, subscribe(r.context(), func() {}), protocol.Refused)
 
 	b = r.start("b", nil)
@@ -139,7 +139,7 @@ func testSlowSubscriber(t *testing.T, r *rig) {
 			return nil
 		})
 	}()
-	await(t, held, "the first message comes")
+	Await(t, held, "the first message comes")
 	for range 100 {
 		r.exchange(a, b)
 	}
@@ -147,5 +147,5 @@ func testSlowSubscriber(t *testing.T, r *rig) {
 		t.Errorf("%d messages wait for the client", n)
 	}
 	cancel()
-	await(t, ended, "the subscription ends")
+	Await(t, ended, "the subscription ends")
 }

@@ -9,6 +9,7 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,8 +30,9 @@ type Maker func(t *testing.T) Listen
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
 
-// Run tests the transports that mk makes, each case with a Listen of its own.
-func Run(t *testing.T, mk Maker) {
+// Run tests the transports that mk makes, each case with a Listen of its own. It leaves the
+// cases out that are named by except.
+func Run(t *testing.T, mk Maker, except ...string) {
 	cases := []struct {
 		name string
 		test func(t *testing.T, r *rig)
@@ -75,6 +77,9 @@ func Run(t *testing.T, mk Maker) {
 		{"a peer restarted after a refusal answers soon", testRestartAfterRefusal},
 	}
 	for _, c := range cases {
+		if slices.Contains(except, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			c.test(t, &rig{t: t, listen: mk(t)})
 		})
@@ -196,7 +201,7 @@ func (r *rig) eventually(ok func() bool, otherwise func()) {
 }
 
 // await receives from ch, whose meaning is what.
-func await[T any](t *testing.T, ch <-chan T, what string) T {
+func Await[T any](t *testing.T, ch <-chan T, what string) T {
 	t.Helper()
 	select {
 	case v := <-ch:

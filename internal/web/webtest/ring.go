@@ -2,6 +2,7 @@
 package webtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -25,6 +26,7 @@ type Ring struct {
 	mu      sync.Mutex
 	members []concord.Server // clockwise
 	made    int
+	several int      // ranges of each member
 	silent  []string // names
 	phase   concord.Phase
 	walks   int
@@ -41,6 +43,14 @@ func New(n int) *Ring {
 		r.Join(fmt.Sprintf("node%d", i+1))
 	}
 	r.self = r.Member("node1")
+	return r
+}
+
+// Several has each member have so many ranges, as with VirtualNodes.
+func (r *Ring) Several(ranges int) *Ring {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.several = ranges
 	return r
 }
 
@@ -163,6 +173,30 @@ func (r *Ring) arc(i int) concord.Range {
 	return concord.Range{Start: r.after(i, len(r.members)-1).Id, End: r.members[i].Id}
 }
 
+// ranges are those of all members by their names, nil if each has one.
+func (r *Ring) ranges() map[string][]concord.Range {
+	if r.several <= 1 {
+		return nil
+	}
+	type point struct {
+		id uint64
+		of string
+	}
+	var all []point
+	for _, s := range r.members {
+		for k := range r.several - 1 {
+			all = append(all, point{concord.New(concord.Config{Name: fmt.Sprintf("%s, %d", s.Name, k)}).Id(), s.Name})
+		}
+		all = append(all, point{s.Id, s.Name})
+	}
+	slices.SortFunc(all, func(a, b point) int { return cmp.Compare(a.id, b.id) })
+	out := map[string][]concord.Range{}
+	for i, p := range all {
+		out[p.of] = append(out[p.of], concord.Range{Start: all[(i+len(all)-1)%len(all)].id, End: p.id})
+	}
+	return out
+}
+
 // Status is that of the own member.
 func (r *Ring) Status() concord.Status {
 	r.mu.Lock()
@@ -226,12 +260,12 @@ func (r *Ring) Members(context.Context, ...concord.LookupOption) iter.Seq2[conco
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.walks++
-	self, fail := r.index(r.self.Name), r.fail
+	self, fail, ranges := r.index(r.self.Name), r.fail, r.ranges()
 	var all []concord.Member
 	var errs []error
 	for k := range r.members {
 		i := (self + k) % len(r.members)
-		m := concord.Member{Server: r.members[i], NamedBy: r.pred(i)}
+		m := concord.Member{Server: r.members[i], NamedBy: r.pred(i), Ranges: ranges[r.members[i].Name]}
 		if slices.Contains(r.silent, m.Server.Name) {
 			errs = append(errs, fmt.Errorf("%w: it is silent", concord.ErrUnavailable))
 		} else {

@@ -1,0 +1,177 @@
+package concord
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ollelogdahl/concord/internal/node"
+	"github.com/ollelogdahl/concord/internal/protocol"
+)
+
+// This file has what a Service does when the member loses a range, leaves or drains.
+
+// loseTo is lose of what a change to h tells. What the member has again, and meanwhile only other
+// identifiers of its own had, is no other member's, nor is what the next of these takes over.
+// Callers hold mu.
+func (s *Service) loseTo(ctx context.Context, at *node.Node, lost Range, to Server, h node.Holding) {
+	if h.GivenUp() && s.takesOver(at) {
+		to = s.member.self()
+	}
+	rest := []Range{lost}
+	if now := rangeOf(h.Arc); h.Has && !h.Others {
+		for _, again := range lost.Intersect(now) {
+			s.lose(ctx, at, again, s.member.self())
+		}
+		rest = lost.Minus(now)
+	}
+	for _, r := range rest {
+		s.lose(ctx, at, r, to)
+	}
+}
+
+// lose ends what goes on for a range that is lost at an identifier. Callers hold mu.
+func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server) {
+	for _, t := range slices.Clone(s.calls) {
+		if t.at == at && t.taking() && len(t.of.Intersect(lost)) > 0 {
+			t.cancel()
+			for _, left := range t.of.Minus(lost) {
+				s.take(ctx, at, left, Server{})
+			}
+		}
+	}
+	for _, r := range s.unserve(at, lost) {
+		s.releaseLost(ctx, r, to)
+	}
+}
+
+// unserve stops serving a range at an identifier, and returns what of it was served. Callers hold
+// mu.
+func (s *Service) unserve(at *node.Node, gone Range) (was []servedRange) {
+	var kept []servedRange
+	for _, r := range s.now.ranges {
+		if r.at != at {
+			kept = append(kept, r)
+			continue
+		}
+		for _, x := range r.Intersect(gone) {
+			was = append(was, servedRange{x, at, r.epoch})
+		}
+		for _, x := range r.Minus(gone) {
+			kept = append(kept, servedRange{x, at, r.epoch})
+		}
+	}
+	s.now.ranges = kept
+	return was
+}
+
+// releaseLost releases what is lost at an identifier, but for what the member has at another one.
+// Callers hold mu.
+func (s *Service) releaseLost(ctx context.Context, lost servedRange, to Server) {
+	if to == s.member.self() {
+		return
+	}
+	gone := []Range{lost.Range}
+	for _, x := range s.node.Nodes() {
+		if has, ok := rangeAt(x); ok && x != lost.at {
+			var left []Range
+			for _, r := range gone {
+				left = append(left, r.Minus(has)...)
+			}
+			gone = left
+		}
+	}
+	for _, r := range gone {
+		s.release(ctx, servedRange{Range: r, at: lost.at, epoch: lost.epoch}, listed(to))
+	}
+}
+
+// takesOver reports whether the next identifier of the member after one that it gives up takes over
+// what that had: it has it for its predecessor, or none in its place yet.
+func (s *Service) takesOver(at *node.Node) bool {
+	gone := at.Snapshot().Self.ID
+	var next *protocol.View
+	for _, x := range s.node.Nodes() {
+		if v := x.Snapshot().View; x != at && v.Phase == protocol.Joined && (next == nil || v.Self.ID-gone < next.Self.ID-gone) {
+			next = v
+		}
+	}
+	return next != nil && (next.Pred.ID == gone || !next.HasArc)
+}
+
+// release calls Release for a range that was served. Callers hold mu.
+func (s *Service) release(ctx context.Context, r servedRange, to []Server) *handling {
+	return s.call(ctx, r.at, r.Range, false, func(ctx context.Context) {
+		if s.handler.Release != nil {
+			s.handler.Release(ctx, r.Range, to, r.epoch)
+		}
+	})
+}
+
+// leave releases what is served, for a member that is about to leave, until ctx ends. One that
+// is to return keeps it.
+func (s *Service) leave(ctx context.Context, returning bool) {
+	s.mu.Lock()
+	s.leaving = true
+	s.giveUp(ctx, returning)
+}
+
+// suspend releases what is served, until ctx ends, and takes nothing from now on.
+func (s *Service) suspend(ctx context.Context) {
+	s.mu.Lock()
+	s.drained = true
+	s.giveUp(ctx, false)
+}
+
+// resume ends suspend. If the member has ranges still, they are taken again.
+func (s *Service) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.drained {
+		return
+	}
+	s.drained = false
+	for at, r := range s.held {
+		s.take(s.ctx, at, r, Server{})
+	}
+}
+
+// stopped reports whether nothing is to be taken. Callers hold mu.
+func (s *Service) stopped() bool { return s.leaving || s.drained }
+
+// giveUp releases what is served, unless the member is to return, and waits for that until ctx
+// ends. Callers hold mu, which it unlocks.
+func (s *Service) giveUp(ctx context.Context, returning bool) {
+	for _, t := range s.calls {
+		if t.take {
+			t.cancel()
+		}
+	}
+	var releases []*handling
+	for _, r := range s.serveNone() {
+		if returning {
+			continue
+		}
+		releases = append(releases, s.release(ctx, r, s.holders(s.node.At(r.End), Server{})))
+	}
+	s.mu.Unlock()
+	for _, t := range releases {
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// serveNone stops serving what is served, and returns it. Callers hold mu.
+func (s *Service) serveNone() []servedRange {
+	was := s.now.ranges
+	s.now.ranges, s.standIns = nil, map[*node.Node]*protocol.StandIns{}
+	s.publish()
+	return was
+}
+
+// release has every Service release what it serves, unless the member is to return.
+func (c *Concord) release(ctx context.Context, returning bool) {
+	c.eachService(func(s *Service) { s.leave(ctx, returning) })
+}
