@@ -107,12 +107,12 @@ func (c *Client) Dial(ctx context.Context) error {
 			return nil
 		case c.ctx.Err() != nil:
 			return ErrClosed
-		case ctx.Err() != nil:
+		case over(ctx):
 			if made.Failed > 0 {
 				// What it was told says more than that this attempt was cut short.
 				causes = made.Causes
 			}
-			return &JoinError{Causes: causes, Ctx: ctx.Err()}
+			return &JoinError{Causes: causes, Ctx: ended(ctx)}
 		}
 		var hopeless bool
 		if made, hopeless = made.Fail(causes, protocol.Newcomer{}, c.now()); hopeless {

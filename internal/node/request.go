@@ -158,6 +158,14 @@ func over(ctx context.Context) bool {
 	return ok && !time.Now().Before(at) || ctx.Err() != nil
 }
 
+// ended is the error of ctx, which is over.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return context.DeadlineExceeded
+}
+
 // failure is the one error type of a transport, whatever err is.
 func failure(err error) *protocol.Failure {
 	if err == nil {
