@@ -207,6 +207,7 @@ func (c *Concord) Start() error {
 		Proven:      c.cfg.TLS != nil && c.cfg.TLS.Identity != nil,
 		Takeover:    c.takeover,
 		Prepare:     c.prepare,
+		GivesUp:     c.givesUp,
 		FoundAfter:  c.cfg.foundAfter(),
 		Remains:     c.resume,
 		Ended:       kept.end,

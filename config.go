@@ -134,6 +134,8 @@ type Config struct {
 	// it. Then the member joins without, and the range is served when Take has returned. If
 	// the context of Join has a deadline, half of the time that is left, at least what is beyond
 	// 30 s, is for Take at most. If zero, 10 s. Without a Take there is no wait.
+	//
+	// It is also how long SetWeight waits for Release before an identifier goes.
 	TakeoverTimeout time.Duration
 
 	// FoundAfter is how long JoinOrCreate searches for a ring, and for other members that search,
@@ -276,6 +278,13 @@ func (c *Config) interval() time.Duration {
 		return DefaultStabilizeInterval
 	}
 	return c.StabilizeInterval
+}
+
+func (c *Config) takeoverTimeout() time.Duration {
+	if c.TakeoverTimeout == 0 {
+		return DefaultTakeoverTimeout
+	}
+	return c.TakeoverTimeout
 }
 
 func (c *Config) foundAfter() time.Duration {

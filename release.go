@@ -135,8 +135,8 @@ func (s *Service) resume() {
 	}
 }
 
-// stopped reports whether nothing is to be taken. Callers hold mu.
-func (s *Service) stopped() bool { return s.leaving || s.drained }
+// stopped reports whether nothing is to be taken at an identifier. Callers hold mu.
+func (s *Service) stopped(at *node.Node) bool { return s.leaving || s.drained || s.givingUp[at] }
 
 // giveUp releases what is served, unless the member is to return, and waits for that until ctx
 // ends. Callers hold mu, which it unlocks.
@@ -146,12 +146,39 @@ func (s *Service) giveUp(ctx context.Context, returning bool) {
 			t.cancel()
 		}
 	}
-	var releases []*handling
-	for _, r := range s.serveNone() {
-		if returning {
-			continue
+	was := s.serveNone()
+	if returning {
+		was = nil
+	}
+	s.handOver(ctx, was)
+}
+
+// giveUpAt releases what is served at an identifier that the member is about to give up, waits for
+// that until ctx ends, and takes nothing there from now on. What the next identifier of the member
+// takes over is served on until then.
+func (s *Service) giveUpAt(ctx context.Context, at *node.Node) {
+	s.mu.Lock()
+	if s.takesOver(at) {
+		s.mu.Unlock()
+		return
+	}
+	s.givingUp[at] = true
+	for _, t := range s.calls {
+		if t.take && t.at == at {
+			t.cancel()
 		}
-		releases = append(releases, s.release(ctx, r, s.holders(s.node.At(r.End), Server{})))
+	}
+	was := s.unserve(at, s.held[at])
+	s.publish()
+	s.handOver(ctx, was)
+}
+
+// handOver calls Release for what was served, with those that it belongs to next, and waits for that
+// until ctx ends. Callers hold mu, which it unlocks.
+func (s *Service) handOver(ctx context.Context, was []servedRange) {
+	var releases []*handling
+	for _, r := range was {
+		releases = append(releases, s.release(ctx, r, s.holders(r.at, Server{})))
 	}
 	s.mu.Unlock()
 	for _, t := range releases {
@@ -169,6 +196,14 @@ func (s *Service) serveNone() []servedRange {
 	s.now.ranges, s.standIns = nil, map[*node.Node]*protocol.StandIns{}
 	s.publish()
 	return was
+}
+
+// givesUp has every Service release what it serves at an identifier that the member is about to
+// give up, for as long as a join waits for Take at most.
+func (c *Concord) givesUp(ctx context.Context, at *node.Node) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.takeoverTimeout())
+	defer cancel()
+	c.eachService(func(s *Service) { s.giveUpAt(ctx, at) })
 }
 
 // release has every Service release what it serves, unless the member is to return.

@@ -67,14 +67,16 @@ type Handler struct {
 	LeaseEnding func(until time.Time)
 
 	// Release is called when the member has lost a range that it served. It is also called for
-	// each range that is served when Leave begins, while lookups still lead to the member, and
-	// Leave waits for it. From the beginning of the call on the range is not served. Take is not
+	// each range that is served when Leave or Drain begins, and when SetWeight lowers the weight,
+	// for those of the identifiers that go, while lookups still lead to the member. Leave and
+	// Drain wait for it until their context ends, and SetWeight as long as a join waits for Take.
+	// From the beginning of the call on the range is not served. Take is not
 	// called for its keys again before Release has returned. A nil Release does nothing. It is not
 	// called for what passes from one identifier of the member to another, which Take is called
 	// for.
 	//
-	// To are the members that the data belongs to now, the most likely first. It is empty if
-	// none is known. Epoch is the epoch by which the range was served. Ctx ends when the service
+	// To are the members that the data belongs to now, or next, the most likely first. It is empty
+	// if none is known. Epoch is the epoch by which the range was served. Ctx ends when the service
 	// ends or, during Leave, with the context of Leave.
 	Release func(ctx context.Context, lost Range, to []Server, epoch uint64)
 }
@@ -105,6 +107,7 @@ type Service struct {
 	leaving  bool
 	drained  bool                 // suspended
 	held     map[*node.Node]Range // what the member has
+	givingUp map[*node.Node]bool  // where nothing is taken any more
 	failures uint64
 	failed   error     // of the last failure
 	logged   time.Time // when a failure was logged last
@@ -158,7 +161,7 @@ func (t *handling) taking() bool { return t.take && t.ctx.Err() == nil }
 // while the new owner takes it. Serve does not make the new owner wait for h.Release of the old
 // one, which may be dead. Programs that need one writer at most compare epochs where they write.
 func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
-	s := &Service{member: c, handler: h, why: ErrStopped, began: time.Now(), standIns: map[*node.Node]*protocol.StandIns{}, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}, held: map[*node.Node]Range{}}
+	s := &Service{member: c, handler: h, why: ErrStopped, began: time.Now(), standIns: map[*node.Node]*protocol.StandIns{}, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}, held: map[*node.Node]Range{}, givingUp: map[*node.Node]bool{}}
 	s.state.Store(&served{})
 	n, err := c.started()
 	if err != nil {
@@ -292,6 +295,7 @@ func (s *Service) apply(ctx context.Context, at *node.Node, e Event, h node.Hold
 	s.now.changes = slices.DeleteFunc(slices.Clone(s.now.changes), func(c changes) bool { return c.of == at })
 	if h.GivenUp() {
 		delete(s.standIns, at)
+		delete(s.givingUp, at)
 	} else {
 		s.now.changes = append(s.now.changes, changes{at, h.Changes})
 	}
@@ -329,7 +333,7 @@ func listed(x Server) []Server {
 
 // take has a range taken over. From is who held it, if that is known. Callers hold mu.
 func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Server) {
-	if s.stopped() {
+	if s.stopped(at) {
 		return
 	}
 	s.call(ctx, at, gained, true, func(ctx context.Context) {

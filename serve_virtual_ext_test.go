@@ -2,6 +2,7 @@ package concord_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -103,6 +104,101 @@ func TestMemberThatWasIsolatedReleasesAllItServed(t *testing.T) {
 		r.Settle(t.Context())
 		if got := int(released.Load()); served < 4 || got < served {
 			t.Errorf("Release was called %d times, for %d ranges", got, served)
+		}
+	})
+}
+
+// Data that Release hands to the first of to and then deletes is always at the owner: a member that
+// gives up an identifier releases what it has there while it owns it.
+func TestReleaseNamesWhoTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := concordtest.New(t, concordtest.Options{Config: concord.Config{VirtualNodes: 16}})
+		members := r.Start(3, nil)
+		r.Settle(t.Context())
+		var mu sync.Mutex
+		stores := map[string]map[string]bool{}
+		services := map[string]*concord.Service{}
+		released := 0
+		for _, m := range members {
+			name := m.Name()
+			stores[name] = map[string]bool{}
+			services[name] = m.Serve(t.Context(), concord.Handler{
+				Release: func(_ context.Context, lost concord.Range, to []concord.Server, _ uint64) {
+					time.Sleep(20 * time.Millisecond) // meanwhile nobody serves the range
+					mu.Lock()
+					defer mu.Unlock()
+					released++
+					if len(to) == 0 {
+						t.Errorf("%s: %v belongs to nobody", name, lost)
+						return
+					}
+					for key := range stores[name] {
+						if lost.Contains(m.KeyID([]byte(key))) {
+							stores[to[0].Name][key] = true
+							delete(stores[name], key)
+						}
+					}
+				},
+			})
+		}
+		for _, s := range services {
+			if err := s.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var written []string
+		put := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			key := fmt.Sprint("key", len(written))
+			for name, s := range services {
+				if _, ok := s.Serves([]byte(key)); ok {
+					stores[name][key] = true
+					written = append(written, key)
+					return
+				}
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var writer sync.WaitGroup
+		defer writer.Wait()
+		defer cancel()
+		writer.Go(func() {
+			for ctx.Err() == nil {
+				put()
+				time.Sleep(time.Millisecond)
+			}
+		})
+		for _, weight := range []int{4, 16, 1} {
+			mu.Lock()
+			before := released
+			mu.Unlock()
+			if err := members[0].SetWeight(t.Context(), weight); err != nil {
+				t.Fatal(err)
+			}
+			r.Settle(t.Context())
+			time.Sleep(time.Second)
+			mu.Lock()
+			if released == before {
+				t.Errorf("weight %d: nothing was released", weight)
+			}
+			for _, key := range written {
+				owner := ""
+				for name, s := range services {
+					if _, ok := s.Serves([]byte(key)); ok {
+						owner = name
+					}
+				}
+				if !stores[owner][key] {
+					t.Errorf("weight %d: %s is not at its owner %q", weight, key, owner)
+				}
+			}
+			mu.Unlock()
+		}
+		cancel()
+		writer.Wait()
+		if len(written) < 1000 {
+			t.Errorf("only %d keys were written", len(written))
 		}
 	})
 }

@@ -27,10 +27,7 @@ func (c *Concord) takeoverWanted() time.Duration {
 	if !slices.ContainsFunc(c.serving(), func(s *Service) bool { return s.handler.Take != nil }) {
 		return 0
 	}
-	if c.cfg.TakeoverTimeout == 0 {
-		return DefaultTakeoverTimeout
-	}
-	return c.cfg.TakeoverTimeout
+	return c.cfg.takeoverTimeout()
 }
 
 // takeover is how long a join waits that ends with ctx.
@@ -81,7 +78,7 @@ func (s *Service) prepare(ctx context.Context, at *node.Node, r Range, from []Se
 	if p := s.prepared[at]; p != nil && len(r.Minus(p.of)) > 0 {
 		s.forget(at)
 	}
-	if s.prepared[at] == nil && !s.stopped() {
+	if s.prepared[at] == nil && !s.stopped(at) {
 		s.beginToPrepare(ctx, at, r, from, epoch)
 	}
 	p := s.prepared[at]
@@ -178,7 +175,7 @@ func (s *Service) gain(ctx context.Context, at *node.Node, p *preparation, gaine
 // catchUp serves a range that was taken before the member owned it. Callers hold mu.
 func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Server) {
 	switch {
-	case s.stopped():
+	case s.stopped(at):
 	case s.handler.CatchUp == nil:
 		s.serve(servedRange{Range: r, at: at, epoch: at.Snapshot().View.Epoch})
 	default:
@@ -196,7 +193,7 @@ func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Serv
 // standIn serves a range in the place of a member that is to be back at that time, and
 // takes it then, if that is not. Callers hold mu.
 func (s *Service) standIn(ctx context.Context, at *node.Node, r Range, back time.Time) {
-	if s.stopped() {
+	if s.stopped(at) {
 		return
 	}
 	if s.standIns[at] == nil {

@@ -15,7 +15,8 @@ var ErrWeight = errors.New("concord: weight not possible")
 
 // SetWeight changes at how many identifiers the member stands, until it is stopped. It begins with
 // Config.VirtualNodes, or 1. Each identifier comes and goes as a member that joins and leaves: only
-// its range moves. The last of them goes first.
+// its range moves. The last of them goes first. The member releases the range of one before that
+// goes; see Handler.Release.
 //
 // A weight of 0 is Drain: the member hands on all ranges, leaves the ring and runs on. A later
 // weight above 0 brings it back, by the members that it knows. If none of them is in a ring,

@@ -60,6 +60,10 @@ type Config struct {
 	// Prepare has the program take over the arc, which the first of from owns by that epoch.
 	// It returns when that is done, or ctx has ended.
 	Prepare func(ctx context.Context, at *Node, arc ring.Arc, from []ring.Member, epoch uint64)
+	// GivesUp has the program release what it has at an identifier that the process is about to
+	// give up while it stays in the ring. It returns when that is done, or ctx has ended. Nil:
+	// it has nothing.
+	GivesUp func(ctx context.Context, at *Node)
 	// FoundAfter is how long a node that comes back after it has drained looks for its ring
 	// before it founds one; 0: it never does.
 	FoundAfter time.Duration

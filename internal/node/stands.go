@@ -340,10 +340,7 @@ func (n *Node) rechoose(ctx context.Context) error {
 	}
 	n.Note(slog.LevelInfo, "identifier moved", identifier("old", old.cfg.Self.ID),
 		identifier("new", n.space.At(n.cfg.Self.Name, ring.Chosen(change.Slot, change.Variant))))
-	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
-	defer cancel()
-	_, _ = old.depart(ctx, protocol.Depart{})
-	n.remove(old)
+	n.giveUp(ctx, old)
 	return nil
 }
 
@@ -365,9 +362,16 @@ func (n *Node) last() *Node {
 
 // shrink leaves with the last identifier.
 func (n *Node) shrink(ctx context.Context) {
-	x := n.last()
-	if x == nil {
-		return
+	if x := n.last(); x != nil {
+		n.giveUp(ctx, x)
+	}
+}
+
+// giveUp leaves with one identifier, which is not the first, once the program has released what it
+// has there.
+func (n *Node) giveUp(ctx context.Context, x *Node) {
+	if n.cfg.GivesUp != nil {
+		n.cfg.GivesUp(ctx, x)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*peer.PatientTimeout)
 	defer cancel()
