@@ -173,8 +173,8 @@ func (s *Service) giveUpAt(ctx context.Context, at *node.Node) {
 	s.handOver(ctx, was)
 }
 
-// handOver calls Release for what was served, with those that it belongs to next, and waits for that
-// until ctx ends. Callers hold mu, which it unlocks.
+// handOver calls Release for what was served, with those that it belongs to next, and waits for
+// that until ctx ends. Callers hold mu, which it unlocks.
 func (s *Service) handOver(ctx context.Context, was []servedRange) {
 	var releases []*handling
 	for _, r := range was {

@@ -29,13 +29,20 @@ func TestDrainAndWeight(t *testing.T) {
 			t.Errorf("%q: %q, want %q", args, out, want)
 		}
 	}
-	settle := func() { // each identifier knows its predecessor
+	// settle waits until m stands at all identifiers, each of which knows its predecessor.
+	settle := func(m *member, identifiers int) {
 		t.Helper()
-		if out := string(attempt(t, "ring", "--addr", addr, "--wait", "20s")); !strings.Contains(out, "the ring is ideal") {
-			t.Errorf("not ideal: %s", out)
+		for range 200 {
+			if out := string(attempt(t, "ring", "--addr", addr, "--wait", "20s")); !strings.Contains(out, "the ring is ideal") {
+				t.Fatalf("not ideal: %s", out)
+			}
+			if len(m.ask(t, "status").Status.Ranges) == identifiers {
+				return
+			}
 		}
+		t.Fatalf("it does not stand at %d identifiers: %+v", identifiers, m.ask(t, "status").Status)
 	}
-	settle()
+	settle(a, 4)
 	says(admin, "alone holds the ring", "drain")
 	says(admin, "use a number from 0 to 1024", "weight", "1025")
 	says(admin, "use a number from 0 to 1024", "weight", "-1")
@@ -47,7 +54,7 @@ func TestDrainAndWeight(t *testing.T) {
 
 	b, ready := runMember(t, "--name", "b", "--admin", ":0", "--join", addr, "--virtual-nodes", "4", "--weight", "3")
 	second := fieldOf(t, ready, "admin")
-	settle()
+	settle(b, 3)
 	if st := b.ask(t, "status").Status; st.Weight != 3 || len(st.Ranges) != 3 {
 		t.Errorf("with --weight 3: weight %d, %d ranges", st.Weight, len(st.Ranges))
 	}
@@ -64,7 +71,7 @@ func TestDrainAndWeight(t *testing.T) {
 	if err := json.Unmarshal(attempt(t, "weight", "5", "--json", "--admin", second), &took); err != nil || took.Weight != 5 {
 		t.Errorf("%+v, %v", took, err)
 	}
-	settle()
+	settle(b, 5)
 	if st := b.ask(t, "status").Status; st.Weight != 5 || len(st.Ranges) != 5 || st.Phase != "joined" {
 		t.Errorf("it is back: %+v", st)
 	}
