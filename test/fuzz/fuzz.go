@@ -40,6 +40,11 @@ const (
 	lookers    = 2               // goroutines that look up all the time
 	slowLookup = 2 * time.Second // what no lookup may take
 	slowCall   = 30 * time.Second
+
+	// overloaded is how late this process may be at worst: a member of it that is as late can be
+	// taken for dead.
+	overloaded = 100 * time.Millisecond
+	watchEvery = 10 * time.Millisecond
 )
 
 type options struct {
@@ -153,6 +158,8 @@ type fuzzer struct {
 	during atomic.Int64
 	early  atomic.Int64 // of those, answered otherwise than the truth then was
 	failed chan error
+
+	late atomic.Int64 // how late this process was at worst since the step began, a duration
 }
 
 func newFuzzer(o options, out io.Writer) *fuzzer {
@@ -170,7 +177,24 @@ func newFuzzer(o options, out io.Writer) *fuzzer {
 	for w := range lookers {
 		f.done.Go(func() { f.lookUp(ctx, rand.New(rand.NewPCG(o.seed, uint64(w)+1))) })
 	}
+	f.done.Go(func() { f.watchClock(ctx) })
 	return f
+}
+
+// watchClock notes how late this process is.
+func (f *fuzzer) watchClock(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		f.late.Store(max(f.late.Load(), int64(now.Sub(last)-watchEvery)))
+		last = now
+	}
 }
 
 // end stops the lookups and then all members.
@@ -376,6 +400,7 @@ func (f *fuzzer) pick(live []*concord.Concord, k int) []*concord.Concord {
 // take takes a step and waits until the ring has healed. It returns how long
 // that took after the last of the step's calls had returned.
 func (f *fuzzer) take(s step) (time.Duration, error) {
+	f.late.Store(0)
 	ctx, cancel := context.WithTimeout(context.Background(), slowCall)
 	defer cancel()
 	added, err := f.ring.Start(s.join)
@@ -433,7 +458,13 @@ func (f *fuzzer) heal(s step) (time.Duration, error) {
 	}
 	f.asked += len(keys) * len(f.ring.Members())
 	<-time.After(s.rest)
-	if w := f.ring.Wrong(); w != "" {
+	w := f.ring.Wrong()
+	if late := time.Duration(f.late.Load()); w != "" && late > overloaded {
+		fmt.Fprintf(f.out, "overloaded: this process was late by %v, and the ring is not ideal for now:\n%s\n", late, w)
+		_, err := f.ring.WaitIdeal(ctx)
+		return ideal + right, err
+	}
+	if w != "" {
 		return 0, fmt.Errorf("the ring was ideal and is not %v later:\n%s", s.rest, w)
 	}
 	return ideal + right, nil
