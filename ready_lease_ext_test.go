@@ -14,8 +14,8 @@ import (
 )
 
 // Who founds a ring with MinMembers owns nothing for a Lease. Wait and Ready say so; Settled is of
-// pointers. Without MinMembers the founder owns at once and hands that over, but to identifiers that
-// join at the same time: some of these wait, or none.
+// pointers. Without MinMembers the founder owns at once and hands that over, but to identifiers
+// that join at the same time: some of these wait, or none.
 func TestFoundingMembersWaitForTheirLeases(t *testing.T) {
 	for _, c := range []struct{ least, identifiers uint }{{2, 1}, {2, 4}, {0, 16}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {

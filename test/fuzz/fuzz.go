@@ -445,29 +445,52 @@ func (f *fuzzer) count(s step) {
 
 // heal waits for one right ring, and looks again after a rest.
 func (f *fuzzer) heal(s step) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(f.o.bound)*f.o.interval)
-	defer cancel()
-	ideal, err := f.ring.WaitIdeal(ctx)
+	ideal, err := f.bounded(f.ring.WaitIdeal)
 	if err != nil {
 		return 0, err
 	}
 	keys := f.keys()
-	right, err := f.ring.WaitLookups(ctx, keys...)
+	right, err := f.bounded(func(ctx context.Context) (time.Duration, error) { return f.ring.WaitLookups(ctx, keys...) })
 	if err != nil {
 		return 0, err
 	}
 	f.asked += len(keys) * len(f.ring.Members())
 	<-time.After(s.rest)
 	w := f.ring.Wrong()
-	if late := time.Duration(f.late.Load()); w != "" && late > overloaded {
-		fmt.Fprintf(f.out, "overloaded: this process was late by %v, and the ring is not ideal for now:\n%s\n", late, w)
-		_, err := f.ring.WaitIdeal(ctx)
-		return ideal + right, err
+	switch {
+	case w == "":
+	case f.stalled():
+		fmt.Fprintf(f.out, "the ring is not ideal for now:\n%s\n", w)
+		_, err = f.bounded(f.ring.WaitIdeal)
+	default:
+		err = fmt.Errorf("the ring was ideal and is not %v later:\n%s", s.rest, w)
 	}
-	if w != "" {
-		return 0, fmt.Errorf("the ring was ideal and is not %v later:\n%s", s.rest, w)
+	return ideal + right, err
+}
+
+// bounded calls wait with the time that a ring may take, and for slowCall if this process was
+// stalled meanwhile.
+func (f *fuzzer) bounded(wait func(context.Context) (time.Duration, error)) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(f.o.bound)*f.o.interval)
+	defer cancel()
+	took, err := wait(ctx)
+	if err != nil && f.stalled() {
+		fmt.Fprintln(f.out, err)
+		ctx, cancel := context.WithTimeout(context.Background(), slowCall)
+		defer cancel()
+		return wait(ctx)
 	}
-	return ideal + right, nil
+	return took, err
+}
+
+// stalled reports whether this process was so late in this step that what its members do proves
+// nothing, and says so.
+func (f *fuzzer) stalled() bool {
+	late := time.Duration(f.late.Load())
+	if late > overloaded {
+		fmt.Fprintf(f.out, "overloaded: this process was late by %v\n", late)
+	}
+	return late > overloaded
 }
 
 // keys draws keys, one of them exactly at a member's identifier.
