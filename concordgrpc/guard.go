@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -54,6 +55,9 @@ type Guard struct {
 	Forward bool
 	// Forwards is how many times one call is forwarded, at most. If zero, once.
 	Forwards int
+
+	// replies are the types that methods return, which are as many as the generated code has.
+	replies sync.Map
 }
 
 // Unary is a grpc.UnaryServerInterceptor.
@@ -66,9 +70,9 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return handler(context.WithValue(ctx, epochContext{}, epoch), req)
 	}
 	makeRoom()
-	owner, why := g.owner(ctx, key)
-	if !g.Forward || owner.Name == "" {
-		return nil, refuse(g.Member.Name(), owner, why)
+	owner, err := g.Member.LookupContext(ctx, key)
+	if !g.Forward || err != nil {
+		return nil, g.refuse(owner, err)
 	}
 	return g.forward(ctx, key, owner, info.FullMethod, req)
 }
@@ -82,8 +86,8 @@ func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	}
 	epoch, ok := g.serves(key)
 	if !ok {
-		owner, why := g.owner(ss.Context(), key)
-		return refuse(g.Member.Name(), owner, why)
+		owner, err := g.Member.LookupContext(ss.Context(), key)
+		return g.refuse(owner, err)
 	}
 	return handler(srv, &guarded{ServerStream: ss, ctx: context.WithValue(ss.Context(), epochContext{}, epoch)})
 }
@@ -104,17 +108,17 @@ func (g *Guard) serves(key []byte) (uint64, bool) {
 	return g.Member.OwnsEpoch(key)
 }
 
-// owner is who owns key as far as the member knows, zero if it knows none, and why this member does
-// not serve key.
-func (g *Guard) owner(ctx context.Context, key []byte) (concord.Server, string) {
-	owner, err := g.Member.LookupContext(ctx, key)
+// refuse refuses a call whose owner, as far as the member knows, is owner; with err if it knows
+// none.
+func (g *Guard) refuse(owner concord.Server, err error) error {
+	self := g.Member.Name()
 	switch {
 	case err != nil:
-		return concord.Server{}, fmt.Sprintf("it knows no owner: %v", err)
-	case owner.Name == g.Member.Name():
-		return owner, "it is not ready to"
+		return refuse(self, concord.Server{}, fmt.Sprintf("it knows no owner: %v", err))
+	case owner.Name == self:
+		return refuse(self, owner, "it is not ready to")
 	}
-	return owner, fmt.Sprintf("the owner is %s at %s", owner.Name, owner.Address)
+	return refuse(self, owner, fmt.Sprintf("the owner is %s at %s", owner.Name, owner.Address))
 }
 
 // makeRoom has the stack of a handler's goroutine grow once, while little is on it. On the way to
@@ -136,14 +140,14 @@ func (g *Guard) forward(ctx context.Context, key []byte, owner concord.Server, m
 	}
 	switch {
 	case owner.Name == self:
-		return nil, refuse(self, owner, "it is not ready to")
+		return nil, g.refuse(owner, nil)
 	case slices.Contains(trail, url.PathEscape(owner.Name)):
 		return nil, refuse(self, owner, fmt.Sprintf("%s, which has forwarded the call, is taken for the owner", owner.Name))
 	case len(trail) >= most:
 		return nil, refuse(self, owner, fmt.Sprintf("the call was forwarded by %s already, and the owner is %s at %s",
 			strings.Join(trail, ", "), owner.Name, owner.Address))
 	}
-	reply, err := replyOf(method)
+	reply, err := g.reply(method)
 	if err != nil {
 		return nil, refuse(self, owner, fmt.Sprintf("the owner is %s at %s, and the call cannot be forwarded: %v", owner.Name, owner.Address, err))
 	}
@@ -197,8 +201,21 @@ func reserved(name string) bool {
 	return strings.HasPrefix(name, ":") || strings.HasPrefix(name, "grpc-")
 }
 
-// replyOf is an empty message of the type that a method returns.
-func replyOf(method string) (proto.Message, error) {
+// reply is an empty message of the type that a method returns.
+func (g *Guard) reply(method string) (proto.Message, error) {
+	if t, ok := g.replies.Load(method); ok {
+		return t.(protoreflect.MessageType).New().Interface(), nil
+	}
+	t, err := replyOf(method)
+	if err != nil {
+		return nil, err
+	}
+	g.replies.Store(method, t)
+	return t.New().Interface(), nil
+}
+
+// replyOf is the type that a method returns.
+func replyOf(method string) (protoreflect.MessageType, error) {
 	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
 	if err != nil {
@@ -216,7 +233,7 @@ func replyOf(method string) (proto.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message %s is not in the registry of package protobuf", m.Output().FullName())
 	}
-	return t.New().Interface(), nil
+	return t, nil
 }
 
 var (

@@ -215,8 +215,8 @@ func (t *Transport) Conn(env transport.Envelope, explain func(*protocol.Failure)
 func (c *callee) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
 	var at grpcpeer.Peer
 	opts = append(opts[:len(opts):len(opts)], grpc.Peer(&at))
-	return c.call(ctx, opts, func(l *link, release func()) (bool, error) {
-		defer release()
+	return c.call(ctx, opts, func(l *link) (bool, error) {
+		defer c.pool.release(l)
 		before, sent := l.received.Load(), time.Now()
 		err := l.cc.Invoke(ctx, method, in, out, opts...)
 		if l.old() && status.Code(err) == codes.DeadlineExceeded && l.silent(before, sent) {
@@ -228,7 +228,8 @@ func (c *callee) Invoke(ctx context.Context, method string, in, out any, opts ..
 
 // NewStream opens a stream; see grpc.ClientConnInterface.
 func (c *callee) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (out grpc.ClientStream, err error) {
-	err = c.call(ctx, opts, func(l *link, release func()) (bool, error) {
+	err = c.call(ctx, opts, func(l *link) (bool, error) {
+		release := sync.OnceFunc(func() { c.pool.release(l) })
 		s, err := l.cc.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], grpc.OnFinish(func(error) { release() }))...)
 		if err != nil {
 			release()
@@ -239,15 +240,15 @@ func (c *callee) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	return out, err
 }
 
-// call has try make a call on a connection, which release gives back. It is tried once
+// call has try make a call on a connection and give that back. It is tried once
 // more if it has not been sent, since the connection was about to end.
-func (c *callee) call(ctx context.Context, opts []grpc.CallOption, try func(l *link, release func()) (unsent bool, err error)) error {
+func (c *callee) call(ctx context.Context, opts []grpc.CallOption, try func(l *link) (unsent bool, err error)) error {
 	for again := false; ; again = true {
 		l, reused, f := c.acquire(ctx, c.to, c.who, waits(opts))
 		if f != nil {
 			return c.failed(f)
 		}
-		unsent, err := try(l, sync.OnceFunc(func() { c.pool.release(l) }))
+		unsent, err := try(l)
 		switch {
 		case err == nil:
 			return nil
