@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -18,7 +19,19 @@ const (
 	// MapContradicted: a map names no owner by what was said before another was named for
 	// a point of the same arc.
 	MapContradicted = "map-not-contradicted"
+	// GrowsInTime: a process that is to choose identifiers waits for a map to choose by for an
+	// interval, and a second at most.
+	GrowsInTime = "grows-in-time"
 )
+
+// WaitsToGrow says how a process that is to choose identifiers waits too long, if it waits for so
+// long at least; empty if it does not.
+func WaitsToGrow(d, interval time.Duration) string {
+	if longest := min(interval, time.Second); d > longest {
+		return fmt.Sprintf("waits for %v or longer for a map to choose identifiers by, and %v are allowed", d, longest)
+	}
+	return ""
+}
 
 // Owned is what a member owns, or a map says that it owns: from After on, to where it
 // stands.

@@ -491,40 +491,34 @@ func (n *Node) circle(ctx context.Context, whole bool, want int) (*balance.Circl
 	return balance.NewCircle(n.space, members)
 }
 
-// claimants yields who claims all over the circle: by the own map, or, if that is not
-// certain of all within an interval, by the head's, which may lack who has come last. If a process
-// may be about to stand at as many as want, the map must have been the same for a little.
+// claimants yields who claims all over the circle, when package ringmap says by what.
 func (n *Node) claimants(ctx context.Context, head ring.Member, want int, yield func(of *ring.Member)) error {
 	wake := n.charts.add()
 	defer n.charts.remove(wake)
-	patience := time.NewTimer(n.lease) // an interval, and a second at most
-	defer patience.Stop()
-	still := time.NewTimer(ringmap.Spreads)
-	defer still.Stop()
-	for waited, same := false, false; ; {
-		s := n.chart.Load()
-		claims := s.Circle(n.cfg.Self.ID, n.now(), ringmap.Promised(n.cfg.Interval))
-		switch {
-		case claims != nil && (same || waited || !s.Growing(want)):
+	growth := ringmap.NewGrowth(n.now(), n.cfg.Interval, n.cfg.Self.ID, want)
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	for {
+		now := n.now()
+		by, claims, at := growth.Next(now, n.chart.Load())
+		switch by {
+		case ringmap.ByMap:
 			for _, c := range claims {
 				yield(c.Of)
 			}
 			return nil
-		case waited:
+		case ringmap.ByHead:
 			return n.pages(ctx, head, func(a *ringmap.Announcement) {
 				if a.Of != nil {
 					yield(a.Of)
 				}
 			})
+		case ringmap.Wait:
+			again.Reset(at - now)
 		}
 		select {
 		case <-wake:
-			same = false
-			still.Reset(ringmap.Spreads)
-		case <-still.C:
-			same = true
-		case <-patience.C:
-			waited = true
+		case <-again.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -18,8 +18,8 @@ type parcel struct {
 // before.
 const hold = 10 * time.Millisecond
 
-// Spreads is for how long a claim may be on its way to all, if each who passes it on holds it.
-const Spreads = 5 * hold
+// spreads is for how long a claim may be on its way to all, if each who passes it on holds it.
+const spreads = 5 * hold
 
 // justSaid is for how long a claim that was spread is told to members that were not known
 // then: two that join at the same time may be on no map of each other.

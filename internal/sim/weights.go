@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/standing"
 )
 
@@ -21,11 +23,13 @@ type steward struct {
 	hosts  []int32 // the first first
 	starts uint32  // of the first: a process that has started again stands as before
 	s      *standing.Standing
-	all    int           // at how many identifiers it stands in the end
-	again  uint32        // its look that is in the queue
-	drains time.Duration // when it began to drain, while it does
-	open   bool          // it drains
-	moves  bool          // it does not stand yet as it is to
+	all    int             // at how many identifiers it stands in the end
+	again  uint32          // its look that is in the queue
+	drains time.Duration   // when it began to drain, while it does
+	open   bool            // it drains
+	moves  bool            // it does not stand yet as it is to
+	growth *ringmap.Growth // how it waits for a map to choose by, if it does
+	began  time.Duration   // to wait
 }
 
 // reweigh begins a change of weights: some processes drain, or stand at fewer identifiers.
@@ -116,18 +120,23 @@ func (w *world) stand(k int32) {
 	}
 	if first.starts != st.starts { // it crashed, and has joined by itself
 		st.starts, st.open = first.starts, false
-		st.s = standing.New(st.all, w.cfg.Interval, first.id, w.now)
+		st.s, st.growth = standing.New(st.all, w.cfg.Interval, first.id, w.now), nil
 	}
+	next := w.cfg.Interval / 2
 	held, busy := w.heldBy(st)
 	if !busy && !first.leaving && !st.of.leaves {
 		phase := first.view.Phase
 		do, _ := st.s.Next(w.now, standing.PhaseOf(phase == protocol.Joined, phase == protocol.Superseded), held, 0)
-		w.takeStep(st, do)
+		if at := w.growthWaits(st, do); at > w.now {
+			next = at - w.now
+		} else {
+			w.takeStep(st, do)
+		}
 		held, busy = w.heldBy(st)
 	}
 	if busy || held != st.all || st.s.Weight() != st.all {
 		st.moves = true
-		w.lookAfter(k, w.cfg.Interval/2)
+		w.lookAfter(k, next)
 	}
 }
 
@@ -165,6 +174,43 @@ func (w *world) takeStep(st *steward, do standing.Do) {
 	}
 	if do != standing.Rest {
 		st.s.Done(w.now, do, standing.Taken)
+	}
+}
+
+// growthWaits is until when a process that is to take the step waits for a map to choose by, 0 if it
+// does not.
+func (w *world) growthWaits(st *steward, do standing.Do) time.Duration {
+	first := w.hosts[st.hosts[0]]
+	if do != standing.Grow || first.ringMap == nil {
+		st.growth = nil
+		return 0
+	}
+	if st.growth == nil {
+		st.growth, st.began = ringmap.NewGrowth(w.now, w.cfg.Interval, first.id, st.s.Weight()), w.now
+	}
+	by, claims, at := st.growth.Next(w.now, first.ringMap.Snapshot())
+	if by == ringmap.Wait {
+		if broken := invariant.WaitsToGrow(at-st.began, w.cfg.Interval); broken != "" {
+			w.violate(invariant.GrowsInTime, first.of+" "+broken)
+		}
+		return at
+	}
+	st.growth = nil
+	age := w.now - ringmap.Promised(w.cfg.Interval)
+	for _, c := range claims {
+		if x := c.Owner(); !w.said(x, x, c.After+1, age) {
+			w.violate(invariant.MapAge, fmt.Sprintf("the map by which %s chooses identifiers says that %s claimed its arc %v ago or later, and it did not", first.of, x.Name, w.now-age))
+		}
+	}
+	return 0
+}
+
+// mapMoved has a process that waits for a map look at it again.
+func (w *world) mapMoved(of *chart) {
+	for k, st := range w.stewards {
+		if st.of == of && st.growth != nil && st.growth.Unseen(of.m.Snapshot()) {
+			w.lookAfter(int32(k), 0)
+		}
 	}
 }
 
