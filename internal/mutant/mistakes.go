@@ -27,6 +27,7 @@ const (
 	mapFile          = "internal/ringmap/map.go"
 	snapshotFile     = "internal/ringmap/snapshot.go"
 	copyFile         = "internal/ringmap/copy.go"
+	growthFile       = "internal/ringmap/growth.go"
 	feedFile         = "internal/ringmap/feed.go"
 	sweepFile        = "internal/ringmap/sweep.go"
 	standInFile      = "internal/protocol/standin.go"
@@ -1497,6 +1498,50 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 	return as >= m.sweep.began-late*m.cfg.Interval-`, `
 	return as >= m.sweep.began-(late+sweepEvery)*m.cfg.Interval-`}},
 			Sim: "sweeps",
+		},
+	}},
+	{Says: "choosing identifiers without those who come, by old news, or never", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "grows-beside-others",
+			Does: "A process that is to choose identifiers does not wait for others that are about to take more.",
+			Edits: []Edit{{growthFile, `
+	case claims != nil && (late || still || !s.Growing(g.want)):
+`, `
+	case claims != nil && (late || still || s != nil):
+`}},
+			Test: "ringmap.TestProcessWaitsForWhatToChooseBy",
+		},
+		{
+			Name: "grows-by-old-news",
+			Does: "It chooses by its map however long ago that was certain of all.",
+			Edits: []Edit{{growthFile, `
+	claims = s.Circle(g.self, now, g.promised)
+`, `
+	claims = s.Circle(g.self, now, 1<<62)
+`}},
+			Sim: "growth",
+		},
+		{
+			Name: "grows-never",
+			Does: "It waits for as long as its map is not certain.",
+			Edits: []Edit{{growthFile, `
+	late, still := now >= g.until, `, `
+	late, still := false, `}},
+			Sim: "growth",
+		},
+	}},
+	{Says: "remembering for ever an identifier that its process has given up", Unchecked: "its members have an address each", Mutants: []Mutant{
+		{
+			Name: "given-up-remembered",
+			Does: "What a process has given up is kept as a member that is silent, and asked again, though the process has answered with another identifier.",
+			Edits: []Edit{{acquaintanceFile, `
+	case by.GaveUp(x):
+		q.forget(x)
+`, `
+	case by.GaveUp(x):
+		q.failed(x, v, f)
+`}},
+			Test: "protocol.TestIdentifierThatIsGivenUpIsForgotten",
 		},
 	}},
 }

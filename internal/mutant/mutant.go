@@ -26,6 +26,9 @@ type Mutant struct {
 	Edits []Edit
 	// Check and Sim name the searches of package hunt in which it is found.
 	Check, Sim string
+	// Test is a test that fails with it, if neither finds it: the path of a package in internal, a dot
+	// and the name.
+	Test string
 	// Same is why nobody can tell the mutant from the original, if so. The
 	// model checker must then see exactly as many states with it as without.
 	Same string

@@ -111,7 +111,7 @@ func plant(t *testing.T, root string, chosen []Mutant, rows [][]string, control 
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := build(t, root, together)
+	bin, tests := build(t, root, together), buildTests(t, root, together, chosen)
 	t.Run("mutants", func(t *testing.T) {
 		for i, mistake := range Mistakes {
 			for k, m := range mistake.Mutants {
@@ -134,6 +134,9 @@ func plant(t *testing.T, root string, chosen []Mutant, rows [][]string, control 
 						}
 						return hunt(t, bin, number, 0, searches...)
 					})
+					if pkg, name, ok := strings.Cut(m.Test, "."); ok {
+						fails(t, tests[pkg], number, name)
+					}
 				})
 			}
 		}
@@ -163,15 +166,61 @@ func row(t *testing.T, m Mutant, control map[string]Finding, hunt func(...string
 		}
 		t.Logf("%s: %s: %s; %d states, seed %d, %.2f s", name, f.Rule, f.How, f.States, f.Seed, f.Seconds)
 	}
+	if pkg, name, ok := strings.Cut(m.Test, "."); ok {
+		sim = fmt.Sprintf("`%s` (`internal/%s`)", name, pkg)
+	}
 	return fmt.Sprintf("| %s | %s | %s |", m.Does, check, sim)
 }
+
+// fails has a test fail with the mutant of that number, and pass without.
+func fails(t *testing.T, bin string, number int, test string) {
+	t.Helper()
+	if number == 0 {
+		t.Fatal("a mutant for a test may change bodies of functions only")
+	}
+	for _, planted := range []int{0, number} {
+		cmd := exec.CommandContext(t.Context(), bin, "-test.run=^"+test+"$", "-test.v", "-test.timeout=1m")
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", Planted, planted))
+		out, _ := cmd.CombinedOutput() // the result is in what it says
+		result := "--- PASS: "
+		if planted != 0 {
+			result = "--- FAIL: "
+		}
+		if !strings.Contains(string(out), result+test+" ") {
+			t.Errorf("with mutant %d, want %q of %s:\n%s", planted, result, test, out)
+		}
+	}
+}
+
+// buildTests builds the tests of each package that has one for a mutant, with what the overlay
+// plants.
+func buildTests(t *testing.T, root, overlay string, mutants []Mutant) map[string]string {
+	t.Helper()
+	bins := map[string]string{}
+	for _, m := range mutants {
+		pkg, _, ok := strings.Cut(m.Test, ".")
+		if !ok || bins[pkg] != "" {
+			continue
+		}
+		bins[pkg] = filepath.Join(t.TempDir(), "tests")
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags=-s -w", gcflags, "-o", bins[pkg], "-overlay", overlay, "./internal/"+pkg)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	return bins
+}
+
+// gcflags spare a third of the compiler's time, which is most of all.
+const gcflags = "-gcflags=github.com/ollelogdahl/concord/internal/...=-l"
 
 // build builds package hunt with what the overlay plants.
 func build(t *testing.T, root, overlay string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "hunt")
-	// Most of the time is the compiler's, a third of that for inlining.
-	args := []string{"build", "-ldflags=-s -w", "-gcflags=github.com/ollelogdahl/concord/internal/...=-l", "-o", bin, "-overlay", overlay}
+	args := []string{"build", "-ldflags=-s -w", gcflags, "-o", bin, "-overlay", overlay}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, "./internal/mutant/hunt")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -223,7 +272,7 @@ func same(t *testing.T, control map[string]Finding, found []Finding) {
 // table is what the docs say. Of mutants that were not planted it has no row.
 func table(rows [][]string) string {
 	var b strings.Builder
-	b.WriteString("| mutant | model checker: rule, states | simulator: rule, seed |\n|---|---|---|\n")
+	b.WriteString("| mutant | model checker: rule, states | simulator: rule, seed; or a test |\n|---|---|---|\n")
 	for i, mistake := range Mistakes {
 		fmt.Fprintf(&b, "| **%s** | | |\n", mistake.Says)
 		for _, row := range rows[i] {
@@ -337,7 +386,10 @@ func TestMistakesAreWellFormed(t *testing.T) {
 			if m.Check != "" && (!ok || sim) {
 				t.Errorf("%s: no search of the model checker is called %q", m.Name, m.Check)
 			}
-			if (m.Same != "") == (m.Check != "" || m.Sim != "") || m.Does == "" {
+			if pkg, name, ok := strings.Cut(m.Test, "."); m.Test != "" && (!ok || pkg == "" || !strings.HasPrefix(name, "Test")) {
+				t.Errorf("%s: %q is no package and test", m.Name, m.Test)
+			}
+			if (m.Same != "") == (m.Check != "" || m.Sim != "" || m.Test != "") || m.Does == "" {
 				t.Errorf("%s: does nothing, or neither the same nor found, or both", m.Name)
 			}
 			if m.Check != "" && m.Sim != "" {

@@ -261,6 +261,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 4, Duration: 30 * time.Second, Faults: sim.Drains}, Seeds: 20,
 	},
 	{
+		Name: "growth", Says: "42 identifiers of processes at 1, 4 and 16 that keep maps drain, or go down to half, and grow again for half a minute (`--members 42 --identifiers 1,4,16 --duration 30s --faults drain --maps`)",
+		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: 30 * time.Second, Faults: sim.Drains, Maps: true}, Seeds: 40,
+	},
+	{
 		Name: "takeovers", Says: "16 members; others join that take over before they own, and members leave and crash (`--members 16 --duration 30s --faults crash,join,leave --takeover 2s`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Crash | sim.Joins | sim.Leaves, Takeover: 2 * time.Second, NoFingers: true, Lookups: -1}, Seeds: 20,
 	},

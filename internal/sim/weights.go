@@ -127,9 +127,8 @@ func (w *world) stand(k int32) {
 	if !busy && !first.leaving && !st.of.leaves {
 		phase := first.view.Phase
 		do, _ := st.s.Next(w.now, standing.PhaseOf(phase == protocol.Joined, phase == protocol.Superseded), held, 0)
-		if at := w.growthWaits(st, do); at > w.now {
-			next = at - w.now
-		} else {
+		if next = w.growthWaits(st, do); next == 0 {
+			next = w.cfg.Interval / 2
 			w.takeStep(st, do)
 		}
 		held, busy = w.heldBy(st)
@@ -177,8 +176,8 @@ func (w *world) takeStep(st *steward, do standing.Do) {
 	}
 }
 
-// growthWaits is until when a process that is to take the step waits for a map to choose by, 0 if it
-// does not.
+// growthWaits is for how long a process that is to take the step waits for a map to choose by at
+// least, 0 if it does not.
 func (w *world) growthWaits(st *steward, do standing.Do) time.Duration {
 	first := w.hosts[st.hosts[0]]
 	if do != standing.Grow || first.ringMap == nil {
@@ -190,10 +189,11 @@ func (w *world) growthWaits(st *steward, do standing.Do) time.Duration {
 	}
 	by, claims, at := st.growth.Next(w.now, first.ringMap.Snapshot())
 	if by == ringmap.Wait {
+		at = max(at, w.now+1)
 		if broken := invariant.WaitsToGrow(at-st.began, w.cfg.Interval); broken != "" {
 			w.violate(invariant.GrowsInTime, first.of+" "+broken)
 		}
-		return at
+		return at - w.now
 	}
 	st.growth = nil
 	age := w.now - ringmap.Promised(w.cfg.Interval)
