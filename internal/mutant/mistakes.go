@@ -210,11 +210,11 @@ var Mistakes = []Mistake{
 			Name: "self-listed",
 			Does: "A list taken over may contain the member itself.",
 			Edits: []Edit{{pointersFile, `
-		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+		if len(out) == MaxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
 `, `
-		if len(out) == maxList || last.ID == of.ID || x.ID != of.ID && !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+		if len(out) == MaxList || last.ID == of.ID || x.ID != of.ID && !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
 `}},
@@ -704,6 +704,18 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "leases and pauses",
 		},
 		{
+			Name: "granted-while-contested",
+			Does: "A predecessor is granted its arc while another of its name asks for one in its place.",
+			Edits: []Edit{{grantFile, `
+	if m.contested(to) {
+		return false, false
+	}
+`, `
+	m.contested(to)
+`}},
+			Sim: "leases and names",
+		},
+		{
 			Name: "one-link",
 			Does: "A member relies on a grant however long ago its head was named by its own.",
 			Edits: []Edit{{grantFile, `
@@ -1176,7 +1188,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "list-unordered",
 			Does: "A list is taken over in whatever order it is.",
 			Edits: []Edit{{pointersFile, `
-		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+		if len(out) == MaxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 `, `
 		if processes(of, out) >= most || x.ID == of.ID || x.ID == last.ID {
 `}},
@@ -1188,9 +1200,9 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "identifiers-counted",
 			Does: "A list ends after as many identifiers as it should name processes.",
 			Edits: []Edit{{pointersFile, `
-		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+		if len(out) == MaxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 `, `
-		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || len(out) >= most {
+		if len(out) == MaxList || !ring.Between(last.ID, x.ID, of.ID) || len(out) >= most {
 `}},
 			Check: "pairs",
 		},

@@ -245,6 +245,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 40,
 	},
 	{
+		Name: "leases and names", Says: "8 processes at one and at four identifiers, of which 5 have to live, own by leases; they vanish, and meet others of their names (`--members 20 --identifiers 1,4 --min-members 5 --successors 4 --faults vanish,twin`)",
+		Sim: &sim.Config{Members: 20, Identifiers: []int{1, 4}, Successors: 4, MinMembers: 5, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Vanish | sim.Twin, NoFingers: true, Lookups: -1}, Seeds: 160,
+	},
+	{
 		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
 		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, Seeds: 80,
 	},

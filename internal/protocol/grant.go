@@ -113,6 +113,9 @@ func (m *Machine) asks() Asks {
 // incarnation was that it has taken the address of, and nothing before that arc, it is a
 // link to those before it all the same.
 func (m *Machine) grants(to ring.Member, a Asks) (granted, linked bool) {
+	if m.contested(to) {
+		return false, false
+	}
 	granted, linked = m.mayGrant(to, a)
 	if l := &m.lease; linked && l.links[0] != to.Instance() {
 		l.links = [2]ring.Instance{to.Instance(), l.links[0]}
@@ -177,6 +180,21 @@ func (m *Machine) hears(of []Granted) {
 			l.gave[i] = g
 		}
 	}
+}
+
+// contestedRounds is for how many rounds a predecessor is granted nothing after another of
+// its name has asked for a grant in its place. The two know different members before them,
+// so what each takes for its arc may be another's. One of them yields soon.
+const contestedRounds = 3
+
+// contested notes that a member asks for a grant, and reports whether another of its name
+// has asked for one in its place in the last rounds.
+func (m *Machine) contested(by ring.Member) bool {
+	l, p := &m.lease, m.pred
+	if by.ID == p.ID && by.Name == p.Name && by.Addr != p.Addr {
+		l.rival, l.rivalAt = by.Instance(), m.now
+	}
+	return l.rival != by.Instance() && l.rival.ID == by.ID && l.rival.Incarnation != 0 && m.now-l.rivalAt < contestedRounds*m.cfg.Interval
 }
 
 // gone reports whether the one that was granted g must have ended, since to, of its

@@ -34,6 +34,7 @@ import (
 //     still grant each other's.
 //   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease,
 //     and neither does the one that is granted it grant what its head has granted others.
+//   - While two of one name ask for a grant in one place, neither is granted anything.
 //
 // With MinMembers a lease holds for no longer than nine tenths of a Lease from when so many
 // members were known to live. Answers say how long ago the entries of a list were known to,
@@ -96,6 +97,9 @@ type leasing struct {
 	left  leaverHad // in words, by the predecessor
 	seen  []sighting
 	gave  []grant // that may not have run out, at most one to each incarnation
+	// rival is the last of the predecessor's name that has asked for a grant in its place.
+	rival   ring.Instance
+	rivalAt time.Duration // when it has asked
 	// links are the last predecessors that were links of the chain to those before them, the
 	// latest first.
 	links [2]ring.Instance

@@ -125,6 +125,36 @@ func TestRestartedMemberIsALink(t *testing.T) {
 	}
 }
 
+// While another of its name asks for a grant in its place, at another address, a predecessor
+// is granted nothing.
+func TestNobodyIsGrantedAContestedPlace(t *testing.T) {
+	for what, tc := range map[string]struct {
+		id      uint64
+		name    string
+		addr    string
+		after   time.Duration
+		granted bool
+	}{
+		"another process": {1, "pred", "twin:1", 2 * interval, false},
+		"some rounds ago": {1, "pred", "twin:1", contestedRounds * 10 * time.Second, true},
+		"its own past":    {1, "pred", "pred:1", interval, true},
+		"another place":   {2, "pred", "twin:1", interval, true},
+		"of another name": {1, "other", "twin:1", interval, true},
+	} {
+		m, _ := lessee()
+		m.Step(time.Second, Tick{})
+		rival := ring.Member{ID: tc.id, Name: tc.name, Addr: tc.addr, Incarnation: 7}
+		if granted, linked := m.grants(rival, Asks{Length: lease}); granted || linked {
+			t.Errorf("%s: who is not the predecessor is granted something", what)
+		}
+		m.now += tc.after
+		granted, linked := m.grants(m.pred, Asks{Length: lease, Arc: ring.Arc{After: 13, To: m.pred.ID}, Has: true})
+		if granted != tc.granted || linked != tc.granted {
+			t.Errorf("%s: granted %v, a link %v", what, granted, linked)
+		}
+	}
+}
+
 // A joiner does not wait anew for what its head has waited for.
 func TestJoinerGoesOnWithTheWaitOfItsHead(t *testing.T) {
 	for what, tc := range map[string]struct {

@@ -10,11 +10,11 @@ import (
 // This file is the only one that changes what the ring relies on: the
 // successor list and the predecessor.
 
-// maxList bounds a successor list, whose entries may be identifiers of few processes.
-const maxList = 64
+// MaxList bounds a successor list, whose entries may be identifiers of few processes.
+const MaxList = 64
 
 // cut makes a successor list of s and the list that s gave: it ends when it names as many
-// other processes as a full list does, at maxList entries, at this member itself, at a
+// other processes as a full list does, at MaxList entries, at this member itself, at a
 // repeat, or where the clockwise order does. Never self and never a duplicate: Zave shows
 // how a list padded with either lets a ring fall apart. Who is named at an address that
 // another entry of another name has, or this member itself, is left out: one address is one
@@ -33,7 +33,7 @@ func cut(of ring.Member, most int, s ring.Member, list []ring.Member) []ring.Mem
 	out[0] = s
 	last := s
 	for _, x := range list {
-		if len(out) == maxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
+		if len(out) == MaxList || !ring.Between(last.ID, x.ID, of.ID) || processes(of, out) >= most {
 			break
 		}
 		if atAddress(out, x) || x.Addr == of.Addr && x.Name != of.Name {
@@ -66,7 +66,7 @@ func processes(of ring.Member, list []ring.Member) int {
 
 // full reports whether a list names as many other processes as there is room for.
 func (m *Machine) full(list []ring.Member) bool {
-	return len(list) >= maxList || processes(m.self, list) >= m.cfg.Successors
+	return len(list) >= MaxList || processes(m.self, list) >= m.cfg.Successors
 }
 
 // atAddress reports whether a member of the list that is of another process has the address

@@ -48,10 +48,10 @@ func TestListsEndWhenTheyNameEnoughProcesses(t *testing.T) {
 func TestListsAreBounded(t *testing.T) {
 	m := New(ring.Member{ID: 0, Name: "s", Addr: "s:1", Incarnation: 1}, Config{Bits: 64, Successors: 2}, 1)
 	var list []ring.Member
-	for i := range 3 * maxList {
+	for i := range 3 * MaxList {
 		list = append(list, ring.Member{ID: uint64(i + 1), Name: "a", Addr: "a:1", Incarnation: 1})
 	}
-	if got := m.cut(list[0], list[1:]); len(got) != maxList || !m.full(got) {
+	if got := m.cut(list[0], list[1:]); len(got) != MaxList || !m.full(got) {
 		t.Errorf("%d entries", len(got))
 	}
 }

@@ -21,7 +21,9 @@ func (w *world) begin(f *fault) {
 	}
 	switch f.fault {
 	case Loss, Duplicate, Reorder, Slow, Cut, OneWay, Links, Busy:
-		f.one = w.ringAt(f.pick, 0)
+		if f.one = w.ringAt(f.pick, 0); f.one >= 0 {
+			f.one = w.hosts[f.one].first().index
+		}
 		w.net.now = append(w.net.now, f)
 	case Pause:
 		f.who = w.some(f)

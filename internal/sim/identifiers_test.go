@@ -71,7 +71,29 @@ func TestProcessesFailWhole(t *testing.T) {
 			}
 		}
 	}
+	for shape := range uint64(4) {
+		f := &fault{one: w.hosts[1].first().index}
+		f.pick, f.shape, f.level = 1<<61, shape, 0.9
+		for _, h := range w.hosts {
+			if first := h.first(); f.apart(h) != f.apart(first) || f.concerns(h) != f.concerns(first) {
+				t.Errorf("shape %d: %s and %s, of one process, are cut apart", shape, h.name, first.name)
+			}
+		}
+	}
+	links := &fault{}
+	links.fault, links.pick, links.level = Links, 1<<61, 1
+	w.net.now = []*fault{links}
 	for _, h := range w.hosts {
+		for _, g := range h.chart.hosts {
+			if _, arrives := w.transit(h, g); !arrives {
+				t.Errorf("%s and %s, of one process, cannot reach each other", h.name, g.name)
+			}
+		}
+	}
+	for _, h := range w.hosts {
+		if n, all := len(h.view.Succ), len(w.following(w.ring, w.at(h.id))); n != all {
+			t.Errorf("%s begins with a list of %d, of %d", h.name, n, all)
+		}
 		following := w.following(w.ring, w.at(h.id))
 		if got := protocol.Cut(h.view.Self, cfg.Successors, following); !slices.Equal(got, following) {
 			t.Errorf("%s: %v is no list", h.name, following)
@@ -164,5 +186,16 @@ func TestOneOfTwoProcessesOfANameHasAllIdentifiers(t *testing.T) {
 		} else if first := hangs < time.Second; first != (a == 4) {
 			t.Errorf("the first hung for %v, and has %d identifiers", hangs, a)
 		}
+	}
+}
+
+// MinMembers counts names, and two processes of one name may live on two sides of a cut. So
+// leases promise one owner only for as many as live.
+func TestTwoProcessesOfANameAreTwo(t *testing.T) {
+	w, hosts := processes(t)
+	before := w.lives()
+	hosts[3].chart = &chart{hosts: hosts[3:]}
+	if n := w.lives(); before != 6 || n != 7 {
+		t.Errorf("%d processes live, and %d if one has its name twice", before, n)
 	}
 }

@@ -94,10 +94,20 @@ func (w *world) promised(h *host) bool {
 	if w.cfg.MinMembers < 2 {
 		return true
 	}
-	if w.processes(w.ring) > 2*w.cfg.MinMembers-1 {
+	if w.lives() > 2*w.cfg.MinMembers-1 {
 		o.crowd = w.now // there may be enough members on both sides of a cut
 	}
 	return o.crowd == 0 || w.now-o.crowd > 2*w.cfg.Lease
+}
+
+// lives is how many processes live. Two of one name are two: those on the two sides of a cut
+// may each know one of them.
+func (w *world) lives() int {
+	of := map[*chart]bool{}
+	for _, i := range w.ring {
+		of[w.hosts[i].chart] = true
+	}
+	return len(of)
 }
 
 // whenUntil is the time of the run at which a lease of h ends.

@@ -53,8 +53,9 @@ func (w *world) transit(a, b *host) (time.Duration, bool) {
 				return 0, false
 			}
 		case Links:
-			lo, hi := uint64(min(a.index, b.index)), uint64(max(a.index, b.index))
-			if chance(f.pick+lo<<32+hi) < 0.02+0.28*f.level {
+			p, q := a.first().index, b.first().index
+			lo, hi := uint64(min(p, q)), uint64(max(p, q))
+			if lo != hi && chance(f.pick+lo<<32+hi) < 0.02+0.28*f.level {
 				return 0, false
 			}
 		}
@@ -89,13 +90,17 @@ func (n *network) doubled() bool {
 	return false
 }
 
+// What a fault of the network concerns, it concerns at all identifiers of its process, which
+// the first stands for.
+
 // concerns reports whether a host is one of up to a quarter.
 func (f *fault) concerns(h *host) bool {
-	return chance(f.pick+uint64(h.index)*0x9e3779b97f4a7c15) < 0.25*f.level
+	return chance(f.pick+uint64(h.first().index)*0x9e3779b97f4a7c15) < 0.25*f.level
 }
 
 // apart reports whether a host stands on the smaller side of a split.
 func (f *fault) apart(h *host) bool {
+	h = h.first()
 	switch f.shape % 4 {
 	case 0, 1: // any split
 		return chance(f.pick+uint64(h.index)*0x9e3779b97f4a7c15) < 0.05+0.45*f.level

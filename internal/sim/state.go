@@ -39,7 +39,7 @@ func (p *placer) lists(i int, idx ...int) {
 	}
 	self := p.ms[i]
 	slices.SortFunc(succ, func(a, b ring.Member) int { return cmp.Compare(a.ID-self.ID, b.ID-self.ID) })
-	p.at[i].Succ = succ[:min(len(succ), p.r)]
+	p.at[i].Succ = protocol.Cut(self, p.r, succ)
 }
 
 func (p *placer) pred(i, k int) {
@@ -60,7 +60,7 @@ func (p *placer) ringOf(idx []int) {
 	n := len(idx)
 	for j, i := range idx {
 		var next []int
-		for k := 1; k <= min(p.r, n-1); k++ {
+		for k := 1; k <= min(protocol.MaxList, n-1); k++ {
 			next = append(next, idx[(j+k)%n])
 		}
 		p.lists(i, next...)
