@@ -90,9 +90,9 @@ func joinSample(bind, adv, via string) {
 	log.Printf("Node %s joined cluster", node.Name())
 }
 
-// quickSample is the sample of README.md but for its addresses.
-func quickSample(listen, reach, via string) concord.Server {
-	ctx := context.Background()
+// quickSample is the sample of README.md, in a function that the sample is the body of, but for its
+// addresses.
+func quickSample(ctx context.Context, listen, reach, via string) error {
 	node := concord.New(concord.Config{
 		Name:         "node2", // unique in the ring
 		BindAddr:     listen,  // where it listens
@@ -100,18 +100,18 @@ func quickSample(listen, reach, via string) concord.Server {
 		VirtualNodes: 16,      // even shares
 	})
 	if err := node.Start(); err != nil { // reports every mistake in the Config
-		log.Fatal(err)
+		return err
 	}
-	defer node.Leave(ctx)
+	defer node.Leave(context.Background())
 	if err := node.Join(ctx, via); err != nil { // the first member calls Create
-		log.Fatal(err)
+		return err
 	}
 	server, err := node.Lookup([]byte("my-key"))
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	log.Print(server.Name, " at ", server.Address)
-	return server
+	return nil
 }
 
 // clientSample differs from the sample in its address only.
@@ -386,13 +386,13 @@ func TestJoiningAndLookupSamples(t *testing.T) {
 	lookupSample(via)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if s := quickSample("127.0.0.1:0", "127.0.0.1:0", via.Address()); !strings.HasPrefix(s.Name, "node") {
-		t.Errorf("README.md: %v", s)
+	if err := quickSample(ctx, "127.0.0.1:0", "127.0.0.1:0", via.Address()); err != nil {
+		t.Errorf("README.md: %v", err)
 	}
 	if s, err := clientSample(ctx, via.Address()); err != nil || !strings.HasPrefix(s.Name, "node") {
 		t.Errorf("a client: %v, %v", s, err)
 	}
-	for _, want := range []string{"Node node2 joined cluster", "Key is managed by node node"} {
+	for _, want := range []string{"Node node2 joined cluster", "Key is managed by node node", " at 127.0.0.1:"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q not in %q", want, out)
 		}

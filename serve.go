@@ -94,8 +94,9 @@ type Service struct {
 	handler Handler
 	ctx     context.Context // ends with the service
 	state   atomic.Pointer[served]
-	ended   chan struct{}
-	why     error // what Wait returns once the service has ended
+	ending  chan struct{} // closed when it serves nothing any more
+	ended   chan struct{} // closed when all calls have returned, too
+	why     error         // what Wait returns once the service ends
 
 	mu       sync.Mutex
 	now      served
@@ -161,11 +162,12 @@ func (t *handling) taking() bool { return t.take && t.ctx.Err() == nil }
 // while the new owner takes it. Serve does not make the new owner wait for h.Release of the old
 // one, which may be dead. Programs that need one writer at most compare epochs where they write.
 func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
-	s := &Service{member: c, handler: h, why: ErrStopped, began: time.Now(), standIns: map[*node.Node]*protocol.StandIns{}, ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}, held: map[*node.Node]Range{}, givingUp: map[*node.Node]bool{}}
+	s := &Service{member: c, handler: h, why: ErrStopped, began: time.Now(), standIns: map[*node.Node]*protocol.StandIns{}, ending: make(chan struct{}), ended: make(chan struct{}), moved: make(chan struct{}), prepared: map[*node.Node]*preparation{}, held: map[*node.Node]Range{}, givingUp: map[*node.Node]bool{}}
 	s.state.Store(&served{})
 	n, err := c.started()
 	if err != nil {
 		s.why = err
+		close(s.ending)
 		close(s.ended)
 		return s
 	}
@@ -248,7 +250,8 @@ func (s *Service) Status() ServiceStatus {
 // Wait waits until all of the member's range is served: Serves is true for every key of it. With
 // Config.Lease that includes the wait for the lease. Then it returns nil, also if the range has
 // changed again by then. It returns the error of ctx if that ends before, ErrNotStarted if the
-// member had not been started when Serve was called, and ErrStopped if the Service has ended.
+// member had not been started when Serve was called, and ErrStopped if the Service has ended, or
+// is about to: it does not wait for a Take that goes on after its context has ended.
 func (s *Service) Wait(ctx context.Context) error {
 	for {
 		moved, owned, done := s.all()
@@ -259,7 +262,7 @@ func (s *Service) Wait(ctx context.Context) error {
 		case <-moved:
 		case <-owned:
 		case <-time.After(s.member.cfg.interval()): // a member that hung may own again
-		case <-s.ended:
+		case <-s.ending:
 			return s.why
 		case <-ctx.Done():
 			return ctx.Err()
@@ -446,6 +449,7 @@ func (s *Service) end() {
 	s.serveNone()
 	calls := slices.Clone(s.calls)
 	s.mu.Unlock()
+	close(s.ending)
 	for _, t := range calls {
 		<-t.done
 	}

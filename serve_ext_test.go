@@ -392,3 +392,36 @@ func TestLeaveReleasesOnlyWhatAServiceStillServes(t *testing.T) {
 		stopAll(members)
 	})
 }
+
+// Wait ends when the member is stopped, also while a Take goes on that ignores its context.
+func TestWaitEndsBeforeATakeThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memoryMember(t, memory.NewNetwork(1), "m")
+		goOn, taking := make(chan struct{}), make(chan struct{})
+		s := m.Serve(t.Context(), concord.Handler{
+			Take: func(context.Context, concord.Range, []concord.Server, uint64) error {
+				close(taking)
+				<-goOn
+				return nil
+			},
+		})
+		if err := m.Create(); err != nil {
+			t.Fatal(err)
+		}
+		<-taking
+		waited := make(chan error)
+		go func() { waited <- s.Wait(t.Context()) }()
+		synctest.Wait()
+		stopped := make(chan error)
+		go func() { stopped <- m.Stop() }()
+		wantErr(t, "Wait", <-waited, concord.ErrStopped)
+		select {
+		case <-s.Done():
+			t.Error("the Service is done before Take has returned")
+		default:
+		}
+		close(goOn)
+		<-s.Done()
+		wantErr(t, "Stop", <-stopped, nil)
+	})
+}

@@ -211,7 +211,8 @@ func (fd *Finder) refused(r transport.Refusal) {
 	case r.Busy:
 		f.Kind = protocol.Overloaded
 	case !r.Sender.IsZero():
-		f.Kind, f.Name, f.Addr = protocol.Denied, r.Sender.Name, r.Sender.Addr
+		f.Kind, f.Name = protocol.Denied, r.Sender.Name
+		f.Addr = cmp.Or(r.From, r.Sender.Addr)
 	case r.Request:
 		f.Kind = protocol.Invalid
 	}
