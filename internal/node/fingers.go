@@ -126,5 +126,11 @@ func (n *Node) idleConnections() int {
 	if t == nil {
 		return n.cfg.Successors
 	}
-	return t.Connections()
+	size := t.Size()
+	if chart := n.lead().chart.Load(); chart != nil {
+		if _, ok := chart.Age(n.now()); ok {
+			size = max(1, chart.Len()/len(n.lead().Nodes())) // as if all stood at as many identifiers
+		}
+	}
+	return t.Connections(size)
 }

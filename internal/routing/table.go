@@ -99,9 +99,9 @@ func (t *Table) Size() int {
 	return max(n+1, int(min(est, 1<<30)))
 }
 
-// Connections is how many connections a member keeps that nobody uses: enough for the
-// successor list and every finger, seen from both sides.
-func (t *Table) Connections() int { return t.Full + 2*(bits.Len(uint(t.Size()))-1) }
+// Connections is how many connections a member keeps that nobody uses in a ring of so many
+// members: enough for the successor list and every finger, seen from both sides.
+func (t *Table) Connections(size int) int { return t.Full + 2*(bits.Len(uint(size))-1) }
 
 // maxHops bounds how many members one lookup may ask in a ring of any size.
 const maxHops = 256
