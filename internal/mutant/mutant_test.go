@@ -285,7 +285,7 @@ func table(rows [][]string) string {
 	for _, s := range Searches {
 		seeds := ""
 		if s.Seeds > 0 {
-			seeds = fmt.Sprintf("0 to %d", s.Seeds-1)
+			seeds = fmt.Sprintf("%d to %d", s.First, s.First+uint64(s.Seeds)-1)
 		}
 		fmt.Fprintf(&b, "| *%s* | %s | %s |\n", s.Name, s.Says, seeds)
 	}

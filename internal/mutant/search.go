@@ -20,8 +20,10 @@ type Search struct {
 	Every *explore.Config // for explore.Every
 	Sim   *sim.Config
 	Maps  *mapsim.Config
-	// Seeds is how many seeds the simulator tries, from 0.
+	// Seeds is how many seeds the simulator tries, from First on: those before find nothing in
+	// any mutant either.
 	Seeds int
+	First uint64
 }
 
 // Finding is what came of a search. But for Seconds it is the same every time.
@@ -234,7 +236,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "leases astray", Says: "as *leases*, with 9 members and lists of 6, and names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults astray`)",
-		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, Seeds: 140,
+		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, First: 120, Seeds: 20,
 	},
 	{
 		Name: "leases and twins", Says: "as *leases*, and members crash, hang, are cut off, and meet others of their names (`--faults crash,twin,pause,cut,jump`)",
@@ -246,11 +248,11 @@ var Searches = []Search{
 	},
 	{
 		Name: "leases and names", Says: "8 processes at one and at four identifiers, of which 5 have to live, own by leases; they vanish, and meet others of their names (`--members 20 --identifiers 1,4 --min-members 5 --successors 4 --faults vanish,twin`)",
-		Sim: &sim.Config{Members: 20, Identifiers: []int{1, 4}, Successors: 4, MinMembers: 5, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Vanish | sim.Twin, NoFingers: true, Lookups: -1}, Seeds: 160,
+		Sim: &sim.Config{Members: 20, Identifiers: []int{1, 4}, Successors: 4, MinMembers: 5, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Vanish | sim.Twin, NoFingers: true, Lookups: -1}, First: 140, Seeds: 20,
 	},
 	{
 		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
-		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, Seeds: 80,
+		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, First: 60, Seeds: 20,
 	},
 	{
 		Name: "leases and leaps", Says: "as *leases*, with 5 members, of which 3 have to live, and leases of 30 s; they hang and their clocks leap (`--members 5 --min-members 3 --lease 30s --duration 2m --faults pause,jump`)",
@@ -327,7 +329,7 @@ func (s Search) Run() (Finding, error) {
 	case s.Every != nil:
 		explored(explore.Every(*s.Every, 0, 1))
 	case s.Sim != nil:
-		for seed := range uint64(s.Seeds) {
+		for seed := s.First; seed < s.First+uint64(s.Seeds); seed++ {
 			r, err := sim.Run(*s.Sim, seed)
 			if err != nil {
 				return out, err
@@ -340,7 +342,7 @@ func (s Search) Run() (Finding, error) {
 			}
 		}
 	case s.Maps != nil:
-		for seed := range uint64(s.Seeds) {
+		for seed := s.First; seed < s.First+uint64(s.Seeds); seed++ {
 			r, err := mapsim.Run(*s.Maps, seed)
 			if err != nil {
 				return out, err
