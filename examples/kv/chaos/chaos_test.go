@@ -12,7 +12,7 @@ import (
 func TestNothingIsLostWhenAMemberIsKilledAndWiped(t *testing.T) {
 	faults := herd.Faults()
 	r, err := run(t.Context(), plan{
-		members: 4, virtual: 16, cold: 40, hot: 4, clients: 2, length: time.Second, settle: 7 * time.Second, seed: 1,
+		members: 4, virtual: 16, cold: 40, hot: 4, clients: 2, length: time.Second, settle: 12 * time.Second, seed: 1,
 		faults: faults[:1], dir: t.TempDir(), source: "..",
 	})
 	if err != nil {
