@@ -129,7 +129,7 @@ func (n *Node) idleConnections() int {
 	size := t.Size()
 	if chart := n.lead().chart.Load(); chart != nil {
 		if _, ok := chart.Age(n.now()); ok {
-			size = max(1, chart.Len()/len(n.lead().Nodes())) // as if all stood at as many identifiers
+			size = max(1, chart.Len()) // of identifiers: each has neighbours and fingers
 		}
 	}
 	return t.Connections(size)
