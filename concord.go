@@ -214,7 +214,7 @@ func (c *Concord) Start() error {
 		Observer:    c.cfg.Observer.inside(),
 	}, tr)
 	for _, err := range notes {
-		n.Note(slog.LevelError, "state not used", slog.Any("error", err))
+		n.Note(slog.LevelError, "state not used", slog.Any("err", err))
 	}
 	c.node = n
 	c.live.Store(n)

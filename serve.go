@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -390,7 +391,7 @@ func (s *Service) settled(ctx context.Context, r servedRange, err error, logged 
 		done(r)
 		s.publish()
 		if *logged {
-			s.node.Note(slog.LevelInfo, "range taken over", slog.Uint64("start", r.Start), slog.Uint64("end", r.End))
+			s.node.Note(slog.LevelInfo, "range taken over", slog.String("start", strconv.FormatUint(r.Start, 10)), slog.String("end", strconv.FormatUint(r.End, 10)))
 		}
 		return true
 	}
@@ -398,7 +399,7 @@ func (s *Service) settled(ctx context.Context, r servedRange, err error, logged 
 	s.failed = err
 	if now := time.Now(); now.Sub(s.logged) >= takeLogPause {
 		s.logged, *logged = now, true
-		s.node.Note(slog.LevelWarn, "range not taken over", slog.Uint64("start", r.Start), slog.Uint64("end", r.End),
+		s.node.Note(slog.LevelWarn, "range not taken over", slog.String("start", strconv.FormatUint(r.Start, 10)), slog.String("end", strconv.FormatUint(r.End, 10)),
 			slog.Any("err", err), slog.Uint64("failures", s.failures))
 	}
 	return false

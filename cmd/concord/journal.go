@@ -156,7 +156,7 @@ func (j *journal) fail(err error, asJSON bool) {
 	// What others have said stands in it. The line ends are of the advice.
 	text := plain.Lines(strings.TrimPrefix(err.Error(), "concord: "))
 	if asJSON {
-		slog.New(j.handler(j)).Error("ended with an error", slog.String("error", text))
+		slog.New(j.handler(j)).Error("ended with an error", slog.String("err", text))
 	} else {
 		fmt.Fprintf(j, "concord: %s\n", text)
 	}

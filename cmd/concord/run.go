@@ -169,7 +169,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		return err
 	}
 	if f.cluster == "" {
-		log.Warn("no cluster is named: only what its members were given keeps this ring apart from others that name none",
+		log.Info("no cluster is named: only what its members were given keeps this ring apart from others that name none",
 			slog.String("flag", "--cluster"))
 	}
 	secured, err := f.tls.renewing(log)
@@ -226,7 +226,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	boss := newSupervisor(os.Getenv)
 	tell := func(assignments ...string) {
 		if err := boss.tell(assignments...); err != nil {
-			log.Warn("the supervisor cannot be told", slog.Any("error", err))
+			log.Warn("the supervisor cannot be told", slog.Any("err", err))
 		}
 	}
 	var watching sync.WaitGroup
@@ -240,7 +240,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	if err := f.enter(ctx, node); err != nil {
 		if ctx.Err() != nil { // it was told to end, and has not failed
 			tell("STOPPING=1")
-			log.Info("ended before it was in a ring", slog.Any("error", err))
+			log.Info("ended before it was in a ring", slog.Any("err", err))
 			return nil
 		}
 		return advise(err)
@@ -252,7 +252,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		err := f.printReady(out, ready)
 		close(printed)
 		if err != nil {
-			log.Warn("the ready line cannot be printed", slog.Any("error", err))
+			log.Warn("the ready line cannot be printed", slog.Any("err", err))
 		}
 		if f.control {
 			defer hangUp()
@@ -276,7 +276,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 // obey answers commands on standard input until it ends.
 func (f *runFlags) obey(node *concord.Concord, in io.Reader, out io.Writer, log *slog.Logger) {
 	if err := serveControl(node, in, out); err != nil {
-		log.Error("commands on standard input are not answered any more", slog.Any("error", err))
+		log.Error("commands on standard input are not answered any more", slog.Any("err", err))
 	}
 }
 

@@ -73,7 +73,7 @@ func serveHTTP(name string, lis net.Listener, h http.Handler, log *slog.Logger) 
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := srv.Serve(lis); err != http.ErrServerClosed {
-			log.Error("the "+name+" listener has failed", slog.Any("error", err))
+			log.Error("the "+name+" listener has failed", slog.Any("err", err))
 		}
 	})
 	return func() {

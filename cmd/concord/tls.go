@@ -172,7 +172,7 @@ func (r *renewal) again() {
 	r.seen = files
 	mutual, err := files.mutual(r.flags)
 	if err != nil {
-		r.log.Error("the changed TLS files are not used, the old ones go on", slog.Any("error", err))
+		r.log.Error("the changed TLS files are not used, the old ones go on", slog.Any("err", err))
 		return
 	}
 	r.now.Store(mutual)

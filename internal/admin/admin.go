@@ -100,7 +100,7 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s.serving.Go(func() {
 		if err := s.http.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-			cfg.Log.Error("the admin listener has failed", slog.Any("error", err))
+			cfg.Log.Error("the admin listener has failed", slog.Any("err", err))
 		}
 	})
 	return s, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
@@ -40,6 +41,7 @@ type PeerFailure struct {
 	Kind     protocol.FailureKind // 0: a connection that was refused here
 	Incoming bool                 // the peer asked, and was refused here
 	Left     bool                 // the peer has said that it leaves: not logged
+	Mild     bool                 // it is no reason for a warning: logged at Info
 	Err      string               // in words, the last time
 	First    time.Time
 	Last     time.Time
@@ -71,6 +73,7 @@ type failureKey struct {
 type keptFailure struct {
 	PeerFailure
 	logged time.Time // zero: never
+	mild   bool      // what was logged
 	since  uint64    // failures since then
 }
 
@@ -106,7 +109,7 @@ func (fs *failures) note(f PeerFailure, now time.Time) (r failureRecord, logged 
 	k.Err, k.Last = f.Err, now
 	k.Count++
 	k.since++
-	if f.Left || !k.logged.IsZero() && now.Sub(k.logged) < failurePause {
+	if f.Left || !k.logged.IsZero() && now.Sub(k.logged) < failurePause && (f.Mild || !k.mild) {
 		return r, false
 	}
 	if fs.next.Sub(now) > (failureBurst-1)*failurePace {
@@ -118,7 +121,8 @@ func (fs *failures) note(f PeerFailure, now time.Time) (r failureRecord, logged 
 	}
 	fs.next = fs.next.Add(failurePace)
 	r = failureRecord{PeerFailure: k.PeerFailure, times: k.since, held: fs.held}
-	k.logged, k.since, fs.held = now, 0, 0
+	r.Mild = f.Mild
+	k.logged, k.mild, k.since, fs.held = now, f.Mild, 0, 0
 	return r, true
 }
 
@@ -200,8 +204,24 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 	if fd.ctx.Err() == nil {
 		silent := f.Kind == protocol.TimedOut || f.Kind == protocol.Unreachable || f.Kind == protocol.Refused
 		left := silent && fd.leavers.explain(x, time.Now())
-		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Left: left, Err: failureWords(f, x.Addr)})
+		mild := silent && fd.expected(x) || f.Kind == protocol.Refused && fd.dispensable(x)
+		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Left: left, Mild: mild, Err: failureWords(f, x.Addr)})
 	}
+}
+
+// expected reports whether x is an address where a member may not run yet: those that found a
+// ring together are started one after another. If none comes, logJoining warns.
+func (fd *Finder) expected(x ring.Member) bool { return x.Anyone() && fd.founding.Load() }
+
+// dispensable reports whether the ring does without the process of x already, as far as the map
+// is certain. That it has ended, those who pointed to it know, if it has not told them before.
+func (fd *Finder) dispensable(x ring.Member) bool {
+	s, self := fd.chart.Load(), fd.snap.Load().Self
+	if s == nil || self.IsZero() || x.Anyone() {
+		return false
+	}
+	circle := s.Circle(self.ID, fd.now(), time.Duration(fd.promised.Load()))
+	return len(circle) > 0 && !slices.ContainsFunc(circle, func(c *ringmap.Claim) bool { return c.Of.SameProcess(x) })
 }
 
 // refused notes that the transport has refused a connection or a request.
@@ -251,7 +271,11 @@ func (fd *Finder) noteFailure(f PeerFailure) {
 	if r.held > 0 {
 		attrs = append(attrs, slog.Uint64("left_out", r.held))
 	}
-	fd.Note(slog.LevelWarn, msg, attrs...)
+	level := slog.LevelWarn
+	if r.Mild {
+		level = slog.LevelInfo
+	}
+	fd.Note(level, msg, attrs...)
 }
 
 // failureWords says what a failure at addr was, without the address.

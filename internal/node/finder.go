@@ -65,6 +65,7 @@ type Finder struct {
 	waits atomic.Int64
 	stuck func()
 
+	founding  atomic.Bool  // this member looks for a ring, and for others to found one with
 	inZone    string       // of this member
 	proven    bool         // whoever answers has its name proved
 	behind    atomic.Bool  // this process's clock, see horizon

@@ -93,6 +93,8 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 	join := protocol.Join{Found: found, Seeds: slices.Concat(given, recalled)}
 	if found > 0 {
 		join.Recalled, join.Given = recalled, given
+		n.founding.Store(true)
+		defer n.founding.Store(false)
 	}
 	var made protocol.Attempts
 	var report joinReport
@@ -124,7 +126,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			return &JoinError{Causes: made.Causes}
 		}
 		if made.Unreached() && !before.Unreached() && n.followsName() {
-			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("error", &JoinError{Causes: made.Causes}))
+			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("err", &JoinError{Causes: made.Causes}))
 		}
 		n.counters.joinRetries.Add(1)
 		for again := time.After(made.Pause(rand.Float64())); again != nil; {

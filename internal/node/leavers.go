@@ -42,20 +42,23 @@ func (l *leavers) note(asked ring.Member, x protocol.State, now time.Time) {
 
 // explain reports whether that x does not answer is due to its leave. The incarnation
 // that left does not come back. A process leaves with its first identifier last, and has
-// left with all then. Where only an address was asked, another process may be meant after
-// failurePause.
+// left with all then. One that has given up another is about to leave, or stays: which it
+// was is not known after failurePause. Nor is whether another process is meant where only
+// an address was asked.
 func (l *leavers) explain(x ring.Member, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(l.list, func(y leaver) bool {
-		return y.Member == x || y.took(x) || x.Anyone() && x.Addr == y.Addr && now.Sub(y.said) < failurePause
+		lately := now.Sub(y.said) < failurePause
+		return y.Member == x || y.took(x, lately) || x.Anyone() && x.Addr == y.Addr && lately
 	})
 }
 
-// took reports whether x is another identifier of the process that has left with y, its first.
-func (y leaver) took(x ring.Member) bool {
+// took reports whether x is another identifier of the process that has left with y: its first,
+// or any of late.
+func (y leaver) took(x ring.Member, lately bool) bool {
 	slot, _ := y.Choice.Slot()
-	return slot == 0 && y.Choice.Several() && y.SameProcess(x) && x.Incarnation <= y.Incarnation
+	return (slot == 0 || lately) && y.Choice.Several() && y.SameProcess(x) && x.Incarnation <= y.Incarnation
 }
 
 // all reports whether all of these members have left; false for none.

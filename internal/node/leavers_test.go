@@ -1,7 +1,11 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,7 +107,8 @@ func TestLeaversAreTheirIncarnations(t *testing.T) {
 	}
 }
 
-// A process at several identifiers has left with all when it has with its first.
+// A process at several identifiers has left with all when it has with its first. When it gives
+// up another, it may be about to.
 func TestProcessLeavesWithItsFirstIdentifier(t *testing.T) {
 	var l leavers
 	now := time.Now()
@@ -111,13 +116,136 @@ func TestProcessLeavesWithItsFirstIdentifier(t *testing.T) {
 		return ring.Member{ID: uint64(10 + slot), Name: "x", Addr: "x:1", Incarnation: 5, Home: 1, Choice: ring.Chosen(slot, 0)}
 	}
 	l.note(at(2), protocol.State{Self: at(2), Phase: protocol.Leaving}, now)
-	if l.explain(at(1), now) {
-		t.Error("it has given up one identifier, and not the others")
+	if !l.explain(at(1), now) || l.explain(at(1), now.Add(failurePause)) || !l.explain(at(2), now.Add(failurePause)) {
+		t.Error("it has given up one identifier, and after a pause not the others")
 	}
 	l.note(at(0), protocol.State{Self: at(0), Phase: protocol.Leaving}, now)
 	later := at(1)
 	later.Incarnation++
-	if !l.explain(at(1), now) || l.explain(later, now) {
+	if now = now.Add(failurePause); !l.explain(at(1), now) || l.explain(later, now) {
 		t.Error("its others have left with the first, but not those of its next incarnation")
 	}
+}
+
+// A process that was always alone does not lose anybody, at however many identifiers it
+// stands, when it gives them up.
+func TestMemberThatWasAlwaysAloneLosesNobody(t *testing.T) {
+	for _, identifiers := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, 1)
+			defer g.close()
+			var j journal
+			g.log = j.logger().Handler()
+			n := g.addSeveral("n0", identifiers)
+			n.Create()
+			time.Sleep(10 * g.interval)
+			if err := n.Leave(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := j.lines("alone"); len(got) > 0 || j.count("phase changed") == 0 {
+				t.Errorf("at %d identifiers: %q", identifiers, got)
+			}
+		})
+	}
+}
+
+// Neither is a leave warned of where processes stand at several identifiers, nor of a member
+// that the ring does without: who points to it knows why. What is logged above Debug names
+// members as Status does, and no identifiers.
+func TestLeaveOfProcessAtSeveralIdentifiersIsNotWarnedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		var j journal
+		g.log = j.logger().Handler()
+		g.growSeveral(4, 4, 4)
+		for _, n := range g.nodes[:2] {
+			if err := n.Leave(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		if got := j.lines("WARN"); len(got) > 0 {
+			t.Errorf("warnings: %q", got)
+		}
+		if got := j.lines("alone"); len(got) != 1 || !strings.Contains(got[0], `level=INFO msg="alone: the others have left" member=n2`) {
+			t.Errorf("alone: %q", got)
+		}
+		if got := j.lines("identifier="); len(got) > 0 {
+			t.Errorf("at Info: %q", got)
+		}
+	})
+}
+
+func TestRecordsNameMembersAsStatusDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		var j journal
+		g.log = slog.NewTextHandler(&j, &slog.HandlerOptions{Level: slog.LevelDebug})
+		g.growSeveral(4, 4)
+		x := g.nodes[1].Snapshot().Self
+		if got := j.lines(fmt.Sprintf(" new.name=%s new.id=%d new.address=%s new.at=", x.Name, x.Process(), x.Addr)); len(got) == 0 || x.Process() == x.ID {
+			t.Error("nobody has it for a neighbour")
+		}
+		if got := j.lines(fmt.Sprintf("id=%d", x.ID)); len(got) > 0 {
+			t.Errorf("its first identifier as its id: %q", got)
+		}
+		if got := j.lines(fmt.Sprintf("member=%s", x.Name)); !slices.ContainsFunc(got, func(line string) bool {
+			return strings.HasSuffix(line, fmt.Sprintf(" identifier=%d", x.ID))
+		}) {
+			t.Errorf("nothing happens at its first identifier: %q", got)
+		}
+	})
+}
+
+// Refused by a process that has ended, a member that no pointer leads to does not warn if the
+// ring does without it.
+func TestEndOfMemberThatTheRingDoesWithoutIsNotWarnedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		var j journal
+		g.log = j.logger().Handler()
+		g.grow(3)
+		time.Sleep(time.Minute)
+		a, b := g.nodes[0], g.nodes[1]
+		x := b.Snapshot().Self
+		refused := &protocol.Failure{Kind: protocol.Refused}
+		a.failed(x, refused, 0)
+		time.Sleep(g.interval)
+		if got := j.lines("level=WARN"); len(got) != 1 {
+			t.Errorf("of a member of the ring: %q", got)
+		}
+		for range 2 {
+			a.failed(ring.Member{ID: 7, Name: "gone", Addr: "gone:1", Incarnation: 1}, refused, 0)
+			a.failed(ring.Member{Addr: "given:1"}, refused, 0)
+		}
+		time.Sleep(g.interval)
+		if got := j.lines(`level=INFO msg="peer not reachable" member=n0 peer=gone addr=gone:1`); len(got) != 1 {
+			t.Errorf("of one that the ring does without: %q", got)
+		}
+		if got := j.lines(`level=WARN msg="peer not reachable" member=n0 addr=given:1`); len(got) != 1 {
+			t.Errorf("of an address: %q", got)
+		}
+	})
+}
+
+// Members that found a ring are started one after another. That the next does not run yet is
+// no reason to warn, before joinReportEvery has passed.
+func TestFounderWaitsForOthersWithoutAWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		var j journal
+		n := g.logged("n0", &j)
+		ctx, cancel := context.WithTimeout(t.Context(), joinReportEvery-time.Second)
+		defer cancel()
+		if err := n.JoinOrFound(ctx, []string{n.Addr(), "later:1"}, nil, time.Hour); err == nil {
+			t.Fatal("joined")
+		}
+		if got := j.lines("peer not reachable"); len(got) != 1 || !strings.Contains(got[0], "level=INFO") {
+			t.Errorf("logged: %q", got)
+		}
+	})
 }

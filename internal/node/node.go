@@ -86,9 +86,12 @@ type Node struct {
 	identities *identities // of the first
 	cfg        Config
 	timer      *time.Timer
-	charting   charting                 // of the first
-	onRange    serial                   // calls of OnRange
-	newest     atomic.Pointer[ring.Arc] // the range to be told of next
+	charting   charting // of the first
+	// company is to whom the process pointed last of others; nil if it is alone. Of the first,
+	// for the log.
+	company atomic.Pointer[[]ring.Member]
+	onRange serial                   // calls of OnRange
+	newest  atomic.Pointer[ring.Arc] // the range to be told of next
 
 	mu        sync.Mutex
 	machine   *protocol.Machine
@@ -111,9 +114,8 @@ type Node struct {
 	strayed   chan struct{} // a finger may be gone
 	view      *protocol.View
 	tries     tries
-	pointed   []ring.Member // to by the last view before it that had pointers; for the log
-	holding   Holding       // since the change before the last
-	changes   uint64        // of what the member answers for, so far
+	holding   Holding // since the change before the last
+	changes   uint64  // of what the member answers for, so far
 	watchers  map[*watcher]bool
 	changed   chan struct{} // closed when the next snapshot is there
 
@@ -150,9 +152,6 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 	var log *slog.Logger
 	if cfg.Log != nil {
 		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
-		if cfg.Self.Choice.Several() {
-			log = log.With(identifier("identifier", cfg.Self.ID))
-		}
 	}
 	n.begin(p, tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
 	n.resolver = cfg.Resolver
@@ -359,6 +358,7 @@ func (n *Node) publish(v *protocol.View) {
 	n.view = v
 	n.ownMap(v)
 	n.rebuild()
+	n.noteCompany(v)
 	if v.Phase == protocol.Superseded && n.first != nil {
 		n.first.identities.poke() // it is lost
 	}

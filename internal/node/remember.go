@@ -109,7 +109,7 @@ func (n *Node) remember() {
 			last, failed = k, ""
 		case err.Error() != failed: // once, not at every change
 			failed = err.Error()
-			n.Note(slog.LevelError, "state not saved", slog.Any("error", err))
+			n.Note(slog.LevelError, "state not saved", slog.Any("err", err))
 		}
 	}
 	for {

@@ -143,43 +143,50 @@ func (fd *Finder) Connections() int { return fd.tr.Connections() }
 
 // logChange logs how a member's pointers changed, outside the lock. Callers hold mu.
 func (n *Node) logChange(old, now *protocol.View) {
-	if n.log == nil {
+	if n.log != nil {
+		n.record(func() { n.logViews(old, now) })
+	}
+}
+
+// noteCompany notes to whom the process points, and logs it if it points to nobody else any
+// more at any of its identifiers. It is called with the view that others read already.
+func (n *Node) noteCompany(v *protocol.View) {
+	if n.log == nil || v.Phase != protocol.Joined {
 		return
 	}
-	if pointed := pointers(old); len(pointed) > 0 {
-		n.pointed = pointed
+	first := n.lead()
+	if v.KnowsOthers() {
+		others := slices.DeleteFunc(append(slices.Clone(v.Succ), v.Pred), func(x ring.Member) bool {
+			return x.IsZero() || x.Name == v.Self.Name
+		})
+		first.company.Store(&others)
+		return
 	}
-	left := now.Alone && n.leavers.all(n.pointed, time.Now())
-	n.record(func() { n.logViews(old, now, left) })
+	for _, x := range first.Nodes() {
+		if v := x.snap.Load().View; v.KnowsOthers() || !v.Alone && len(v.Succ) == 0 && v.Phase == protocol.Joined {
+			return
+		}
+	}
+	switch last := first.company.Swap(nil); {
+	case last == nil: // it was alone before
+	case n.leavers.all(*last, time.Now()):
+		first.Note(slog.LevelInfo, "alone: the others have left")
+	default:
+		first.Note(slog.LevelWarn, "alone: no other member answers")
+	}
 }
 
-// pointers are the members that v points to.
-func pointers(v *protocol.View) []ring.Member {
-	if v.Pred.IsZero() || slices.Contains(v.Succ, v.Pred) {
-		return v.Succ
-	}
-	return append(slices.Clip(v.Succ), v.Pred)
-}
-
-// logViews is logChange. left: the members that it pointed to last have left.
-func (n *Node) logViews(old, now *protocol.View, left bool) {
+func (n *Node) logViews(old, now *protocol.View) {
 	if old.Phase != now.Phase && n.tries.due(old.Phase, now.Phase, time.Now()) {
 		n.once(slog.LevelInfo, "phase changed",
 			slog.Group("old", slog.String("phase", old.Phase.String())), slog.Group("new", slog.String("phase", now.Phase.String())))
 	}
 	oldHead, newHead := old.Head(), now.Head()
 	if oldHead != newHead {
-		n.log.LogAttrs(context.Background(), n.detail(), "successor replaced", attr("old", oldHead), attr("new", newHead))
+		n.logDetail("successor replaced", attr("old", oldHead), attr("new", newHead))
 	}
 	if old.Pred != now.Pred {
-		n.log.LogAttrs(context.Background(), n.detail(), "predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
-	}
-	if old.Phase == protocol.Joined && !old.Alone && now.Phase == protocol.Joined && now.Alone {
-		if left {
-			n.once(slog.LevelInfo, "alone: the others have left")
-		} else {
-			n.once(slog.LevelWarn, "alone: no other member answers")
-		}
+		n.logDetail("predecessor replaced", attr("old", old.Pred), attr("new", now.Pred))
 	}
 	switch {
 	case now.Doubts && !old.Doubts:
@@ -199,18 +206,21 @@ func (n *Node) logViews(old, now *protocol.View, left bool) {
 // them, and for the others as a detail.
 func (n *Node) once(level slog.Level, msg string, attrs ...slog.Attr) {
 	if n.first != nil {
-		level = slog.LevelDebug
+		n.logDetail(msg, attrs...)
+		return
 	}
 	n.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// detail is the level of what is logged of each identifier: of a process that may have
-// several it is too much for Info. See logStands.
-func (n *Node) detail() slog.Level {
+// logDetail logs what happens at one identifier: at Info if the process has one only. Of one
+// that may have several it is too much for Info, and the record says at which; see logStands.
+func (n *Node) logDetail(msg string, attrs ...slog.Attr) {
+	level := slog.LevelInfo
 	if n.first != nil || n.identities.hub != nil {
-		return slog.LevelDebug
+		level = slog.LevelDebug
+		attrs = append(attrs, identifier("identifier", n.cfg.Self.ID))
 	}
-	return slog.LevelInfo
+	n.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
 // logStands logs at how many identifiers the process stands now, with what it owns, once
@@ -276,7 +286,7 @@ func (n *Node) logRange(e protocol.RangeChanged) {
 }
 
 func (n *Node) logArcs(e protocol.RangeChanged, to ring.Member) {
-	n.log.LogAttrs(context.Background(), n.detail(), "range changed",
+	n.logDetail("range changed",
 		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
 		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()), attr("from", e.From), attr("to", to))
@@ -284,7 +294,7 @@ func (n *Node) logArcs(e protocol.RangeChanged, to ring.Member) {
 
 func (n *Node) logMeeting(by ring.Member) {
 	if n.log != nil {
-		n.Note(slog.LevelInfo, "another ring met", attr("by", by))
+		n.Note(slog.LevelWarn, "another ring met", attr("by", by))
 	}
 }
 
@@ -293,14 +303,19 @@ func (n *Node) noteStranger(e protocol.Stranger) {
 	n.noteFailure(PeerFailure{Name: e.By.Name, Addr: e.By.Addr, Kind: e.Why.Kind, Err: failureWords(e.Why, e.By.Addr)})
 }
 
-// attr is a member as an attribute. It is a group whoever it is: an attribute has one
-// type in all records, or those who index them refuse some. All of nobody is empty.
+// attr is a member as an attribute, with the id by which Status and all commands name it. It
+// is a group whoever it is: an attribute has one type in all records, or those who index them
+// refuse some. All of nobody is empty. At is the identifier that is meant, if its process may
+// stand at several.
 func attr(key string, m ring.Member) slog.Attr {
-	id := slog.String("id", "")
-	if !m.IsZero() {
-		id = identifier("id", m.ID)
+	if m.IsZero() {
+		return slog.Group(key, slog.String("name", ""), slog.String("id", ""), slog.String("address", ""))
 	}
-	return slog.Group(key, slog.String("name", m.Name), id, slog.String("address", m.Addr))
+	attrs := []any{slog.String("name", m.Name), identifier("id", m.Process()), slog.String("address", m.Addr)}
+	if m.Choice.Several() {
+		attrs = append(attrs, identifier("at", m.ID))
+	}
+	return slog.Group(key, attrs...)
 }
 
 // identifier is an identifier as an attribute: a string, as in all JSON, since numbers
