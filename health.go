@@ -27,12 +27,20 @@ var ErrNoLease = errors.New("concord: no lease yet")
 // that.
 func (c *Concord) patience() time.Duration { return max(10*time.Second, 5*c.cfg.interval()) }
 
+// patienceWith is patience with a successor that is asked in every n-th round only. A round may
+// take a tenth longer than an interval.
+func (c *Concord) patienceWith(n int) time.Duration {
+	return max(c.patience(), 5*c.cfg.interval()+time.Duration(n-1)*c.cfg.interval()*5/4)
+}
+
 // Ready reports whether the member does its part in a ring. It returns nil if the member is in a
 // ring, serves keys, its successor has answered within the last five StabilizeIntervals or the last
 // 10 s, whichever is longer, and the member is settled: it has a range, its successor names it as
 // its predecessor, and its predecessor has asked it as its successor, as far as the member has
 // heard in its rounds. A member that has been settled since it joined stays ready for as long as
 // that while it is not, so that a change among its neighbours does not take it out of service.
+// Successors with VirtualNodes, which are asked less often at their later identifiers, may have
+// answered up to twelve StabilizeIntervals ago.
 //
 // With Config.Lease, a member is not ready before it has had a lease at each identifier at which it
 // has joined. At the founding that takes a Lease. A lease that runs out later does not count:
@@ -118,7 +126,7 @@ func (c *Concord) readiness(v *protocol.View, head time.Duration) error {
 		return fmt.Errorf("%w: it knows %d, itself included, and MinMembers is %d", ErrIsolated, v.Living(), c.cfg.MinMembers)
 	case v.Doubts:
 		return fmt.Errorf("%w: this process hung, and its successor has not answered since", ErrUnconfirmed)
-	case !v.Alone && head > c.patience():
+	case !v.Alone && head > c.patienceWith(protocol.Pace(v.Head())):
 		return fmt.Errorf("%w: %v", ErrUnconfirmed, head.Round(time.Millisecond))
 	}
 	return nil

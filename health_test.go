@@ -26,11 +26,17 @@ func TestHowLongTheSuccessorMayBeSilent(t *testing.T) {
 		"silent":              {time.Second, 10*time.Second + 1, joined, ErrUnconfirmed},
 		"long intervals":      {time.Minute, 5 * time.Minute, joined, nil},
 		"silent all the same": {time.Minute, 5*time.Minute + 1, joined, ErrUnconfirmed},
-		"alone":               {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ, v.Alone = nil, true }), nil},
-		"all lost":            {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ = nil }), ErrUnconfirmed},
-		"leaving":             {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Leaving }), ErrStopped},
-		"joining":             {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Joining }), ErrNotJoined},
-		"isolated":            {time.Second, 0, view(func(v *protocol.View) { v.Isolated = true }), ErrIsolated},
+		"asked in every sixth round": {time.Minute, 11 * time.Minute, view(func(v *protocol.View) {
+			v.Succ[0].Choice, v.Succ[0].Home = ring.Chosen(7, 0), 1
+		}), nil},
+		"silent, asked in every sixth round": {time.Minute, 12 * time.Minute, view(func(v *protocol.View) {
+			v.Succ[0].Choice, v.Succ[0].Home = ring.Chosen(7, 0), 1
+		}), ErrUnconfirmed},
+		"alone":    {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ, v.Alone = nil, true }), nil},
+		"all lost": {time.Second, time.Hour, view(func(v *protocol.View) { v.Succ = nil }), ErrUnconfirmed},
+		"leaving":  {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Leaving }), ErrStopped},
+		"joining":  {time.Second, 0, view(func(v *protocol.View) { v.Phase = protocol.Joining }), ErrNotJoined},
+		"isolated": {time.Second, 0, view(func(v *protocol.View) { v.Isolated = true }), ErrIsolated},
 	} {
 		c := New(Config{Name: "a", StabilizeInterval: tc.interval})
 		if err := c.readiness(tc.view, tc.head); !errors.Is(err, tc.want) {

@@ -2,6 +2,7 @@ package concord
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
@@ -19,10 +20,11 @@ type Status struct {
 	Zone string `json:"zone,omitempty"`
 	// Phase says whether the member is in a ring, and what it is doing if it is not.
 	Phase Phase `json:"phase"`
-	// Isolated is true if the member knows fewer live members than Config.MinMembers. It serves no
-	// key then.
+	// Isolated is true if the member knows fewer live members than Config.MinMembers, at every one
+	// of its identifiers. It serves no key then.
 	Isolated bool `json:"isolated"`
 	// Range is the range that the member is responsible for. It is nil while the member has none.
+	// Of a member with VirtualNodes it is the one of its first identifier; see Ranges.
 	Range *Range `json:"range,omitempty"`
 	// Ranges are all ranges that the member is responsible for, as [Concord.Ranges] gives them.
 	Ranges []Range `json:"ranges"`
@@ -32,30 +34,36 @@ type Status struct {
 	// Weight is at how many identifiers the member is to stand; see [Concord.SetWeight]. It is 0 if
 	// the member drains or has drained.
 	Weight int `json:"weight"`
-	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of
-	// Ranges, or 0 while the member is isolated. The shares of a ring that has settled add up to 1.
+	// Share is the part of the circle that the member serves, from 0 to 1. It is the size of all
+	// Ranges, without those of identifiers at which the member is isolated. The shares of a ring
+	// that has settled add up to 1.
 	Share float64 `json:"share"`
 	// Predecessor is the nearest member counterclockwise. It is nil while it is not known, and in a
-	// ring of one.
+	// ring of one. Of a member with VirtualNodes it is the one before its first identifier, which
+	// can be the member itself.
 	Predecessor *Server `json:"predecessor,omitempty"`
 	// Successors are the next members clockwise, nearest first. There are at most SuccessorCount.
-	// It is empty while the member is in no ring, and in a ring of one.
+	// It is empty while the member is in no ring, and in a ring of one. Of a member with
+	// VirtualNodes they are the ones after its first identifier.
 	Successors []Server `json:"successors"`
 	// Fingers are the members that the fingers lead to, each once, farthest first.
 	Fingers []Finger `json:"fingers"`
 	// Acquaintances are the other live members that the member knows. It finds the ring again
-	// through them when it has lost its successors and its predecessor. A member with VirtualNodes
-	// is listed once for each of its identifiers that is known.
+	// through them when it has lost its successors and its predecessor. Each is listed once, at
+	// however many identifiers it is known.
 	Acquaintances []Server `json:"acquaintances"`
-	// Silent is the number of acquaintances that did not answer the last time they were asked.
+	// Silent is the number of acquaintances that did not answer the last time they were asked. A
+	// member with VirtualNodes has acquaintances at each of its identifiers; this is the largest
+	// of the numbers.
 	Silent int `json:"silent"`
-	// Pending is the number of acquaintances that may be in another ring.
+	// Pending is the number of acquaintances that may be in another ring, counted like Silent.
 	Pending int `json:"pending"`
 	// Arcs is the number of arcs that are remembered with their owners. They answer lookups from
 	// memory.
 	Arcs int `json:"arcs"`
 	// SuccessorAge is how long ago the nearest successor last answered. It is nil while there is no
-	// successor or it has not answered yet.
+	// successor or it has not answered yet. Of a member with VirtualNodes it is the longest of
+	// those times, since each of its identifiers has a nearest successor.
 	SuccessorAge *time.Duration `json:"successor_age_ns,omitempty"`
 	// Size is the number of members of the ring, each counted once whatever its VirtualNodes. It is
 	// exact if the member's map of the ring is certain, and an estimate otherwise.
@@ -268,20 +276,16 @@ func (c *Concord) Status() Status {
 		return out
 	}
 	out.Connections, out.IncomingConnections, out.Subscribers = n.Connections(), n.Intake().Connections, n.Subscribers()
-	out.Isolated = v.Isolated
 	if v.HasArc {
 		own := rangeOf(v.Arc)
 		out.Range = &own
 	}
-	out.Ranges, out.VirtualNodes = append(out.Ranges, ranges(n)...), len(n.Nodes())
+	nodes := n.Nodes()
+	out.Ranges, out.VirtualNodes = append(out.Ranges, ranges(n)...), len(nodes)
 	if out.Phase == PhaseDrained {
 		out.VirtualNodes = 0
 	}
-	for _, r := range out.Ranges {
-		if !v.Isolated {
-			out.Share += c.space.Share(r.arc())
-		}
-	}
+	c.statusOfAll(&out, nodes)
 	if !v.Pred.IsZero() {
 		p := server(v.Pred)
 		out.Predecessor = &p
@@ -290,14 +294,34 @@ func (c *Concord) Status() Status {
 	for _, f := range s.Fingers {
 		out.Fingers = append(out.Fingers, Finger{Server: server(f.Member), Low: routing.Reach(f.Low), High: routing.Reach(f.High)})
 	}
-	out.Acquaintances = servers(v.Known)
-	out.Silent, out.Pending = v.Silent, v.Pending
 	out.Arcs = n.Arcs()
-	if age, ok := n.HeadAge(s); ok {
-		out.SuccessorAge = &age
-	}
 	out.Size = n.Size()
 	return out
+}
+
+// statusOfAll sets what is true of the process at all of its identifiers together.
+func (c *Concord) statusOfAll(out *Status, nodes []*node.Node) {
+	serves := false
+	for _, x := range nodes {
+		s := x.Snapshot()
+		v := s.View
+		if v.Isolated {
+			out.Isolated = true
+		} else if r, ok := rangeAt(x); ok {
+			out.Share += c.space.Share(r.arc())
+		}
+		serves = serves || v.Serves()
+		for _, y := range servers(v.Known) {
+			if y != out.Self && !slices.Contains(out.Acquaintances, y) {
+				out.Acquaintances = append(out.Acquaintances, y)
+			}
+		}
+		out.Silent, out.Pending = max(out.Silent, v.Silent), max(out.Pending, v.Pending)
+		if age, ok := x.HeadAge(s); ok && (out.SuccessorAge == nil || age > *out.SuccessorAge) {
+			out.SuccessorAge = &age
+		}
+	}
+	out.Isolated = out.Isolated && !serves
 }
 
 // phaseOf is the phase of a running member.

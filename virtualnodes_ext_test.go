@@ -1,12 +1,14 @@
 package concord_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ollelogdahl/concord"
@@ -125,7 +127,7 @@ func TestVirtualNodes(t *testing.T) {
 		if err != nil || len(got) != 4 {
 			t.Fatalf("four servers of %q: %v, %v", key, got, err)
 		}
-		slices.SortFunc(got, func(a, b concord.Server) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(got, func(a, b concord.Server) int { return cmp.Compare(a.Name, b.Name) })
 		if len(slices.Compact(got)) != 4 {
 			t.Errorf("not four members: %v", got)
 		}
@@ -336,4 +338,50 @@ func TestRingOfVirtualNodesSettles(t *testing.T) {
 	}
 	r.Kill(members[2])
 	r.Settle(t.Context())
+}
+
+// What Status says is true of the process at all of its identifiers, and names each other member
+// once. A successor that is not asked in every round, since its process is, does not make the
+// member unready, however long the rounds.
+func TestStatusIsOfAllIdentifiers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := concordtest.New(t, concordtest.Options{})
+		const interval = 4 * time.Second
+		members := r.Start(3, func(_ int, c *concord.Config) { c.VirtualNodes, c.StabilizeInterval = 16, interval })
+		r.Settle(t.Context())
+		for range 5 * 60 {
+			time.Sleep(time.Second)
+			total := 0.0
+			for i, m := range members {
+				if err := m.Ready(); err != nil {
+					t.Fatal(err)
+				}
+				s := m.Status()
+				total += s.Share
+				others := slices.DeleteFunc([]concord.Server{serverOf(members[0]), serverOf(members[1]), serverOf(members[2])}, func(x concord.Server) bool { return x == s.Self })
+				slices.SortFunc(s.Acquaintances, func(a, b concord.Server) int { return cmp.Compare(a.Name, b.Name) })
+				if !slices.Equal(s.Acquaintances, others) || s.Isolated || s.Silent > 0 || s.SuccessorAge == nil || *s.SuccessorAge > 7*interval {
+					t.Fatalf("member %d: %+v", i, s)
+				}
+			}
+			if total < 1-1e-9 || total > 1+1e-9 {
+				t.Fatalf("the shares add up to %v", total)
+			}
+		}
+	})
+}
+
+// A process is isolated, and serves nothing, at all of its identifiers.
+func TestIsolatedProcessServesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := concordtest.New(t, concordtest.Options{})
+		members := r.Start(3, func(_ int, c *concord.Config) { c.VirtualNodes, c.MinMembers = 8, 2 })
+		r.Settle(t.Context())
+		members[0].Stop()
+		members[1].Stop()
+		time.Sleep(time.Minute)
+		if s := members[2].Status(); !s.Isolated || s.Share != 0 || len(s.Ranges) == 0 || s.Size != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
 }

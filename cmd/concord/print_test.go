@@ -26,10 +26,12 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	}, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := printChanges(&out, time.Now(), []concord.RingChange{{Server: s, Old: whole, New: whole, Had: true, Has: true}}, false); err != nil {
-		t.Fatal(err)
-	}
-	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 12 {
+	p := picture{bits: 64, members: map[concord.Server]holding{}}
+	p.apply([]concord.RingChange{{Server: s, New: whole, Has: true}})
+	out.WriteString(p.text(time.Now(), true))
+	p.apply([]concord.RingChange{{Server: s, Old: whole, New: concord.Range{Start: math.MaxUint64 - 2, End: math.MaxUint64}, Had: true, Has: true}})
+	out.WriteString(p.text(time.Now(), false))
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 15 {
 		t.Errorf("%d lines:\n%s", n, out.String())
 	}
 	for line := range strings.Lines(out.String()) {

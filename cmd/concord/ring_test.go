@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ollelogdahl/concord"
@@ -103,19 +103,81 @@ func TestChangesBetweenWalks(t *testing.T) {
 	if got := different(before, after); !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
-	if got := population(want[:2]); got != "2 members" {
-		t.Errorf("two members with a range each: %s", got)
-	}
-	if got := population(append(want, want[0])); got != "3 members, 4 ranges" {
-		t.Errorf("three members, one with two ranges: %s", got)
-	}
-	var out bytes.Buffer
-	if err := printChanges(&out, time.Time{}, want, false); err != nil {
-		t.Fatal(err)
-	}
-	for _, words := range []string{"changed: a at", "had (20, 10]", "new: x at", "has (10, 15]", "gone: b at", "had (10, 20]"} {
-		if !strings.Contains(out.String(), words) {
-			t.Errorf("%q is not in\n%s", words, &out)
+}
+
+// A burst of changes is told of as one change of each member, who came and went first.
+func TestChangesOfARingAreToldMemberByMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, x := concord.Server{Name: "a", Address: "a:1"}, concord.Server{Name: "b", Address: "b:1"}, concord.Server{Name: "x", Address: "x:1"}
+		r := func(start, end uint64) concord.Range { return concord.Range{Start: start, End: end} }
+		has := func(s concord.Server, r concord.Range) concord.RingChange {
+			return concord.RingChange{Server: s, New: r, Has: true, Incarnation: 1}
 		}
-	}
+		gone := func(s concord.Server, r concord.Range) concord.RingChange {
+			return concord.RingChange{Server: s, Old: r, Had: true, Incarnation: 1}
+		}
+		changed := func(s concord.Server, old, now concord.Range) concord.RingChange {
+			return concord.RingChange{Server: s, Old: old, New: now, Had: true, Has: true, Incarnation: 1}
+		}
+		elements := make(chan ringElement)
+		var out bytes.Buffer
+		ended := make(chan error, 1)
+		go func() { ended <- tellChanges(&out, elements, 8) }()
+		says := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := out.String(); got != want {
+				t.Errorf("told\n%s\nwant\n%s", got, want)
+			}
+			out.Reset()
+		}
+		elements <- ringElement{list: []concord.RingChange{has(a, r(128, 64)), has(b, r(64, 128))}}
+		says(`00:00:00.000 the ring has 2 members
+             a at a:1
+               has (128, 64], 75.0 %
+             b at b:1
+               has (64, 128], 25.0 %
+`)
+		time.Sleep(time.Minute)
+		// x comes at one identifier, then at another; b restarts.
+		elements <- ringElement{list: []concord.RingChange{has(x, r(128, 0)), changed(a, r(128, 64), r(0, 64))}}
+		time.Sleep(changesApart / 2)
+		back := has(b, r(64, 128))
+		back.Incarnation = 2
+		elements <- ringElement{list: []concord.RingChange{has(x, r(0, 32)), changed(a, r(0, 64), r(32, 64)), gone(b, r(64, 128)), back}}
+		says("")
+		time.Sleep(changesApart)
+		says(`00:01:00.000 new: x at x:1
+               has 2 ranges, 62.5 %
+             restarted: b at b:1
+               had (64, 128], 25.0 %
+               has (64, 128], 25.0 %
+             changed: a at a:1
+               had (128, 64], 75.0 %
+               has (32, 64], 12.5 %
+`)
+		// What goes and comes back within a burst is not told of. What does not end is.
+		for range 4 {
+			elements <- ringElement{list: []concord.RingChange{gone(a, r(32, 64))}}
+			time.Sleep(changesApart / 2)
+			elements <- ringElement{list: []concord.RingChange{has(a, r(32, 64))}}
+			time.Sleep(changesApart / 2)
+		}
+		says("")
+		time.Sleep(time.Second)
+		says("")
+		elements <- ringElement{list: []concord.RingChange{gone(a, r(32, 64))}}
+		for range 10 {
+			time.Sleep(changesApart / 2)
+			elements <- ringElement{list: []concord.RingChange{changed(x, r(0, 32), r(0, 32))}}
+		}
+		says(`00:01:02.100 gone: a at a:1
+               had (32, 64], 12.5 %
+`)
+		close(elements)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		says("")
+	})
 }

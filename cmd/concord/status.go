@@ -89,7 +89,11 @@ func printStatus(out io.Writer, s concord.Status) {
 	people("predecessor", pred)
 	people("successors", s.Successors)
 	if s.SuccessorAge != nil {
-		row("", "the first answered %v ago", s.SuccessorAge.Round(time.Millisecond))
+		format := "the first answered %v ago"
+		if len(s.Ranges) > 1 {
+			format = "the next of each identifier answered within %v"
+		}
+		row("", format, s.SuccessorAge.Round(time.Millisecond))
 	}
 	fingers := make([]concord.Server, len(s.Fingers))
 	for i, f := range s.Fingers {

@@ -25,10 +25,12 @@ func newWatch() *cobra.Command {
 the new range, what was gained and lost, from and to which member, and why. The
 command ends when the member is stopped, or at Ctrl-C.
 
-With --ring, show all members with their ranges, and then every change of them,
-as a member tells of them that --addr leads to. If that one goes, another tells.
-If the members tell nobody, the ring is walked once a second. The command ends
-at Ctrl-C.`,
+With --ring, show all members with the share of the keys that each has, and then
+every change of them, as a member tells of them that --addr leads to. Changes
+that follow each other within 0.2 s are shown together, one entry for each
+member, and of several ranges only their number; --json has each change of each
+range as it comes. If the member goes, another tells. If the members tell
+nobody, the ring is walked once a second. The command ends at Ctrl-C.`,
 		Example: `  concord watch --admin 127.0.0.1:7947
   concord watch --admin 127.0.0.1:7947 --json | jq -c '.lost'
   concord watch --ring --addr node1.example.com:7946`,

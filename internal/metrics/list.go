@@ -161,15 +161,15 @@ var (
 	Successors = &Metric{Base: "successors", Kind: Gauge,
 		Help: "Members in the successor list: SuccessorCount, or all other members if there are fewer. One member less than that may fail at once."}
 	SuccessorAge = &Metric{Base: "successor_age", Kind: Gauge, Unit: "s",
-		Help: "Time since the nearest successor last answered. Normally at most about a StabilizeInterval. Absent while there is no successor, or it has not answered yet."}
+		Help: "Time since the nearest successor last answered. Normally at most about a StabilizeInterval. With VirtualNodes the longest of all identifiers, normally at most about seven StabilizeIntervals. Absent while there is no successor, or it has not answered yet."}
 	Fingers = &Metric{Base: "fingers", Kind: Gauge,
 		Help: "Distinct members that the fingers point to."}
 	Acquaintances = &Metric{Base: "acquaintances", Kind: Gauge,
-		Help: "Live members that are remembered, to find the ring again when all pointers fail, one for each identifier. Together with the silent ones at most 16."}
+		Help: "Live members that are remembered, to find the ring again when all pointers fail. Together with the silent ones at most 16 for each identifier of this member."}
 	SilentAcquaintances = &Metric{Base: "silent_acquaintances", Kind: Gauge,
-		Help: "Remembered members that did not answer when they were last asked."}
+		Help: "Remembered members that did not answer when they were last asked. With VirtualNodes the largest number at one identifier."}
 	PendingAcquaintances = &Metric{Base: "pending_acquaintances", Kind: Gauge,
-		Help: "Remembered members that may be in another ring. The member is finding out."}
+		Help: "Remembered members that may be in another ring. The member is finding out. With VirtualNodes the largest number at one identifier."}
 )
 
 // All lists the metrics in the order in which they are documented.

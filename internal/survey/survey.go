@@ -260,6 +260,9 @@ func member(s concord.Server) ring.Member {
 	return ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address}
 }
 
+// Share is how much of the circle of 2^bits identifiers a range has.
+func Share(r concord.Range, bits uint) float64 { return share(r.Start, r.End, bits) }
+
 // share is how much of the circle of 2^bits identifiers lies on (after, to].
 func share(after, to uint64, bits uint) float64 {
 	if after == to {
