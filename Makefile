@@ -2,6 +2,8 @@
 # it. Everything that is built goes to .build/.
 
 GO      ?= go
+# Each module by its own go.mod: go.work is for commands that name packages of two modules.
+export GOWORK ?= off
 # More flags for go test, the demo, the fuzzer and the figures:
 #   make test TESTFLAGS=-v      make demo DEMOFLAGS=--help
 #   make fuzz FUZZFLAGS='-fuzztime=2m -seed=7'

@@ -41,12 +41,17 @@ type results struct {
 	Lookups  []bench.Timing `json:"lookups"`
 
 	// What concord bench prints of the ring by itself.
-	Idle      []bench.Idle     `json:"idle"`
-	IdleGRPC  []bench.BareIdle `json:"idle_grpc"`
-	Spans     []bench.Span     `json:"spans"`
-	Churned   []bench.Churned  `json:"churn"`
-	Failures  []failure        `json:"failures,omitempty"`
-	TookTotal time.Duration    `json:"took_ns"`
+	Idle     []bench.Idle     `json:"idle"`
+	IdleGRPC []bench.BareIdle `json:"idle_grpc"`
+	Spans    []bench.Span     `json:"spans"`
+	Churned  []bench.Churned  `json:"churn"`
+
+	// Lookups of all members at once, and of a client that has subscribed.
+	All        []bench.AllMembers `json:"all_members"`
+	Subscribed []bench.Subscribed `json:"subscribed"`
+
+	Failures  []failure     `json:"failures,omitempty"`
+	TookTotal time.Duration `json:"took_ns"`
 }
 
 // failure is what could not be measured, and why.
@@ -80,6 +85,10 @@ func (r *results) add(result any) error {
 		r.Lookups = append(r.Lookups, x)
 	case bench.Churned:
 		r.Churned = append(r.Churned, x)
+	case bench.AllMembers:
+		r.All = append(r.All, x)
+	case bench.Subscribed:
+		r.Subscribed = append(r.Subscribed, x)
 	case groupResult:
 		r.Groups = append(r.Groups, x)
 	default:
@@ -95,6 +104,8 @@ func (r *results) merge(o results) {
 	r.IdleGRPC = append(r.IdleGRPC, o.IdleGRPC...)
 	r.Spans = append(r.Spans, o.Spans...)
 	r.Churned = append(r.Churned, o.Churned...)
+	r.All = append(r.All, o.All...)
+	r.Subscribed = append(r.Subscribed, o.Subscribed...)
 }
 
 // plans say how much of everything is done.
@@ -328,9 +339,12 @@ func (p plans) one(ctx context.Context, thing string, out io.Writer) error {
 	case "lookups":
 		r.Lookups, err = p.lookup.measure(ctx, n)
 	case "ring":
-		ring.Parts = []string{bench.PartIdle, bench.PartChanges}
+		ring.Parts = []string{bench.PartIdle, bench.PartMembers, bench.PartClient, bench.PartChanges}
 		err = bench.Run(ctx, ring, r.add, nil)
-	case bench.PartIdle, bench.PartChurn:
+	case bench.PartIdle:
+		ring.Parts = []string{bench.PartIdle, bench.PartMembers}
+		err = bench.Run(ctx, ring, r.add, nil)
+	case bench.PartChurn:
 		ring.Parts = []string{name}
 		ring.Churn.Members = n
 		err = bench.Run(ctx, ring, r.add, nil)
