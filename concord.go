@@ -402,6 +402,7 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		if len(addrs) == 0 {
 			out.Attempts = []JoinAttempt{{Err: fmt.Errorf("%w: no address given", ErrAddress)}}
 		}
+		ownLast(out.Attempts)
 		return out
 	}
 	if _, ok := ctx.Deadline(); !ok && found == 0 {

@@ -80,7 +80,9 @@ var (
 
 // JoinError says why a join failed.
 type JoinError struct {
-	// Attempts are the results of the last attempt, one for each member that was asked.
+	// Attempts are the results of the last attempt, one for each member that was asked. The most
+	// telling is the first: what is no address, then what members of a ring have refused and why,
+	// then those in no ring, those that did not answer, and the member's own addresses.
 	Attempts []JoinAttempt
 	// Err is the error of the context if the context ended the join. It is nil if further tries
 	// would not have helped.
@@ -141,7 +143,8 @@ func (e *JoinError) Unwrap() []error {
 
 // DialError says why Dial found no member of a ring.
 type DialError struct {
-	// Attempts are the results of the last attempt, one for each address that was asked.
+	// Attempts are the results of the last attempt, one for each address that was asked, in the
+	// order of those of a JoinError.
 	Attempts []DialAttempt
 	// Err is the error of the context if the context ended Dial. It is nil if further tries would
 	// not have helped.
@@ -225,7 +228,19 @@ func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
 		}
 		out.Attempts = append(out.Attempts, a)
 	}
+	ownLast(out.Attempts)
 	return out
+}
+
+// ownLast moves attempts at the member's own addresses behind all others: they are expected.
+func ownLast(attempts []JoinAttempt) {
+	rank := func(a JoinAttempt) int {
+		if errors.Is(a.Err, ErrSelf) {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(attempts, func(a, b JoinAttempt) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
 func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {

@@ -112,18 +112,18 @@ func (c *Client) Dial(ctx context.Context) error {
 				// What it was told says more than that this attempt was cut short.
 				causes = made.Causes
 			}
-			return &JoinError{Causes: causes, Ctx: ended(ctx)}
+			return newJoinError(causes, ring.Member{}, ended(ctx))
 		}
 		var hopeless bool
 		if made, hopeless = made.Fail(causes, protocol.Newcomer{}, c.now()); hopeless {
-			return &JoinError{Causes: causes}
+			return newJoinError(causes, ring.Member{}, nil)
 		}
 		if time.Since(told) >= joinReportEvery {
 			told = time.Now()
 			c.logLooking(began, causes)
 		}
 		if !pause(ctx, c.ctx, made.Pause(rand.Float64())) && c.ctx.Err() == nil {
-			return &JoinError{Causes: causes, Ctx: ctx.Err()}
+			return newJoinError(causes, ring.Member{}, ctx.Err())
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (c *Client) Walk(ctx context.Context) iter.Seq2[Met, error] {
 		case ctx.Err() != nil:
 			yield(Met{}, ctx.Err())
 		case causes != nil || len(contacts) == 0:
-			yield(Met{}, &JoinError{Causes: causes})
+			yield(Met{}, newJoinError(causes, ring.Member{}, nil))
 		default:
 			// The first has just answered; the others are only known.
 			c.walk(ctx, contacts[0].ID, nil, contacts, clientWalked, yield)

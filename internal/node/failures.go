@@ -297,10 +297,10 @@ func failureWords(f *protocol.Failure, addr string) string {
 	return f.Error()
 }
 
-// answers says in one line what each address has said.
+// answers says in one line what each address has said, the most telling first.
 func answers(causes []protocol.JoinCause) string {
 	var b strings.Builder
-	for i, c := range causes {
+	for i, c := range protocol.MostTelling(causes, ring.Member{}) {
 		if i == maxAnswers {
 			b.WriteString("; and more")
 			break

@@ -34,6 +34,11 @@ type JoinError struct {
 	Given map[string]string
 }
 
+// newJoinError is the error of a join by self, or by a client, with the most telling cause first.
+func newJoinError(causes []protocol.JoinCause, self ring.Member, ctx error) *JoinError {
+	return &JoinError{Causes: protocol.MostTelling(causes, self), Ctx: ctx}
+}
+
 func (e *JoinError) Error() string {
 	var b strings.Builder
 	b.WriteString("join")
@@ -115,7 +120,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		}
 		causes, err := n.joinOnce(ctx, join, given, made, report)
 		if err != nil {
-			return &JoinError{Causes: causes, Ctx: err}
+			return newJoinError(causes, n.Snapshot().Self, err)
 		}
 		if causes == nil {
 			return nil
@@ -123,10 +128,10 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		before := made
 		var hopeless bool
 		if made, hopeless = made.Fail(causes, n.newcomer(), n.now()); hopeless {
-			return &JoinError{Causes: made.Causes}
+			return newJoinError(made.Causes, n.Snapshot().Self, nil)
 		}
 		if made.Unreached() && !before.Unreached() && n.followsName() {
-			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("err", &JoinError{Causes: made.Causes}))
+			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("err", newJoinError(made.Causes, n.Snapshot().Self, nil)))
 		}
 		n.counters.joinRetries.Add(1)
 		for again := time.After(made.Pause(rand.Float64())); again != nil; {
@@ -136,7 +141,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 			case <-report.due:
 				n.logJoining(made, report)
 			case <-ctx.Done():
-				return &JoinError{Causes: made.Causes, Ctx: ctx.Err()}
+				return newJoinError(made.Causes, n.Snapshot().Self, ctx.Err())
 			case <-n.ctx.Done():
 				return ErrClosed
 			}

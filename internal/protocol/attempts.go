@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -138,6 +139,45 @@ func withOthers(newest, last []JoinCause) []JoinCause {
 		}
 	}
 	return out
+}
+
+// MostTelling are the causes in the order in which they help whoever reads them: what a member
+// has said of self, or of its ring, before that one is in no ring, and that before silence. Equal
+// ones are in the order of their addresses.
+func MostTelling(causes []JoinCause, self ring.Member) []JoinCause {
+	return slices.SortedStableFunc(slices.Values(causes), func(a, b JoinCause) int {
+		return cmp.Or(cmp.Compare(a.rank(self), b.rank(self)), cmp.Compare(a.At.Addr, b.At.Addr), cmp.Compare(a.At.Name, b.At.Name))
+	})
+}
+
+// rank is the place of a cause among others in MostTelling.
+func (c JoinCause) rank(self ring.Member) int {
+	if c.Permanent() {
+		return 0
+	}
+	if f := c.Failure; f != nil {
+		switch f.Kind {
+		case Isolated, Invalid, WrongMember:
+			return 1
+		case Overloaded:
+			return 2
+		case NotJoined:
+			if !f.By.IsZero() && f.By == self {
+				return 6
+			}
+			return 3
+		case Unreachable, Refused:
+			return 4
+		}
+		return 5
+	}
+	switch c.Refusal.Reason {
+	case Busy:
+		return 2
+	case NotInRing:
+		return 3
+	}
+	return 1
 }
 
 // unreached reports whether others did not reach who wanted to join.

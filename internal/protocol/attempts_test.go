@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,5 +141,32 @@ func TestBusyHidesNoCause(t *testing.T) {
 	}
 	if len(a.Causes) != 2 || a.Causes[0].Refusal != why.Refusal || a.Causes[1].Refusal != other.Refusal {
 		t.Errorf("the causes are %v", a.Causes)
+	}
+}
+
+// Whoever reads why a join has failed finds first what it can do something about.
+func TestMostTellingCauseComesFirst(t *testing.T) {
+	self := ring.Member{ID: 7, Name: "self", Addr: "self:1", Incarnation: 3}
+	want := []JoinCause{
+		failed("h:1", WrongRing, ring.Member{}),
+		refused("i:1", NameTaken),
+		failed("g:1", Isolated, ring.Member{}),
+		refused("f:1", Busy),
+		failed("e:1", NotJoined, ring.Member{}),
+		failed("c:1", Refused, ring.Member{}),
+		failed("d:1", Unreachable, ring.Member{}),
+		failed("a:1", TimedOut, ring.Member{}),
+		failed("b:1", TimedOut, ring.Member{}),
+		failed("0:1", NotJoined, self),
+	}
+	for seed := range uint64(20) {
+		got := slices.Clone(want)
+		rand.New(rand.NewPCG(seed, 0)).Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
+		if got = MostTelling(got, self); !slices.EqualFunc(got, want, func(a, b JoinCause) bool { return a.At == b.At }) {
+			t.Fatalf("seed %d: %v", seed, got)
+		}
+	}
+	if MostTelling(nil, self) != nil {
+		t.Error("causes where there are none")
 	}
 }
