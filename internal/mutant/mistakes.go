@@ -726,6 +726,26 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "leases and links",
 		},
 		{
+			Name: "links-of-processes",
+			Does: "A chain has as many links as a list names processes, and one more, though the list has more entries.",
+			Edits: []Edit{{grantFile, `
+func (m *Machine) links() int { return max(m.cfg.Successors, len(m.succ)) + 1 }
+`, `
+func (m *Machine) links() int { return m.cfg.Successors + 1 }
+`}},
+			Sim: "leases of processes",
+		},
+		{
+			Name: "lease-by-a-shorter-chain",
+			Does: "A lease begins by a chain that was long enough for a list which has grown since.",
+			Edits: []Edit{{grantFile, `
+	if m.now < l.until && !l.holds && l.named > 0 {
+`, `
+	if m.now < l.until && !l.holds {
+`}},
+			Sim: "leases of processes",
+		},
+		{
 			Name: "given-all",
 			Does: "A joiner, or a member whose lease ran out, owns all of its arc by its first grant.",
 			Edits: []Edit{{grantFile, `

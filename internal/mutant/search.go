@@ -251,6 +251,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 20, Identifiers: []int{1, 4}, Successors: 4, MinMembers: 5, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Vanish | sim.Twin, NoFingers: true, Lookups: -1}, First: 140, Seeds: 20,
 	},
 	{
+		Name: "leases of processes", Says: "5 processes at eight identifiers, of which 3 have to live, own by leases; pairs of them cannot reach each other, and the network is cut in two (`--members 40 --identifiers 8 --min-members 3 --successors 2 --faults links,oneway,cut`)",
+		Sim: &sim.Config{Members: 40, Identifiers: []int{8}, Successors: 2, MinMembers: 3, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.OneWay | sim.Cut, NoFingers: true, Lookups: -1}, Seeds: 20,
+	},
+	{
 		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
 		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, First: 60, Seeds: 20,
 	},

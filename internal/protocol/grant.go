@@ -83,7 +83,7 @@ func (m *Machine) granted(st State, asked time.Duration) {
 		return
 	}
 	m.renew()
-	if m.now < l.until && !l.holds {
+	if m.now < l.until && !l.holds && l.named > 0 {
 		l.holds = true
 		l.lapsed, l.resumed = false, l.lapsed
 		m.take(st.Lease)
@@ -207,8 +207,9 @@ func within(x, in ring.Arc) bool {
 }
 
 // links is how many links a chain has: one more than a list has members, so that all that
-// a list can lose are followed by one that the others name.
-func (m *Machine) links() int { return m.cfg.Successors + 1 }
+// a list can lose are followed by one that the others name. A list that names identifiers of
+// few processes is longer than it names processes.
+func (m *Machine) links() int { return max(m.cfg.Successors, len(m.succ)) + 1 }
 
 // linked is a chain all of whose links are of that time.
 func (m *Machine) linked(at time.Duration) []time.Duration {
@@ -236,7 +237,11 @@ func (m *Machine) lengthen(given Lease, asked time.Duration) {
 	}
 	switch {
 	case len(chain) == m.links():
-		l.chain, l.oldest = chain, max(l.oldest, surely(slices.Min(chain), asked))
+		oldest := surely(slices.Min(chain), asked)
+		if len(chain) <= len(l.chain) {
+			oldest = max(oldest, l.oldest) // else it says nothing of the links that are new
+		}
+		l.chain, l.oldest = chain, oldest
 		if given.Granted {
 			l.grant = max(l.grant, l.oldest+m.leased())
 		}

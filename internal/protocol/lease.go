@@ -29,9 +29,9 @@ import (
 //     each other's grants, and if all members have lost their leases, all own again after a
 //     Lease.
 //   - A grant says how long ago the head was named by its own head, and that one by its own,
-//     and so on for as many links as a list is long. A lease counts from the oldest. So when
-//     a member takes over from several, all of them lose their leases, though they may
-//     still grant each other's.
+//     and so on for one link more than the list has entries. A lease counts from the oldest.
+//     So when a member takes over from several, all of them lose their leases, though they
+//     may still grant each other's.
 //   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease,
 //     and neither does the one that is granted it grant what its head has granted others.
 //   - While two of one name ask for a grant in one place, neither is granted anything.
@@ -62,7 +62,7 @@ type Lease struct {
 	// a Lease ago.
 	Others []Granted
 	// Chain are how long ago its head named it as its predecessor, the head of that named
-	// that one, and so on.
+	// that one, and so on, at most MaxList.
 	Chain []time.Duration
 	// Ages are how long ago the entries of its list were known to live, in their order.
 	// Negative: it is not known.
@@ -118,7 +118,7 @@ type wait struct {
 
 // ShortestLease is the shortest Lease that is of use: what a grant says of a chain is up
 // to a round old for each of its links, and a member that fails is replaced in the time
-// that remains.
+// that remains. Where processes stand at several identifiers, chains have more links.
 func ShortestLease(successors int, interval time.Duration) time.Duration {
 	return time.Duration(successors+4) * interval
 }
@@ -512,7 +512,7 @@ func (m *Machine) saysLease() Lease {
 	if w := l.owed; w.has {
 		out.Waits, out.From, out.Wait = true, w.after, max(0, w.over-m.now)
 	}
-	for _, at := range l.chain {
+	for _, at := range l.chain[:min(len(l.chain), MaxList)] {
 		out.Chain = append(out.Chain, max(0, m.now-at))
 	}
 	out.Ages = make([]time.Duration, len(m.succ))

@@ -34,6 +34,30 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// Processes at several identifiers, some pairs of which cannot reach each other, do not make two
+// rings of what each has at other identifiers, in each of which leases hold.
+func TestLeasesOfProcesses(t *testing.T) {
+	links := Links | OneWay | Cut
+	for what, tc := range map[string]struct {
+		cfg   Config
+		seeds []uint64
+	}{
+		"8 processes at 4 identifiers": {Config{Members: 32, Identifiers: []int{4}, MinMembers: 5, Successors: 4}, []uint64{0, 7}},
+		"5 processes at 8 identifiers": {Config{Members: 40, Identifiers: []int{8}, MinMembers: 3, Successors: 2}, []uint64{2, 41}},
+	} {
+		tc.cfg.Lease, tc.cfg.Duration, tc.cfg.Faults, tc.cfg.NoFingers, tc.cfg.Lookups = 9*time.Second, time.Minute, links, true, -1
+		for _, seed := range tc.seeds {
+			r, err := Run(tc.cfg, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range r.Violations {
+				t.Errorf("%s, seed %d: %v", what, seed, v)
+			}
+		}
+	}
+}
+
 // A ring whose members lose their whole lists can fall into two. That is counted, and what is
 // not torn is judged all the same. With lists that no crash takes whole, nothing is torn.
 func TestRingsTornByLostLists(t *testing.T) {
