@@ -839,6 +839,16 @@ func (m *Machine) leased() time.Duration { return m.cfg.Lease / 2 * 3 }
 			Sim: "long leases",
 		},
 		{
+			Name: "lease-from-answer",
+			Does: "A member counts a grant from when the answer came, and not from when it asked.",
+			Edits: []Edit{{grantFile, `
+		m.lengthen(st.Lease, asked)
+`, `
+		m.lengthen(st.Lease, m.now)
+`}},
+			Test: "protocol.TestLeaseCountsFromTheQuestion",
+		},
+		{
 			Name: "leap-ends-waits",
 			Does: "A member whose clock leaps ahead has waited for as much longer.",
 			Edits: []Edit{{doubtFile, `
