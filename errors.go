@@ -256,7 +256,7 @@ func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
 	case protocol.NameTaken:
 		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrNameTaken, r.Other, r.Other.Incarnation)
 	case protocol.IdentifierTaken:
-		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrIdentifierTaken, r.Other, r.Other.Incarnation)
+		a.Err = fmt.Errorf("%w: that of %q is the one of %s, incarnation %d", ErrIdentifierTaken, self.Name, r.Other, r.Other.Incarnation)
 	case protocol.NotReached:
 		a.Err = fmt.Errorf("%w: %s", ErrNotReachable, r.Detail)
 	case protocol.NotInRing:

@@ -153,7 +153,7 @@ func TestIdentifierTaken(t *testing.T) {
 		if errors.Is(err, concord.ErrNameTaken) {
 			t.Errorf("also name taken: %v", err)
 		}
-		mentions(t, err, first, holder.Address())
+		mentions(t, err, first, second, holder.Address())
 	}
 	samePointers(t, ring, before)
 	holder.Stop()

@@ -129,6 +129,7 @@ func TestMemberIsMeasured(t *testing.T) {
 	}
 	for series, want := range map[string]float64{
 		"concord_joined": 1, "concord_isolated": 0, "concord_successors": 3, "concord_members_estimate": 4,
+		"concord_virtual_nodes": 1, "concord_weight": 1,
 		"concord_range_changes_total{cause=created}": 1, "concord_rings_met_total": 0,
 		"concord_lookups_total{outcome=ok,source=none}": -1, "concord_requests_total{kind=leave,outcome=refused}": -1,
 	} {

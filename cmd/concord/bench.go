@@ -207,7 +207,7 @@ members    all %d look up %.0f keys a second each, for %v:
            %.2f %% of %d lookups answered without a request, %d failed
            %.0f B/s written, %.2f requests/s, %s of CPU a second, each
            %.0f lookups a second of all by %d callers, as fast as they can
-`, r.Members, r.Rate, r.Watched, 100*r.Memory, r.Lookups, r.Failed, r.Bytes, r.Calls, bench.Brief(r.CPU), r.PerS, r.Callers)
+`, r.Members, r.Rate, r.Watched, 100*r.Memory, r.Lookups, r.Failed, r.Bytes, r.Calls, bench.Brief(1e6*r.CPU), r.PerS, r.Callers)
 	case bench.Subscribed:
 		text = fmt.Sprintf(`
 client     subscribed at one of %d, after %d requests and %.1f KiB

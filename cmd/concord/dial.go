@@ -178,7 +178,11 @@ func setFromEnvironment(cmd *cobra.Command, lookup func(string) (string, bool)) 
 		}
 		for _, v := range values {
 			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", environment(f.Name), value, errors.Unwrap(err)))
+				why := usable(f, v)
+				if why == "" {
+					why = errors.Unwrap(err).Error()
+				}
+				errs = append(errs, fmt.Errorf("%s=%q: %s", environment(f.Name), value, why))
 			}
 		}
 	})

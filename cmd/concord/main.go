@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -92,7 +94,33 @@ _ns are nanoseconds.`,
 
 // flagError is what is wrong with a flag, and where the flags are listed.
 func flagError(cmd *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if use := usable(e.GetFlag(), e.GetValue()); use != "" {
+			err = fmt.Errorf("--%s %q: %s", e.GetFlag().Name, e.GetValue(), use)
+		}
+	}
 	return fmt.Errorf("%w\nits flags: %s --help", err, cmd.CommandPath())
+}
+
+// usable says which values a flag takes, to one who gave it another. It is empty if the error of
+// the flag says so itself.
+func usable(flag *pflag.Flag, value string) string {
+	switch flag.Value.Type() {
+	case "uint", "uint64":
+		if x, err := strconv.ParseFloat(value, 64); err == nil && x >= 0 && x == math.Trunc(x) {
+			return "use a smaller number"
+		}
+		return "use a whole number of at least 0"
+	case "int":
+		return "use a whole number"
+	case "float64":
+		return "use a number"
+	case "duration":
+		return "use a time with its unit, such as 500ms or 2s"
+	case "bool":
+		return "use true or false"
+	}
+	return ""
 }
 
 // version is that of the module, and the revision that the program was built from, as far as

@@ -74,6 +74,12 @@ func flagOf(field string) string {
 		return "--meta"
 	case "Zone":
 		return "--zone"
+	case "VirtualNodes":
+		return "--virtual-nodes"
+	case "Cluster":
+		return "--cluster"
+	case "Authorize":
+		return "--allow"
 	case "StateDir":
 		return "--state-dir"
 	case "Limits.Connections":

@@ -6,9 +6,47 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ollelogdahl/concord"
 )
+
+// A mistake in a field of Config is told of the flag that sets it.
+func TestEveryFieldHasItsFlag(t *testing.T) {
+	// What no flag sets.
+	none := []string{"OnRangeChange", "HashFunc", "HashBits", "LogHandler", "TakeoverTimeout", "Observer", "Network", "Limits.Streams"}
+	flags := newRun().Flags()
+	var visit func(of reflect.Type, prefix string)
+	visit = func(of reflect.Type, prefix string) {
+		for i := range of.NumField() {
+			x := of.Field(i)
+			field := prefix + x.Name
+			if x.Name == "Limits" || x.Name == "TLS" && x.Type.Kind() == reflect.Pointer {
+				if x.Type.Kind() == reflect.Pointer {
+					x.Type = x.Type.Elem()
+				}
+				visit(x.Type, field+".")
+				continue
+			}
+			names := flagOf(field)
+			if slices.Contains(none, field) {
+				if names != field {
+					t.Errorf("%s has the flag %s, and is one of those without", field, names)
+				}
+				continue
+			}
+			for name := range strings.SplitSeq(names, ", ") {
+				if bare, ok := strings.CutPrefix(name, "--"); !ok || flags.Lookup(bare) == nil {
+					t.Errorf("%s: %s is no flag of concord run", field, name)
+				}
+			}
+		}
+	}
+	visit(reflect.TypeFor[concord.Config](), "")
+}
 
 func TestMistakesSayWhatToDo(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,6 +76,13 @@ func TestMistakesSayWhatToDo(t *testing.T) {
 		"found after":       {[]string{"run", "--name", "x", "--found-after", "1ms"}, []string{"--found-after", "100ms"}},
 		"no found after":    {[]string{"run", "--name", "x", "--found-after", "0s"}, []string{"--found-after", "100ms"}},
 		"no successors":     {[]string{"run", "--name", "x", "--successors", "0"}, []string{"--successors"}},
+		"virtual nodes":     {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--virtual-nodes", "2000"}, []string{"--virtual-nodes: is 2000", "1024"}},
+		"no weight":         {[]string{"run", "--name", "x", "--weight", "0"}, []string{"--weight 0", "concord drain"}},
+		"negative weight":   {[]string{"run", "--name", "x", "--weight", "-1"}, []string{"--weight \"-1\": use a whole number of at least 0"}},
+		"weights below 0":   {[]string{"run", "--name", "x", "--virtual-nodes=-1"}, []string{"--virtual-nodes \"-1\"", "at least 0"}},
+		"huge weight":       {[]string{"run", "--name", "x", "--weight", "99999999999999999999"}, []string{"--weight", "smaller number"}},
+		"no duration":       {[]string{"run", "--name", "x", "--lease", "2"}, []string{"--lease \"2\"", "500ms"}},
+		"no number":         {[]string{"sim", "map", "--loss", "x"}, []string{"--loss \"x\": use a number"}},
 		"no time to leave":  {[]string{"run", "--name", "x", "--leave-timeout", "0s"}, []string{"--leave-timeout"}},
 		"http listener":     {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--http", taken.Addr().String()}, []string{"--http", "in use"}},
 		"admin listener":    {[]string{"run", "--name", "x", "--bind", "127.0.0.1:0", "--admin", "7950"}, []string{"--admin", "host:port"}},

@@ -39,6 +39,7 @@ type runFlags struct {
 	meta                  string
 	zone                  string
 	virtualNodes, weight  uint
+	weighted              bool // weight is given
 	stateDir              string
 	http                  string
 	httpHosts             []string
@@ -104,6 +105,7 @@ the old ones.`,
       --join node3.example.com:7946`,
 		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.weighted = cmd.Flags().Changed("weight")
 			return f.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -123,7 +125,7 @@ the old ones.`,
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
 	flags.StringVar(&f.meta, "meta", "", "what the application says about the member to everyone who asks, such as its own address")
 	flags.UintVar(&f.virtualNodes, "virtual-nodes", 16, "number of identifiers at which the member stands; 16 on all members make shares even; at most 1024; 1 in a ring with members of the earlier library")
-	flags.UintVar(&f.weight, "weight", 0, "number of identifiers at which it stands at first, if not --virtual-nodes; concord weight changes it")
+	flags.UintVar(&f.weight, "weight", 0, "number of identifiers at which it stands at first, if not --virtual-nodes; at least 1; concord weight changes it")
 	flags.StringVar(&f.zone, "zone", "", "where the member runs, such as a rack or an availability zone; copies of a key belong in different ones")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory in which the member remembers its ring over a restart; each member needs its own")
 	flags.StringVar(&f.http, "http", "", "host:port of the page, /healthz and /readyz; an empty host is the loopback; there is no authentication")
@@ -345,6 +347,9 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 	}
 	if f.interval == 0 {
 		return concord.Config{}, errors.New("--interval 0s: use at least 10ms, or leave the flag out")
+	}
+	if f.weighted && f.weight == 0 {
+		return concord.Config{}, errors.New("--weight 0: a member begins at one identifier or more. Leave the flag out, and let it drain once it is in the ring: concord drain")
 	}
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time greater than 0s, or leave the flag out")

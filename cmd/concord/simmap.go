@@ -28,7 +28,11 @@ func newSimMap() *cobra.Command {
 are lost and the ring is cut. Random members look random keys up in their maps,
 and the answers are compared with the truth at that instant. Below the maps is
 an abstract ring: who owns what is given, and neighbours notice changes after a
-while. In the end nobody comes or goes, and all maps must be those of the ring.`,
+while. In the end nobody comes or goes, and all maps must be those of the ring.
+
+A run of 10,000 members takes some seconds of a processor for each second that
+it simulates, so the default of three minutes takes many minutes and about 3 GB.
+Every ten seconds it tells on standard error how far it is.`,
 		Example: `  concord sim map --members 10000 --session 1h --loss 0.01
   concord sim map --members 64 --identifiers 16 --session 10m --duration 10m
   concord sim map --members 64 --session 10m --duration 1h --json`,
@@ -49,7 +53,7 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 			}
 			violations := 0
 			for i := range seeds {
-				c.Progress = nil
+				c.Progress = mapProgress(cmd.ErrOrStderr(), &c, seed+uint64(i), time.Now)
 				var bar *benchProgress
 				if file, ok := cmd.ErrOrStderr().(*os.File); ok && terminal(file) {
 					bar = newBenchProgress(file)
@@ -97,6 +101,29 @@ while. In the end nobody comes or goes, and all maps must be those of the ring.`
 	flags.Uint64Var(&seed, "seed", 0, "the first seed")
 	flags.BoolVar(&asJSON, "json", false, "print lines of JSON; report on standard error")
 	return cmd
+}
+
+// mapProgressEvery is how often a run tells how far it is, where no line can be drawn anew.
+const mapProgressEvery = 10 * time.Second
+
+// mapProgress tells on out how much of a run has been simulated.
+func mapProgress(out io.Writer, c *mapsim.Config, seed uint64, clock func() time.Time) func(share float64) {
+	began := clock()
+	last := began
+	return func(share float64) {
+		now := clock()
+		if now.Sub(last) < mapProgressEvery {
+			return
+		}
+		last = now
+		if share >= 1 {
+			fmt.Fprintf(out, "seed %d: all is simulated, maps settle, after %s\n", seed, short(now.Sub(began)))
+			return
+		}
+		whole := c.Duration + mapsim.Warmup*c.Interval
+		fmt.Fprintf(out, "seed %d: %v of %v simulated after %s\n", seed,
+			time.Duration(share*float64(whole)).Round(100*time.Millisecond), whole, short(now.Sub(began)))
+	}
 }
 
 func printMap(out io.Writer, r *mapsim.Result) {

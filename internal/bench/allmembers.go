@@ -23,10 +23,11 @@ type AllMembers struct {
 	Failed   int           `json:"failed"`
 	// Memory is the share of lookups that no request was made for.
 	Memory float64 `json:"memory"`
-	// Bytes, Calls and CPU are those of Idle, with the loops that look up.
+	// Bytes and Calls are those of Idle, with the loops that look up. So is CPU, in
+	// milliseconds.
 	Bytes float64 `json:"bytes_s"`
 	Calls float64 `json:"calls_s"`
-	CPU   float64 `json:"cpu_ns_s"`
+	CPU   float64 `json:"cpu_ms_s"`
 	// PerS is how many lookups all members together answered in a second, when as many
 	// callers as Callers asked random ones as fast as they could.
 	PerS    float64 `json:"per_s"`
@@ -65,7 +66,7 @@ func EveryoneLooks(ctx context.Context, c *cluster.Cluster, interval, watch, win
 	out.Lookups, out.Failed = l.done, l.failed
 	out.Memory = rounded(min(1, float64(fromMemory(members)-memory0)/float64(max(1, l.done))), 0.0001)
 	out.Bytes, out.Calls = rounded(float64(b1-b0)/secs/n, 0.1), rounded(float64(c1-c0)/secs/n, 0.01)
-	out.CPU = rounded(u1.Since(u0).Processor/n, 1)
+	out.CPU = rounded(u1.Since(u0).Processor/n/1e6, 0.001)
 	out.PerS, err = l.asFastAsTheyCan(ctx, window)
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -254,6 +255,9 @@ func TestRunMeasuresEveryPart(t *testing.T) {
 			}
 		case AllMembers:
 			names = append(names, r.Name)
+			if line, err := json.Marshal(r); err != nil || !strings.Contains(string(line), `"cpu_ms_s":`) || r.CPU > 1000 {
+				t.Errorf("%s, %v", line, err) // a processor has 1000 ms in a second
+			}
 			if r.Members != 4 || r.Lookups < 4 || r.Failed > 0 || r.Memory <= 0 || r.Memory > 1 || r.Bytes <= 0 || r.PerS <= 0 {
 				t.Errorf("%+v", r)
 			}

@@ -156,6 +156,10 @@ var (
 		Help: "1 while the member knows of fewer live members than MinMembers and therefore serves no key; otherwise 0."}
 	RangeShare = &Metric{Base: "range_share", Kind: Gauge,
 		Help: "Share of the circle that the member serves, from 0 to 1. The sum over all members is 1. It is larger if keys have two owners, and smaller if keys have none."}
+	VirtualNodes = &Metric{Base: "virtual_nodes", Kind: Gauge,
+		Help: "Identifiers at which the member stands, 0 if it has drained. It differs from concord_weight while identifiers come or go."}
+	Weight = &Metric{Base: "weight", Kind: Gauge,
+		Help: "Identifiers at which the member is to stand: its VirtualNodes, or what SetWeight has set since. 0 if it drains or has drained."}
 	MembersEstimate = &Metric{Base: "members_estimate", Kind: Gauge,
 		Help: "Number of members, each counted once whatever its VirtualNodes. It is exact if the member's map of the ring is certain. Otherwise it is estimated from the density of the successor list, as if all members stood at as many identifiers as this one, and right to within a factor of about two."}
 	Successors = &Metric{Base: "successors", Kind: Gauge,
@@ -174,7 +178,7 @@ var (
 
 // All lists the metrics in the order in which they are documented.
 var All = []*Metric{
-	Joined, Isolated, RangeShare, MembersEstimate, Successors, SuccessorAge,
+	Joined, Isolated, RangeShare, VirtualNodes, Weight, MembersEstimate, Successors, SuccessorAge,
 	Lookups, LookupDuration, LookupHops,
 	RangeChanges, SuccessorChanges, PredecessorChanges, Rounds, RingsMet, Suspicions,
 	Requests, RequestDuration, Served, RefusedIncarnations, RefusedDials, Denied, PeerFailures, IncomingRefused, RefusedConnections, AcceptFailures, Overloaded, BrokenConnections, Connections, IncomingConnections, Subscribers, WrittenBytes,

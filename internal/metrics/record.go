@@ -79,6 +79,8 @@ func (r *Record) Member(s concord.Status, put Put) {
 	put(Joined, flag(joined))
 	put(Isolated, flag(s.Isolated))
 	put(RangeShare, s.Share)
+	put(VirtualNodes, float64(s.VirtualNodes))
+	put(Weight, float64(s.Weight))
 	put(MembersEstimate, float64(s.Size))
 	put(Successors, float64(len(s.Successors)))
 	if s.SuccessorAge != nil {

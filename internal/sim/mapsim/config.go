@@ -45,6 +45,9 @@ type Config struct {
 	Progress func(share float64) `json:"-"`
 }
 
+// Warmup is for how many intervals a run goes on before it counts.
+const Warmup = 20
+
 // Default is what is taken for what is zero.
 func (c Config) withDefaults() (Config, error) {
 	if c.Interval == 0 {

@@ -19,7 +19,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w := newWorld(cfg, seed)
 	w.settle()
 	w.addClients()
-	warm := 20 * cfg.Interval
+	warm := Warmup * cfg.Interval
 	w.loadFrom(cfg.Interval)
 	w.advance(warm)
 	w.size, w.count = [6]int{}, 0
@@ -39,6 +39,9 @@ func Run(cfg Config, seed uint64) (Result, error) {
 	w.quiet = true
 	for k := range 60 {
 		w.runTo(w.now + cfg.Interval)
+		if cfg.Progress != nil {
+			cfg.Progress(1)
+		}
 		if w.settled(false) {
 			r.Settled = float64(k + 1)
 			break
@@ -54,7 +57,7 @@ func Run(cfg Config, seed uint64) (Result, error) {
 
 // advance is runTo in steps, after each of which Progress is called.
 func (w *world) advance(end time.Duration) {
-	whole := 20*w.cfg.Interval + w.cfg.Duration
+	whole := Warmup*w.cfg.Interval + w.cfg.Duration
 	for w.now < end {
 		w.runTo(min(end, w.now+max(time.Millisecond, whole/100)))
 		if w.cfg.Progress != nil {
