@@ -47,7 +47,8 @@ type Member struct {
 // If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
 // what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
 // PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
-// client always asks.
+// client always asks: its map is the word of one member, and does not say how many successors the
+// members know.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the

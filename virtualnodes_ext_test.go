@@ -385,3 +385,53 @@ func TestIsolatedProcessServesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A ring with a legacy member and one of members with VirtualNodes meet at an address that
+// each has been given. They stay two rings, and both say why.
+func TestRingsOfLegacyMembersAndOfVirtualNodesRefuseEachOther(t *testing.T) {
+	legacy, err := legacytest.Listen(legacytest.Config{Name: "legacy", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(legacy.Stop)
+	legacy.Create()
+	one, several := virtualMember(t, "one", 1, nil), virtualMember(t, "several", 4, nil)
+	if err := one.Join(t.Context(), legacy.Self().Addr, several.Address()); err != nil {
+		t.Fatal(err)
+	}
+	if err := several.Create(); err != nil {
+		t.Fatal(err)
+	}
+	other := virtualMember(t, "other", 4, nil)
+	if err := other.Join(t.Context(), several.Address(), one.Address()); err != nil {
+		t.Fatal(err)
+	}
+	says := func(c *concord.Concord, incoming bool) bool {
+		return slices.ContainsFunc(c.Status().Failures, func(f concord.PeerFailure) bool {
+			return f.Incoming == incoming && strings.Contains(f.Error, "VirtualNodes")
+		})
+	}
+	eventually(t, func() error {
+		for _, c := range []*concord.Concord{one, several, other} {
+			if !says(c, false) && !says(c, true) {
+				return fmt.Errorf("%s does not say that it has met the other ring: %+v", c.Name(), c.Status().Failures)
+			}
+		}
+		return nil
+	})
+	for _, m := range []struct {
+		of   *concord.Concord
+		want int
+	}{{one, 2}, {several, 2}, {other, 2}} {
+		var names []string
+		for x, err := range m.of.Members(t.Context(), concord.Fresh()) {
+			if err != nil && x.Server == (concord.Server{}) {
+				t.Fatal(err)
+			}
+			names = append(names, x.Server.Name)
+		}
+		if len(names) != m.want {
+			t.Errorf("the ring of %s has %v", m.of.Name(), names)
+		}
+	}
+}

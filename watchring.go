@@ -16,6 +16,9 @@ type RingChange struct {
 	Server Server `json:"server"`
 	// Incarnation is greater after each restart of the member. See [Concord.Incarnation].
 	Incarnation uint64 `json:"incarnation,omitempty,string"`
+	// Zone is the Config.Zone of the member. It is empty if the member is in no zone, or as long as
+	// nothing has been heard of its zone.
+	Zone string `json:"zone,omitempty"`
 	// Old is the range before the change. It is valid if Had is true.
 	Old Range `json:"old"`
 	// New is the range after the change. It is valid if Has is true.
@@ -93,7 +96,7 @@ func ringChanges(list []node.RingChange) []RingChange {
 }
 
 func ringChange(x node.RingChange) RingChange {
-	out := RingChange{Server: server(x.Who), Incarnation: x.Who.Incarnation, Had: x.Had, Has: x.Has}
+	out := RingChange{Server: server(x.Who), Incarnation: x.Who.Incarnation, Zone: x.Zone, Had: x.Had, Has: x.Has}
 	if x.Had {
 		out.Old = rangeOf(x.Old)
 	}

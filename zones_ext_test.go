@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -143,4 +144,38 @@ func TestZonesAreSeenByAll(t *testing.T) {
 			synctest.Test(t, see)
 		}
 	}
+}
+
+// Maps tell in which zone each member is.
+func TestRingChangesHaveZones(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, members, client := zoned(t, concordtest.Options{}, 6)
+		time.Sleep(20 * time.Second) // in which every map has heard of every zone
+		want := map[concord.Server]string{}
+		for _, m := range members {
+			want[serverOf(m)] = m.Status().Zone
+		}
+		check := func(who string, list []concord.RingChange) {
+			got := map[concord.Server]string{}
+			for _, x := range list {
+				got[x.Server] = x.Zone
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("the map of %s has the zones %v, want %v", who, got, want)
+			}
+		}
+		for _, m := range members {
+			for list := range m.WatchRing(t.Context()) {
+				check(m.Name(), list)
+				break
+			}
+		}
+		for list, err := range client.WatchRing(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("the client", list)
+			break
+		}
+	})
 }

@@ -58,8 +58,8 @@ finding that disappears a moment later is not a fault: --wait walks the ring
 again until there are no findings.
 
 With --map, one member is asked for its map of the ring, which has up to 16,384
-members with their ranges. That costs two requests, whatever the size of the
-ring, and says nothing of what members have wrong: their neighbours are not on
+members with their ranges and zones. That costs two requests, whatever the size
+of the ring, and says nothing of what members have wrong: their neighbours are not on
 the map. The finding is then
 
   no-owner            a part of the circle belongs to no member on the map

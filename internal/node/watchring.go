@@ -13,6 +13,7 @@ import (
 // RingChange is one member whose arc has changed on the map.
 type RingChange struct {
 	Who      ring.Member
+	Zone     string // of Who, as far as known
 	Old, Now ring.Arc
 	Had, Has bool // Old, Now have a meaning
 }
@@ -89,7 +90,7 @@ func (n *Node) WatchRing(ctx context.Context) iter.Seq[[]RingChange] {
 			if now == nil {
 				now = last // nothing has happened to the member yet
 			}
-			if list := ringChanges(last, now); (first || len(list) > 0) && !yield(list) {
+			if list := n.ringChanges(last, now); (first || len(list) > 0) && !yield(list) {
 				return
 			}
 			last, first = now, false
@@ -116,7 +117,7 @@ func (c *Client) WatchRing(ctx context.Context) iter.Seq2[[]RingChange, error] {
 				}
 				now = c.chart.Load() // it may have come after the one that eachChart has yielded
 			}
-			if list := ringChanges(last, now); (first || len(list) > 0) && !yield(list, nil) {
+			if list := c.ringChanges(last, now); (first || len(list) > 0) && !yield(list, nil) {
 				return
 			}
 			last, first = now, false
@@ -130,7 +131,7 @@ func (c *Client) WatchRing(ctx context.Context) iter.Seq2[[]RingChange, error] {
 }
 
 // ringChanges are the members that have another arc in now, or have come or gone.
-func ringChanges(last, now *ringmap.Snapshot) (out []RingChange) {
+func (fd *Finder) ringChanges(last, now *ringmap.Snapshot) (out []RingChange) {
 	for c := range ringmap.Changes(last, now) {
 		if c.Old != nil && c.New != nil && c.Old.Owner() != c.New.Owner() {
 			// Another process stands there now.
@@ -140,6 +141,9 @@ func ringChanges(last, now *ringmap.Snapshot) (out []RingChange) {
 		if c.Old == nil || c.New == nil || c.Old.Arc() != c.New.Arc() {
 			out = append(out, ringChange(c))
 		}
+	}
+	for i := range out {
+		out[i].Zone, _ = fd.zoneOf(out[i].Who)
 	}
 	return out
 }

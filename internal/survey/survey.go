@@ -152,7 +152,7 @@ func OfMap(list []concord.RingChange, bits uint) Report {
 		if !ok {
 			k = len(r.Members)
 			at[x.Server] = k
-			r.Members = append(r.Members, Member{Member: concord.Member{Server: x.Server, Phase: concord.PhaseJoined, Successors: []concord.Server{}}})
+			r.Members = append(r.Members, Member{Member: concord.Member{Server: x.Server, Incarnation: x.Incarnation, Zone: x.Zone, Phase: concord.PhaseJoined, Successors: []concord.Server{}}})
 			names = append(names, x.Server.Name)
 		}
 		m := &r.Members[k]
