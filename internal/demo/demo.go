@@ -151,7 +151,7 @@ func (d *Demo) form(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.Say("   %s later every member knows its places and those of the others.", ms(took))
+	d.Say("   %s later every member knows its ranges and those of the others.", ms(took))
 	d.Say("   Each has %d, chosen so that all shares are even:", virtualNodes)
 	return d.show(ctx)
 }
@@ -215,8 +215,12 @@ func (d *Demo) lose(ctx context.Context) error {
 			return nil
 		}
 	}
-	d.Say("   All lookups were right again %s after its end; none failed meanwhile,", ms(d.sum.LookupsHeal))
-	d.Say("   %d still named %s, the slowest took %s.", d.sum.Early, victim.Name, ms(slowest))
+	if d.sum.Early == 0 {
+		d.Say("   No lookup failed or named %s after its end. The slowest took %s.", victim.Name, ms(slowest))
+	} else {
+		d.Say("   All lookups were right again %s after its end; none failed meanwhile,", ms(d.sum.LookupsHeal))
+		d.Say("   %d still named %s, the slowest took %s.", d.sum.Early, victim.Name, ms(slowest))
+	}
 	if _, err := d.heal(ctx); err != nil {
 		return err
 	}
@@ -258,14 +262,14 @@ func (d *Demo) part(ctx context.Context) error {
 			d.Wrong("%s", m)
 		}
 	}
-	d.Say("   It told its neighbours and ended within %s; %s later the ring was", ms(d.sum.Leave), ms(took))
-	d.Say("   seen closed, and every lookup named a member that is there.")
+	d.Say("   It told its neighbours and ended within %s. %s later the others had", ms(d.sum.Leave), ms(took))
+	d.Say("   all of its ranges, and every lookup named a member that is there.")
 	return nil
 }
 
 // Stay answers keys typed at the terminal.
 func (d *Demo) Stay(ctx context.Context, in io.Reader) {
-	d.Say("\nThe ring is to be seen at %s", d.page)
+	d.Say("\nSee the ring at %s", d.page)
 	d.Say("Type keys, one a line; Ctrl-D or Ctrl-C ends the demo.")
 	keys := make(chan string)
 	go func() { // not waited for: nothing ends a read from a terminal
@@ -471,8 +475,11 @@ func (d *Demo) show(ctx context.Context) error {
 
 // ms is a duration for people.
 func ms(d time.Duration) string {
-	if d >= time.Second {
+	switch {
+	case d >= time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Millisecond:
+		return "less than 1 ms"
 	}
 	return fmt.Sprintf("%d ms", d.Milliseconds())
 }
