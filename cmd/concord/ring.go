@@ -59,8 +59,8 @@ again until there are no findings.
 
 With --map, one member is asked for its map of the ring, which has up to 16,384
 members with their ranges and zones. That costs two requests, whatever the size
-of the ring, and says nothing of what members have wrong: their neighbours are not on
-the map. The finding is then
+of the ring, and says nothing of what members have wrong: their neighbours are
+not on the map. The finding is then
 
   no-owner            a part of the circle belongs to no member on the map
 
