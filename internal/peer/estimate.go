@@ -113,8 +113,10 @@ func (e Estimate) RouteTimeout(common Estimate) time.Duration {
 }
 
 // Patience is how long a lookup that has so much time left waits for one answer
-// before it asks another peer besides. The first answer still counts when it comes.
-func Patience(left time.Duration) time.Duration { return max(MinTimeout, left/2) }
+// before it asks another peer besides. The first answer still counts when it comes. So a
+// lookup that has 5 s can ask eight peers that are silent one after another, however slow
+// they were when they answered last.
+func Patience(left time.Duration) time.Duration { return max(MinTimeout, left/4) }
 
 // Uses is how many round trips were observed, halved whenever estimates were evicted.
 func (e Estimate) Uses() uint32 { return e.used }

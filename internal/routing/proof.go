@@ -18,6 +18,7 @@ type known struct {
 	patience int           // questions in a row that may follow what others name
 	asked    int           // such questions since
 	asks     []visit
+	from     int // the first of asks since the search began at this table
 }
 
 // visit is a question that a search has asked.
@@ -45,12 +46,13 @@ func (s *Search) know(t *Table) {
 		size = t.Size()
 	}
 	s.known.near, s.known.patience, s.known.asked = t.near, detourAfter+bits.Len(uint(size)), 0
+	s.known.from = len(s.known.asks)
 }
 
 // visited reports whether x was asked before the latest detour: what it named led nowhere.
 func (k *known) visited(x ring.Member) bool {
 	n := len(k.asks) - k.asked
-	return n > 0 && slices.ContainsFunc(k.asks[:n], func(v visit) bool { return v.who.Instance() == x.Instance() })
+	return n > k.from && slices.ContainsFunc(k.asks[k.from:n], func(v visit) bool { return v.who.Instance() == x.Instance() })
 }
 
 func (k *known) visit(x ring.Member) {

@@ -62,8 +62,8 @@ type Search struct {
 	silent int // how many of those did not answer
 	avoid  []ring.Instance
 	gone   []ring.Instance // those of avoid that are known not to be there
-	mute   []uint64        // processes that did not answer at one of several identifiers
-	spares bool            // these are not asked at others
+	mute   []uint64        // processes that did not answer
+	spares bool            // these are not asked at other identifiers
 	queue  []ring.Member   // nearest before the identifier first
 	owner  ring.Member     // believed, to be asked itself
 	named  bool            // owner was named by another, not by the arcs
@@ -315,18 +315,18 @@ func (s *Search) left() bool {
 	return len(s.queue) > 0 && (!s.spares || !s.mutes(s.queue[s.first()]))
 }
 
-// first is the index of the closest member to be asked: of a process that did not answer at
-// one identifier, others are asked when nobody else is left.
+// first is the index of the closest member to be asked: of a process that did not answer, at
+// this identifier before the search began again or at another, when nobody else is left.
 func (s *Search) first() int {
 	return max(0, slices.IndexFunc(s.queue, func(x ring.Member) bool { return !s.mutes(x) }))
 }
 
-// mutes reports whether x is of a process that did not answer at another identifier.
+// mutes reports whether x is of a process that did not answer.
 func (s *Search) mutes(x ring.Member) bool { return slices.Contains(s.mute, x.Process()) }
 
-// falls notes that a process did not answer at one of several identifiers.
+// falls notes that the process of x did not answer.
 func (s *Search) falls(x ring.Member) {
-	if x.Choice.Several() && !s.mutes(x) {
+	if !s.mutes(x) {
 		s.mute = append(s.mute, x.Process())
 	}
 }

@@ -577,3 +577,52 @@ func TestSilentProcessIsAskedLastAtItsOtherIdentifiers(t *testing.T) {
 	late.Late(others[1], Answer{Verdict: Closer, Closer: []ring.Member{identifier("p", 85)}})
 	asks(late, identifier("p", 85))
 }
+
+// Whoever did not answer a client is not asked first again when others have been found meanwhile.
+func TestWhoDidNotAnswerIsAskedLastOnceOthersAreFound(t *testing.T) {
+	const key = 90
+	silent, found := at(80), at(60)
+	table := func(others ...ring.Member) *Table {
+		return NewTable(Known{Others: others, Bits: 8, Certain: -1})
+	}
+	s := NewSearch(table(silent), key, Options{}, nil, 0)
+	if step, x := s.Next(); step != AskNext || x != silent {
+		t.Fatalf("step %d to %v", step, x)
+	}
+	s.Silent(false)
+	s.Restart(table(silent, found), true, 0)
+	for _, want := range []ring.Member{found, silent} {
+		if step, x := s.Next(); step != AskNext || x != want {
+			t.Fatalf("step %d to %v, want to ask %v", step, x, want)
+		}
+		s.Silent(false)
+	}
+}
+
+// A member's search that begins again, since the ring has changed, asks again who has answered it
+// before: that one may know another owner now.
+func TestSearchThatBeginsAgainAsksAgain(t *testing.T) {
+	const key = 90
+	next, gone, owner := at(32), at(100), at(110)
+	table := func(pred ring.Member) *Table {
+		return NewTable(Known{Self: at(16), Pred: pred, Succ: []ring.Member{next}, Full: 1, Bits: 8})
+	}
+	s := NewSearch(table(at(8)), key, Options{Fresh: true}, nil, 0)
+	asks := func(want ring.Member) {
+		t.Helper()
+		if step, x := s.Next(); step != AskNext || x != want {
+			t.Fatalf("step %d to %v, want to ask %v", step, x, want)
+		}
+	}
+	names := func(owner ring.Member) { s.Answered(Answer{Verdict: Owned, Owner: owner}) }
+	asks(next)
+	names(gone)
+	asks(gone)
+	s.Silent(false)
+	asks(next) // does it know others?
+	names(gone)
+	s.Restart(table(at(9)), true, 0)
+	asks(next)
+	names(owner)
+	asks(owner)
+}

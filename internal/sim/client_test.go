@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
 
@@ -66,6 +67,33 @@ func TestClientsComeBackByTheirAddresses(t *testing.T) {
 		if h.client.looking {
 			t.Error("the client goes on to ask for the ring though no lookup waits")
 		}
+	}
+}
+
+// The processes that a client has met are gone and refuse nothing, and it remembers that they
+// were slow. A lookup has time to ask all of them, and then whoever is at its addresses.
+func TestClientsAskOthersWhenSeveralContactsAreSilent(t *testing.T) {
+	w := begun(t, Config{Members: 16, Clients: 1, NoMemory: true}, time.Second)
+	h := w.hosts[w.clients[0]]
+	at := number(h.client.addrs[0])
+	var gone []ring.Member
+	for _, i := range slices.Clone(w.ring) {
+		if g := w.hosts[i]; i != at && len(gone) < 6 {
+			gone = append(gone, g.view.Self)
+			h.linkMade(i).estimate.Observe(2 * time.Second)
+			w.stop(g, true)
+		}
+	}
+	w.run(w.now+30*time.Second, nil)
+	h.client.contacts = routing.Contacts{}.Meet(gone[0], ring.Member{}, nil, nil, 0)
+	for _, x := range gone[1:] {
+		h.client.contacts = h.client.contacts.Meet(x, ring.Member{}, nil, nil, 0)
+	}
+	w.renewed(h)
+	w.lookUp(h, 7, routing.Options{Cold: true})
+	w.run(w.now+routing.LookupTimeout, nil)
+	if n := w.result.Lookups; n.Count != 1 || n.Errors != 0 {
+		t.Errorf("%+v; contacts %v", n, h.client.contacts.List())
 	}
 }
 
