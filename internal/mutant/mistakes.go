@@ -641,6 +641,16 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `}},
 			Sim: "cuts",
 		},
+		{
+			Name: "replaced-before-alone",
+			Does: "A member that was replaced, and has been a ring of one since, takes what another head says of that for what it has told.",
+			Edits: []Edit{{pointersFile, `
+	m.replaced.known, m.replaced.bare, m.doubts = false, false, false
+`, `
+	m.replaced.known, m.doubts = false, false
+`}},
+			Test: "protocol.TestMemberThatWasAloneIsToldAgainThatItWasReplaced",
+		},
 	}},
 	{Says: "owning an arc after a pause without having heard of it", Unchecked: "to it, no time passes", Mutants: []Mutant{
 		{
@@ -1166,7 +1176,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 	for _, x := range s.known.near {
 		switch {
 		case true, x.Legacy(),`}},
-			Sim: "hostile",
+			Sim: "hostile owners",
 		},
 		{
 			Name: "address-shared",
@@ -1584,6 +1594,17 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 		q.failed(x, v, f)
 `}},
 			Test: "protocol.TestIdentifierThatIsGivenUpIsForgotten",
+		},
+	}},
+	{Says: "giving up a lookup though the ring has mended", Unchecked: "its lookups wait for nothing", Mutants: []Mutant{
+		{
+			Name: "asked-once-for-ever",
+			Does: "A search that begins again, since the ring has changed, asks nobody that it asked before, even if nobody else is left.",
+			Edits: []Edit{{searchFile, `
+		s.known.from = len(s.known.asks)
+`, `
+`}},
+			Test: "routing.TestSearchThatBeginsAgainAsksAgain",
 		},
 	}},
 }

@@ -217,7 +217,7 @@ func (m *Machine) becomeAlone() {
 		m.alone = true
 		m.leaseAlone()
 	}
-	m.replaced.known, m.doubts = false, false
+	m.replaced.known, m.replaced.bare, m.doubts = false, false, false
 	m.cause = CauseAlone
 }
 

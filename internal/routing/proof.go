@@ -18,7 +18,7 @@ type known struct {
 	patience int           // questions in a row that may follow what others name
 	asked    int           // such questions since
 	asks     []visit
-	from     int // the first of asks since the search began at this table
+	from     int // the first of asks that count as visited
 }
 
 // visit is a question that a search has asked.
@@ -46,7 +46,6 @@ func (s *Search) know(t *Table) {
 		size = t.Size()
 	}
 	s.known.near, s.known.patience, s.known.asked = t.near, detourAfter+bits.Len(uint(size)), 0
-	s.known.from = len(s.known.asks)
 }
 
 // visited reports whether x was asked before the latest detour: what it named led nowhere.

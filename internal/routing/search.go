@@ -156,6 +156,11 @@ func (s *Search) Restart(t *Table, news bool, now time.Duration) {
 	s.queue, s.owner, s.floor, s.open, s.namer = nil, ring.Member{}, ring.Member{}, ring.Member{}, ring.Member{}
 	s.claim = Answer{}
 	s.begin(t, now)
+	if news && !s.done && s.owner.IsZero() && !s.left() {
+		// All were asked before. What they know may be news, too.
+		s.known.from = len(s.known.asks)
+		s.begin(t, now)
+	}
 }
 
 func (s *Search) begin(t *Table, now time.Duration) {
