@@ -215,7 +215,7 @@ func TestKeysAreTheSameAndAsAsked(t *testing.T) {
 func tiny() Plan {
 	return Plan{
 		Members: 4, Interval: 100 * time.Millisecond, Parts: Parts,
-		Settle: 200 * time.Millisecond, Watch: 500 * time.Millisecond,
+		Settle: 200 * time.Millisecond, Watch: 2 * time.Second, // ten rounds, on a busy machine some
 		Callers: []int{1, 3}, Rounds: 2, Window: 20 * time.Millisecond,
 		Changes: 1, ChangeTime: time.Minute, Builds: 2,
 		Churn: Churn{Members: 6, Interval: 100 * time.Millisecond, Every: 250 * time.Millisecond, Time: time.Second, Rate: 20},
