@@ -127,9 +127,9 @@ type Config struct {
 	// nothing. No call returns an error for it. Each of the two logs that the Lease of its
 	// neighbour differs, and Status().Failures has it. Lease is at least SuccessorCount+4
 	// StabilizeIntervals. With VirtualNodes and MinMembers, 20 or more are better: a member at
-	// some of its identifiers knows of enough processes only through many entries of its successor
-	// list, an interval each, and has no lease there if its Lease is shorter. If zero, there are
-	// no leases.
+	// some of its identifiers relies on many entries of its successor list, up to the last of
+	// MinMembers members. What it knows of them is an interval older with each, and with a shorter
+	// Lease it has none there. If zero, there are no leases.
 	Lease time.Duration
 
 	// TakeoverTimeout is how long a join waits for the functions Take of [Concord.Serve], which get

@@ -714,6 +714,16 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "leases and pauses",
 		},
 		{
+			Name: "hearsay-without-age",
+			Does: "A member takes all entries of an answer to have lived when it was asked for.",
+			Edits: []Edit{{leaseFile, `
+			l.sees(x.Instance(), asked-st.Lease.Ages[i], asked)
+`, `
+			l.sees(x.Instance(), asked, asked)
+`}},
+			Sim: "leases",
+		},
+		{
 			Name: "granted-while-contested",
 			Does: "A predecessor is granted its arc while another of its name asks for one in its place.",
 			Edits: []Edit{{grantFile, `
@@ -739,7 +749,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "links-of-processes",
 			Does: "A chain has as many links as a list names processes, and one more, though the list has more entries.",
 			Edits: []Edit{{grantFile, `
-func (m *Machine) links() int { return max(m.cfg.Successors, len(m.succ)) + 1 }
+func (m *Machine) links() int { return max(m.cfg.Successors, m.relied()) + 1 }
 `, `
 func (m *Machine) links() int { return m.cfg.Successors + 1 }
 `}},

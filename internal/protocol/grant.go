@@ -209,7 +209,20 @@ func within(x, in ring.Arc) bool {
 // links is how many links a chain has: one more than a list has members, so that all that
 // a list can lose are followed by one that the others name. A list that names identifiers of
 // few processes is longer than it names processes.
-func (m *Machine) links() int { return max(m.cfg.Successors, len(m.succ)) + 1 }
+// Only so much of it counts as names the processes that MinMembers asks for: where there are
+// fewer others than a list is to name, it has most of the ring.
+func (m *Machine) links() int { return max(m.cfg.Successors, m.relied()) + 1 }
+
+// relied is how many entries the list has up to that by which it names as many processes as
+// MinMembers, with this one. Without MinMembers it relies on none.
+func (m *Machine) relied() int {
+	for i := range m.succ {
+		if processes(m.self, m.succ[:i]) >= m.cfg.MinMembers-1 {
+			return i
+		}
+	}
+	return len(m.succ)
+}
 
 // linked is a chain all of whose links are of that time.
 func (m *Machine) linked(at time.Duration) []time.Duration {

@@ -266,7 +266,11 @@ func TestChainIsLongerThanTheList(t *testing.T) {
 		m.now = now
 		m.granted(State{Self: head, Phase: Joined, Pred: m.self, Lease: given}, now)
 	}
-	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(15, "last")})
+	m.cfg.MinMembers = 3
+	for _, x := range []ring.Member{head, of(15, "last")} {
+		m.lease.sees(x.Instance(), 11*time.Second, 11*time.Second)
+	}
+	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(15, "last"), of(0, "more")})
 	before := m.lease.grant
 	for n := range 4 {
 		if grant(5*time.Second, chain(n)); m.lease.grant != before || m.lease.named != 0 {
@@ -277,7 +281,7 @@ func TestChainIsLongerThanTheList(t *testing.T) {
 		t.Errorf("a chain of 5 links is a lease until %v", m.lease.grant)
 	}
 	m.lapse()
-	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(14, "self"), of(15, "last")})
+	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(14, "self"), of(15, "last"), of(0, "more")})
 	if grant(6*time.Second, chain(4)); m.lease.holds {
 		t.Error("a lease begins by a chain of 5 links, and the list has 5 entries")
 	}

@@ -344,6 +344,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 				w.tell(h, e)
 			}
 		case protocol.Respond:
+			w.judgeAges(h, &e.Reply.State)
 			w.respond(e)
 		case protocol.WakeAt:
 			h.tick, h.due = max(w.now, h.ticks.when(e.At)), e.At
