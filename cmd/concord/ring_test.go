@@ -149,7 +149,7 @@ func TestChangesOfARingAreToldMemberByMember(t *testing.T) {
 		time.Sleep(changesApart)
 		says(`00:01:00.000 new: x at x:1
                has 2 ranges, 62.5 %
-             restarted: b at b:1
+             back: b at b:1
                had (64, 128], 25.0 %
                has (64, 128], 25.0 %
              changed: a at a:1

@@ -277,7 +277,7 @@ func (p *picture) text(at time.Time, all bool) string {
 		}
 		what := ""
 		if !all {
-			what = []string{"new: ", "gone: ", "restarted: ", "changed: "}[p.rank(s)]
+			what = []string{"new: ", "gone: ", "back: ", "changed: "}[p.rank(s)]
 		}
 		fmt.Fprintf(&b, "%12s %s%s at %s\n", clock, what, cell(s.Name, 24), cell(s.Address, 27))
 		clock = ""
@@ -292,8 +292,8 @@ func (p *picture) text(at time.Time, all bool) string {
 	return b.String()
 }
 
-// rank is what has happened to a member: 0 it has come, 1 gone, 2 restarted, 3 its ranges are
-// others.
+// rank is what has happened to a member: 0 it has come, 1 gone, 2 come back in another run, 3 its
+// ranges are others.
 func (p *picture) rank(s concord.Server) int {
 	old, now := p.before[s], p.members[s]
 	switch {
