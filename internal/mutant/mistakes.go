@@ -733,7 +733,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 	m.contested(to)
 `}},
-			Sim: "leases and names",
+			Test: "protocol.TestNobodyIsGrantedAContestedPlace",
 		},
 		{
 			Name: "one-link",
