@@ -120,7 +120,8 @@ func (n *Node) stray(addr string) {
 }
 
 // idleConnections is how many connections are kept when nobody uses them: enough for
-// the successor list and every finger, seen from both sides.
+// the successor list and every finger, seen from both sides. A process at one identifier whose
+// map is certain asks fewer: the fingers are as the map says.
 func (n *Node) idleConnections() int {
 	t := n.Snapshot().Table
 	if t == nil {
@@ -130,6 +131,9 @@ func (n *Node) idleConnections() int {
 	if chart := n.lead().chart.Load(); chart != nil {
 		if _, ok := chart.Age(n.now()); ok {
 			size = max(1, chart.Len()) // of identifiers: each has neighbours and fingers
+			if len(n.lead().Nodes()) == 1 {
+				return t.Charted(size)
+			}
 		}
 	}
 	return t.Connections(size)

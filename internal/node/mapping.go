@@ -54,7 +54,7 @@ func (n *Node) beginMap(self ring.Member) {
 }
 
 func (n *Node) newMap(self ring.Member) *ringmap.Map {
-	return ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval, Near: n.near})
+	return ringmap.New(self, ringmap.Config{Bits: n.cfg.Space.Bits, Interval: n.cfg.Interval})
 }
 
 // shareMap has the machine of one more Node of the process hear what the map says.
@@ -92,19 +92,6 @@ func (n *Node) endMap() {
 	n.charting.mu.Lock()
 	n.charting.ended = true
 	n.charting.mu.Unlock()
-}
-
-// near reports whether a process is that of a successor or a finger, to which there is a
-// connection.
-func (n *Node) near(of *ring.Member) bool {
-	for _, x := range n.Nodes() {
-		s := x.snap.Load()
-		if slices.ContainsFunc(s.View.Succ, func(x ring.Member) bool { return x.Addr == of.Addr }) ||
-			slices.ContainsFunc(s.Fingers, func(f routing.Finger) bool { return f.Member.Addr == of.Addr }) {
-			return true
-		}
-	}
-	return false
 }
 
 // tickMap delivers the map's wake-ups, and to the machines what the map says to them.

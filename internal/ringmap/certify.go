@@ -198,6 +198,7 @@ func (m *Map) askLevel(now time.Duration) {
 		k.as = -1
 	}
 	if k.open = true; k.sweep {
+		m.sweep.asks(k.whom)
 		m.sweep.to = k.to
 	}
 	m.ask(now, ring.Arc{After: k.whom, To: k.to}, true)
@@ -228,25 +229,24 @@ func (m *Map) askNext(now time.Duration, next *Claim) {
 	m.ask(now, ring.Arc{After: m.home, To: next.ID}, true)
 }
 
-// whom is the place of the process to be asked up to which the map is certain: the last
-// that can be, or one not far before it that is asked other things anyway. Zero: none. If that
-// did not help, it is another each time, farther and farther before.
+// whom is the place of the process to be asked, of those up to which the map is certain: the last
+// power of two, so that the same few are asked in each sweep, to which there are connections then.
+// If that one was asked twice in a row, or cannot be, it is the last that can. Zero: none. If it did
+// not help, it is another each time, farther and farther before.
 func (m *Map) whom(first, place int) int {
 	t, back := m.homes(), m.sweep.tries
 	if m.check.silent {
 		back = max(1, back)
 	}
+	if back == 0 && place > 0 {
+		p := 1 << (bits.Len(uint(place)) - 1)
+		if c := t.at(first + p - 1); !m.mute(c) && (c.ID != m.sweep.whom || m.sweep.row < maxRow) {
+			return p
+		}
+	}
 	place = max(min(1, place), place+1-1<<back)
 	for place > 0 && m.mute(t.at(first+place-1)) {
 		place--
-	}
-	if m.cfg.Near == nil || back > 0 {
-		return place
-	}
-	for p := place; p > 0 && p >= place-place/4; p-- {
-		if c := t.at(first + p - 1); !m.mute(c) && m.cfg.Near(c.Of) {
-			return p
-		}
 	}
 	return place
 }

@@ -14,9 +14,6 @@ type Config struct {
 	Interval time.Duration // of a round of the ring
 	Limit    int           // how many claims are kept; 0: DefaultLimit
 	Pool     *Pool         // nil, but in simulations
-	// Near reports whether a process is asked other things anyway, so that there is a
-	// connection to it. Nil: none is.
-	Near func(*ring.Member) bool
 }
 
 // DefaultLimit is how many claims a map keeps if it was not told: a map of them takes

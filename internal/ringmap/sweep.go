@@ -32,6 +32,8 @@ const (
 	moreLevels = 8
 	// maxTries is how often a level is asked again in a sweep, within an interval.
 	maxTries = 6
+	// maxRow is how often one process is asked in a row, if there is another.
+	maxRow = 2
 	// maxAgain is how often all levels are asked again, an interval later, if the circle
 	// is not certain as of the sweep.
 	maxAgain = 2
@@ -53,10 +55,20 @@ type sweep struct {
 	ages  int           // how often it was asked for the age of what was loaded
 	aging bool          // that is asked next
 	stuck bool          // more cannot be certified, because of a legacy member or of a claim that is lost
+	whom  uint64        // the home of the process that was asked last; 0: none
+	row   int           // how often it was, in a row
 	to    uint64        // the home up to which the map was compared; 0: none
 	first time.Duration // when the level was asked for the first time
 	asked time.Duration // when it was asked last
 	next  time.Duration // when it goes on; 0: it is over, or waits for an answer
+}
+
+// asks notes that the process at a home is asked.
+func (s *sweep) asks(whom uint64) {
+	if s.whom != whom {
+		s.whom, s.row = whom, 0
+	}
+	s.row++
 }
 
 // swept reports whether the whole circle is certain as of this sweep.

@@ -64,3 +64,89 @@ func TestSweepsBesideLegacyMembersAreCheap(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is asked in one sweep is asked in the next: members keep connections to few.
+func TestSweepsAskTheSame(t *testing.T) {
+	const members = 32
+	all := claims(rand.New(rand.NewPCG(5, 5)), members, 64)
+	maps := make(map[uint64]*Map)
+	for i, c := range all {
+		m := memberOf(all, i)
+		m.Own(0, Owning{Self: *c.Of, Arc: c.Arc(), Has: true, Epoch: c.Epoch, Next: all[(i+1)%members].Owner().Instance()})
+		maps[c.ID] = m
+	}
+	asked := make(map[uint64]map[uint64]int) // by whom, and how far that is
+	for now := time.Duration(0); now < 5*sweepEvery*time.Second; now += time.Second / (4 * paces) {
+		for i, c := range all {
+			m := maps[c.ID]
+			if now%time.Second == 0 {
+				m.Head(now, now, c.ID, all[(i+1)%members])
+			}
+			if now >= m.Next() {
+				m.Tick(now)
+			}
+			for _, e := range effects(m) {
+				if e.Do == Send {
+					k := slices.IndexFunc(all, func(x Claim) bool { return x.ID == e.To.ID })
+					if asked[c.ID] == nil {
+						asked[c.ID] = make(map[uint64]int)
+					}
+					asked[c.ID][uint64((k-i+members)%members)]++
+					reply := maps[e.To.ID].Receive(now, &e.Request)
+					m.Answered(now, e.Call, &reply)
+				}
+			}
+		}
+	}
+	for id, far := range asked {
+		for d, n := range far {
+			if d&(d-1) != 0 {
+				t.Errorf("%x asked one %d places on %d times", id, d, n)
+			}
+		}
+		if len(far) != 5 {
+			t.Errorf("%x asked %d members, want 5: %v", id, len(far), far)
+		}
+		if !maps[id].swept() {
+			t.Error("the circle is not certain")
+		}
+	}
+}
+
+func TestWhomASweepAsks(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(6, 6)), 16, 64)
+	for _, x := range []struct {
+		name              string
+		place, row, tries int
+		last, legacy      int // places; 0: none
+		want              int
+	}{
+		{name: "the next", place: 1, want: 1},
+		{name: "a power of two", place: 8, want: 8},
+		{name: "the last power of two", place: 7, want: 4},
+		{name: "one that was asked before", place: 7, last: 4, row: 1, want: 4},
+		{name: "not one that was asked twice", place: 7, last: 4, row: 2, want: 7},
+		{name: "not a legacy member", place: 7, legacy: 4, want: 7},
+		{name: "nor the last if that is one, too", place: 4, legacy: 4, want: 3},
+		{name: "another, if that did not help", place: 8, tries: 1, want: 7},
+		{name: "one farther before", place: 8, tries: 2, want: 5},
+		{name: "at least the next", place: 8, tries: 5, want: 1},
+		{name: "none", place: 0, want: 0},
+	} {
+		m := memberOf(all, 0)
+		first := m.homes().upTo(m.home)
+		at := func(p int) *Claim { return m.homes().at(first + p - 1) }
+		if x.legacy > 0 {
+			of := *at(x.legacy).Of
+			of.Incarnation = 0
+			at(x.legacy).Of = &of
+		}
+		if x.last > 0 {
+			m.sweep.whom, m.sweep.row = at(x.last).ID, x.row
+		}
+		m.sweep.tries = x.tries
+		if got := m.whom(first, x.place); got != x.want {
+			t.Errorf("%s: place %d, want %d", x.name, got, x.want)
+		}
+	}
+}

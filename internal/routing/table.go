@@ -103,6 +103,10 @@ func (t *Table) Size() int {
 // members: enough for the successor list and every finger, seen from both sides.
 func (t *Table) Connections(size int) int { return t.Full + 2*(bits.Len(uint(size))-1) }
 
+// Charted is Connections of a member that a map tells who its fingers are: it asks its successor,
+// one member in each doubling of the distance, and at times an acquaintance.
+func (t *Table) Charted(size int) int { return t.Full + (bits.Len(uint(size))-1)*3/2 }
+
 // maxHops bounds how many members one lookup may ask in a ring of any size.
 const maxHops = 256
 

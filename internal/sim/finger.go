@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -116,10 +114,4 @@ func (w *world) offer(h *host, x ring.Member) {
 	if h.fingers.Offer(x) {
 		w.tendFinger(h)
 	}
-}
-
-// near reports whether a process is a successor or a finger.
-func (h *host) near(of *ring.Member) bool {
-	return slices.ContainsFunc(h.view.Succ, func(x ring.Member) bool { return x.Name == of.Name }) ||
-		slices.ContainsFunc(h.fingers.Distinct(), func(f routing.Finger) bool { return f.Member.Name == of.Name })
 }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -40,16 +39,11 @@ func (c *chart) up() *host {
 	return nil
 }
 
-// near reports whether a process is a successor or a finger of a member of this one.
-func (c *chart) near(of *ring.Member) bool {
-	return slices.ContainsFunc(c.hosts, func(h *host) bool { return h.ringMap != nil && h.near(of) })
-}
-
 // beginMap gives a member the map of its process, which the first that starts makes.
 func (w *world) beginMap(h *host, self ring.Member) {
 	c := h.chart
 	if c.up() == nil {
-		c.m = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval, Near: c.near})
+		c.m = ringmap.New(self, ringmap.Config{Bits: bits, Interval: w.cfg.Interval})
 		c.named, c.tick = nil, 0
 	}
 	h.ringMap = c.m

@@ -3,7 +3,6 @@ package mapsim
 import (
 	"cmp"
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -121,7 +120,6 @@ func (w *world) newcomer() (all []int32) {
 		if m == nil {
 			m = ringmap.New(x.self, ringmap.Config{
 				Bits: width, Interval: pace, Limit: w.cfg.Limit, Pool: w.pool,
-				Near: func(y *ring.Member) bool { return w.finger(x, y.ID) },
 			})
 		}
 		x.m = m
@@ -137,25 +135,6 @@ const spread = 10
 
 // hasty is how many times as often as others a hasty member acts.
 const hasty = 10
-
-// widest is how many times the mean arc no arc is, but one in e^widest.
-const widest = 64
-
-// finger reports whether the member at an identifier is a finger of x: the first after
-// the half or three quarters of a doubling of the distance.
-func (w *world) finger(x *member, id uint64) bool {
-	d := id - x.self.ID
-	k := uint64(1) << (bits.Len64(d|1) - 1)
-	if most := widest * (^uint64(0) / uint64(len(w.ring))); d-k > most && d-k-k/2 > most {
-		return false // quicker than to look who is before it
-	}
-	p := w.before(id, x.side)
-	if p < 0 {
-		return false
-	}
-	gap := w.members[p].self.ID - x.self.ID
-	return gap < k || gap < k+k/2 && k+k/2 <= d
-}
 
 // settle makes the ring at the start, with all maps as they are in an ideal ring.
 func (w *world) settle() {
