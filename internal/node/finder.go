@@ -96,6 +96,7 @@ type process struct {
 	failures failures // of questions to others
 	refusals failures // of what others asked, and of their connections
 	leavers  leavers  // whose silence is no news for the log
+	checked  checked
 }
 
 func newProcess() *process {

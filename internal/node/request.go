@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -195,6 +196,24 @@ func (fd *Finder) checkFailure(ctx context.Context, f *protocol.Failure) *protoc
 	return f
 }
 
+// checked are members that Space.Check has found to be possible, by their identifiers: the same
+// few are named again and again, and a hash costs more than to compare.
+type checked [32]atomic.Pointer[ring.Member]
+
+// possible is Space.Check of x.
+func (fd *Finder) possible(x ring.Member) error {
+	slot := &fd.checked[x.ID%uint64(len(fd.checked))]
+	if known := slot.Load(); known != nil && *known == x {
+		return nil
+	}
+	err := fd.space.Check(x)
+	if err == nil {
+		found := x
+		slot.Store(&found)
+	}
+	return err
+}
+
 // checkHash refuses a member that answers or asks under an identifier that is not
 // the hash of its name here: HashFunc is another one there, though it may agree on
 // some names, such as the one that the settings are compared by.
@@ -203,7 +222,7 @@ func (fd *Finder) checkHash(what string, x ring.Member) *protocol.Failure {
 		return nil
 	}
 	var differs *ring.HashError
-	if err := fd.space.Check(x); errors.As(err, &differs) {
+	if err := fd.possible(x); errors.As(err, &differs) {
 		return &protocol.Failure{Kind: protocol.WrongRing, By: fd.snap.Load().Self, Differing: []string{"HashFunc"}, Detail: what + " names " + err.Error()}
 	}
 	return nil
@@ -267,7 +286,7 @@ func (fd *Finder) examine(what string, by ring.Member, fields ...field) (f *prot
 	if what == answer && horizon < ring.MaxIncarnation && fd.reckon(fields, horizon) {
 		horizon = fd.horizon()
 	}
-	wrong := func(x ring.Member) bool { return x.Incarnation > horizon || fd.space.Check(x) != nil }
+	wrong := func(x ring.Member) bool { return x.Incarnation > horizon || fd.possible(x) != nil }
 	for _, in := range fields {
 		if x, name, ok := in.find(wrong); ok {
 			if f := fd.checkMember(what, x); f != nil {

@@ -52,7 +52,7 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 		case hasLeft:
 			m.gone = x.who
 		}
-		m.acq.note(x, m.vicinity(), &f)
+		m.acq.note(x, m.vicinity(m.aloneOrIsolated()), &f)
 		if x.kind == wasSuperseded && rolledBack(x.who, x.by) {
 			m.rollBack(x.who, x.by)
 		}
@@ -61,15 +61,16 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 }
 
 func (m *Machine) nameAll(f *findings, members ...ring.Member) {
-	v := m.vicinity()
+	v := m.vicinity(m.aloneOrIsolated())
 	for _, x := range members {
 		m.acq.note(fact{kind: wasNamed, who: x}, v, f)
 	}
 }
 
-// vicinity is what the acquaintances need to know of this member now.
-func (m *Machine) vicinity() vicinity {
-	return vicinity{round: m.round, aloneOrIsolated: m.aloneOrIsolated(), inView: m.inView, choose: m.choose}
+// vicinity is what the acquaintances need to know of this member now. It is small enough to be made
+// where it is used, without an allocation.
+func (m *Machine) vicinity(aloneOrIsolated bool) vicinity {
+	return vicinity{round: m.round, aloneOrIsolated: aloneOrIsolated, inView: m.inView, choose: m.choose}
 }
 
 // act does what follows from facts.

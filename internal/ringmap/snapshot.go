@@ -46,10 +46,14 @@ func (m *Map) Snapshot() *Snapshot {
 			}
 		}
 	}
-	for _, l := range append(m.levels, m.whole) {
+	s.levels = make([]level, 0, len(m.levels)+1)
+	for _, l := range m.levels {
 		if l.span > 0 {
 			s.levels = append(s.levels, l)
 		}
+	}
+	if m.whole.span > 0 {
+		s.levels = append(s.levels, m.whole)
 	}
 	slices.SortFunc(s.levels, func(a, b level) int { return cmp.Compare(a.span, b.span) })
 	for i := len(s.levels) - 2; i >= 0; i-- {
