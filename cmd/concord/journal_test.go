@@ -370,14 +370,14 @@ func TestRunFailsInJSON(t *testing.T) {
 			if said := out.take(); said != "" {
 				t.Errorf("prints %q", said)
 			}
-			var last struct{ Time, Level, Msg, Error string }
+			var last struct{ Time, Level, Msg, Err string }
 			text := logs.take()
 			for line := range strings.Lines(text) {
 				if err := json.Unmarshal([]byte(line), &last); err != nil || last.Time == "" || last.Msg == "" {
 					t.Errorf("%v: %s", err, line)
 				}
 			}
-			if last.Level != "ERROR" || last.Msg != "ended with an error" || !strings.Contains(last.Error, c.want) || strings.HasPrefix(last.Error, "concord:") {
+			if last.Level != "ERROR" || last.Msg != "ended with an error" || !strings.Contains(last.Err, c.want) || strings.HasPrefix(last.Err, "concord:") {
 				t.Errorf("ends with %+v, wants %q:\n%s", last, c.want, text)
 			}
 		})

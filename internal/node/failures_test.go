@@ -323,7 +323,7 @@ func TestClientLogsWhyItFindsNoRing(t *testing.T) {
 			t.Errorf("at once: %q", lines)
 		}
 		lines := j.lines("no member of a ring found yet")
-		if len(lines) != 2 || !strings.Contains(lines[1], "nobody:1: connection refused; "+g.nodes[0].Addr()+": not joined") {
+		if len(lines) != 2 || !strings.Contains(lines[1], g.nodes[0].Addr()+": not joined: outside; nobody:1: connection refused") {
 			t.Errorf("every 10 s: %q", lines)
 		}
 	})
