@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -120,16 +119,15 @@ func TestChangesOfARingAreToldMemberByMember(t *testing.T) {
 			return concord.RingChange{Server: s, Old: old, New: now, Had: true, Has: true, Incarnation: 1}
 		}
 		elements := make(chan ringElement)
-		var out bytes.Buffer
+		var out lockedLog
 		ended := make(chan error, 1)
 		go func() { ended <- tellChanges(&out, elements, 8) }()
 		says := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if got := out.String(); got != want {
+			if got := out.take(); got != want {
 				t.Errorf("told\n%s\nwant\n%s", got, want)
 			}
-			out.Reset()
 		}
 		elements <- ringElement{list: []concord.RingChange{has(a, r(128, 64)), has(b, r(64, 128))}}
 		says(`00:00:00.000 the ring has 2 members
