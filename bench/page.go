@@ -150,7 +150,7 @@ func (r *results) writeAsked(w *strings.Builder) {
 		row(size+"without a request", "at least 99.9 %", fmt.Sprintf("%.2f %% of %d", 100*a.Memory, a.Lookups), a.Memory >= 0.999)
 		if i := r.idle(a.Members); i != nil && a.Members == n {
 			row(size+"bytes / at rest", "at most 1.5", fmt.Sprintf("%.0f / %.0f = %.2f", a.Bytes, i.Bytes, a.Bytes/i.Bytes), a.Bytes <= 1.5*i.Bytes)
-			more := time.Duration(a.CPU - i.CPU)
+			more := time.Duration(1e6*a.CPU - i.CPU) // of milliseconds, and of nanoseconds
 			row(size+"CPU of each, less that at rest, with the loops that look up", "at most 500 µs/s", fmt.Sprintf("%v/s", brief(more)),
 				more <= 500*time.Microsecond)
 		}
