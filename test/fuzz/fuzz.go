@@ -486,12 +486,15 @@ func (f *fuzzer) bounded(wait func(context.Context) (time.Duration, error)) (tim
 // stalled reports whether this process was so late in this step that what its members do proves
 // nothing, and says so.
 func (f *fuzzer) stalled() bool {
-	late := time.Duration(f.late.Load())
-	if late > overloaded {
-		fmt.Fprintf(f.out, "overloaded: this process was late by %v\n", late)
+	if !f.isLate() {
+		return false
 	}
-	return late > overloaded
+	fmt.Fprintf(f.out, "overloaded: this process was late by %v\n", time.Duration(f.late.Load()))
+	return true
 }
+
+// isLate is stalled without a word.
+func (f *fuzzer) isLate() bool { return time.Duration(f.late.Load()) > overloaded }
 
 // keys draws keys, one of them exactly at a member's identifier.
 func (f *fuzzer) keys() [][]byte {
@@ -530,7 +533,7 @@ func (f *fuzzer) lookUp(ctx context.Context, rng *rand.Rand) {
 		switch {
 		case err != nil:
 			f.fail(fmt.Errorf("%s, alive: lookup of %q after %v: %w", m.Name(), key, took.Round(time.Millisecond), err))
-		case took > slowCall, took > slowLookup && time.Duration(f.late.Load()) <= overloaded:
+		case took > slowCall, took > slowLookup && !f.isLate():
 			f.fail(fmt.Errorf("%s, alive: lookup of %q took %v, at most %v is allowed", m.Name(), key,
 				took.Round(time.Millisecond), slowLookup))
 		case got != before && got != f.ring.Truth(key):
