@@ -5,9 +5,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +104,31 @@ func TestChangesBetweenWalks(t *testing.T) {
 	}
 	if got := different(before, after); !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Nobody comes or goes after the output has failed, and the command does not wait for that.
+func TestWatchOfARingEndsWhenItsOutputFails(t *testing.T) {
+	t.Parallel()
+	_, ready := runMember(t, "--name", "a")
+	_, addr, _ := strings.Cut(ready, "address=")
+	for _, args := range [][]string{nil, {"--json"}} {
+		r, w := io.Pipe()
+		r.Close()
+		watch := newWatch()
+		watch.SilenceUsage, watch.SilenceErrors = true, true
+		watch.SetArgs(append([]string{"--ring", "--addr", addr}, args...))
+		watch.SetOut(w)
+		ended := make(chan error, 1)
+		go func() { ended <- watch.ExecuteContext(t.Context()) }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("%v: ends with %v", args, err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%v: it goes on", args)
+		}
 	}
 }
 

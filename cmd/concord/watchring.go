@@ -63,21 +63,28 @@ func (f *dialFlags) watchRing(cmd *cobra.Command, asJSON bool) error {
 			}
 		}
 	}()
-	if !asJSON {
+	if asJSON {
+		err = printElements(cmd.OutOrStdout(), elements)
+	} else {
 		err = tellChanges(cmd.OutOrStdout(), elements, f.hashBits)
-	}
-	for e := range elements { // of text none is left
-		if err = e.err; err == nil {
-			err = printLine(cmd.OutOrStdout(), e.list)
-		}
-		if err != nil {
-			break
-		}
 	}
 	if cmd.Context().Err() != nil {
 		return nil // Ctrl-C is how one ends it
 	}
 	return err
+}
+
+// printElements prints each element as a line of JSON until there are no more, or one is an error.
+func printElements(out io.Writer, elements <-chan ringElement) error {
+	for e := range elements {
+		if e.err != nil {
+			return e.err
+		}
+		if err := printLine(out, e.list); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tellChanges prints the elements until there are no more, or one is an error: the first as
