@@ -26,24 +26,18 @@ func (w *world) hears(h *host, c *call) {
 	}
 }
 
-// slowest is how much of a time the slowest clock shows.
-const slowest = 0.95
-
 // judgeAges holds what h says of who lives against the rule of evidence. The times between are
-// by the clocks of others, too.
+// by the clocks of others, too, of which the slowest shows the least.
 func (w *world) judgeAges(h *host, st *protocol.State) {
 	if !w.watchesEvidence() {
 		return
 	}
 	for i, age := range st.Lease.Ages {
 		if x := st.Succ[i]; age >= 0 && x.Name != h.of {
-			w.judgeHeardSince(h, x.Name, w.now-time.Duration(float64(age)/slowest))
+			at := w.now - time.Duration(float64(age)/(1-maxDrift)) - time.Microsecond
+			if broken := h.chart.heard.Counts(x.Name, at); broken != "" {
+				w.violate(invariant.HeardSince, h.name+": "+broken)
+			}
 		}
-	}
-}
-
-func (w *world) judgeHeardSince(h *host, name string, at time.Duration) {
-	if broken := h.chart.heard.Counts(name, at-time.Microsecond); broken != "" {
-		w.violate(invariant.HeardSince, h.name+": "+broken)
 	}
 }

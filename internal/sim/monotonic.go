@@ -30,12 +30,15 @@ func (c *monotonic) leap(now, by time.Duration) {
 	c.was, c.at = c.shows(now)+by, now
 }
 
-// clockOf is the clock of the process that starts at h: its rate is up to 5 % off if
+// maxDrift is how far off the rate of a clock is at most.
+const maxDrift = 0.05
+
+// clockOf is the clock of the process that starts at h: its rate is up to maxDrift off if
 // members own by leases.
 func (w *world) clockOf(h *host) monotonic {
 	if w.cfg.Lease == 0 {
 		return monotonic{}
 	}
-	drift := 0.1*chance(w.seed^mix(uint64(h.index)<<20|uint64(h.starts)|1<<50)) - 0.05
+	drift := 2*maxDrift*chance(w.seed^mix(uint64(h.index)<<20|uint64(h.starts)|1<<50)) - maxDrift
 	return monotonic{drift: drift, at: w.now, was: w.now}
 }
