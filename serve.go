@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -391,7 +390,7 @@ func (s *Service) settled(ctx context.Context, r servedRange, err error, logged 
 		done(r)
 		s.publish()
 		if *logged {
-			s.node.Note(slog.LevelInfo, "range taken over", slog.String("start", strconv.FormatUint(r.Start, 10)), slog.String("end", strconv.FormatUint(r.End, 10)))
+			s.node.Note(slog.LevelInfo, "range taken over", node.Identifier("start", r.Start), node.Identifier("end", r.End))
 		}
 		return true
 	}
@@ -399,7 +398,7 @@ func (s *Service) settled(ctx context.Context, r servedRange, err error, logged 
 	s.failed = err
 	if now := time.Now(); now.Sub(s.logged) >= takeLogPause {
 		s.logged, *logged = now, true
-		s.node.Note(slog.LevelWarn, "range not taken over", slog.String("start", strconv.FormatUint(r.Start, 10)), slog.String("end", strconv.FormatUint(r.End, 10)),
+		s.node.Note(slog.LevelWarn, "range not taken over", node.Identifier("start", r.Start), node.Identifier("end", r.End),
 			slog.Any("err", err), slog.Uint64("failures", s.failures))
 	}
 	return false

@@ -87,9 +87,9 @@ type Node struct {
 	cfg        Config
 	timer      *time.Timer
 	charting   charting // of the first
-	// company is to whom the process pointed last of others; nil if it is alone. Of the first,
-	// for the log.
-	company atomic.Pointer[[]ring.Member]
+	// company is the last view of the process that pointed to others; nil if it is alone. Of the
+	// first, for the log.
+	company atomic.Pointer[protocol.View]
 	onRange serial                   // calls of OnRange
 	newest  atomic.Pointer[ring.Arc] // the range to be told of next
 

@@ -338,8 +338,8 @@ func (n *Node) rechoose(ctx context.Context) error {
 	if err := n.joinAt(ctx, ring.Chosen(change.Slot, change.Variant)); err != nil {
 		return err
 	}
-	n.Note(slog.LevelInfo, "identifier moved", identifier("old", old.cfg.Self.ID),
-		identifier("new", n.space.At(n.cfg.Self.Name, ring.Chosen(change.Slot, change.Variant))))
+	n.Note(slog.LevelInfo, "identifier moved", Identifier("old", old.cfg.Self.ID),
+		Identifier("new", n.space.At(n.cfg.Self.Name, ring.Chosen(change.Slot, change.Variant))))
 	n.giveUp(ctx, old)
 	return nil
 }

@@ -156,10 +156,7 @@ func (n *Node) noteCompany(v *protocol.View) {
 	}
 	first := n.lead()
 	if v.KnowsOthers() {
-		others := slices.DeleteFunc(append(slices.Clone(v.Succ), v.Pred), func(x ring.Member) bool {
-			return x.IsZero() || x.Name == v.Self.Name
-		})
-		first.company.Store(&others)
+		first.company.Store(v)
 		return
 	}
 	for _, x := range first.Nodes() {
@@ -169,11 +166,18 @@ func (n *Node) noteCompany(v *protocol.View) {
 	}
 	switch last := first.company.Swap(nil); {
 	case last == nil: // it was alone before
-	case n.leavers.all(*last, time.Now()):
+	case n.leavers.all(others(last), time.Now()):
 		first.Note(slog.LevelInfo, "alone: the others have left")
 	default:
 		first.Note(slog.LevelWarn, "alone: no other member answers")
 	}
+}
+
+// others are the members of other processes that v points to.
+func others(v *protocol.View) []ring.Member {
+	return slices.DeleteFunc(append(slices.Clone(v.Succ), v.Pred), func(x ring.Member) bool {
+		return x.IsZero() || x.Name == v.Self.Name
+	})
 }
 
 func (n *Node) logViews(old, now *protocol.View) {
@@ -218,7 +222,7 @@ func (n *Node) logDetail(msg string, attrs ...slog.Attr) {
 	level := slog.LevelInfo
 	if n.first != nil || n.identities.hub != nil {
 		level = slog.LevelDebug
-		attrs = append(attrs, identifier("identifier", n.cfg.Self.ID))
+		attrs = append(attrs, Identifier("identifier", n.cfg.Self.ID))
 	}
 	n.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
@@ -287,8 +291,8 @@ func (n *Node) logRange(e protocol.RangeChanged) {
 
 func (n *Node) logArcs(e protocol.RangeChanged, to ring.Member) {
 	n.logDetail("range changed",
-		slog.Group("old", identifier("start", e.Old.After), identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
-		slog.Group("new", identifier("start", e.New.After), identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
+		slog.Group("old", Identifier("start", e.Old.After), Identifier("end", e.Old.To), slog.Bool("held", e.HadOld)),
+		slog.Group("new", Identifier("start", e.New.After), Identifier("end", e.New.To), slog.Bool("held", e.HasNew)),
 		slog.String("cause", e.Cause.String()), attr("from", e.From), attr("to", to))
 }
 
@@ -311,15 +315,15 @@ func attr(key string, m ring.Member) slog.Attr {
 	if m.IsZero() {
 		return slog.Group(key, slog.String("name", ""), slog.String("id", ""), slog.String("address", ""))
 	}
-	attrs := []any{slog.String("name", m.Name), identifier("id", m.Process()), slog.String("address", m.Addr)}
+	attrs := []any{slog.String("name", m.Name), Identifier("id", m.Process()), slog.String("address", m.Addr)}
 	if m.Choice.Several() {
-		attrs = append(attrs, identifier("at", m.ID))
+		attrs = append(attrs, Identifier("at", m.ID))
 	}
 	return slog.Group(key, attrs...)
 }
 
-// identifier is an identifier as an attribute: a string, as in all JSON, since numbers
+// Identifier is an identifier as an attribute: a string, as in all JSON, since numbers
 // there have 53 bits for many who read them.
-func identifier(key string, id uint64) slog.Attr {
+func Identifier(key string, id uint64) slog.Attr {
 	return slog.String(key, strconv.FormatUint(id, 10))
 }
