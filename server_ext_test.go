@@ -19,8 +19,6 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/ollelogdahl/concord"
-	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/transport/legacytest"
 )
 
 // onePort tests applications whose ring the edits configure.
@@ -398,11 +396,7 @@ func TestLegacyMembersAndMembersOfApplications(t *testing.T) {
 	if err := first.Create(); err != nil {
 		t.Fatal(err)
 	}
-	legacy, err := legacytest.Listen(legacytest.Config{Name: "legacy", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer legacy.Stop()
+	legacy := legacyMember(t, "legacy")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := legacy.Join(ctx, first.Address()); err != nil {

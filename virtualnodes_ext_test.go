@@ -267,27 +267,30 @@ func TestEventsOfVirtualNodes(t *testing.T) {
 	}
 }
 
-// Legacy members and members with VirtualNodes refuse each other in words.
-func TestVirtualNodesAndLegacyMembers(t *testing.T) {
-	legacy, err := legacytest.Listen(legacytest.Config{Name: "legacy", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
+// legacyMember is a member of the base contract, in no ring.
+func legacyMember(t *testing.T, name string) *legacytest.Member {
+	t.Helper()
+	m, err := legacytest.Listen(legacytest.Config{Name: name, Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(legacy.Stop)
+	t.Cleanup(m.Stop)
+	return m
+}
+
+// Legacy members and members with VirtualNodes refuse each other in words.
+func TestVirtualNodesAndLegacyMembers(t *testing.T) {
+	legacy := legacyMember(t, "legacy")
 	legacy.Create()
 	c := virtualMember(t, "several", 4, nil)
-	err = c.Join(t.Context(), legacy.Self().Addr)
+	err := c.Join(t.Context(), legacy.Self().Addr)
 	if !errors.Is(err, concord.ErrDifferentRing) || !strings.Contains(err.Error(), "VirtualNodes") || c.Joined() {
 		t.Errorf("into a ring of legacy members: %v", err)
 	}
 	if err := c.Create(); err != nil {
 		t.Fatal(err)
 	}
-	other, err := legacytest.Listen(legacytest.Config{Name: "other", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(other.Stop)
+	other := legacyMember(t, "other")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if err := other.Join(ctx, c.Address()); err == nil || !strings.Contains(err.Error(), "VirtualNodes") {
@@ -389,11 +392,7 @@ func TestIsolatedProcessServesNothing(t *testing.T) {
 // A ring with a legacy member and one of members with VirtualNodes meet at an address that
 // each has been given. They stay two rings, and both say why.
 func TestRingsOfLegacyMembersAndOfVirtualNodesRefuseEachOther(t *testing.T) {
-	legacy, err := legacytest.Listen(legacytest.Config{Name: "legacy", Space: ring.Space{Bits: 64, Hash: ring.SHA256}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(legacy.Stop)
+	legacy := legacyMember(t, "legacy")
 	legacy.Create()
 	one, several := virtualMember(t, "one", 1, nil), virtualMember(t, "several", 4, nil)
 	if err := one.Join(t.Context(), legacy.Self().Addr, several.Address()); err != nil {

@@ -31,6 +31,13 @@ func (j *journal) lines(s string) []string {
 
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
+// journal is what nodes log that are added from now on.
+func (g *rig) journal() *journal {
+	j := new(journal)
+	g.log = j.logger().Handler()
+	return j
+}
+
 // logged adds a node that logs into the journal.
 func (g *rig) logged(name string, j *journal) *Node {
 	g.log = j.logger().Handler()

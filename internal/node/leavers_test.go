@@ -23,8 +23,7 @@ func TestLeaveThatWasToldIsNotWarnedOf(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, 1)
 				defer g.close()
-				var j journal
-				g.log = j.logger().Handler()
+				j := g.journal()
 				g.grow(count)
 				last := g.nodes[count-1]
 				for _, n := range g.nodes[:count-1] {
@@ -57,8 +56,7 @@ func TestFailureAfterALeaveIsWarnedOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)
 		defer g.close()
-		var j journal
-		g.log = j.logger().Handler()
+		j := g.journal()
 		g.grow(3)
 		leaver, dying := g.nodes[1], g.nodes[2]
 		if err := leaver.Leave(t.Context(), 0); err != nil {
@@ -134,8 +132,7 @@ func TestMemberThatWasAlwaysAloneLosesNobody(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, 1)
 			defer g.close()
-			var j journal
-			g.log = j.logger().Handler()
+			j := g.journal()
 			n := g.addSeveral("n0", identifiers)
 			n.Create()
 			time.Sleep(10 * g.interval)
@@ -156,8 +153,7 @@ func TestLeaveOfProcessAtSeveralIdentifiersIsNotWarnedOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)
 		defer g.close()
-		var j journal
-		g.log = j.logger().Handler()
+		j := g.journal()
 		g.growSeveral(4, 4, 4)
 		for _, n := range g.nodes[:2] {
 			if err := n.Leave(t.Context(), 0); err != nil {
@@ -205,8 +201,7 @@ func TestEndOfMemberThatTheRingDoesWithoutIsNotWarnedOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 1)
 		defer g.close()
-		var j journal
-		g.log = j.logger().Handler()
+		j := g.journal()
 		g.grow(3)
 		time.Sleep(time.Minute)
 		a, b := g.nodes[0], g.nodes[1]
