@@ -22,11 +22,11 @@ var (
 	ErrStarted = errors.New("concord: already started")
 	// ErrStopped means that Stop, Leave, or Close of a Client, was called.
 	ErrStopped = errors.New("concord: stopped")
-	// ErrNotJoined means that the member is in no ring. In a JoinError, a DialError or a Hop it is
-	// the member that was asked.
+	// ErrNotJoined means that the member is in no ring. In a JoinError, a DialError or a Hop it
+	// means that the member that was asked is in none.
 	ErrNotJoined = errors.New("concord: not joined")
-	// ErrAlone means that a member is not drained, because no other member that could take over is
-	// known to be in its ring.
+	// ErrAlone means that the member was not drained: it knows no other member of its ring that
+	// could take over.
 	ErrAlone = errors.New("concord: the member alone holds the ring, so nobody can take over")
 	// ErrDrained means that Create or Join was called for a member that has drained. SetWeight
 	// brings it back.
@@ -60,8 +60,8 @@ var (
 	ErrUnavailable = errors.New("concord: member unavailable")
 	// ErrBusy means that a member has too many requests at once.
 	ErrBusy = errors.New("concord: member busy")
-	// ErrIsolated means that fewer live members are known than Config.MinMembers. In a Hop it is
-	// the member that was asked that knows too few.
+	// ErrIsolated means that the member knows fewer live members than Config.MinMembers. In a Hop
+	// it means that the member that was asked does.
 	ErrIsolated = errors.New("concord: isolated: the member knows fewer live members than MinMembers")
 	// ErrHopLimit means that a lookup, or the loop over Members, asked as many members as it may.
 	ErrHopLimit = errors.New("concord: hop limit reached")
@@ -254,9 +254,9 @@ func joinAttempt(c protocol.JoinCause, self ring.Member) JoinAttempt {
 	a.Other = server(r.Other)
 	switch r.Reason {
 	case protocol.NameTaken:
-		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrNameTaken, r.Other, r.Other.Incarnation)
+		a.Err = fmt.Errorf("%w: %s, incarnation %d", ErrNameTaken, r.Other.Whom(), r.Other.Incarnation)
 	case protocol.IdentifierTaken:
-		a.Err = fmt.Errorf("%w: that of %q is the one of %s, incarnation %d", ErrIdentifierTaken, self.Name, r.Other, r.Other.Incarnation)
+		a.Err = fmt.Errorf("%w: identifier %d of %q is that of %s, incarnation %d", ErrIdentifierTaken, self.ID, self.Name, r.Other.Whom(), r.Other.Incarnation)
 	case protocol.NotReached:
 		a.Err = fmt.Errorf("%w: %s", ErrNotReachable, r.Detail)
 	case protocol.NotInRing:

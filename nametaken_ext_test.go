@@ -112,7 +112,7 @@ func TestNameTakenInRingOfOne(t *testing.T) {
 	c := start(t, "name")
 	err := joinFor(t, c, patience, holder.Address())
 	wantErr(t, "Join", err, concord.ErrNameTaken)
-	mentions(t, err, holder.Address())
+	mentions(t, err, "name at "+holder.Address())
 	samePointers(t, []*concord.Concord{holder}, before)
 	holder.Stop()
 	if err := c.Create(); err != nil {
@@ -153,7 +153,7 @@ func TestIdentifierTaken(t *testing.T) {
 		if errors.Is(err, concord.ErrNameTaken) {
 			t.Errorf("also name taken: %v", err)
 		}
-		mentions(t, err, first, second, holder.Address())
+		mentions(t, err, fmt.Sprintf("identifier %d of %q is that of %s at %s", c.Id(), second, first, holder.Address()))
 	}
 	samePointers(t, ring, before)
 	holder.Stop()

@@ -309,7 +309,7 @@ func answers(causes []protocol.JoinCause) string {
 			b.WriteString("; ")
 		}
 		if f := c.Failure; f != nil {
-			b.WriteString(whom(c.At) + ": " + failureWords(f, c.At.Addr))
+			b.WriteString(c.At.Whom() + ": " + failureWords(f, c.At.Addr))
 		} else {
 			b.WriteString(describe(c))
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/bootstrap"
-	"github.com/ollelogdahl/concord/internal/plain"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -51,24 +50,16 @@ func (e *JoinError) Error() string {
 	return b.String()
 }
 
-// whom names a member that was asked.
-func whom(x ring.Member) string {
-	if x.Name == "" {
-		return plain.Text(x.Addr)
-	}
-	return plain.Text(x.Name) + " at " + plain.Text(x.Addr)
-}
-
 // describe says in words why a join through one member did not succeed.
 func describe(c protocol.JoinCause) string {
-	at := whom(c.At)
+	at := c.At.Whom()
 	switch {
 	case c.Failure != nil:
 		return fmt.Sprintf("%s: %v", at, c.Failure)
 	case c.Refusal.Detail != "":
 		return fmt.Sprintf("%s: %v: %s", at, c.Refusal.Reason, c.Refusal.Detail)
 	case !c.Refusal.Other.IsZero():
-		return fmt.Sprintf("%s: %v by %s", at, c.Refusal.Reason, c.Refusal.Other)
+		return fmt.Sprintf("%s: %v by %s", at, c.Refusal.Reason, c.Refusal.Other.Whom())
 	}
 	return fmt.Sprintf("%s: %v", at, c.Refusal.Reason)
 }

@@ -157,12 +157,21 @@ type Instance struct {
 // Instance returns that of m.
 func (m Member) Instance() Instance { return Instance{ID: m.ID, Incarnation: m.Incarnation} }
 
-// String is m for people. Others chose its name, which is made harmless.
+// String is m for those who work on Concord: with its identifier, which may be one of many of
+// its process. Others chose its name, which is made harmless.
 func (m Member) String() string {
 	if m.IsZero() {
 		return "none"
 	}
 	return fmt.Sprintf("%s (%d) %s", plain.Text(m.Name), m.ID, plain.Text(m.Addr))
+}
+
+// Whom names the process of m for people: by its name, if that is known, and its address.
+func (m Member) Whom() string {
+	if m.Name == "" {
+		return plain.Text(m.Addr)
+	}
+	return plain.Text(m.Name) + " at " + plain.Text(m.Addr)
 }
 
 // Space is an identifier circle: how wide it is and how names are put on it.
