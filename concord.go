@@ -355,9 +355,9 @@ func (c *Concord) Join(ctx context.Context, addrs ...string) error {
 // given, so the members of a ring find each other after all of them have restarted. JoinOrCreate
 // does not wait for remembered members that do not answer.
 //
-// Members that cannot reach each other for FoundAfter may create several rings. These become one
-// when the members can reach each other, as they were given an address in common. Until then each
-// ring owns every key, unless Config.MinMembers prevents that.
+// Members that cannot reach each other for FoundAfter may create several rings. If the members were
+// given an address in common, these rings become one when the members can reach each other. Until
+// then each ring owns every key, unless Config.MinMembers prevents that.
 //
 // JoinOrCreate returns nil when the member has joined a ring, as Join does, or has created one. It
 // retries until ctx ends, forever if ctx does not end. It fails at once where Join does. It also
@@ -452,9 +452,9 @@ func (d returning) leave(l *leaving) { l.returning = time.Duration(d) }
 
 // Returning says that the member is to be back in its place within d, as after a restart of its
 // process. Release is not called: the data stays where it is. The successor is told, and its
-// program too: Event.Returns is set, and with Handler.StandIn it serves the range without a Take
-// until then. Others have a member be away for at most an hour. With a d of zero or less Leave is
-// as without.
+// program, too: Event.Returns is set, and with Handler.StandIn it serves the range without a Take
+// until then. A d of more than an hour counts as an hour. With a d of zero or less, Leave does what
+// it does without Returning.
 func Returning(d time.Duration) LeaveOption { return returning(d) }
 
 // Leave leaves the ring and stops the member. First it waits for Release of every Service; see
@@ -607,10 +607,10 @@ func (c *Concord) Owns(key []byte) bool {
 	return ok
 }
 
-// OwnsEpoch is Owns, and the epoch by which the member owns the key. Whenever another member takes
-// over an identifier, its epoch rises. So the epoch is a fencing token: a store that remembers the
-// greatest epoch that a key was written with, and refuses lesser ones, is not changed by a member
-// that another has replaced.
+// OwnsEpoch reports what Owns reports, and the epoch by which the member owns the key. Whenever
+// another member takes over an identifier, its epoch rises. So the epoch is a fencing token: a
+// store that remembers the greatest epoch that a key was written with, and refuses lesser ones, is
+// not changed by a member that another has replaced.
 //
 // The epoch rises also when the member owns the same range again after others have, and it never
 // falls. Two members that have not heard of each other, as on both sides of a partition, can own a
@@ -624,17 +624,17 @@ func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
 	return n.Owns(c.space.ID(key))
 }
 
-// OwnedUntil is Owns, and when the member's lease ends if it is not renewed. See Config.Lease. The
-// time has a reading of the monotonic clock, by which it should be compared, as time.Until does. In
-// each round the lease is renewed, and the time becomes later.
+// OwnedUntil reports what Owns reports, and when the member's lease ends if it is not renewed. See
+// Config.Lease. The time has a reading of the monotonic clock, by which it should be compared, as
+// time.Until does. In each round the lease is renewed, and the time becomes later.
 //
 // The time is an upper bound. Until then nobody takes over from a member that hangs, crashes or is
-// cut off, so what it does with the key must have ended by then. But a joiner takes over earlier,
-// at once, and Owns is false from then on. Work that must not overlap with that of a joiner asks
-// Owns again, or is fenced by the epoch; see [Concord.OwnsEpoch].
+// cut off, so what it does with the key must have ended by then. A joiner does not wait for that
+// time: it takes over at once, and Owns is false from then on. Work that must not overlap with that
+// of a joiner asks Owns again, or is fenced by the epoch; see [Concord.OwnsEpoch].
 //
-// Without a Lease, OwnedUntil returns false. A member that is alone in its ring needs nobody's
-// grant, and owns for a Lease from the call.
+// Without a Lease, OwnedUntil returns the zero time and false. A member that is alone in its ring
+// needs nobody's grant: the time is a Lease from the call.
 func (c *Concord) OwnedUntil(key []byte) (until time.Time, ok bool) {
 	n := c.live.Load()
 	if n == nil {

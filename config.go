@@ -85,8 +85,8 @@ type Config struct {
 	HashBits uint
 
 	// SuccessorCount is how many of the members after it each member knows. A ring that has settled
-	// with at least SuccessorCount+1 members survives SuccessorCount−1 failures at the same time. A
-	// higher count makes the list longer that is sent in every round. If zero, 3. It is at most 64.
+	// with at least SuccessorCount+1 members survives SuccessorCount−1 failures at the same time.
+	// With a higher count, every round sends a longer list. If zero, 3. It is at most 64.
 	SuccessorCount uint
 
 	// LogHandler receives changes of state and the failures that keep the member from others. Each
@@ -111,32 +111,34 @@ type Config struct {
 	// alone, and each side of a partition owns every key.
 	MinMembers uint
 
-	// Lease, if not zero, makes members own their ranges by leases, so that at most one member
-	// owns a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease
-	// holds, which the member's successor renews in each round. Who takes over from a member that
-	// does not answer waits a Lease before it owns anything of that. Leaving and joining hand over
-	// at once. With MinMembers or VirtualNodes, the members that found a ring wait up to a Lease,
-	// too, and some rounds: until then nobody owns their keys. Service.Wait waits for that. Range,
-	// OnRangeChange and lookups are as without a Lease.
+	// Lease, if not zero, makes members own their ranges by leases, so that at most one member owns
+	// a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease holds,
+	// which the member's successor renews in each round. A member that takes over from one that
+	// does not answer waits for a Lease before it owns what that one had. Leaving and joining hand
+	// over at once. With MinMembers or VirtualNodes, the members that found a ring wait up to a
+	// Lease, too, and some rounds: until then nobody owns their keys. Service.Wait waits for that.
+	// Range, OnRangeChange and lookups are as without a Lease.
 	//
 	// The rates of the members' monotonic clocks must differ by less than 5 %. MinMembers must be
 	// more than half of all members; otherwise each side of a partition owns every key. See
 	// "Leases" in docs/GUARANTEES.md. Legacy members grant no leases.
 	//
-	// Lease must be the same on all members. A member with another, and the one before it, own
-	// nothing. No call returns an error for it. Each of the two logs that the Lease of its
-	// neighbour differs, and Status().Failures has it. Lease is at least SuccessorCount+4
-	// StabilizeIntervals. With VirtualNodes and MinMembers, 20 or more are better: a member at
-	// some of its identifiers relies on many entries of its successor list, up to the last of
-	// MinMembers members. What it knows of them is an interval older with each, and with a shorter
-	// Lease it has none there. If zero, there are no leases.
+	// Lease must be the same on all members. A member whose Lease differs, and the one before it,
+	// own nothing. No call returns an error for that. Each of the two logs that the Lease of its
+	// neighbour differs, and has it in Status().Failures. Lease is at least SuccessorCount+4
+	// StabilizeIntervals. With VirtualNodes and MinMembers, 20 StabilizeIntervals or more are
+	// better. At some of its identifiers a member relies on many entries of its successor list, up
+	// to the last of MinMembers members. What it knows of each is an interval older than what it
+	// knows of the one before. With a shorter Lease the member can have no lease there. If zero,
+	// there are no leases.
 	Lease time.Duration
 
-	// TakeoverTimeout is how long a join waits for the functions Take of [Concord.Serve], which get
-	// the data of the range that the member is about to own while its successor still serves
-	// it. Then the member joins without, and the range is served when Take has returned. If
-	// the context of Join has a deadline, half of the time that is left, at least what is beyond
-	// 30 s, is for Take at most. If zero, 10 s. Without a Take there is no wait.
+	// TakeoverTimeout is how long a join waits at most for the functions Take of [Concord.Serve].
+	// They get the data of the range that the member is about to own, while its successor still
+	// serves that range. If they take longer, the member joins without the data, and the range is
+	// served once Take has returned. If the context of Join has a deadline, Join keeps 30 s of the
+	// time that is left, or half of it if that is less, for the join itself, and waits for Take no
+	// longer than the rest. If zero, 10 s. Without a Take there is no wait.
 	//
 	// It is also how long SetWeight waits for Release before an identifier goes.
 	TakeoverTimeout time.Duration
@@ -166,13 +168,13 @@ type Config struct {
 	// of its Name, and shares differ widely: see "Even shares" in docs/USAGE.md for figures. It is
 	// at most 1024; 16 is a good choice. A member with twice as many gets about twice the share.
 	//
-	// A member that joins learns where the others stand. For each of its identifiers but the first
-	// it chooses one of eight places that its Name gives, such that the shares of all become most
+	// A member that joins learns where the others stand. Its Name gives eight places for each of
+	// its identifiers but the first. The member chooses the one that makes the shares of all most
 	// even. What a ring costs grows with the number of identifiers: see docs/PERFORMANCE.md.
 	//
 	// VirtualNodes may differ between members. Members with more than one and legacy members refuse
-	// each other: no ring has both. OnRangeChange is called for each range that has changed, which
-	// its End tells apart. See also Ranges and SetWeight.
+	// each other: no ring has both. OnRangeChange is called for each range that has changed; ranges
+	// are told apart by their End. See also Ranges and SetWeight.
 	VirtualNodes uint
 
 	// Meta is what the application says about the member, such as the application's own address.
@@ -201,8 +203,8 @@ type Config struct {
 
 	// Cluster is the name of the ring. Members with another name are refused. If empty, the ring
 	// has no name, and becomes one with other rings without a name only if it has something in
-	// common with them: see "Rings stay apart" in docs/GUARANTEES.md. Only then can legacy members
-	// take part, which are those of the existing Concord library.
+	// common with them: see "Rings stay apart" in docs/GUARANTEES.md. Legacy members, which are
+	// those of the existing Concord library, can take part only in a ring without a name.
 	Cluster string
 
 	// Limits bound what other processes may use of the member, such as connections. The zero value

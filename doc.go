@@ -10,11 +10,12 @@
 //
 // # Guarantees
 //
-// Each member has a place on a circle of identifiers, which is the hash of its name, or several
-// with [Config.VirtualNodes], which makes the shares of the keys even. A key belongs to the first
-// member at or after the hash of the key. Each member knows the next SuccessorCount members after
-// it. A ring that has settled with at least SuccessorCount+1 members therefore survives
-// SuccessorCount−1 failures at the same time. When a partition ends, its two rings become one.
+// Each member has a place on a circle of identifiers: the hash of its name. With
+// [Config.VirtualNodes] it has several places, and the members' shares of the keys are even. A key
+// belongs to the first member at or after the hash of the key. Each member knows the next
+// SuccessorCount members after it. A ring that has settled with at least SuccessorCount+1 members
+// therefore survives SuccessorCount−1 failures at the same time. When a partition ends, its two
+// rings become one.
 //
 // The answer of a lookup is advice: it was right at some instant, not long ago.
 // [docs/GUARANTEES.md] says what is promised, from which size of the ring on, and what is not.

@@ -89,18 +89,19 @@ func (c *Concord) settledness(since time.Duration, ever bool) error {
 	return nil
 }
 
-// Settled waits until every pointer of the member is right, as far as it and its neighbours say: it
-// has all its ranges, and of each its successor names it as its predecessor and has the rest of its
-// list of successors, and its predecessor names it as its successor. A member of a ring of one is
-// settled. When the membership has changed, the ring is settled as a whole once all members are.
+// Settled waits until every pointer of the member is right, as far as it and its neighbours say.
+// That is so if it has all its ranges and, at each of its identifiers, its successor names it as
+// its predecessor and has the rest of its list of successors, and its predecessor names it as its
+// successor. A member of a ring of one is settled. When the membership has changed, the ring is
+// settled as a whole once all members are.
 //
 // Settled asks the two neighbours, again when something has changed, and once in each
-// StabilizeInterval. Ready asks nobody, and is for probes; Settled is for scripts and tests that
-// go on when a change is complete, such as a rolling restart. Leases and the functions of Serve are
-// not waited for: a member that is settled may own nothing yet with Config.Lease.
+// StabilizeInterval. Ready asks nobody, and is for probes; Settled is for scripts and tests that go
+// on when a change is complete, such as a rolling restart. Settled does not wait for leases, nor
+// for the functions of Serve: with Config.Lease, a member that is settled may own nothing yet.
 //
-// It returns nil, or the error of ctx joined with what was not right last. It returns
-// ErrNotStarted, ErrNotJoined, ErrStopped or ErrSuperseded at once.
+// It returns nil. If ctx ends before, it returns the error of ctx joined with one that says what
+// was not right last. It returns ErrNotStarted, ErrNotJoined, ErrStopped or ErrSuperseded at once.
 func (c *Concord) Settled(ctx context.Context) error {
 	n, err := c.started()
 	if err != nil {

@@ -94,10 +94,9 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 	return finding{&n.Finder, c.space}.lookup(ctx, key, opts)
 }
 
-// LookupN returns n members that should keep what belongs to key: the one that is responsible for
-// it, which is the first, and others of those after it. The members are distinct, also if they
-// have VirtualNodes. There are fewer than n if the ring is smaller. If n is not between 1 and
-// MaxLookupN, the error is ErrCount.
+// LookupN returns n members that should keep what belongs to key. The first is the one that is
+// responsible for it; the others come after it on the circle. The members are distinct, also if
+// they have VirtualNodes. There are fewer than n if the ring is smaller.
 //
 // If no member has a Config.Zone, the others are the n−1 members after the first. If members have
 // zones, the others are the nearest after the first that are in zones of their own, in clockwise
@@ -109,7 +108,8 @@ func (c *Concord) LookupContext(ctx context.Context, key []byte, opts ...LookupO
 // SuccessorCount of them. LookupN sends no request if memory knows all members that it looks at.
 // With Fresh or MaxAge, it looks up each of them.
 //
-// The time for all servers together is bounded as by LookupContext. If there is an error, LookupN
+// The time for all servers together is bounded as by LookupContext. If n is not between 1 and
+// MaxLookupN, the error is ErrCount. Otherwise it is one that LookupContext returns, and LookupN
 // returns the servers that it has found, too.
 func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...LookupOption) ([]Server, error) {
 	live, err := c.started()
@@ -119,11 +119,12 @@ func (c *Concord) LookupN(ctx context.Context, key []byte, n int, opts ...Lookup
 	return finding{&live.Finder, c.space}.lookupN(ctx, key, n, opts)
 }
 
-// LookupRange is LookupN for the keys of r, of which the caller need not know any. It is for ranges
-// of one member at one identifier, such as those that a [Handler] is called with and those of
-// Ranges, and for parts of them: LookupN names the same servers for all keys of such a range. If r
-// has keys of several members, the servers are those of its last keys. If r is the zero Range, the
-// error is ErrRange. The LookupError of a lookup that fails has no Key.
+// LookupRange returns what LookupN returns for the keys of r. The caller need not know any of the
+// keys. It is for ranges of one member at one identifier, and for parts of them: LookupN names the
+// same servers for all keys of such a range. Those that a [Handler] is called with are such ranges,
+// and so are those of Ranges. If r has keys of several members, the servers are those of its last
+// keys. If r is the zero Range, the error is ErrRange. The LookupError of a lookup that fails has
+// no Key.
 func (c *Concord) LookupRange(ctx context.Context, r Range, n int, opts ...LookupOption) ([]Server, error) {
 	live, err := c.started()
 	if err != nil {
@@ -140,8 +141,9 @@ func (c *Concord) LookupRange(ctx context.Context, r Range, n int, opts ...Looku
 // for each owner, not for each key. LookupAll asks up to 16 owners at once.
 //
 // If some lookups fail, their servers are zero. The error then joins up to eight *LookupErrors and
-// says how many more there are. The time for all keys together is bounded as by LookupContext, so
-// many keys in a large ring need a ctx with a longer deadline.
+// says how many more there are. If the member cannot look up any key, the error is ErrNotStarted,
+// ErrNotJoined, ErrIsolated, ErrStopped or ErrSuperseded. The time for all keys together is bounded
+// as by LookupContext, so many keys in a large ring need a ctx with a longer deadline.
 func (c *Concord) LookupAll(ctx context.Context, keys [][]byte, opts ...LookupOption) ([]Server, error) {
 	n, err := c.started()
 	if err != nil {
@@ -150,10 +152,10 @@ func (c *Concord) LookupAll(ctx context.Context, keys [][]byte, opts ...LookupOp
 	return finding{&n.Finder, c.space}.lookupAll(ctx, keys, opts)
 }
 
-// Reject reports that s did not serve key although a lookup named it as the owner. For two
-// StabilizeIntervals, and at least a second, lookups of this member go around s. They name it as an
-// owner only if s itself confirms it during the lookup. If s is the member's successor, the member
-// checks it at once.
+// Reject tells the member that s did not serve key although a lookup named it as the owner. Before
+// Start, and after Stop or Leave, it does nothing. For two StabilizeIntervals, and at least a
+// second, lookups of this member go around s. They name it as an owner only if s itself confirms it
+// during the lookup. If s is the member's successor, the member checks it at once.
 func (c *Concord) Reject(key []byte, s Server) {
 	if n, err := c.started(); err == nil {
 		finding{&n.Finder, c.space}.reject(s)

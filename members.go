@@ -41,8 +41,9 @@ type Member struct {
 // member and every member that a yielded one names as its predecessor or as one of its successors.
 // So it also yields members beside the ring, such as one that has just joined and that no member
 // has as its successor yet. A member that is named only after the loop has passed its place is
-// yielded at the end, and so is one with VirtualNodes, with all its ranges. Members asks each
-// member once, up to 16 at a time, so a ring of N members costs N−1 requests.
+// yielded at the end. Members with VirtualNodes are yielded at the end, too, each once and with all
+// its ranges. Members asks each member once, up to 16 at a time, so a ring of N members costs N−1
+// requests.
 //
 // If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
 // what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
@@ -201,10 +202,10 @@ func (c *Client) Meta(ctx context.Context, s Server) ([]byte, error) {
 // it again when the incarnation is another: the Server is the same after a restart at the same
 // address.
 //
-// Incarnation returns false if no such member is known, which may be in the ring all the same, and
-// of legacy members, which have none. It knows the members of the ring by the map, the neighbours,
-// and the members that this one remembers. It sends no request. It can be behind a restart by as
-// long as a lookup is.
+// Incarnation returns false if this member knows no such member, even if there is one in the ring.
+// It also returns false for legacy members, which have no incarnation. It knows the members of the
+// ring by the map, the neighbours, and the members that this one remembers. It sends no request. It
+// can miss a restart for as long as a lookup can.
 func (c *Concord) Incarnation(s Server) (incarnation uint64, ok bool) {
 	n := c.live.Load()
 	if n == nil {

@@ -114,7 +114,8 @@ const (
 	// KindMeta asks a member for its Config.Meta.
 	KindMeta RequestKind = "meta"
 	// KindMap compares the maps of the ring of two members, or tells what is new on the sender's.
-	// Of a client it asks to be told of a member's map, and ends with the first message.
+	// From a client, it asks the member to tell the client of its map, and ends with the first
+	// message of that.
 	KindMap RequestKind = "map"
 	// KindRing asks a member for its predecessor and its successors.
 	KindRing RequestKind = "ring"

@@ -29,28 +29,28 @@ type Handler struct {
 	// A nil Take serves each range at once.
 	//
 	// When the member joins a ring, Take is called before the member owns the range, while the
-	// first of From still serves it; see Config.TakeoverTimeout. Epoch is that of the owner, and
-	// unless the member stands at another identifier already, it is in no ring, and its lookups
-	// fail with ErrNotJoined. A Take that needs more, as one that fences the former owner by the
-	// epoch, returns an error that matches ErrNotJoined while no range of Ranges contains
-	// gained.End, and is called again when the member owns the range. If
-	// the join takes another turn, Take is called for another range, and what was taken may not
-	// be gained. Release is not called for that.
+	// first of From still serves it; see Config.TakeoverTimeout. Epoch is then that of the owner.
+	// Unless the member stands at another identifier already, it is in no ring yet, and its lookups
+	// fail with ErrNotJoined. A Take that looks keys up, or that fences the former owner by the
+	// epoch, must wait until the member owns the range: while no range of Ranges contains
+	// gained.End, it returns an error that matches ErrNotJoined, and it is called again when the
+	// member owns the range. If the join ends at another place, Take is called for another range,
+	// and what was taken is not gained. Release is not called for that.
 	//
 	// From are the members that may have the data, the most likely first: the one that held the
 	// range, if it is known and alive, and the successors, which hold the copies of a program that
-	// replicates to LookupN servers. Each is there once. The first is the member itself if it has
-	// held the range at another of its identifiers, see Config.VirtualNodes, and no other is. From
-	// is empty if the member is alone. Epoch is the epoch of the member's claim; see
-	// [Concord.OwnsEpoch].
+	// replicates to LookupN servers. Each is there once. If the member itself has held the range,
+	// at another of its identifiers (see Config.VirtualNodes), it is the first; otherwise it is not
+	// among them. From is empty if the member is alone. Once the member owns the range, Epoch is
+	// the epoch of its claim; see [Concord.OwnsEpoch].
 	//
-	// Ctx ends when the member loses a part of the range, of which what is left is then taken by
-	// another call, and when the member or the Service ends.
+	// Ctx ends when the member loses a part of the range; what is left of it is then taken by
+	// another call. Ctx also ends when the member or the Service ends.
 	Take func(ctx context.Context, gained Range, from []Server, epoch uint64) error
 
-	// CatchUp gets what has changed in a range since its Take was called, which was before the
-	// member owned the range. It is called when the member owns the range and nobody else serves
-	// it, with the arguments of Take, and the range is served once it has returned nil. If it
+	// CatchUp gets what has changed in a range since Take was called for it, if that was before the
+	// member owned the range. It is called with the arguments of Take when the member owns the
+	// range and nobody else serves it. The range is served once CatchUp has returned nil. If it
 	// returns an error, Take is called for the range. A nil CatchUp serves such a range at once:
 	// then what was written at the old owner during the Take has to come by other ways, such as
 	// quorums or writes to several members.
@@ -61,19 +61,18 @@ type Handler struct {
 	// once, and Take is called only if the predecessor is not back in time.
 	StandIn bool
 
-	// LeaseEnding, if not nil, is called when the member's lease, which ends then, could not be
-	// renewed of late; see Event.LeaseEnds. With VirtualNodes each identifier has a lease of its
-	// own, and it is called for each; an Event tells whose it is. It must not block.
+	// LeaseEnding, if not nil, is called when the member's lease could not be renewed of late.
+	// Until is when the lease ends; see Event.LeaseEnds. With VirtualNodes each identifier has a
+	// lease of its own, and it is called for each; an Event tells whose it is. It must not block.
 	LeaseEnding func(until time.Time)
 
-	// Release is called when the member has lost a range that it served. It is also called for
-	// each range that is served when Leave or Drain begins, and when SetWeight lowers the weight,
-	// for those of the identifiers that go, while lookups still lead to the member. Leave and
-	// Drain wait for it until their context ends, and SetWeight as long as a join waits for Take.
-	// From the beginning of the call on the range is not served. Take is not
-	// called for its keys again before Release has returned. A nil Release does nothing. It is not
-	// called for what passes from one identifier of the member to another, which Take is called
-	// for.
+	// Release is called when the member has lost a range that it served. It is also called for each
+	// range that is served when Leave or Drain begins, and when SetWeight lowers the weight, for
+	// those of the identifiers that go, while lookups still lead to the member. Leave and Drain
+	// wait for it until their context ends, and SetWeight for Config.TakeoverTimeout. The range is
+	// no longer served when the call begins. Take is not called for its keys again before Release
+	// has returned. A nil Release does nothing. Release is not called for what passes from one
+	// identifier of the member to another; Take is.
 	//
 	// To are the members that the data belongs to now, or next, the most likely first. It is empty
 	// if none is known. Epoch is the epoch by which the range was served. Ctx ends when the service

@@ -242,13 +242,16 @@ type Counters struct {
 	// OverloadedRing is the number of questions of others about the ring that were refused because
 	// too many were at work.
 	OverloadedRing uint64 `json:"overloaded_ring"`
-	// OverloadedChanges is that of messages that can change the ring.
+	// OverloadedChanges is the number of messages that can change the ring that were refused for
+	// that reason.
 	OverloadedChanges uint64 `json:"overloaded_changes"`
-	// OverloadedLookups is that of steps of lookups.
+	// OverloadedLookups is the number of steps of lookups that were refused for that reason.
 	OverloadedLookups uint64 `json:"overloaded_lookups"`
-	// OverloadedForwarded is that of whole lookups that the member was to make for others.
+	// OverloadedForwarded is the number of whole lookups for others that were refused for that
+	// reason.
 	OverloadedForwarded uint64 `json:"overloaded_forwarded"`
-	// OverloadedSubscriptions is that of subscriptions of clients.
+	// OverloadedSubscriptions is the number of subscriptions of clients that were refused for that
+	// reason.
 	OverloadedSubscriptions uint64 `json:"overloaded_subscriptions"`
 	// LogRecordsLost is the number of records that Config.LogHandler was not given, since more
 	// than 1024 waited for it. A record says so once the handler takes records again.

@@ -56,10 +56,10 @@ type Event struct {
 	Had bool `json:"had"`
 	// Has is true if the member is responsible for a range after the change.
 	Has bool `json:"has"`
-	// Gained is what is in New and was not the member's own all the time since Old. It has at most
-	// two ranges.
+	// Gained is the part of New that was not the member's own all the time since Old. It has at
+	// most two ranges.
 	Gained []Range `json:"gained,omitempty"`
-	// Lost is what is in Old and was not the member's own all the time since, and what the member
+	// Lost is the part of Old that was not the member's own all the time since, and what the member
 	// had for a while and does not have in New. It has at most two ranges. What was lost and has
 	// come back is in Gained, too.
 	Lost []Range `json:"lost,omitempty"`
@@ -67,11 +67,11 @@ type Event struct {
 	// CauseEnoughMembers, the member that has answered for the range after CauseResumed, and the
 	// predecessor that is about to leave after CausePredecessorLeft. It was alive when the range
 	// changed. It is zero if no such member is known, as after CausePredecessorFailed, and after
-	// CauseAlone if the others have failed; only copies have what the dead had. If changes were
-	// merged, it is the last member that is known. From may not have all of Gained: several members
-	// may have answered for parts of it, as after a partition or if changes were merged, and after
-	// CauseEnoughMembers From may have been isolated itself. The members that lose what is gained
-	// here have it in Lost, and can look up its owners.
+	// CauseAlone if the others have failed: only those who hold copies have the data of the dead.
+	// If changes were merged, it is the last member that is known. From may not have all of Gained:
+	// several members may have answered for parts of it, as after a partition or if changes were
+	// merged, and after CauseEnoughMembers From may have been isolated itself. The members that
+	// lose what is gained here have it in Lost, and can look up its owners.
 	From Server `json:"from,omitzero"`
 	// To is the member that is now responsible for the end of what is in Lost but not in New, which
 	// is the predecessor. If several members have joined, or two rings have become one, the rest
@@ -81,8 +81,9 @@ type Event struct {
 	// Epoch is the epoch by which the member claims New when the range changes. It is 0 if the
 	// member has no range. The epoch can rise later without an Event. See [Concord.OwnsEpoch].
 	Epoch uint64 `json:"epoch,string"`
-	// Returns is when the predecessor that has left is to be back in its place, and Gained is just
-	// what it had. It is zero if that one has not said so, or more was gained. See [Returning].
+	// Returns is when the predecessor that has left is to be back in its place. It is set only if
+	// that member has said so and Gained is just what it had, and is zero otherwise. See
+	// [Returning].
 	Returns time.Time `json:"returns,omitzero"`
 	// LeaseEnds is when the member's lease ends, if it could not be renewed of late. It is zero
 	// otherwise. The lease may be renewed yet; see [Concord.OwnedUntil]. At most 1.6

@@ -13,12 +13,13 @@ type ReplicaSet struct {
 	Servers []Server `json:"servers"`
 }
 
-// WatchReplicas returns an iterator over the ranges whose keys this member holds copies of, if each
-// key is kept by the n servers that [Concord.LookupN] names: those of which it is the owner, and
-// those of members before it, with respect to zones. Each element has all such ranges, clockwise,
-// that of the member itself last. The first element comes at once. An element after it comes when
-// the ranges, or the servers of any of them, have changed. A range that is new in an element has to
-// be copied to this member, from the other servers. One that is gone need not be kept.
+// WatchReplicas returns an iterator over the ranges whose keys this member keeps, if each key is
+// kept by the n servers that [Concord.LookupN] names. These are the member's own ranges and some of
+// members before it; which ones depends on the zones. Each element has all of them, clockwise. The
+// last is the one that ends at the member's own identifier, Id. The first element comes at once. An
+// element after it comes when the ranges, or the servers of any of them, have changed. A range that
+// is new in an element has to be copied to this member, from the other servers. One that is gone
+// need not be kept.
 //
 // The ranges are those of the member's map of the ring; see [Concord.WatchRing] for how soon a
 // change comes, and for the bounds of the map. While members come and go, members differ for some

@@ -15,8 +15,8 @@ var ErrWeight = errors.New("concord: weight not possible")
 
 // SetWeight changes at how many identifiers the member stands, until it is stopped. It begins with
 // Config.VirtualNodes, or 1. Each identifier comes and goes as a member that joins and leaves: only
-// its range moves. The last of them goes first. The member releases the range of one before that
-// goes; see Handler.Release.
+// its range moves. The last of them goes first. Before an identifier goes, the member releases its
+// range; see Handler.Release.
 //
 // A weight of 0 is Drain: the member hands on all ranges, leaves the ring and runs on. A later
 // weight above 0 brings it back, by the members that it knows. If none of them is in a ring,
@@ -27,10 +27,10 @@ var ErrWeight = errors.New("concord: weight not possible")
 // identifier, of another kind, or none: its weight is 0 or 1. Otherwise the error matches
 // ErrWeight, and nothing changes.
 //
-// SetWeight waits until all identifiers are in the ring, or out of it. If ctx ends before, it
-// returns the error of ctx with the reason, and the member goes on with the change. Outside of a
-// ring it returns ErrNotJoined, and a weight above 0 counts from the next Create or Join on. Of
-// several calls the last counts. After Stop or Leave it returns ErrStopped.
+// SetWeight waits until the member stands at that many identifiers. If ctx ends before, it returns
+// the error of ctx with the reason, and the member goes on with the change. Outside of a ring it
+// returns ErrNotJoined, and a weight above 0 counts from the next Create or Join on. Of several
+// calls the last counts. Before Start it returns ErrNotStarted, and after Stop or Leave ErrStopped.
 func (c *Concord) SetWeight(ctx context.Context, weight int) error {
 	n, err := c.started()
 	switch most := max(1, int(c.cfg.VirtualNodes)); {

@@ -48,10 +48,11 @@ type Guard struct {
 	// the key from the request here. Calls without a key are let through.
 	Key KeyFunc
 	// Forward has unary calls for other members forwarded to the owner. If it is false, or if a
-	// call cannot be forwarded, it is refused, with the name of the owner. Calls are forwarded
-	// with the credentials of the member, so the owner's handlers see this member as their peer. A
-	// forwarded call takes about 2.3 times as long as one to the owner; see docs/USAGE.md.
-	// Only services that protoc has generated code for can be forwarded. Streams are refused.
+	// call cannot be forwarded, the call is refused, with the name of the owner. Calls are
+	// forwarded with the credentials of the member, so the owner's handlers see this member as
+	// their peer. A forwarded call takes about 2.3 times as long as one to the owner; see
+	// docs/USAGE.md. Only services that protoc has generated code for can be forwarded. Streams are
+	// refused.
 	Forward bool
 	// Forwards is how many times one call is forwarded, at most. If zero, once.
 	Forwards int
@@ -60,7 +61,9 @@ type Guard struct {
 	replies sync.Map
 }
 
-// Unary is a grpc.UnaryServerInterceptor.
+// Unary is a grpc.UnaryServerInterceptor. It calls the handler if the member owns the key of the
+// call, or if the call has no key. Otherwise it forwards the call, if Forward is true, and returns
+// the answer of the owner, or refuses it with an error that [Refused] knows.
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	key, ok := g.Key.key(ctx, info.FullMethod, req)
 	if !ok {
@@ -77,8 +80,9 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	return g.forward(ctx, key, owner, info.FullMethod, req)
 }
 
-// Stream is a grpc.StreamServerInterceptor. It lets the stream of the member itself through, and
-// every other one that has no key.
+// Stream is a grpc.StreamServerInterceptor. It calls the handler if the member owns the key of the
+// stream, or if the stream has no key, as that of the requests to the member itself. Otherwise it
+// refuses the stream with an error that [Refused] knows.
 func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	key, ok := g.Key.key(ss.Context(), info.FullMethod, nil)
 	if !ok {

@@ -46,17 +46,18 @@ type Router struct {
 	// that no handler has seen are made again in any case.
 	Repeat func(method string) bool
 	// Tries is how many members are called for one call, at most, and how many times the owner is
-	// looked up. Between two tries is a pause, unless a member has named another. The pauses of ten
-	// tries take two seconds, which bounds how long a call waits while nobody owns its key. The
-	// context of the call bounds that, too. If zero, 10.
+	// looked up, at most. Between two tries is a pause, unless a member has named another. The
+	// pauses of ten tries take two seconds together: a call waits no longer while nobody owns its
+	// key. The context of the call bounds that, too. If zero, 10.
 	Tries int
 }
 
 var _ grpc.ClientConnInterface = (*Router)(nil)
 
 // Invoke makes a unary call to the owner of its key. If a member refuses, as a [Guard] does, or if
-// it cannot be reached, Invoke calls the member that it has named, or looks the owner up again. It
-// returns a [RouteError] if no member handles the call.
+// it cannot be reached, Invoke calls the member that it has named, or looks the owner up again. The
+// error is a [*RouteError] if no member handles the call. Its code is InvalidArgument if the call
+// has no key. Other errors are those of the call to the owner.
 func (r *Router) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ro, err := r.route(ctx, method, args)
 	if err != nil {
@@ -79,9 +80,10 @@ func (r *Router) Invoke(ctx context.Context, method string, args, reply any, opt
 	return ro.failed(ro.err)
 }
 
-// NewStream opens a stream to the owner of its key. If that cannot be reached, NewStream looks the
-// owner up again. A refusal comes with the first message, when it may be too late to send what was
-// sent again, so it is returned. See [Refused].
+// NewStream opens a stream to the owner of its key. If that member cannot be reached, NewStream
+// looks the owner up again. The error is a [*RouteError] if no member can be reached. A member
+// refuses a stream with the first message that is received. By then the messages that were sent may
+// be gone, so the stream is not opened anew: RecvMsg returns the refusal. See [Refused].
 func (r *Router) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	ro, err := r.route(ctx, method, nil)
 	if err != nil {

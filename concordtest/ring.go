@@ -36,8 +36,8 @@ type TB interface {
 // Options configure a Ring. The zero Options make a ring in memory whose members have
 // the defaults of package concord.
 type Options struct {
-	// Sockets selects a ring on TCP sockets of loopback addresses, of 127.0.0.1 with TLS.
-	// False: in memory.
+	// Sockets selects a ring on TCP sockets of loopback addresses. With TLS they are all of
+	// 127.0.0.1. If false, the ring is in memory.
 	Sockets bool
 
 	// Config is the configuration that every member starts from. HashFunc, HashBits
@@ -46,8 +46,8 @@ type Options struct {
 	// of 50 ms makes a test quick.
 	Config concord.Config
 
-	// Seed seeds the faults of the network and the randomness of the members. A
-	// failed test logs its seed. Zero: a random seed.
+	// Seed seeds the faults of the network and the randomness of the members. A failed test logs
+	// its seed. If zero, the seed is random.
 	Seed uint64
 }
 
