@@ -119,7 +119,7 @@ the old ones.`,
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members with another name are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "number of members after it that the member knows; one less may fail at the same time")
 	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many live members are known, this one included; at most --successors plus one")
-	flags.DurationVar(&f.lease, "lease", 0, "own by leases of this length, so that no two members own a key at once; the same on all members, at least --successors plus four times --interval; 0: without")
+	flags.DurationVar(&f.lease, "lease", 0, "own by leases of this length, so that no two members own a key at once; the same on all members, at least --interval times (--successors plus four); 0: without")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds in which the member checks its neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
