@@ -209,8 +209,8 @@ type Counters struct {
 	SuccessorChanges uint64 `json:"successor_changes"`
 	// PredecessorChanges is the number of changes of the nearest member counterclockwise.
 	PredecessorChanges uint64 `json:"predecessor_changes"`
-	// Rounds is the number of rounds in which the member checked its neighbours. There is one in
-	// each StabilizeInterval.
+	// Rounds is the number of rounds in which the member checked its neighbours. In each
+	// StabilizeInterval there is one at each of its identifiers.
 	Rounds uint64 `json:"rounds"`
 	// Suspicions is the number of times that lookups began to go around a member.
 	Suspicions uint64 `json:"suspicions"`

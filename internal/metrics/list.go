@@ -143,7 +143,7 @@ var (
 	PredecessorChanges = &Metric{Base: "predecessor_changes", Kind: Counter,
 		Help: "How often the predecessor was replaced."}
 	Rounds = &Metric{Base: "rounds", Kind: Counter,
-		Help: "Rounds of stabilization, one per StabilizeInterval while the member is in a ring."}
+		Help: "Rounds of stabilization while the member is in a ring, one per StabilizeInterval at each of its identifiers."}
 	RingsMet = &Metric{Base: "rings_met", Kind: Counter,
 		Help: "Members of other rings that the member has met. Their ring and its own become one, after a partition or after several rings were founded. Several members may each count one merge."}
 	JoinRetries = &Metric{Base: "join_retries", Kind: Counter,
