@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -116,16 +117,16 @@ func held(cmd *cobra.Command, c *remote.Client, asJSON bool) (map[concord.Range]
 // printEvent prints one event, all of it at once. The first is no change: it has the range that
 // the member has.
 func printEvent(out io.Writer, at time.Time, e concord.Event, first bool) error {
-	now := "none"
+	now := ""
 	if e.Has {
-		now = fmt.Sprintf("(%d, %d]", e.New.Start, e.New.End)
+		now = fmt.Sprintf(" (%d, %d]", e.New.Start, e.New.End)
 	}
 	if first {
-		_, err := fmt.Fprintf(out, "%s is responsible for %s\n", at.Format("15:04:05.000"), now)
+		_, err := fmt.Fprintf(out, "%s is responsible for%s\n", at.Format("15:04:05.000"), cmp.Or(now, " nothing"))
 		return err
 	}
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s %s %s\n", at.Format("15:04:05.000"), plain.Text(e.Cause.String()), now)
+	fmt.Fprintf(&text, "%s %s%s\n", at.Format("15:04:05.000"), plain.Text(e.Cause.String()), now)
 	tell := func(what string, ranges []concord.Range, whom string, s concord.Server) {
 		for _, r := range ranges {
 			fmt.Fprintf(&text, "%12s %s (%d, %d]\n", "", what, r.Start, r.End)
