@@ -78,7 +78,7 @@ func printTrace(out io.Writer, tr concord.Trace) {
 			}
 			said += ": " + strings.Join(names, ", ")
 		}
-		fmt.Fprintf(out, "     asked as %s\n     said %s\n", h.Why, said)
+		fmt.Fprintf(out, "     why: %s\n     said: %s\n", h.Why, said)
 	}
 	if tr.Source == "" {
 		return
