@@ -157,7 +157,7 @@ type DialAttempt struct {
 	Address string
 	// Other is the member that answered, if it said who it is.
 	Other Server
-	// Err matches ErrUnavailable, ErrNotJoined, ErrDifferentRing, ErrDenied or ErrAddress.
+	// Err matches ErrUnavailable, ErrNotJoined, ErrBusy, ErrDifferentRing, ErrDenied or ErrAddress.
 	Err error
 }
 

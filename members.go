@@ -52,9 +52,9 @@ type Member struct {
 // members know.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
-// ErrUnavailable, ErrNotJoined or ErrDifferentRing. Only the fields Server and NamedBy of the
-// Member are set then, and the loop continues. A member that has just died is yielded like that
-// until the others have noticed.
+// ErrUnavailable, ErrNotJoined, ErrBusy, ErrDifferentRing or ErrDenied. Only the fields Server and
+// NamedBy of the Member are set then, and the loop continues. A member that has just died is
+// yielded like that until the others have noticed.
 //
 // The loop ends when all members have been asked. If it cannot go on, it ends with a zero Member
 // and an error: that of ctx, ErrNotStarted, ErrNotJoined, ErrStopped, ErrSuperseded, or ErrHopLimit
@@ -178,8 +178,8 @@ func known(m ring.Member) *Server {
 // whichever member answers there. The caller owns the result.
 //
 // Meta returns when ctx ends, or after 5 s if ctx has no deadline. The error is that of ctx,
-// ErrNotStarted or ErrStopped, or it matches ErrUnavailable, ErrDifferentRing or ErrAddress. It
-// matches ErrUnavailable also if another member than s answers.
+// ErrNotStarted or ErrStopped, or it matches ErrUnavailable, ErrBusy, ErrDifferentRing, ErrDenied
+// or ErrAddress. It matches ErrUnavailable also if another member than s answers.
 func (c *Concord) Meta(ctx context.Context, s Server) ([]byte, error) {
 	n, err := c.started()
 	if err != nil {

@@ -123,8 +123,9 @@ type Hop struct {
 	Named []Server `json:"named,omitempty"`
 	// Took is the time until the member answered or the lookup gave up on it.
 	Took time.Duration `json:"took_ns"`
-	// Err is nil if the member answered. It matches ErrUnavailable, ErrNotJoined, ErrIsolated or
-	// ErrDifferentRing. In JSON its text is in the field "error".
+	// Err is nil if the member answered. Otherwise it matches ErrUnavailable, ErrNotJoined,
+	// ErrIsolated, ErrBusy, ErrDifferentRing or ErrDenied. In JSON its text is in the field
+	// "error".
 	Err error `json:"-"`
 }
 
