@@ -27,7 +27,8 @@ const EpochsRise = "epochs-rise"
 // identifiers of all members that have claimed anything. The zero Epochs knows nobody.
 //
 // The rule is that who takes a point over from a member that is gone claims it by a
-// greater epoch. It holds as long as nobody is taken for dead by mistake.
+// greater epoch. It holds as long as nobody is taken for dead by mistake, and of claims that
+// a member has heard of that is left.
 type Epochs struct {
 	points []point // by identifier
 }
@@ -65,6 +66,17 @@ func (e *Epochs) Claim(v *protocol.View, lives func(ring.Instance) bool) (broken
 		}
 	}
 	return broken
+}
+
+// Left notes that some are no members any more. Heard reports whether one that is left has
+// heard that this incarnation has claimed by this epoch, or by a greater one. If nobody has, the
+// claim is forgotten: whoever takes over cannot know of it, nor can who founds a ring anew.
+func (e *Epochs) Left(heard func(by ring.Instance, epoch uint64) bool) {
+	for i := range e.points {
+		if p := &e.points[i]; p.epoch > 0 && !heard(p.by, p.epoch) {
+			p.epoch, p.by = 0, ring.Instance{}
+		}
+	}
 }
 
 func (e *Epochs) find(id uint64) (int, bool) {

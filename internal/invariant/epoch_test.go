@@ -68,3 +68,20 @@ func TestEpochsRiseAlongTheOwnersOfAPoint(t *testing.T) {
 		}
 	}
 }
+
+// A claim that nobody has heard of who is left binds nobody. One that somebody has heard of does.
+func TestClaimsOfWhichNobodyIsLeftWhoHasHeardAreForgotten(t *testing.T) {
+	nobody := func(ring.Instance) bool { return false }
+	for what, tc := range map[string]struct {
+		most   uint64 // that somebody has heard of
+		broken bool
+	}{"nobody is left": {0, false}, "not heard of": {6, false}, "heard of": {7, true}} {
+		var e Epochs
+		e.Claim(claims(100, 200, 3), nobody)
+		e.Claim(claims(200, 100, 7), nobody)
+		e.Left(func(_ ring.Instance, epoch uint64) bool { return epoch <= tc.most })
+		if how := e.Claim(claims(300, 100, 5), nobody); (how != "") != tc.broken {
+			t.Errorf("%s: %q", what, how)
+		}
+	}
+}

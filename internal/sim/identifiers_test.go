@@ -39,6 +39,56 @@ func TestProcessesAreCountedOnce(t *testing.T) {
 	}
 }
 
+// Of the few processes all end in the seeds 0 and 7, and who founds a ring anew begins at small
+// epochs. In the others a process ends before any other has heard by which epochs it claims.
+func TestWhoHasHeardOfNoClaimMayClaimByALesserEpoch(t *testing.T) {
+	cfg := Config{
+		Members: 42, Identifiers: []int{1, 4, 16}, Clients: 8, Duration: 20 * time.Second, Maps: true,
+		Faults: Joins | Leaves | Crash | Vanish,
+	}
+	for _, seed := range []uint64{0, 7, 236, 242} {
+		r, err := Run(cfg, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Violations) > 0 {
+			t.Errorf("seed %d: %v", seed, r.Violations[0])
+		}
+	}
+}
+
+// A claim is forgotten when all have ended that have it on their maps, and not before.
+func TestClaimIsForgottenWithTheLastThatHasHeardOfIt(t *testing.T) {
+	cfg, err := Config{Members: 42, Identifiers: []int{1, 4, 16}, Maps: true, Faults: Crash}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []bool{false, true} {
+		w := newWorld(cfg, 1)
+		w.settle()
+		w.run(5*time.Second, nil)
+		h := w.hosts[0]
+		v := *h.view
+		if !v.HasArc {
+			t.Fatal("it owns nothing")
+		}
+		v.Epoch = h.m.State().Clock + 100
+		w.epochs.Claim(&v, w.isMember)
+		if !all { // another hears of it
+			g := w.hosts[len(w.hosts)-1]
+			w.step(g, protocol.Claimed{Epoch: v.Epoch})
+		}
+		for _, g := range slices.Clone(h.chart.hosts) {
+			w.stop(g, true)
+		}
+		heir := *w.owner(v.Arc.To).view
+		heir.Arc.After, heir.HasArc, heir.Epoch = v.Arc.After, true, v.Epoch-50
+		if broken := w.epochs.Claim(&heir, w.isMember); (broken == "") != all {
+			t.Errorf("all that had heard of it have ended: %t, and %q", all, broken)
+		}
+	}
+}
+
 // A fault of one identifier is a fault of its process.
 func TestProcessesFailWhole(t *testing.T) {
 	cfg, err := Config{Members: 42, Identifiers: []int{1, 4, 16}}.withDefaults()

@@ -37,25 +37,57 @@ func (c Config) nobodyMistaken() bool {
 	return (c.Hostile == 0 || c.Identity) && c.Faults&^(Crash|Vanish|Clock|Joins|Leaves|Returns|Duplicate|Busy) == 0 && c.Split == 0 && c.Latency == (Latency{})
 }
 
-// judgeClaim holds what a member claims against what others have claimed before. Where
-// many crash at once, those that have heard of a claim may all be gone; and a hostile
-// member may keep it from the others.
-func (w *world) judgeClaim(h *host) {
+// judgesClaims reports whether it is judged by which epochs members claim. A hostile member
+// may keep them from the others. Where processes crash, those that have heard of a claim may all
+// be gone, which is known with maps.
+func (w *world) judgesClaims() bool {
 	c := &w.cfg
-	if w.liars != nil || !h.view.HasArc || h.view.Isolated || !c.nobodyMistaken() || c.Faults&(Crash|Vanish|Clock) != 0 && !c.Maps || c.Start != "ideal" || c.Members > maxWatched {
+	return w.liars == nil && c.nobodyMistaken() && (c.Maps || !c.crashes()) && c.Start == "ideal" && c.Members <= maxWatched
+}
+
+// crashes reports whether faults end several processes at once.
+func (c Config) crashes() bool { return c.Faults&(Crash|Vanish|Clock) != 0 }
+
+// judgeClaim holds what a member claims against what others have claimed before.
+func (w *world) judgeClaim(h *host) {
+	if !w.judgesClaims() || !h.view.HasArc || h.view.Isolated {
 		return
 	}
-	broken := w.epochs.Claim(h.view, func(x ring.Instance) bool {
-		for _, i := range w.ring {
-			if g := w.hosts[i]; g.view.Self.Instance() == x {
-				return g.up && g.view.HasArc
-			}
-		}
-		return false
-	})
-	if broken != "" {
+	if broken := w.epochs.Claim(h.view, w.isMember); broken != "" {
 		w.violate(invariant.EpochsRise, broken)
 	}
+}
+
+// isMember reports whether that incarnation is a member now, and owns an arc.
+func (w *world) isMember(x ring.Instance) bool {
+	for _, i := range w.ring {
+		if g := w.hosts[i]; g.view.Self.Instance() == x {
+			return g.up && g.view.HasArc
+		}
+	}
+	return false
+}
+
+// unheard has claims forgotten that no member that is left has heard of, when one has ended: it
+// has none of them on its map, and its clock is not as far. Where no processes crash, there is
+// always one that has.
+func (w *world) unheard() {
+	if !w.judgesClaims() || len(w.ring) > 0 && !w.cfg.crashes() {
+		return
+	}
+	var clock uint64
+	claimed := map[uint64]uint64{} // on maps, the greatest epoch of each identifier
+	seen := map[*chart]bool{}
+	for _, i := range w.ring {
+		h := w.hosts[i]
+		if clock = max(clock, h.m.State().Clock); h.ringMap != nil && !seen[h.chart] {
+			seen[h.chart] = true
+			for c := range h.ringMap.Snapshot().All() {
+				claimed[c.ID] = max(claimed[c.ID], c.Epoch)
+			}
+		}
+	}
+	w.epochs.Left(func(by ring.Instance, epoch uint64) bool { return epoch <= max(clock, claimed[by.ID]) })
 }
 
 // judgeStep holds what a member has changed against the rules of steps.

@@ -250,6 +250,7 @@ func (w *world) stop(h *host, silent bool) {
 	w.stopped = w.now
 	w.owners.drop(h.index)
 	w.strike(h)
+	w.unheard()
 	w.regroup = true
 	for i, c := range w.calls {
 		switch {
@@ -408,7 +409,9 @@ func (w *world) published(h *host, v *protocol.View) {
 	}
 	if v.Phase != old.Phase {
 		w.strike(h)
-		w.enrol(h)
+		if w.enrol(h); !v.Phase.InRing() {
+			w.unheard()
+		}
 		w.regroup = true
 		w.story.add(w, "%s is %v", h.name, v.Phase)
 		w.leads(h)
