@@ -1046,6 +1046,15 @@ func (m *Machine) leaves(x ring.Member) { m.leaver = x }
 `}},
 			Sim: "sessions",
 		},
+		{
+			Name: "claims-unheard",
+			Does: "A map does not have its members hear by which epochs others claim.",
+			Edits: []Edit{{mapFile, `
+	m.effects = append(m.effects, Effect{Do: Hear, Epoch: epoch})
+`, `
+`}},
+			Sim: "epochs of processes",
+		},
 	}},
 	{Says: "letting rings become one that have nothing in common", Mutants: []Mutant{
 		{

@@ -215,6 +215,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 26, Identifiers: []int{1, 4, 8}, Duration: 30 * time.Second, Faults: sim.Loss | sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Lookups: 64, Maps: true}, Seeds: 60,
 	},
 	{
+		Name: "epochs of processes", Says: "42 identifiers of processes at 1, 4 and 16 that keep maps, 20 s of crashes, vanishing hosts, joins and leaves (`--members 42 --clients 8 --identifiers 1,4,16 --duration 20s --faults crash,vanish,join,leave --maps`)",
+		Sim: &sim.Config{Members: 42, Clients: 8, Identifiers: []int{1, 4, 16}, Duration: 20 * time.Second, Faults: sim.Crash | sim.Vanish | sim.Joins | sim.Leaves, Maps: true}, First: 40, Seeds: 20,
+	},
+	{
 		Name: "pauses", Says: "16 members, half a minute in which some hang (`--members 16 --duration 30s --faults pause`)",
 		Sim: &sim.Config{Members: 16, Duration: 30 * time.Second, Faults: sim.Pause}, Seeds: 200,
 	},
