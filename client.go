@@ -70,11 +70,11 @@ func (c *ClientConfig) validate() error {
 // Client looks up keys in a ring without being a member of it. It owns no keys, it does not listen,
 // and no member knows it. Use Dial to make one.
 //
-// A Client that looks keys up regularly subscribes at a member: the member tells it of its map of
-// the ring, and of each change. It begins when it is asked to look up a key a second or more after
-// the first. Lookups are then answered from memory, once the owner of the key has confirmed its
-// range to the client. If that member goes, or says nothing, the Client subscribes at another.
-// After five minutes it does so in any case. If all members refuse, the Client asks for each key as
+// A Client that looks keys up, or asks for the Members, regularly subscribes at a member: the member
+// tells it of its map of the ring, and of each change. It begins when it is asked again a second or
+// more after the first time. Lookups are then answered from memory, once the owner of the key has
+// confirmed its range to the client. If that member goes, or says nothing, the Client subscribes at
+// another. After five minutes it does so in any case. If all members refuse, the Client asks as
 // before.
 //
 // A Client that has looked nothing up for a minute ends its subscription. An idle Client sends no

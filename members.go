@@ -33,7 +33,8 @@ type Member struct {
 	// that the loop has met, in the order in which they end. The zero Range stands for an
 	// identifier of which the member does not know the predecessor.
 	Ranges []Range `json:"ranges,omitempty"`
-	// NamedBy is the member that named it first. It is nil for the member that the loop began with.
+	// NamedBy is the member that named it first. It is nil for the member that the loop began with,
+	// and for one that no other has named: the map of the ring has it.
 	NamedBy *Server `json:"named_by,omitempty"`
 }
 
@@ -43,13 +44,13 @@ type Member struct {
 // has as its successor yet. A member that is named only after the loop has passed its place is
 // yielded at the end. Members with VirtualNodes are yielded at the end, too, each once and with all
 // its ranges. Members asks each member once, up to 16 at a time, so a ring of N members costs N−1
-// requests.
+// requests. Those on the map of the ring it asks before others name them. One that only the map has
+// is yielded if it answers.
 //
 // If the member's map of the ring is certain of the whole ring, Members asks nobody, but yields
 // what the map says, which is at most ten StabilizeIntervals old: NamedBy is nil then, and Phase is
-// PhaseJoined. MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked. A
-// client always asks: its map is the word of one member, and does not say how many successors the
-// members know.
+// PhaseJoined. Successors are then told as if all members had the SuccessorCount of this one.
+// MaxAge sets a smaller bound. With Fresh, Cold or Verified, every member is asked.
 //
 // A member that is named but does not answer as a member is yielded with an error that matches
 // ErrUnavailable, ErrNotJoined, ErrBusy, ErrDifferentRing or ErrDenied. Only the fields Server and
@@ -75,10 +76,14 @@ func (c *Concord) Members(ctx context.Context, opts ...LookupOption) iter.Seq2[M
 }
 
 // Members returns an iterator over the members of the ring, clockwise from one that the Client has
-// met. See [Concord.Members]; the options change nothing. If no member answers, the error is a
-// *DialError. After Close it is ErrStopped.
-func (c *Client) Members(ctx context.Context, _ ...LookupOption) iter.Seq2[Member, error] {
-	return func(yield func(Member, error) bool) { members(c.node.Walk(ctx), yield) }
+// met. See [Concord.Members]. It asks nobody if the Client has subscribed, what it has of the map
+// is certain of the whole ring, and each member has confirmed its range to the Client. Before,
+// Members costs a request for each range that is not confirmed. Successors are then told as if all
+// members had the SuccessorCount of the one at which the Client has subscribed. Calling Members
+// regularly makes the Client subscribe, as lookups do, unless it is with Fresh, Cold or Verified.
+// If no member answers, the error is a *DialError. After Close it is ErrStopped.
+func (c *Client) Members(ctx context.Context, opts ...LookupOption) iter.Seq2[Member, error] {
+	return func(yield func(Member, error) bool) { members(c.node.Members(ctx, options(opts)), yield) }
 }
 
 // members yields in public terms what a walk finds.

@@ -139,6 +139,83 @@ func TestMapAnswersForAllMembersAndForSeveralServers(t *testing.T) {
 	})
 }
 
+// A client that has subscribed names all members as they do themselves, and asks only those that
+// have not confirmed to it what they own.
+func TestMapOfAClientAnswersForAllMembers(t *testing.T) {
+	for _, identifiers := range []uint{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			network := memory.NewNetwork(uint64(identifiers))
+			var members []*concord.Concord
+			for i := range 12 {
+				members = enter(t, members, memoryMember(t, network, fmt.Sprint("member", i), func(c *concord.Config) {
+					c.Zone, c.VirtualNodes = []string{"a", "b", "c"}[i%3], identifiers
+				}))
+			}
+			time.Sleep(20 * concord.DefaultStabilizeInterval)
+			client, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network}, members[0].Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			apart, err := concord.Dial(t.Context(), concord.ClientConfig{Network: network, NoSubscribe: true}, members[0].Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := func(c *concord.Client) uint64 {
+				k := c.Status().Counters
+				return k.RingRequests + k.RouteRequests
+			}
+			// the same as all say themselves, for so many requests at most
+			same := func(c *concord.Client, most int, opts ...concord.LookupOption) {
+				t.Helper()
+				before := asked(c)
+				live, failed := walked(t, c.Members(t.Context(), opts...))
+				if n := asked(c) - before; n > uint64(most) {
+					t.Errorf("%d requests, at most %d are needed", n, most)
+				}
+				all, _ := walked(t, c.Members(t.Context(), concord.Fresh()))
+				for _, list := range [][]concord.Member{live, all} {
+					for k := range list {
+						list[k].NamedBy = nil
+					}
+				}
+				if !reflect.DeepEqual(live, all) || len(live) != len(members) || len(failed) > 0 {
+					t.Errorf("by its map %+v\nthey say %+v\n%v", live, all, failed)
+				}
+			}
+			for range 10 { // which makes it subscribe
+				walked(t, client.Members(t.Context()))
+				time.Sleep(concord.DefaultStabilizeInterval)
+			}
+			if n := client.Status().Counters.Subscriptions; n != 1 {
+				t.Errorf("%d subscriptions", n)
+			}
+			same(client, 0)
+			same(client, 0, concord.MaxAge(time.Minute))
+			same(client, 500, concord.MaxAge(time.Millisecond))
+			same(apart, 500)
+			if before := asked(apart); before < 12 || apart.Status().Counters.Subscriptions != 0 {
+				t.Errorf("one that does not subscribe: %+v", apart.Status().Counters)
+			}
+			late := memoryMember(t, network, "late", func(c *concord.Config) { c.VirtualNodes = identifiers })
+			members = enter(t, members, late)
+			time.Sleep(20 * concord.DefaultStabilizeInterval)
+			same(client, 8*int(identifiers)) // only those whose ranges are new
+			same(client, 0)
+			members[5].Stop()
+			members = slices.Delete(members, 5, 6)
+			time.Sleep(20 * concord.DefaultStabilizeInterval)
+			same(client, 500) // it may hold the one that is gone for a member still
+			same(client, int(identifiers))
+			same(client, 0)
+			client.Close()
+			apart.Close()
+			for _, m := range members {
+				m.Stop()
+			}
+		})
+	}
+}
+
 func TestMembersSayWhoDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memory.NewNetwork(1)

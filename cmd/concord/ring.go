@@ -173,7 +173,7 @@ func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error
 		if err != nil {
 			return survey.Report{}, err
 		}
-		for m, err := range client.Members(ctx) {
+		for m, err := range client.Members(ctx, concord.Fresh()) {
 			known := func(o concord.Member) bool { return o.Server == m.Server }
 			switch {
 			case err != nil && m.Server == (concord.Server{}):

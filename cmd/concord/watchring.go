@@ -181,7 +181,7 @@ type rangeKey struct {
 // walkedRanges are the ranges of the members that answer.
 func walkedRanges(ctx context.Context, client *concord.Client) (map[rangeKey]concord.Range, error) {
 	out := map[rangeKey]concord.Range{}
-	for m, err := range client.Members(ctx) {
+	for m, err := range client.Members(ctx, concord.Fresh()) {
 		switch {
 		case err != nil && m.Server == (concord.Server{}):
 			return nil, err

@@ -1473,6 +1473,16 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Sim: "copies",
 		},
 		{
+			Name: "unconfirmed-in-circle",
+			Does: "A client names all members of the ring though not all have confirmed to it what they own.",
+			Edits: []Edit{{snapshotFile, `
+	return s.circle(s.answering(), from)
+`, `
+	return s.circle(&s.t, from)
+`}},
+			Sim: "copies",
+		},
+		{
 			Name: "gain-taken-for-confirmed",
 			Does: "What a confirmed arc gains is taken for confirmed, too.",
 			Edits: []Edit{{copyFile, `

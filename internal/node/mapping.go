@@ -350,12 +350,8 @@ func (fd *Finder) mapLookup(id uint64, age time.Duration) (*ringmap.Claim, time.
 	if s == nil {
 		return nil, 0
 	}
-	most := time.Duration(fd.promised.Load())
-	if age > 0 {
-		most = min(most, age)
-	}
 	now := fd.now()
-	c, as, ok := s.Lookup(id, now, most)
+	c, as, ok := s.Lookup(id, now, fd.oldest(age))
 	if !ok || !fd.nameable(c, now) {
 		return nil, 0
 	}

@@ -60,6 +60,9 @@ func (n *Node) feed(ctx context.Context, sub *ringmap.Subscription, send func(*r
 		}
 		if u, ok := feed.Next(chart, n.now()); ok {
 			u.Claims = n.zonedClaims(u.Claims)
+			if u.Interval != 0 {
+				u.Successors = n.cfg.Successors
+			}
 			if err := send(&u); err != nil {
 				return err
 			}

@@ -39,21 +39,47 @@ type Met struct {
 // Members is Walk, or the same from the map of the ring if that is certain of all of it.
 func (n *Node) Members(ctx context.Context, opts routing.Options) iter.Seq2[Met, error] {
 	return func(yield func(Met, error) bool) {
-		all, ok := n.Charted(opts)
-		if !ok {
+		if g := n.aside(); g != nil {
+			g.Members(ctx, opts)(yield)
+		} else if all, ok := n.charted(opts); ok {
+			yieldAll(ctx, all, yield)
+		} else {
 			n.Walk(ctx)(yield)
-			return
-		}
-		for _, m := range all {
-			if err := ctx.Err(); err != nil {
-				yield(Met{}, err)
-				return
-			}
-			if !yield(m, nil) {
-				return
-			}
 		}
 	}
+}
+
+// Members is Walk, or the same from the map of the ring if what the client has of that is
+// certain of all of it.
+func (c *Client) Members(ctx context.Context, opts routing.Options) iter.Seq2[Met, error] {
+	return func(yield func(Met, error) bool) {
+		if all, ok := c.charted(ctx, opts); ok {
+			yieldAll(ctx, all, yield)
+		} else {
+			c.Walk(ctx)(yield)
+		}
+	}
+}
+
+// yieldAll yields what the map says until ctx ends.
+func yieldAll(ctx context.Context, all []Met, yield func(Met, error) bool) {
+	for _, m := range all {
+		if err := ctx.Err(); err != nil {
+			yield(Met{}, err)
+			return
+		}
+		if !yield(m, nil) {
+			return
+		}
+	}
+}
+
+// aside is the client of a process that has drained, nil if the Node is asked itself.
+func (n *Node) aside() *Client {
+	if n.Snapshot().View.Phase.InRing() || n.ctx.Err() != nil {
+		return nil
+	}
+	return n.guest.Load()
 }
 
 // Walk yields this member and asks every other that it or they name for its place;
@@ -62,10 +88,6 @@ func (n *Node) Members(ctx context.Context, opts routing.Options) iter.Seq2[Met,
 func (n *Node) Walk(ctx context.Context) iter.Seq2[Met, error] {
 	return func(yield func(Met, error) bool) {
 		v := n.Snapshot().View
-		if g := n.guest.Load(); g != nil && !v.Phase.InRing() && n.ctx.Err() == nil {
-			g.Walk(ctx)(yield)
-			return
-		}
 		if n.ctx.Err() != nil {
 			yield(Met{}, ErrClosed)
 			return
@@ -140,24 +162,30 @@ func (fd *Finder) again(ctx context.Context, kind string, x ring.Member, ask fun
 // their lists, all predecessors. So it finds whoever a member of the ring knows as
 // a neighbour, in the ring or beside it. It yields them clockwise; one that is
 // named only after its place was passed comes at the end. Each is asked once, up to
-// maxAhead at a time. It begins with what first said, and asks others besides.
+// maxAhead at a time. It begins with what first said, or with the first of others. The other
+// others, and those on the map, it asks ahead of their being named; of one that no member names
+// it tells only if that answers.
 //
 // The error that ends it is that of ctx, ErrClosed, or routing.ErrHopLimit when more than
 // most are named.
 func (fd *Finder) walk(ctx context.Context, from uint64, first *Met, others []ring.Member, most int, yield func(Met, error) bool) {
 	asking, cancel := context.WithCancel(ctx)
-	w := &walk{fd: fd, ctx: asking, at: from, seen: map[place]bool{}, most: most}
+	w := &walk{fd: fd, ctx: asking, at: from, seen: map[place]*stop{}, most: most}
 	defer w.asks.Wait()
 	defer cancel()
 	if first != nil {
-		w.seen[placeOf(first.Who)] = true
+		w.seen[placeOf(first.Who)] = &stop{}
 		if !yield(*first, nil) {
 			return
 		}
 		w.addNamed(*first)
 	}
-	for _, x := range others {
-		w.add(x, ring.Member{})
+	for i, x := range others {
+		if i == 0 && first == nil {
+			w.add(x, ring.Member{})
+		} else {
+			w.addKnown(x)
+		}
 	}
 	for {
 		m, ok := w.next()
@@ -192,6 +220,7 @@ type stop struct {
 	asked    bool
 	answered chan struct{} // closed when met is complete
 	followed bool          // whom it named is on the way
+	unnamed  bool          // no member has named it so far
 }
 
 type walk struct {
@@ -201,23 +230,58 @@ type walk struct {
 
 	at    uint64  // the last that was yielded
 	ahead []*stop // by their distance from at
-	seen  map[place]bool
+	seen  map[place]*stop
 	most  int // of seen
 	full  bool
+	chart bool // those on the map are on the way
 }
 
 // add puts a member on the way, unless it has been.
 func (w *walk) add(x, by ring.Member) {
-	if x.IsZero() || w.seen[placeOf(x)] {
-		return
-	}
-	if len(w.seen) >= w.most {
+	old := w.seen[placeOf(x)]
+	switch {
+	case x.IsZero():
+	case old != nil && old.unnamed:
+		old.met.By, old.unnamed = by, false
+	case old != nil:
+	case len(w.seen) >= w.most:
 		w.full = true
+	default:
+		w.insert(&stop{who: x, met: Met{Who: x, By: by}, answered: make(chan struct{})})
+	}
+}
+
+// addCharted puts those whom the map has on the way, as soon as it is certain of the whole ring:
+// they are asked at once, and not only when the members before them have named them. It leaves
+// half of the room to those whom members name.
+func (w *walk) addCharted() {
+	s := w.fd.chart.Load()
+	if w.chart || s == nil {
 		return
 	}
-	w.seen[placeOf(x)] = true
+	if age, ok := s.Age(w.fd.now()); !ok || age > w.fd.oldest(0) {
+		return
+	}
+	w.chart = true
+	for _, here := range []bool{true, false} { // clockwise
+		for c := range s.All() {
+			if (c.ID >= w.at) == here && c.Of.ID == c.ID && len(w.seen) < w.most/2 {
+				w.addKnown(*c.Of)
+			}
+		}
+	}
+}
+
+// addKnown puts one on the way that no member has named so far, unless it has been.
+func (w *walk) addKnown(x ring.Member) {
+	if w.seen[placeOf(x)] == nil {
+		w.insert(&stop{who: x, met: Met{Who: x}, answered: make(chan struct{}), unnamed: true})
+	}
+}
+
+func (w *walk) insert(s *stop) {
+	w.seen[placeOf(s.who)] = s
 	distance := func(s *stop) uint64 { return w.fd.space.Distance(w.at, s.who.ID) }
-	s := &stop{who: x, met: Met{Who: x, By: by}, answered: make(chan struct{})}
 	i := len(w.ahead)
 	for i > 0 && distance(w.ahead[i-1]) > distance(s) {
 		i--
@@ -240,6 +304,7 @@ func (w *walk) addNamed(m Met) {
 // comes before it. It reports false at the end, and when ctx is over.
 func (w *walk) next() (Met, bool) {
 	for len(w.ahead) > 0 {
+		w.addCharted()
 		for _, s := range w.ahead[:min(len(w.ahead), maxAhead)] {
 			if !s.asked {
 				s.asked = true
@@ -253,6 +318,9 @@ func (w *walk) next() (Met, bool) {
 		if s.followed {
 			w.ahead = w.ahead[1:]
 			w.at = s.who.ID
+			if s.unnamed && s.met.Failure != nil {
+				continue // it is known from before: no member has it as a neighbour
+			}
 			return s.met, true
 		}
 		<-s.answered // which it soon is when ctx is over

@@ -857,10 +857,12 @@ type MapUpdate struct {
 	IntervalNs uint64 `protobuf:"varint,9,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`
 	// The low half of the sum of all claims of the map, as in the sums of the request. Left out
 	// where there is more.
-	Sum           *uint32 `protobuf:"fixed32,10,opt,name=sum,proto3,oneof" json:"sum,omitempty"`
-	Answer        *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sum *uint32 `protobuf:"fixed32,10,opt,name=sum,proto3,oneof" json:"sum,omitempty"`
+	// The SuccessorCount of the member. Only in the first message. Absent: it does not say.
+	SuccessorCount uint32  `protobuf:"varint,11,opt,name=successor_count,json=successorCount,proto3" json:"successor_count,omitempty"`
+	Answer         *Answer `protobuf:"bytes,16,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MapUpdate) Reset() {
@@ -959,6 +961,13 @@ func (x *MapUpdate) GetIntervalNs() uint64 {
 func (x *MapUpdate) GetSum() uint32 {
 	if x != nil && x.Sum != nil {
 		return *x.Sum
+	}
+	return 0
+}
+
+func (x *MapUpdate) GetSuccessorCount() uint32 {
+	if x != nil {
+		return x.SuccessorCount
 	}
 	return 0
 }
@@ -3430,7 +3439,7 @@ const file_concord_proto_rawDesc = "" +
 	"\x03sum\x18\x02 \x01(\aR\x03sum\"N\n" +
 	"\fSubscribeReq\x12\x12\n" +
 	"\x04sums\x18\x01 \x03(\aR\x04sums\x12*\n" +
-	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xd5\x02\n" +
+	"\arequest\x18\x10 \x01(\v2\x10.concord.RequestR\arequest\"\xfe\x02\n" +
 	"\tMapUpdate\x12\x18\n" +
 	"\acleared\x18\x01 \x03(\rR\acleared\x12\x12\n" +
 	"\x04gone\x18\x02 \x03(\x06R\x04gone\x12&\n" +
@@ -3444,6 +3453,7 @@ const file_concord_proto_rawDesc = "" +
 	"intervalNs\x12\x15\n" +
 	"\x03sum\x18\n" +
 	" \x01(\aH\x01R\x03sum\x88\x01\x01\x12'\n" +
+	"\x0fsuccessor_count\x18\v \x01(\rR\x0esuccessorCount\x12'\n" +
 	"\x06answer\x18\x10 \x01(\v2\x0f.concord.AnswerR\x06answerB\n" +
 	"\n" +
 	"\b_throughB\x06\n" +

@@ -38,6 +38,7 @@ type Copy struct {
 	current   bool          // what the client has is of the member
 	until     time.Duration // until then what the client has is kept, if the member's map is older
 	interval  time.Duration
+	followers int // the SuccessorCount of the member, 0 if it does not say
 	certified bool
 	level     level
 
@@ -99,6 +100,9 @@ func (c *Copy) Silent() time.Duration {
 
 // Promised is how old what answers a lookup by default may be, 0 if that is not known yet.
 func (c *Copy) Promised() time.Duration { return Promised(c.interval) }
+
+// Successors is the SuccessorCount of the member that has told last, 0 if it has not said.
+func (c *Copy) Successors() int { return c.followers }
 
 // Complete reports whether a member has told all of its map.
 func (c *Copy) Complete() bool { return c.has }
@@ -193,14 +197,14 @@ func replaced(t *Table, c *Claim) bool {
 // begin takes what only the first message has.
 func (c *Copy) begin(u *Update) error {
 	switch {
-	case c.begun && (u.Interval != 0 || len(u.Cleared) > 0):
+	case c.begun && (u.Interval != 0 || u.Successors != 0 || len(u.Cleared) > 0):
 		return errors.New("it begins anew")
 	case c.begun:
 		return nil
 	case u.Interval == 0:
 		return errors.New("the first message has no interval")
 	}
-	c.begun, c.interval = true, min(u.Interval, mostInterval)
+	c.begun, c.interval, c.followers = true, min(u.Interval, mostInterval), u.Successors
 	return nil
 }
 

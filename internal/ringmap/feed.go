@@ -48,6 +48,9 @@ type Update struct {
 	Clock time.Duration
 	// Interval is the StabilizeInterval of the member. Only the first message has it.
 	Interval time.Duration
+	// Successors is the SuccessorCount of the member, 0 if it does not say. Only the first message
+	// has it.
+	Successors int
 }
 
 // Precision of the times in an Update. What is sent is rounded to the side that is older.
@@ -55,6 +58,9 @@ const (
 	AgePrecision   = time.Millisecond
 	ClockPrecision = time.Millisecond
 )
+
+// maxSuccessors bounds what a member may say of its SuccessorCount.
+const maxSuccessors = 64
 
 // maxCopied bounds the claims that a client takes from a member.
 const maxCopied = 1 << 16
@@ -101,6 +107,8 @@ func (u *Update) Check() error {
 		return fmt.Errorf("clock is %v", u.Clock)
 	case u.Interval < 0 || u.Interval > maxTold:
 		return fmt.Errorf("interval is %v", u.Interval)
+	case u.Successors < 0 || u.Successors > maxSuccessors:
+		return fmt.Errorf("successors is %d", u.Successors)
 	}
 	return nil
 }

@@ -193,6 +193,70 @@ func TestCopyAnswersWhatOwnersHaveConfirmed(t *testing.T) {
 	}
 }
 
+// A copy has the whole circle once all owners have confirmed what they claim, at the age at which
+// lookups have it, and says who is still to be asked.
+func TestCopyHasTheCircleThatOwnersHaveConfirmed(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(8, 8)), 8, 64)
+	c, s, f := subscribed(all)
+	defer f.Close()
+	circle := func(now, age time.Duration) int { return len(c.Snapshot().Circle(all[3].ID, now, age)) }
+	unconfirmed := func(now, age time.Duration) []uint64 { return c.Snapshot().Unconfirmed(now, age) }
+	if circle(0, time.Hour) != 0 || unconfirmed(0, time.Hour) != nil {
+		t.Error("a copy of nothing has a circle")
+	}
+	tell(t, f, c, s, 0)
+	for i, x := range all {
+		if n := circle(0, time.Second); n != 0 {
+			t.Errorf("%d of 8 have confirmed, and the circle has %d", i, n)
+		}
+		if ids := unconfirmed(0, time.Second); len(ids) != 8-i || ids[0] != x.ID {
+			t.Errorf("%d of 8 have confirmed, and left are %v", i, ids)
+		}
+		c.Confirm(x.Owner(), x.Arc())
+	}
+	got := c.Snapshot().Circle(all[3].ID, 0, time.Second)
+	for i, x := range got {
+		if !same(x, &all[(i+3)%8]) {
+			t.Errorf("%d of the circle is %v", i, x)
+		}
+	}
+	if len(got) != 8 || unconfirmed(0, time.Second) != nil {
+		t.Errorf("all have confirmed, and the circle has %d, left are %v", len(got), unconfirmed(0, time.Second))
+	}
+	if circle(3*time.Second, 2*time.Second) != 0 {
+		t.Error("it is older than asked for")
+	}
+	c.Strike(0, func(x ring.Member) bool { return x == all[5].Owner() })
+	if circle(0, time.Second) != 0 {
+		t.Error("one is in doubt")
+	}
+	c.Confirm(all[5].Owner(), all[5].Arc())
+	if circle(0, time.Second) != 8 {
+		t.Error("the doubt is over")
+	}
+	// One is gone, and the next has more.
+	changed := slices.Delete(slices.Clone(all), 2, 3)
+	changed[2].After, changed[2].Epoch = changed[1].ID, 9
+	s = snapshotOf(all[0].ID, 64, changed, 5*time.Second)
+	tell(t, f, c, s, 5*time.Second)
+	if ids := unconfirmed(5*time.Second, time.Second); circle(5*time.Second, time.Second) != 0 || !slices.Equal(ids, []uint64{all[3].ID}) {
+		t.Errorf("what one has gained is confirmed; left are %v", ids)
+	}
+	if unconfirmed(7*time.Second, time.Second) != nil {
+		t.Error("somebody is to be asked though the map is too old")
+	}
+	c.Confirm(changed[2].Owner(), changed[2].Arc())
+	if circle(5*time.Second, time.Second) != 7 {
+		t.Error("the seven that are left have confirmed all of it")
+	}
+	// Nobody has what was the last one's.
+	s = snapshotOf(all[0].ID, 64, changed[:6], 6*time.Second)
+	tell(t, f, c, s, 6*time.Second)
+	if circle(6*time.Second, time.Second) != 0 || unconfirmed(6*time.Second, time.Second) != nil {
+		t.Error("there is a gap in the map")
+	}
+}
+
 // The age counts from when the member was certain, by the clock of the client, however long
 // a message was on its way and whatever the clock of the member shows.
 func TestCopyIsAsOldAsTheMapAndTheStream(t *testing.T) {

@@ -84,11 +84,7 @@ func (s *Snapshot) Lookup(id uint64, now, age time.Duration) (c *Claim, as time.
 	if len(s.levels) == 0 {
 		return nil, 0, false
 	}
-	t := &s.t
-	if s.copied {
-		t = s.sure
-	}
-	if c = s.find(t, id); c == nil {
+	if c = s.find(s.answering(), id); c == nil {
 		return nil, 0, false
 	}
 	home := c.home()
@@ -97,6 +93,15 @@ func (s *Snapshot) Lookup(id uint64, now, age time.Duration) (c *Claim, as time.
 	}
 	as, ok = s.asOf(home)
 	return c, as, ok && now-as <= age
+}
+
+// answering is the table by which owners are named.
+func (s *Snapshot) answering() *Table {
+	t := &s.t
+	if s.copied {
+		t = s.sure
+	}
+	return t
 }
 
 // find is the claim to an identifier in a table, nil if there is none or it is in doubt.
@@ -132,21 +137,52 @@ func (s *Snapshot) Known(id uint64) *Claim {
 }
 
 // Circle is the claims of the whole circle, clockwise from that of an identifier: nil if the
-// map is not certain of all of it at the age given, or doubts any.
+// map is not certain of all of it at the age given, or doubts any, or is a Copy of which an owner
+// has not confirmed all that it claims.
 func (s *Snapshot) Circle(from uint64, now, age time.Duration) []*Claim {
-	if old, ok := s.Age(now); !ok || old > age || len(s.doubts) > 0 {
+	if !s.certain(now, age) {
 		return nil
 	}
-	n, first := s.t.Len(), s.t.rank(from)
+	return s.circle(s.answering(), from)
+}
+
+// certain reports whether the map is certain of the whole circle at an age, and doubts nobody.
+func (s *Snapshot) certain(now, age time.Duration) bool {
+	old, ok := s.Age(now)
+	return ok && old <= age && len(s.doubts) == 0
+}
+
+// circle is the claims in a table, clockwise from that of an identifier: nil if there are gaps, or
+// other claims than the map has.
+func (s *Snapshot) circle(t *Table, from uint64) []*Claim {
+	n := t.Len()
+	if n != s.t.Len() {
+		return nil
+	}
+	first := t.rank(from)
 	out := make([]*Claim, n)
 	for i := range out {
-		c := s.t.at(first + i)
-		if c.Of.Incarnation == 0 || c.After != s.t.at(first+i-1).ID {
+		c := t.at(first + i)
+		if c.Of.Incarnation == 0 || c.After != t.at(first+i-1).ID {
 			return nil
 		}
 		out[i] = c
 	}
 	return out
+}
+
+// Unconfirmed is the identifiers whose owners have to confirm what they claim before Circle has
+// the whole circle: none if that would not suffice.
+func (s *Snapshot) Unconfirmed(now, age time.Duration) (ids []uint64) {
+	if !s.copied || !s.certain(now, age) {
+		return nil
+	}
+	for _, c := range s.circle(&s.t, 0) {
+		if x := s.sure.get(c.ID); x == nil || x.After != c.After {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // Growing reports whether another process stands at several identifiers and at fewer than k: it may
@@ -180,7 +216,7 @@ func (s *Snapshot) Age(now time.Duration) (age time.Duration, ok bool) {
 	if s.Len() == 0 {
 		return 0, false
 	}
-	if s.last == s.self {
+	if s.last == s.self && !s.copied {
 		return 0, true
 	}
 	as, ok := s.asOf(s.last)

@@ -1,6 +1,7 @@
 package mapsim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -202,6 +203,13 @@ func (w *world) judgeCopy(k *client, u *update) {
 			w.violate("%s: %s takes its map for %v old, and that of its member was certain as of %v ago", invariant.CopyAge, k.name, age, w.now-u.as)
 		}
 		maps.DeleteFunc(k.doubted, func(_ uint64, at time.Duration) bool { return w.now-age > at }) // certain again
+	}
+	for _, c := range s.Circle(0, k.clock(w.now), ringmap.Promised(w.cfg.Interval)) {
+		broken := cmp.Or(k.confirmed.Name(c.Owner(), c.ID), k.confirmed.Name(c.Owner(), c.After+1))
+		if broken != "" {
+			w.violate("%s: %s: of the whole circle, %s", invariant.CopyConfirmed, k.name, broken)
+			break
+		}
 	}
 	for _, key := range k.keys {
 		c := s.Known(key)

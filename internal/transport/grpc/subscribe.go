@@ -180,6 +180,7 @@ func mapUpdate(u *ringmap.Update) *pb.MapUpdate {
 	out := &pb.MapUpdate{
 		Cleared: u.Cleared, Gone: u.Gone, Claims: claims(u.Claims), More: u.More, Doubts: u.Doubts,
 		ClockMs: uint64(u.Clock / ringmap.ClockPrecision), IntervalNs: uint64(u.Interval),
+		SuccessorCount: uint32(u.Successors),
 	}
 	if u.Aged {
 		out.AgeMs1 = uint64(u.Age/ringmap.AgePrecision) + 1
@@ -206,7 +207,7 @@ func update(m *pb.MapUpdate) (*ringmap.Update, error) {
 	out := &ringmap.Update{
 		Cleared: orNone(m.GetCleared()), Gone: orNone(m.GetGone()), More: m.GetMore(), Doubts: orNone(m.GetDoubts()),
 		Clock: time.Duration(m.GetClockMs()) * ringmap.ClockPrecision, Interval: time.Duration(m.GetIntervalNs()),
-		Summed: m.Sum != nil, Sum: m.GetSum(),
+		Summed: m.Sum != nil, Sum: m.GetSum(), Successors: int(m.GetSuccessorCount()),
 	}
 	if age := m.GetAgeMs1(); age > 0 {
 		out.Aged, out.Age = true, time.Duration(age-1)*ringmap.AgePrecision

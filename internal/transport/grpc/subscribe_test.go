@@ -141,7 +141,7 @@ func TestMemberThatDoesNotKnowSubscribe(t *testing.T) {
 func FuzzMapUpdate(f *testing.F) {
 	through := uint64(7)
 	for _, m := range []*pb.MapUpdate{
-		{AgeMs1: 5, Through: &through, ClockMs: 3, IntervalNs: 1e9, Cleared: []uint32{0, 4095}},
+		{AgeMs1: 5, Through: &through, ClockMs: 3, IntervalNs: 1e9, SuccessorCount: 4, Cleared: []uint32{0, 4095}},
 		{Gone: []uint64{5, 4}, Doubts: []uint64{0, 63}, More: true},
 		{Claims: []*pb.Claim{{Id: 1, After: 9, Epoch: 4, Incarnation: 9, Name: "anna", Address: "h:1"}, {Id: 5}}, AgeMs1: 1 << 63, ClockMs: 1 << 62},
 	} {

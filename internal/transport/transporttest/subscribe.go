@@ -27,7 +27,7 @@ func updates() []ringmap.Update {
 	zoned := list[8]
 	zoned.Zone, zoned.Zoned = "zone", true
 	return []ringmap.Update{
-		{Interval: time.Second, Claims: list, More: true, Cleared: []uint32{0, 1, 4095}},
+		{Interval: time.Second, Successors: 64, Claims: list, More: true, Cleared: []uint32{0, 1, 4095}},
 		{Claims: []ringmap.Announcement{short, zoned}, Gone: []uint64{0, 1<<64 - 1}, Doubts: []uint64{5}, Clock: time.Millisecond},
 		{Aged: true, Age: 4321 * time.Millisecond, Clock: 5 * time.Minute},
 		{Aged: true},
