@@ -36,7 +36,9 @@ func newRing() *cobra.Command {
 		Short: "Walk the ring and show what is wrong with it",
 		Long: `Ask every member for its neighbours, beginning at --addr, and check the answers.
 If several --addr lead to different rings, all of them are walked. That is the
-only way to find two rings that know nothing of each other.
+only way to find two rings that know nothing of each other. A member's map of
+the ring, if one tells of it, says whom to ask, so that the walk need not wait
+for each to be named by another. What is wrong is in no map: all are asked.
 
 Members are shown with their share of the circle, their zone, and the number of
 their identifiers if there are several. A member with a finding is marked with
@@ -173,10 +175,12 @@ func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error
 		if err != nil {
 			return survey.Report{}, err
 		}
+		stop := tellMap(ctx, client)
 		for m, err := range client.Members(ctx, concord.Fresh()) {
 			known := func(o concord.Member) bool { return o.Server == m.Server }
 			switch {
 			case err != nil && m.Server == (concord.Server{}):
+				stop()
 				client.Close()
 				if errors.Is(err, context.DeadlineExceeded) {
 					return survey.Report{}, fmt.Errorf("after %s: the walk did not end within %v; give it a longer --timeout", plural(len(members), "member"), f.timeout)
@@ -196,9 +200,26 @@ func (f *ringFlags) walk(ctx context.Context, p *progress) (survey.Report, error
 			}
 			p.tell("%s met", plural(len(members), "member"))
 		}
+		stop()
 		client.Close()
 	}
 	return survey.Of(members, absent, f.successors, f.hashBits), nil
+}
+
+// tellMap has a member tell the client of its map, if one does, so that a walk asks those on it
+// without waiting for others to name them. stop ends that.
+func tellMap(ctx context.Context, client *concord.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range client.WatchRing(ctx) {
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 func printRing(out io.Writer, r survey.Report, took time.Duration) {

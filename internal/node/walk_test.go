@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -128,5 +129,22 @@ func TestWalkAsksAheadByTheMap(t *testing.T) {
 		if ahead > long/2 {
 			t.Errorf("%v, and %v with the map", long, ahead)
 		}
+		// The map may come while a walk is on its way.
+		late := g.dial()
+		walk(late)
+		ctx, cancel := context.WithCancel(t.Context())
+		watching := make(chan struct{})
+		go func() {
+			defer close(watching)
+			for range late.WatchRing(ctx) {
+			}
+		}()
+		if met, took := walk(late); len(met) != len(all) || took > long*3/4 {
+			t.Errorf("%d met of %d, in %v; %v without the map", len(met), len(all), took, long)
+		} else {
+			t.Logf("%v with a map that comes meanwhile", took)
+		}
+		cancel()
+		<-watching
 	})
 }
