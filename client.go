@@ -70,14 +70,14 @@ func (c *ClientConfig) validate() error {
 // Client looks up keys in a ring without being a member of it. It owns no keys, it does not listen,
 // and no member knows it. Use Dial to make one.
 //
-// A Client that looks keys up, or asks for the Members, regularly subscribes at a member: the member
-// tells it of its map of the ring, and of each change. It begins when it is asked again a second or
-// more after the first time. Lookups are then answered from memory, once the owner of the key has
-// confirmed its range to the client. If that member goes, or says nothing, the Client subscribes at
-// another. After five minutes it does so in any case. If all members refuse, the Client asks as
-// before.
+// A Client that looks keys up, or asks for the Members, regularly subscribes at a member: the
+// member tells it of its map of the ring, and of each change. It begins when it is asked again a
+// second or more after the first time. Lookups are then answered from memory, once the owner of the
+// key has confirmed its range to the client. If that member goes, or says nothing, the Client
+// subscribes at another. After five minutes it does so in any case. If all members refuse, the
+// Client asks as before.
 //
-// A Client that has looked nothing up for a minute ends its subscription. An idle Client sends no
+// A Client that has been asked neither for a minute ends its subscription. An idle Client sends no
 // requests and closes its connections after half a minute. Its methods may be called concurrently.
 type Client struct {
 	space    ring.Space
