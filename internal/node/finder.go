@@ -91,11 +91,12 @@ type process struct {
 	peers    *peers
 	dials    dials
 	counters counters
-	news     serial   // calls of the functions of the observer that take no context
-	journal  serial   // calls of the log
-	failures failures // of questions to others
-	refusals failures // of what others asked, and of their connections
-	leavers  leavers  // whose silence is no news for the log
+	news     serial          // calls of the functions of the observer that take no context
+	journal  serial          // calls of the log
+	failures failures        // of questions to others
+	refusals failures        // of what others asked, and of their connections
+	votes    *protocol.Votes // nil: without leases or MinMembers
+	leavers  leavers         // whose silence is no news for the log
 	checked  checked
 }
 

@@ -132,9 +132,21 @@ func New(cfg Config, tr transport.Transport) *Node {
 	now := time.Now()
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
 	ids, own := newIdentities(cfg, tr)
-	n := newNode(cfg, newProcess(), nil, ids, own)
+	p := newProcess()
+	if settings := machineConfig(cfg); cfg.Lease > 0 && cfg.MinMembers > 1 {
+		p.votes = protocol.NewVotes(cfg.Self.Name, settings, 0, 0)
+	}
+	n := newNode(cfg, p, nil, ids, own)
 	ids.begin(n)
 	return n
+}
+
+// machineConfig is what the machines of the process have in common.
+func machineConfig(cfg Config) protocol.Config {
+	return protocol.Config{
+		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers, Lease: cfg.Lease,
+		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin,
+	}
 }
 
 // newNode makes the Node of one identifier. First is nil if it is the first, and ids if it is not.
@@ -166,10 +178,9 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 			n.stepLocked(ev)
 		}
 	}
-	n.machine = protocol.New(cfg.Self, protocol.Config{
-		Bits: cfg.Space.Bits, Successors: cfg.Successors, Interval: cfg.Interval, MinMembers: cfg.MinMembers, Lease: cfg.Lease,
-		Named: cfg.Settings.Cluster != 0, Origin: cfg.Origin, Charted: n.chartedMember,
-	}, cfg.Seed)
+	settings := machineConfig(cfg)
+	settings.Votes, settings.Charted = p.votes, n.chartedMember
+	n.machine = protocol.New(cfg.Self, settings, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}
 	n.snap.Store(&Snapshot{Self: cfg.Self, View: n.view, Next: n.changed})

@@ -211,7 +211,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25, 0}
+	return file_concord_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type RouteResp_Verdict int32
@@ -266,7 +266,7 @@ func (x RouteResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RouteResp_Verdict.Descriptor instead.
 func (RouteResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27, 0}
+	return file_concord_proto_rawDescGZIP(), []int{29, 0}
 }
 
 type PlaceResp_Verdict int32
@@ -321,7 +321,7 @@ func (x PlaceResp_Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PlaceResp_Verdict.Descriptor instead.
 func (PlaceResp_Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30, 0}
+	return file_concord_proto_rawDescGZIP(), []int{32, 0}
 }
 
 // Claim is what the owner of an arc says of it. Names and addresses are left out where
@@ -1523,9 +1523,6 @@ type Lease struct {
 	// How long ago the member was named by its successor as its predecessor, in
 	// nanoseconds, that by its own, and so on. At most 64.
 	ChainNs []uint64 `protobuf:"varint,4,rep,packed,name=chain_ns,json=chainNs,proto3" json:"chain_ns,omitempty"`
-	// How long ago each of the successors was known to live, in nanoseconds and one more;
-	// 0: it is not known. At most 64.
-	AgesNs []uint64 `protobuf:"varint,5,rep,packed,name=ages_ns,json=agesNs,proto3" json:"ages_ns,omitempty"`
 	// The asker is the predecessor, and the members before it may rely on that. It may not
 	// own what it has asked for until an earlier incarnation cannot own it any more.
 	Linked bool `protobuf:"varint,6,opt,name=linked,proto3" json:"linked,omitempty"`
@@ -1536,7 +1533,11 @@ type Lease struct {
 	WaitNs     uint64  `protobuf:"varint,8,opt,name=wait_ns,json=waitNs,proto3" json:"wait_ns,omitempty"`
 	// What the member has granted to others of what comes before the asker. The asker grants
 	// nobody a part of that until a lease after. At most 64.
-	Others        []*Granted `protobuf:"bytes,9,rep,name=others,proto3" json:"others,omitempty"`
+	Others []*Granted `protobuf:"bytes,9,rep,name=others,proto3" json:"others,omitempty"`
+	// With Config.MinMembers: what the member claims.
+	Stake *Stake `protobuf:"bytes,10,opt,name=stake,proto3" json:"stake,omitempty"`
+	// How the process of the member votes on the claims of the request, in their order.
+	Votes         []*Vote `protobuf:"bytes,11,rep,name=votes,proto3" json:"votes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1599,13 +1600,6 @@ func (x *Lease) GetChainNs() []uint64 {
 	return nil
 }
 
-func (x *Lease) GetAgesNs() []uint64 {
-	if x != nil {
-		return x.AgesNs
-	}
-	return nil
-}
-
 func (x *Lease) GetLinked() bool {
 	if x != nil {
 		return x.Linked
@@ -1634,6 +1628,138 @@ func (x *Lease) GetOthers() []*Granted {
 	return nil
 }
 
+func (x *Lease) GetStake() *Stake {
+	if x != nil {
+		return x.Stake
+	}
+	return nil
+}
+
+func (x *Lease) GetVotes() []*Vote {
+	if x != nil {
+		return x.Votes
+	}
+	return nil
+}
+
+// Stake is what a member says that it claims of its range, of which it owns what enough
+// processes have voted for.
+type Stake struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// It claims what comes after this point, up to id. Absent: nothing.
+	After *uint64 `protobuf:"fixed64,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// Of two stakes of one member, the one with the greater number counts; never 0.
+	Number        uint64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stake) Reset() {
+	*x = Stake{}
+	mi := &file_concord_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stake) ProtoMessage() {}
+
+func (x *Stake) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stake.ProtoReflect.Descriptor instead.
+func (*Stake) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Stake) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Stake) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Stake) GetAfter() uint64 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
+func (x *Stake) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// Vote is for what comes after a point, up to the identifier of who has asked. Absent: for
+// nothing.
+type Vote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         *uint64                `protobuf:"fixed64,1,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Vote) Reset() {
+	*x = Vote{}
+	mi := &file_concord_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Vote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Vote) ProtoMessage() {}
+
+func (x *Vote) ProtoReflect() protoreflect.Message {
+	mi := &file_concord_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Vote.ProtoReflect.Descriptor instead.
+func (*Vote) Descriptor() ([]byte, []int) {
+	return file_concord_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Vote) GetAfter() uint64 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
 // Granted is what a member has granted to one of its predecessors of late.
 type Granted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1649,7 +1775,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1787,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[14]
+	mi := &file_concord_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1800,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{14}
+	return file_concord_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Granted) GetRange() *Arc {
@@ -1704,14 +1830,18 @@ type LeaseReq struct {
 	// How long a lease is, in nanoseconds; never 0.
 	LengthNs uint64 `protobuf:"varint,1,opt,name=length_ns,json=lengthNs,proto3" json:"length_ns,omitempty"`
 	// What the sender may own by it. Absent: it does not know yet.
-	Arc           *Arc `protobuf:"bytes,2,opt,name=arc,proto3,oneof" json:"arc,omitempty"`
+	Arc *Arc `protobuf:"bytes,2,opt,name=arc,proto3,oneof" json:"arc,omitempty"`
+	// What the members of the sender's process claim, on which it asks that of the receiver to
+	// vote, and what it has heard from others that they claim. At most 1024 each.
+	Claims        []*Stake `protobuf:"bytes,3,rep,name=claims,proto3" json:"claims,omitempty"`
+	Words         []*Stake `protobuf:"bytes,4,rep,name=words,proto3" json:"words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeaseReq) Reset() {
 	*x = LeaseReq{}
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1853,7 @@ func (x *LeaseReq) String() string {
 func (*LeaseReq) ProtoMessage() {}
 
 func (x *LeaseReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[15]
+	mi := &file_concord_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1866,7 @@ func (x *LeaseReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseReq.ProtoReflect.Descriptor instead.
 func (*LeaseReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{15}
+	return file_concord_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeaseReq) GetLengthNs() uint64 {
@@ -1749,6 +1879,20 @@ func (x *LeaseReq) GetLengthNs() uint64 {
 func (x *LeaseReq) GetArc() *Arc {
 	if x != nil {
 		return x.Arc
+	}
+	return nil
+}
+
+func (x *LeaseReq) GetClaims() []*Stake {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *LeaseReq) GetWords() []*Stake {
+	if x != nil {
+		return x.Words
 	}
 	return nil
 }
@@ -1770,7 +1914,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1926,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[16]
+	mi := &file_concord_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1939,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{16}
+	return file_concord_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Origin) GetId() uint64 {
@@ -1831,7 +1975,7 @@ type Replaced struct {
 
 func (x *Replaced) Reset() {
 	*x = Replaced{}
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1987,7 @@ func (x *Replaced) String() string {
 func (*Replaced) ProtoMessage() {}
 
 func (x *Replaced) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[17]
+	mi := &file_concord_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +2000,7 @@ func (x *Replaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
 func (*Replaced) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{17}
+	return file_concord_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Replaced) GetWho() *Target {
@@ -1910,7 +2054,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2066,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[18]
+	mi := &file_concord_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2079,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{18}
+	return file_concord_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Request) GetTarget() *Target {
@@ -1991,7 +2135,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2147,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[19]
+	mi := &file_concord_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2160,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{19}
+	return file_concord_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Target) GetId() uint64 {
@@ -2047,7 +2191,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2203,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[20]
+	mi := &file_concord_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2216,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{20}
+	return file_concord_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Settings) GetCluster() uint64 {
@@ -2107,7 +2251,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2263,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[21]
+	mi := &file_concord_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2276,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{21}
+	return file_concord_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Answer) GetAnswerer() *Server {
@@ -2165,7 +2309,7 @@ type RingReq struct {
 
 func (x *RingReq) Reset() {
 	*x = RingReq{}
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2321,7 @@ func (x *RingReq) String() string {
 func (*RingReq) ProtoMessage() {}
 
 func (x *RingReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[22]
+	mi := &file_concord_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2334,7 @@ func (x *RingReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingReq.ProtoReflect.Descriptor instead.
 func (*RingReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{22}
+	return file_concord_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RingReq) GetRequest() *Request {
@@ -2251,7 +2395,7 @@ type NotifyReq struct {
 
 func (x *NotifyReq) Reset() {
 	*x = NotifyReq{}
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2407,7 @@ func (x *NotifyReq) String() string {
 func (*NotifyReq) ProtoMessage() {}
 
 func (x *NotifyReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[23]
+	mi := &file_concord_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2420,7 @@ func (x *NotifyReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyReq.ProtoReflect.Descriptor instead.
 func (*NotifyReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{23}
+	return file_concord_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NotifyReq) GetId() uint64 {
@@ -2363,7 +2507,7 @@ type NotifyResp struct {
 
 func (x *NotifyResp) Reset() {
 	*x = NotifyResp{}
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2519,7 @@ func (x *NotifyResp) String() string {
 func (*NotifyResp) ProtoMessage() {}
 
 func (x *NotifyResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[24]
+	mi := &file_concord_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2532,7 @@ func (x *NotifyResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResp.ProtoReflect.Descriptor instead.
 func (*NotifyResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{24}
+	return file_concord_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NotifyResp) GetRing() *Ring {
@@ -2425,7 +2569,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2581,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[25]
+	mi := &file_concord_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2594,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{25}
+	return file_concord_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -2487,7 +2631,7 @@ type RouteReq struct {
 
 func (x *RouteReq) Reset() {
 	*x = RouteReq{}
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2643,7 @@ func (x *RouteReq) String() string {
 func (*RouteReq) ProtoMessage() {}
 
 func (x *RouteReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[26]
+	mi := &file_concord_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2656,7 @@ func (x *RouteReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteReq.ProtoReflect.Descriptor instead.
 func (*RouteReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{26}
+	return file_concord_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RouteReq) GetId() uint64 {
@@ -2561,7 +2705,7 @@ type RouteResp struct {
 
 func (x *RouteResp) Reset() {
 	*x = RouteResp{}
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2717,7 @@ func (x *RouteResp) String() string {
 func (*RouteResp) ProtoMessage() {}
 
 func (x *RouteResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[27]
+	mi := &file_concord_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2730,7 @@ func (x *RouteResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteResp.ProtoReflect.Descriptor instead.
 func (*RouteResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{27}
+	return file_concord_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RouteResp) GetVerdict() RouteResp_Verdict {
@@ -2662,7 +2806,7 @@ type Arc struct {
 
 func (x *Arc) Reset() {
 	*x = Arc{}
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2818,7 @@ func (x *Arc) String() string {
 func (*Arc) ProtoMessage() {}
 
 func (x *Arc) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[28]
+	mi := &file_concord_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2831,7 @@ func (x *Arc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Arc.ProtoReflect.Descriptor instead.
 func (*Arc) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{28}
+	return file_concord_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Arc) GetAfter() uint64 {
@@ -2717,7 +2861,7 @@ type PlaceReq struct {
 
 func (x *PlaceReq) Reset() {
 	*x = PlaceReq{}
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2873,7 @@ func (x *PlaceReq) String() string {
 func (*PlaceReq) ProtoMessage() {}
 
 func (x *PlaceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[29]
+	mi := &file_concord_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2886,7 @@ func (x *PlaceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceReq.ProtoReflect.Descriptor instead.
 func (*PlaceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{29}
+	return file_concord_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PlaceReq) GetSubject() *Server {
@@ -2780,7 +2924,7 @@ type PlaceResp struct {
 
 func (x *PlaceResp) Reset() {
 	*x = PlaceResp{}
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2792,7 +2936,7 @@ func (x *PlaceResp) String() string {
 func (*PlaceResp) ProtoMessage() {}
 
 func (x *PlaceResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[30]
+	mi := &file_concord_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2805,7 +2949,7 @@ func (x *PlaceResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceResp.ProtoReflect.Descriptor instead.
 func (*PlaceResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{30}
+	return file_concord_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PlaceResp) GetVerdict() PlaceResp_Verdict {
@@ -2846,7 +2990,7 @@ type IntroduceReq struct {
 
 func (x *IntroduceReq) Reset() {
 	*x = IntroduceReq{}
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3002,7 @@ func (x *IntroduceReq) String() string {
 func (*IntroduceReq) ProtoMessage() {}
 
 func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[31]
+	mi := &file_concord_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3015,7 @@ func (x *IntroduceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceReq.ProtoReflect.Descriptor instead.
 func (*IntroduceReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{31}
+	return file_concord_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *IntroduceReq) GetSubject() *Server {
@@ -2897,7 +3041,7 @@ type ChangedReq struct {
 
 func (x *ChangedReq) Reset() {
 	*x = ChangedReq{}
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +3053,7 @@ func (x *ChangedReq) String() string {
 func (*ChangedReq) ProtoMessage() {}
 
 func (x *ChangedReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[32]
+	mi := &file_concord_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +3066,7 @@ func (x *ChangedReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangedReq.ProtoReflect.Descriptor instead.
 func (*ChangedReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{32}
+	return file_concord_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ChangedReq) GetRequest() *Request {
@@ -2945,7 +3089,7 @@ type LeaveReq struct {
 
 func (x *LeaveReq) Reset() {
 	*x = LeaveReq{}
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3101,7 @@ func (x *LeaveReq) String() string {
 func (*LeaveReq) ProtoMessage() {}
 
 func (x *LeaveReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[33]
+	mi := &file_concord_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3114,7 @@ func (x *LeaveReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveReq.ProtoReflect.Descriptor instead.
 func (*LeaveReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{33}
+	return file_concord_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LeaveReq) GetPredecessor() *Server {
@@ -3010,7 +3154,7 @@ type MetaReq struct {
 
 func (x *MetaReq) Reset() {
 	*x = MetaReq{}
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3166,7 @@ func (x *MetaReq) String() string {
 func (*MetaReq) ProtoMessage() {}
 
 func (x *MetaReq) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[34]
+	mi := &file_concord_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3179,7 @@ func (x *MetaReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReq.ProtoReflect.Descriptor instead.
 func (*MetaReq) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{34}
+	return file_concord_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MetaReq) GetRequest() *Request {
@@ -3056,7 +3200,7 @@ type MetaResp struct {
 
 func (x *MetaResp) Reset() {
 	*x = MetaResp{}
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3212,7 @@ func (x *MetaResp) String() string {
 func (*MetaResp) ProtoMessage() {}
 
 func (x *MetaResp) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[35]
+	mi := &file_concord_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3225,7 @@ func (x *MetaResp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResp.ProtoReflect.Descriptor instead.
 func (*MetaResp) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{35}
+	return file_concord_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MetaResp) GetMeta() []byte {
@@ -3111,7 +3255,7 @@ type WrongMember struct {
 
 func (x *WrongMember) Reset() {
 	*x = WrongMember{}
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3267,7 @@ func (x *WrongMember) String() string {
 func (*WrongMember) ProtoMessage() {}
 
 func (x *WrongMember) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[36]
+	mi := &file_concord_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3280,7 @@ func (x *WrongMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongMember.ProtoReflect.Descriptor instead.
 func (*WrongMember) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{36}
+	return file_concord_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WrongMember) GetAnswerer() *Server {
@@ -3167,7 +3311,7 @@ type WrongRing struct {
 
 func (x *WrongRing) Reset() {
 	*x = WrongRing{}
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3323,7 @@ func (x *WrongRing) String() string {
 func (*WrongRing) ProtoMessage() {}
 
 func (x *WrongRing) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[37]
+	mi := &file_concord_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3336,7 @@ func (x *WrongRing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WrongRing.ProtoReflect.Descriptor instead.
 func (*WrongRing) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{37}
+	return file_concord_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WrongRing) GetDiffering() []string {
@@ -3221,7 +3365,7 @@ type NotJoined struct {
 
 func (x *NotJoined) Reset() {
 	*x = NotJoined{}
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3377,7 @@ func (x *NotJoined) String() string {
 func (*NotJoined) ProtoMessage() {}
 
 func (x *NotJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[38]
+	mi := &file_concord_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3390,7 @@ func (x *NotJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotJoined.ProtoReflect.Descriptor instead.
 func (*NotJoined) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{38}
+	return file_concord_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *NotJoined) GetPhase() Phase {
@@ -3273,7 +3417,7 @@ type Denied struct {
 
 func (x *Denied) Reset() {
 	*x = Denied{}
-	mi := &file_concord_proto_msgTypes[39]
+	mi := &file_concord_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3429,7 @@ func (x *Denied) String() string {
 func (*Denied) ProtoMessage() {}
 
 func (x *Denied) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[39]
+	mi := &file_concord_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3442,7 @@ func (x *Denied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denied.ProtoReflect.Descriptor instead.
 func (*Denied) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{39}
+	return file_concord_proto_rawDescGZIP(), []int{41}
 }
 
 // NotRunning is the detail of an UNAVAILABLE status: the server belongs to an
@@ -3313,7 +3457,7 @@ type NotRunning struct {
 
 func (x *NotRunning) Reset() {
 	*x = NotRunning{}
-	mi := &file_concord_proto_msgTypes[40]
+	mi := &file_concord_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3469,7 @@ func (x *NotRunning) String() string {
 func (*NotRunning) ProtoMessage() {}
 
 func (x *NotRunning) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[40]
+	mi := &file_concord_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3482,7 @@ func (x *NotRunning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotRunning.ProtoReflect.Descriptor instead.
 func (*NotRunning) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{40}
+	return file_concord_proto_rawDescGZIP(), []int{42}
 }
 
 // Isolated is the detail of a FAILED_PRECONDITION status: the member is in a
@@ -3352,7 +3496,7 @@ type Isolated struct {
 
 func (x *Isolated) Reset() {
 	*x = Isolated{}
-	mi := &file_concord_proto_msgTypes[41]
+	mi := &file_concord_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3508,7 @@ func (x *Isolated) String() string {
 func (*Isolated) ProtoMessage() {}
 
 func (x *Isolated) ProtoReflect() protoreflect.Message {
-	mi := &file_concord_proto_msgTypes[41]
+	mi := &file_concord_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3521,7 @@ func (x *Isolated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolated.ProtoReflect.Descriptor instead.
 func (*Isolated) Descriptor() ([]byte, []int) {
-	return file_concord_proto_rawDescGZIP(), []int{41}
+	return file_concord_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Isolated) GetAnswerer() *Server {
@@ -3510,27 +3654,40 @@ const file_concord_proto_rawDesc = "" +
 	"\b_founderB\v\n" +
 	"\t_replacedB\t\n" +
 	"\a_originB\b\n" +
-	"\x06_lease\"\xa8\x02\n" +
+	"\x06_lease\"\xe0\x02\n" +
 	"\x05Lease\x12\x1b\n" +
 	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12\x18\n" +
 	"\agranted\x18\x02 \x01(\bR\agranted\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x19\n" +
-	"\bchain_ns\x18\x04 \x03(\x04R\achainNs\x12\x17\n" +
-	"\aages_ns\x18\x05 \x03(\x04R\x06agesNs\x12\x16\n" +
+	"\bchain_ns\x18\x04 \x03(\x04R\achainNs\x12\x16\n" +
 	"\x06linked\x18\x06 \x01(\bR\x06linked\x12$\n" +
 	"\vwaits_after\x18\a \x01(\x04H\x01R\n" +
 	"waitsAfter\x88\x01\x01\x12\x17\n" +
 	"\await_ns\x18\b \x01(\x04R\x06waitNs\x12(\n" +
-	"\x06others\x18\t \x03(\v2\x10.concord.GrantedR\x06othersB\b\n" +
+	"\x06others\x18\t \x03(\v2\x10.concord.GrantedR\x06others\x12$\n" +
+	"\x05stake\x18\n" +
+	" \x01(\v2\x0e.concord.StakeR\x05stake\x12#\n" +
+	"\x05votes\x18\v \x03(\v2\r.concord.VoteR\x05votesB\b\n" +
 	"\x06_afterB\x0e\n" +
-	"\f_waits_after\"f\n" +
+	"\f_waits_afterJ\x04\b\x05\x10\x06\"v\n" +
+	"\x05Stake\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x19\n" +
+	"\x05after\x18\x03 \x01(\x06H\x00R\x05after\x88\x01\x01\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06numberB\b\n" +
+	"\x06_after\"+\n" +
+	"\x04Vote\x12\x19\n" +
+	"\x05after\x18\x01 \x01(\x06H\x00R\x05after\x88\x01\x01B\b\n" +
+	"\x06_after\"f\n" +
 	"\aGranted\x12\"\n" +
 	"\x05range\x18\x01 \x01(\v2\f.concord.ArcR\x05range\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x15\n" +
-	"\x06age_ns\x18\x03 \x01(\x04R\x05ageNs\"T\n" +
+	"\x06age_ns\x18\x03 \x01(\x04R\x05ageNs\"\xa2\x01\n" +
 	"\bLeaseReq\x12\x1b\n" +
 	"\tlength_ns\x18\x01 \x01(\x04R\blengthNs\x12#\n" +
-	"\x03arc\x18\x02 \x01(\v2\f.concord.ArcH\x00R\x03arc\x88\x01\x01B\x06\n" +
+	"\x03arc\x18\x02 \x01(\v2\f.concord.ArcH\x00R\x03arc\x88\x01\x01\x12&\n" +
+	"\x06claims\x18\x03 \x03(\v2\x0e.concord.StakeR\x06claims\x12$\n" +
+	"\x05words\x18\x04 \x03(\v2\x0e.concord.StakeR\x05wordsB\x06\n" +
 	"\x04_arc\".\n" +
 	"\x06Origin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x14\n" +
@@ -3706,7 +3863,7 @@ func file_concord_proto_rawDescGZIP() []byte {
 }
 
 var file_concord_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_concord_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_concord_proto_goTypes = []any{
 	(Phase)(0),             // 0: concord.Phase
 	(MapReq_Kind)(0),       // 1: concord.MapReq.Kind
@@ -3727,133 +3884,139 @@ var file_concord_proto_goTypes = []any{
 	(*Server)(nil),         // 16: concord.Server
 	(*Ring)(nil),           // 17: concord.Ring
 	(*Lease)(nil),          // 18: concord.Lease
-	(*Granted)(nil),        // 19: concord.Granted
-	(*LeaseReq)(nil),       // 20: concord.LeaseReq
-	(*Origin)(nil),         // 21: concord.Origin
-	(*Replaced)(nil),       // 22: concord.Replaced
-	(*Request)(nil),        // 23: concord.Request
-	(*Target)(nil),         // 24: concord.Target
-	(*Settings)(nil),       // 25: concord.Settings
-	(*Answer)(nil),         // 26: concord.Answer
-	(*RingReq)(nil),        // 27: concord.RingReq
-	(*NotifyReq)(nil),      // 28: concord.NotifyReq
-	(*NotifyResp)(nil),     // 29: concord.NotifyResp
-	(*Refusal)(nil),        // 30: concord.Refusal
-	(*RouteReq)(nil),       // 31: concord.RouteReq
-	(*RouteResp)(nil),      // 32: concord.RouteResp
-	(*Arc)(nil),            // 33: concord.Arc
-	(*PlaceReq)(nil),       // 34: concord.PlaceReq
-	(*PlaceResp)(nil),      // 35: concord.PlaceResp
-	(*IntroduceReq)(nil),   // 36: concord.IntroduceReq
-	(*ChangedReq)(nil),     // 37: concord.ChangedReq
-	(*LeaveReq)(nil),       // 38: concord.LeaveReq
-	(*MetaReq)(nil),        // 39: concord.MetaReq
-	(*MetaResp)(nil),       // 40: concord.MetaResp
-	(*WrongMember)(nil),    // 41: concord.WrongMember
-	(*WrongRing)(nil),      // 42: concord.WrongRing
-	(*NotJoined)(nil),      // 43: concord.NotJoined
-	(*Denied)(nil),         // 44: concord.Denied
-	(*NotRunning)(nil),     // 45: concord.NotRunning
-	(*Isolated)(nil),       // 46: concord.Isolated
-	nil,                    // 47: concord.Frame.HeadersEntry
-	(*emptypb.Empty)(nil),  // 48: google.protobuf.Empty
+	(*Stake)(nil),          // 19: concord.Stake
+	(*Vote)(nil),           // 20: concord.Vote
+	(*Granted)(nil),        // 21: concord.Granted
+	(*LeaseReq)(nil),       // 22: concord.LeaseReq
+	(*Origin)(nil),         // 23: concord.Origin
+	(*Replaced)(nil),       // 24: concord.Replaced
+	(*Request)(nil),        // 25: concord.Request
+	(*Target)(nil),         // 26: concord.Target
+	(*Settings)(nil),       // 27: concord.Settings
+	(*Answer)(nil),         // 28: concord.Answer
+	(*RingReq)(nil),        // 29: concord.RingReq
+	(*NotifyReq)(nil),      // 30: concord.NotifyReq
+	(*NotifyResp)(nil),     // 31: concord.NotifyResp
+	(*Refusal)(nil),        // 32: concord.Refusal
+	(*RouteReq)(nil),       // 33: concord.RouteReq
+	(*RouteResp)(nil),      // 34: concord.RouteResp
+	(*Arc)(nil),            // 35: concord.Arc
+	(*PlaceReq)(nil),       // 36: concord.PlaceReq
+	(*PlaceResp)(nil),      // 37: concord.PlaceResp
+	(*IntroduceReq)(nil),   // 38: concord.IntroduceReq
+	(*ChangedReq)(nil),     // 39: concord.ChangedReq
+	(*LeaveReq)(nil),       // 40: concord.LeaveReq
+	(*MetaReq)(nil),        // 41: concord.MetaReq
+	(*MetaResp)(nil),       // 42: concord.MetaResp
+	(*WrongMember)(nil),    // 43: concord.WrongMember
+	(*WrongRing)(nil),      // 44: concord.WrongRing
+	(*NotJoined)(nil),      // 45: concord.NotJoined
+	(*Denied)(nil),         // 46: concord.Denied
+	(*NotRunning)(nil),     // 47: concord.NotRunning
+	(*Isolated)(nil),       // 48: concord.Isolated
+	nil,                    // 49: concord.Frame.HeadersEntry
+	(*emptypb.Empty)(nil),  // 50: google.protobuf.Empty
 }
 var file_concord_proto_depIdxs = []int32{
 	1,  // 0: concord.MapReq.kind:type_name -> concord.MapReq.Kind
 	7,  // 1: concord.MapReq.parts:type_name -> concord.MapPart
-	23, // 2: concord.MapReq.request:type_name -> concord.Request
+	25, // 2: concord.MapReq.request:type_name -> concord.Request
 	5,  // 3: concord.MapPart.claims:type_name -> concord.Claim
 	9,  // 4: concord.MapResp.stretches:type_name -> concord.MapStretch
 	5,  // 5: concord.MapResp.claims:type_name -> concord.Claim
-	26, // 6: concord.MapResp.answer:type_name -> concord.Answer
-	23, // 7: concord.SubscribeReq.request:type_name -> concord.Request
+	28, // 6: concord.MapResp.answer:type_name -> concord.Answer
+	25, // 7: concord.SubscribeReq.request:type_name -> concord.Request
 	5,  // 8: concord.MapUpdate.claims:type_name -> concord.Claim
-	26, // 9: concord.MapUpdate.answer:type_name -> concord.Answer
-	47, // 10: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
-	23, // 11: concord.FindReq.request:type_name -> concord.Request
+	28, // 9: concord.MapUpdate.answer:type_name -> concord.Answer
+	49, // 10: concord.Frame.headers:type_name -> concord.Frame.HeadersEntry
+	25, // 11: concord.FindReq.request:type_name -> concord.Request
 	16, // 12: concord.FindResp.server:type_name -> concord.Server
 	16, // 13: concord.Ring.predecessor:type_name -> concord.Server
 	16, // 14: concord.Ring.successors:type_name -> concord.Server
-	26, // 15: concord.Ring.answer:type_name -> concord.Answer
+	28, // 15: concord.Ring.answer:type_name -> concord.Answer
 	0,  // 16: concord.Ring.phase:type_name -> concord.Phase
-	30, // 17: concord.Ring.refusal:type_name -> concord.Refusal
+	32, // 17: concord.Ring.refusal:type_name -> concord.Refusal
 	16, // 18: concord.Ring.founder:type_name -> concord.Server
-	22, // 19: concord.Ring.replaced:type_name -> concord.Replaced
-	21, // 20: concord.Ring.origin:type_name -> concord.Origin
+	24, // 19: concord.Ring.replaced:type_name -> concord.Replaced
+	23, // 20: concord.Ring.origin:type_name -> concord.Origin
 	18, // 21: concord.Ring.lease:type_name -> concord.Lease
-	19, // 22: concord.Lease.others:type_name -> concord.Granted
-	33, // 23: concord.Granted.range:type_name -> concord.Arc
-	33, // 24: concord.LeaseReq.arc:type_name -> concord.Arc
-	24, // 25: concord.Replaced.who:type_name -> concord.Target
-	16, // 26: concord.Replaced.by:type_name -> concord.Server
-	24, // 27: concord.Request.target:type_name -> concord.Target
-	16, // 28: concord.Request.sender:type_name -> concord.Server
-	25, // 29: concord.Request.settings:type_name -> concord.Settings
-	16, // 30: concord.Answer.answerer:type_name -> concord.Server
-	23, // 31: concord.RingReq.request:type_name -> concord.Request
-	16, // 32: concord.RingReq.founder:type_name -> concord.Server
-	20, // 33: concord.RingReq.lease:type_name -> concord.LeaseReq
-	23, // 34: concord.NotifyReq.request:type_name -> concord.Request
-	17, // 35: concord.NotifyResp.ring:type_name -> concord.Ring
-	16, // 36: concord.NotifyResp.former:type_name -> concord.Server
-	2,  // 37: concord.Refusal.reason:type_name -> concord.Refusal.Reason
-	16, // 38: concord.Refusal.other:type_name -> concord.Server
-	23, // 39: concord.RouteReq.request:type_name -> concord.Request
-	24, // 40: concord.RouteReq.avoid:type_name -> concord.Target
-	3,  // 41: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
-	16, // 42: concord.RouteResp.owner:type_name -> concord.Server
-	33, // 43: concord.RouteResp.arc:type_name -> concord.Arc
-	16, // 44: concord.RouteResp.closer:type_name -> concord.Server
-	26, // 45: concord.RouteResp.answer:type_name -> concord.Answer
-	16, // 46: concord.PlaceReq.subject:type_name -> concord.Server
-	23, // 47: concord.PlaceReq.request:type_name -> concord.Request
-	4,  // 48: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
-	16, // 49: concord.PlaceResp.closer:type_name -> concord.Server
-	17, // 50: concord.PlaceResp.ring:type_name -> concord.Ring
-	26, // 51: concord.PlaceResp.answer:type_name -> concord.Answer
-	16, // 52: concord.IntroduceReq.subject:type_name -> concord.Server
-	23, // 53: concord.IntroduceReq.request:type_name -> concord.Request
-	23, // 54: concord.ChangedReq.request:type_name -> concord.Request
-	16, // 55: concord.LeaveReq.predecessor:type_name -> concord.Server
-	16, // 56: concord.LeaveReq.successors:type_name -> concord.Server
-	23, // 57: concord.LeaveReq.request:type_name -> concord.Request
-	23, // 58: concord.MetaReq.request:type_name -> concord.Request
-	26, // 59: concord.MetaResp.answer:type_name -> concord.Answer
-	16, // 60: concord.WrongMember.answerer:type_name -> concord.Server
-	21, // 61: concord.WrongMember.origin:type_name -> concord.Origin
-	16, // 62: concord.WrongRing.answerer:type_name -> concord.Server
-	0,  // 63: concord.NotJoined.phase:type_name -> concord.Phase
-	16, // 64: concord.NotJoined.answerer:type_name -> concord.Server
-	16, // 65: concord.Isolated.answerer:type_name -> concord.Server
-	14, // 66: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
-	27, // 67: concord.ChordService.GetRing:input_type -> concord.RingReq
-	28, // 68: concord.ChordService.Notify:input_type -> concord.NotifyReq
-	31, // 69: concord.ChordService.Route:input_type -> concord.RouteReq
-	34, // 70: concord.ChordService.Place:input_type -> concord.PlaceReq
-	36, // 71: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
-	37, // 72: concord.ChordService.Changed:input_type -> concord.ChangedReq
-	38, // 73: concord.ChordService.Leave:input_type -> concord.LeaveReq
-	39, // 74: concord.ChordService.Meta:input_type -> concord.MetaReq
-	6,  // 75: concord.ChordService.Map:input_type -> concord.MapReq
-	12, // 76: concord.ChordService.Link:input_type -> concord.Frames
-	10, // 77: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
-	15, // 78: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
-	17, // 79: concord.ChordService.GetRing:output_type -> concord.Ring
-	29, // 80: concord.ChordService.Notify:output_type -> concord.NotifyResp
-	32, // 81: concord.ChordService.Route:output_type -> concord.RouteResp
-	35, // 82: concord.ChordService.Place:output_type -> concord.PlaceResp
-	17, // 83: concord.ChordService.Introduce:output_type -> concord.Ring
-	48, // 84: concord.ChordService.Changed:output_type -> google.protobuf.Empty
-	17, // 85: concord.ChordService.Leave:output_type -> concord.Ring
-	40, // 86: concord.ChordService.Meta:output_type -> concord.MetaResp
-	8,  // 87: concord.ChordService.Map:output_type -> concord.MapResp
-	12, // 88: concord.ChordService.Link:output_type -> concord.Frames
-	11, // 89: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
-	78, // [78:90] is the sub-list for method output_type
-	66, // [66:78] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	21, // 22: concord.Lease.others:type_name -> concord.Granted
+	19, // 23: concord.Lease.stake:type_name -> concord.Stake
+	20, // 24: concord.Lease.votes:type_name -> concord.Vote
+	35, // 25: concord.Granted.range:type_name -> concord.Arc
+	35, // 26: concord.LeaseReq.arc:type_name -> concord.Arc
+	19, // 27: concord.LeaseReq.claims:type_name -> concord.Stake
+	19, // 28: concord.LeaseReq.words:type_name -> concord.Stake
+	26, // 29: concord.Replaced.who:type_name -> concord.Target
+	16, // 30: concord.Replaced.by:type_name -> concord.Server
+	26, // 31: concord.Request.target:type_name -> concord.Target
+	16, // 32: concord.Request.sender:type_name -> concord.Server
+	27, // 33: concord.Request.settings:type_name -> concord.Settings
+	16, // 34: concord.Answer.answerer:type_name -> concord.Server
+	25, // 35: concord.RingReq.request:type_name -> concord.Request
+	16, // 36: concord.RingReq.founder:type_name -> concord.Server
+	22, // 37: concord.RingReq.lease:type_name -> concord.LeaseReq
+	25, // 38: concord.NotifyReq.request:type_name -> concord.Request
+	17, // 39: concord.NotifyResp.ring:type_name -> concord.Ring
+	16, // 40: concord.NotifyResp.former:type_name -> concord.Server
+	2,  // 41: concord.Refusal.reason:type_name -> concord.Refusal.Reason
+	16, // 42: concord.Refusal.other:type_name -> concord.Server
+	25, // 43: concord.RouteReq.request:type_name -> concord.Request
+	26, // 44: concord.RouteReq.avoid:type_name -> concord.Target
+	3,  // 45: concord.RouteResp.verdict:type_name -> concord.RouteResp.Verdict
+	16, // 46: concord.RouteResp.owner:type_name -> concord.Server
+	35, // 47: concord.RouteResp.arc:type_name -> concord.Arc
+	16, // 48: concord.RouteResp.closer:type_name -> concord.Server
+	28, // 49: concord.RouteResp.answer:type_name -> concord.Answer
+	16, // 50: concord.PlaceReq.subject:type_name -> concord.Server
+	25, // 51: concord.PlaceReq.request:type_name -> concord.Request
+	4,  // 52: concord.PlaceResp.verdict:type_name -> concord.PlaceResp.Verdict
+	16, // 53: concord.PlaceResp.closer:type_name -> concord.Server
+	17, // 54: concord.PlaceResp.ring:type_name -> concord.Ring
+	28, // 55: concord.PlaceResp.answer:type_name -> concord.Answer
+	16, // 56: concord.IntroduceReq.subject:type_name -> concord.Server
+	25, // 57: concord.IntroduceReq.request:type_name -> concord.Request
+	25, // 58: concord.ChangedReq.request:type_name -> concord.Request
+	16, // 59: concord.LeaveReq.predecessor:type_name -> concord.Server
+	16, // 60: concord.LeaveReq.successors:type_name -> concord.Server
+	25, // 61: concord.LeaveReq.request:type_name -> concord.Request
+	25, // 62: concord.MetaReq.request:type_name -> concord.Request
+	28, // 63: concord.MetaResp.answer:type_name -> concord.Answer
+	16, // 64: concord.WrongMember.answerer:type_name -> concord.Server
+	23, // 65: concord.WrongMember.origin:type_name -> concord.Origin
+	16, // 66: concord.WrongRing.answerer:type_name -> concord.Server
+	0,  // 67: concord.NotJoined.phase:type_name -> concord.Phase
+	16, // 68: concord.NotJoined.answerer:type_name -> concord.Server
+	16, // 69: concord.Isolated.answerer:type_name -> concord.Server
+	14, // 70: concord.ChordService.FindSuccessor:input_type -> concord.FindReq
+	29, // 71: concord.ChordService.GetRing:input_type -> concord.RingReq
+	30, // 72: concord.ChordService.Notify:input_type -> concord.NotifyReq
+	33, // 73: concord.ChordService.Route:input_type -> concord.RouteReq
+	36, // 74: concord.ChordService.Place:input_type -> concord.PlaceReq
+	38, // 75: concord.ChordService.Introduce:input_type -> concord.IntroduceReq
+	39, // 76: concord.ChordService.Changed:input_type -> concord.ChangedReq
+	40, // 77: concord.ChordService.Leave:input_type -> concord.LeaveReq
+	41, // 78: concord.ChordService.Meta:input_type -> concord.MetaReq
+	6,  // 79: concord.ChordService.Map:input_type -> concord.MapReq
+	12, // 80: concord.ChordService.Link:input_type -> concord.Frames
+	10, // 81: concord.ChordService.Subscribe:input_type -> concord.SubscribeReq
+	15, // 82: concord.ChordService.FindSuccessor:output_type -> concord.FindResp
+	17, // 83: concord.ChordService.GetRing:output_type -> concord.Ring
+	31, // 84: concord.ChordService.Notify:output_type -> concord.NotifyResp
+	34, // 85: concord.ChordService.Route:output_type -> concord.RouteResp
+	37, // 86: concord.ChordService.Place:output_type -> concord.PlaceResp
+	17, // 87: concord.ChordService.Introduce:output_type -> concord.Ring
+	50, // 88: concord.ChordService.Changed:output_type -> google.protobuf.Empty
+	17, // 89: concord.ChordService.Leave:output_type -> concord.Ring
+	42, // 90: concord.ChordService.Meta:output_type -> concord.MetaResp
+	8,  // 91: concord.ChordService.Map:output_type -> concord.MapResp
+	12, // 92: concord.ChordService.Link:output_type -> concord.Frames
+	11, // 93: concord.ChordService.Subscribe:output_type -> concord.MapUpdate
+	82, // [82:94] is the sub-list for method output_type
+	70, // [70:82] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_concord_proto_init() }
@@ -3866,21 +4029,23 @@ func file_concord_proto_init() {
 	file_concord_proto_msgTypes[10].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[12].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[13].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[14].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[15].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[18].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[22].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[17].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[20].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[24].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[25].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[26].OneofWrappers = []any{}
 	file_concord_proto_msgTypes[27].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[33].OneofWrappers = []any{}
-	file_concord_proto_msgTypes[36].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[29].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[35].OneofWrappers = []any{}
+	file_concord_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concord_proto_rawDesc), len(file_concord_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

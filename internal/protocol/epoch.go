@@ -44,6 +44,7 @@ func (m *Machine) hearClock(at uint64) {
 // claim claims the arc with a new epoch if the member has gained anything since it
 // claimed it last.
 func (m *Machine) claim() {
+	m.stake()
 	arc, has := m.ownArc()
 	if m.isolated() {
 		return

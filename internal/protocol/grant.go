@@ -34,10 +34,15 @@ const mostGrants = 4 * maxGrants
 
 // Asks is what a member that asks its head for a grant says: the arc that it may own by
 // it, if it has one. Length is Config.Lease; 0: it asks for none.
+//
+// Claims are those of its process, on which it asks that of the other to vote, and Words are those
+// of others, as far as it has heard.
 type Asks struct {
 	Length time.Duration
 	Arc    ring.Arc
 	Has    bool
+	Claims []Stake
+	Words  []Stake
 }
 
 // leaverHad is what a predecessor that leaves has said that it held.
@@ -45,13 +50,6 @@ type leaverHad struct {
 	who   ring.Instance
 	given bool
 	after uint64
-}
-
-// sighting says when a member was known to live.
-type sighting struct {
-	who   ring.Instance
-	at    time.Duration
-	asked time.Duration // when whoever told it was asked
 }
 
 // granted takes what the head has answered to a question asked at that time.
@@ -74,12 +72,17 @@ func (m *Machine) granted(st State, asked time.Duration) {
 		}
 	}
 	switch {
-	case !linked || m.now >= m.evident() || m.now >= m.linkedUntil():
+	case !linked || m.now >= m.linkedUntil():
 		l.named = 0
 	case l.named == 0:
 		l.named = m.now
 	}
 	if !named || !st.Lease.Granted {
+		return
+	}
+	if m.cfg.Votes != nil {
+		m.stake()
+		m.count()
 		return
 	}
 	m.renew()
@@ -113,7 +116,7 @@ func (m *Machine) asks() Asks {
 // incarnation was that it has taken the address of, and nothing before that arc, it is a
 // link to those before it all the same.
 func (m *Machine) grants(to ring.Member, a Asks) (granted, linked bool) {
-	if m.contested(to) {
+	if m.cfg.Votes == nil && m.contested(to) {
 		return false, false
 	}
 	granted, linked = m.mayGrant(to, a)
@@ -127,6 +130,9 @@ func (m *Machine) mayGrant(to ring.Member, a Asks) (granted, linked bool) {
 	l := &m.lease
 	if m.cfg.Lease == 0 || a.Length != m.cfg.Lease || m.phase != Joined || to != m.pred || a.Has && a.Arc.To != to.ID {
 		return false, false
+	}
+	if m.cfg.Votes != nil {
+		return true, true
 	}
 	kept := make([]grant, 0, len(l.gave)+1)
 	for _, g := range l.gave {
@@ -206,22 +212,14 @@ func within(x, in ring.Arc) bool {
 	return x.After == in.After || in.Contains(x.After) && x.After != in.To
 }
 
-// links is how many links a chain has: one more than a list has members, so that all that
-// a list can lose are followed by one that the others name. A list that names identifiers of
-// few processes is longer than it names processes.
-// Only so much of it counts as names the processes that MinMembers asks for: where there are
-// fewer others than a list is to name, it has most of the ring.
-func (m *Machine) links() int { return max(m.cfg.Successors, m.relied()) + 1 }
-
-// relied is how many entries the list has up to that by which it names as many processes as
-// MinMembers, with this one. Without MinMembers it relies on none.
-func (m *Machine) relied() int {
-	for i := range m.succ {
-		if processes(m.self, m.succ[:i]) >= m.cfg.MinMembers-1 {
-			return i
-		}
+// links is how many links a chain has: one more than a list names processes, so that all that
+// a list can lose are followed by one that the others name. Where votes decide, there is only
+// what the head grants.
+func (m *Machine) links() int {
+	if m.cfg.Votes != nil {
+		return 1
 	}
-	return len(m.succ)
+	return m.cfg.Successors + 1
 }
 
 // linked is a chain all of whose links are of that time.

@@ -57,22 +57,6 @@ func TestWaitIsHandedOnToWhoCameBeforeItWasHeardOf(t *testing.T) {
 	}
 }
 
-// A process counts once as evidence that enough members live, and the member's own not at all.
-func TestEvidenceCountsProcesses(t *testing.T) {
-	m, _ := lessee()
-	own, a, a2, b := testMember(6), testMember(7), testMember(8), testMember(9)
-	own.Name, a2.Name = m.self.Name, a.Name
-	list := []ring.Member{own, a, a2, b}
-	for k, x := range list {
-		m.lease.sees(x.Instance(), time.Duration(k+1)*time.Second, time.Duration(k+1)*time.Second)
-	}
-	for n, want := range map[int]time.Duration{1: 4 * time.Second, 2: 3 * time.Second, 3: -forever / 2} {
-		if got := m.lease.evidence(m.self.Name, list, n); got != want {
-			t.Errorf("of %d others: %v, want %v", n, got, want)
-		}
-	}
-}
-
 func testMember(id uint64) ring.Member {
 	name := string(rune('a' + id))
 	return ring.Member{ID: id, Name: name, Addr: name + ":1", Incarnation: 1}

@@ -36,9 +36,7 @@ import (
 //     and neither does the one that is granted it grant what its head has granted others.
 //   - While two of one name ask for a grant in one place, neither is granted anything.
 //
-// With MinMembers a lease holds for no longer than nine tenths of a Lease from when so many
-// members were known to live. Answers say how long ago the entries of a list were known to,
-// and hearsay counts with its age, and an eighth of that more for the clocks.
+// All this is without MinMembers. With MinMembers, votes decide; see votes.go.
 
 // Lease is what a member says in an answer of its own lease and of its predecessor's.
 type Lease struct {
@@ -64,9 +62,10 @@ type Lease struct {
 	// Chain are how long ago its head named it as its predecessor, the head of that named
 	// that one, and so on, at most MaxList.
 	Chain []time.Duration
-	// Ages are how long ago the entries of its list were known to live, in their order.
-	// Negative: it is not known.
-	Ages []time.Duration
+	// Stake is what it claims, and Votes how its process votes on the asker's claims, in
+	// their order.
+	Stake Stake
+	Votes []Vote
 }
 
 // leasing is what a member knows of its own lease. Times are of its own clock.
@@ -95,8 +94,8 @@ type leasing struct {
 	goes  wait      // what it goes on waiting for itself, in place of its head
 	fresh bool      // it has joined, and has had no predecessor since
 	left  leaverHad // in words, by the predecessor
-	seen  []sighting
-	gave  []grant // that may not have run out, at most one to each incarnation
+	polls []poll    // under way
+	gave  []grant   // that may not have run out, at most one to each incarnation
 	// rival is the last of the predecessor's name that has asked for a grant in its place.
 	rival   ring.Instance
 	rivalAt time.Duration // when it has asked
@@ -142,6 +141,9 @@ func (m *Machine) expire() {
 	}
 	l.resumed = false
 	if m.now >= l.until {
+		m.renew() // others of this process may have got more votes
+	}
+	if m.now >= l.until {
 		m.lapse()
 	}
 	m.waited()
@@ -167,7 +169,7 @@ func (m *Machine) lapse() {
 	l := &m.lease
 	if l.holds {
 		l.holds, l.given, l.owed, l.lapsed = false, Lease{}, wait{}, true
-		if !l.none {
+		if !l.none && m.cfg.Votes == nil {
 			l.named, l.goes = 0, wait{}
 		}
 		m.dirty = true
@@ -178,7 +180,7 @@ func (m *Machine) lapse() {
 func (m *Machine) waited() {
 	l := &m.lease
 	arc, has := m.ownArc()
-	if has && (m.now >= l.rest || l.goes.ends(arc, m.now)) && (l.none || l.edge != arc.After) {
+	if m.cfg.Votes == nil && has && (m.now >= l.rest || l.goes.ends(arc, m.now)) && (l.none || l.edge != arc.After) {
 		l.edge, l.none = arc.After, false
 		m.dirty = true
 	}
@@ -200,6 +202,9 @@ func (m *Machine) held() (ring.Arc, bool) {
 	arc, has := m.ownArc()
 	if !has || l.none || !l.holds || m.phase != Joined {
 		return ring.Arc{}, false
+	}
+	if m.cfg.Votes != nil && covers(l.edge, arc.After, arc.To) {
+		return arc, true
 	}
 	return ring.Arc{After: l.edge, To: arc.To}, true
 }
@@ -223,8 +228,8 @@ func (l *leasing) hung(by time.Duration) {
 func (m *Machine) ownsAll() {
 	arc, _ := m.ownArc()
 	m.lease = leasing{holds: true, edge: arc.After, chain: m.linked(m.now), oldest: m.now, grant: m.now + m.leased()}
-	for _, x := range m.succ {
-		m.lease.seen = append(m.lease.seen, sighting{x.Instance(), m.now, m.now})
+	if m.cfg.Votes != nil {
+		m.lease.holds, m.lease.none, m.lease.named = false, true, max(1, m.now)
 	}
 	m.renew()
 }
@@ -235,83 +240,14 @@ func (m *Machine) ownsNothing() { m.lease = leasing{none: true, fresh: true, res
 // renew finds until when the lease holds.
 func (m *Machine) renew() {
 	l := &m.lease
+	if m.cfg.Votes != nil {
+		m.voted()
+		return
+	}
 	l.until = l.grant
 	if m.alone {
 		l.until = forever
 	}
-	l.until = min(l.until, m.evident())
-}
-
-// evident is until when enough members are known to live.
-func (m *Machine) evident() time.Duration {
-	if n := m.cfg.MinMembers - 1; n > 0 {
-		return m.lease.evidence(m.self.Name, m.succ, n) + m.leased()
-	}
-	return forever
-}
-
-// evidence is the time at which n processes of a list, other than that of a name, were known
-// to live; negative beyond every lease if so many never were. A process lives if it does at
-// any of its identifiers.
-func (l *leasing) evidence(of string, list []ring.Member, n int) time.Duration {
-	var at []time.Duration
-	for k, x := range list {
-		if x.Name == of || slices.ContainsFunc(list[:k], func(y ring.Member) bool { return y.Name == x.Name }) {
-			continue
-		}
-		latest, seen := -forever/2, false
-		for _, y := range list[k:] {
-			if i := l.find(y.Instance()); i >= 0 && y.Name == x.Name {
-				t := surely(l.seen[i].at, l.seen[i].asked)
-				latest, seen = max(t, latest), true
-			}
-		}
-		if seen {
-			at = append(at, latest)
-		}
-	}
-	if len(at) < n {
-		return -forever / 2
-	}
-	slices.Sort(at)
-	return at[len(at)-n]
-}
-
-func (l *leasing) find(who ring.Instance) int {
-	return slices.IndexFunc(l.seen, func(s sighting) bool { return s.who == who })
-}
-
-// sees notes that a member was known to live at that time.
-func (l *leasing) sees(who ring.Instance, at, asked time.Duration) {
-	x := sighting{who, at, asked}
-	if i := l.find(who); i < 0 {
-		l.seen = append(slices.Clip(l.seen), x)
-	} else if at > l.seen[i].at {
-		l.seen = slices.Clone(l.seen)
-		l.seen[i] = x
-	}
-}
-
-// sight notes who lives by the answer of the head to a question asked at that time.
-func (m *Machine) sight(st State, asked time.Duration) {
-	l := &m.lease
-	if m.cfg.Lease == 0 {
-		return
-	}
-	l.sees(st.Self.Instance(), asked, asked)
-	for i, x := range st.Succ {
-		if i < len(st.Lease.Ages) && st.Lease.Ages[i] >= 0 && x.ID != m.self.ID {
-			l.sees(x.Instance(), asked-st.Lease.Ages[i], asked)
-		}
-	}
-	kept := make([]sighting, 0, len(m.succ))
-	for _, s := range l.seen {
-		if slices.ContainsFunc(m.succ, func(x ring.Member) bool { return x.Instance() == s.who }) {
-			kept = append(kept, s)
-		}
-	}
-	l.seen = kept
-	m.renew()
 }
 
 // nearerEdge moves the edge to the beginning of the arc if that is nearer.
@@ -328,7 +264,7 @@ func (m *Machine) nearerEdge(after uint64) {
 // leasePred keeps the lease in step with the predecessor, which goes from old to p.
 func (m *Machine) leasePred(old, p ring.Member) {
 	l := &m.lease
-	if m.cfg.Lease == 0 {
+	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
 		return
 	}
 	left := l.left
@@ -450,7 +386,7 @@ func (m *Machine) linkedNone(after uint64, p ring.Member) bool {
 // those have lost their leases that it may be mistaken about.
 func (m *Machine) leaseAlone() {
 	l := &m.lease
-	if m.cfg.Lease == 0 {
+	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
 		return
 	}
 	if !l.holds {
@@ -466,7 +402,7 @@ func (m *Machine) leaseAlone() {
 func (m *Machine) leaseMet() {
 	l := &m.lease
 	switch {
-	case m.cfg.Lease == 0:
+	case m.cfg.Lease == 0 || m.cfg.Votes != nil:
 	case l.holds && m.now < l.until:
 		l.chain, l.oldest, l.grant = m.linked(m.now), m.now, m.now+m.leased()
 	default:
@@ -484,7 +420,7 @@ func (m *Machine) heardLeaver(st State) {
 // leaseRemain has a member that was to leave own again what it held, when those have lost
 // their leases that may have taken over.
 func (m *Machine) leaseRemain() {
-	if m.cfg.Lease > 0 {
+	if m.cfg.Lease > 0 && m.cfg.Votes == nil {
 		m.lease.given, m.lease.rest = Lease{}, m.now+m.cfg.Lease
 	}
 }
@@ -492,7 +428,7 @@ func (m *Machine) leaseRemain() {
 // leaseLeave has a member that leaves own nothing, and say what it held.
 func (m *Machine) leaseLeave() {
 	l := &m.lease
-	if m.cfg.Lease == 0 {
+	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
 		return
 	}
 	arc, has := m.held()
@@ -509,18 +445,15 @@ func (m *Machine) saysLease() Lease {
 	}
 	out := l.given
 	out.Length = m.cfg.Lease
+	if p := m.cfg.Votes; p != nil {
+		out.Stake = p.stakeOf(m.self.Instance())
+		return out
+	}
 	if w := l.owed; w.has {
 		out.Waits, out.From, out.Wait = true, w.after, max(0, w.over-m.now)
 	}
 	for _, at := range l.chain[:min(len(l.chain), MaxList)] {
 		out.Chain = append(out.Chain, max(0, m.now-at))
-	}
-	out.Ages = make([]time.Duration, len(m.succ))
-	for i, x := range m.succ {
-		out.Ages[i] = -1
-		if k := l.find(x.Instance()); k >= 0 {
-			out.Ages[i] = max(0, m.now-l.seen[k].at)
-		}
 	}
 	return out
 }

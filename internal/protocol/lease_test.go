@@ -253,12 +253,10 @@ func TestGrantIsOfAnArcThatNobodyElseWasGranted(t *testing.T) {
 
 // A list that names identifiers of few processes is longer than it names processes, and what
 // it can lose at once is as much. A chain has more links than that. A lease does not begin by a
-// chain that was long enough for a list which has grown since.
+// A lease begins by a chain of a link more than a list names processes, and counts from the oldest.
 func TestChainIsLongerThanTheList(t *testing.T) {
 	m, head := lessee()
-	of := func(id uint64, name string) ring.Member {
-		return ring.Member{ID: id, Name: name, Addr: name + ":1", Incarnation: 1}
-	}
+	m.cfg.Successors = 4
 	chain := func(n int) Lease {
 		return Lease{Length: lease, Granted: true, Linked: true, Chain: make([]time.Duration, n)}
 	}
@@ -266,35 +264,21 @@ func TestChainIsLongerThanTheList(t *testing.T) {
 		m.now = now
 		m.granted(State{Self: head, Phase: Joined, Pred: m.self, Lease: given}, now)
 	}
-	m.cfg.MinMembers = 3
-	for _, x := range []ring.Member{head, of(15, "last")} {
-		m.lease.sees(x.Instance(), 11*time.Second, 11*time.Second)
-	}
-	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(15, "last"), of(0, "more")})
-	before := m.lease.grant
+	m.lease = leasing{}
 	for n := range 4 {
-		if grant(5*time.Second, chain(n)); m.lease.grant != before || m.lease.named != 0 {
+		if grant(5*time.Second, chain(n)); m.lease.grant != 0 || m.lease.named != 0 {
 			t.Errorf("a chain of %d links, of a list of 4, is a lease until %v", n+1, m.lease.grant)
 		}
 	}
-	if grant(5*time.Second, chain(4)); m.lease.grant != 5*time.Second+m.leased() || m.lease.named == 0 {
+	if grant(5*time.Second, chain(4)); m.lease.grant != 5*time.Second+m.leased() || !m.lease.holds || m.lease.rest != m.lease.named+lease {
 		t.Errorf("a chain of 5 links is a lease until %v", m.lease.grant)
 	}
-	m.lapse()
-	m.setSucc([]ring.Member{head, of(11, "self"), of(13, "head"), of(14, "self"), of(15, "last"), of(0, "more")})
-	if grant(6*time.Second, chain(4)); m.lease.holds {
-		t.Error("a lease begins by a chain of 5 links, and the list has 5 entries")
+	late := chain(4)
+	late.Chain[3] = 2 * time.Second
+	if grant(8*time.Second, late); m.lease.oldest != surely(6*time.Second, 8*time.Second) {
+		t.Errorf("the chain counts from %v, and its last link is of 6 s", m.lease.oldest)
 	}
-	late := chain(5)
-	late.Chain[4] = 8 * time.Second // none of those that were known before is as old
-	if grant(10*time.Second, late); m.lease.oldest != surely(2*time.Second, 10*time.Second) {
-		t.Errorf("the chain counts from %v, and its last link is of 2 s", m.lease.oldest)
-	}
-	if grant(11*time.Second, chain(5)); !m.lease.holds || m.lease.rest != m.lease.named+lease {
-		t.Error("no lease begins by a chain of 6 links, with a wait")
-	}
-	m.lease.chain = m.linked(m.now)
-	m.lease.chain = append(m.lease.chain, make([]time.Duration, MaxList)...)
+	m.lease.chain = make([]time.Duration, MaxList+2)
 	if n := len(m.saysLease().Chain); n != MaxList {
 		t.Errorf("it says %d links, and others take %d", n, MaxList)
 	}

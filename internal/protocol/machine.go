@@ -30,6 +30,9 @@ type Config struct {
 	// for the member to hold an arc; 0 and 1: it always does. With more than
 	// Successors+1 it never does, as it does not know so many.
 	MinMembers int
+	// Votes are those of the process, which its members share, if Lease is set and MinMembers
+	// is more than 1; nil: of a process that has this member only, and starts at the time 0.
+	Votes *Votes
 	// Named: the ring has a name of its own, and others are refused before they get
 	// here. Then its members have no Origin.
 	Named bool
@@ -156,6 +159,9 @@ type Machine struct {
 // New returns a machine that is in no ring. Seed is all its randomness.
 func New(self ring.Member, cfg Config, seed uint64) *Machine {
 	m := &Machine{cfg: cfg.withDefaults(), self: self, phase: Outside}
+	if m.cfg.Votes == nil && cfg.Lease > 0 && cfg.MinMembers > 1 {
+		m.cfg.Votes = NewVotes(self.Name, cfg, 0, 0)
+	}
 	m.acq = m.noAcquaintances()
 	m.rng = *rand.NewPCG(seed, self.ID)
 	m.checks = m.rng.Uint64() % 4
@@ -196,6 +202,9 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	m.recorded, m.reclaimed = 0, false
 	m.wake()
+	if p := m.cfg.Votes; p != nil {
+		p.touch(now)
+	}
 	m.expire()
 	switch ev := ev.(type) {
 	case Tick:
@@ -250,6 +259,7 @@ func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) ui
 	}
 	if req.Kind == AskRing {
 		req.Lease = m.asks()
+		m.polls(to, m.calls, &req.Lease)
 	}
 	m.emit(Ask{Call: m.calls, To: to, Request: req, Attempt: attempt, Patient: patient})
 	return m.calls
@@ -355,6 +365,12 @@ func (m *Machine) tick() {
 		if !rests {
 			m.triggerStabilize()
 		}
+		if p := m.cfg.Votes; p != nil {
+			if m.lacks() {
+				p.soon()
+			}
+			m.canvass()
+		}
 		if !m.divided.IsZero() && m.round >= m.rivalry {
 			m.meetRival(m.divided, false)
 		}
@@ -394,9 +410,13 @@ func (m *Machine) answer(a Answer) {
 	m.complete(&a.Reply)
 	a = m.sorted(a)
 	if a.Failure == nil {
+		m.overhears(a.Reply.State)
 		m.hearClock(a.Reply.State.Clock)
 		m.heardLeaver(a.Reply.State)
 		m.disown(a.Reply.State)
+	}
+	if m.polled(a) {
+		return
 	}
 	for q := range m.questions {
 		if q.call == a.Call {
@@ -512,6 +532,7 @@ func (m *Machine) answerRing(a Asked) {
 	if st.Lease.Linked {
 		st.Lease.Others = m.grantedOthers(a.From)
 	}
+	st.Lease.Votes = m.votes(a)
 	m.late(Respond{Token: a.Token, Reply: Reply{State: st}})
 }
 

@@ -21,6 +21,9 @@ type Snapshot struct {
 // simulator and the model checker begin with it.
 func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
 	m := New(self, cfg, seed)
+	if p := m.cfg.Votes; p != nil && cfg.Votes == nil {
+		p.since = -cfg.Lease // it has been there
+	}
 	m.phase = Joined
 	m.pred, m.origin = at.Pred, at.Origin
 	if len(at.Succ) > 0 {

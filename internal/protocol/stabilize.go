@@ -191,7 +191,6 @@ func (m *Machine) adopt(x ring.Member, st State, returned bool) {
 		return
 	}
 	m.heardHead(st, op.sent)
-	m.sight(st, op.sent)
 	m.granted(st, op.sent)
 	m.answered = m.now
 	if m.certain = op.sent; m.nearer(st.Pred) && m.responsive(st.Pred) {

@@ -44,7 +44,6 @@ type call struct {
 	number  uint64           // the machine's, 0 for none
 	request protocol.Request // for a machine
 	reply   protocol.Reply
-	said    invariant.Heard // of whom the answerer had heard
 
 	route  bool
 	look   ref // the lookup that asks; noLookup: an arc is being confirmed
@@ -301,7 +300,6 @@ func (w *world) respond(e protocol.Respond) {
 	}
 	c.held = false
 	c.reply = e.Reply
-	w.passesOn(c)
 	w.released(c)
 	w.back(i, e.Failure)
 }
@@ -372,7 +370,6 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 	a := protocol.Answer{Call: c.number, Failure: failure}
 	if failure == nil {
 		a.Reply = c.reply
-		w.hears(h, c)
 		w.looked(h, c)
 		if h.heard != nil {
 			h.heard[c.reply.State.Self.Instance()] = true

@@ -21,7 +21,7 @@ type MapCount struct {
 // chart is the map of a process, and its members, of which each is a host.
 type chart struct {
 	hosts []*host          // the first first
-	heard invariant.Heard  // of whom
+	votes *protocol.Votes  // of the process, which has run since; nil: without MinMembers or leases
 	m     *ringmap.Map     // nil: none of them is up
 	named map[uint64]named // by claims of the map, what was said against them
 	tick  time.Duration    // when it is to be called, 0 for never

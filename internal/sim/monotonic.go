@@ -34,10 +34,15 @@ func (c *monotonic) leap(now, by time.Duration) {
 const maxDrift = 0.05
 
 // clockOf is the clock of the process that starts at h: its rate is up to maxDrift off if
-// members own by leases.
+// members own by leases. All identifiers of a process have one clock.
 func (w *world) clockOf(h *host) monotonic {
 	if w.cfg.Lease == 0 {
 		return monotonic{}
+	}
+	for _, g := range h.chart.hosts {
+		if g != h && g.up {
+			return g.ticks
+		}
 	}
 	drift := 2*maxDrift*chance(w.seed^mix(uint64(h.index)<<20|uint64(h.starts)|1<<50)) - maxDrift
 	return monotonic{drift: drift, at: w.now, was: w.now}

@@ -180,7 +180,7 @@ func (w *world) self(h *host) ring.Member {
 }
 
 func (w *world) machine(h *host) protocol.Config {
-	return protocol.Config{Charted: w.charts(h), Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease}
+	return protocol.Config{Charted: w.charts(h), Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease, Votes: h.chart.votes}
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
@@ -190,6 +190,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	h.ticks, h.takes, h.standIns = w.clockOf(h), takeover{}, protocol.StandIns{}
 	seed := mix(w.seed ^ mix(uint64(h.index)<<20|uint64(h.starts)))
 	self := w.self(h)
+	w.beginVotes(h, at != nil)
 	if at == nil {
 		h.m = protocol.New(self, w.machine(h), seed)
 	} else {
@@ -345,7 +346,6 @@ func (w *world) step(h *host, ev protocol.Event) {
 				w.tell(h, e)
 			}
 		case protocol.Respond:
-			w.judgeAges(h, &e.Reply.State)
 			w.respond(e)
 		case protocol.WakeAt:
 			h.tick, h.due = max(w.now, h.ticks.when(e.At)), e.At

@@ -29,8 +29,15 @@ func pbLease(l protocol.Lease) *pb.Lease {
 	for _, age := range l.Chain {
 		out.ChainNs = append(out.ChainNs, uint64(max(0, age)))
 	}
-	for _, age := range l.Ages {
-		out.AgesNs = append(out.AgesNs, uint64(max(-1, age)+1))
+	if l.Stake.Number > 0 {
+		out.Stake = pbStake(l.Stake)
+	}
+	for _, v := range l.Votes {
+		x := &pb.Vote{}
+		if v.Given {
+			x.After = &v.After
+		}
+		out.Votes = append(out.Votes, x)
 	}
 	return out
 }
@@ -51,7 +58,7 @@ func leaseOf(field string, l *pb.Lease) (protocol.Lease, error) {
 	if out.Length, err = length(field, l.GetLengthNs()); err != nil {
 		return protocol.Lease{}, err
 	}
-	if len(l.GetChainNs()) > maxMembers || len(l.GetAgesNs()) > maxMembers || len(l.GetOthers()) > maxMembers {
+	if len(l.GetChainNs()) > maxMembers || len(l.GetOthers()) > maxMembers {
 		return protocol.Lease{}, fmt.Errorf("%s has more than %d ages or grants", field, maxMembers)
 	}
 	for _, g := range l.GetOthers() {
@@ -69,12 +76,56 @@ func leaseOf(field string, l *pb.Lease) (protocol.Lease, error) {
 		}
 		out.Chain = append(out.Chain, age)
 	}
-	for _, ns := range l.GetAgesNs() {
-		age, err := duration(field+".ages_ns", ns)
-		if err != nil {
+	if l.GetStake() != nil {
+		if out.Stake, err = stake(field+".stake", l.GetStake()); err != nil {
 			return protocol.Lease{}, err
 		}
-		out.Ages = append(out.Ages, age-1)
+	}
+	if n := len(l.GetVotes()); n > protocol.MaxStakes {
+		return protocol.Lease{}, fmt.Errorf("%s.votes has %d entries (at most %d)", field, n, protocol.MaxStakes)
+	}
+	for _, v := range l.GetVotes() {
+		out.Votes = append(out.Votes, protocol.Vote{Given: v.After != nil, After: v.GetAfter()})
+	}
+	return out, nil
+}
+
+func pbStake(s protocol.Stake) *pb.Stake {
+	out := &pb.Stake{Id: s.Who.ID, Incarnation: s.Who.Incarnation, Number: s.Number}
+	if s.Has {
+		out.After = &s.Arc.After
+	}
+	return out
+}
+
+func stake(field string, s *pb.Stake) (protocol.Stake, error) {
+	if s.GetNumber() == 0 {
+		return protocol.Stake{}, fmt.Errorf("%s.number is 0", field)
+	}
+	out := protocol.Stake{Who: ring.Instance{ID: s.GetId(), Incarnation: s.GetIncarnation()}, Number: s.GetNumber(), Has: s.After != nil}
+	if out.Has {
+		out.Arc = ring.Arc{After: s.GetAfter(), To: s.GetId()}
+	}
+	return out, nil
+}
+
+func pbStakes(list []protocol.Stake) (out []*pb.Stake) {
+	for _, s := range list {
+		out = append(out, pbStake(s))
+	}
+	return out
+}
+
+func stakes(field string, list []*pb.Stake) (out []protocol.Stake, err error) {
+	if n := len(list); n > protocol.MaxStakes {
+		return nil, fmt.Errorf("%s has %d entries (at most %d)", field, n, protocol.MaxStakes)
+	}
+	for i, s := range list {
+		x, err := stake(fmt.Sprintf("%s[%d]", field, i), s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
 	}
 	return out, nil
 }
@@ -83,7 +134,7 @@ func pbLeaseReq(a protocol.Asks) *pb.LeaseReq {
 	if a.Length == 0 {
 		return nil
 	}
-	out := &pb.LeaseReq{LengthNs: uint64(a.Length)}
+	out := &pb.LeaseReq{LengthNs: uint64(a.Length), Claims: pbStakes(a.Claims), Words: pbStakes(a.Words)}
 	if a.Has {
 		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
 	}
@@ -101,6 +152,12 @@ func leaseAsked(r *pb.LeaseReq) (protocol.Asks, error) {
 	}
 	if a := r.GetArc(); a != nil {
 		out.Arc, out.Has = ring.Arc{After: a.GetAfter(), To: a.GetTo()}, true
+	}
+	if out.Claims, err = stakes("lease.claims", r.GetClaims()); err != nil {
+		return protocol.Asks{}, err
+	}
+	if out.Words, err = stakes("lease.words", r.GetWords()); err != nil {
+		return protocol.Asks{}, err
 	}
 	return out, nil
 }

@@ -108,6 +108,11 @@ func testRequests(t *testing.T, r *rig) {
 		{"ring", protocol.Request{Kind: protocol.AskRing}},
 		{"ring and a lease", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{Length: time.Hour, Arc: ring.Arc{After: 1, To: 0}, Has: true}}},
 		{"ring and a lease of nothing", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{Length: 1}}},
+		{"ring and votes", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{
+			Length: time.Hour,
+			Claims: []protocol.Stake{{Who: ring.Instance{ID: 1, Incarnation: 2}, Arc: ring.Arc{After: 9, To: 1}, Has: true, Number: 3}, {Who: ring.Instance{ID: 4, Incarnation: 5}, Number: 6}},
+			Words:  []protocol.Stake{{Who: ring.Instance{ID: 1<<64 - 1}, Arc: ring.Arc{To: 1<<64 - 1}, Has: true, Number: 1<<64 - 1}},
+		}}},
 		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
 		{"notify with a clock", protocol.Request{Kind: protocol.Notify, Clock: protocol.MaxEpoch}},
 		{"leave with a clock", protocol.Request{Kind: protocol.Leave, Clock: 1}},
@@ -250,11 +255,17 @@ func testReplies(t *testing.T, r *rig) {
 			Self: b.self, Phase: protocol.Leaving, Pred: anna, Succ: []ring.Member{bert}, Version: 12, Returning: protocol.MaxReturning}}},
 		{"a grant", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
-			Lease: protocol.Lease{Length: time.Minute, Granted: true, Linked: true, Chain: []time.Duration{0, 1, time.Hour}, Ages: []time.Duration{-1, 0}}}}},
+			Lease: protocol.Lease{Length: time.Minute, Granted: true, Linked: true, Chain: []time.Duration{0, 1, time.Hour}}}}},
 		{"the same ring and another grant", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
-			Lease: protocol.Lease{Length: time.Minute, Linked: true, Given: true, Waits: true, From: 1<<64 - 1, Wait: time.Hour, Ages: []time.Duration{5, 6},
+			Lease: protocol.Lease{Length: time.Minute, Linked: true, Given: true, Waits: true, From: 1<<64 - 1, Wait: time.Hour,
 				Others: []protocol.Granted{{To: ring.Instance{ID: 7, Incarnation: 1<<64 - 1}, Arc: ring.Arc{After: 1<<64 - 1, To: 7}, Age: time.Minute}}}}}},
+		{"votes", ask, protocol.Reply{State: protocol.State{
+			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
+			Lease: protocol.Lease{
+				Length: time.Minute, Stake: protocol.Stake{Who: b.self.Instance(), Number: 1<<64 - 1, Has: true, Arc: ring.Arc{After: 1<<64 - 1, To: b.self.ID}},
+				Votes: []protocol.Vote{{Given: true, After: 1}, {}, {Given: true}},
+			}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},
 		{"many successors", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: long, Succ: many(16), Version: 3}}},

@@ -48,10 +48,10 @@ func unleased(t *testing.T, cfg Config, seed uint64) (share float64, some, all i
 // lists have most of the ring where fewer others live than they are to name.
 func TestLeasesHoldAtAllIdentifiers(t *testing.T) {
 	for what, cfg := range map[string]Config{
-		"sixteen":         {Members: 7 * 16, Identifiers: []int{16}, Lease: 20 * time.Second},
-		"four":            {Members: 7 * 4, Identifiers: []int{4}, Lease: 20 * time.Second},
-		"sixteen and one": {Members: 5*16 + 2, Identifiers: []int{16, 1, 16, 1, 16, 16, 16}, Lease: 20 * time.Second},
-		"four processes":  {Members: 6 * 16, Identifiers: []int{16}, Lease: 20 * time.Second},
+		"sixteen":         {Members: 7 * 16, Identifiers: []int{16}, Lease: 8 * time.Second},
+		"four":            {Members: 7 * 4, Identifiers: []int{4}, Lease: 8 * time.Second},
+		"sixteen and one": {Members: 5*16 + 2, Identifiers: []int{16, 1, 16, 1, 16, 16, 16}, Lease: 8 * time.Second},
+		"four processes":  {Members: 6 * 16, Identifiers: []int{16}, Lease: 8 * time.Second},
 	} {
 		share, some, all := unleased(t, cfg, 0)
 		if share > 0 {

@@ -1,0 +1,353 @@
+package protocol
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// This file has how processes vote on who owns what. With MinMembers a member owns by its lease
+// only what so many processes, its own included, have voted for within the last Lease. A process
+// votes for one member only at a time, at each point. So if MinMembers is more than half of all
+// processes, the two majorities that two owners of a point would need have a process in common,
+// and that would have voted for both. This is the voting of Gifford (1979), with votes that
+// expire.
+//
+//   - A vote is good for a Lease, by the clock of who has cast it, from when it was cast. Whoever
+//     it was cast for counts nine tenths of a Lease, from when that asked. So the rates of two
+//     clocks may differ by a tenth.
+//   - A process that has started has forgotten its votes, and casts none for a Lease. The votes
+//     of one whose clock may have leapt are good for that much longer.
+//   - What a member does not claim any more is free at once. Its own word counts, which may come
+//     from others: who takes over in words passes it on. Stakes are numbered, so that an old word
+//     does not count against a newer vote.
+//   - Whoever claims less forgets the votes for what is beyond that, before it says so.
+
+// Stake is what a member says that it claims of its arc: it owns nothing else, and of that only
+// what enough processes have voted for. All Stakes of a process have different numbers, which
+// rise.
+type Stake struct {
+	Who    ring.Instance
+	Arc    ring.Arc // of which To is the identifier of Who
+	Has    bool     // it claims something
+	Number uint64   // 0: nothing is said
+}
+
+// Vote is the answer to a Stake: the process votes for what comes after the point After, or,
+// without Given, for nothing of it.
+type Vote struct {
+	Given bool
+	After uint64
+}
+
+// Bounds on what a process remembers of others.
+const (
+	// MaxStakes bounds the claims and the words in one request.
+	MaxStakes = ring.MaxIdentifiers
+	// maxVotes bounds the votes that may not have run out. With more, none is cast for anybody
+	// else.
+	maxVotes = 1 << 16
+	// maxWords bounds the words of others that are passed on. The latest are.
+	maxWords = 64
+)
+
+// voted is what a vote was cast for of what a member claims, or without has nothing, since that
+// has said that it claims nothing.
+type voted struct {
+	arc    ring.Arc
+	has    bool
+	number uint64
+	at     time.Duration
+}
+
+// stake is a claim of this process, and who has voted for what of it.
+type stake struct {
+	Stake
+	shrunk uint64        // the number with which it became smaller last
+	at     time.Duration // when it became what it is
+	by     []voter
+}
+
+// voter is the last vote of a process. It is for what comes after a point.
+type voter struct {
+	process string
+	after   uint64
+	asked   time.Duration
+}
+
+// word is what another member has said that it claims.
+type word struct {
+	Stake
+	at time.Duration
+}
+
+// Votes are those that a process has cast, and those that were cast for it. Its members share it.
+// Its methods may be called concurrently. Times are by the clock of the process.
+type Votes struct {
+	process  string
+	lease    time.Duration
+	interval time.Duration
+	most     int // MinMembers
+
+	mu      sync.Mutex
+	since   time.Duration // it votes from a Lease after that
+	touched time.Duration
+	given   map[ring.Instance]voted
+	stakes  map[ring.Instance]*stake
+	number  uint64
+	words   []word
+	asked   map[string]time.Duration // when which process was asked last
+}
+
+// NewVotes returns the votes of the process of a name, which has run since a time, as of now.
+func NewVotes(process string, cfg Config, since, now time.Duration) *Votes {
+	return &Votes{
+		process: process, lease: cfg.Lease, interval: cfg.Interval, most: cfg.MinMembers, since: since, touched: now,
+		given: map[ring.Instance]voted{}, stakes: map[ring.Instance]*stake{}, asked: map[string]time.Duration{},
+	}
+}
+
+// touch notes that the process runs at that time. If it has not for long, its clock may have
+// leapt: its votes are good for that much longer.
+func (p *Votes) touch(now time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	by := now - p.touched
+	if p.touched = max(p.touched, now); by <= 2*max(p.interval, leastHang) {
+		return
+	}
+	p.since += by
+	for who, g := range p.given {
+		g.at += by
+		p.given[who] = g
+	}
+}
+
+// claims has a member of the process claim an arc, or nothing, and reports whether it claims
+// what it had not.
+func (p *Votes) claims(who ring.Instance, arc ring.Arc, has bool, now time.Duration) (grew bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stakes[who]
+	switch {
+	case s == nil && !has:
+		return false
+	case s == nil:
+		s = &stake{Stake: Stake{Who: who}}
+		p.stakes[who] = s
+	case s.Has == has && (!has || s.Arc == arc):
+		return false
+	}
+	p.number++
+	grew = has && (!s.Has || !covers(s.Arc.After, arc.After, who.ID))
+	if s.Has && (!has || !covers(arc.After, s.Arc.After, who.ID)) {
+		s.shrunk = p.number
+		if !has {
+			s.by = nil
+		}
+		for i := range s.by {
+			if !covers(arc.After, s.by[i].after, who.ID) {
+				s.by[i].after = arc.After
+			}
+		}
+	}
+	s.Arc, s.Has, s.Number, s.at = arc, has, p.number, now
+	return grew
+}
+
+// covers reports whether what comes after one point up to to has all that comes after the other.
+func covers(after, other, to uint64) bool {
+	return after == other || after == to || other != to && ring.Between(after, other, to)
+}
+
+// stakeOf is what a member of the process claims.
+func (p *Votes) stakeOf(who ring.Instance) Stake {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.stakes[who]; s != nil {
+		return s.Stake
+	}
+	return Stake{}
+}
+
+// hears notes what another member has said that it claims, to be passed on.
+func (p *Votes) hears(s Stake, now time.Duration) {
+	if s.Number == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.words = slices.DeleteFunc(p.words, func(w word) bool { return now-w.at >= p.lease || w.Who == s.Who && w.Number <= s.Number })
+	if slices.ContainsFunc(p.words, func(w word) bool { return w.Who == s.Who }) {
+		return // a later one is known
+	}
+	if len(p.words) == maxWords {
+		p.words = slices.Delete(p.words, 0, 1)
+	}
+	p.words = append(p.words, word{s, now})
+}
+
+// every is how often another process is asked at least.
+func (p *Votes) every() time.Duration { return max(p.interval/4*3, p.lease/12) }
+
+// due reports whether another process is to be asked again.
+func (p *Votes) due(process string, now time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, was := p.asked[process]
+	return process != p.process && (!was || now-at >= p.every())
+}
+
+// soon has all processes be asked again.
+func (p *Votes) soon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.asked)
+}
+
+// asks is what another process is asked now.
+func (p *Votes) asks(process string, now time.Duration) (claims, words []Stake) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for who, s := range p.stakes {
+		if !s.Has && now-s.at >= p.lease {
+			delete(p.stakes, who)
+			continue
+		}
+		claims = append(claims, s.Stake)
+	}
+	slices.SortFunc(claims, func(a, b Stake) int {
+		switch {
+		case a.Has && !b.Has:
+			return -1
+		case b.Has && !a.Has:
+			return 1
+		}
+		return cmp.Compare(b.Number, a.Number)
+	})
+	claims = claims[:min(len(claims), MaxStakes)]
+	for _, w := range p.words {
+		if now-w.at < p.lease {
+			words = append(words, w.Stake)
+		}
+	}
+	maps.DeleteFunc(p.asked, func(_ string, at time.Duration) bool { return now-at >= p.lease })
+	p.asked[process] = now
+	return claims, words
+}
+
+// asksItself has the process vote on what its own members claim.
+func (p *Votes) asksItself(now time.Duration) {
+	claims, words := p.asks(p.process, now)
+	p.takes(p.process, now, claims, p.votes(claims, words, now))
+}
+
+// takes notes how a process has voted that was asked at that time about those claims.
+func (p *Votes) takes(process string, asked time.Duration, claims []Stake, given []Vote) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, c := range claims {
+		s := p.stakes[c.Who]
+		if i >= len(given) || !given[i].Given || s == nil || !s.Has || c.Number < s.shrunk || !covers(c.Arc.After, given[i].After, c.Who.ID) {
+			continue
+		}
+		x := voter{process: process, after: given[i].After, asked: asked}
+		k := slices.IndexFunc(s.by, func(y voter) bool { return y.process == process })
+		switch {
+		case k < 0:
+			s.by = append(s.by, x)
+		case s.by[k].asked < asked:
+			s.by[k] = x
+		}
+	}
+}
+
+// held is what enough processes have voted for of what a member of the process claims: what comes
+// after a point, until a time.
+func (p *Votes) held(who ring.Instance, now time.Duration) (after uint64, until time.Duration, has bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stakes[who]
+	if s == nil || !s.Has {
+		return 0, 0, false
+	}
+	good := func(x voter) time.Duration { return x.asked + p.lease/10*9 }
+	s.by = slices.DeleteFunc(s.by, func(x voter) bool { return now >= good(x) })
+	for _, x := range s.by {
+		var ends []time.Duration
+		for _, y := range s.by {
+			if covers(y.after, x.after, who.ID) {
+				ends = append(ends, good(y))
+			}
+		}
+		if len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+			continue
+		}
+		slices.Sort(ends)
+		after, until, has = x.after, ends[len(ends)-p.most], true
+	}
+	return after, until, has
+}
+
+// votes answers a process that asks for votes on its claims, and passes on words of others.
+func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.given, func(_ ring.Instance, g voted) bool { return now-g.at >= p.lease })
+	for _, w := range words {
+		p.frees(w)
+	}
+	for _, c := range claims {
+		p.frees(c)
+	}
+	out := make([]Vote, len(claims))
+	if now-p.since < p.lease {
+		return out
+	}
+	for i, c := range claims {
+		out[i] = p.vote(c, now)
+	}
+	return out
+}
+
+// frees takes it that a member claims nothing else now.
+func (p *Votes) frees(s Stake) {
+	g, known := p.given[s.Who]
+	if !known || s.Number <= g.number {
+		return
+	}
+	g.number = s.Number
+	switch {
+	case !s.Has:
+		g.has = false
+	case g.has && !covers(s.Arc.After, g.arc.After, s.Who.ID):
+		g.arc.After = s.Arc.After
+	}
+	p.given[s.Who] = g
+}
+
+// vote votes for what a member claims, up to what others have votes for.
+func (p *Votes) vote(c Stake, now time.Duration) Vote {
+	g, known := p.given[c.Who]
+	if !c.Has || known && c.Number < g.number || !known && len(p.given) >= maxVotes {
+		return Vote{}
+	}
+	arc := c.Arc
+	for who, other := range p.given {
+		if who == c.Who || !other.has {
+			continue
+		}
+		if other.arc.Contains(arc.To) {
+			return Vote{}
+		}
+		if arc.Contains(who.ID) {
+			arc.After = who.ID
+		}
+	}
+	p.given[c.Who] = voted{arc: arc, has: true, number: c.Number, at: now}
+	return Vote{Given: true, After: arc.After}
+}
