@@ -61,7 +61,7 @@ func main() {
 	flag.IntVar(&o.copies, "copies", 3, "`how many` members keep each key")
 	flag.UintVar(&o.members, "members", 0, "`how many` members must be there, more than half of all; 0: any number")
 	flag.DurationVar(&o.interval, "interval", 250*time.Millisecond, "the member's StabilizeInterval")
-	flag.DurationVar(&o.lease, "lease", 5*time.Second, "the members' Lease, at least 8 intervals, with many identifiers 20")
+	flag.DurationVar(&o.lease, "lease", 2*time.Second, "the members' Lease, at least 8 intervals")
 	flag.BoolVar(&o.verbose, "v", false, "log what the member does")
 	flag.Parse()
 
