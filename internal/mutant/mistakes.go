@@ -7,6 +7,8 @@ const (
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	grantFile        = "internal/protocol/grant.go"
 	leaseFile        = "internal/protocol/lease.go"
+	voteFile         = "internal/protocol/vote.go"
+	votesFile        = "internal/protocol/votes.go"
 	takeoverFile     = "internal/protocol/takeover.go"
 	departFile       = "internal/protocol/depart.go"
 	drainFile        = "internal/protocol/drain.go"
@@ -714,20 +716,10 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "leases and pauses",
 		},
 		{
-			Name: "hearsay-without-age",
-			Does: "A member takes all entries of an answer to have lived when it was asked for.",
-			Edits: []Edit{{leaseFile, `
-			l.sees(x.Instance(), asked-st.Lease.Ages[i], asked)
-`, `
-			l.sees(x.Instance(), asked, asked)
-`}},
-			Sim: "leases",
-		},
-		{
 			Name: "granted-while-contested",
 			Does: "A predecessor is granted its arc while another of its name asks for one in its place.",
 			Edits: []Edit{{grantFile, `
-	if m.contested(to) {
+	if m.cfg.Votes == nil && m.contested(to) {
 		return false, false
 	}
 `, `
@@ -743,27 +735,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 			chain = append(chain, asked+0*age)
 `}},
-			Sim: "leases and links",
-		},
-		{
-			Name: "links-of-processes",
-			Does: "A chain has as many links as a list names processes, and one more, though the list has more entries.",
-			Edits: []Edit{{grantFile, `
-func (m *Machine) links() int { return max(m.cfg.Successors, m.relied()) + 1 }
-`, `
-func (m *Machine) links() int { return m.cfg.Successors + 1 }
-`}},
-			Sim: "leases of processes",
-		},
-		{
-			Name: "lease-by-a-shorter-chain",
-			Does: "A lease begins by a chain that was long enough for a list which has grown since.",
-			Edits: []Edit{{grantFile, `
-	if m.now < l.until && !l.holds && l.named > 0 {
-`, `
-	if m.now < l.until && !l.holds {
-`}},
-			Sim: "leases of processes",
+			Test: "protocol.TestChainIsLongerThanTheList",
 		},
 		{
 			Name: "given-all",
@@ -786,7 +758,7 @@ func (m *Machine) links() int { return m.cfg.Successors + 1 }
 `, `
 			_ = within
 `}},
-			Sim: "leases astray",
+			Test: "protocol.TestGrantIsOfAnArcThatNobodyElseWasGranted",
 		},
 		{
 			Name: "head-grants-alone",
@@ -795,7 +767,7 @@ func (m *Machine) links() int { return m.cfg.Successors + 1 }
 		m.hears(st.Lease.Others)
 `, `
 `}},
-			Sim: "leases astray",
+			Test: "protocol.TestNobodyIsGrantedWhatTheHeadHasGrantedOthers",
 		},
 		{
 			Name: "wait-not-handed-on",
@@ -805,7 +777,7 @@ func (m *Machine) links() int { return m.cfg.Successors + 1 }
 `, `
 			l.goes = wait{has: true, after: st.Lease.From, over: m.now, lasts: asked + m.leased()}
 `}},
-			Sim: "leases and twins",
+			Test: "protocol.TestJoinerGoesOnWithTheWaitOfItsHead",
 		},
 		{
 			Name: "wait-said-to-be-over",
@@ -847,6 +819,88 @@ func (m *Machine) links() int { return m.cfg.Successors + 1 }
 			Sim: "leases and pauses",
 		},
 	}},
+	{Says: "voting for two members at a point, or counting a vote that is not there", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "votes-for-two",
+			Does: "A process votes for what a member claims, though it has voted for another there.",
+			Edits: []Edit{{votesFile, `
+		if other.arc.Contains(arc.To) {
+			return Vote{}
+		}
+`, `
+`}},
+			Sim: "leases of processes",
+		},
+		{
+			Name: "votes-at-once",
+			Does: "A process votes as soon as it has started, though it has forgotten its votes.",
+			Edits: []Edit{{votesFile, `
+	if now-p.since < p.lease {
+		return out
+	}
+`, `
+`}},
+			Sim: "leases",
+		},
+		{
+			Name: "one-vote-too-few",
+			Does: "A member owns what one process less than MinMembers has voted for.",
+			Edits: []Edit{{votesFile, `
+		if len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+`, `
+		if ends = append(ends, ends...); len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+`}},
+			Sim: "leases of processes",
+		},
+		{
+			Name: "old-words",
+			Does: "A process takes an old word of a member for what it claims now.",
+			Edits: []Edit{{votesFile, `
+	if !known || s.Number <= g.number {
+`, `
+	if !known {
+`}},
+			Sim: "leases and joiners",
+		},
+		{
+			Name: "votes-for-more",
+			Does: "A member that claims less, and then more again, counts votes from before.",
+			Edits: []Edit{{votesFile, `
+				s.by[i].after = arc.After
+`, `
+`}},
+			Sim: "leases and joiners",
+		},
+		{
+			Name: "vote-from-answer",
+			Does: "A member counts a vote from when the answer came, and not from when it asked.",
+			Edits: []Edit{{voteFile, `
+		m.cfg.Votes.takes(q.of, q.asked, q.claims, st.Lease.Votes)
+`, `
+		m.cfg.Votes.takes(q.of, m.now, q.claims, st.Lease.Votes)
+`}},
+			Sim: "long leases",
+		},
+		{
+			Name: "vote-and-a-half",
+			Does: "A member relies on a vote for half as long again.",
+			Edits: []Edit{{votesFile, `
+	good := func(x voter) time.Duration { return x.asked + p.lease/10*9 }
+`, `
+	good := func(x voter) time.Duration { return x.asked + p.lease/2*3 }
+`}},
+			Sim: "long leases",
+		},
+		{
+			Name: "leap-ends-votes",
+			Does: "The votes of a process whose clock leaps ahead end earlier by as much.",
+			Edits: []Edit{{votesFile, `
+		g.at += by
+`, `
+`}},
+			Sim: "leases and leaps",
+		},
+	}},
 	{Says: "gaining what a lease leaves to clocks and messages", Unchecked: "to it, no time passes", Mutants: []Mutant{
 		{
 			Name: "lease-and-a-half",
@@ -856,7 +910,7 @@ func (m *Machine) leased() time.Duration { return m.cfg.Lease / 10 * 9 }
 `, `
 func (m *Machine) leased() time.Duration { return m.cfg.Lease / 2 * 3 }
 `}},
-			Sim: "long leases",
+			Test: "protocol.TestLeaseCountsFromTheQuestion",
 		},
 		{
 			Name: "lease-from-answer",

@@ -314,6 +314,18 @@ func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
 	return out
 }
 
+// Cast are the votes of the process that have not run out.
+func (p *Votes) Cast(now time.Duration) (out []Stake) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for who, g := range p.given {
+		if g.has && now-g.at < p.lease {
+			out = append(out, Stake{Who: who, Arc: g.arc, Has: true, Number: g.number})
+		}
+	}
+	return out
+}
+
 // frees takes it that a member claims nothing else now.
 func (p *Votes) frees(s Stake) {
 	g, known := p.given[s.Who]

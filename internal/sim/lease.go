@@ -72,6 +72,16 @@ func (w *world) beginVotes(h *host, stands bool) {
 	h.chart.votes = protocol.NewVotes(h.of, cfg, since, h.ticks.shows(w.now))
 }
 
+// judgeVotes holds the votes of the process of h, which has just cast some, against their rule.
+func (w *world) judgeVotes(h *host, cast []protocol.Vote) {
+	if len(cast) == 0 {
+		return
+	}
+	if broken := invariant.OneVoteEach(h.chart.votes.Cast(h.ticks.shows(w.now))); broken != "" {
+		w.violate(invariant.OneVote, h.name+" "+broken)
+	}
+}
+
 // leaseAtStart shows what a member owns that stands in a ring from the start.
 func (w *world) leaseAtStart(h *host) {
 	if w.cfg.Lease > 0 && w.cfg.MinMembers < 2 && h.view.HasArc && !h.view.Isolated {

@@ -346,6 +346,7 @@ func (w *world) step(h *host, ev protocol.Event) {
 				w.tell(h, e)
 			}
 		case protocol.Respond:
+			w.judgeVotes(h, e.Reply.State.Lease.Votes)
 			w.respond(e)
 		case protocol.WakeAt:
 			h.tick, h.due = max(w.now, h.ticks.when(e.At)), e.At
