@@ -113,24 +113,22 @@ type Config struct {
 
 	// Lease, if not zero, makes members own their ranges by leases, so that at most one member owns
 	// a key at any instant: Owns, OwnsEpoch and OwnedUntil are true only while the lease holds,
-	// which the member's successor renews in each round. A member that takes over from one that
-	// does not answer waits for a Lease before it owns what that one had. Leaving and joining hand
-	// over at once. With MinMembers or VirtualNodes, the members that found a ring wait up to a
-	// Lease, too, and some rounds: until then nobody owns their keys. Service.Wait waits for that.
-	// Range, OnRangeChange and lookups are as without a Lease.
+	// which other members renew. A member that takes over from one that does not answer owns
+	// nothing of what that one had for a Lease. Leaving and joining hand over at once. Range,
+	// OnRangeChange and lookups are as without a Lease.
 	//
 	// The rates of the members' monotonic clocks must differ by less than 5 %. MinMembers must be
-	// more than half of all members; otherwise each side of a partition owns every key. See
-	// "Leases" in docs/GUARANTEES.md. Legacy members grant no leases.
+	// more than half of all members; otherwise each side of a partition owns every key. With
+	// MinMembers, a member owns what so many members, itself included, have voted for within the
+	// last Lease. A member that has started votes for nobody for a Lease, so the members that found
+	// a ring own nothing for so long, and if half of the members restart within a Lease, nobody
+	// owns anything for a while. Service.Wait waits for that. See "Leases" in docs/GUARANTEES.md.
+	// Legacy members grant no leases.
 	//
 	// Lease must be the same on all members. A member whose Lease differs, and the one before it,
 	// own nothing. No call returns an error for that. Each of the two logs that the Lease of its
 	// neighbour differs, and has it in Status().Failures. Lease is at least SuccessorCount+4
-	// StabilizeIntervals. With VirtualNodes and MinMembers, 20 StabilizeIntervals or more are
-	// better. At some of its identifiers a member relies on many entries of its successor list, up
-	// to the last of MinMembers members. What it knows of each is an interval older than what it
-	// knows of the one before. With a shorter Lease the member can have no lease there. If zero,
-	// there are no leases.
+	// StabilizeIntervals. If zero, there are no leases.
 	Lease time.Duration
 
 	// TakeoverTimeout is how long a join waits at most for the functions Take of [Concord.Serve].

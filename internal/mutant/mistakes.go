@@ -824,10 +824,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "votes-for-two",
 			Does: "A process votes for what a member claims, though it has voted for another there.",
 			Edits: []Edit{{votesFile, `
-		if other.arc.Contains(arc.To) {
-			return Vote{}
-		}
+		case p.given[next].arc.Contains(arc.To), p.given[before].arc.Contains(arc.To):
 `, `
+		case false:
 `}},
 			Sim: "leases of processes",
 		},

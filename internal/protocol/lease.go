@@ -29,9 +29,9 @@ import (
 //     each other's grants, and if all members have lost their leases, all own again after a
 //     Lease.
 //   - A grant says how long ago the head was named by its own head, and that one by its own,
-//     and so on for one link more than the list has entries up to the last of MinMembers
-//     processes. A lease counts from the oldest. So when a member takes over from several, all
-//     of them lose their leases, though they may still grant each other's.
+//     and so on for one link more than a list has members. A lease counts from the oldest. So
+//     when a member takes over from several, all of them lose their leases, though they may
+//     still grant each other's.
 //   - What is granted is an arc. Another incarnation is granted nothing of it for a Lease,
 //     and neither does the one that is granted it grant what its head has granted others.
 //   - While two of one name ask for a grant in one place, neither is granted anything.

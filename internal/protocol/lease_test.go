@@ -251,8 +251,6 @@ func TestGrantIsOfAnArcThatNobodyElseWasGranted(t *testing.T) {
 	}
 }
 
-// A list that names identifiers of few processes is longer than it names processes, and what
-// it can lose at once is as much. A chain has more links than that. A lease does not begin by a
 // A lease begins by a chain of a link more than a list names processes, and counts from the oldest.
 func TestChainIsLongerThanTheList(t *testing.T) {
 	m, head := lessee()

@@ -201,10 +201,10 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.cause = 0
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	m.recorded, m.reclaimed = 0, false
-	m.wake()
 	if p := m.cfg.Votes; p != nil {
 		p.touch(now)
 	}
+	m.wake()
 	m.expire()
 	switch ev := ev.(type) {
 	case Tick:

@@ -50,7 +50,7 @@ const (
 	MaxStakes = ring.MaxIdentifiers
 	// maxVotes bounds the votes that may not have run out. With more, none is cast for anybody
 	// else.
-	maxVotes = 1 << 16
+	maxVotes = 1 << 14
 	// maxWords bounds the words of others that are passed on. The latest are.
 	maxWords = 64
 )
@@ -308,10 +308,21 @@ func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
 	if now-p.since < p.lease {
 		return out
 	}
+	order := make([]ring.Instance, 0, len(p.given)+len(claims))
+	for who, g := range p.given {
+		if g.has {
+			order = append(order, who)
+		}
+	}
+	slices.SortFunc(order, byIdentifier)
 	for i, c := range claims {
-		out[i] = p.vote(c, now)
+		out[i], order = p.vote(c, order, now)
 	}
 	return out
+}
+
+func byIdentifier(a, b ring.Instance) int {
+	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Incarnation, b.Incarnation))
 }
 
 // Cast are the votes of the process that have not run out.
@@ -342,24 +353,31 @@ func (p *Votes) frees(s Stake) {
 	p.given[s.Who] = g
 }
 
-// vote votes for what a member claims, up to what others have votes for.
-func (p *Votes) vote(c Stake, now time.Duration) Vote {
+// vote votes for what a member claims, up to what others have votes for. Those that have votes for
+// anything are in an order, which it returns with the member. No two of them have votes for the
+// same.
+func (p *Votes) vote(c Stake, order []ring.Instance, now time.Duration) (Vote, []ring.Instance) {
 	g, known := p.given[c.Who]
 	if !c.Has || known && c.Number < g.number || !known && len(p.given) >= maxVotes {
-		return Vote{}
+		return Vote{}, order
+	}
+	at, has := slices.BinarySearchFunc(order, c.Who, byIdentifier)
+	if has {
+		order = slices.Delete(order, at, at+1)
 	}
 	arc := c.Arc
-	for who, other := range p.given {
-		if who == c.Who || !other.has {
-			continue
-		}
-		if other.arc.Contains(arc.To) {
-			return Vote{}
-		}
-		if arc.Contains(who.ID) {
-			arc.After = who.ID
+	if n := len(order); n > 0 {
+		next, before := order[at%n], order[(at+n-1)%n]
+		switch {
+		case p.given[next].arc.Contains(arc.To), p.given[before].arc.Contains(arc.To):
+			if has {
+				order = slices.Insert(order, at, c.Who)
+			}
+			return Vote{}, order
+		case arc.Contains(before.ID):
+			arc.After = before.ID
 		}
 	}
 	p.given[c.Who] = voted{arc: arc, has: true, number: c.Number, at: now}
-	return Vote{Given: true, After: arc.After}
+	return Vote{Given: true, After: arc.After}, slices.Insert(order, at, c.Who)
 }

@@ -1,0 +1,169 @@
+package protocol
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
+
+// electorate is three processes, of which two have to vote, on a circle of sixteen points. Each
+// has run for long.
+func electorate() (a, b, c *Votes) {
+	of := func(name string) *Votes {
+		return NewVotes(name, Config{Lease: lease, Interval: time.Second, MinMembers: 2}, -lease, 0)
+	}
+	return of("a"), of("b"), of("c")
+}
+
+func instance(id uint64) ring.Instance { return ring.Instance{ID: id, Incarnation: 1} }
+
+// polls has a process ask others for their votes, which answer at the same time.
+func pollsAt(now time.Duration, p *Votes, of ...*Votes) {
+	for _, x := range of {
+		claims, words := p.asks(x.process, now)
+		p.takes(x.process, now, claims, x.votes(claims, words, now))
+	}
+}
+
+// holdsAt fails unless the member is voted what comes after a point, of as many processes as
+// have to vote for it.
+func holdsAt(t *testing.T, what string, p *Votes, id uint64, now time.Duration, after uint64, want bool) time.Duration {
+	t.Helper()
+	got, until, has := p.held(instance(id), now)
+	if has != want || has && got != after {
+		t.Errorf("%s: at %v it holds what comes after %d, %v, want %d, %v", what, now, got, has, after, want)
+	}
+	return until
+}
+
+func TestVotesAreForOneAtATime(t *testing.T) {
+	a, b, c := electorate()
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	pollsAt(0, a, a)
+	holdsAt(t, "one vote of two", a, 8, 0, 0, false)
+	pollsAt(0, a, a)
+	holdsAt(t, "one vote, cast twice", a, 8, 0, 0, false)
+	pollsAt(time.Second, a, c)
+	if until := holdsAt(t, "two votes", a, 8, time.Second, 2, true); until != lease/10*9 {
+		t.Errorf("it holds until %v, and the older vote is of 0", until)
+	}
+	for what, other := range map[string]ring.Arc{
+		"the same": {After: 2, To: 8}, "a part": {After: 3, To: 5}, "over the start": {After: 15, To: 3}, "all": {After: 4, To: 4},
+	} {
+		before := c.Cast(time.Second)
+		got := c.votes([]Stake{{Who: ring.Instance{ID: other.To, Incarnation: 2}, Arc: other, Has: true, Number: 1}}, nil, 2*time.Second)
+		if len(got) != 1 || got[0].Given || len(c.Cast(time.Second)) != len(before) {
+			t.Errorf("%s: it has voted for 8, and votes %+v", what, got)
+		}
+	}
+	b.claims(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
+	pollsAt(2*time.Second, b, b, c)
+	holdsAt(t, "past one that has votes", b, 12, 2*time.Second, 8, true)
+	pollsAt(lease, b, b, c)
+	holdsAt(t, "the other's vote of 1 s", b, 12, lease, 8, true)
+	pollsAt(lease+time.Second, b, b, c)
+	holdsAt(t, "when that has run out", b, 12, lease+time.Second, 2, true)
+	holdsAt(t, "and the owner has none", a, 8, lease+time.Second, 0, false)
+}
+
+func TestNoVotesForALeaseAfterAStart(t *testing.T) {
+	a, _, _ := electorate()
+	young := NewVotes("young", Config{Lease: lease, Interval: time.Second, MinMembers: 2}, time.Second, time.Second)
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	pollsAt(lease, a, a, young)
+	holdsAt(t, "it has run for 9 s", a, 8, lease, 0, false)
+	pollsAt(lease+time.Second, a, a, young)
+	holdsAt(t, "it has run for a lease", a, 8, lease+time.Second, 2, true)
+}
+
+// Words free what they leave out, unless they are older than what was voted on.
+func TestWordsFree(t *testing.T) {
+	a, b, c := electorate()
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	all := a.stakeOf(instance(8))
+	pollsAt(0, a, a, c)
+	a.claims(instance(8), ring.Arc{After: 5, To: 8}, true, 0)
+	half := a.stakeOf(instance(8))
+	holdsAt(t, "claims less", a, 8, 0, 5, true)
+	b.claims(instance(5), ring.Arc{After: 2, To: 5}, true, 0)
+	pollsAt(0, b, b, c)
+	holdsAt(t, "without the word", b, 5, 0, 0, false)
+	b.hears(half, 0)
+	b.hears(all, 0) // late
+	pollsAt(time.Second, b, b, c)
+	holdsAt(t, "with the word", b, 5, time.Second, 2, true)
+
+	// It claims all again, and an old answer and an old word come.
+	b.claims(instance(5), ring.Arc{}, false, 2*time.Second)
+	pollsAt(2*time.Second, b, c)
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 2*time.Second)
+	holdsAt(t, "votes of before do not count", a, 8, 2*time.Second, 5, true)
+	a.takes("b", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
+	a.takes("a", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
+	holdsAt(t, "nor do late ones", a, 8, 2*time.Second, 5, true)
+	pollsAt(3*time.Second, a, a, c)
+	holdsAt(t, "votes of now do", a, 8, 3*time.Second, 2, true)
+	c.votes(nil, []Stake{half}, 3*time.Second)
+	if cast := c.Cast(3 * time.Second); len(cast) != 1 || cast[0].Arc.After != 2 {
+		t.Errorf("after an old word the votes are %+v", cast)
+	}
+	if got := c.votes([]Stake{half}, nil, 3*time.Second); got[0].Given {
+		t.Error("it votes on an old stake")
+	}
+}
+
+// A process whose clock leaps keeps its votes for that much longer, and what it was voted runs out.
+func TestVotesOutliveALeap(t *testing.T) {
+	a, b, c := electorate()
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	pollsAt(0, a, a, c)
+	leap := 2 * lease
+	for now := time.Second; now < 3*time.Second; now += time.Second {
+		c.touch(now)
+	}
+	c.touch(2*time.Second + leap)
+	b.claims(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
+	claims, words := b.asks("c", 0)
+	if got := c.votes(claims, words, 3*time.Second+leap); !got[0].Given || got[0].After != 8 {
+		t.Errorf("after a leap it votes %+v, and has voted for 8", got)
+	}
+	if got := c.votes(claims, words, 2*time.Second+leap+lease); !got[0].Given || got[0].After != 2 {
+		t.Errorf("a lease after that it votes %+v", got)
+	}
+	a.touch(leap)
+	holdsAt(t, "after a leap", a, 8, leap, 0, false)
+}
+
+// Who asks is bounded in what it can have a process remember, and a stake that is over is told
+// for a lease and forgotten.
+func TestVotesAreBounded(t *testing.T) {
+	a, _, c := electorate()
+	for i := range uint64(3 * maxWords) {
+		a.hears(Stake{Who: ring.Instance{ID: i, Incarnation: 1}, Number: 1}, 0)
+	}
+	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	a.claims(instance(8), ring.Arc{}, false, 0)
+	claims, words := a.asks("c", 0)
+	if len(words) != maxWords || words[maxWords-1].Who.ID != 3*maxWords-1 || len(claims) != 1 || claims[0].Has {
+		t.Errorf("it passes on %d words, and says %+v", len(words), claims)
+	}
+	if claims, words = a.asks("c", lease); len(claims) != 0 || len(words) != 0 {
+		t.Errorf("a lease later it passes on %d words, and says %+v", len(words), claims)
+	}
+	for i := range uint64(maxVotes / MaxStakes) {
+		many := make([]Stake, MaxStakes)
+		for k := range many {
+			id := (i*MaxStakes + uint64(k)) << 8
+			many[k] = Stake{Who: ring.Instance{ID: id + 1, Incarnation: 1}, Arc: ring.Arc{After: id, To: id + 1}, Has: true, Number: 1}
+		}
+		c.votes(many, nil, 0)
+	}
+	more := Stake{Who: instance(1 << 40), Arc: ring.Arc{After: 1<<40 - 1, To: 1 << 40}, Has: true, Number: 1}
+	if got := c.votes([]Stake{more}, nil, 0); got[0].Given || len(c.given) != maxVotes {
+		t.Errorf("it remembers %d votes, and casts %+v", len(c.given), got)
+	}
+	if got := c.votes([]Stake{more}, nil, lease); !got[0].Given || len(c.given) != 1 {
+		t.Errorf("when they have run out it remembers %d, and casts %+v", len(c.given), got)
+	}
+}
