@@ -826,7 +826,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Edits: []Edit{{votesFile, `
 		case p.given[next].arc.Contains(arc.To), p.given[before].arc.Contains(arc.To):
 `, `
-		case false:
+		case next.Incarnation+before.Incarnation == 0:
 `}},
 			Sim: "leases of processes",
 		},
