@@ -824,9 +824,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "votes-for-two",
 			Does: "A process votes for what a member claims, though it has voted for another there.",
 			Edits: []Edit{{votesFile, `
-		case p.given[next].arc.Contains(arc.To), p.given[before].arc.Contains(arc.To):
+		case next.arc.Contains(arc.To), before.arc.Contains(arc.To):
 `, `
-		case next.Incarnation+before.Incarnation == 0:
+		case next.who.Incarnation+before.who.Incarnation == 0:
 `}},
 			Sim: "leases of processes",
 		},
@@ -855,7 +855,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "old-words",
 			Does: "A process takes an old word of a member for what it claims now.",
 			Edits: []Edit{{votesFile, `
-	if !known || s.Number <= g.number {
+	if !known || s.Number <= p.given[i].number {
 `, `
 	if !known {
 `}},
@@ -894,8 +894,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "leap-ends-votes",
 			Does: "The votes of a process whose clock leaps ahead end earlier by as much.",
 			Edits: []Edit{{votesFile, `
-		g.at += by
+		p.given[i].at += by
 `, `
+		_ = i
 `}},
 			Sim: "leases and leaps",
 		},

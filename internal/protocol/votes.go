@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -58,6 +57,7 @@ const (
 // voted is what a vote was cast for of what a member claims, or without has nothing, since that
 // has said that it claims nothing.
 type voted struct {
+	who    ring.Instance
 	arc    ring.Arc
 	has    bool
 	number uint64
@@ -96,19 +96,22 @@ type Votes struct {
 	mu      sync.Mutex
 	since   time.Duration // it votes from a Lease after that
 	touched time.Duration
-	given   map[ring.Instance]voted
-	stakes  map[ring.Instance]*stake
+	given   []voted // by identifiers; no two of those that have votes have any for the same
+	stakes  []stake
 	number  uint64
 	words   []word
-	asked   map[string]time.Duration // when which process was asked last
+	asked   []canvassed
+}
+
+// canvassed is when a process was asked last.
+type canvassed struct {
+	process string
+	at      time.Duration
 }
 
 // NewVotes returns the votes of the process of a name, which has run since a time, as of now.
 func NewVotes(process string, cfg Config, since, now time.Duration) *Votes {
-	return &Votes{
-		process: process, lease: cfg.Lease, interval: cfg.Interval, most: cfg.MinMembers, since: since, touched: now,
-		given: map[ring.Instance]voted{}, stakes: map[ring.Instance]*stake{}, asked: map[string]time.Duration{},
-	}
+	return &Votes{process: process, lease: cfg.Lease, interval: cfg.Interval, most: cfg.MinMembers, since: since, touched: now}
 }
 
 // touch notes that the process runs at that time. If it has not for long, its clock may have
@@ -121,9 +124,8 @@ func (p *Votes) touch(now time.Duration) {
 		return
 	}
 	p.since += by
-	for who, g := range p.given {
-		g.at += by
-		p.given[who] = g
+	for i := range p.given {
+		p.given[i].at += by
 	}
 }
 
@@ -132,13 +134,13 @@ func (p *Votes) touch(now time.Duration) {
 func (p *Votes) claims(who ring.Instance, arc ring.Arc, has bool, now time.Duration) (grew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.stakes[who]
+	s := p.find(who)
 	switch {
 	case s == nil && !has:
 		return false
 	case s == nil:
-		s = &stake{Stake: Stake{Who: who}}
-		p.stakes[who] = s
+		p.stakes = append(p.stakes, stake{Stake: Stake{Who: who}})
+		s = &p.stakes[len(p.stakes)-1]
 	case s.Has == has && (!has || s.Arc == arc):
 		return false
 	}
@@ -159,6 +161,14 @@ func (p *Votes) claims(who ring.Instance, arc ring.Arc, has bool, now time.Durat
 	return grew
 }
 
+// find is the stake of a member of the process, nil if it has none.
+func (p *Votes) find(who ring.Instance) *stake {
+	if i := slices.IndexFunc(p.stakes, func(s stake) bool { return s.Who == who }); i >= 0 {
+		return &p.stakes[i]
+	}
+	return nil
+}
+
 // covers reports whether what comes after one point up to to has all that comes after the other.
 func covers(after, other, to uint64) bool {
 	return after == other || after == to || other != to && ring.Between(after, other, to)
@@ -168,7 +178,7 @@ func covers(after, other, to uint64) bool {
 func (p *Votes) stakeOf(who ring.Instance) Stake {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.stakes[who]; s != nil {
+	if s := p.find(who); s != nil {
 		return s.Stake
 	}
 	return Stake{}
@@ -198,26 +208,23 @@ func (p *Votes) every() time.Duration { return max(p.interval/4*3, p.lease/12) }
 func (p *Votes) due(process string, now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at, was := p.asked[process]
-	return process != p.process && (!was || now-at >= p.every())
+	lately := func(q canvassed) bool { return q.process == process && now-q.at < p.every() }
+	return process != p.process && !slices.ContainsFunc(p.asked, lately)
 }
 
 // soon has all processes be asked again.
 func (p *Votes) soon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.asked)
+	p.asked = p.asked[:0]
 }
 
 // asks is what another process is asked now.
 func (p *Votes) asks(process string, now time.Duration) (claims, words []Stake) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for who, s := range p.stakes {
-		if !s.Has && now-s.at >= p.lease {
-			delete(p.stakes, who)
-			continue
-		}
+	p.stakes = slices.DeleteFunc(p.stakes, func(s stake) bool { return !s.Has && now-s.at >= p.lease })
+	for _, s := range p.stakes {
 		claims = append(claims, s.Stake)
 	}
 	slices.SortFunc(claims, func(a, b Stake) int {
@@ -235,8 +242,8 @@ func (p *Votes) asks(process string, now time.Duration) (claims, words []Stake) 
 			words = append(words, w.Stake)
 		}
 	}
-	maps.DeleteFunc(p.asked, func(_ string, at time.Duration) bool { return now-at >= p.lease })
-	p.asked[process] = now
+	p.asked = slices.DeleteFunc(p.asked, func(q canvassed) bool { return q.process == process || now-q.at >= p.lease })
+	p.asked = append(p.asked, canvassed{process, now})
 	return claims, words
 }
 
@@ -251,7 +258,7 @@ func (p *Votes) takes(process string, asked time.Duration, claims []Stake, given
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, c := range claims {
-		s := p.stakes[c.Who]
+		s := p.find(c.Who)
 		if i >= len(given) || !given[i].Given || s == nil || !s.Has || c.Number < s.shrunk || !covers(c.Arc.After, given[i].After, c.Who.ID) {
 			continue
 		}
@@ -271,7 +278,7 @@ func (p *Votes) takes(process string, asked time.Duration, claims []Stake, given
 func (p *Votes) held(who ring.Instance, now time.Duration) (after uint64, until time.Duration, has bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.stakes[who]
+	s := p.find(who)
 	if s == nil || !s.Has {
 		return 0, 0, false
 	}
@@ -297,7 +304,7 @@ func (p *Votes) held(who ring.Instance, now time.Duration) (after uint64, until 
 func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.given, func(_ ring.Instance, g voted) bool { return now-g.at >= p.lease })
+	p.given = slices.DeleteFunc(p.given, func(g voted) bool { return now-g.at >= p.lease })
 	for _, w := range words {
 		p.frees(w)
 	}
@@ -308,30 +315,44 @@ func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
 	if now-p.since < p.lease {
 		return out
 	}
-	order := make([]ring.Instance, 0, len(p.given)+len(claims))
-	for who, g := range p.given {
-		if g.has {
-			order = append(order, who)
-		}
-	}
-	slices.SortFunc(order, byIdentifier)
 	for i, c := range claims {
-		out[i], order = p.vote(c, order, now)
+		out[i] = p.vote(c, now)
 	}
 	return out
 }
 
-func byIdentifier(a, b ring.Instance) int {
-	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Incarnation, b.Incarnation))
+// at is where the votes of a member are, or belong.
+func (p *Votes) at(who ring.Instance) (i int, known bool) {
+	return slices.BinarySearchFunc(p.given, who, func(g voted, who ring.Instance) int {
+		return cmp.Or(cmp.Compare(g.who.ID, who.ID), cmp.Compare(g.who.Incarnation, who.Incarnation))
+	})
+}
+
+// beside are the members that have votes next before and after that place, itself left out:
+// nil if none has.
+func (p *Votes) beside(i int, who ring.Instance) (before, next *voted) {
+	n := len(p.given)
+	for k := range n {
+		if g := &p.given[(i+k)%n]; next == nil && g.has && g.who != who {
+			next = g
+		}
+		if g := &p.given[(i+2*n-1-k)%n]; before == nil && g.has && g.who != who {
+			before = g
+		}
+		if next != nil && before != nil {
+			break
+		}
+	}
+	return before, next
 }
 
 // Cast are the votes of the process that have not run out.
 func (p *Votes) Cast(now time.Duration) (out []Stake) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for who, g := range p.given {
+	for _, g := range p.given {
 		if g.has && now-g.at < p.lease {
-			out = append(out, Stake{Who: who, Arc: g.arc, Has: true, Number: g.number})
+			out = append(out, Stake{Who: g.who, Arc: g.arc, Has: true, Number: g.number})
 		}
 	}
 	return out
@@ -339,10 +360,11 @@ func (p *Votes) Cast(now time.Duration) (out []Stake) {
 
 // frees takes it that a member claims nothing else now.
 func (p *Votes) frees(s Stake) {
-	g, known := p.given[s.Who]
-	if !known || s.Number <= g.number {
+	i, known := p.at(s.Who)
+	if !known || s.Number <= p.given[i].number {
 		return
 	}
+	g := &p.given[i]
 	g.number = s.Number
 	switch {
 	case !s.Has:
@@ -350,34 +372,28 @@ func (p *Votes) frees(s Stake) {
 	case g.has && !covers(s.Arc.After, g.arc.After, s.Who.ID):
 		g.arc.After = s.Arc.After
 	}
-	p.given[s.Who] = g
 }
 
-// vote votes for what a member claims, up to what others have votes for. Those that have votes for
-// anything are in an order, which it returns with the member. No two of them have votes for the
-// same.
-func (p *Votes) vote(c Stake, order []ring.Instance, now time.Duration) (Vote, []ring.Instance) {
-	g, known := p.given[c.Who]
-	if !c.Has || known && c.Number < g.number || !known && len(p.given) >= maxVotes {
-		return Vote{}, order
-	}
-	at, has := slices.BinarySearchFunc(order, c.Who, byIdentifier)
-	if has {
-		order = slices.Delete(order, at, at+1)
+// vote votes for what a member claims, up to what others have votes for.
+func (p *Votes) vote(c Stake, now time.Duration) Vote {
+	i, known := p.at(c.Who)
+	if !c.Has || known && c.Number < p.given[i].number || !known && len(p.given) >= maxVotes {
+		return Vote{}
 	}
 	arc := c.Arc
-	if n := len(order); n > 0 {
-		next, before := order[at%n], order[(at+n-1)%n]
+	if before, next := p.beside(i, c.Who); next != nil {
 		switch {
-		case p.given[next].arc.Contains(arc.To), p.given[before].arc.Contains(arc.To):
-			if has {
-				order = slices.Insert(order, at, c.Who)
-			}
-			return Vote{}, order
-		case arc.Contains(before.ID):
-			arc.After = before.ID
+		case next.arc.Contains(arc.To), before.arc.Contains(arc.To):
+			return Vote{}
+		case arc.Contains(before.who.ID):
+			arc.After = before.who.ID
 		}
 	}
-	p.given[c.Who] = voted{arc: arc, has: true, number: c.Number, at: now}
-	return Vote{Given: true, After: arc.After}, slices.Insert(order, at, c.Who)
+	g := voted{who: c.Who, arc: arc, has: true, number: c.Number, at: now}
+	if known {
+		p.given[i] = g
+	} else {
+		p.given = slices.Insert(p.given, i, g)
+	}
+	return Vote{Given: true, After: arc.After}
 }
