@@ -839,7 +839,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 	}
 `, `
 `}},
-			Sim: "leases",
+			Test: "protocol.TestNoVotesForALeaseAfterAStart",
 		},
 		{
 			Name: "one-vote-too-few",
@@ -849,7 +849,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 		if ends = append(ends, ends...); len(ends) < p.most || has && !covers(x.after, after, who.ID) {
 `}},
-			Sim: "leases of processes",
+			Sim: "leases",
 		},
 		{
 			Name: "old-words",
@@ -859,7 +859,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 	if !known {
 `}},
-			Sim: "leases and joiners",
+			Test: "protocol.TestWordsFree",
 		},
 		{
 			Name: "votes-for-more",
@@ -868,7 +868,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 				s.by[i].after = arc.After
 `, `
 `}},
-			Sim: "leases and joiners",
+			Test: "protocol.TestWordsFree",
 		},
 		{
 			Name: "vote-from-answer",
@@ -878,7 +878,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 		m.cfg.Votes.takes(q.of, m.now, q.claims, st.Lease.Votes)
 `}},
-			Sim: "long leases",
+			Test: "protocol.TestVotesCountFromTheQuestion",
 		},
 		{
 			Name: "vote-and-a-half",
@@ -888,7 +888,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 	good := func(x voter) time.Duration { return x.asked + p.lease/2*3 }
 `}},
-			Sim: "long leases",
+			Test: "protocol.TestVotesCountFromTheQuestion",
 		},
 		{
 			Name: "leap-ends-votes",
@@ -930,7 +930,7 @@ func (m *Machine) leased() time.Duration { return m.cfg.Lease / 2 * 3 }
 `, `
 	m.lease.hung(0)
 `}},
-			Sim: "leases and leaps",
+			Sim: "waits and leaps",
 		},
 	}},
 	{Says: "standing in for a member that is not to be back, for too long, or for more than it had", Unchecked: "to it, no time passes", Mutants: []Mutant{

@@ -239,32 +239,16 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 12, Successors: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Pause | sim.Joins, NoFingers: true, Lookups: -1}, Seeds: 140,
 	},
 	{
-		Name: "leases astray", Says: "as *leases*, with 9 members and lists of 6, and names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults astray`)",
-		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Astray, NoFingers: true, Lookups: -1}, First: 120, Seeds: 20,
-	},
-	{
-		Name: "leases and twins", Says: "as *leases*, and members crash, hang, are cut off, and meet others of their names (`--faults crash,twin,pause,cut,jump`)",
-		Sim: &sim.Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Crash | sim.Twin | sim.Pause | sim.Cut | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 30,
-	},
-	{
-		Name: "leases and links", Says: "as *leases*, with 9 members and lists of 6, and pairs of them cannot reach each other, or names lead astray (`--members 9 --successors 6 --min-members 5 --lease 12s --faults links,astray,slow`)",
-		Sim: &sim.Config{Members: 9, Successors: 6, MinMembers: 5, Lease: 12 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.Astray | sim.Slow, NoFingers: true, Lookups: -1}, Seeds: 40,
-	},
-	{
-		Name: "leases and names", Says: "8 processes at one and at four identifiers, of which 5 have to live, own by leases; they vanish, and meet others of their names (`--members 20 --identifiers 1,4 --min-members 5 --successors 4 --faults vanish,twin`)",
-		Sim: &sim.Config{Members: 20, Identifiers: []int{1, 4}, Successors: 4, MinMembers: 5, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Vanish | sim.Twin, NoFingers: true, Lookups: -1}, First: 140, Seeds: 20,
-	},
-	{
 		Name: "leases of processes", Says: "5 processes at eight identifiers, of which 3 have to live, own by leases; pairs of them cannot reach each other, and the network is cut in two (`--members 40 --identifiers 8 --min-members 3 --successors 2 --faults links,oneway,cut`)",
 		Sim: &sim.Config{Members: 40, Identifiers: []int{8}, Successors: 2, MinMembers: 3, Lease: 9 * time.Second, Duration: time.Minute, Faults: sim.Links | sim.OneWay | sim.Cut, NoFingers: true, Lookups: -1}, Seeds: 20,
 	},
 	{
-		Name: "long leases", Says: "3 members with lists of one, of which 2 have to live, own by leases of 20 s, and one is cut off once (the second run of each seed of `concord sim leases --members 3 --successors 1 --min-members 2 --lease 20s --duration 4m --faults cut,oneway,links,astray`)",
-		Sim: &sim.Config{Members: 3, Successors: 1, MinMembers: 2, Lease: 20 * time.Second, Duration: 4 * time.Minute, Faults: sim.Cut | sim.OneWay | sim.Links | sim.Astray, Actions: []int{0}, NoFingers: true, Lookups: -1}, First: 60, Seeds: 20,
-	},
-	{
 		Name: "leases and leaps", Says: "as *leases*, with 5 members, of which 3 have to live, and leases of 30 s; they hang and their clocks leap (`--members 5 --min-members 3 --lease 30s --duration 2m --faults pause,jump`)",
 		Sim: &sim.Config{Members: 5, MinMembers: 3, Lease: 30 * time.Second, Duration: 2 * time.Minute, Faults: sim.Pause | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 100,
+	},
+	{
+		Name: "waits and leaps", Says: "as *leases and leaps*, without a number of members that have to live (`--min-members 0`)",
+		Sim: &sim.Config{Members: 5, Lease: 30 * time.Second, Duration: 2 * time.Minute, Faults: sim.Pause | sim.Jump, NoFingers: true, Lookups: -1}, Seeds: 20,
 	},
 	{
 		Name: "restarts", Says: "8 members leave for a minute, to return or not, and others join (`--members 8 --duration 1m --faults join,leave,restart`)",

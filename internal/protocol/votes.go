@@ -204,12 +204,13 @@ func (p *Votes) hears(s Stake, now time.Duration) {
 // every is how often another process is asked at least.
 func (p *Votes) every() time.Duration { return max(p.interval/4*3, p.lease/12) }
 
-// due reports whether another process is to be asked again.
+// due reports whether another process is to be asked again. There has to be something that
+// members of this one claim, or have claimed of late.
 func (p *Votes) due(process string, now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	lately := func(q canvassed) bool { return q.process == process && now-q.at < p.every() }
-	return process != p.process && !slices.ContainsFunc(p.asked, lately)
+	return process != p.process && len(p.stakes) > 0 && !slices.ContainsFunc(p.asked, lately)
 }
 
 // soon has all processes be asked again.
