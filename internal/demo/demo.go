@@ -216,7 +216,8 @@ func (d *Demo) lose(ctx context.Context) error {
 		}
 	}
 	if d.sum.Early == 0 {
-		d.Say("   No lookup failed or named %s after its end. The slowest took %s.", victim.Name, ms(slowest))
+		d.Say("   No lookup failed or named %s after its end.", victim.Name)
+		d.Say("   The slowest took %s.", ms(slowest))
 	} else {
 		d.Say("   All lookups were right again %s after its end; none failed meanwhile,", ms(d.sum.LookupsHeal))
 		d.Say("   %d still named %s, the slowest took %s.", d.sum.Early, victim.Name, ms(slowest))
@@ -262,8 +263,9 @@ func (d *Demo) part(ctx context.Context) error {
 			d.Wrong("%s", m)
 		}
 	}
-	d.Say("   It told its neighbours and ended within %s. %s later the others had", ms(d.sum.Leave), ms(took))
-	d.Say("   all of its ranges, and every lookup named a member that is there.")
+	d.Say("   It told its neighbours and ended within %s.", ms(d.sum.Leave))
+	d.Say("   The others had all of its ranges %s later,", ms(took))
+	d.Say("   and every lookup named a member that is there.")
 	return nil
 }
 
