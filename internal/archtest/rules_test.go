@@ -43,7 +43,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/protocol"},
-		only:     []string{"./internal/ring", "./internal/plain"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/voting"},
 		through:  true,
 		reason: "the same machine is driven by the runtime, the simulator and the model checker: " +
 			"it can know none of them, nor any wire",
@@ -73,13 +73,19 @@ var rules = []rule{
 		reason:   "where a member stands is arithmetic on what it knows of the circle, whoever told it",
 	},
 	{
+		packages: []string{"./internal/voting"},
+		only:     []string{"./internal/ring", "./internal/plain"},
+		through:  true,
+		reason:   "what a process votes for is decided by what it was asked and told, whoever asked",
+	},
+	{
 		packages: []string{"./internal/standing"},
 		only:     []string{},
 		through:  true,
 		reason:   "when identifiers come and go is decided without the ring, for the runtime and the simulator",
 	},
 	{
-		packages: []string{"./internal/protocol", "./internal/routing", "./internal/peer", "./internal/ringmap", "./internal/balance", "./internal/standing"},
+		packages: []string{"./internal/protocol", "./internal/voting", "./internal/routing", "./internal/peer", "./internal/ringmap", "./internal/balance", "./internal/standing"},
 		never: []string{
 			"bufio", "context", "crypto/rand", "crypto/tls", "io", "io/fs", "log", "log/slog", "maps", "math/rand",
 			"net", "net/...", "os", "os/...", "reflect", "runtime", "runtime/...", "syscall",
@@ -91,11 +97,12 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/protocol", "./internal/peer", "./internal/ringmap", "./internal/balance", "./internal/standing"},
 		never:    []string{"sync", "sync/atomic"},
-		reason:   "one event at a time; only what routing keeps for lookups, the confirmed arcs, is read while it is written",
+		reason: "one event at a time; only what routing keeps for lookups, the confirmed arcs, is read while it is written, " +
+			"and the members of a process share its votes",
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/standing", "./internal/transport", "./internal/transport/deadline", "./internal/transport/shared", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/standing", "./internal/transport", "./internal/transport/deadline", "./internal/transport/shared", "./internal/bootstrap"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
@@ -108,13 +115,13 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/transport"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap"},
 		through:  true,
 		reason:   "what members say to each other is said in the words of the rooms below, not in those of one wire",
 	},
 	{
 		packages: []string{"./internal/transport/memory", "./internal/transport/transporttest"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport", "./internal/transport/fault"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/transport", "./internal/transport/fault"},
 		through:  true,
 		reason: "a network in memory, and a suite for every transport, that need gRPC would hide " +
 			"what only gRPC does",
@@ -149,7 +156,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
-			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/transport",
+			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/transport",
 			"./internal/transport/budget", "./internal/transport/deadline", "./internal/pb",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},
@@ -190,19 +197,19 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/invariant"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing"},
 		through:  true,
 		reason:   "what must hold of a ring is one list for the checker, the simulator and the tests",
 	},
 	{
 		packages: []string{"./internal/explore"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/invariant"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/invariant"},
 		through:  true,
 		reason:   "the model checker exhausts the machine; a runtime or a wire under it has no end of states",
 	},
 	{
 		packages: []string{"./internal/sim"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing"},
 		through:  true,
 		reason:   "the simulator has its own network and time; the real ones would make a run unrepeatable",
 	},
@@ -224,7 +231,7 @@ var rules = []rule{
 	{
 		packages: []string{"./internal/mutant/..."},
 		only: []string{
-			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing", "./internal/explore", "./internal/sim", "./internal/sim/mapsim",
+			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/invariant", "./internal/standing", "./internal/explore", "./internal/sim", "./internal/sim/mapsim",
 			"./internal/mutant",
 		},
 		through: true,
@@ -273,7 +280,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/survey"},
-		only:     []string{".", "./internal/invariant", "./internal/protocol", "./internal/ring", "./internal/plain"},
+		only:     []string{".", "./internal/invariant", "./internal/protocol", "./internal/voting", "./internal/ring", "./internal/plain"},
 		reason:   "a ring is judged from outside by what its members say through the face, and by the one list of rules",
 	},
 	{

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // OneVote is the rule of votes that have not run out: a process has voted for one member only at
@@ -13,8 +13,8 @@ import (
 const OneVote = "one-vote"
 
 // OneVoteEach is how the votes of a process break the rule, empty if they do not.
-func OneVoteEach(cast []protocol.Stake) string {
-	cast = slices.SortedFunc(slices.Values(cast), func(a, b protocol.Stake) int { return cmp.Compare(a.Arc.To, b.Arc.To) })
+func OneVoteEach(cast []voting.Stake) string {
+	cast = slices.SortedFunc(slices.Values(cast), func(a, b voting.Stake) int { return cmp.Compare(a.Arc.To, b.Arc.To) })
 	for i, x := range cast {
 		// If two overlap, one of them reaches over the end of the one before it.
 		before := cast[(i+len(cast)-1)%len(cast)]

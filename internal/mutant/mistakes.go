@@ -8,7 +8,7 @@ const (
 	grantFile        = "internal/protocol/grant.go"
 	leaseFile        = "internal/protocol/lease.go"
 	voteFile         = "internal/protocol/vote.go"
-	votesFile        = "internal/protocol/votes.go"
+	votesFile        = "internal/voting/voting.go"
 	takeoverFile     = "internal/protocol/takeover.go"
 	departFile       = "internal/protocol/depart.go"
 	drainFile        = "internal/protocol/drain.go"
@@ -834,20 +834,20 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "votes-at-once",
 			Does: "A process votes as soon as it has started, though it has forgotten its votes.",
 			Edits: []Edit{{votesFile, `
-	if now-p.since < p.lease {
+	if now-p.since < p.Lease {
 		return out
 	}
 `, `
 `}},
-			Test: "protocol.TestNoVotesForALeaseAfterAStart",
+			Test: "voting.TestNoVotesForALeaseAfterAStart",
 		},
 		{
 			Name: "one-vote-too-few",
 			Does: "A member owns what one process less than MinMembers has voted for.",
 			Edits: []Edit{{votesFile, `
-		if len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+		if len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
 `, `
-		if ends = append(ends, ends...); len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+		if ends = append(ends, ends...); len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
 `}},
 			Sim: "leases",
 		},
@@ -859,7 +859,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 	if !known {
 `}},
-			Test: "protocol.TestWordsFree",
+			Test: "voting.TestWordsFree",
 		},
 		{
 			Name: "votes-for-more",
@@ -868,15 +868,15 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 				s.by[i].after = arc.After
 `, `
 `}},
-			Test: "protocol.TestWordsFree",
+			Test: "voting.TestWordsFree",
 		},
 		{
 			Name: "vote-from-answer",
 			Does: "A member counts a vote from when the answer came, and not from when it asked.",
 			Edits: []Edit{{voteFile, `
-		m.cfg.Votes.takes(q.of, q.asked, q.claims, st.Lease.Votes)
+		m.cfg.Votes.Take(q.of, q.asked, q.claims, st.Lease.Votes)
 `, `
-		m.cfg.Votes.takes(q.of, m.now, q.claims, st.Lease.Votes)
+		m.cfg.Votes.Take(q.of, m.now, q.claims, st.Lease.Votes)
 `}},
 			Test: "protocol.TestVotesCountFromTheQuestion",
 		},
@@ -884,9 +884,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "vote-and-a-half",
 			Does: "A member relies on a vote for half as long again.",
 			Edits: []Edit{{votesFile, `
-	good := func(x voter) time.Duration { return x.asked + p.lease/10*9 }
+	good := func(x voter) time.Duration { return x.asked + p.Lease/10*9 }
 `, `
-	good := func(x voter) time.Duration { return x.asked + p.lease/2*3 }
+	good := func(x voter) time.Duration { return x.asked + p.Lease/2*3 }
 `}},
 			Test: "protocol.TestVotesCountFromTheQuestion",
 		},

@@ -25,7 +25,7 @@ const fewSeeds = 20
 
 // searched is what a hunt is made of. The go command keeps the result of a test
 // until a file changes that the test itself has read.
-var searched = []string{"ring", "peer", "protocol", "routing", "ringmap", "invariant", "explore", "standing", "sim", "sim/mapsim", "mutant/hunt"}
+var searched = []string{"ring", "peer", "protocol", "voting", "routing", "ringmap", "invariant", "explore", "standing", "sim", "sim/mapsim", "mutant/hunt"}
 
 func TestEveryMistakeIsFound(t *testing.T) {
 	root, err := filepath.Abs("../..")

@@ -16,6 +16,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Finder is what finds owners: from memory, and by asking over a transport. A Node
@@ -91,12 +92,12 @@ type process struct {
 	peers    *peers
 	dials    dials
 	counters counters
-	news     serial          // calls of the functions of the observer that take no context
-	journal  serial          // calls of the log
-	failures failures        // of questions to others
-	refusals failures        // of what others asked, and of their connections
-	votes    *protocol.Votes // nil: without leases or MinMembers
-	leavers  leavers         // whose silence is no news for the log
+	news     serial        // calls of the functions of the observer that take no context
+	journal  serial        // calls of the log
+	failures failures      // of questions to others
+	refusals failures      // of what others asked, and of their connections
+	votes    *voting.Votes // nil: without leases or MinMembers
+	leavers  leavers       // whose silence is no news for the log
 	checked  checked
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Config is what a node is made of. All fields from MinMembers on are optional.
@@ -134,7 +135,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	ids, own := newIdentities(cfg, tr)
 	p := newProcess()
 	if settings := machineConfig(cfg); cfg.Lease > 0 && cfg.MinMembers > 1 {
-		p.votes = protocol.NewVotes(cfg.Self.Name, settings, 0, 0)
+		p.votes = voting.New(settings.Voting(cfg.Self.Name), 0, 0)
 	}
 	n := newNode(cfg, p, nil, ids, own)
 	ids.begin(n)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // This file has a member ask its head for its lease, and grant that of its predecessor.
@@ -41,8 +42,8 @@ type Asks struct {
 	Length time.Duration
 	Arc    ring.Arc
 	Has    bool
-	Claims []Stake
-	Words  []Stake
+	Claims []voting.Stake
+	Words  []voting.Stake
 }
 
 // leaverHad is what a predecessor that leaves has said that it held.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // This file lets a member own its arc by a lease, so that at most one member owns a point
@@ -36,7 +37,7 @@ import (
 //     and neither does the one that is granted it grant what its head has granted others.
 //   - While two of one name ask for a grant in one place, neither is granted anything.
 //
-// All this is without MinMembers. With MinMembers, votes decide; see votes.go.
+// All this is without MinMembers. With MinMembers, votes decide; see package voting.
 
 // Lease is what a member says in an answer of its own lease and of its predecessor's.
 type Lease struct {
@@ -64,8 +65,8 @@ type Lease struct {
 	Chain []time.Duration
 	// Stake is what it claims, and Votes how its process votes on the asker's claims, in
 	// their order.
-	Stake Stake
-	Votes []Vote
+	Stake voting.Stake
+	Votes []voting.Vote
 }
 
 // leasing is what a member knows of its own lease. Times are of its own clock.
@@ -203,7 +204,7 @@ func (m *Machine) held() (ring.Arc, bool) {
 	if !has || l.none || !l.holds || m.phase != Joined {
 		return ring.Arc{}, false
 	}
-	if m.cfg.Votes != nil && covers(l.edge, arc.After, arc.To) {
+	if m.cfg.Votes != nil && voting.Covers(l.edge, arc.After, arc.To) {
 		return arc, true
 	}
 	return ring.Arc{After: l.edge, To: arc.To}, true
@@ -446,7 +447,7 @@ func (m *Machine) saysLease() Lease {
 	out := l.given
 	out.Length = m.cfg.Lease
 	if p := m.cfg.Votes; p != nil {
-		out.Stake = p.stakeOf(m.self.Instance())
+		out.Stake = p.Stake(m.self.Instance())
 		return out
 	}
 	if w := l.owed; w.has {

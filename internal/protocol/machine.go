@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Bounds on what a machine keeps open at once.
@@ -32,7 +33,7 @@ type Config struct {
 	MinMembers int
 	// Votes are those of the process, which its members share, if Lease is set and MinMembers
 	// is more than 1; nil: of a process that has this member only, and starts at the time 0.
-	Votes *Votes
+	Votes *voting.Votes
 	// Named: the ring has a name of its own, and others are refused before they get
 	// here. Then its members have no Origin.
 	Named bool
@@ -52,6 +53,11 @@ type Config struct {
 	// know and that fits, or of none. A checker that tries every answer sees
 	// what any memory can do to the pointers. nil: the machine remembers.
 	Recall func(fits func(ring.Member) bool) ring.Member
+}
+
+// Voting is how the process of a name votes.
+func (c Config) Voting(process string) voting.Config {
+	return voting.Config{Process: process, Lease: c.Lease, Interval: c.Interval, Needed: c.MinMembers}
 }
 
 func (c Config) withDefaults() Config {
@@ -160,7 +166,7 @@ type Machine struct {
 func New(self ring.Member, cfg Config, seed uint64) *Machine {
 	m := &Machine{cfg: cfg.withDefaults(), self: self, phase: Outside}
 	if m.cfg.Votes == nil && cfg.Lease > 0 && cfg.MinMembers > 1 {
-		m.cfg.Votes = NewVotes(self.Name, cfg, 0, 0)
+		m.cfg.Votes = voting.New(cfg.Voting(self.Name), 0, 0)
 	}
 	m.acq = m.noAcquaintances()
 	m.rng = *rand.NewPCG(seed, self.ID)
@@ -202,7 +208,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.gone, m.replaced.by = ring.Member{}, ring.Member{}
 	m.recorded, m.reclaimed = 0, false
 	if p := m.cfg.Votes; p != nil {
-		p.touch(now)
+		p.Touch(now)
 	}
 	m.wake()
 	m.expire()
@@ -367,7 +373,7 @@ func (m *Machine) tick() {
 		}
 		if p := m.cfg.Votes; p != nil {
 			if m.lacks() {
-				p.soon()
+				p.Soon()
 			}
 			m.canvass()
 		}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Snapshot is where a member is in the ring: its pointers and whom it
@@ -20,10 +21,10 @@ type Snapshot struct {
 // have come there. Its rounds begin with the first Tick. The
 // simulator and the model checker begin with it.
 func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
-	m := New(self, cfg, seed)
-	if p := m.cfg.Votes; p != nil && cfg.Votes == nil {
-		p.since = -cfg.Lease // it has been there
+	if cfg.Votes == nil && cfg.Lease > 0 && cfg.MinMembers > 1 {
+		cfg.Votes = voting.New(cfg.Voting(self.Name), -cfg.Lease, 0) // it has been there
 	}
+	m := New(self, cfg, seed)
 	m.phase = Joined
 	m.pred, m.origin = at.Pred, at.Origin
 	if len(at.Succ) > 0 {

@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // This file has a member claim its arc, and ask the processes of its list to vote for it. See
-// votes.go. Where there are votes, nothing else decides what a member owns by its lease, but that
+// package voting. Where there are votes, nothing else decides what a member owns by its lease, but that
 // its head has to name it, too. Neither a chain of grants nor waits are needed.
 
 // poll is a question to another process that asks for its votes.
@@ -16,7 +17,7 @@ type poll struct {
 	call   uint64
 	of     string
 	asked  time.Duration
-	claims []Stake
+	claims []voting.Stake
 	bare   bool // it asks for nothing else
 }
 
@@ -33,9 +34,9 @@ func (m *Machine) stake() {
 	self := m.self.Instance()
 	switch {
 	case m.phase != Joined || m.isolated() || !l.holds && l.named == 0:
-		p.claims(self, ring.Arc{}, false, m.now)
-	case has && p.claims(self, arc, true, m.now):
-		p.soon()
+		p.Claim(self, ring.Arc{}, false, m.now)
+	case has && p.Claim(self, arc, true, m.now):
+		p.Soon()
 		m.canvass()
 	}
 	m.renew()
@@ -47,10 +48,10 @@ func (m *Machine) canvass() {
 	if p == nil || m.phase != Joined {
 		return
 	}
-	p.asksItself(m.now)
+	p.AskItself(m.now)
 	m.count()
 	for _, x := range m.voters() {
-		if p.due(x.Name, m.now) {
+		if p.Due(x.Name, m.now) {
 			m.ask(x, Request{Kind: AskRing}, 0, false)
 			m.lease.polls[len(m.lease.polls)-1].bare = true
 		}
@@ -83,16 +84,16 @@ func (m *Machine) voters() (out []ring.Member) {
 func (m *Machine) lacks() bool {
 	arc, has := m.ownArc()
 	l := &m.lease
-	return has && (l.none || m.now >= l.until || !covers(l.edge, arc.After, m.self.ID))
+	return has && (l.none || m.now >= l.until || !voting.Covers(l.edge, arc.After, m.self.ID))
 }
 
 // polls has a question of that call ask for votes, too, if those are due.
 func (m *Machine) polls(to ring.Member, call uint64, a *Asks) {
 	p, l := m.cfg.Votes, &m.lease
-	if p == nil || to.Legacy() || to.Name == "" || !p.due(to.Name, m.now) {
+	if p == nil || to.Legacy() || to.Name == "" || !p.Due(to.Name, m.now) {
 		return
 	}
-	a.Claims, a.Words = p.asks(to.Name, m.now)
+	a.Claims, a.Words = p.Ask(to.Name, m.now)
 	l.polls = append(slices.Clip(l.polls[max(0, len(l.polls)-maxPolls+1):]), poll{call: call, of: to.Name, asked: m.now, claims: a.Claims})
 }
 
@@ -107,7 +108,7 @@ func (m *Machine) polled(a Answer) (bare bool) {
 	q := l.polls[i]
 	l.polls = slices.Delete(slices.Clone(l.polls), i, i+1)
 	if st := a.Reply.State; a.Failure == nil && st.Self.Name == q.of && st.Lease.Length == m.cfg.Lease {
-		m.cfg.Votes.takes(q.of, q.asked, q.claims, st.Lease.Votes)
+		m.cfg.Votes.Take(q.of, q.asked, q.claims, st.Lease.Votes)
 		m.count()
 	}
 	return q.bare
@@ -117,7 +118,7 @@ func (m *Machine) polled(a Answer) (bare bool) {
 // may be this member's.
 func (m *Machine) overhears(st State) {
 	if p := m.cfg.Votes; p != nil && st.Lease.Length == m.cfg.Lease && (st.Self == m.pred || st.Self == m.head() || st.Pred == m.self) {
-		p.hears(st.Lease.Stake, m.now)
+		p.Hear(st.Lease.Stake, m.now)
 	}
 }
 
@@ -135,16 +136,16 @@ func (m *Machine) count() {
 func (m *Machine) voted() {
 	l := &m.lease
 	edge, until := l.edge, l.until
-	after, good, has := m.cfg.Votes.held(m.self.Instance(), m.now)
+	after, good, has := m.cfg.Votes.Held(m.self.Instance(), m.now)
 	l.none, l.edge, l.until = !has, after, min(l.grant, good)
 	m.dirty = m.dirty || l.edge != edge || l.until != until
 }
 
 // votes answers who asks for votes.
-func (m *Machine) votes(a Asked) []Vote {
+func (m *Machine) votes(a Asked) []voting.Vote {
 	r := a.Request.Lease
 	if m.cfg.Votes == nil || len(r.Claims) == 0 || r.Length != m.cfg.Lease || a.From.Name == "" || !m.phase.InRing() {
 		return nil
 	}
-	return m.cfg.Votes.votes(r.Claims, r.Words, m.now)
+	return m.cfg.Votes.Vote(r.Claims, r.Words, m.now)
 }

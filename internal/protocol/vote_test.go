@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // elected is a member that claims (1, 5], whose process and that of its head have to vote for it.
@@ -40,7 +41,7 @@ func askedFor(t *testing.T, effects []Effect, head ring.Member, want ...ring.Arc
 }
 
 // answered has all questions to the head answered at that time, and is what is shown then.
-func answered(m *Machine, now time.Duration, head ring.Member, calls []uint64, votes ...Vote) (v *View) {
+func answered(m *Machine, now time.Duration, head ring.Member, calls []uint64, votes ...voting.Vote) (v *View) {
 	given := Lease{Length: lease, Granted: true, Linked: true, Votes: votes}
 	for _, call := range calls {
 		st := State{Self: head, Phase: Joined, Pred: m.self, Lease: given}
@@ -65,12 +66,12 @@ func TestVotesCountFromTheQuestion(t *testing.T) {
 	m, head := elected()
 	arc := ring.Arc{After: 1, To: 5}
 	calls := askedFor(t, m.Step(2*time.Second, Tick{}), head, arc)
-	v := answered(m, 5*time.Second, head, calls, Vote{Given: true, After: 1})
+	v := answered(m, 5*time.Second, head, calls, voting.Vote{Given: true, After: 1})
 	if v == nil || !v.Holds || v.Held != arc || v.Until != 2*time.Second+lease/10*9 {
 		t.Fatalf("with two votes it shows %+v", v)
 	}
 	calls = askedFor(t, m.Step(10*time.Second, Tick{}), head, arc)
-	if v = answered(m, 10*time.Second, head, calls, Vote{}); v == nil || !v.Holds || v.Until != 2*time.Second+lease/10*9 {
+	if v = answered(m, 10*time.Second, head, calls, voting.Vote{}); v == nil || !v.Holds || v.Until != 2*time.Second+lease/10*9 {
 		t.Errorf("without the vote of its head it shows %+v", v)
 	}
 	if v = shown(m.Step(11*time.Second, Tick{})); v == nil || v.Holds {
@@ -82,7 +83,7 @@ func TestVotesCountFromTheQuestion(t *testing.T) {
 func TestPartsAndLeaversAreVotedOn(t *testing.T) {
 	m, head := elected()
 	calls := askedFor(t, m.Step(2*time.Second, Tick{}), head, ring.Arc{After: 1, To: 5})
-	v := answered(m, 3*time.Second, head, calls, Vote{Given: true, After: 3})
+	v := answered(m, 3*time.Second, head, calls, voting.Vote{Given: true, After: 3})
 	if part := (ring.Arc{After: 3, To: 5}); v == nil || !v.Holds || v.Held != part {
 		t.Fatalf("with a vote for a part it shows %+v", v)
 	}
@@ -96,7 +97,7 @@ func TestPartsAndLeaversAreVotedOn(t *testing.T) {
 // A process votes for those who ask, and only by its own length of leases.
 func TestMembersVote(t *testing.T) {
 	m, head := elected()
-	ask := func(now, length time.Duration, from ring.Member, claims ...Stake) []Vote {
+	ask := func(now, length time.Duration, from ring.Member, claims ...voting.Stake) []voting.Vote {
 		for _, e := range m.Step(now, Asked{Token: 1, From: from, Request: Request{Kind: AskRing, Lease: Asks{Length: length, Claims: claims}}}) {
 			if e, ok := e.(Respond); ok {
 				return e.Reply.State.Lease.Votes
@@ -105,9 +106,9 @@ func TestMembersVote(t *testing.T) {
 		return nil
 	}
 	m.Step(time.Second, Tick{}) // it has votes of its own for (1, 5]
-	claim := Stake{Who: head.Instance(), Arc: ring.Arc{After: 5, To: 9}, Has: true, Number: 1}
-	over := Stake{Who: instance(7), Arc: ring.Arc{After: 3, To: 7}, Has: true, Number: 2}
-	if got := ask(2*time.Second, lease, head, claim); len(got) != 1 || got[0] != (Vote{Given: true, After: 5}) {
+	claim := voting.Stake{Who: head.Instance(), Arc: ring.Arc{After: 5, To: 9}, Has: true, Number: 1}
+	over := voting.Stake{Who: ring.Instance{ID: 7, Incarnation: 1}, Arc: ring.Arc{After: 3, To: 7}, Has: true, Number: 2}
+	if got := ask(2*time.Second, lease, head, claim); len(got) != 1 || got[0] != (voting.Vote{Given: true, After: 5}) {
 		t.Errorf("it votes %+v", got)
 	}
 	if got := ask(2*time.Second, lease, head, over); len(got) != 1 || got[0].Given {

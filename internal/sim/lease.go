@@ -7,6 +7,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // LeaseResult is what became of the leases of a run.
@@ -69,11 +70,11 @@ func (w *world) beginVotes(h *host, stands bool) {
 	if stands {
 		since -= cfg.Lease
 	}
-	h.chart.votes = protocol.NewVotes(h.of, cfg, since, h.ticks.shows(w.now))
+	h.chart.votes = voting.New(cfg.Voting(h.of), since, h.ticks.shows(w.now))
 }
 
 // judgeVotes holds the votes of the process of h, which has just cast some, against their rule.
-func (w *world) judgeVotes(h *host, cast []protocol.Vote) {
+func (w *world) judgeVotes(h *host, cast []voting.Vote) {
 	if len(cast) == 0 {
 		return
 	}

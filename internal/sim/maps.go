@@ -9,6 +9,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
 	"github.com/ollelogdahl/concord/internal/routing"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // MapCount counts what the maps of members were asked.
@@ -21,7 +22,7 @@ type MapCount struct {
 // chart is the map of a process, and its members, of which each is a host.
 type chart struct {
 	hosts []*host          // the first first
-	votes *protocol.Votes  // of the process, which has run since; nil: without MinMembers or leases
+	votes *voting.Votes    // of the process, which has run since; nil: without MinMembers or leases
 	m     *ringmap.Map     // nil: none of them is up
 	named map[uint64]named // by claims of the map, what was said against them
 	tick  time.Duration    // when it is to be called, 0 for never

@@ -8,6 +8,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/pb"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 func pbLease(l protocol.Lease) *pb.Lease {
@@ -81,16 +82,16 @@ func leaseOf(field string, l *pb.Lease) (protocol.Lease, error) {
 			return protocol.Lease{}, err
 		}
 	}
-	if n := len(l.GetVotes()); n > protocol.MaxStakes {
-		return protocol.Lease{}, fmt.Errorf("%s.votes has %d entries (at most %d)", field, n, protocol.MaxStakes)
+	if n := len(l.GetVotes()); n > voting.MaxStakes {
+		return protocol.Lease{}, fmt.Errorf("%s.votes has %d entries (at most %d)", field, n, voting.MaxStakes)
 	}
 	for _, v := range l.GetVotes() {
-		out.Votes = append(out.Votes, protocol.Vote{Given: v.After != nil, After: v.GetAfter()})
+		out.Votes = append(out.Votes, voting.Vote{Given: v.After != nil, After: v.GetAfter()})
 	}
 	return out, nil
 }
 
-func pbStake(s protocol.Stake) *pb.Stake {
+func pbStake(s voting.Stake) *pb.Stake {
 	out := &pb.Stake{Id: s.Who.ID, Incarnation: s.Who.Incarnation, Number: s.Number}
 	if s.Has {
 		out.After = &s.Arc.After
@@ -98,27 +99,27 @@ func pbStake(s protocol.Stake) *pb.Stake {
 	return out
 }
 
-func stake(field string, s *pb.Stake) (protocol.Stake, error) {
+func stake(field string, s *pb.Stake) (voting.Stake, error) {
 	if s.GetNumber() == 0 {
-		return protocol.Stake{}, fmt.Errorf("%s.number is 0", field)
+		return voting.Stake{}, fmt.Errorf("%s.number is 0", field)
 	}
-	out := protocol.Stake{Who: ring.Instance{ID: s.GetId(), Incarnation: s.GetIncarnation()}, Number: s.GetNumber(), Has: s.After != nil}
+	out := voting.Stake{Who: ring.Instance{ID: s.GetId(), Incarnation: s.GetIncarnation()}, Number: s.GetNumber(), Has: s.After != nil}
 	if out.Has {
 		out.Arc = ring.Arc{After: s.GetAfter(), To: s.GetId()}
 	}
 	return out, nil
 }
 
-func pbStakes(list []protocol.Stake) (out []*pb.Stake) {
+func pbStakes(list []voting.Stake) (out []*pb.Stake) {
 	for _, s := range list {
 		out = append(out, pbStake(s))
 	}
 	return out
 }
 
-func stakes(field string, list []*pb.Stake) (out []protocol.Stake, err error) {
-	if n := len(list); n > protocol.MaxStakes {
-		return nil, fmt.Errorf("%s has %d entries (at most %d)", field, n, protocol.MaxStakes)
+func stakes(field string, list []*pb.Stake) (out []voting.Stake, err error) {
+	if n := len(list); n > voting.MaxStakes {
+		return nil, fmt.Errorf("%s has %d entries (at most %d)", field, n, voting.MaxStakes)
 	}
 	for i, s := range list {
 		x, err := stake(fmt.Sprintf("%s[%d]", field, i), s)

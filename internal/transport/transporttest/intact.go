@@ -14,6 +14,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
+	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 var (
@@ -110,8 +111,8 @@ func testRequests(t *testing.T, r *rig) {
 		{"ring and a lease of nothing", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{Length: 1}}},
 		{"ring and votes", protocol.Request{Kind: protocol.AskRing, Lease: protocol.Asks{
 			Length: time.Hour,
-			Claims: []protocol.Stake{{Who: ring.Instance{ID: 1, Incarnation: 2}, Arc: ring.Arc{After: 9, To: 1}, Has: true, Number: 3}, {Who: ring.Instance{ID: 4, Incarnation: 5}, Number: 6}},
-			Words:  []protocol.Stake{{Who: ring.Instance{ID: 1<<64 - 1}, Arc: ring.Arc{To: 1<<64 - 1}, Has: true, Number: 1<<64 - 1}},
+			Claims: []voting.Stake{{Who: ring.Instance{ID: 1, Incarnation: 2}, Arc: ring.Arc{After: 9, To: 1}, Has: true, Number: 3}, {Who: ring.Instance{ID: 4, Incarnation: 5}, Number: 6}},
+			Words:  []voting.Stake{{Who: ring.Instance{ID: 1<<64 - 1}, Arc: ring.Arc{To: 1<<64 - 1}, Has: true, Number: 1<<64 - 1}},
 		}}},
 		{"notify by a member", protocol.Request{Kind: protocol.Notify}},
 		{"notify with a clock", protocol.Request{Kind: protocol.Notify, Clock: protocol.MaxEpoch}},
@@ -263,8 +264,8 @@ func testReplies(t *testing.T, r *rig) {
 		{"votes", ask, protocol.Reply{State: protocol.State{
 			Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{bert, clara}, Version: 11,
 			Lease: protocol.Lease{
-				Length: time.Minute, Stake: protocol.Stake{Who: b.self.Instance(), Number: 1<<64 - 1, Has: true, Arc: ring.Arc{After: 1<<64 - 1, To: b.self.ID}},
-				Votes: []protocol.Vote{{Given: true, After: 1}, {}, {Given: true}},
+				Length: time.Minute, Stake: voting.Stake{Who: b.self.Instance(), Number: 1<<64 - 1, Has: true, Arc: ring.Arc{After: 1<<64 - 1, To: b.self.ID}},
+				Votes: []voting.Vote{{Given: true, After: 1}, {}, {Given: true}},
 			}}}},
 		{"an empty list", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Pred: anna, Succ: []ring.Member{}}}},
 		{"no predecessor", ask, protocol.Reply{State: protocol.State{Self: b.self, Phase: protocol.Joined, Succ: []ring.Member{anna}, Version: 2}}},

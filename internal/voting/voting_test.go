@@ -1,4 +1,4 @@
-package protocol
+package voting
 
 import (
 	"testing"
@@ -7,11 +7,13 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
+const lease = 10 * time.Second
+
 // electorate is three processes, of which two have to vote, on a circle of sixteen points. Each
 // has run for long.
 func electorate() (a, b, c *Votes) {
 	of := func(name string) *Votes {
-		return NewVotes(name, Config{Lease: lease, Interval: time.Second, MinMembers: 2}, -lease, 0)
+		return New(Config{Process: name, Lease: lease, Interval: time.Second, Needed: 2}, -lease, 0)
 	}
 	return of("a"), of("b"), of("c")
 }
@@ -21,8 +23,8 @@ func instance(id uint64) ring.Instance { return ring.Instance{ID: id, Incarnatio
 // polls has a process ask others for their votes, which answer at the same time.
 func pollsAt(now time.Duration, p *Votes, of ...*Votes) {
 	for _, x := range of {
-		claims, words := p.asks(x.process, now)
-		p.takes(x.process, now, claims, x.votes(claims, words, now))
+		claims, words := p.Ask(x.Process, now)
+		p.Take(x.Process, now, claims, x.Vote(claims, words, now))
 	}
 }
 
@@ -30,7 +32,7 @@ func pollsAt(now time.Duration, p *Votes, of ...*Votes) {
 // have to vote for it.
 func holdsAt(t *testing.T, what string, p *Votes, id uint64, now time.Duration, after uint64, want bool) time.Duration {
 	t.Helper()
-	got, until, has := p.held(instance(id), now)
+	got, until, has := p.Held(instance(id), now)
 	if has != want || has && got != after {
 		t.Errorf("%s: at %v it holds what comes after %d, %v, want %d, %v", what, now, got, has, after, want)
 	}
@@ -39,7 +41,7 @@ func holdsAt(t *testing.T, what string, p *Votes, id uint64, now time.Duration, 
 
 func TestVotesAreForOneAtATime(t *testing.T) {
 	a, b, c := electorate()
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
 	pollsAt(0, a, a)
 	holdsAt(t, "one vote of two", a, 8, 0, 0, false)
 	pollsAt(0, a, a)
@@ -52,12 +54,12 @@ func TestVotesAreForOneAtATime(t *testing.T) {
 		"the same": {After: 2, To: 8}, "a part": {After: 3, To: 5}, "over the start": {After: 15, To: 3}, "all": {After: 4, To: 4},
 	} {
 		before := c.Cast(time.Second)
-		got := c.votes([]Stake{{Who: ring.Instance{ID: other.To, Incarnation: 2}, Arc: other, Has: true, Number: 1}}, nil, 2*time.Second)
+		got := c.Vote([]Stake{{Who: ring.Instance{ID: other.To, Incarnation: 2}, Arc: other, Has: true, Number: 1}}, nil, 2*time.Second)
 		if len(got) != 1 || got[0].Given || len(c.Cast(time.Second)) != len(before) {
 			t.Errorf("%s: it has voted for 8, and votes %+v", what, got)
 		}
 	}
-	b.claims(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
+	b.Claim(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
 	pollsAt(2*time.Second, b, b, c)
 	holdsAt(t, "past one that has votes", b, 12, 2*time.Second, 8, true)
 	pollsAt(lease, b, b, c)
@@ -69,8 +71,8 @@ func TestVotesAreForOneAtATime(t *testing.T) {
 
 func TestNoVotesForALeaseAfterAStart(t *testing.T) {
 	a, _, _ := electorate()
-	young := NewVotes("young", Config{Lease: lease, Interval: time.Second, MinMembers: 2}, time.Second, time.Second)
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	young := New(Config{Process: "young", Lease: lease, Interval: time.Second, Needed: 2}, time.Second, time.Second)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
 	pollsAt(lease, a, a, young)
 	holdsAt(t, "it has run for 9 s", a, 8, lease, 0, false)
 	pollsAt(lease+time.Second, a, a, young)
@@ -80,35 +82,35 @@ func TestNoVotesForALeaseAfterAStart(t *testing.T) {
 // Words free what they leave out, unless they are older than what was voted on.
 func TestWordsFree(t *testing.T) {
 	a, b, c := electorate()
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
-	all := a.stakeOf(instance(8))
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	all := a.Stake(instance(8))
 	pollsAt(0, a, a, c)
-	a.claims(instance(8), ring.Arc{After: 5, To: 8}, true, 0)
-	half := a.stakeOf(instance(8))
+	a.Claim(instance(8), ring.Arc{After: 5, To: 8}, true, 0)
+	half := a.Stake(instance(8))
 	holdsAt(t, "claims less", a, 8, 0, 5, true)
-	b.claims(instance(5), ring.Arc{After: 2, To: 5}, true, 0)
+	b.Claim(instance(5), ring.Arc{After: 2, To: 5}, true, 0)
 	pollsAt(0, b, b, c)
 	holdsAt(t, "without the word", b, 5, 0, 0, false)
-	b.hears(half, 0)
-	b.hears(all, 0) // late
+	b.Hear(half, 0)
+	b.Hear(all, 0) // late
 	pollsAt(time.Second, b, b, c)
 	holdsAt(t, "with the word", b, 5, time.Second, 2, true)
 
 	// It claims all again, and an old answer and an old word come.
-	b.claims(instance(5), ring.Arc{}, false, 2*time.Second)
+	b.Claim(instance(5), ring.Arc{}, false, 2*time.Second)
 	pollsAt(2*time.Second, b, c)
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 2*time.Second)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 2*time.Second)
 	holdsAt(t, "votes of before do not count", a, 8, 2*time.Second, 5, true)
-	a.takes("b", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
-	a.takes("a", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
+	a.Take("b", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
+	a.Take("a", 2*time.Second, []Stake{all}, []Vote{{Given: true, After: 2}})
 	holdsAt(t, "nor do late ones", a, 8, 2*time.Second, 5, true)
 	pollsAt(3*time.Second, a, a, c)
 	holdsAt(t, "votes of now do", a, 8, 3*time.Second, 2, true)
-	c.votes(nil, []Stake{half}, 3*time.Second)
+	c.Vote(nil, []Stake{half}, 3*time.Second)
 	if cast := c.Cast(3 * time.Second); len(cast) != 1 || cast[0].Arc.After != 2 {
 		t.Errorf("after an old word the votes are %+v", cast)
 	}
-	if got := c.votes([]Stake{half}, nil, 3*time.Second); got[0].Given {
+	if got := c.Vote([]Stake{half}, nil, 3*time.Second); got[0].Given {
 		t.Error("it votes on an old stake")
 	}
 }
@@ -116,22 +118,22 @@ func TestWordsFree(t *testing.T) {
 // A process whose clock leaps keeps its votes for that much longer, and what it was voted runs out.
 func TestVotesOutliveALeap(t *testing.T) {
 	a, b, c := electorate()
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
 	pollsAt(0, a, a, c)
 	leap := 2 * lease
 	for now := time.Second; now < 3*time.Second; now += time.Second {
-		c.touch(now)
+		c.Touch(now)
 	}
-	c.touch(2*time.Second + leap)
-	b.claims(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
-	claims, words := b.asks("c", 0)
-	if got := c.votes(claims, words, 3*time.Second+leap); !got[0].Given || got[0].After != 8 {
+	c.Touch(2*time.Second + leap)
+	b.Claim(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
+	claims, words := b.Ask("c", 0)
+	if got := c.Vote(claims, words, 3*time.Second+leap); !got[0].Given || got[0].After != 8 {
 		t.Errorf("after a leap it votes %+v, and has voted for 8", got)
 	}
-	if got := c.votes(claims, words, 2*time.Second+leap+lease); !got[0].Given || got[0].After != 2 {
+	if got := c.Vote(claims, words, 2*time.Second+leap+lease); !got[0].Given || got[0].After != 2 {
 		t.Errorf("a lease after that it votes %+v", got)
 	}
-	a.touch(leap)
+	a.Touch(leap)
 	holdsAt(t, "after a leap", a, 8, leap, 0, false)
 }
 
@@ -140,15 +142,15 @@ func TestVotesOutliveALeap(t *testing.T) {
 func TestVotesAreBounded(t *testing.T) {
 	a, _, c := electorate()
 	for i := range uint64(3 * maxWords) {
-		a.hears(Stake{Who: ring.Instance{ID: i, Incarnation: 1}, Number: 1}, 0)
+		a.Hear(Stake{Who: ring.Instance{ID: i, Incarnation: 1}, Number: 1}, 0)
 	}
-	a.claims(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
-	a.claims(instance(8), ring.Arc{}, false, 0)
-	claims, words := a.asks("c", 0)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	a.Claim(instance(8), ring.Arc{}, false, 0)
+	claims, words := a.Ask("c", 0)
 	if len(words) != maxWords || words[maxWords-1].Who.ID != 3*maxWords-1 || len(claims) != 1 || claims[0].Has {
 		t.Errorf("it passes on %d words, and says %+v", len(words), claims)
 	}
-	if claims, words = a.asks("c", lease); len(claims) != 0 || len(words) != 0 {
+	if claims, words = a.Ask("c", lease); len(claims) != 0 || len(words) != 0 {
 		t.Errorf("a lease later it passes on %d words, and says %+v", len(words), claims)
 	}
 	for i := range uint64(maxVotes / MaxStakes) {
@@ -157,13 +159,13 @@ func TestVotesAreBounded(t *testing.T) {
 			id := (i*MaxStakes + uint64(k)) << 8
 			many[k] = Stake{Who: ring.Instance{ID: id + 1, Incarnation: 1}, Arc: ring.Arc{After: id, To: id + 1}, Has: true, Number: 1}
 		}
-		c.votes(many, nil, 0)
+		c.Vote(many, nil, 0)
 	}
 	more := Stake{Who: instance(1 << 40), Arc: ring.Arc{After: 1<<40 - 1, To: 1 << 40}, Has: true, Number: 1}
-	if got := c.votes([]Stake{more}, nil, 0); got[0].Given || len(c.given) != maxVotes {
+	if got := c.Vote([]Stake{more}, nil, 0); got[0].Given || len(c.given) != maxVotes {
 		t.Errorf("it remembers %d votes, and casts %+v", len(c.given), got)
 	}
-	if got := c.votes([]Stake{more}, nil, lease); !got[0].Given || len(c.given) != 1 {
+	if got := c.Vote([]Stake{more}, nil, lease); !got[0].Given || len(c.given) != 1 {
 		t.Errorf("when they have run out it remembers %d, and casts %+v", len(c.given), got)
 	}
 }

@@ -1,20 +1,11 @@
-package protocol
-
-import (
-	"cmp"
-	"slices"
-	"sync"
-	"time"
-
-	"github.com/ollelogdahl/concord/internal/ring"
-)
-
-// This file has how processes vote on who owns what. With MinMembers a member owns by its lease
-// only what so many processes, its own included, have voted for within the last Lease. A process
-// votes for one member only at a time, at each point. So if MinMembers is more than half of all
-// processes, the two majorities that two owners of a point would need have a process in common,
-// and that would have voted for both. This is the voting of Gifford (1979), with votes that
-// expire.
+// Package voting has how processes vote on who owns what. It has no I/O: the machines of a process
+// share its votes, and ask and answer for it.
+//
+// With MinMembers a member owns by its lease only what so many processes, its own included, have
+// voted for within the last Lease. A process votes for one member at a time, at each point. So if
+// MinMembers is more than half of all processes, the two majorities that two owners of a point
+// would need have a process in common, and that would have voted for both. This is the voting of
+// Gifford (1979), with votes that expire.
 //
 //   - A vote is good for a Lease, by the clock of who has cast it, from when it was cast. Whoever
 //     it was cast for counts nine tenths of a Lease, from when that asked. So the rates of two
@@ -25,6 +16,16 @@ import (
 //     from others: who takes over in words passes it on. Stakes are numbered, so that an old word
 //     does not count against a newer vote.
 //   - Whoever claims less forgets the votes for what is beyond that, before it says so.
+package voting
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
 
 // Stake is what a member says that it claims of its arc: it owns nothing else, and of that only
 // what enough processes have voted for. All Stakes of a process have different numbers, which
@@ -88,11 +89,7 @@ type word struct {
 // Votes are those that a process has cast, and those that were cast for it. Its members share it.
 // Its methods may be called concurrently. Times are by the clock of the process.
 type Votes struct {
-	process  string
-	lease    time.Duration
-	interval time.Duration
-	most     int // MinMembers
-
+	Config
 	mu      sync.Mutex
 	since   time.Duration // it votes from a Lease after that
 	touched time.Duration
@@ -109,18 +106,29 @@ type canvassed struct {
 	at      time.Duration
 }
 
-// NewVotes returns the votes of the process of a name, which has run since a time, as of now.
-func NewVotes(process string, cfg Config, since, now time.Duration) *Votes {
-	return &Votes{process: process, lease: cfg.Lease, interval: cfg.Interval, most: cfg.MinMembers, since: since, touched: now}
+// Config says how a process votes.
+type Config struct {
+	Process  string        // its name
+	Lease    time.Duration // how long a vote is good
+	Interval time.Duration // the length of a round
+	Needed   int           // so many processes have to vote for what a member owns, its own included
 }
 
-// touch notes that the process runs at that time. If it has not for long, its clock may have
+// New returns the votes of a process that has run since a time, as of now.
+func New(cfg Config, since, now time.Duration) *Votes {
+	return &Votes{Config: cfg, since: since, touched: now}
+}
+
+// leastHang is how late a round is at least if a clock counts as leapt.
+const leastHang = 500 * time.Millisecond
+
+// Touch notes that the process runs at that time. If it has not for long, its clock may have
 // leapt: its votes are good for that much longer.
-func (p *Votes) touch(now time.Duration) {
+func (p *Votes) Touch(now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	by := now - p.touched
-	if p.touched = max(p.touched, now); by <= 2*max(p.interval, leastHang) {
+	if p.touched = max(p.touched, now); by <= 2*max(p.Interval, leastHang) {
 		return
 	}
 	p.since += by
@@ -129,9 +137,9 @@ func (p *Votes) touch(now time.Duration) {
 	}
 }
 
-// claims has a member of the process claim an arc, or nothing, and reports whether it claims
+// Claim has a member of the process claim an arc, or nothing, and reports whether it claims
 // what it had not.
-func (p *Votes) claims(who ring.Instance, arc ring.Arc, has bool, now time.Duration) (grew bool) {
+func (p *Votes) Claim(who ring.Instance, arc ring.Arc, has bool, now time.Duration) (grew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.find(who)
@@ -145,14 +153,14 @@ func (p *Votes) claims(who ring.Instance, arc ring.Arc, has bool, now time.Durat
 		return false
 	}
 	p.number++
-	grew = has && (!s.Has || !covers(s.Arc.After, arc.After, who.ID))
-	if s.Has && (!has || !covers(arc.After, s.Arc.After, who.ID)) {
+	grew = has && (!s.Has || !Covers(s.Arc.After, arc.After, who.ID))
+	if s.Has && (!has || !Covers(arc.After, s.Arc.After, who.ID)) {
 		s.shrunk = p.number
 		if !has {
 			s.by = nil
 		}
 		for i := range s.by {
-			if !covers(arc.After, s.by[i].after, who.ID) {
+			if !Covers(arc.After, s.by[i].after, who.ID) {
 				s.by[i].after = arc.After
 			}
 		}
@@ -169,13 +177,13 @@ func (p *Votes) find(who ring.Instance) *stake {
 	return nil
 }
 
-// covers reports whether what comes after one point up to to has all that comes after the other.
-func covers(after, other, to uint64) bool {
+// Covers reports whether what comes after one point up to to has all that comes after the other.
+func Covers(after, other, to uint64) bool {
 	return after == other || after == to || other != to && ring.Between(after, other, to)
 }
 
-// stakeOf is what a member of the process claims.
-func (p *Votes) stakeOf(who ring.Instance) Stake {
+// Stake is what a member of the process claims.
+func (p *Votes) Stake(who ring.Instance) Stake {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.find(who); s != nil {
@@ -184,14 +192,14 @@ func (p *Votes) stakeOf(who ring.Instance) Stake {
 	return Stake{}
 }
 
-// hears notes what another member has said that it claims, to be passed on.
-func (p *Votes) hears(s Stake, now time.Duration) {
+// Hear notes what another member has said that it claims, to be passed on.
+func (p *Votes) Hear(s Stake, now time.Duration) {
 	if s.Number == 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.words = slices.DeleteFunc(p.words, func(w word) bool { return now-w.at >= p.lease || w.Who == s.Who && w.Number <= s.Number })
+	p.words = slices.DeleteFunc(p.words, func(w word) bool { return now-w.at >= p.Lease || w.Who == s.Who && w.Number <= s.Number })
 	if slices.ContainsFunc(p.words, func(w word) bool { return w.Who == s.Who }) {
 		return // a later one is known
 	}
@@ -202,29 +210,29 @@ func (p *Votes) hears(s Stake, now time.Duration) {
 }
 
 // every is how often another process is asked at least.
-func (p *Votes) every() time.Duration { return max(p.interval/4*3, p.lease/12) }
+func (p *Votes) every() time.Duration { return max(p.Interval/4*3, p.Lease/12) }
 
-// due reports whether another process is to be asked again. There has to be something that
+// Due reports whether another process is to be asked again. There has to be something that
 // members of this one claim, or have claimed of late.
-func (p *Votes) due(process string, now time.Duration) bool {
+func (p *Votes) Due(process string, now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	lately := func(q canvassed) bool { return q.process == process && now-q.at < p.every() }
-	return process != p.process && len(p.stakes) > 0 && !slices.ContainsFunc(p.asked, lately)
+	return process != p.Process && len(p.stakes) > 0 && !slices.ContainsFunc(p.asked, lately)
 }
 
-// soon has all processes be asked again.
-func (p *Votes) soon() {
+// Soon has all processes be asked again.
+func (p *Votes) Soon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = p.asked[:0]
 }
 
-// asks is what another process is asked now.
-func (p *Votes) asks(process string, now time.Duration) (claims, words []Stake) {
+// Ask is what another process is asked now.
+func (p *Votes) Ask(process string, now time.Duration) (claims, words []Stake) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stakes = slices.DeleteFunc(p.stakes, func(s stake) bool { return !s.Has && now-s.at >= p.lease })
+	p.stakes = slices.DeleteFunc(p.stakes, func(s stake) bool { return !s.Has && now-s.at >= p.Lease })
 	for _, s := range p.stakes {
 		claims = append(claims, s.Stake)
 	}
@@ -239,28 +247,28 @@ func (p *Votes) asks(process string, now time.Duration) (claims, words []Stake) 
 	})
 	claims = claims[:min(len(claims), MaxStakes)]
 	for _, w := range p.words {
-		if now-w.at < p.lease {
+		if now-w.at < p.Lease {
 			words = append(words, w.Stake)
 		}
 	}
-	p.asked = slices.DeleteFunc(p.asked, func(q canvassed) bool { return q.process == process || now-q.at >= p.lease })
+	p.asked = slices.DeleteFunc(p.asked, func(q canvassed) bool { return q.process == process || now-q.at >= p.Lease })
 	p.asked = append(p.asked, canvassed{process, now})
 	return claims, words
 }
 
-// asksItself has the process vote on what its own members claim.
-func (p *Votes) asksItself(now time.Duration) {
-	claims, words := p.asks(p.process, now)
-	p.takes(p.process, now, claims, p.votes(claims, words, now))
+// AskItself has the process vote on what its own members claim.
+func (p *Votes) AskItself(now time.Duration) {
+	claims, words := p.Ask(p.Process, now)
+	p.Take(p.Process, now, claims, p.Vote(claims, words, now))
 }
 
-// takes notes how a process has voted that was asked at that time about those claims.
-func (p *Votes) takes(process string, asked time.Duration, claims []Stake, given []Vote) {
+// Take notes how a process has voted that was asked at that time about those claims.
+func (p *Votes) Take(process string, asked time.Duration, claims []Stake, given []Vote) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, c := range claims {
 		s := p.find(c.Who)
-		if i >= len(given) || !given[i].Given || s == nil || !s.Has || c.Number < s.shrunk || !covers(c.Arc.After, given[i].After, c.Who.ID) {
+		if i >= len(given) || !given[i].Given || s == nil || !s.Has || c.Number < s.shrunk || !Covers(c.Arc.After, given[i].After, c.Who.ID) {
 			continue
 		}
 		x := voter{process: process, after: given[i].After, asked: asked}
@@ -274,38 +282,38 @@ func (p *Votes) takes(process string, asked time.Duration, claims []Stake, given
 	}
 }
 
-// held is what enough processes have voted for of what a member of the process claims: what comes
+// Held is what enough processes have voted for of what a member of the process claims: what comes
 // after a point, until a time.
-func (p *Votes) held(who ring.Instance, now time.Duration) (after uint64, until time.Duration, has bool) {
+func (p *Votes) Held(who ring.Instance, now time.Duration) (after uint64, until time.Duration, has bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.find(who)
 	if s == nil || !s.Has {
 		return 0, 0, false
 	}
-	good := func(x voter) time.Duration { return x.asked + p.lease/10*9 }
+	good := func(x voter) time.Duration { return x.asked + p.Lease/10*9 }
 	s.by = slices.DeleteFunc(s.by, func(x voter) bool { return now >= good(x) })
 	for _, x := range s.by {
 		var ends []time.Duration
 		for _, y := range s.by {
-			if covers(y.after, x.after, who.ID) {
+			if Covers(y.after, x.after, who.ID) {
 				ends = append(ends, good(y))
 			}
 		}
-		if len(ends) < p.most || has && !covers(x.after, after, who.ID) {
+		if len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
 			continue
 		}
 		slices.Sort(ends)
-		after, until, has = x.after, ends[len(ends)-p.most], true
+		after, until, has = x.after, ends[len(ends)-p.Needed], true
 	}
 	return after, until, has
 }
 
-// votes answers a process that asks for votes on its claims, and passes on words of others.
-func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
+// Vote answers a process that asks for votes on its claims, and passes on words of others.
+func (p *Votes) Vote(claims, words []Stake, now time.Duration) []Vote {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.given = slices.DeleteFunc(p.given, func(g voted) bool { return now-g.at >= p.lease })
+	p.given = slices.DeleteFunc(p.given, func(g voted) bool { return now-g.at >= p.Lease })
 	for _, w := range words {
 		p.frees(w)
 	}
@@ -313,11 +321,11 @@ func (p *Votes) votes(claims, words []Stake, now time.Duration) []Vote {
 		p.frees(c)
 	}
 	out := make([]Vote, len(claims))
-	if now-p.since < p.lease {
+	if now-p.since < p.Lease {
 		return out
 	}
 	for i, c := range claims {
-		out[i] = p.vote(c, now)
+		out[i] = p.cast(c, now)
 	}
 	return out
 }
@@ -352,7 +360,7 @@ func (p *Votes) Cast(now time.Duration) (out []Stake) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, g := range p.given {
-		if g.has && now-g.at < p.lease {
+		if g.has && now-g.at < p.Lease {
 			out = append(out, Stake{Who: g.who, Arc: g.arc, Has: true, Number: g.number})
 		}
 	}
@@ -370,13 +378,13 @@ func (p *Votes) frees(s Stake) {
 	switch {
 	case !s.Has:
 		g.has = false
-	case g.has && !covers(s.Arc.After, g.arc.After, s.Who.ID):
+	case g.has && !Covers(s.Arc.After, g.arc.After, s.Who.ID):
 		g.arc.After = s.Arc.After
 	}
 }
 
-// vote votes for what a member claims, up to what others have votes for.
-func (p *Votes) vote(c Stake, now time.Duration) Vote {
+// cast votes for what a member claims, up to what others have votes for.
+func (p *Votes) cast(c Stake, now time.Duration) Vote {
 	i, known := p.at(c.Who)
 	if !c.Has || known && c.Number < p.given[i].number || !known && len(p.given) >= maxVotes {
 		return Vote{}
