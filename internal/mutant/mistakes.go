@@ -871,6 +871,16 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Test: "voting.TestWordsFree",
 		},
 		{
+			Name: "less-told-first",
+			Does: "A process tells others that a member claims less before that is shown to its program.",
+			Edits: []Edit{{votesFile, `
+			claims = append(claims, s.told)
+`, `
+			claims = append(claims, s.Stake)
+`}},
+			Test: "voting.TestLessIsToldOnceItIsShown",
+		},
+		{
 			Name: "vote-from-answer",
 			Does: "A member counts a vote from when the answer came, and not from when it asked.",
 			Edits: []Edit{{voteFile, `

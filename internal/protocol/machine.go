@@ -209,6 +209,7 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 	m.recorded, m.reclaimed = 0, false
 	if p := m.cfg.Votes; p != nil {
 		p.Touch(now)
+		p.Shown(m.self.Instance()) // the last Step has been published
 	}
 	m.wake()
 	m.expire()

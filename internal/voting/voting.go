@@ -15,7 +15,8 @@
 //   - What a member does not claim any more is free at once. Its own word counts, which may come
 //     from others: who takes over in words passes it on. Stakes are numbered, so that an old word
 //     does not count against a newer vote.
-//   - Whoever claims less forgets the votes for what is beyond that, before it says so.
+//   - Whoever claims less forgets the votes for what is beyond that, and shows that to its program,
+//     before it says so.
 package voting
 
 import (
@@ -68,6 +69,7 @@ type voted struct {
 // stake is a claim of this process, and who has voted for what of it.
 type stake struct {
 	Stake
+	told   Stake         // what others are told: not less than what is shown
 	shrunk uint64        // the number with which it became smaller last
 	at     time.Duration // when it became what it is
 	by     []voter
@@ -166,7 +168,21 @@ func (p *Votes) Claim(who ring.Instance, arc ring.Arc, has bool, now time.Durati
 		}
 	}
 	s.Arc, s.Has, s.Number, s.at = arc, has, p.number, now
+	if has && (!s.told.Has || Covers(arc.After, s.told.Arc.After, who.ID)) {
+		s.told = s.Stake
+	}
 	return grew
+}
+
+// Shown notes that all is shown to the program by now that a member of the process claims. Until
+// then others are not told that it claims less: they could own what the program still takes for
+// its own.
+func (p *Votes) Shown(who ring.Instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.find(who); s != nil {
+		s.told = s.Stake
+	}
 }
 
 // find is the stake of a member of the process, nil if it has none.
@@ -234,7 +250,9 @@ func (p *Votes) Ask(process string, now time.Duration) (claims, words []Stake) {
 	defer p.mu.Unlock()
 	p.stakes = slices.DeleteFunc(p.stakes, func(s stake) bool { return !s.Has && now-s.at >= p.Lease })
 	for _, s := range p.stakes {
-		claims = append(claims, s.Stake)
+		if s.told.Number > 0 {
+			claims = append(claims, s.told)
+		}
 	}
 	slices.SortFunc(claims, func(a, b Stake) int {
 		switch {

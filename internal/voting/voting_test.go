@@ -87,6 +87,7 @@ func TestWordsFree(t *testing.T) {
 	pollsAt(0, a, a, c)
 	a.Claim(instance(8), ring.Arc{After: 5, To: 8}, true, 0)
 	half := a.Stake(instance(8))
+	a.Shown(instance(8))
 	holdsAt(t, "claims less", a, 8, 0, 5, true)
 	b.Claim(instance(5), ring.Arc{After: 2, To: 5}, true, 0)
 	pollsAt(0, b, b, c)
@@ -98,6 +99,7 @@ func TestWordsFree(t *testing.T) {
 
 	// It claims all again, and an old answer and an old word come.
 	b.Claim(instance(5), ring.Arc{}, false, 2*time.Second)
+	b.Shown(instance(5))
 	pollsAt(2*time.Second, b, c)
 	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 2*time.Second)
 	holdsAt(t, "votes of before do not count", a, 8, 2*time.Second, 5, true)
@@ -113,6 +115,37 @@ func TestWordsFree(t *testing.T) {
 	if got := c.Vote([]Stake{half}, nil, 3*time.Second); got[0].Given {
 		t.Error("it votes on an old stake")
 	}
+}
+
+// Nobody is told that a member claims less before that is shown to the program, which may still
+// take the rest for its own.
+func TestLessIsToldOnceItIsShown(t *testing.T) {
+	a, _, _ := electorate()
+	told := func(what string, want Stake) {
+		t.Helper()
+		if claims, _ := a.Ask("b", 0); len(claims) != 1 || claims[0] != want {
+			t.Errorf("%s: it tells %+v, want %+v", what, claims, want)
+		}
+	}
+	claim := func(after uint64, has bool) Stake {
+		a.Claim(instance(8), ring.Arc{After: after, To: 8}, has, 0)
+		return a.Stake(instance(8))
+	}
+	half := claim(5, true)
+	told("the first", half)
+	all := claim(2, true)
+	told("more", all)
+	half = claim(5, true)
+	told("less", all)
+	a.Shown(instance(9))
+	told("another has shown", all)
+	a.Shown(instance(8))
+	told("it has shown", half)
+	none := claim(0, false)
+	told("nothing", half)
+	a.Shown(instance(8))
+	told("it has shown nothing", none)
+	told("all again", claim(2, true))
 }
 
 // A process whose clock leaps keeps its votes for that much longer, and what it was voted runs out.
@@ -146,6 +179,7 @@ func TestVotesAreBounded(t *testing.T) {
 	}
 	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
 	a.Claim(instance(8), ring.Arc{}, false, 0)
+	a.Shown(instance(8))
 	claims, words := a.Ask("c", 0)
 	if len(words) != maxWords || words[maxWords-1].Who.ID != 3*maxWords-1 || len(claims) != 1 || claims[0].Has {
 		t.Errorf("it passes on %d words, and says %+v", len(words), claims)
