@@ -339,8 +339,23 @@ func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Se
 		return
 	}
 	s.call(ctx, at, gained, true, func(ctx context.Context) {
-		s.untilTaken(ctx, at, gained, func(epoch uint64) error { return s.taken(ctx, at, gained, from, epoch) }, s.serve)
+		s.untilTaken(ctx, at, gained, func(epoch uint64) error {
+			if v := at.Snapshot().View; !v.HasArc || len(gained.arc().Minus(v.Arc)) > 0 {
+				return s.lost(ctx)
+			}
+			return s.taken(ctx, at, gained, from, epoch)
+		}, s.serve)
 	})
+}
+
+// lost waits for the end of ctx, since the member does not claim any more what was to be taken: the
+// epoch of what it claims now is not one of that.
+func (s *Service) lost(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(maxTakePause):
+	}
+	return ErrNotJoined
 }
 
 // untilTaken calls take until it has returned nil, or ctx has ended, and then done.

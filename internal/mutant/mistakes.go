@@ -644,6 +644,15 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Sim: "cuts",
 		},
 		{
+			Name: "replaced-said-once",
+			Does: "A member that says it has replaced another does not say so anew when it claims the arc of that again.",
+			Edits: []Edit{{replacedFile, `
+		t.Number = m.version
+`, `
+`}},
+			Test: "protocol.TestReplacedIsSaidAnewWithEachClaim",
+		},
+		{
 			Name: "replaced-before-alone",
 			Does: "A member that was replaced, and has been a ring of one since, takes what another head says of that for what it has told.",
 			Edits: []Edit{{pointersFile, `

@@ -71,6 +71,7 @@ func (m *Machine) raise() {
 	}
 	m.epoch = m.clock
 	m.version++
+	m.saysAnew()
 	m.dirty = true
 }
 

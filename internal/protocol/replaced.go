@@ -180,6 +180,16 @@ func (m *Machine) takesBack(n, old ring.Member, told Replaced) {
 	}
 }
 
+// saysAnew has a member that this one says it has replaced take that for news, if it has claimed
+// the arc of that again. The other may have heard of the former claim, and have claimed its arc by
+// an epoch which this member has just gone beyond.
+func (m *Machine) saysAnew() {
+	t := &m.replaced.tells
+	if t.Number != 0 && t.By == m.self && t.Who != m.self.Instance() && m.claims && m.claimed.Contains(t.Who.ID) {
+		t.Number = m.version
+	}
+}
+
 // say has this member say from now on that by has replaced who.
 func (m *Machine) say(who, by ring.Member, after uint64) {
 	m.version++

@@ -52,10 +52,20 @@ func (m *Machine) canvass() {
 	m.count()
 	for _, x := range m.voters() {
 		if p.Due(x.Name, m.now) {
-			m.ask(x, Request{Kind: AskRing}, 0, false)
-			m.lease.polls[len(m.lease.polls)-1].bare = true
+			m.lease.bare(m.ask(x, Request{Kind: AskRing}, 0, false))
 		}
 	}
+}
+
+// bare notes that a question asks for votes only. It may ask for none, if another member of the
+// process has asked meanwhile.
+func (l *leasing) bare(call uint64) {
+	i := slices.IndexFunc(l.polls, func(q poll) bool { return q.call == call })
+	if i < 0 {
+		i = len(l.polls)
+		l.polls = append(slices.Clip(l.polls), poll{call: call})
+	}
+	l.polls[i].bare = true
 }
 
 // voters are members of other processes, one of each, that are asked for votes: those of the

@@ -121,3 +121,21 @@ func TestMembersVote(t *testing.T) {
 		t.Errorf("for a stranger it votes %+v", got)
 	}
 }
+
+// Another member of the process may ask between two looks at whether it is due. Then the answer
+// to a question that was to ask for votes says nothing.
+func TestQuestionForNoVotes(t *testing.T) {
+	m, head := elected()
+	m.Step(time.Second, Tick{})
+	before := len(m.lease.polls)
+	m.lease.bare(m.calls + 1)
+	m.calls++
+	if len(m.lease.polls) != before+1 {
+		t.Fatalf("%d questions are noted, after %d", len(m.lease.polls), before)
+	}
+	was := m.lease.until
+	st := State{Self: head, Phase: Joined, Pred: m.self, Lease: Lease{Length: lease, Votes: []voting.Vote{{Given: true}}}}
+	if !m.polled(Answer{Call: m.calls, Reply: Reply{State: st}}) || m.lease.until != was || len(m.lease.polls) != before {
+		t.Errorf("its answer has a lease last until %v, before %v, and %d questions are noted", m.lease.until, was, len(m.lease.polls))
+	}
+}
