@@ -728,7 +728,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "granted-while-contested",
 			Does: "A predecessor is granted its arc while another of its name asks for one in its place.",
 			Edits: []Edit{{grantFile, `
-	if m.cfg.Votes == nil && m.contested(to) {
+	if m.byGrants() && m.contested(to) {
 		return false, false
 	}
 `, `
@@ -854,9 +854,9 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Name: "one-vote-too-few",
 			Does: "A member owns what one process less than MinMembers has voted for.",
 			Edits: []Edit{{votesFile, `
-		if len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
+	needed := p.Needed
 `, `
-		if ends = append(ends, ends...); len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
+	needed := p.Needed - 1
 `}},
 			Sim: "leases",
 		},

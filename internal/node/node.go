@@ -15,7 +15,6 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
-	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Config is what a node is made of. All fields from MinMembers on are optional.
@@ -134,9 +133,7 @@ func New(cfg Config, tr transport.Transport) *Node {
 	cfg.Self.Incarnation = max(cfg.Former+1, uint64(max(0, now.UnixMilli())))
 	ids, own := newIdentities(cfg, tr)
 	p := newProcess()
-	if settings := machineConfig(cfg); cfg.Lease > 0 && cfg.MinMembers > 1 {
-		p.votes = voting.New(settings.Voting(cfg.Self.Name), 0, 0)
-	}
+	p.votes = machineConfig(cfg).NewVotes(cfg.Self.Name, 0, 0)
 	n := newNode(cfg, p, nil, ids, own)
 	ids.begin(n)
 	return n

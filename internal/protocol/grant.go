@@ -53,6 +53,10 @@ type leaverHad struct {
 	after uint64
 }
 
+// byGrants reports whether members own by the grants of their heads, and by waits. With MinMembers
+// they own by votes, and a grant only says that the head names the member.
+func (m *Machine) byGrants() bool { return m.cfg.Lease > 0 && m.cfg.Votes == nil }
+
 // granted takes what the head has answered to a question asked at that time.
 func (m *Machine) granted(st State, asked time.Duration) {
 	l := &m.lease
@@ -81,15 +85,8 @@ func (m *Machine) granted(st State, asked time.Duration) {
 	if !named || !st.Lease.Granted {
 		return
 	}
-	if m.cfg.Votes != nil {
-		m.stake()
-		m.count()
-		return
-	}
-	m.renew()
-	if m.now < l.until && !l.holds && l.named > 0 {
-		l.holds = true
-		l.lapsed, l.resumed = false, l.lapsed
+	m.stake()
+	if m.begins() && m.byGrants() {
 		m.take(st.Lease)
 	}
 	m.dirty = true
@@ -117,7 +114,7 @@ func (m *Machine) asks() Asks {
 // incarnation was that it has taken the address of, and nothing before that arc, it is a
 // link to those before it all the same.
 func (m *Machine) grants(to ring.Member, a Asks) (granted, linked bool) {
-	if m.cfg.Votes == nil && m.contested(to) {
+	if m.byGrants() && m.contested(to) {
 		return false, false
 	}
 	granted, linked = m.mayGrant(to, a)
@@ -132,7 +129,7 @@ func (m *Machine) mayGrant(to ring.Member, a Asks) (granted, linked bool) {
 	if m.cfg.Lease == 0 || a.Length != m.cfg.Lease || m.phase != Joined || to != m.pred || a.Has && a.Arc.To != to.ID {
 		return false, false
 	}
-	if m.cfg.Votes != nil {
+	if !m.byGrants() {
 		return true, true
 	}
 	kept := make([]grant, 0, len(l.gave)+1)
@@ -249,11 +246,7 @@ func (m *Machine) lengthen(given Lease, asked time.Duration) {
 	}
 	switch {
 	case len(chain) == m.links():
-		oldest := surely(slices.Min(chain), asked)
-		if len(chain) <= len(l.chain) {
-			oldest = max(oldest, l.oldest) // else it says nothing of the links that are new
-		}
-		l.chain, l.oldest = chain, oldest
+		l.chain, l.oldest = chain, max(l.oldest, surely(slices.Min(chain), asked))
 		if given.Granted {
 			l.grant = max(l.grant, l.oldest+m.leased())
 		}

@@ -150,6 +150,19 @@ func (m *Machine) expire() {
 	m.waited()
 }
 
+// begins finds until when the lease holds, begins it if it does, and reports whether it has begun.
+func (m *Machine) begins() bool {
+	m.renew()
+	l := &m.lease
+	if l.holds || m.now >= l.until || l.named == 0 {
+		return false
+	}
+	l.holds = true
+	l.lapsed, l.resumed = false, l.lapsed
+	m.dirty = true
+	return true
+}
+
 // endingRounds is how many rounds before its end a lease is said to end that was not renewed:
 // one, a half for the rounds that are late, and a tenth by which they differ.
 const endingRounds = 1.6
@@ -170,7 +183,7 @@ func (m *Machine) lapse() {
 	l := &m.lease
 	if l.holds {
 		l.holds, l.given, l.owed, l.lapsed = false, Lease{}, wait{}, true
-		if !l.none && m.cfg.Votes == nil {
+		if !l.none && m.byGrants() {
 			l.named, l.goes = 0, wait{}
 		}
 		m.dirty = true
@@ -181,7 +194,7 @@ func (m *Machine) lapse() {
 func (m *Machine) waited() {
 	l := &m.lease
 	arc, has := m.ownArc()
-	if m.cfg.Votes == nil && has && (m.now >= l.rest || l.goes.ends(arc, m.now)) && (l.none || l.edge != arc.After) {
+	if m.byGrants() && has && (m.now >= l.rest || l.goes.ends(arc, m.now)) && (l.none || l.edge != arc.After) {
 		l.edge, l.none = arc.After, false
 		m.dirty = true
 	}
@@ -265,7 +278,7 @@ func (m *Machine) nearerEdge(after uint64) {
 // leasePred keeps the lease in step with the predecessor, which goes from old to p.
 func (m *Machine) leasePred(old, p ring.Member) {
 	l := &m.lease
-	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
+	if !m.byGrants() {
 		return
 	}
 	left := l.left
@@ -387,7 +400,7 @@ func (m *Machine) linkedNone(after uint64, p ring.Member) bool {
 // those have lost their leases that it may be mistaken about.
 func (m *Machine) leaseAlone() {
 	l := &m.lease
-	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
+	if !m.byGrants() {
 		return
 	}
 	if !l.holds {
@@ -403,7 +416,7 @@ func (m *Machine) leaseAlone() {
 func (m *Machine) leaseMet() {
 	l := &m.lease
 	switch {
-	case m.cfg.Lease == 0 || m.cfg.Votes != nil:
+	case !m.byGrants():
 	case l.holds && m.now < l.until:
 		l.chain, l.oldest, l.grant = m.linked(m.now), m.now, m.now+m.leased()
 	default:
@@ -413,7 +426,7 @@ func (m *Machine) leaseMet() {
 
 // heardLeaver takes what the predecessor says that it held until it began to leave.
 func (m *Machine) heardLeaver(st State) {
-	if m.cfg.Lease > 0 && st.Phase == Leaving && st.Self == m.pred && st.Lease.Length == m.cfg.Lease {
+	if m.byGrants() && st.Phase == Leaving && st.Self == m.pred && st.Lease.Length == m.cfg.Lease {
 		m.lease.left = leaverHad{who: st.Self.Instance(), given: st.Lease.Given, after: st.Lease.After}
 	}
 }
@@ -421,7 +434,7 @@ func (m *Machine) heardLeaver(st State) {
 // leaseRemain has a member that was to leave own again what it held, when those have lost
 // their leases that may have taken over.
 func (m *Machine) leaseRemain() {
-	if m.cfg.Lease > 0 && m.cfg.Votes == nil {
+	if m.byGrants() {
 		m.lease.given, m.lease.rest = Lease{}, m.now+m.cfg.Lease
 	}
 }
@@ -429,7 +442,7 @@ func (m *Machine) leaseRemain() {
 // leaseLeave has a member that leaves own nothing, and say what it held.
 func (m *Machine) leaseLeave() {
 	l := &m.lease
-	if m.cfg.Lease == 0 || m.cfg.Votes != nil {
+	if !m.byGrants() {
 		return
 	}
 	arc, has := m.held()

@@ -55,9 +55,15 @@ type Config struct {
 	Recall func(fits func(ring.Member) bool) ring.Member
 }
 
-// Voting is how the process of a name votes.
-func (c Config) Voting(process string) voting.Config {
-	return voting.Config{Process: process, Lease: c.Lease, Interval: c.Interval, Needed: c.MinMembers}
+// NewVotes returns the votes of the process of a name, which has run since a time, as of now; nil
+// if nothing is voted on.
+func (c Config) NewVotes(process string, since, now time.Duration) *voting.Votes {
+	if c.Lease == 0 || c.MinMembers < 2 {
+		return nil
+	}
+	return voting.New(voting.Config{
+		Process: process, Lease: c.Lease, Interval: c.Interval, Hang: 2 * max(c.Interval, leastHang), Needed: c.MinMembers,
+	}, since, now)
 }
 
 func (c Config) withDefaults() Config {
@@ -165,8 +171,8 @@ type Machine struct {
 // New returns a machine that is in no ring. Seed is all its randomness.
 func New(self ring.Member, cfg Config, seed uint64) *Machine {
 	m := &Machine{cfg: cfg.withDefaults(), self: self, phase: Outside}
-	if m.cfg.Votes == nil && cfg.Lease > 0 && cfg.MinMembers > 1 {
-		m.cfg.Votes = voting.New(cfg.Voting(self.Name), 0, 0)
+	if m.cfg.Votes == nil {
+		m.cfg.Votes = cfg.NewVotes(self.Name, 0, 0)
 	}
 	m.acq = m.noAcquaintances()
 	m.rng = *rand.NewPCG(seed, self.ID)

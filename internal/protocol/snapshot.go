@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"github.com/ollelogdahl/concord/internal/ring"
-	"github.com/ollelogdahl/concord/internal/voting"
 )
 
 // Snapshot is where a member is in the ring: its pointers and whom it
@@ -21,8 +20,8 @@ type Snapshot struct {
 // have come there. Its rounds begin with the first Tick. The
 // simulator and the model checker begin with it.
 func Restore(self ring.Member, cfg Config, seed uint64, at Snapshot) *Machine {
-	if cfg.Votes == nil && cfg.Lease > 0 && cfg.MinMembers > 1 {
-		cfg.Votes = voting.New(cfg.Voting(self.Name), -cfg.Lease, 0) // it has been there
+	if cfg.Votes == nil {
+		cfg.Votes = cfg.NewVotes(self.Name, -cfg.Lease, 0) // it has been there
 	}
 	m := New(self, cfg, seed)
 	m.phase = Joined

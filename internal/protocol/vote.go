@@ -49,7 +49,7 @@ func (m *Machine) canvass() {
 		return
 	}
 	p.AskItself(m.now)
-	m.count()
+	m.begins()
 	for _, x := range m.voters() {
 		if p.Due(x.Name, m.now) {
 			m.lease.bare(m.ask(x, Request{Kind: AskRing}, 0, false))
@@ -119,7 +119,7 @@ func (m *Machine) polled(a Answer) (bare bool) {
 	l.polls = slices.Delete(slices.Clone(l.polls), i, i+1)
 	if st := a.Reply.State; a.Failure == nil && st.Self.Name == q.of && st.Lease.Length == m.cfg.Lease {
 		m.cfg.Votes.Take(q.of, q.asked, q.claims, st.Lease.Votes)
-		m.count()
+		m.begins()
 	}
 	return q.bare
 }
@@ -129,16 +129,6 @@ func (m *Machine) polled(a Answer) (bare bool) {
 func (m *Machine) overhears(st State) {
 	if p := m.cfg.Votes; p != nil && st.Lease.Length == m.cfg.Lease && (st.Self == m.pred || st.Self == m.head() || st.Pred == m.self) {
 		p.Hear(st.Lease.Stake, m.now)
-	}
-}
-
-// count finds until when the lease holds by the votes, and begins it if it does.
-func (m *Machine) count() {
-	m.renew()
-	if l := &m.lease; m.now < l.until && !l.holds && l.named > 0 {
-		l.holds = true
-		l.lapsed, l.resumed = false, l.lapsed
-		m.dirty = true
 	}
 }
 

@@ -62,15 +62,15 @@ func (w *world) inTime(h *host, v *protocol.View) *protocol.View {
 // beginVotes begins the votes of the process of h, if h is the first of it to start. If it
 // stands in a ring from the start, it has run for long.
 func (w *world) beginVotes(h *host, stands bool) {
-	cfg := protocol.Config{Interval: w.cfg.Interval, Lease: w.cfg.Lease, MinMembers: w.cfg.MinMembers}
-	if cfg.Lease == 0 || cfg.MinMembers < 2 || slices.ContainsFunc(h.chart.hosts, func(g *host) bool { return g != h && g.up }) {
+	if slices.ContainsFunc(h.chart.hosts, func(g *host) bool { return g != h && g.up }) {
 		return
 	}
-	since := h.ticks.shows(w.now)
+	now := h.ticks.shows(w.now)
+	since := now
 	if stands {
-		since -= cfg.Lease
+		since -= w.cfg.Lease
 	}
-	h.chart.votes = voting.New(cfg.Voting(h.of), since, h.ticks.shows(w.now))
+	h.chart.votes = w.machine(h).NewVotes(h.of, since, now)
 }
 
 // judgeVotes holds the votes of the process of h, which has just cast some, against their rule.
@@ -85,7 +85,7 @@ func (w *world) judgeVotes(h *host, cast []voting.Vote) {
 
 // leaseAtStart shows what a member owns that stands in a ring from the start.
 func (w *world) leaseAtStart(h *host) {
-	if w.cfg.Lease > 0 && w.cfg.MinMembers < 2 && h.view.HasArc && !h.view.Isolated {
+	if w.cfg.Lease > 0 && h.chart.votes == nil && h.view.HasArc && !h.view.Isolated {
 		h.view.Leased, h.view.Holds, h.view.Held = true, true, h.view.Arc
 		h.view.Until = h.ticks.shows(w.now) + w.cfg.Lease*9/10
 		w.judgeOwning(h)

@@ -113,6 +113,7 @@ type Config struct {
 	Process  string        // its name
 	Lease    time.Duration // how long a vote is good
 	Interval time.Duration // the length of a round
+	Hang     time.Duration // a process that has not run for longer may have a clock that has leapt
 	Needed   int           // so many processes have to vote for what a member owns, its own included
 }
 
@@ -121,16 +122,13 @@ func New(cfg Config, since, now time.Duration) *Votes {
 	return &Votes{Config: cfg, since: since, touched: now}
 }
 
-// leastHang is how late a round is at least if a clock counts as leapt.
-const leastHang = 500 * time.Millisecond
-
 // Touch notes that the process runs at that time. If it has not for long, its clock may have
 // leapt: its votes are good for that much longer.
 func (p *Votes) Touch(now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	by := now - p.touched
-	if p.touched = max(p.touched, now); by <= 2*max(p.Interval, leastHang) {
+	if p.touched = max(p.touched, now); by <= p.Hang {
 		return
 	}
 	p.since += by
@@ -194,9 +192,11 @@ func (p *Votes) find(who ring.Instance) *stake {
 }
 
 // Covers reports whether what comes after one point up to to has all that comes after the other.
-func Covers(after, other, to uint64) bool {
-	return after == other || after == to || other != to && ring.Between(after, other, to)
-}
+func Covers(after, other, to uint64) bool { return reach(after, to) >= reach(other, to) }
+
+// reach is how far before to an arc reaches that begins after a point. Only which of two is
+// greater says something.
+func reach(after, to uint64) uint64 { return to - after - 1 }
 
 // Stake is what a member of the process claims.
 func (p *Votes) Stake(who ring.Instance) Stake {
@@ -311,20 +311,20 @@ func (p *Votes) Held(who ring.Instance, now time.Duration) (after uint64, until 
 	}
 	good := func(x voter) time.Duration { return x.asked + p.Lease/10*9 }
 	s.by = slices.DeleteFunc(s.by, func(x voter) bool { return now >= good(x) })
-	for _, x := range s.by {
-		var ends []time.Duration
-		for _, y := range s.by {
-			if Covers(y.after, x.after, who.ID) {
-				ends = append(ends, good(y))
-			}
-		}
-		if len(ends) < p.Needed || has && !Covers(x.after, after, who.ID) {
-			continue
-		}
-		slices.Sort(ends)
-		after, until, has = x.after, ends[len(ends)-p.Needed], true
+	needed := p.Needed
+	if len(s.by) < needed {
+		return 0, 0, false
 	}
-	return after, until, has
+	slices.SortFunc(s.by, func(x, y voter) int { return cmp.Compare(reach(y.after, who.ID), reach(x.after, who.ID)) })
+	after = s.by[needed-1].after
+	var ends []time.Duration
+	for _, x := range s.by {
+		if Covers(x.after, after, who.ID) {
+			ends = append(ends, good(x))
+		}
+	}
+	slices.Sort(ends)
+	return after, ends[len(ends)-needed], true
 }
 
 // Vote answers a process that asks for votes on its claims, and passes on words of others.

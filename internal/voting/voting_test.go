@@ -13,7 +13,7 @@ const lease = 10 * time.Second
 // has run for long.
 func electorate() (a, b, c *Votes) {
 	of := func(name string) *Votes {
-		return New(Config{Process: name, Lease: lease, Interval: time.Second, Needed: 2}, -lease, 0)
+		return New(Config{Process: name, Lease: lease, Interval: time.Second, Hang: 2 * time.Second, Needed: 2}, -lease, 0)
 	}
 	return of("a"), of("b"), of("c")
 }
@@ -71,7 +71,7 @@ func TestVotesAreForOneAtATime(t *testing.T) {
 
 func TestNoVotesForALeaseAfterAStart(t *testing.T) {
 	a, _, _ := electorate()
-	young := New(Config{Process: "young", Lease: lease, Interval: time.Second, Needed: 2}, time.Second, time.Second)
+	young := New(Config{Process: "young", Lease: lease, Interval: time.Second, Hang: 2 * time.Second, Needed: 2}, time.Second, time.Second)
 	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
 	pollsAt(lease, a, a, young)
 	holdsAt(t, "it has run for 9 s", a, 8, lease, 0, false)
