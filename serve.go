@@ -339,32 +339,34 @@ func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Se
 		return
 	}
 	s.call(ctx, at, gained, true, func(ctx context.Context) {
-		s.untilTaken(ctx, at, gained, func(epoch uint64) error {
-			if v := at.Snapshot().View; !v.HasArc || len(gained.arc().Minus(v.Arc)) > 0 {
-				return s.lost(ctx)
-			}
+		s.untilTaken(ctx, at, gained, byClaim(ctx, gained, func(epoch uint64) error {
 			return s.taken(ctx, at, gained, from, epoch)
-		}, s.serve)
+		}), s.serve)
 	})
 }
 
-// lost waits for the end of ctx, since the member does not claim any more what was to be taken: the
-// epoch of what it claims now is not one of that.
-func (s *Service) lost(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-	case <-time.After(maxTakePause):
+// byClaim calls take with the epoch of a claim that has all of a range. If the member does not
+// claim that any more, ctx is about to end, and the epoch of what it claims now is not one of that.
+func byClaim(ctx context.Context, r Range, take func(epoch uint64) error) func(*protocol.View) error {
+	return func(v *protocol.View) error {
+		if v.HasArc && len(r.arc().Minus(v.Arc)) == 0 {
+			return take(v.Epoch)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(maxTakePause):
+		}
+		return ErrNotJoined
 	}
-	return ErrNotJoined
 }
 
 // untilTaken calls take until it has returned nil, or ctx has ended, and then done.
-func (s *Service) untilTaken(ctx context.Context, at *node.Node, r Range, take func(epoch uint64) error, done func(servedRange)) {
+func (s *Service) untilTaken(ctx context.Context, at *node.Node, r Range, take func(*protocol.View) error, done func(servedRange)) {
 	logged := false
 	for pause := leastTakePause; ; pause = min(2*pause, maxTakePause) {
-		epoch := at.Snapshot().View.Epoch
-		err := take(epoch)
-		if ctx.Err() != nil || s.settled(ctx, servedRange{Range: r, at: at, epoch: epoch}, err, &logged, done) {
+		v := at.Snapshot().View
+		err := take(v)
+		if ctx.Err() != nil || s.settled(ctx, servedRange{Range: r, at: at, epoch: v.Epoch}, err, &logged, done) {
 			return
 		}
 		again := time.NewTimer(pause)

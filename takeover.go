@@ -106,9 +106,9 @@ func (s *Service) forget(at *node.Node) {
 func (s *Service) beginToPrepare(ctx context.Context, at *node.Node, r Range, from []Server, epoch uint64) {
 	p := &preparation{at: at, of: r}
 	p.call = s.call(s.ctx, at, r, true, func(ctx context.Context) {
-		s.untilTaken(ctx, at, r, func(own uint64) error {
+		s.untilTaken(ctx, at, r, func(v *protocol.View) error {
 			if at.Snapshot().InRing { // another call has lasted so long, or one has failed
-				epoch = own
+				epoch = v.Epoch
 			}
 			err := s.handler.Take(ctx, r, from, epoch)
 			if errors.Is(err, ErrNotJoined) {
@@ -181,11 +181,11 @@ func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Serv
 	default:
 		s.call(ctx, at, r, true, func(ctx context.Context) {
 			f := s.handler.CatchUp
-			s.untilTaken(ctx, at, r, func(epoch uint64) error {
+			s.untilTaken(ctx, at, r, byClaim(ctx, r, func(epoch uint64) error {
 				err := f(ctx, r, s.holders(at, from), epoch)
 				f = s.handler.Take // should it be called again
 				return err
-			}, s.serve)
+			}), s.serve)
 		})
 	}
 }
