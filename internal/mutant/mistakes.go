@@ -837,7 +837,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 		case next.who.Incarnation+before.who.Incarnation == 0:
 `}},
-			Sim: "leases of processes",
+			Sim: "leases",
 		},
 		{
 			Name: "votes-at-once",
@@ -858,7 +858,7 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 `, `
 	needed := p.Needed - 1
 `}},
-			Sim: "leases",
+			Sim: "leases of processes",
 		},
 		{
 			Name: "old-words",
