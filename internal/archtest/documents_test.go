@@ -123,6 +123,42 @@ func TestLinesThatAreTooLong(t *testing.T) {
 	}
 }
 
+// unmerged is a line that git leaves where it could not merge two changes.
+var unmerged = regexp.MustCompile(`(?m)^(<{7}|>{7}|\|{7}) .*$`)
+
+// The compiler finds such lines in Go. Nothing else reads a document before its readers do.
+func TestNoFileIsHalfMerged(t *testing.T) {
+	read := 0
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".") && path != root
+		if entry.IsDir() {
+			if hidden && entry.Name() != ".ci" && entry.Name() != ".github" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		read++
+		if line := unmerged.Find(text); line != nil {
+			t.Errorf("%s has the line %q of an unfinished merge", path, line)
+		}
+		return nil
+	})
+	if err != nil || read < 100 {
+		t.Errorf("%d files read: %v", read, err)
+	}
+}
+
 // link is a link to a file of the repository, or to a heading.
 var link = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^) ]*))?\)`)
 
