@@ -890,6 +890,24 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Test: "voting.TestLessIsToldOnceItIsShown",
 		},
 		{
+			Name: "outlived-claims",
+			Does: "A member that has become a later incarnation goes on claiming by the one before.",
+			Edits: []Edit{{votesFile, `
+	p.outlived(who, now)
+`, `
+`}},
+			Test: "voting.TestLaterIncarnationClaimsAlone",
+		},
+		{
+			Name: "votes-in-the-past",
+			Does: "A vote counts from when the clock was read, also if others of the process know by then that it has leapt.",
+			Edits: []Edit{{votesFile, `
+	now = max(now, p.touched) // the clock may have leapt since it was read for this member
+`, `
+`}},
+			Test: "voting.TestVotesAreNotCastInThePast",
+		},
+		{
 			Name: "vote-from-answer",
 			Does: "A member counts a vote from when the answer came, and not from when it asked.",
 			Edits: []Edit{{voteFile, `

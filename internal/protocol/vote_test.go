@@ -139,3 +139,49 @@ func TestQuestionForNoVotes(t *testing.T) {
 		t.Errorf("its answer has a lease last until %v, before %v, and %d questions are noted", m.lease.until, was, len(m.lease.polls))
 	}
 }
+
+// A member whose incarnation rises while it is in the ring, since the clock went back before it
+// started, is voted for again: by its head, which votes as its process and that of the head would.
+func TestMemberThatOutgrowsIsVotedFor(t *testing.T) {
+	m, head := elected()
+	votes := m.cfg.NewVotes(head.Name, -lease, 0)
+	// step has what the head is asked then answered, and is what is shown in the end.
+	step := func(now time.Duration, ev Event) (v *View) {
+		effects := slices.Clone(m.Step(now, ev))
+		v = shown(effects)
+		for len(effects) > 0 {
+			e, ok := effects[0].(Ask)
+			effects = effects[1:]
+			if !ok || e.To != head || e.Request.Kind != AskRing {
+				continue
+			}
+			given := votes.Vote(e.Request.Lease.Claims, e.Request.Lease.Words, now)
+			st := State{Self: head, Phase: Joined, Pred: m.self, Lease: Lease{Length: lease, Granted: true, Linked: true, Votes: given}}
+			more := slices.Clone(m.Step(now, Answer{Call: e.Call, Reply: Reply{State: st}}))
+			if x := shown(more); x != nil {
+				v = x
+			}
+			effects = append(effects, more...)
+		}
+		return v
+	}
+	if v := step(2*time.Second, Tick{}); v == nil || !v.Holds {
+		t.Fatalf("with two votes it shows %+v", v)
+	}
+	later := m.self
+	later.Incarnation = 7
+	refused := Reply{State: State{Self: head, Phase: Joined, Pred: later}, Refusal: Refusal{Reason: Outdated, Other: later}}
+	if v := step(3*time.Second, Answer{Reply: refused}); v == nil || v.Self.Incarnation != 8 || v.Holds {
+		t.Fatalf("refused for a later incarnation it shows %+v", v)
+	}
+	arc := ring.Arc{After: 1, To: 5}
+	var v *View
+	for now := 4 * time.Second; now <= 2*lease; now += 2 * time.Second {
+		if x := step(now, Tick{}); x != nil {
+			v = x
+		}
+	}
+	if v == nil || v.Self.Incarnation != 8 || !v.Holds || v.Held != arc || v.Until <= 2*lease {
+		t.Errorf("some rounds later it shows %+v", v)
+	}
+}

@@ -138,10 +138,11 @@ func (p *Votes) Touch(now time.Duration) {
 }
 
 // Claim has a member of the process claim an arc, or nothing, and reports whether it claims
-// what it had not.
+// what it had not. An earlier incarnation of it claims nothing any more.
 func (p *Votes) Claim(who ring.Instance, arc ring.Arc, has bool, now time.Duration) (grew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.outlived(who, now)
 	s := p.find(who)
 	switch {
 	case s == nil && !has:
@@ -172,14 +173,27 @@ func (p *Votes) Claim(who ring.Instance, arc ring.Arc, has bool, now time.Durati
 	return grew
 }
 
-// Shown notes that all is shown to the program by now that a member of the process claims. Until
-// then others are not told that it claims less: they could own what the program still takes for
-// its own.
+// outlived has earlier incarnations of a member claim nothing. Who has voted for one of them
+// would not vote for the later one as long as that claims.
+func (p *Votes) outlived(who ring.Instance, now time.Duration) {
+	for i := range p.stakes {
+		if s := &p.stakes[i]; s.Has && s.Who.ID == who.ID && s.Who != who {
+			p.number++
+			s.Has, s.by, s.Number, s.shrunk, s.at = false, nil, p.number, p.number, now
+		}
+	}
+}
+
+// Shown notes that all is shown to the program by now that a member of the process claims, and
+// its earlier incarnations. Until then others are not told that it claims less: they could own what
+// the program still takes for its own.
 func (p *Votes) Shown(who ring.Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.find(who); s != nil {
-		s.told = s.Stake
+	for i := range p.stakes {
+		if s := &p.stakes[i]; s.Who.ID == who.ID {
+			s.told = s.Stake
+		}
 	}
 }
 
@@ -331,6 +345,7 @@ func (p *Votes) Held(who ring.Instance, now time.Duration) (after uint64, until 
 func (p *Votes) Vote(claims, words []Stake, now time.Duration) []Vote {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now = max(now, p.touched) // the clock may have leapt since it was read for this member
 	p.given = slices.DeleteFunc(p.given, func(g voted) bool { return now-g.at >= p.Lease })
 	for _, w := range words {
 		p.frees(w)

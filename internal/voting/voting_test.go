@@ -148,6 +148,58 @@ func TestLessIsToldOnceItIsShown(t *testing.T) {
 	told("all again", claim(2, true))
 }
 
+// A member that becomes a later incarnation of itself claims by that alone, once it is shown that it
+// owns nothing any more by the one before. Otherwise nobody would ever vote for it again.
+func TestLaterIncarnationClaimsAlone(t *testing.T) {
+	a, b, c := electorate()
+	arc := ring.Arc{After: 2, To: 8}
+	a.Claim(instance(8), arc, true, 0)
+	a.Claim(instance(12), ring.Arc{After: 8, To: 12}, true, 0)
+	pollsAt(0, a, a, c)
+	holdsAt(t, "the first", a, 8, 0, 2, true)
+	later := ring.Instance{ID: 8, Incarnation: 2}
+	if !a.Claim(later, arc, true, time.Second) {
+		t.Error("what the later incarnation claims is not new to it")
+	}
+	holdsAt(t, "outlived", a, 8, time.Second, 0, false)
+	pollsAt(time.Second, a, a, c)
+	if _, _, has := a.Held(later, time.Second); has {
+		t.Error("the later incarnation owns before it is shown that the earlier one does not")
+	}
+	a.Shown(later)
+	pollsAt(2*time.Second, a, a, b, c)
+	if after, until, has := a.Held(later, 2*time.Second); !has || after != 2 || until != 2*time.Second+lease/10*9 {
+		t.Errorf("the later incarnation holds what comes after %d until %v, %v", after, until, has)
+	}
+	holdsAt(t, "the neighbour", a, 12, 2*time.Second, 8, true)
+	pollsAt(lease+3*time.Second, a, a, b, c)
+	if claims, _ := a.Ask("c", lease+3*time.Second); len(claims) != 2 || claims[0].Who != later && claims[1].Who != later {
+		t.Errorf("a lease later it claims %+v", claims)
+	}
+}
+
+// A member of the process that has read the clock before it leapt casts its votes at the time that
+// others of the process have seen.
+func TestVotesAreNotCastInThePast(t *testing.T) {
+	a, b, c := electorate()
+	const start, leap = 3 * lease, 2 * lease
+	for now := time.Second; now <= start; now += time.Second {
+		c.Touch(now)
+	}
+	c.Touch(start + leap)
+	a.Claim(instance(8), ring.Arc{After: 2, To: 8}, true, 0)
+	pollsAt(start, a, a, c)
+	holdsAt(t, "before the leap", a, 8, start, 2, true)
+	b.Claim(instance(12), ring.Arc{After: 2, To: 12}, true, 0)
+	claims, words := b.Ask("c", 0)
+	if got := c.Vote(claims, words, start+leap+lease-1); !got[0].Given || got[0].After != 8 {
+		t.Errorf("it votes %+v, and has voted for 8 less than a lease ago", got)
+	}
+	if got := c.Vote(claims, words, start+leap+lease); !got[0].Given || got[0].After != 2 {
+		t.Errorf("when that vote has run out it votes %+v", got)
+	}
+}
+
 // A process whose clock leaps keeps its votes for that much longer, and what it was voted runs out.
 func TestVotesOutliveALeap(t *testing.T) {
 	a, b, c := electorate()
