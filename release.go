@@ -35,7 +35,7 @@ func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server
 		if t.at == at && t.taking() && len(t.of.Intersect(lost)) > 0 {
 			t.cancel()
 			for _, left := range t.of.Minus(lost) {
-				s.take(ctx, at, left, Server{})
+				s.take(ctx, at, left, t.from)
 			}
 		}
 	}

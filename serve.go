@@ -41,19 +41,20 @@ type Handler struct {
 	// range, if it is known and alive, and the successors, which hold the copies of a program that
 	// replicates to LookupN servers. Each is there once. If the member itself has held the range,
 	// at another of its identifiers (see Config.VirtualNodes), it is the first; otherwise it is not
-	// among them. From is empty if the member is alone. Once the member owns the range, Epoch is
-	// the epoch of its claim; see [Concord.OwnsEpoch].
+	// among them. From is empty if no such member is known, as in a ring of one. Once the member
+	// owns the range, Epoch is the epoch of its claim; see [Concord.OwnsEpoch].
 	//
 	// Ctx ends when the member loses a part of the range; what is left of it is then taken by
 	// another call. Ctx also ends when the member or the Service ends.
 	Take func(ctx context.Context, gained Range, from []Server, epoch uint64) error
 
 	// CatchUp gets what has changed in a range since Take was called for it, if that was before the
-	// member owned the range. It is called with the arguments of Take when the member owns the
-	// range and nobody else serves it. The range is served once CatchUp has returned nil. If it
-	// returns an error, Take is called for the range. A nil CatchUp serves such a range at once:
-	// then what was written at the old owner during the Take has to come by other ways, such as
-	// quorums or writes to several members.
+	// member owned the range. It is called like Take when the member owns the range and nobody else
+	// serves it. Gained can be a part of what Take was called for, and from is as of now: it can
+	// name others, or be empty. The range is served once CatchUp has returned nil. If it returns an
+	// error, Take is called for the range. A nil CatchUp serves such a range at once: then what was
+	// written at the old owner during the Take has to come by other ways, such as quorums or writes
+	// to several members.
 	CatchUp func(ctx context.Context, gained Range, from []Server, epoch uint64) error
 
 	// StandIn says that the program can serve the range of a predecessor that has left and is
@@ -136,6 +137,7 @@ type handling struct {
 	of     Range
 	at     *node.Node // whose it is, or was
 	take   bool
+	from   Server // who held what is taken, as far as it is known
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -338,11 +340,12 @@ func (s *Service) take(ctx context.Context, at *node.Node, gained Range, from Se
 	if s.stopped(at) {
 		return
 	}
-	s.call(ctx, at, gained, true, func(ctx context.Context) {
+	t := s.call(ctx, at, gained, true, func(ctx context.Context) {
 		s.untilTaken(ctx, at, gained, byClaim(ctx, gained, func(epoch uint64) error {
 			return s.taken(ctx, at, gained, from, epoch)
 		}), s.serve)
 	})
+	t.from = from
 }
 
 // byClaim calls take with the epoch of a claim that has all of a range. If the member does not

@@ -18,8 +18,9 @@ type preparation struct {
 	at    *node.Node // which will own it
 	of    Range
 	call  *handling
-	taken bool // it has returned nil
-	owned bool // the member owns the range meanwhile
+	taken bool   // it has returned nil
+	owned bool   // the member owns the range meanwhile
+	from  Server // who held it until then, as far as it is known
 }
 
 // takeoverWanted is how long a join waits for the Services, if it has the time.
@@ -137,7 +138,7 @@ func (s *Service) abandon(p *preparation) {
 	}
 	p.call.cancel()
 	if p.owned {
-		s.take(s.ctx, p.at, p.of, Server{})
+		s.take(s.ctx, p.at, p.of, p.from)
 	} else {
 		delete(s.prepared, p.at)
 	}
@@ -147,7 +148,7 @@ func (s *Service) abandon(p *preparation) {
 func (s *Service) hasPrepared(p *preparation, r servedRange) {
 	p.taken = true
 	if p.owned {
-		s.catchUp(s.ctx, p.at, r.Range, Server{})
+		s.catchUp(s.ctx, p.at, r.Range, p.from)
 	}
 }
 
@@ -165,7 +166,7 @@ func (s *Service) gain(ctx context.Context, at *node.Node, p *preparation, gaine
 			s.take(ctx, at, left, from)
 		}
 	case p.of == gained:
-		p.owned = true // it goes on
+		p.owned, p.from, p.call.from = true, from, from // it goes on
 	default:
 		p.call.cancel()
 		s.take(ctx, at, gained, from)
@@ -179,7 +180,7 @@ func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Serv
 	case s.handler.CatchUp == nil:
 		s.serve(servedRange{Range: r, at: at, epoch: at.Snapshot().View.Epoch})
 	default:
-		s.call(ctx, at, r, true, func(ctx context.Context) {
+		t := s.call(ctx, at, r, true, func(ctx context.Context) {
 			f := s.handler.CatchUp
 			s.untilTaken(ctx, at, r, byClaim(ctx, r, func(epoch uint64) error {
 				err := f(ctx, r, s.holders(at, from), epoch)
@@ -187,6 +188,7 @@ func (s *Service) catchUp(ctx context.Context, at *node.Node, r Range, from Serv
 				return err
 			}), s.serve)
 		})
+		t.from = from
 	}
 }
 
