@@ -120,3 +120,56 @@ func TestCatchUpAfterALateTakeIsFromTheHolder(t *testing.T) {
 		})
 	}
 }
+
+// Identifiers that a member comes to have after Serve begin with changes that come together: who
+// held what they gain is known all the same.
+func TestAllIdentifiersOfAFounderAreTakenFromItself(t *testing.T) {
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			m := memoryMember(t, memory.NewNetwork(seed), "m", func(c *concord.Config) { c.VirtualNodes = 16 })
+			from := func(what string) func(context.Context, concord.Range, []concord.Server, uint64) error {
+				return func(_ context.Context, r concord.Range, from []concord.Server, _ uint64) error {
+					if !r.Contains(m.Id()) && !slices.Equal(from, []concord.Server{serverOf(m)}) {
+						t.Errorf("seed %d: %s of %v from %v, want the member itself", seed, what, r, from)
+					}
+					return nil
+				}
+			}
+			s := m.Serve(t.Context(), concord.Handler{Take: from("Take"), CatchUp: from("CatchUp")})
+			if err := m.Create(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.Stop()
+		})
+	}
+}
+
+// A Service that begins when the member has its range takes that from the successors. Who has
+// handed a part of it over once may be gone.
+func TestServiceThatBeginsLateDoesNotTakeFromWhoIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := newMemoryRing(t, memory.NewNetwork(1), 4)
+		slices.SortFunc(members, func(a, b *concord.Concord) int { return cmp.Compare(a.Id(), b.Id()) })
+		leaver, heir := members[1], members[2]
+		gone := serverOf(leaver)
+		if err := leaver.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		s := heir.Serve(t.Context(), concord.Handler{
+			Take: func(_ context.Context, r concord.Range, from []concord.Server, _ uint64) error {
+				if slices.Contains(from, gone) {
+					t.Errorf("Take of %v from %v, of which %v has left", r, from, gone)
+				}
+				return nil
+			},
+		})
+		if err := s.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stopAll(members)
+	})
+}

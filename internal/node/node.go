@@ -115,6 +115,7 @@ type Node struct {
 	view      *protocol.View
 	tries     tries
 	holding   Holding // since the change before the last
+	begun     Holding // since the node began
 	changes   uint64  // of what the member answers for, so far
 	watchers  map[*watcher]bool
 	changed   chan struct{} // closed when the next snapshot is there

@@ -119,6 +119,7 @@ func (n *Node) hold(e protocol.RangeChanged) {
 	}
 	n.holding = old.then(n.view.Self, e, n.view.Pred, back)
 	n.holding.Changes = n.changes
+	n.begun = n.begun.then(n.view.Self, e, n.view.Pred, back)
 	for w := range n.watchers {
 		w.newest = w.newest.then(n.view.Self, e, n.view.Pred, back)
 		w.newest.Changes = n.changes
@@ -130,13 +131,20 @@ func (n *Node) hold(e protocol.RangeChanged) {
 	}
 }
 
-// watch begins to watch, and returns what the member answers for. It is woken by wake.
-func (n *Node) watch(wake chan struct{}) (*watcher, Holding) {
+// watch begins to watch, and returns what the member answers for. It is woken by wake. If this is
+// news, the caller has watched since before the node began, and who can hand over what the node
+// has gained is part of it.
+func (n *Node) watch(wake chan struct{}, news bool) (*watcher, Holding) {
 	w := &watcher{wake: wake}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first := n.holding
 	first.HasLeast, first.EverHeld = false, false
+	first.From, first.Back = ring.Member{}, time.Time{}
+	if news {
+		first.From, first.Back = n.begun.From, n.begun.Back
+		first = n.alive(first)
+	}
 	w.newest = first.settled()
 	n.watchers[w] = true
 	return w, first
@@ -170,12 +178,12 @@ func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
 				x.unwatch(w)
 			}
 		}()
-		for {
+		for news := false; ; news = true {
 			now, moved := n.nodesUntil()
 			for _, x := range now {
 				if watchers[x] == nil {
 					var h Holding
-					watchers[x], h = x.watch(wake)
+					watchers[x], h = x.watch(wake, news)
 					if !yield(x, h) {
 						return
 					}
