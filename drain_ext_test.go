@@ -334,38 +334,45 @@ func callServed(t *testing.T, by *concord.Concord, services map[string]*concord.
 // With leases, no two members own a key while one drains and comes back, and each key has an
 // owner again at once: ranges are handed on by words.
 func TestDrainWithLeases(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		members := newMemoryRing(t, memory.NewNetwork(1), 5, leased)
-		all := keys(50)
-		// without is for how long a key had no owner at most, within so long.
-		without := func(d time.Duration) (most time.Duration) {
-			missing := make([]time.Duration, len(all))
-			for range d / (10 * time.Millisecond) {
-				time.Sleep(10 * time.Millisecond)
-				for i, key := range all {
-					if missing[i] += 10 * time.Millisecond; owners(t, members, key) > 0 {
-						missing[i] = 0
-					}
-					most = max(most, missing[i])
+	for what, leased := range leasings {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { drainWithLeases(t, leased) })
+		})
+	}
+}
+
+func drainWithLeases(t *testing.T, leased func(*concord.Config)) {
+	members := leasedRing(t, memory.NewNetwork(1), 5, leased)
+	all := keys(50)
+	// without is for how long a key had no owner at most, within so long.
+	without := func(d time.Duration) (most time.Duration) {
+		missing := make([]time.Duration, len(all))
+		for range d / (10 * time.Millisecond) {
+			time.Sleep(10 * time.Millisecond)
+			for i, key := range all {
+				if missing[i] += 10 * time.Millisecond; owners(t, members, key) > 0 {
+					missing[i] = 0
 				}
+				most = max(most, missing[i])
 			}
-			return most
 		}
-		time.Sleep(2 * lease)
-		done := make(chan error, 1)
-		go func() { done <- members[1].Drain(t.Context()) }()
-		if most := without(lease); most > time.Second {
-			t.Errorf("draining: a key has no owner for %v", most)
-		}
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if err := members[1].SetWeight(t.Context(), 1); err != nil {
-			t.Error(err)
-		}
-		if most := without(2 * lease); most > time.Second || members[1].Range().IsZero() {
-			t.Errorf("back: a key has no owner for %v; it has %v", most, members[1].Range())
-		}
-		stopAll(members)
-	})
+		return most
+	}
+	weight := len(members[1].Ranges())
+	time.Sleep(2 * lease)
+	done := make(chan error, 1)
+	go func() { done <- members[1].Drain(t.Context()) }()
+	if most := without(lease); most > time.Second {
+		t.Errorf("draining: a key has no owner for %v", most)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := members[1].SetWeight(t.Context(), weight); err != nil {
+		t.Error(err)
+	}
+	if most := without(2 * lease); most > time.Second || members[1].Range().IsZero() {
+		t.Errorf("back: a key has no owner for %v; it has %v", most, members[1].Range())
+	}
+	stopAll(members)
 }
