@@ -626,7 +626,8 @@ func (c *Concord) OwnsEpoch(key []byte) (epoch uint64, ok bool) {
 
 // OwnedUntil reports what Owns reports, and when the member's lease ends if it is not renewed. See
 // Config.Lease. The time has a reading of the monotonic clock, by which it should be compared, as
-// time.Until does. In each round the lease is renewed, and the time becomes later.
+// time.Until does. The lease is renewed all the time, and the time becomes later: in each round, or
+// about twelve times in a Lease if that is less often.
 //
 // The time is an upper bound. Until then nobody takes over from a member that hangs, crashes or is
 // cut off, so what it does with the key must have ended by then. A joiner does not wait for that

@@ -107,8 +107,9 @@ type Config struct {
 	// partition serves keys.
 	//
 	// A member knows itself and its successors, so MinMembers is at most SuccessorCount+1. It
-	// should be the same on all members. If zero or one, a member serves keys even when it is
-	// alone, and each side of a partition owns every key.
+	// should be the same on all members; with a Lease it must be above one on all or on none. If
+	// zero or one, a member serves keys even when it is alone, and each side of a partition owns
+	// every key.
 	MinMembers uint
 
 	// Lease, if not zero, makes members own their ranges by leases, so that at most one member owns
