@@ -34,16 +34,17 @@ func owners(t *testing.T, members []*concord.Concord, key []byte) int {
 	return n
 }
 
-// leasings are how members own: by what their heads grant, or by votes of processes, here of four at
-// two identifiers each.
+// leasings are how members own: by what their heads grant, or by the votes of four processes, which
+// stand at two identifiers each.
 var leasings = map[string]func(*concord.Config){
 	"grants": leased,
 	"votes":  func(cfg *concord.Config) { cfg.Lease, cfg.MinMembers, cfg.VirtualNodes = lease, 4, 2 },
 }
 
 // leasedRing is a ring of so many members, at whatever number of identifiers.
-func leasedRing(t *testing.T, network *memory.Network, n int, leased func(*concord.Config)) (members []*concord.Concord) {
+func leasedRing(t *testing.T, network *memory.Network, n int, leased func(*concord.Config)) []*concord.Concord {
 	t.Helper()
+	var members []*concord.Concord
 	for i := range n {
 		members = enter(t, members, memoryMember(t, network, fmt.Sprint("member", i), leased))
 	}
@@ -94,7 +95,8 @@ func leasedKeysHaveOneOwner(t *testing.T, leased func(*concord.Config)) {
 	all = append(all, joiner)
 	joined := make(chan error, 1)
 	go func() { joined <- joiner.Join(t.Context(), members[0].Address()) }()
-	if most := watch(lease); most > 2*time.Second { // one that joins may know too few that vote in its first round
+	// One that joins may know too few that vote in its first round.
+	if most := watch(lease); most > 2*time.Second {
 		t.Errorf("while one joins, a key has no owner for %v", most)
 	}
 	if err := <-joined; err != nil {
