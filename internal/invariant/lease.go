@@ -4,12 +4,31 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // OneOwnerAtATime is the rule that Owners holds members against: with leases no two members
 // own a point at one instant.
 const OneOwnerAtATime = "one-owner-at-a-time"
+
+// OwnedInTheEnd is the rule that with leases each member of an ideal ring owns all of its arc, once
+// that has been left alone for some leases and enough processes live.
+const OwnedInTheEnd = "owned-in-the-end"
+
+// Unowned is what a member that shows v does not own of its arc at the time now, empty if it owns
+// all.
+func Unowned(v *protocol.View, now time.Duration) string {
+	switch {
+	case !v.HasArc:
+		return "knows no arc"
+	case !v.Holds || now >= v.Until:
+		return fmt.Sprintf("has no lease for %v", v.Arc)
+	case v.Held != v.Arc:
+		return fmt.Sprintf("owns %v of %v", v.Held, v.Arc)
+	}
+	return ""
+}
 
 // Leasehold is what a member owns, and until when.
 type Leasehold struct {

@@ -221,6 +221,7 @@ func (w *world) heal() {
 	idle := w.count
 	w.awaitClaims()
 	w.judgeMaps()
+	w.judgeOwned()
 	if stop() || len(w.ring) == 0 { // hostile members have had all honest ones out
 		return
 	}
