@@ -890,6 +890,15 @@ func (v *View) Serves() bool { return v.Phase.InRing() }
 			Test: "voting.TestLessIsToldOnceItIsShown",
 		},
 		{
+			Name: "less-never-told",
+			Does: "A process never tells others that a member claims less.",
+			Edits: []Edit{{machineFile, `
+		p.Shown(m.self.Instance()) // the last Step has been published
+`, `
+`}},
+			Sim: "leases",
+		},
+		{
 			Name: "outlived-claims",
 			Does: "A member that has become a later incarnation goes on claiming by the one before.",
 			Edits: []Edit{{votesFile, `
