@@ -113,16 +113,13 @@ func (w *world) judgeOwning(h *host) {
 	}
 }
 
-// endLeases is how many leases after the faults all have to own: processes that have started vote
-// after one, by which time all other votes have run out, and waits are over by then.
-const endLeases = 3
-
-// judgeOwned waits until the members of an ideal ring have to own all of it.
+// judgeOwned waits until the members of an ideal ring have to own all of it: processes that have
+// started vote after a lease, by which time all other votes have run out, and waits are over.
 func (w *world) judgeOwned() {
 	if w.cfg.Lease == 0 || w.liars != nil {
 		return
 	}
-	w.watch(max(0, w.quietAt+endLeases*w.cfg.Lease+lateFaults-w.now))
+	w.watch(max(0, w.quietAt+3*w.cfg.Lease+lateFaults-w.now))
 	for _, i := range w.ring {
 		h := w.hosts[i]
 		if what := invariant.Unowned(h.view, h.ticks.shows(w.now)); what != "" && !w.tooFew(h) {
