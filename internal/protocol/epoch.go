@@ -21,9 +21,16 @@ package protocol
 // MaxEpoch is the largest epoch that is believed. A clock that is there stands still.
 const MaxEpoch = 1 << 62
 
-// maxLeap bounds by how much the clock of a member of a ring goes on at once, so that one
-// mistaken or lying member does not use it up.
-const maxLeap = 1 << 32
+const (
+	// maxLeap bounds by how much the clock of a member of a ring goes on in a round because of
+	// what others say, so that one mistaken or lying member does not use it up. If they say more,
+	// it goes on by so much all the same: a clock that stayed behind for good could never
+	// claim again what others have claimed. All clocks go on as fast, so that one which lies
+	// have driven on is reached as soon as they end.
+	maxLeap = 1 << 32
+	// smallLeap is by how much it goes on at once without that counting.
+	smallLeap = 1 << 20
+)
 
 // Claimed: others claim an arc by this epoch. Contested says that it is the arc that this
 // member owns.
@@ -34,10 +41,30 @@ type Claimed struct {
 
 func (Claimed) event() {}
 
-// hearClock takes over what another says of its clock.
+// hearClock takes over what another says of its clock. Who has claimed nothing yet begins where the
+// others are, but not far above the least that it was told: a clock beyond all others would be
+// believed by none of them.
 func (m *Machine) hearClock(at uint64) {
-	if at > m.clock && at <= MaxEpoch && (m.epoch == 0 || at-m.clock <= maxLeap) {
-		m.clock = at
+	switch {
+	case at == 0, at > MaxEpoch:
+	case m.epoch == 0:
+		if m.least == 0 || at < m.least {
+			m.least = at
+		}
+		m.clock = min(max(at, m.clock), m.least+maxLeap)
+	case at > m.clock && at-m.clock > smallLeap:
+		leap := min(at-m.clock, maxLeap-m.leapt)
+		m.leapt += leap
+		m.clock += leap
+	default:
+		m.clock = max(m.clock, at)
+	}
+}
+
+// count has the clock go on by one.
+func (m *Machine) count() {
+	if m.clock < MaxEpoch {
+		m.clock++
 	}
 }
 
@@ -66,9 +93,7 @@ func (m *Machine) claim() {
 
 // raise gives the arc an epoch above all that the member has heard of.
 func (m *Machine) raise() {
-	if m.clock < MaxEpoch {
-		m.clock++
-	}
+	m.count()
 	m.epoch = m.clock
 	m.version++
 	m.saysAnew()

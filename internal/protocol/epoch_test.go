@@ -90,16 +90,35 @@ func TestContestedArcIsClaimedAnew(t *testing.T) {
 func TestClockOfALiarIsNotBelieved(t *testing.T) {
 	w := ringOf(t, 1, 3, 4)
 	h := w.order[2]
-	before := h.m.clock
-	for _, lie := range []uint64{before + maxLeap + 1, MaxEpoch, MaxEpoch + 1, 1<<64 - 1} {
-		w.step(h, Claimed{Epoch: lie, Contested: true})
-		if h.m.clock > before+1 {
-			t.Fatalf("it has believed %d, and its clock went from %d to %d", lie, before, h.m.clock)
+	for range 3 {
+		w.step(h, Tick{})
+		before := h.m.clock
+		for _, lie := range []uint64{before + maxLeap + 1, MaxEpoch, MaxEpoch + 1, 1<<64 - 1} {
+			w.step(h, Claimed{Epoch: lie, Contested: true})
+		}
+		if h.m.clock > before+maxLeap+8 || h.m.epoch > before {
+			t.Fatalf("in a round its clock went from %d to %d, and it claims by %d", before, h.m.clock, h.m.epoch)
 		}
 	}
 	h.m.clock = MaxEpoch
 	w.step(h, Claimed{Epoch: MaxEpoch, Contested: true})
 	if h.m.epoch > MaxEpoch || h.m.clock > MaxEpoch {
 		t.Errorf("the epoch is %d", h.m.epoch)
+	}
+}
+
+// A member whose clock is far behind, as those that lies have not reached are, believes the others
+// in the end, and claims its arc again.
+func TestClockFarBehindReachesTheOthers(t *testing.T) {
+	w := ringOf(t, 1, 3, 4)
+	h := w.order[2]
+	far := h.m.clock + 5*maxLeap
+	rounds := 0
+	for ; h.m.epoch < far && rounds < 20; rounds++ {
+		w.step(h, Tick{})
+		w.step(h, Claimed{Epoch: far, Contested: true})
+	}
+	if rounds != 5 || h.m.epoch != far+1 {
+		t.Errorf("after %d rounds it claims by %d, and others by %d", rounds, h.m.epoch, far)
 	}
 }

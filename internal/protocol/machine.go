@@ -122,6 +122,8 @@ type Machine struct {
 
 	// Of the arc that it claims; see epoch.go. No pointer is decided by it.
 	epoch, clock uint64
+	leapt        uint64   // by how much the clock has leapt in this round
+	least        uint64   // the least clock that it was told of before it has claimed anything
 	claims       bool     // it claims an arc: claimed
 	claimed      ring.Arc // as of the last epoch, or smaller by what others took over since
 	reclaimed    bool     // in this Step, since others may have held the arc
@@ -268,7 +270,7 @@ func (m *Machine) ask(to ring.Member, req Request, attempt int, patient bool) ui
 	req.Origin = m.origin
 	if req.Kind == Notify || req.Kind == Leave {
 		req.Clock = m.clock
-		m.hearClock(m.clock + 1) // the answer may be lost
+		m.count() // the answer may be lost
 	}
 	if req.Kind == AskRing {
 		req.Lease = m.asks()
@@ -360,6 +362,7 @@ func (m *Machine) schedule() {
 }
 
 func (m *Machine) tick() {
+	m.leapt = 0
 	switch m.phase {
 	case Leaving:
 		m.continueDepart()

@@ -175,7 +175,7 @@ func (m *Machine) dropSucc(x ring.Member) {
 	if i < 0 {
 		return
 	}
-	m.hearClock(m.clock + 1) // it may have claimed its arc anew unheard
+	m.count() // it may have claimed its arc anew unheard
 	m.setSucc(slices.Concat(m.succ[:i], m.succ[i+1:]))
 }
 

@@ -57,6 +57,7 @@ type Map struct {
 	source  uint64 // the home of the process from which it was loaded
 	filled  bool   // it has had the map of another
 	highest uint64 // the greatest epoch of any claim
+	leapt   uint64 // by how much it has leapt in this interval
 	scratch []uint64
 	effects []Effect
 	done    int  // of effects, those that were given out
@@ -153,7 +154,7 @@ func (m *Map) table() *Table {
 // Head notes what the nearest successor of an own identifier has said of its arc when it was
 // asked at the time given.
 func (m *Map) Head(now, at time.Duration, by uint64, c Claim) {
-	if m.claiming(by) == nil || m.own(c.ID) != nil {
+	if m.claiming(by) == nil || m.own(c.ID) != nil || !m.believes(c.Epoch) {
 		return
 	}
 	unknown := m.homes().get(c.home()) == nil

@@ -199,15 +199,35 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 	return old
 }
 
-// maxLeap bounds by how much a claim's epoch may be above all that a process has heard of that is
-// in the ring. Whom it replaces would not believe it either, and so never claim by a greater one.
-const maxLeap = 1 << 31
+const (
+	// maxLeap bounds by how much the claims that are believed in an interval may be above all
+	// epochs that a process has heard of. It is what a member believes in a round: whom such a
+	// claim replaces has to claim by a greater one.
+	maxLeap = 1 << 32
+	// smallLeap is by how much a claim may be above them without that counting.
+	smallLeap = 1 << 20
+)
+
+// believes reports whether an epoch is one that a claim may have. If it is too great, the process
+// has heard of one in between: if others have claimed by such epochs, it believes them in the end.
+func (m *Map) believes(epoch uint64) bool {
+	if epoch <= m.highest || epoch-m.highest <= smallLeap {
+		return true
+	}
+	leap := min(epoch-m.highest, maxLeap-m.leapt)
+	m.leapt += leap
+	if m.highest+leap == epoch {
+		return true
+	}
+	m.hearEpoch(m.highest + leap)
+	return false
+}
 
 // take merges a claim that was announced. One whose process is not known is news that
 // cannot be kept.
 func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
 	c := Claim{ID: a.ID, After: a.After, Epoch: a.Epoch, Of: a.Of}
-	if m.has() && a.Epoch > m.highest && a.Epoch-m.highest > maxLeap {
+	if !m.believes(a.Epoch) {
 		return unbelieved, nil
 	}
 	if o := m.claiming(a.ID); o != nil {
