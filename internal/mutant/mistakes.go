@@ -32,6 +32,7 @@ const (
 	growthFile       = "internal/ringmap/growth.go"
 	feedFile         = "internal/ringmap/feed.go"
 	sweepFile        = "internal/ringmap/sweep.go"
+	pushFile         = "internal/ringmap/push.go"
 	standInFile      = "internal/protocol/standin.go"
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
@@ -1352,6 +1353,62 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 		if processes(of, out) >= most || x.ID == of.ID || x.ID == last.ID {
 `}},
 			Sim: "hostile",
+		},
+	}},
+	{Says: "believing the epochs of one that lies, or never those of the others", Unchecked: "it has no hostile members", Mutants: []Mutant{
+		{
+			Name: "left-behind",
+			Does: "A clock does not go on because of one that is too far ahead.",
+			Edits: []Edit{{epochFile, `
+		leap := min(at-m.clock, maxLeap-m.leapt)
+`, `
+		leap := at - m.clock
+		if leap > maxLeap-m.leapt {
+			return
+		}
+`}},
+			Sim: "hostile to maps",
+		},
+		{
+			Name: "driven-on",
+			Does: "A clock goes on by whatever others say.",
+			Edits: []Edit{{epochFile, `
+	case at > m.clock && at-m.clock > smallLeap:
+`, `
+	case at > m.clock && at-m.clock > smallLeap && false:
+`}},
+			Sim: "hostile to maps",
+		},
+		{
+			Name: "joins-beyond-all",
+			Does: "A joiner begins at the greatest clock that it is told.",
+			Edits: []Edit{{epochFile, `
+		m.clock = min(max(at, m.clock), m.least+maxLeap)
+`, `
+		m.clock = max(at, m.clock)
+`}},
+			Sim: "hostile to maps",
+		},
+		{
+			Name: "claims-never-believed",
+			Does: "A map never believes a claim by an epoch that was too far ahead once.",
+			Edits: []Edit{{pushFile, `
+	m.hearEpoch(m.highest + leap)
+	return false
+`, `
+	return false
+`}},
+			Sim: "hostile to maps",
+		},
+		{
+			Name: "head-believed",
+			Does: "A map believes any epoch of the nearest successor.",
+			Edits: []Edit{{mapFile, `
+	if m.claiming(by) == nil || m.own(c.ID) != nil || !m.believes(c.Epoch) {
+`, `
+	if m.claiming(by) == nil || m.own(c.ID) != nil {
+`}},
+			Sim: "hostile to maps",
 		},
 	}},
 	{Says: "taking identifiers of one process for several processes", Unsimulated: "each of its members has one identifier", Mutants: []Mutant{

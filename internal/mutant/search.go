@@ -287,6 +287,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 32, Duration: 5 * time.Second, Hostile: 0.3, Identity: true, Lies: sim.WideArcs}, Seeds: 20,
 	},
 	{
+		Name: "hostile to maps", Says: "20 members keep maps, and some of them lie about arcs, with identities; others join and crash (`--members 20 --duration 10s --faults crash,join --hostile 0.1 --identity --maps --lies claims`)",
+		Sim: &sim.Config{Members: 20, Duration: 10 * time.Second, Faults: sim.Crash | sim.Joins, Hostile: 0.1, Identity: true, Maps: true, Lies: sim.FalseClaims}, Seeds: 20,
+	},
+	{
 		Name: "copies", Says: "24 members keep maps and come and go; 8 clients subscribe at one after another, and messages to members and clients are lost (`concord sim map --members 24 --session 30s --duration 30s --loss 0.05 --clients 8 --drops 0.02 --lookups 100`)",
 		Maps: &mapsim.Config{Members: 24, Session: 30 * time.Second, Duration: 30 * time.Second, Loss: 0.05, Clients: 8, Drops: 0.02, Lookups: 100}, Seeds: 20,
 	},

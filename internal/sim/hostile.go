@@ -22,6 +22,7 @@ type hostile struct {
 	heard []overheard // of late, by it and from it
 	next  int         // in heard, the one to be written over
 	turns bool        // its next turn is in the queue
+	beat  uint32      // of the sweep that its map has last told of
 }
 
 // overheard is a message that a hostile member has heard or sent.
@@ -140,6 +141,8 @@ func (w *world) say(h *host, f *fault) {
 			from = w.hosts[w.ringAt(x.ID, []int{1, len(w.ring) - 1}[w.mal.IntN(2)])].self()
 		}
 		w.utter(h, from, x, protocol.Request{Kind: protocol.Leave, Pred: w.anyone(h, x), Succ: w.list(h, x)})
+	case FalseClaims, FalseMaps:
+		w.sayOfMaps(h, f, x)
 	case Replays:
 		if n := len(h.hostile.heard); n > 0 {
 			again := h.hostile.heard[w.mal.IntN(n)]
@@ -290,6 +293,10 @@ func (w *world) otherIncarnation(n uint64) uint64 {
 // poses changes what a hostile member's own machine sends, and keeps it.
 func (w *world) poses(h *host, c *call) {
 	g := h.hostile
+	if c.ofMap {
+		w.posesMap(h, c)
+		return
+	}
 	if !c.route {
 		g.overhear(overheard{c.sender, c.request})
 	}
@@ -327,7 +334,7 @@ func (w *world) intercepted(h *host, i int32) bool {
 	if g == nil || len(g.acts) == 0 {
 		return false
 	}
-	if !c.route {
+	if !c.route && !c.ofMap {
 		g.overhear(overheard{c.sender, c.request})
 	}
 	for _, f := range g.acts {
@@ -359,6 +366,8 @@ func (w *world) lie(h *host, c *call, failure *protocol.Failure) *protocol.Failu
 			failure = w.falseFailure(h, c)
 		case c.route:
 			failure = w.falseAnswer(h, f, c, failure)
+		case failure == nil && c.ofMap:
+			w.falseMap(h, f, c)
 		case failure == nil:
 			w.falseReply(h, f, c)
 		}
@@ -471,6 +480,9 @@ func (w *world) falseReply(h *host, f *fault, c *call) {
 		st.Self.Incarnation = w.otherIncarnation(st.Self.Incarnation)
 	case Origins:
 		st.Origin = w.otherOrigin(st.Origin)
+	case FalseClaims:
+		st.Epoch = w.falseEpoch(st.Epoch)
+		st.Clock = w.falseEpoch(st.Clock)
 	case Placements:
 		c.reply.Verdict = protocol.Verdict(1 + w.mal.IntN(3))
 		c.reply.Closer = nil

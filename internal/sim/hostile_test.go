@@ -18,7 +18,7 @@ func TestHonestMembersStandAmongHostileOnes(t *testing.T) {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(3) {
-				cfg := Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: k.Set}
+				cfg := Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lies: k.Set, Maps: k.Set&aboutMaps != 0}
 				r := run(t, cfg, seed)
 				if len(r.Violations) > 0 {
 					t.Errorf("seed %d: %v", seed, r.Violations[0])
@@ -33,6 +33,27 @@ func TestHonestMembersStandAmongHostileOnes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What hostile members say of maps, and what they are asked for besides, harms nothing else, and
+// the maps are those of the ring when they have gone. Meanwhile maps name wrong owners.
+func TestMapsAreTheRingWhenHostileMembersHaveGone(t *testing.T) {
+	for _, lies := range []Lies{FalseClaims, AllLies} {
+		wrong := 0
+		for seed := range uint64(4) {
+			r := run(t, Config{Members: 20, Duration: 10 * time.Second, Hostile: 0.1, Identity: true, Lookups: 20, Lies: lies, Maps: true}, seed)
+			if len(r.Violations) > 0 {
+				t.Errorf("%v, seed %d: %v", lies, seed, r.Violations[0])
+			}
+			if r.Maps.Right == 0 {
+				t.Errorf("%v, seed %d: no map has named an owner", lies, seed)
+			}
+			wrong += r.Maps.Wrong
+		}
+		if wrong == 0 {
+			t.Errorf("%v: no map was misled", lies)
+		}
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	Replays
 	Floods
 	Origins
+	FalseClaims
+	FalseMaps
 
 	// AllLies are all of them.
 	AllLies = 1<<iota - 1
@@ -48,7 +50,12 @@ var LieKinds = []Kind[Lies]{
 	{Replays, "replay", "send again what they have received and sent"},
 	{Origins, "origins", "say that they are in another ring, or that theirs is akin to others"},
 	{Floods, "flood", "send a member up to 200 requests in an interval"},
+	{FalseClaims, "claims", "push claims to maps that nobody has made: of their own arcs, of others' and of members that never were"},
+	{FalseMaps, "maps", "say of their maps what is not so: that they are certain and the same, which claims they lack, or that the next sweep has begun"},
 }
+
+// aboutMaps are the kinds that there are only where maps are kept.
+const aboutMaps = FalseClaims | FalseMaps
 
 // ParseLies reads a list of names separated by commas, or all.
 func ParseLies(s string) (Lies, error) {
@@ -74,7 +81,7 @@ func planLies(c *Config, seed uint64) []action {
 	}
 	var kinds []Lies
 	for _, k := range LieKinds {
-		if c.Lies == 0 || c.Lies&k.Set != 0 {
+		if (c.Lies == 0 || c.Lies&k.Set != 0) && (c.Maps || k.Set&aboutMaps == 0) {
 			kinds = append(kinds, k.Set)
 		}
 	}

@@ -32,8 +32,10 @@ func TestMapsChangeNothingElse(t *testing.T) {
 	if a.Maps != (MapCount{}) {
 		t.Errorf("maps were asked: %+v", a.Maps)
 	}
-	if _, err := Run(Config{Members: 12, Hostile: 0.1, Maps: true}, 1); err == nil {
-		t.Error("maps among hostile members are simulated")
+	for _, lies := range []Lies{FalseClaims, FalseMaps | Ghosts} {
+		if _, err := Run(Config{Members: 12, Hostile: 0.1, Lies: lies}, 1); err == nil {
+			t.Errorf("without maps, hostile members lie about them: %v", lies)
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ func (n *LookupCount) add(o LookupCount) {
 // siege is where a run stands in it.
 type siege struct {
 	on      bool
+	over    bool // the hostile processes have ended
 	settled bool
 	// since is, once it has settled, who skips another, and since when it was seen to.
 	since map[ring.Instance]time.Duration
@@ -198,7 +199,7 @@ func (w *world) raise() {
 	for _, i := range w.liars {
 		w.stop(w.hosts[i], false)
 	}
-	s.on = false
+	s.on, s.over = false, true
 	s.result.Lies, s.result.Refused = w.count.lies, w.count.refused
 	w.result.Siege = &s.result
 	w.disturbed = true
