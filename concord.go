@@ -28,7 +28,7 @@ type Server struct {
 	// Name is the name of the member, unique in the ring.
 	Name string `json:"name"`
 	// Id is the identifier of the member, the hash of its name. It is the member's place on the
-	// circle, unless the member has VirtualNodes.
+	// circle, unless the member has VirtualNodes. In an argument it may be left out.
 	Id uint64 `json:"id,string"`
 	// Address is the host:port at which other members reach the member.
 	Address string `json:"address"`
@@ -693,6 +693,15 @@ func (c *Concord) Predecessor() (Server, bool) {
 		return server(s.View.Self), true
 	}
 	return Server{}, false
+}
+
+// member is what s stands for. Without an Id, a name stands for its hash: to the other members, 0
+// is whoever answers at the address.
+func member(space ring.Space, s Server) ring.Member {
+	if s.Id == 0 && s.Name != "" {
+		s.Id = space.ID([]byte(s.Name))
+	}
+	return ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address}
 }
 
 func server(m ring.Member) Server {

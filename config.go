@@ -129,7 +129,7 @@ type Config struct {
 	// Lease must be the same on all members. A member whose Lease differs, and the one before it,
 	// own nothing. No call returns an error for that. Each of the two logs that the Lease of its
 	// neighbour differs, and has it in Status().Failures. Lease is at least SuccessorCount+4
-	// StabilizeIntervals. If zero, there are no leases.
+	// StabilizeIntervals, and at most a day. If zero, there are no leases.
 	Lease time.Duration
 
 	// TakeoverTimeout is how long a join waits at most for the functions Take of [Concord.Serve].
@@ -284,18 +284,21 @@ func (c *Config) interval() time.Duration {
 	return c.StabilizeInterval
 }
 
+// longestWait is as long as for ever, and can be added to other times.
+const longestWait = 100 * 365 * 24 * time.Hour
+
 func (c *Config) takeoverTimeout() time.Duration {
 	if c.TakeoverTimeout == 0 {
 		return DefaultTakeoverTimeout
 	}
-	return c.TakeoverTimeout
+	return min(c.TakeoverTimeout, longestWait)
 }
 
 func (c *Config) foundAfter() time.Duration {
 	if c.FoundAfter == 0 {
 		return DefaultFoundAfter
 	}
-	return c.FoundAfter
+	return min(c.FoundAfter, longestWait)
 }
 
 // validate reports every mistake at once. A registered member receives on a server of the

@@ -71,6 +71,7 @@ func TestErrorsOfCallsNameTheMember(t *testing.T) {
 		{"nobody listens", serverOf(gone.Concord), codes.Unavailable, concord.ErrUnavailable},
 		{"the member has stopped", serverOf(stopped.Concord), codes.Unavailable, concord.ErrUnavailable},
 		{"another member answers", concord.Server{Name: "member9", Id: idOf("member9"), Address: members[1].Address()}, codes.Unavailable, concord.ErrUnavailable},
+		{"another, by the name alone", concord.Server{Name: "member9", Address: members[1].Address()}, codes.Unavailable, concord.ErrUnavailable},
 		{"another ring", serverOf(otherRing.Concord), codes.FailedPrecondition, concord.ErrDifferentRing},
 		{"not accepted", serverOf(denied.Concord), codes.PermissionDenied, concord.ErrDenied},
 	} {

@@ -232,6 +232,6 @@ func (f finding) lookupAll(ctx context.Context, keys [][]byte, opts []LookupOpti
 
 func (f finding) reject(s Server) {
 	if s.Address != "" {
-		f.finder.Reject(ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address})
+		f.finder.Reject(member(f.space, s))
 	}
 }

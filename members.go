@@ -190,15 +190,16 @@ func (c *Concord) Meta(ctx context.Context, s Server) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s == c.self() {
+	to := member(c.space, s)
+	if server(to) == c.self() {
 		return slices.Clone(c.cfg.Meta), nil
 	}
-	return meta(ctx, &n.Finder, s)
+	return meta(ctx, &n.Finder, to)
 }
 
 // Meta asks the member s for its Config.Meta. See [Concord.Meta].
 func (c *Client) Meta(ctx context.Context, s Server) ([]byte, error) {
-	return meta(ctx, &c.node.Finder, s)
+	return meta(ctx, &c.node.Finder, member(c.space, s))
 }
 
 // Incarnation returns the incarnation of the member s that this member has heard of last. It is
@@ -216,20 +217,22 @@ func (c *Concord) Incarnation(s Server) (incarnation uint64, ok bool) {
 	if n == nil {
 		return 0, false
 	}
+	s = server(member(c.space, s))
 	return n.Incarnation(func(x ring.Member) bool { return server(x) == s })
 }
 
 // Incarnation returns the incarnation of the member s that the map of the Client has. See
 // [Concord.Incarnation]. It returns false if the Client has no map.
 func (c *Client) Incarnation(s Server) (incarnation uint64, ok bool) {
+	s = server(member(c.space, s))
 	return c.node.Incarnation(func(x ring.Member) bool { return server(x) == s })
 }
 
-func meta(ctx context.Context, f *node.Finder, s Server) ([]byte, error) {
-	if err := checkAddress(s.Address); err != nil {
+func meta(ctx context.Context, f *node.Finder, to ring.Member) ([]byte, error) {
+	if err := checkAddress(to.Addr); err != nil {
 		return nil, err
 	}
-	out, err := f.Meta(ctx, ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address})
+	out, err := f.Meta(ctx, to)
 	if failure, ok := errors.AsType[*protocol.Failure](err); ok {
 		return nil, failureError(failure, ring.Member{})
 	}

@@ -364,6 +364,11 @@ func TestMetaIsAskedFromTheMember(t *testing.T) {
 		}
 		_, err := ask(t.Context(), concord.Server{Name: "b", Id: b.Id(), Address: a.Address()})
 		wantErr(t, what+", of another at the address", err, concord.ErrUnavailable)
+		_, err = ask(t.Context(), concord.Server{Name: "b", Address: a.Address()})
+		wantErr(t, what+", of another without its identifier", err, concord.ErrUnavailable)
+		if got, err := ask(t.Context(), concord.Server{Name: "a", Address: a.Address()}); err != nil || string(got) != want {
+			t.Errorf("%s, without the identifier: %q, %v", what, got, err)
+		}
 		_, err = ask(t.Context(), concord.Server{Name: "a"})
 		wantErr(t, what+", nowhere", err, concord.ErrAddress)
 	}

@@ -54,9 +54,9 @@ func (c *Concord) ServerOptions() []grpc.ServerOption {
 //
 // Register is called before Serve, and once. If the server serves already, it returns an error or,
 // before a connection has come, gRPC ends the process, as it does when any service is registered
-// then. Register also returns an error if another member is registered on the server: a server has
-// one member. If the server was not made with ServerOptions of the member, the member refuses all
-// requests and logs why.
+// then. Register also returns an error if another member is registered on the server, since a
+// server has one member, and if ServerOptions was not called. If it was called, but the server was
+// not made with its options, the member refuses all requests and logs why.
 //
 // The application may call Serve before or after Start. Until Start, and after Stop or Leave, the
 // member refuses requests with the gRPC status Unavailable, and others take it for stopped. A
@@ -77,11 +77,11 @@ func (c *Concord) ServerOptions() []grpc.ServerOption {
 func (c *Concord) Register(s *grpc.Server) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.port == nil {
-		return errors.New("concord: Register: the server was not made with ServerOptions of this member")
-	}
 	if c.live.Load() != nil {
 		return fmt.Errorf("concord: Register: %w", ErrStarted)
+	}
+	if c.port == nil {
+		return errors.New("concord: Register: the server was not made with ServerOptions of this member")
 	}
 	if err := c.port.Register(s); err != nil {
 		return fmt.Errorf("concord: Register: %w", err)
@@ -177,8 +177,8 @@ type caller interface {
 // The result may be used concurrently, and until Stop or Leave. Calls that are in progress then
 // fail. Conn does not notice when the member leaves: calls fail once it cannot be reached.
 //
-// The error of Conn is ErrNotStarted, ErrStopped, or ErrAddress, or says that the Network of Config
-// has no such connections.
+// The error of Conn is ErrNotStarted, ErrStopped, or ErrAddress, or says that s has no Name or that
+// the Network of Config has no such connections.
 func (c *Concord) Conn(s Server) (grpc.ClientConnInterface, error) {
 	n, err := c.started()
 	if err != nil {
@@ -188,7 +188,7 @@ func (c *Concord) Conn(s Server) (grpc.ClientConnInterface, error) {
 	tr := c.tr
 	c.mu.Unlock()
 	env := transport.Envelope{From: n.Snapshot().View.Self, Settings: c.space.Settings(c.cfg.Cluster)}
-	return connection(tr, s, env, func() bool { return c.live.Load() != n })
+	return connection(tr, member(c.space, s), env, func() bool { return c.live.Load() != n })
 }
 
 // Conn returns a connection to the services of the application whose member s is. See
@@ -198,22 +198,21 @@ func (c *Client) Conn(s Server) (grpc.ClientConnInterface, error) {
 	if stopped() {
 		return nil, ErrStopped
 	}
-	return connection(c.tr, s, transport.Envelope{Settings: c.settings}, stopped)
+	return connection(c.tr, member(c.space, s), transport.Envelope{Settings: c.settings}, stopped)
 }
 
-// connection is a connection to s over tr. Env says who asks, and stopped whether that one has been
-// stopped.
-func connection(tr transport.Transport, s Server, env transport.Envelope, stopped func() bool) (grpc.ClientConnInterface, error) {
+// connection is a connection to a member over tr. Env says who asks, and stopped whether that one
+// has been stopped.
+func connection(tr transport.Transport, to ring.Member, env transport.Envelope, stopped func() bool) (grpc.ClientConnInterface, error) {
 	calls, ok := tr.(caller)
 	if !ok {
 		return nil, errors.New("concord: the Network has no connections to services of applications")
 	}
-	if err := checkAddress(s.Address); err != nil {
+	if err := checkAddress(to.Addr); err != nil {
 		return nil, err
 	}
-	env.To = ring.Member{ID: s.Id, Name: s.Name, Addr: s.Address}
-	if env.To.Anyone() {
-		return nil, fmt.Errorf("concord: no member is named to be connected to at %s", s.Address)
+	if env.To = to; to.Anyone() {
+		return nil, fmt.Errorf("concord: no member is named to be connected to at %s", to.Addr)
 	}
 	return calls.Conn(env, func(f *protocol.Failure) error {
 		err := failureError(f, ring.Member{})
@@ -223,7 +222,7 @@ func connection(tr transport.Transport, s Server, env transport.Envelope, stoppe
 		case f.Kind == protocol.Cancelled:
 			err = fmt.Errorf("%s: %w", f.Detail, context.Canceled)
 		}
-		return &connError{s, err}
+		return &connError{server(to), err}
 	}), nil
 }
 

@@ -156,6 +156,7 @@ func TestRegisterRefusesInWords(t *testing.T) {
 		{"two members on a server", "a member already", other.Register(a.server)},
 		{"after Serve", "serves already", late.Register(serving)},
 		{"after Start", "already started", started.Register(grpc.NewServer())},
+		{"after Start, without the options", "already started", start(t, "member4").Register(grpc.NewServer())},
 	} {
 		if tc.err == nil || !strings.Contains(tc.err.Error(), tc.words) {
 			t.Errorf("%s: %v, want %q", tc.what, tc.err, tc.words)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -245,6 +246,27 @@ func TestCatchUpAfterAJoin(t *testing.T) {
 			stopAll(append(members, joiner))
 		})
 	}
+}
+
+// A time-out as long as can be is not one that is over at once.
+func TestJoinThatWaitsForTakeForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		members := newMemoryRing(t, network, 2)
+		joiner := memoryMember(t, network, nameBefore(members[0]), func(c *concord.Config) { c.TakeoverTimeout = math.MaxInt64 })
+		s := joiner.Serve(t.Context(), concord.Handler{Take: func(context.Context, concord.Range, []concord.Server, uint64) error {
+			time.Sleep(5 * time.Minute)
+			if joiner.Joined() {
+				t.Error("the member has joined before")
+			}
+			return nil
+		}})
+		if err := joiner.Join(context.Background(), members[0].Address()); err != nil {
+			t.Error(err)
+		}
+		stopAll(append(members, joiner))
+		<-s.Done()
+	})
 }
 
 // A Take that looks keys up cannot prepare; the member joins at once.
