@@ -36,7 +36,7 @@ type Member interface {
 // changed once it is used.
 //
 // Ownership can end while a handler runs. A handler that writes passes the epoch on, see [Epoch],
-// or asks again.
+// or asks again, and returns [Guard.Refuse].
 type Guard struct {
 	// Member is the member of the program. It is required.
 	Member Member
@@ -90,10 +90,17 @@ func (g *Guard) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	}
 	epoch, ok := g.serves(key)
 	if !ok {
-		owner, err := g.Member.LookupContext(ss.Context(), key)
-		return g.refuse(owner, err)
+		return g.Refuse(ss.Context(), key)
 	}
 	return handler(srv, &guarded{ServerStream: ss, ctx: context.WithValue(ss.Context(), epochContext{}, epoch)})
+}
+
+// Refuse returns the error by which the Guard refuses calls for key. It is for a handler that finds
+// that the program does not serve the key any more, under the lock by which it writes, for example.
+// A Router then calls the owner, so the handler must not have done anything yet.
+func (g *Guard) Refuse(ctx context.Context, key []byte) error {
+	owner, err := g.Member.LookupContext(ctx, key)
+	return g.refuse(owner, err)
 }
 
 // guarded is a stream whose context has the epoch.

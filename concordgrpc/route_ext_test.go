@@ -156,6 +156,27 @@ func TestRouterFollowsTheNameInARefusal(t *testing.T) {
 	}
 }
 
+// A handler that finds that the member does not serve the key any more refuses as the Guard does.
+func TestHandlerRefuses(t *testing.T) {
+	t.Parallel()
+	apps := ring(t, 2, nil)
+	key := keyOf(apps[1])
+	apps[1].during = func() error {
+		if apps[1].calls.Load() < 3 {
+			return apps[1].guard.Refuse(t.Context(), key)
+		}
+		return nil
+	}
+	_, err := check(concordgrpc.WithKey(t.Context(), key), direct(t, apps[1]), key)
+	if owner, ok := concordgrpc.Refused(err); !ok || owner.Name != apps[1].Name() {
+		t.Errorf("refused %v by %v: %v", ok, owner, err)
+	}
+	header, err := check(t.Context(), &concordgrpc.Router{Ring: dial(t, apps)}, key)
+	if err != nil || header.Get("member")[0] != apps[1].Name() || apps[1].calls.Load() != 3 {
+		t.Errorf("%v, %v after %d calls", header, err, apps[1].calls.Load())
+	}
+}
+
 func TestCallGoesAroundAMemberThatIsGone(t *testing.T) {
 	t.Parallel()
 	apps := ring(t, 4, nil)
