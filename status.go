@@ -311,7 +311,8 @@ func (c *Concord) statusOfAll(out *Status, nodes []*node.Node) {
 		if v.Isolated {
 			out.Isolated = true
 		} else if r, ok := rangeAt(x); ok {
-			out.Share += c.space.Share(r.arc())
+			// While identifiers join, two of them can have the same part for a moment.
+			out.Share = min(1, out.Share+c.space.Share(r.arc()))
 		}
 		serves = serves || v.Serves()
 		for _, y := range servers(v.Known) {

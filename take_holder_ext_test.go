@@ -132,6 +132,9 @@ func TestAllIdentifiersOfAFounderAreTakenFromItself(t *testing.T) {
 					if !r.Contains(m.Id()) && !slices.Equal(from, []concord.Server{serverOf(m)}) {
 						t.Errorf("seed %d: %s of %v from %v, want the member itself", seed, what, r, from)
 					}
+					if share := m.Status().Share; share > 1 { // two identifiers have the same part
+						t.Errorf("seed %d: the share is %v", seed, share)
+					}
 					return nil
 				}
 			}

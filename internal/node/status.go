@@ -250,7 +250,7 @@ func (n *Node) logStands(msg string) {
 	for _, x := range nodes {
 		if v := x.Snapshot().View; v.HasArc {
 			ranges++
-			share += n.space.Share(v.Arc)
+			share = min(1, share+n.space.Share(v.Arc))
 		}
 	}
 	n.Note(slog.LevelInfo, msg, slog.Int("count", len(nodes)), slog.Int("ranges", ranges), slog.Float64("share", math.Round(share*1e4)/1e4))
