@@ -52,8 +52,11 @@ const (
 	// maxVotes bounds the votes that may not have run out. With more, none is cast for anybody
 	// else.
 	maxVotes = 1 << 14
-	// maxWords bounds the words of others that are passed on. The latest are.
+	// maxWords bounds the words of others that are passed on in one request. The latest are.
 	maxWords = 64
+	// maxHeard bounds those that are remembered, so that they are not taken for new ones again: of
+	// two neighbours at each identifier.
+	maxHeard = 2 * ring.MaxIdentifiers
 )
 
 // voted is what a vote was cast for of what a member claims, or without has nothing, since that
@@ -82,10 +85,11 @@ type voter struct {
 	asked   time.Duration
 }
 
-// word is what another member has said that it claims.
+// word is what another member has said that it claims. It is passed on for a Lease: votes for what
+// it claimed before have run out then.
 type word struct {
 	Stake
-	at time.Duration
+	at time.Duration // when it was heard for the first time
 }
 
 // Votes are those that a process has cast, and those that were cast for it. Its members share it.
@@ -98,7 +102,7 @@ type Votes struct {
 	given   []voted // by identifiers; no two of those that have votes have any for the same
 	stakes  []stake
 	number  uint64
-	words   []word
+	words   []word // the latest last
 	asked   []canvassed
 }
 
@@ -229,11 +233,13 @@ func (p *Votes) Hear(s Stake, now time.Duration) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.words = slices.DeleteFunc(p.words, func(w word) bool { return now-w.at >= p.Lease || w.Who == s.Who && w.Number <= s.Number })
-	if slices.ContainsFunc(p.words, func(w word) bool { return w.Who == s.Who }) {
-		return // a later one is known
+	if i := slices.IndexFunc(p.words, func(w word) bool { return w.Who == s.Who }); i >= 0 {
+		if p.words[i].Number >= s.Number {
+			return // that, or a later one, is known
+		}
+		p.words = slices.Delete(p.words, i, i+1)
 	}
-	if len(p.words) == maxWords {
+	if len(p.words) == maxHeard {
 		p.words = slices.Delete(p.words, 0, 1)
 	}
 	p.words = append(p.words, word{s, now})
@@ -278,7 +284,7 @@ func (p *Votes) Ask(process string, now time.Duration) (claims, words []Stake) {
 		return cmp.Compare(b.Number, a.Number)
 	})
 	claims = claims[:min(len(claims), MaxStakes)]
-	for _, w := range p.words {
+	for _, w := range p.words[max(0, len(p.words)-maxWords):] {
 		if now-w.at < p.Lease {
 			words = append(words, w.Stake)
 		}

@@ -255,3 +255,21 @@ func TestVotesAreBounded(t *testing.T) {
 		t.Errorf("when they have run out it remembers %d, and casts %+v", len(c.given), got)
 	}
 }
+
+// A word is passed on for a Lease from when it was heard first, though neighbours say it in every
+// round: the votes that it frees have run out by then. A later word is a new one.
+func TestWordIsPassedOnForALease(t *testing.T) {
+	p := New(Config{Process: "a", Lease: 10 * time.Second, Interval: time.Second, Needed: 2}, -time.Hour, 0)
+	word := Stake{Who: ring.Instance{ID: 7, Incarnation: 1}, Arc: ring.Arc{After: 5, To: 7}, Has: true, Number: 1}
+	for s := range 30 {
+		now := time.Duration(s) * time.Second
+		if s == 20 {
+			word.Number++
+		}
+		p.Hear(word, now)
+		_, words := p.Ask("b", now)
+		if passed := len(words) == 1 && words[0] == word; passed != (s < 10 || s >= 20) || len(words) > 1 {
+			t.Errorf("after %v it passes on %+v", now, words)
+		}
+	}
+}
