@@ -244,6 +244,14 @@ func (e *ConfigError) Error() string {
 // Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
+// mostIdentifiers is at how many identifiers a member can stand.
+func (c *Config) mostIdentifiers() uint {
+	if bits := c.space().Bits; bits < 32 {
+		return min(MaxVirtualNodes, uint(1)<<bits)
+	}
+	return MaxVirtualNodes
+}
+
 // space is the circle that the configuration describes.
 func (c *Config) space() ring.Space { return space(c.HashBits, c.HashFunc) }
 
@@ -352,6 +360,8 @@ func (c *Config) validate(registered bool) error {
 	}
 	if c.VirtualNodes > MaxVirtualNodes {
 		wrong("VirtualNodes", "is %d, at most %d are allowed", c.VirtualNodes, MaxVirtualNodes)
+	} else if most := c.mostIdentifiers(); c.VirtualNodes > most {
+		wrong("VirtualNodes", "is %d, but with HashBits %d there are %d identifiers in all", c.VirtualNodes, c.HashBits, most)
 	}
 	if n := len(c.Meta); n > MaxMeta {
 		wrong("Meta", "has %d bytes, at most %d are allowed", n, MaxMeta)

@@ -142,10 +142,12 @@ func TestVirtualNodes(t *testing.T) {
 }
 
 func TestVirtualNodesAreChecked(t *testing.T) {
-	c := concord.New(concord.Config{Name: "x", BindAddr: "127.0.0.1:0", VirtualNodes: 1025})
-	var e *concord.ConfigError
-	if err := c.Start(); !errors.As(err, &e) || e.Field != "VirtualNodes" {
-		t.Errorf("1025 virtual nodes: %v", err)
+	for _, k := range []struct{ n, bits uint }{{1025, 0}, {1025, 64}, {5, 2}} {
+		c := concord.New(concord.Config{Name: "x", BindAddr: "127.0.0.1:0", VirtualNodes: k.n, HashBits: k.bits})
+		var e *concord.ConfigError
+		if err := c.Start(); !errors.As(err, &e) || e.Field != "VirtualNodes" {
+			t.Errorf("%d virtual nodes with HashBits %d: %v", k.n, k.bits, err)
+		}
 	}
 	one, two := virtualMember(t, "one", 1, nil), virtualMember(t, "two", 2, nil)
 	for _, c := range []*concord.Concord{one, two} {

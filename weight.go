@@ -36,8 +36,8 @@ func (c *Concord) SetWeight(ctx context.Context, weight int) error {
 	switch most := max(1, int(c.cfg.VirtualNodes)); {
 	case err != nil:
 		return err
-	case weight < 0 || weight > MaxVirtualNodes:
-		return fmt.Errorf("%w: %d, must be between 0 and %d", ErrWeight, weight, MaxVirtualNodes)
+	case weight < 0 || uint(weight) > c.cfg.mostIdentifiers():
+		return fmt.Errorf("%w: %d, must be between 0 and %d", ErrWeight, weight, c.cfg.mostIdentifiers())
 	case most == 1 && weight > 1:
 		return fmt.Errorf("%w: %d, but Config.VirtualNodes is %d: start the member with more than one", ErrWeight, weight, c.cfg.VirtualNodes)
 	case weight == 0:
