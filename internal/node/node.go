@@ -398,9 +398,9 @@ func (n *Node) rebuild() {
 
 // routes are the fingers and acquaintances, without those found silent.
 func (n *Node) routes(v *protocol.View) []ring.Member {
-	avoid, _ := n.peers.suspicions().Avoid(n.now())
+	suspected, now := n.peers.suspicions(), n.now()
 	return slices.DeleteFunc(slices.Concat(n.fingers.Members(), v.Known, n.beside()), func(x ring.Member) bool {
-		return slices.Contains(avoid, x.Instance())
+		return suspected.Suspected(x, now)
 	})
 }
 
@@ -434,7 +434,7 @@ func (n *Node) broken(addr string) {
 	gone := false
 	for _, x := range n.routes(n.view) {
 		if x.Addr == addr {
-			n.suspect(x)
+			n.suspect(x, false)
 			gone = true
 		}
 	}

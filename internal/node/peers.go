@@ -122,13 +122,13 @@ func (p *peers) reject(id uint64, addr string, now, until time.Duration) {
 	p.suspected.Store(&s)
 }
 
-// clear notes that a member's incarnation answered.
-func (p *peers) clear(instance ring.Instance) {
+// clear notes that a member answered.
+func (p *peers) clear(x ring.Member) {
 	if len(p.suspicions()) == 0 {
 		return // the common case takes no lock
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.suspicions().Clear(instance)
+	s := p.suspicions().Clear(x)
 	p.suspected.Store(&s)
 }

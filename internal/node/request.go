@@ -75,12 +75,12 @@ func (fd *Finder) measure(x ring.Member, took time.Duration, f *protocol.Failure
 // noteOutcome notes for lookups whether a member answers.
 func (fd *Finder) noteOutcome(x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		fd.peers.clear(x.Instance())
+		fd.peers.clear(x)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.WrongRing, protocol.Denied:
-		fd.suspect(x)
+		fd.suspect(x, f.Kind == protocol.WrongMember)
 		fd.arcs.DoubtMember(x)
 	}
 }

@@ -104,7 +104,7 @@ func (n *Node) alive(h Holding) Holding {
 	if !h.Back.IsZero() {
 		return h
 	}
-	if avoid, _ := n.peers.suspicions().Avoid(n.now()); slices.Contains(avoid, h.From.Instance()) {
+	if n.peers.suspicions().Suspected(h.From, n.now()) {
 		h.From = ring.Member{}
 	}
 	return h

@@ -20,7 +20,7 @@ func TestHolderThatDoesNotAnswerIsNotNamed(t *testing.T) {
 			t.Errorf("of one that answers: %v", h.From)
 		}
 		n.mu.Lock()
-		n.suspect(x)
+		n.suspect(x, false)
 		n.mu.Unlock()
 		if h := n.alive(Holding{From: x}); !h.From.IsZero() {
 			t.Errorf("of one that does not answer: %v", h.From)

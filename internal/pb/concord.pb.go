@@ -2623,7 +2623,8 @@ type RouteReq struct {
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Request *Request               `protobuf:"bytes,16,opt,name=request,proto3" json:"request,omitempty"`
 	// Members that the caller found silent, at most 32. They are not named as
-	// closer members.
+	// closer members. Of a process at several identifiers, the id is its home or
+	// one of these: all are meant, or that one.
 	Avoid         []*Target `protobuf:"bytes,17,rep,name=avoid,proto3" json:"avoid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -118,8 +118,33 @@ func TestSuspicionEndsByTimeOrAnswer(t *testing.T) {
 	if s.Avoided(reborn, 1) {
 		t.Error("a later incarnation is avoided for an earlier one")
 	}
-	if len(s.Clear(x.Instance())) != 0 || len(s) != 1 {
+	if len(s.Clear(x)) != 0 || len(s) != 1 {
 		t.Error("an answer did not clear it, or changed the value that others read")
+	}
+}
+
+// Who does not answer at one of its identifiers does not at the others. Who only does not stand at
+// one is asked at the others.
+func TestSuspicionOfARunIsOfAllItsIdentifiers(t *testing.T) {
+	at := func(id uint64) ring.Member {
+		return ring.Member{ID: id, Name: "x", Addr: "x:1", Incarnation: 5, Choice: ring.Choice(2), Home: 100}
+	}
+	a, b := at(1), at(2)
+	if !a.Choice.Several() || a.Run() != b.Run() {
+		t.Fatalf("%v and %v are no identifiers of one process", a, b)
+	}
+	later, alone := b, ring.Member{ID: 100, Name: "y", Addr: "y:1", Incarnation: 6}
+	later.Incarnation++
+	s, _ := Suspicions(nil).Suspect(a.Run(), 0, 10)
+	if !s.Avoided(a, 1) || !s.Avoided(b, 1) || !s.Suspected(b, 1) || s.Avoided(b, 10) || s.Avoided(later, 1) || s.Avoided(alone, 1) {
+		t.Errorf("of a run: %v", s)
+	}
+	if len(s.Clear(b)) != 0 || len(s.Clear(later)) != 1 {
+		t.Error("an answer at another identifier did not clear it, or one of a later run did")
+	}
+	s, _ = Suspicions(nil).Suspect(a.Instance(), 0, 10)
+	if !s.Avoided(a, 1) || s.Avoided(b, 1) || len(s.Clear(b)) != 1 {
+		t.Errorf("of one identifier: %v", s)
 	}
 }
 
@@ -129,7 +154,7 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 	for i := range 2 * MaxSuspicions {
 		s, _ = s.Suspect(ring.Instance{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
 	}
-	s = s.Clear(x.Instance())
+	s = s.Clear(x)
 	moved := x
 	moved.Addr = "x:2"
 	if !s.Rejected(x, 2) || !s.Avoided(x, 2) || s.Avoided(moved, 2) || len(s) != MaxSuspicions {

@@ -29,8 +29,8 @@ type suspicion struct {
 	rejected bool
 }
 
-// Suspect adds a member's incarnation that did not answer, until the time given. It
-// reports whether that is news.
+// Suspect adds a member's incarnation that did not answer, until the time given: a run of a process,
+// at whichever identifiers it stands, or one identifier of it. It reports whether that is news.
 func (s Suspicions) Suspect(instance ring.Instance, now, until time.Duration) (_ Suspicions, news bool) {
 	return s.add(suspicion{instance: instance, until: until}, now)
 }
@@ -64,10 +64,10 @@ func (s Suspicions) add(x suspicion, now time.Duration) (_ Suspicions, news bool
 	return append(kept, x), news
 }
 
-// Clear removes a member's incarnation that has answered. That does not say that it
+// Clear removes a member that has answered, and its whole run. That does not say that it
 // serves: a rejection stays.
-func (s Suspicions) Clear(instance ring.Instance) Suspicions {
-	answers := func(o suspicion) bool { return o.instance == instance && !o.rejected }
+func (s Suspicions) Clear(x ring.Member) Suspicions {
+	answers := func(o suspicion) bool { return o.suspects(x) }
 	if !slices.ContainsFunc(s, answers) {
 		return s
 	}
@@ -77,12 +77,12 @@ func (s Suspicions) Clear(instance ring.Instance) Suspicions {
 // Avoided reports whether lookups go round the member now, or name it only
 // if it confirms that itself.
 func (s Suspicions) Avoided(x ring.Member, now time.Duration) bool {
-	for _, o := range s {
-		if o.until > now && (o.rejects(x) || !o.rejected && o.instance == x.Instance()) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s, func(o suspicion) bool { return o.until > now && (o.rejects(x) || o.suspects(x)) })
+}
+
+// Suspected reports whether the member did not answer, and lookups go round it now.
+func (s Suspicions) Suspected(x ring.Member, now time.Duration) bool {
+	return slices.ContainsFunc(s, func(o suspicion) bool { return o.until > now && o.suspects(x) })
 }
 
 // Rejected reports whether the member is an owner only if it confirms that itself.
@@ -93,6 +93,10 @@ func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
 		}
 	}
 	return false
+}
+
+func (o suspicion) suspects(x ring.Member) bool {
+	return !o.rejected && x.In([]ring.Instance{o.instance})
 }
 
 func (o suspicion) rejects(x ring.Member) bool {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -118,6 +119,11 @@ func (m Member) Process() uint64 {
 
 // Run is what tells one incarnation of a process from every other.
 func (m Member) Run() Instance { return Instance{ID: m.Process(), Incarnation: m.Incarnation} }
+
+// In reports whether a list has m: as an identifier of one incarnation, or as a whole run.
+func (m Member) In(list []Instance) bool {
+	return slices.Contains(list, m.Instance()) || m.Choice.Several() && slices.Contains(list, m.Run())
+}
 
 // SameProcess reports whether m and o are identifiers of one process.
 func (m Member) SameProcess(o Member) bool { return m.Name == o.Name && m.Addr == o.Addr }

@@ -116,7 +116,7 @@ func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
 	}
 	for _, x := range s.known.near {
 		switch {
-		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), slices.Contains(s.avoid, x.Instance()), slices.Contains(s.opts.Apart, x.Instance()):
+		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), x.In(s.avoid), slices.Contains(s.opts.Apart, x.Instance()):
 		case s.known.outcome(x) == mute:
 		case s.known.outcome(x) == spoke:
 			return ring.Member{}, true
@@ -176,7 +176,7 @@ func (s *Search) pass(x ring.Member) {
 	s.floor, s.spent = s.home, true
 	for i := range s.known.asks {
 		v := &s.known.asks[i]
-		if v.outcome != spoke || slices.Contains(s.avoid, v.who.Instance()) {
+		if v.outcome != spoke || v.who.In(s.avoid) {
 			continue
 		}
 		if s.floor.IsZero() || ring.Between(s.floor.ID, v.who.ID, s.id) {

@@ -191,7 +191,7 @@ func (s *Search) believe(self ring.Member) {
 	if s.opts.Arcs == nil || s.opts.Cold {
 		return
 	}
-	if c := s.opts.Arcs.Find(s.id); c != nil && (self.IsZero() || c.Owner.ID != self.ID) && s.owner.IsZero() && !slices.Contains(s.avoid, c.Owner.Instance()) {
+	if c := s.opts.Arcs.Find(s.id); c != nil && (self.IsZero() || c.Owner.ID != self.ID) && s.owner.IsZero() && !c.Owner.In(s.avoid) {
 		s.owner, s.named = c.Owner, false
 	}
 	for _, x := range s.opts.Arcs.Near(s.id, MaxCloser) {
@@ -215,7 +215,7 @@ func (s *Search) take(from ring.Member, a Answer, settled bool) {
 			return
 		}
 		switch {
-		case s.again || !slices.Contains(s.avoid, a.Owner.Instance()):
+		case s.again || !a.Owner.In(s.avoid):
 			s.owner, s.named, s.again, s.namer = a.Owner, true, false, from
 		case s.known.outcome(a.Owner) == spoke:
 			s.pass(from) // which has answered in this search, and is not the owner
@@ -233,8 +233,7 @@ func (s *Search) recent(from ring.Member, a Answer) bool {
 	case s.opts.MaxAge == 0:
 		return true
 	case s.opts.Lenient:
-		instance := a.Owner.Instance()
-		silent := slices.Contains(s.avoid, instance) && !slices.Contains(s.gone, instance)
+		silent := a.Owner.In(s.avoid) && !slices.Contains(s.gone, a.Owner.Instance())
 		if silent || from.Legacy() || a.Owner.Legacy() {
 			return true
 		}
@@ -262,7 +261,7 @@ func (s *Search) finish(a Answer, settled bool) {
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || slices.Contains(s.avoid, x.Instance()) || slices.Contains(s.opts.Apart, x.Instance()) || s.known.visited(x) {
+	if x.Name == "" || x == s.floor || x.In(s.avoid) || slices.Contains(s.opts.Apart, x.Instance()) || s.known.visited(x) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
@@ -387,7 +386,7 @@ func (s *Search) Answered(a Answer) {
 // Late takes the answer of x, which was given up as silent. The member that Next
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
-	s.avoid = slices.DeleteFunc(s.avoid, func(instance ring.Instance) bool { return instance == x.Instance() })
+	s.avoid = slices.DeleteFunc(s.avoid, func(o ring.Instance) bool { return x.In([]ring.Instance{o}) })
 	s.speaks(x)
 	s.answered(x, a)
 }

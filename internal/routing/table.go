@@ -149,7 +149,7 @@ func (t *Table) beyond(q Query) ring.Member {
 		switch {
 		case ring.Between(t.Self.ID, x.ID, q.ID):
 			round = true
-		case round && !x.Legacy() && !slices.Contains(q.Avoid, x.Instance()):
+		case round && !x.Legacy() && !x.In(q.Avoid):
 			return x
 		}
 	}
@@ -193,14 +193,14 @@ func (t *Table) closer(q Query) []ring.Member {
 		return cmp.Compare(x.ID-t.Self.ID, d)
 	})
 	for i := end - 1; i >= 0 && len(out) < MaxCloser; i-- {
-		if !slices.Contains(q.Avoid, t.near[i].Instance()) {
+		if !t.near[i].In(q.Avoid) {
 			out = append(out, t.near[i])
 		}
 	}
 	// One of them is of the successor list, whose entries are asked in every
 	// round: if the others are dead, the asker gets on all the same.
 	for _, s := range slices.Backward(t.Succ) {
-		if !ring.Between(t.Self.ID, s.ID, q.ID) || slices.Contains(q.Avoid, s.Instance()) {
+		if !ring.Between(t.Self.ID, s.ID, q.ID) || s.In(q.Avoid) {
 			continue
 		}
 		if !slices.Contains(out, s) {
@@ -221,7 +221,7 @@ func (t *Table) before(q Query) []ring.Member {
 	})
 	for i := range n {
 		x := t.near[(end-1-i+n)%n]
-		if len(out) < MaxCloser && !slices.Contains(q.Avoid, x.Instance()) {
+		if len(out) < MaxCloser && !x.In(q.Avoid) {
 			out = append(out, x)
 		}
 	}

@@ -396,14 +396,14 @@ func (w *world) answered(i int32, failure *protocol.Failure) {
 // noteOutcome notes for lookups whether a member answers.
 func (w *world) noteOutcome(h *host, x ring.Member, f *protocol.Failure) {
 	if f == nil {
-		h.suspects = h.suspects.Clear(x.Instance())
+		h.suspects = h.suspects.Clear(x)
 		w.mapOutcome(h, x, false)
 		return
 	}
 	switch f.Kind {
 	case protocol.TimedOut, protocol.Unreachable, protocol.Refused, protocol.WrongMember, protocol.WrongRing:
 		w.mapOutcome(h, x, true)
-		h.suspect(x.Instance(), w.now, w.interval(h))
+		h.suspect(x, f.Kind == protocol.WrongMember, w.now, w.interval(h))
 		if h.arcs != nil {
 			h.arcs.DoubtMember(x)
 		}

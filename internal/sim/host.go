@@ -177,9 +177,14 @@ func (h *host) estimate(of int32) peer.Estimate {
 // address, as far as remembered.
 func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).Met(x.Instance()) }
 
-// suspect lets lookups go round a member's incarnation for a while.
-func (h *host) suspect(instance ring.Instance, now, interval time.Duration) {
-	h.suspects, _ = h.suspects.Suspect(instance, now, now+peer.SuspicionTime(interval))
+// suspect lets lookups go round a member for a while: at all of its identifiers, unless it only
+// does not stand at this one.
+func (h *host) suspect(x ring.Member, astray bool, now, interval time.Duration) {
+	who := x.Run()
+	if astray {
+		who = x.Instance()
+	}
+	h.suspects, _ = h.suspects.Suspect(who, now, now+peer.SuspicionTime(interval))
 }
 
 // inRing reports whether a process runs here that is a member.
@@ -193,8 +198,7 @@ func (w *world) routes(h *host) []ring.Member {
 	if len(h.suspects) == 0 {
 		return out
 	}
-	avoid, _ := h.suspects.Avoid(w.now)
-	return slices.DeleteFunc(out, func(x ring.Member) bool { return slices.Contains(avoid, x.Instance()) })
+	return slices.DeleteFunc(out, func(x ring.Member) bool { return h.suspects.Suspected(x, w.now) })
 }
 
 // tableOf is the host's table, nil while it is in no ring.

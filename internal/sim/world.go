@@ -305,7 +305,7 @@ func (w *world) broken(h *host, to *host) {
 	}
 	for _, x := range w.routes(h) {
 		if x.Addr == to.addr {
-			h.suspect(x.Instance(), w.now, w.cfg.Interval)
+			h.suspect(x, false, w.now, w.cfg.Interval)
 			w.renewed(h)
 			break
 		}
