@@ -54,15 +54,20 @@ func firstUnsettled(ctx context.Context, nodes []*Node) (*Node, error) {
 // asks them, and again when its own view has changed, and once an interval. The error is
 // that of ctx, with what was not right last, or says why the node is in no ring.
 func (n *Node) Settled(ctx context.Context) error {
+	var last error
 	for {
 		if err := n.inRing(); err != nil {
 			return err
 		}
 		s := n.Snapshot()
 		wrong := n.unsettled(ctx, s.View)
-		if wrong == nil {
+		switch {
+		case wrong == nil:
 			return nil
+		case last != nil && ctx.Err() != nil:
+			wrong = last // a question that ctx has ended says nothing
 		}
+		last = wrong
 		timer := time.NewTimer(n.cfg.Interval)
 		select {
 		case <-s.Next:
