@@ -1360,11 +1360,10 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "left-behind",
 			Does: "A clock does not go on because of one that is too far ahead.",
 			Edits: []Edit{{epochFile, `
-		leap := min(at-m.clock, maxLeap-m.leapt)
+		m.clock += m.leaps.Toward(m.clock, at)
 `, `
-		leap := at - m.clock
-		if leap > maxLeap-m.leapt {
-			return
+		if leap := m.leaps.Toward(m.clock, at); m.clock+leap >= at {
+			m.clock += leap
 		}
 `}},
 			Sim: "hostile to maps",
@@ -1373,9 +1372,9 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "driven-on",
 			Does: "A clock goes on by whatever others say.",
 			Edits: []Edit{{epochFile, `
-	case at > m.clock && at-m.clock > smallLeap:
+		m.clock += m.leaps.Toward(m.clock, at)
 `, `
-	case at > m.clock && at-m.clock > smallLeap && false:
+		m.clock = max(m.clock, at)
 `}},
 			Sim: "hostile to maps",
 		},
@@ -1383,7 +1382,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "joins-beyond-all",
 			Does: "A joiner begins at the greatest clock that it is told.",
 			Edits: []Edit{{epochFile, `
-		m.clock = min(max(at, m.clock), m.least+maxLeap)
+		m.clock = min(max(at, m.clock), m.least+ring.MaxLeap)
 `, `
 		m.clock = max(at, m.clock)
 `}},
@@ -1393,7 +1392,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "claims-never-believed",
 			Does: "A map never believes a claim by an epoch that was too far ahead once.",
 			Edits: []Edit{{pushFile, `
-	m.hearEpoch(m.highest + leap)
+	m.hearEpoch(heard)
 	return false
 `, `
 	return false

@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/ollelogdahl/concord/internal/ring"
+
 // This file gives the arc that a member claims its epoch.
 //
 // The epoch of a point rises whenever another member takes it over: who compares the
@@ -21,17 +23,6 @@ package protocol
 // MaxEpoch is the largest epoch that is believed. A clock that is there stands still.
 const MaxEpoch = 1 << 62
 
-const (
-	// maxLeap bounds by how much the clock of a member of a ring goes on in a round because of
-	// what others say, so that one mistaken or lying member does not use it up. If they say more,
-	// it goes on by so much all the same: a clock that stayed behind for good could never
-	// claim again what others have claimed. All clocks go on as fast, so that one which lies
-	// have driven on is reached as soon as they end.
-	maxLeap = 1 << 32
-	// smallLeap is by how much it goes on at once without that counting.
-	smallLeap = 1 << 20
-)
-
 // Claimed: others claim an arc by this epoch. Contested says that it is the arc that this
 // member owns.
 type Claimed struct {
@@ -51,13 +42,9 @@ func (m *Machine) hearClock(at uint64) {
 		if m.least == 0 || at < m.least {
 			m.least = at
 		}
-		m.clock = min(max(at, m.clock), m.least+maxLeap)
-	case at > m.clock && at-m.clock > smallLeap:
-		leap := min(at-m.clock, maxLeap-m.leapt)
-		m.leapt += leap
-		m.clock += leap
+		m.clock = min(max(at, m.clock), m.least+ring.MaxLeap)
 	default:
-		m.clock = max(m.clock, at)
+		m.clock += m.leaps.Toward(m.clock, at)
 	}
 }
 

@@ -3,6 +3,8 @@ package protocol
 import (
 	"testing"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // successor is the live member after w.live()[k].
@@ -93,10 +95,10 @@ func TestClockOfALiarIsNotBelieved(t *testing.T) {
 	for range 3 {
 		w.step(h, Tick{})
 		before := h.m.clock
-		for _, lie := range []uint64{before + maxLeap + 1, MaxEpoch, MaxEpoch + 1, 1<<64 - 1} {
+		for _, lie := range []uint64{before + ring.MaxLeap + 1, MaxEpoch, MaxEpoch + 1, 1<<64 - 1} {
 			w.step(h, Claimed{Epoch: lie, Contested: true})
 		}
-		if h.m.clock > before+maxLeap+8 || h.m.epoch > before {
+		if h.m.clock > before+ring.MaxLeap+8 || h.m.epoch > before {
 			t.Fatalf("in a round its clock went from %d to %d, and it claims by %d", before, h.m.clock, h.m.epoch)
 		}
 	}
@@ -112,7 +114,7 @@ func TestClockOfALiarIsNotBelieved(t *testing.T) {
 func TestClockFarBehindReachesTheOthers(t *testing.T) {
 	w := ringOf(t, 1, 3, 4)
 	h := w.order[2]
-	far := h.m.clock + 5*maxLeap
+	far := h.m.clock + 5*ring.MaxLeap
 	rounds := 0
 	for ; h.m.epoch < far && rounds < 20; rounds++ {
 		w.step(h, Tick{})

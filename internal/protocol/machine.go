@@ -122,7 +122,7 @@ type Machine struct {
 
 	// Of the arc that it claims; see epoch.go. No pointer is decided by it.
 	epoch, clock uint64
-	leapt        uint64   // by how much the clock has leapt in this round
+	leaps        ring.Leaps
 	least        uint64   // the least clock that it was told of before it has claimed anything
 	claims       bool     // it claims an arc: claimed
 	claimed      ring.Arc // as of the last epoch, or smaller by what others took over since
@@ -362,7 +362,7 @@ func (m *Machine) schedule() {
 }
 
 func (m *Machine) tick() {
-	m.leapt = 0
+	m.leaps.Begin()
 	switch m.phase {
 	case Leaving:
 		m.continueDepart()

@@ -57,7 +57,7 @@ type Map struct {
 	source  uint64 // the home of the process from which it was loaded
 	filled  bool   // it has had the map of another
 	highest uint64 // the greatest epoch of any claim
-	leapt   uint64 // by how much it has leapt in this interval
+	leaps   ring.Leaps
 	scratch []uint64
 	effects []Effect
 	done    int  // of effects, those that were given out

@@ -372,7 +372,7 @@ func TestClaimsOfEpochsThatNobodyReachesAreNotTaken(t *testing.T) {
 		c := all[2]
 		c.After, c.Epoch = all[0].ID, 1+above
 		m.Receive(0, &Request{Kind: Push, Parts: []Part{{To: m.home - 1, Claims: []Announcement{announce(&c, true)}}}})
-		want := above <= maxLeap
+		want := above <= ring.MaxLeap
 		if x := m.t.get(c.ID); same(x, &c) != want || m.t.Len() == len(all) == want {
 			t.Errorf("a claim by an epoch greater by %d: on the map is %+v", above, x)
 		}
@@ -389,7 +389,7 @@ func TestEpochsFarAheadAreBelievedInTheEnd(t *testing.T) {
 	all := processesOf(4, 1)
 	m := mapsOf(all)[all[0].home()]
 	c := all[2]
-	c.After, c.Epoch = all[0].ID, 1+5*maxLeap
+	c.After, c.Epoch = all[0].ID, 1+5*ring.MaxLeap
 	push := &Request{Kind: Push, Parts: []Part{{To: m.home, Claims: []Announcement{announce(&c, true)}}}}
 	var now time.Duration
 	for ; now < 20*time.Second && !same(m.t.get(c.ID), &c); now += time.Second {

@@ -199,27 +199,15 @@ func (m *Map) receive(now time.Duration, parts []Part) (old []Announcement) {
 	return old
 }
 
-const (
-	// maxLeap bounds by how much the claims that are believed in an interval may be above all
-	// epochs that a process has heard of. It is what a member believes in a round: whom such a
-	// claim replaces has to claim by a greater one.
-	maxLeap = 1 << 32
-	// smallLeap is by how much a claim may be above them without that counting.
-	smallLeap = 1 << 20
-)
-
-// believes reports whether an epoch is one that a claim may have. If it is too great, the process
+// believes reports whether an epoch is one that a claim may have. It is what a member believes in
+// a round: whom such a claim replaces has to claim by a greater one. If it is too great, the process
 // has heard of one in between: if others have claimed by such epochs, it believes them in the end.
 func (m *Map) believes(epoch uint64) bool {
-	if epoch <= m.highest || epoch-m.highest <= smallLeap {
+	heard := m.highest + m.leaps.Toward(m.highest, epoch)
+	if heard >= epoch {
 		return true
 	}
-	leap := min(epoch-m.highest, maxLeap-m.leapt)
-	m.leapt += leap
-	if m.highest+leap == epoch {
-		return true
-	}
-	m.hearEpoch(m.highest + leap)
+	m.hearEpoch(heard)
 	return false
 }
 

@@ -168,7 +168,8 @@ func (m *Map) Next() time.Duration {
 func (m *Map) Tick(now time.Duration) {
 	m.flush(now)
 	if now >= m.nextRound {
-		m.nextRound, m.leapt = now+m.cfg.Interval, 0
+		m.nextRound = now + m.cfg.Interval
+		m.leaps.Begin()
 		m.settle(now)
 		m.probe(now)
 	}
