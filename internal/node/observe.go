@@ -97,11 +97,8 @@ func observed(ctx context.Context, f func(context.Context, Request) (context.Con
 // suspect has lookups go round x for a while: at all of its identifiers, unless it only does not
 // stand at this one.
 func (fd *Finder) suspect(x ring.Member, astray bool) {
-	now, who := fd.now(), x.Run()
-	if astray {
-		who = x.Instance()
-	}
-	if !fd.peers.suspect(who, now, now+fd.suspicion) {
+	now := fd.now()
+	if !fd.peers.suspect(x, astray, now, now+fd.suspicion) {
 		return // it was suspected already
 	}
 	fd.counters.suspicions.Add(1)

@@ -104,12 +104,12 @@ func (p *peers) evict() {
 // suspicions is whom lookups go round. It takes no lock.
 func (p *peers) suspicions() peer.Suspicions { return *p.suspected.Load() }
 
-// suspect has lookups go round a member's incarnation until the time given, and
-// reports whether that is news.
-func (p *peers) suspect(instance ring.Instance, now, until time.Duration) (news bool) {
+// suspect has lookups go round a member until the time given, and reports whether that is
+// news. See peer.Suspicions.
+func (p *peers) suspect(x ring.Member, astray bool, now, until time.Duration) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, news := p.suspicions().Suspect(instance, now, until)
+	s, news := p.suspicions().Suspect(x, astray, now, until)
 	p.suspected.Store(&s)
 	return news
 }

@@ -102,15 +102,15 @@ func TestEvictionDropsHalf(t *testing.T) {
 
 func TestSuspicionEndsByTimeOrAnswer(t *testing.T) {
 	x := ring.Member{ID: 1, Name: "x", Addr: "x:1", Incarnation: 5}
-	s, news := Suspicions(nil).Suspect(x.Instance(), 0, 10)
+	s, news := Suspicions(nil).Suspect(x, false, 0, 10)
 	if !news || !s.Avoided(x, 9) || s.Avoided(x, 10) {
 		t.Errorf("news %v, avoided %v, later %v", news, s.Avoided(x, 9), s.Avoided(x, 10))
 	}
-	longer, news := s.Suspect(x.Instance(), 5, 20)
+	longer, news := s.Suspect(x, false, 5, 20)
 	if news || len(longer) != 1 || !longer.Avoided(x, 15) || s.Avoided(x, 15) {
 		t.Errorf("suspected again: news %v, %d kept", news, len(longer))
 	}
-	if _, news := s.Suspect(x.Instance(), 11, 20); !news {
+	if _, news := s.Suspect(x, false, 11, 20); !news {
 		t.Error("one whose time was over is no news")
 	}
 	reborn := x
@@ -135,14 +135,14 @@ func TestSuspicionOfARunIsOfAllItsIdentifiers(t *testing.T) {
 	}
 	later, alone := b, ring.Member{ID: 100, Name: "y", Addr: "y:1", Incarnation: 6}
 	later.Incarnation++
-	s, _ := Suspicions(nil).Suspect(a.Run(), 0, 10)
+	s, _ := Suspicions(nil).Suspect(a, false, 0, 10)
 	if !s.Avoided(a, 1) || !s.Avoided(b, 1) || !s.Suspected(b, 1) || s.Avoided(b, 10) || s.Avoided(later, 1) || s.Avoided(alone, 1) {
 		t.Errorf("of a run: %v", s)
 	}
 	if len(s.Clear(b)) != 0 || len(s.Clear(later)) != 1 {
 		t.Error("an answer at another identifier did not clear it, or one of a later run did")
 	}
-	s, _ = Suspicions(nil).Suspect(a.Instance(), 0, 10)
+	s, _ = Suspicions(nil).Suspect(a, true, 0, 10)
 	if !s.Avoided(a, 1) || s.Avoided(b, 1) || len(s.Clear(b)) != 1 {
 		t.Errorf("of one identifier: %v", s)
 	}
@@ -152,7 +152,7 @@ func TestRejectionOutlastsAnswersAndSuspicions(t *testing.T) {
 	x := ring.Member{ID: 7, Name: "x", Addr: "x:1", Incarnation: 3}
 	s := Suspicions(nil).Reject(x.ID, x.Addr, 0, time.Second)
 	for i := range 2 * MaxSuspicions {
-		s, _ = s.Suspect(ring.Instance{ID: uint64(100 + i), Incarnation: 1}, 1, time.Second)
+		s, _ = s.Suspect(ring.Member{ID: uint64(100 + i), Incarnation: 1}, false, 1, time.Second)
 	}
 	s = s.Clear(x)
 	moved := x

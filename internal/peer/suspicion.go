@@ -29,10 +29,15 @@ type suspicion struct {
 	rejected bool
 }
 
-// Suspect adds a member's incarnation that did not answer, until the time given: a run of a process,
-// at whichever identifiers it stands, or one identifier of it. It reports whether that is news.
-func (s Suspicions) Suspect(instance ring.Instance, now, until time.Duration) (_ Suspicions, news bool) {
-	return s.add(suspicion{instance: instance, until: until}, now)
+// Suspect adds a member that did not answer, until the time given: its run, at whichever
+// identifiers it stands, or only this identifier, if it does not stand at that (astray). It
+// reports whether that is news.
+func (s Suspicions) Suspect(x ring.Member, astray bool, now, until time.Duration) (_ Suspicions, news bool) {
+	who := x.Run()
+	if astray {
+		who = x.Instance()
+	}
+	return s.add(suspicion{instance: who, until: until}, now)
 }
 
 // Reject adds a member that the application rejected: it is an owner only if it
@@ -96,7 +101,7 @@ func (s Suspicions) Rejected(x ring.Member, now time.Duration) bool {
 }
 
 func (o suspicion) suspects(x ring.Member) bool {
-	return !o.rejected && x.In([]ring.Instance{o.instance})
+	return !o.rejected && x.Is(o.instance)
 }
 
 func (o suspicion) rejects(x ring.Member) bool {

@@ -120,10 +120,11 @@ func (m Member) Process() uint64 {
 // Run is what tells one incarnation of a process from every other.
 func (m Member) Run() Instance { return Instance{ID: m.Process(), Incarnation: m.Incarnation} }
 
-// In reports whether a list has m: as an identifier of one incarnation, or as a whole run.
-func (m Member) In(list []Instance) bool {
-	return slices.Contains(list, m.Instance()) || m.Choice.Several() && slices.Contains(list, m.Run())
-}
+// Is reports whether i stands for m: for that identifier of its incarnation, or for its whole run.
+func (m Member) Is(i Instance) bool { return i == m.Instance() || i == m.Run() }
+
+// In reports whether one in a list stands for m.
+func (m Member) In(list []Instance) bool { return slices.ContainsFunc(list, m.Is) }
 
 // SameProcess reports whether m and o are identifiers of one process.
 func (m Member) SameProcess(o Member) bool { return m.Name == o.Name && m.Addr == o.Addr }

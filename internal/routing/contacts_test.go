@@ -36,7 +36,7 @@ func TestContactsAreWhoeverAnsweredLastAndWhomTheyNamed(t *testing.T) {
 	if got := (Contacts{}).Meet(ring.Member{}, contact(5), contacts(20), none, 0).List(); !slices.Equal(got, contacts(20, 5)) {
 		t.Errorf("by a legacy member: %v", got)
 	}
-	suspects, _ := none.Suspect(contact(10).Instance(), 0, time.Second)
+	suspects, _ := none.Suspect(contact(10), false, 0, time.Second)
 	if got := c.Meet(contact(60), ring.Member{}, nil, suspects, 0).List(); !slices.Equal(got, contacts(60, 30, 40, 20)) {
 		t.Errorf("with 10 suspected: %v", got)
 	}
@@ -95,7 +95,7 @@ func TestSilentContactsAreLeftOutOfNewTables(t *testing.T) {
 	c := Contacts{}.Meet(contact(10), ring.Member{}, contacts(20, 30), nil, 0)
 	var s peer.Suspicions
 	for _, id := range []uint64{20, 10} {
-		s, _ = s.Suspect(contact(id).Instance(), 0, time.Second)
+		s, _ = s.Suspect(contact(id), false, 0, time.Second)
 	}
 	if got := c.Table(64, s, 0).Near(); !slices.Equal(got, contacts(30)) {
 		t.Errorf("with 10 and 20 suspected: %v", got)
@@ -103,7 +103,7 @@ func TestSilentContactsAreLeftOutOfNewTables(t *testing.T) {
 	if got := c.Table(64, s, 2*time.Second).Near(); len(got) != 3 {
 		t.Errorf("when that is over: %v", got)
 	}
-	s, _ = s.Suspect(contact(30).Instance(), 0, time.Second)
+	s, _ = s.Suspect(contact(30), false, 0, time.Second)
 	if got := c.Table(64, s, 0).Near(); len(got) != 3 {
 		t.Errorf("with all suspected: %v", got)
 	}

@@ -77,7 +77,7 @@ func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 	}
 	cold := newLookup(120, Options{Cold: true}, time.Second, true)
 	expect(t, cold, cold.Begin(k), Ask, 96)
-	k.Suspicions, _ = k.Suspicions.Suspect(at(128).Instance(), 0, 1)
+	k.Suspicions, _ = k.Suspicions.Suspect(at(128), false, 0, 1)
 	avoids := newLookup(120, Options{}, time.Second, true)
 	expect(t, avoids, avoids.Begin(k), Ask, 96)
 }

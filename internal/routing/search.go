@@ -386,7 +386,7 @@ func (s *Search) Answered(a Answer) {
 // Late takes the answer of x, which was given up as silent. The member that Next
 // named last may still be asked.
 func (s *Search) Late(x ring.Member, a Answer) {
-	s.avoid = slices.DeleteFunc(s.avoid, func(o ring.Instance) bool { return x.In([]ring.Instance{o}) })
+	s.avoid = slices.DeleteFunc(s.avoid, x.Is)
 	s.speaks(x)
 	s.answered(x, a)
 }

@@ -180,11 +180,7 @@ func (h *host) met(x ring.Member) bool { return h.estimate(number(x.Addr)).Met(x
 // suspect lets lookups go round a member for a while: at all of its identifiers, unless it only
 // does not stand at this one.
 func (h *host) suspect(x ring.Member, astray bool, now, interval time.Duration) {
-	who := x.Run()
-	if astray {
-		who = x.Instance()
-	}
-	h.suspects, _ = h.suspects.Suspect(who, now, now+peer.SuspicionTime(interval))
+	h.suspects, _ = h.suspects.Suspect(x, astray, now, now+peer.SuspicionTime(interval))
 }
 
 // inRing reports whether a process runs here that is a member.
