@@ -3,13 +3,16 @@ package concord_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ollelogdahl/concord"
+	"github.com/ollelogdahl/concord/concordtest"
 	"github.com/ollelogdahl/concord/internal/transport/memory"
 )
 
@@ -73,6 +76,61 @@ func TestReturning(t *testing.T) {
 			stopAll(members)
 		})
 	}
+}
+
+// A member with VirtualNodes says of all of its ranges that it is to be back: others stand in for
+// each, and nobody takes anything until it is.
+func TestReturningWithVirtualNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := concordtest.New(t, concordtest.Options{})
+		all := r.Start(4, func(_ int, c *concord.Config) {
+			c.VirtualNodes, c.StateDir = 8, t.TempDir() // by which it stands there again
+		})
+		r.Settle(t.Context())
+		leaver := all[0]
+		var away atomic.Pointer[[]concord.Range] // what it had
+		serve := func(c *concord.Concord) *concord.Service {
+			return c.Serve(t.Context(), concord.Handler{StandIn: true, Take: func(_ context.Context, gained concord.Range, _ []concord.Server, _ uint64) error {
+				if was := away.Load(); was != nil && c != leaver && slices.ContainsFunc(*was, func(r concord.Range) bool { return len(r.Intersect(gained)) > 0 }) {
+					t.Errorf("%s takes %v, whose owner is to be back", c.Name(), gained)
+				}
+				return nil
+			}})
+		}
+		var services []*concord.Service
+		for _, c := range all {
+			services = append(services, serve(c))
+		}
+		everything := func(when string) {
+			t.Helper()
+			for _, key := range keys(200) {
+				n := 0
+				for _, s := range services {
+					if _, ok := s.Serves(key); ok {
+						n++
+					}
+				}
+				if n != 1 {
+					t.Fatalf("%s: %d members serve %q", when, n, key)
+				}
+			}
+		}
+		time.Sleep(5 * time.Second)
+		everything("at first")
+		was := leaver.Ranges()
+		away.Store(&was)
+		if err := leaver.Leave(t.Context(), concord.Returning(8*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		everything("while it is away")
+		r.Restart(leaver)
+		services[0] = serve(leaver)
+		r.Settle(t.Context())
+		time.Sleep(5 * time.Second)
+		everything("when it is back")
+		time.Sleep(5 * time.Second) // its time is over
+	})
 }
 
 // A lease that cannot be renewed is told before it ends.

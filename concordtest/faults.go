@@ -44,6 +44,7 @@ func (r *Ring) Kill(members ...*concord.Concord) {
 // when they have joined the ring. A member whose BindAddr has port 0 gets a new address.
 func (r *Ring) Restart(members ...*concord.Concord) {
 	r.tb.Helper()
+	r.notice() // of those that have left, before they run again
 	var err error
 	r.each(members, func(m *concord.Concord, _ string) {
 		if err == nil {

@@ -56,8 +56,13 @@ func (h Holding) then(self ring.Member, e protocol.RangeChanged, pred ring.Membe
 		if !e.From.IsZero() {
 			now.From = e.From
 		}
-		if now.Back = back; h.gained() {
+		now.Back = back
+		switch {
+		case !h.gained():
+		case back.IsZero() || h.Back.IsZero() || !e.From.SameProcess(h.From):
 			now.Back = time.Time{} // it does not have all that was gained
+		case h.Back.Before(back):
+			now.Back = h.Back // it has left with two identifiers one after the other
 		}
 	}
 	switch {

@@ -42,6 +42,9 @@ func TestMergedChangesHaveTheReturnOfNobody(t *testing.T) {
 	change := func(from, to uint64, of ring.Member) protocol.RangeChanged {
 		return protocol.RangeChanged{Old: ring.Arc{After: from, To: 9}, New: ring.Arc{After: to, To: 9}, HadOld: true, HasNew: true, From: of}
 	}
+	sooner := back.Add(-time.Millisecond)
+	beside, other := member, ring.Member{ID: 4, Name: "other", Addr: "other:1", Incarnation: 1}
+	beside.ID = 4
 	left, failed := change(5, 4, member), change(4, 3, ring.Member{})
 	joined := change(4, 5, ring.Member{})
 	for what, tc := range map[string]struct {
@@ -51,6 +54,8 @@ func TestMergedChangesHaveTheReturnOfNobody(t *testing.T) {
 		"one has left":                {start.then(self, left, member, back), back},
 		"another has failed before":   {start.then(self, change(5, 4, ring.Member{}), member, time.Time{}).then(self, change(4, 3, member), member, back), time.Time{}},
 		"another has failed since":    {start.then(self, left, member, back).then(self, failed, member, time.Time{}), time.Time{}},
+		"with another identifier":     {start.then(self, left, member, sooner).then(self, change(4, 3, beside), member, back), sooner},
+		"another process has left":    {start.then(self, left, member, sooner).then(self, change(4, 3, other), member, back), time.Time{}},
 		"it is back":                  {start.then(self, left, member, back).then(self, joined, member, time.Time{}), back},
 		"the former change was given": {start.then(self, failed, member, time.Time{}).settled().then(self, change(3, 2, member), member, back), back},
 	} {
