@@ -21,6 +21,9 @@ const (
 	// NobodyCopies says: until a member is to be back for which another stands in, nobody takes
 	// over what it had, but a joiner.
 	NobodyCopies = "nobody-copies"
+	// LeavesInTurn says: an identifier of a process that leaves to return knows of those that have
+	// left before it. What it has is what another is to stand in for.
+	LeavesInTurn = "leaves-in-turn"
 )
 
 // Absences knows who has left and is to be back. The zero Absences knows of nobody.
@@ -32,9 +35,16 @@ type absence struct {
 	left, back time.Duration
 }
 
-// Left notes that a member that has an arc leaves, and says that it is to be back then.
-func (a *Absences) Left(who ring.Member, arc ring.Arc, left, back time.Duration) {
+// Left notes that a member that has an arc leaves, and says that it is to be back then. It says how
+// that breaks LeavesInTurn, if its process began to leave at the time since.
+func (a *Absences) Left(who ring.Member, arc ring.Arc, since, left, back time.Duration) (broken string) {
+	for _, x := range a.all {
+		if x.who.ID == arc.After && x.who.Name == who.Name && x.left >= since {
+			broken = fmt.Sprintf("%d of %s leaves with %v, and %d has left before it", who.ID, who.Name, arc, x.who.ID)
+		}
+	}
 	a.all = append(a.all, absence{who, arc, left, back})
+	return broken
 }
 
 // Gained says how a member, v, breaks StandsIn by what it tells its program in e at the time
@@ -73,9 +83,12 @@ func (a *Absences) Over(by ring.Member, s *protocol.StandIns, now time.Duration)
 	return ""
 }
 
-// Back says how a program that is not of who breaks GivesBack when that owns its identifier.
-func (a *Absences) Back(who, by ring.Member, s *protocol.StandIns) (broken string) {
-	if _, ok := s.At(who.ID); ok && by.Instance() != who.Instance() {
+// Back says how a program that is not of who breaks GivesBack when that owns its identifier, and has
+// joined at the time since. Another may have left after that which had not heard of it, with an
+// arc that has the identifier.
+func (a *Absences) Back(who ring.Member, since time.Duration, by ring.Member, s *protocol.StandIns) (broken string) {
+	left := slices.ContainsFunc(a.all, func(x absence) bool { return x.left >= since && x.arc.Contains(who.ID) })
+	if _, ok := s.At(who.ID); ok && !left && by.Instance() != who.Instance() {
 		return fmt.Sprintf("%s is back, and %s still stands in for it", who.Name, by.Name)
 	}
 	return ""

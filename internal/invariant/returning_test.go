@@ -11,7 +11,7 @@ import (
 // away is 5, which had (2, 5] and has said at 10 that it is to be back at 20.
 func away() (a Absences, who ring.Member) {
 	who = ring.Member{ID: 5, Name: "away", Addr: "away:1", Incarnation: 1}
-	a.Left(who, ring.Arc{After: 2, To: 5}, 10, 20)
+	a.Left(who, ring.Arc{After: 2, To: 5}, 10, 10, 20)
 	return a, who
 }
 
@@ -46,6 +46,29 @@ func TestStandsIn(t *testing.T) {
 	}
 }
 
+// One that leaves knows which of its process have left before it.
+func TestLeavesInTurn(t *testing.T) {
+	next := ring.Member{ID: 9, Name: "away", Addr: "away:9", Incarnation: 1}
+	stranger := next
+	stranger.Name = "other"
+	for what, tc := range map[string]struct {
+		who   ring.Member
+		after uint64
+		since time.Duration
+		fails bool
+	}{
+		"knows":              {next, 2, 10, false},
+		"does not":           {next, 5, 10, true},
+		"has left long ago":  {next, 5, 11, false},
+		"of another process": {stranger, 5, 10, false},
+	} {
+		a, _ := away()
+		if broken := a.Left(tc.who, ring.Arc{After: tc.after, To: 9}, tc.since, 12, 22); (broken != "") != tc.fails {
+			t.Errorf("%s: %q", what, broken)
+		}
+	}
+}
+
 func TestWhoStandsInForWhom(t *testing.T) {
 	a, who := away()
 	by, next := ring.Member{ID: 9, Name: "by", Incarnation: 1}, ring.Member{ID: 12, Name: "next", Incarnation: 1}
@@ -58,9 +81,10 @@ func TestWhoStandsInForWhom(t *testing.T) {
 	}{
 		"in time":              {a.Over(by, &in, 19), false},
 		"too long":             {a.Over(by, &in, 20), true},
-		"is back":              {a.Back(who, by, &in), true},
-		"is back, given back":  {a.Back(who, by, &none), false},
-		"of itself":            {a.Back(who, who, &in), false},
+		"is back":              {a.Back(who, 12, by, &in), true},
+		"is back, given back":  {a.Back(who, 12, by, &none), false},
+		"of itself":            {a.Back(who, 12, who, &in), false},
+		"unheard of":           {a.Back(who, 9, by, &in), false},
 		"another copies":       {a.Else(next, all, protocol.CausePredecessorFailed, by, &in, 15), true},
 		"a joiner copies":      {a.Else(next, all, protocol.CauseJoined, by, &in, 15), false},
 		"nobody stands in":     {a.Else(next, all, protocol.CausePredecessorFailed, by, &none, 15), false},

@@ -1055,6 +1055,28 @@ func (m *Machine) leaves(x ring.Member) { m.leaver = x }
 			Sim: "restarts",
 		},
 	}},
+	{Says: "leaving with several identifiers that do not know of each other's leave", Unchecked: "to it, no time passes", Mutants: []Mutant{
+		{
+			Name: "leaves-untold-to-own",
+			Does: "An identifier that leaves does not tell a neighbour that is of its own process.",
+			Edits: []Edit{{departFile, `
+	if x.Name == "" || x.Legacy() || x.ID == m.self.ID {
+`, `
+	if x.Name == "" || x.Legacy() || x.Name == m.self.Name {
+`}},
+			Sim: "restarts of processes",
+		},
+		{
+			Name: "leaves-untold-to-next",
+			Does: "A leaver whose head has left just before tells nobody in its place.",
+			Edits: []Edit{{departFile, `
+	case Refused, Unreachable, TimedOut, WrongMember, NotJoined:
+		if i := slices.Index(m.succ, n.to)`, `
+	case Invalid:
+		if i := slices.Index(m.succ, n.to)`}},
+			Sim: "restarts of processes",
+		},
+	}},
 	{Says: "taking over what another has not released", Mutants: []Mutant{
 		{
 			Name: "given-up-for-a-question",

@@ -255,6 +255,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 8, Duration: time.Minute, Faults: sim.Returns | sim.Joins | sim.Leaves, NoFingers: true, Lookups: -1}, Seeds: 40,
 	},
 	{
+		Name: "restarts of processes", Says: "42 identifiers of processes at 1, 4 and 16 that leave for a minute, to return or not (`--members 42 --identifiers 1,4,16 --duration 1m --faults restart`)",
+		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: time.Minute, Faults: sim.Returns, NoFingers: true, Lookups: -1}, Seeds: 20,
+	},
+	{
 		Name: "drains", Says: "4 members drain and come back for half a minute, all of them at times (`--members 4 --duration 30s --faults drain`)",
 		Sim: &sim.Config{Members: 4, Duration: 30 * time.Second, Faults: sim.Drains}, Seeds: 20,
 	},

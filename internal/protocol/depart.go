@@ -125,7 +125,22 @@ func (d *departure) answered(m *Machine, i int, a Answer) {
 		d.again = append(slices.Clip(d.again), n.to)
 		m.emit(WakeAt{At: m.now + departRetry})
 	}
+	d.noticeNext(m, n, a)
 	m.departCheck()
+}
+
+// noticeNext tells the member after the one that was told in the list, if that is not there any
+// more: it was the head, and has left just before.
+func (d *departure) noticeNext(m *Machine, n notice, a Answer) {
+	if d.drains || a.Failure == nil {
+		return
+	}
+	switch a.Failure.Kind {
+	case Refused, Unreachable, TimedOut, WrongMember, NotJoined:
+		if i := slices.Index(m.succ, n.to); i >= 0 && i+1 < len(m.succ) {
+			m.notice(m.succ[i+1])
+		}
+	}
 }
 
 // continueDepart tells those again that asked this member to wait.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
@@ -153,15 +154,27 @@ func (w *world) end(f *fault) {
 	w.story.add(w, "fault %d: over", f.number)
 }
 
-// leave has a member leave politely; the first of its process after all others.
+// leave has a member leave politely; the first of its process after all others, one by one.
 func (w *world) leave(h *host) { w.depart(h, 0) }
 
 // depart is leave of a member that says that it is to be back in that time; 0: it says nothing.
 func (w *world) depart(h *host, back time.Duration) {
-	if !h.inRing() || h.leaving || w.othersLeave(h) {
+	if !h.inRing() || h.leaving || w.othersLeave(h, back) {
 		return
 	}
+	if !h.chart.leaves {
+		h.chart.since = w.now
+	}
+	if slices.ContainsFunc(w.ring, func(i int32) bool { return w.hosts[i].chart != h.chart && w.leaves(w.hosts[i]) }) {
+		w.crossed = w.now
+	}
 	h.leaving, h.standIns = true, protocol.StandIns{} // its program serves nothing any more
+	if v := h.view; back > 0 && v.HasArc && !v.Isolated {
+		broken := w.absences.Left(v.Self, v.Arc, h.chart.since, w.now, w.now+min(back, protocol.MaxReturning))
+		if broken != "" && w.nothingLost() && w.crossed+2*w.cfg.Interval < h.chart.since {
+			w.violate(invariant.LeavesInTurn, broken)
+		}
+	}
 	w.queue.Push(w.now+routing.LookupTimeout, event{kind: evStop, host: h.index, gen: h.starts})
 	w.step(h, protocol.Depart{Returning: back})
 }

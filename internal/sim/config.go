@@ -155,7 +155,6 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(c.Lease != 0 && c.MinMembers < 2 && c.Faults&cutOff != 0, "leases with %v: without a minimum of members, who is cut off owns all the same", c.Faults&cutOff)
 	wrong(slices.ContainsFunc(c.Identifiers, func(k int) bool { return k < 1 || k > 1024 }), "identifiers %v: use 1 to 1024 for each process", c.Identifiers)
 	wrong(len(c.Identifiers) > 0 && c.Hostile > 0, "processes at several identifiers are not simulated with hostile members")
-	wrong(len(c.Identifiers) > 0 && c.Faults&Returns != 0, "processes at several identifiers are not simulated that leave to return")
 	wrong(c.Lies&aboutMaps != 0 && !c.Maps, "lies %v: without maps there is nothing to lie about", c.Lies&aboutMaps)
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)

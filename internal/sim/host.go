@@ -30,6 +30,7 @@ type host struct {
 	starts       uint32        // how often a process has started here
 	wake         time.Duration // it hangs until then
 	clock        time.Duration // how far its clock is off
+	since        time.Duration // when it last joined
 	incarnations []uint64      // incarnations that are or tried to be members
 
 	m       *protocol.Machine

@@ -221,6 +221,60 @@ func TestProcessIsInTheRingByItsFirstIdentifier(t *testing.T) {
 	}
 }
 
+// A process that leaves to return says so at each of its identifiers, stands in for nobody
+// meanwhile, and comes back with all of them.
+func TestProcessLeavesToReturnWithAllIdentifiers(t *testing.T) {
+	w, hosts := processes(t)
+	w.cfg.Faults = Returns
+	f := &fault{}
+	f.fault, f.pick, f.last, f.active = Returns, hosts[2].id, 4*time.Second, true
+	w.restart(f)
+	if len(f.who) != len(hosts) || !w.leaves(hosts[0]) || hosts[0].leaving || !hosts[3].leaving {
+		t.Fatalf("%d identifiers are to come back of %d; the first leaves before the others: %t", len(f.who), len(hosts), hosts[0].leaving)
+	}
+	w.run(w.now+2*time.Second, nil)
+	if n := in(hosts); n > 0 {
+		t.Fatalf("%d identifiers are still in the ring", n)
+	}
+	for _, h := range hosts {
+		by := w.owner(h.id)
+		if _, ok := by.standIns.At(h.id); !ok {
+			t.Errorf("%s does not stand in for %s", by.name, h.name)
+		}
+	}
+	w.restarted(f)
+	w.run(w.now+5*time.Second, nil)
+	if n := in(hosts); n != len(hosts) || w.comes() {
+		t.Errorf("%d of %d identifiers are back", n, len(hosts))
+	}
+	for _, i := range w.ring {
+		for _, h := range hosts {
+			if _, ok := w.hosts[i].standIns.At(h.id); ok {
+				t.Errorf("%s stands in for %s, which is back", w.hosts[i].name, h.name)
+			}
+		}
+	}
+	for _, v := range w.result.Violations {
+		t.Error(v)
+	}
+}
+
+// Processes at several identifiers leave to return, and others join and leave.
+func TestProcessesLeaveToReturn(t *testing.T) {
+	for _, faults := range []Faults{Returns, Returns | Joins | Leaves, All | Drains | Returns} {
+		cfg := Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: 20 * time.Second, Faults: faults, Maps: faults == Returns}
+		for seed := range uint64(4) {
+			r, err := Run(cfg, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Violations) > 0 {
+				t.Errorf("%v, seed %d: %v", faults, seed, r.Violations[0])
+			}
+		}
+	}
+}
+
 // A second process of a name that lives joins with no identifier. If it has joined while the
 // other hung, that one ends with all identifiers.
 func TestOneOfTwoProcessesOfANameHasAllIdentifiers(t *testing.T) {

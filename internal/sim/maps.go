@@ -27,7 +27,9 @@ type chart struct {
 	named map[uint64]named // by claims of the map, what was said against them
 	tick  time.Duration    // when it is to be called, 0 for never
 
-	leaves bool // with all of its identifiers
+	leaves bool          // with all of its identifiers
+	since  time.Duration // when it began to
+	back   time.Duration // in which it is then to be back, as each of them says; 0: they do not
 }
 
 // up is a member of the process that lives, nil if there is none.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
 )
@@ -54,10 +55,10 @@ func (w *world) joinsAgain(h *host) {
 func (w *world) ended(h *host) {
 	first := h.first()
 	if h == first {
-		h.chart.leaves = false
+		h.chart.leaves, h.chart.back = false, 0
 		w.endOthers(h)
 	} else if h.chart.leaves {
-		w.leave(first)
+		w.depart(first, h.chart.back)
 	}
 }
 
@@ -71,9 +72,12 @@ func (w *world) endOthers(first *host) {
 	}
 }
 
+// leaves reports whether h leaves, or its whole process.
+func (w *world) leaves(h *host) bool { return h.leaving || h.chart.leaves }
+
 // othersLeave has the last of the other identifiers leave, if h is the first and there are
-// any. The next one leaves when that has.
-func (w *world) othersLeave(h *host) bool {
+// any. The next one leaves when that has. Each says that it is to be back in that time.
+func (w *world) othersLeave(h *host, back time.Duration) bool {
 	if h != h.first() {
 		return false
 	}
@@ -84,8 +88,13 @@ func (w *world) othersLeave(h *host) bool {
 			w.queue.Push(w.now, event{kind: evStop, host: g.index, gen: g.starts})
 		}
 		if g.inRing() {
-			h.chart.leaves = true
-			w.leave(g)
+			if !h.chart.leaves { // the program serves nothing any more, at any identifier
+				h.chart.leaves, h.chart.back, h.chart.since = true, back, w.now
+				for _, g := range h.chart.hosts {
+					g.standIns = protocol.StandIns{}
+				}
+			}
+			w.depart(g, back)
 			return true
 		}
 	}

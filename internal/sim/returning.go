@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -8,38 +9,51 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 )
 
-// restart has members leave that say that they are to be back. Some say too short a time, and
+// restart has processes leave that say that they are to be back. Some say too short a time, and
 // some do not come back.
 func (w *world) restart(f *fault) {
-	who := w.some(f)
-	for k, i := range who[:min(len(who), 4)] {
-		h := w.hosts[i]
-		if stay := w.staying(); !h.inRing() || h.leaving || w.now < h.wake || stay < 3 || len(w.ring)-stay >= w.cfg.Successors-1 {
+	for k, h := range w.firsts(w.some(f), 4) {
+		if live, stay := w.staying(); !h.inRing() || w.leaves(h) || w.now < h.wake || stay < 3 || live-stay >= w.cfg.Successors-1 {
 			continue // two stay, since a ring of nobody begins anew, and no list is lost
 		}
 		in := time.Duration(float64(f.last) * (0.5 + 2*chance(f.shape+uint64(k))))
 		if chance(f.pick+uint64(k)) < 0.8 {
-			f.who = append(f.who, i)
-		}
-		if h.view.HasArc && !h.view.Isolated {
-			w.absences.Left(h.view.Self, h.view.Arc, w.now, w.now+min(in, protocol.MaxReturning))
+			for _, g := range h.chart.hosts {
+				if g.up || g.awaits {
+					f.who = append(f.who, g.index)
+				}
+			}
 		}
 		w.depart(h, in)
 	}
 }
 
-// staying is how many members do not leave.
-func (w *world) staying() int {
-	n := 0
-	for _, i := range w.ring {
-		if !w.hosts[i].leaving {
-			n++
+// firsts are the hosts of the first identifiers of the processes of who, at most so many.
+func (w *world) firsts(who []int32, most int) (out []*host) {
+	for _, i := range who {
+		if h := w.hosts[i].first(); len(out) < most && !slices.Contains(out, h) {
+			out = append(out, h)
 		}
 	}
-	return n
+	return out
 }
 
-// restarted starts the members again that have left to return.
+// staying is how many processes live, and how many of these do not leave with any identifier.
+func (w *world) staying() (live, stay int) {
+	leaves := map[*chart]bool{}
+	for _, i := range w.ring {
+		h := w.hosts[i]
+		leaves[h.chart] = leaves[h.chart] || w.leaves(h)
+	}
+	for _, l := range leaves {
+		if !l {
+			stay++
+		}
+	}
+	return len(leaves), stay
+}
+
+// restarted starts the processes again that have left to return.
 func (w *world) restarted(f *fault) {
 	for _, i := range f.who {
 		w.hosts[i].join = attempts{}
@@ -47,13 +61,15 @@ func (w *world) restarted(f *fault) {
 	}
 }
 
-// comeBack starts a process again, once the former has ended.
+// comeBack starts a process again, once the former has ended with all identifiers.
 func (w *world) comeBack(h *host, tries int32) {
-	switch {
+	switch first := h.first(); {
+	case first.up && w.leaves(first), h.up && h.leaving:
+		if tries > 0 {
+			w.queue.Push(w.now+w.cfg.Interval, event{kind: evBack, host: h.index, slot: tries - 1})
+		}
 	case !h.up:
 		w.queue.Push(w.now, event{kind: evStart, host: h.index})
-	case h.leaving && tries > 0:
-		w.queue.Push(w.now+w.cfg.Interval, event{kind: evBack, host: h.index, slot: tries - 1})
 	}
 }
 
@@ -68,6 +84,9 @@ func (w *world) standsIn(h *host, e protocol.RangeChanged) {
 		if broken := w.absences.Gained(h.view, e, back, w.now); broken != "" {
 			w.violate(invariant.StandsIn, broken)
 		}
+	}
+	if w.leaves(h) {
+		return // its program serves nothing any more
 	}
 	gained, lost := gainedBy(e), lostBy(e)
 	for _, a := range lost {
@@ -84,7 +103,7 @@ func (w *world) standsIn(h *host, e protocol.RangeChanged) {
 	}
 	if e.HasNew && w.nothingLost() {
 		for _, i := range w.ring {
-			if broken := w.absences.Back(h.view.Self, w.hosts[i].view.Self, &w.hosts[i].standIns); broken != "" {
+			if broken := w.absences.Back(h.view.Self, h.since, w.hosts[i].view.Self, &w.hosts[i].standIns); broken != "" {
 				w.violate(invariant.GivesBack, broken)
 			}
 		}
@@ -98,7 +117,7 @@ func (w *world) takes(h *host, a ring.Arc, cause protocol.Cause) {
 	}
 	for _, i := range w.ring {
 		g := w.hosts[i]
-		if g == h || g.leaving {
+		if g == h || w.leaves(g) {
 			continue
 		}
 		if broken := w.absences.Else(h.view.Self, a, cause, g.view.Self, &g.standIns, w.now); broken != "" {

@@ -98,6 +98,7 @@ func (w *world) stand(k int32) {
 	st.moves = false
 	first := w.hosts[st.hosts[0]]
 	if w.borne(first) { // another has its name: it is told so when it comes back
+		st.growth = nil
 		switch {
 		case first.up && first.view.Phase == protocol.Outside:
 			first.leaving = true
@@ -116,6 +117,7 @@ func (w *world) stand(k int32) {
 		return
 	}
 	if first.view.Phase == protocol.Superseded {
+		st.growth = nil
 		return // it is out for good
 	}
 	if first.starts != st.starts { // it crashed, and has joined by itself

@@ -62,6 +62,7 @@ type world struct {
 	owners     owners
 	releases   invariant.Releases
 	absences   invariant.Absences
+	crossed    time.Duration   // when two processes last left at once, or a member began to join
 	entering   *protocol.Reply // that the step under way uses; nil: none
 	bidden     bool            // the step under way is taken for a Leave
 	asked      []int           // how many members answered in each lookup of the load; nil: not kept
@@ -192,6 +193,7 @@ func (w *world) start(h *host, at *protocol.Snapshot) {
 	self := w.self(h)
 	w.beginVotes(h, at != nil)
 	if at == nil {
+		w.crossed = w.now
 		h.m = protocol.New(self, w.machine(h), seed)
 	} else {
 		h.m = protocol.Restore(self, w.machine(h), seed, *at)
@@ -414,6 +416,9 @@ func (w *world) published(h *host, v *protocol.View) {
 			w.unheard()
 		}
 		w.regroup = true
+		if v.Phase == protocol.Joined {
+			h.since = w.now
+		}
 		w.story.add(w, "%s is %v", h.name, v.Phase)
 		w.leads(h)
 	}
