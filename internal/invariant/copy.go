@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
@@ -27,8 +28,9 @@ const (
 	// SweepsInTime: a member sweeps as often as the age of maps needs, and no more often, whatever
 	// the others do.
 	SweepsInTime = "sweeps-in-time"
-	// SweepAsksOnce: where nobody comes or goes and nothing is lost, a sweep asks each level once.
-	SweepAsksOnce = "sweep-asks-once"
+	// SweepAsksFew: where nobody comes or goes and nothing is lost, the members ask few questions in a
+	// sweep. See Asked.
+	SweepAsksFew = "sweep-asks-few"
 	// MapCertain: where nobody comes or goes, every map is certain of the whole circle, and no older
 	// than promised.
 	MapCertain = "map-certain-in-time"
@@ -54,6 +56,33 @@ func (s *Sweeps) Begin(now, interval time.Duration) (broken string) {
 	}
 	s.seen, s.began = true, now
 	return broken
+}
+
+// Asked holds the questions of one sweep of all members against SweepAsksFew: a member asks two for
+// each doubling of the circle at most and eight besides, and all of them askedMean on average. The
+// zero Asked has seen none.
+type Asked struct {
+	by  map[string]int
+	all int
+}
+
+const askedMean = 6
+
+// Ask takes that one of so many members asks something, and says how that breaks the rule; empty if
+// it does not.
+func (a *Asked) Ask(who string, members int) (broken string) {
+	if a.by == nil {
+		a.by = map[string]int{}
+	}
+	a.by[who]++
+	a.all++
+	if most := 2*bits.Len(uint(members)) + 8; a.by[who] > most {
+		return fmt.Sprintf("%s has asked %d times in a sweep, of at most %d", who, a.by[who], most)
+	}
+	if a.all > askedMean*members {
+		return fmt.Sprintf("all %d members have asked %d times in a sweep, of at most %d", members, a.all, askedMean*members)
+	}
+	return ""
 }
 
 // Forward holds what one client has of points against CopyForward. The zero Forward has seen nothing.

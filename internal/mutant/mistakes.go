@@ -32,6 +32,7 @@ const (
 	growthFile       = "internal/ringmap/growth.go"
 	feedFile         = "internal/ringmap/feed.go"
 	sweepFile        = "internal/ringmap/sweep.go"
+	anchorFile       = "internal/ringmap/anchor.go"
 	pushFile         = "internal/ringmap/push.go"
 	standInFile      = "internal/protocol/standin.go"
 	searchFile       = "internal/routing/search.go"
@@ -1733,11 +1734,35 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 		{
 			Name: "sweeps-on",
 			Does: "A sweep goes on though the whole circle is certain.",
-			Edits: []Edit{{sweepFile, `
+			Edits: []Edit{
+				{anchorFile, `
+	case m.swept():
+	case s.stuck`, `
+	case s.stuck`},
+				{sweepFile, `
 	case m.swept() && s.level > base, s.stuck && s.to == m.home:
 `, `
 	case s.stuck && s.to == m.home:
+`},
+			},
+			Sim: "sweeps",
+		},
+		{
+			Name: "all-are-anchors",
+			Does: "Every process takes itself for an anchor, and asks none.",
+			Edits: []Edit{{anchorFile, `
+	case m.anchor(own):
+`, `
+	case m.anchor(own) || m.home != 0:
 `}},
+			Sim: "sweeps",
+		},
+		{
+			Name: "rounds-are-of-the-sweep",
+			Does: "What the next process said in its last round counts as asked in the sweep.",
+			Edits: []Edit{{anchorFile, `
+		if i > 0 && l.span`, `
+		if i >= 0 && l.span`}},
 			Sim: "sweeps",
 		},
 		{

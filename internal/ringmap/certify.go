@@ -163,6 +163,18 @@ func (m *Map) begin(k check) {
 	m.check = k
 }
 
+// askNow asks what the sweep is to ask for.
+func (m *Map) askNow(now time.Duration) {
+	switch m.sweep.way {
+	case byAnchor:
+		m.askAnchor(now)
+	case byStretches:
+		m.askStretch(now)
+	default:
+		m.askLevel(now)
+	}
+}
+
 // askLevel asks the member at the end of the level's stretch for as many members more.
 func (m *Map) askLevel(now time.Duration) {
 	k := &m.check
@@ -297,6 +309,9 @@ func (m *Map) vouch(now time.Duration, r *Request) (out Reply) {
 // asLoaded is the level by which one asks that has loaded the map: it has no older certainty.
 const asLoaded = maxLevels - 1
 
+// asWhole is that by which an anchor is asked for the whole circle.
+const asWhole = maxLevels - 2
+
 // vouchFor says how old is what the map says from the own home on, and how far: as of this sweep,
 // or else by the level that was asked for, or one below it. One that has loaded the map hears of
 // all of it, even if that is as of the sweep before, which may be all there is while one is under way.
@@ -368,7 +383,7 @@ func (m *Map) vouched(c *call, r *Reply) {
 
 // fresh is how far the map is certain as of this sweep, but not beyond to, and as of when.
 func (m *Map) fresh(to uint64) (through uint64, as time.Duration, ok bool) {
-	span := m.ahead()
+	span := m.askedFor()
 	if d := m.distance(to); to != m.home && d < span {
 		span = d
 	}
@@ -448,7 +463,7 @@ func (m *Map) goOn(now time.Duration) {
 		m.sweepOn(now) // and asks the same one again
 	case k.again:
 		m.begin(check{sweep: k.sweep, level: k.level, last: true, heard: true})
-		m.askLevel(now)
+		m.askNow(now)
 	default:
 		if k.open = false; k.sweep {
 			m.levelOver(now, k.done)

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// A map is certified in sweeps. In a sweep, a member asks level after level, in a fraction
-// of an interval. All members sweep at the same time, so that whoever is asked for a level
-// has just certified the one below it: whoever hears that the next sweep has begun begins
-// it, too. In between nobody asks anything. So the whole circle costs a member log2 N
-// questions in a sweep, and grows as old as the time from one sweep to the next, and
-// little more.
+// A map is certified in sweeps, in a fraction of an interval each. All members sweep at the same
+// time, so that whoever is asked for a part has just certified it: whoever hears that the next
+// sweep has begun begins it, too. In between nobody asks anything. Anchors certify the circle, and
+// the others ask them. So the whole circle costs a member some three questions in a sweep, and
+// grows as old as the time from one sweep to the next, and little more. Where that does not help, a
+// member asks level after level: log2 N questions, each for as much as it is certain of.
 
 // promised is how old what answers a lookup may be, in intervals.
 const promised = 10
@@ -49,6 +49,8 @@ func Promised(interval time.Duration) time.Duration { return promised * interval
 // sweep is where the map is in a sweep.
 type sweep struct {
 	began time.Duration // the last one
+	way   way
+	more  int           // byStretches: how often an anchor was asked for more
 	level int           // that is asked
 	tries int           // how often it was asked again
 	again int           // how often all levels were
@@ -132,7 +134,7 @@ func (m *Map) sweepOn(now time.Duration) {
 		as, certain = m.certain(m.last())
 	}
 	if certain && now-as < (sweepEvery-1)*m.cfg.Interval {
-		s.began = min(s.began, as+late*m.cfg.Interval) // it began before the member was there
+		s.began = min(s.began, as) // it began before the member was there
 	}
 	switch {
 	case m.swept():
@@ -140,6 +142,7 @@ func (m *Map) sweepOn(now time.Duration) {
 		s.aging, s.next = true, now+hold<<s.ages
 		s.ages++
 	default:
+		s.way = m.way()
 		s.level, s.tries, s.first, s.next = 0, 0, 0, now+m.pace()
 	}
 }
@@ -183,7 +186,14 @@ func (m *Map) Tick(now time.Duration) {
 		if m.check.sweep && m.check.waiting > 0 && m.trip > m.cfg.Interval/2 {
 			level = m.sweep.level // those who answer slowly would never be asked for the later ones
 		}
-		m.sweep, m.barred = sweep{began: now, level: level}, now+sweepEvery/2*m.cfg.Interval
+		m.sweep, m.barred = sweep{began: now, way: m.way(), level: level}, now+sweepEvery/2*m.cfg.Interval
+		if m.sweep.way == byAnchor {
+			m.sweep.next = now + m.needed()
+			return
+		}
+		if m.sweep.way == byStretches {
+			m.rouse(now)
+		}
 		m.goOnSweeping(now)
 	case m.sweep.next != 0 && now >= m.sweep.next:
 		m.goOnSweeping(now)
@@ -210,12 +220,16 @@ func (m *Map) goOnSweeping(now time.Duration) {
 	if s.asked = now; s.first == 0 {
 		s.first = now
 	}
-	if m.askLevel(now); m.check.open {
+	m.askNow(now)
+	switch {
+	case m.check.open:
 		if s.next == 0 {
 			s.next = now + max(2*m.pace(), 2*m.trip)
 		}
-	} else {
-		m.levelOver(now, true) // there is nobody to be asked
+	case s.way != byLevels: // there is nobody to be asked
+		m.sweepOtherwise(now)
+	default:
+		m.levelOver(now, true)
 	}
 }
 
@@ -226,6 +240,10 @@ func (m *Map) goOnSweeping(now time.Duration) {
 func (m *Map) levelOver(now time.Duration, done bool) {
 	s := &m.sweep
 	s.stuck = s.stuck || m.blind()
+	if s.way != byLevels {
+		m.goOnAsking(now, done)
+		return
+	}
 	if !done && !s.stuck && s.tries < maxTries && now < s.first+m.cfg.Interval {
 		s.tries++
 		s.next = now + time.Duration(s.tries)*m.pace()

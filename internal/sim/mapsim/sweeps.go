@@ -1,7 +1,6 @@
 package mapsim
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -13,11 +12,9 @@ const calm = 20
 
 // sweeps is what a process was seen to ask in its sweeps.
 type sweeps struct {
-	seen  bool
-	rule  invariant.Sweeps
-	beat  uint32
-	begun time.Duration
-	asked int // in this one
+	seen bool
+	rule invariant.Sweeps
+	beat uint32
 }
 
 // judgeSweep takes a request of a map.
@@ -31,11 +28,16 @@ func (w *world) judgeSweep(from int32, r *ringmap.Request) {
 		if broken := s.rule.Begin(w.now, x.interval); broken != "" && w.calm() {
 			w.violate("%s: %s: %s", invariant.SweepsInTime, x.self.Name, broken)
 		}
-		s.seen, s.beat, s.begun, s.asked = true, r.Beat, w.now, 0
+		s.seen, s.beat = true, r.Beat
 	}
-	s.asked++
-	if most := bits.Len(uint(len(w.ring))) + 1; s.asked > most && w.calm() && w.cfg.Hasty == 0 {
-		w.violate("%s: %s has asked %d times in a sweep that began %v ago, at most %d are needed", invariant.SweepAsksOnce, x.self.Name, s.asked, w.now-s.begun, most)
+	if !w.calm() || w.cfg.Hasty > 0 {
+		return
+	}
+	if r.Beat != w.beat {
+		w.beat, w.asked = r.Beat, invariant.Asked{}
+	}
+	if broken := w.asked.Ask(x.self.Name, len(w.ring)); broken != "" {
+		w.violate("%s: %s", invariant.SweepAsksFew, broken)
 	}
 }
 

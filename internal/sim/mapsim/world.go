@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ollelogdahl/concord/internal/invariant"
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/ringmap"
@@ -78,6 +79,8 @@ type world struct {
 	joins   []time.Duration
 	deaths  []time.Duration
 	changed time.Duration // when a member came or went, or a message was lost
+	beat    uint32        // of the last sweep
+	asked   invariant.Asked
 	result  Result
 
 	clients       []*client
