@@ -2,8 +2,10 @@ package invariant
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ollelogdahl/concord/internal/protocol"
+	"github.com/ollelogdahl/concord/internal/ring"
 )
 
 // Rules of members that do not ask their heads in every round.
@@ -14,7 +16,22 @@ const (
 	// LooksTogether says: when a member finds that a process does not answer, no other
 	// member of its own process rests whose head is of that process.
 	LooksTogether = "looks-together"
+	// SilentTogether is the rule that Silent holds views against: when a member finds that a
+	// process does not answer, no other member of its own process has that for live, but where
+	// a pointer names it.
+	SilentTogether = "silent-together"
 )
+
+// Silent is an identifier of the process of x that a member has for live, though it has been
+// told that the process does not answer, and that no pointer names; zero: there is none.
+func Silent(v *protocol.View, x ring.Member) ring.Member {
+	for _, y := range v.Known {
+		if y.SameProcess(x) && y.Incarnation == x.Incarnation && y != v.Pred && !slices.Contains(v.Succ, y) {
+			return y
+		}
+	}
+	return ring.Member{}
+}
 
 // Rests counts the rounds of one member in which it has asked nobody. The zero Rests is of
 // one that has just begun.

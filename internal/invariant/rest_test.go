@@ -29,3 +29,19 @@ func TestRestsCountRounds(t *testing.T) {
 		t.Errorf("on its way out: %s", broken)
 	}
 }
+
+func TestSilentProcessIsLiveOnlyWhereAPointerNamesIt(t *testing.T) {
+	at := func(slot int) ring.Member {
+		return ring.Member{ID: uint64(slot), Name: "q", Addr: "q:1", Incarnation: 5, Choice: ring.Chosen(slot, 0)}
+	}
+	later := at(4)
+	later.Incarnation++
+	v := &protocol.View{Pred: at(1), Succ: []ring.Member{at(2)}, Known: []ring.Member{at(1), at(2), later}}
+	if x := Silent(v, at(0)); !x.IsZero() {
+		t.Errorf("%v", x)
+	}
+	v.Known = append(v.Known, at(3))
+	if x := Silent(v, at(0)); x != at(3) {
+		t.Errorf("%v", x)
+	}
+}

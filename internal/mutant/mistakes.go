@@ -3,6 +3,7 @@ package mutant
 const (
 	originFile       = "internal/protocol/origin.go"
 	restFile         = "internal/protocol/rest.go"
+	reachFile        = "internal/protocol/reach.go"
 	acquaintanceFile = "internal/protocol/acquaintance.go"
 	stabilizeFile    = "internal/protocol/stabilize.go"
 	grantFile        = "internal/protocol/grant.go"
@@ -1539,6 +1540,22 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 	if m.rest.looked <= m.round {
 `, `
 	if m.rest.looked < m.round/2 {
+`}},
+			Sim: "processes",
+		},
+	}},
+	{Says: "asking a process that has ended at each of its identifiers, from each of the own", Unchecked: "its members stand at one", Mutants: []Mutant{
+		{
+			Name: "silent-alone",
+			Does: "A member does not hear that another member of its process had no answer from a process.",
+			Edits: []Edit{{reachFile, `
+	m.acq.reach(ev, m.vicinity(m.aloneOrIsolated()), &f)
+	m.act(&f)
+`, `
+	if ev.Failures == 0 {
+		m.acq.reach(ev, m.vicinity(m.aloneOrIsolated()), &f)
+		m.act(&f)
+	}
 `}},
 			Sim: "processes",
 		},

@@ -204,7 +204,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "clients of processes", Says: "three processes at 16 identifiers each and 16 clients, half a minute in which processes crash and vanish (`--members 48 --clients 16 --identifiers 16 --duration 30s --faults crash,vanish`)",
-		Sim: &sim.Config{Members: 48, Clients: 16, Identifiers: []int{16}, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish}, Seeds: 20,
+		Sim: &sim.Config{Members: 48, Clients: 16, Identifiers: []int{16}, Duration: 30 * time.Second, Faults: sim.Crash | sim.Vanish}, First: 20, Seeds: 20,
 	},
 	{
 		Name: "maps of two rings", Says: "as *two rings*, and every member keeps a map (`--members 32 --start two-rings --maps`)",

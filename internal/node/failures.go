@@ -203,7 +203,7 @@ func (fd *Finder) failed(x ring.Member, f *protocol.Failure, took time.Duration)
 	}
 	if fd.ctx.Err() == nil {
 		silent := f.Kind == protocol.TimedOut || f.Kind == protocol.Unreachable || f.Kind == protocol.Refused
-		left := silent && fd.leavers.explain(x, time.Now())
+		left := silent && (fd.leavers.explain(x, time.Now()) || fd.leavers.partly(x) && fd.dispensable(x))
 		mild := silent && fd.expected(x) || f.Kind == protocol.Refused && fd.dispensable(x)
 		fd.noteFailure(PeerFailure{Name: x.Name, Addr: x.Addr, Kind: f.Kind, Left: left, Mild: mild, Err: failureWords(f, x.Addr)})
 	}
@@ -216,11 +216,12 @@ func (fd *Finder) expected(x ring.Member) bool { return x.Anyone() && fd.foundin
 // dispensable reports whether the ring does without the process of x already, as far as the map
 // is certain. That it has ended, those who pointed to it know, if it has not told them before.
 func (fd *Finder) dispensable(x ring.Member) bool {
-	s, self := fd.chart.Load(), fd.snap.Load().Self
+	by := cmp.Or(fd.process.lead, fd) // whose map is that of all identifiers
+	s, self := by.chart.Load(), by.snap.Load().Self
 	if s == nil || self.IsZero() || x.Anyone() {
 		return false
 	}
-	circle := s.Circle(self.ID, fd.now(), time.Duration(fd.promised.Load()))
+	circle := s.Circle(self.ID, fd.now(), time.Duration(by.promised.Load()))
 	return len(circle) > 0 && !slices.ContainsFunc(circle, func(c *ringmap.Claim) bool { return c.Of.SameProcess(x) })
 }
 

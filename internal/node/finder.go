@@ -89,6 +89,7 @@ type Finder struct {
 // what it knows of others, and what it tells of itself.
 type process struct {
 	start    time.Time // time counts from here
+	lead     *Finder   // of the first, which keeps the map of all; nil: of a client
 	peers    *peers
 	dials    dials
 	counters counters

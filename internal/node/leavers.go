@@ -54,6 +54,14 @@ func (l *leavers) explain(x ring.Member, now time.Time) bool {
 	})
 }
 
+// partly reports whether the process of x has said, at one of its identifiers, that it gives that
+// up. If the ring does without all of them since, it has left.
+func (l *leavers) partly(x ring.Member) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.list, func(y leaver) bool { return y.took(x, true) })
+}
+
 // took reports whether x is another identifier of the process that has left with y: its first,
 // or any of late.
 func (y leaver) took(x ring.Member, lately bool) bool {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +172,63 @@ func TestLeaveOfProcessAtSeveralIdentifiersIsNotWarnedOf(t *testing.T) {
 			t.Errorf("at Info: %q", got)
 		}
 	})
+}
+
+// Of a process that has left, the others ask about as often at however many identifiers it and
+// they stood: where one of those finds nobody, the others need not look. None of it is warned of.
+func TestProcessThatHasLeftIsNotAskedAtEachOfItsIdentifiers(t *testing.T) {
+	for _, identifiers := range []int{1, 16} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, 1)
+			defer g.close()
+			g.interval, g.r = time.Second, 4
+			j := g.journal()
+			var mu sync.Mutex
+			var left string            // the address of the one that has
+			failed := map[string]int{} // requests to it, by whose they are
+			for i := range 5 {
+				n := g.addSeveralWith(fmt.Sprintf("n%d", i), identifiers, func(cfg *Config) {
+					by := cfg.Self.Name
+					cfg.Observer.Request = func(ctx context.Context, r Request) (context.Context, func(*protocol.Failure, time.Duration)) {
+						return ctx, func(f *protocol.Failure, _ time.Duration) {
+							mu.Lock()
+							defer mu.Unlock()
+							if f != nil && r.Member.Addr == left {
+								failed[by]++
+							}
+						}
+					}
+				})
+				if i == 0 {
+					n.Create()
+				} else if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+					t.Fatal(err)
+				}
+				if err := n.Standing(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g.idealSeveral(20 * g.interval)
+			mu.Lock()
+			left = g.nodes[2].Addr()
+			mu.Unlock()
+			if err := g.nodes[2].Leave(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Minute)
+			mu.Lock()
+			defer mu.Unlock()
+			for by, times := range failed {
+				if times > 25 {
+					t.Errorf("at %d identifiers, %s has asked it %d times", identifiers, by, times)
+				}
+			}
+			t.Log(identifiers, failed)
+			if got := j.lines("level=WARN"); len(got) > 0 {
+				t.Errorf("warnings: %q", got)
+			}
+		})
+	}
 }
 
 func TestRecordsNameMembersAsStatusDoes(t *testing.T) {

@@ -160,6 +160,9 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 		changed:    make(chan struct{}),
 		onRange:    serial{most: 1},
 	}
+	if first == nil {
+		p.lead = &n.Finder
+	}
 	var log *slog.Logger
 	if cfg.Log != nil {
 		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
@@ -335,7 +338,9 @@ func (n *Node) stepLocked(ev protocol.Event) {
 		case protocol.Stranger:
 			n.noteStranger(e)
 		case protocol.Suspects:
-			n.wg.Go(func() { n.suspects(e.Who) })
+			n.wg.Go(func() { n.tellOthers(protocol.Silent{Name: e.Who.Name}) })
+		case protocol.Reach:
+			n.wg.Go(func() { n.tellOthers(e) })
 		case protocol.RingMet:
 			n.logMeeting(e.By)
 			n.observeMeeting(e.By)

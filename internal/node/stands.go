@@ -135,12 +135,11 @@ func (n *Node) nodesUntil() ([]*Node, <-chan struct{}) {
 	return n.Nodes(), n.identities.moved
 }
 
-// suspects has the other members of the process look after theirs of a process of which one
-// does not answer.
-func (n *Node) suspects(who ring.Member) {
+// tellOthers gives the machines of the other members of the process an event.
+func (n *Node) tellOthers(ev protocol.Event) {
 	for _, x := range n.lead().Nodes() {
 		if x != n {
-			x.step(protocol.Silent{Name: who.Name})
+			x.step(ev)
 		}
 	}
 }

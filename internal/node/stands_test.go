@@ -20,7 +20,14 @@ import (
 // addSeveral adds a process that is to stand at so many identifiers.
 func (g *rig) addSeveral(name string, identifiers int) *Node {
 	g.t.Helper()
+	return g.addSeveralWith(name, identifiers, func(*Config) {})
+}
+
+// addSeveralWith is addSeveral of one with more in its configuration.
+func (g *rig) addSeveralWith(name string, identifiers int, more func(*Config)) *Node {
+	g.t.Helper()
 	g.configure = func(cfg *Config) {
+		more(cfg)
 		if cfg.Identifiers = identifiers; identifiers > 1 {
 			cfg.Self.Choice, cfg.Self.Home = ring.Chosen(0, 0), cfg.Self.ID
 			cfg.Self.ID = g.space.At(name, cfg.Self.Choice)

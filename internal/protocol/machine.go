@@ -246,6 +246,8 @@ func (m *Machine) Step(now time.Duration, ev Event) []Effect {
 		m.othersClaim(ev)
 	case Silent:
 		m.silent(ev.Name)
+	case Reach:
+		m.reached(ev)
 	case Learned:
 		for _, x := range ev.Members {
 			m.learned(x, ev.Named)

@@ -52,7 +52,11 @@ func (m *Machine) noteAll(facts []fact) (f findings) {
 		case hasLeft:
 			m.gone = x.who
 		}
+		was := !x.who.Choice.Several() || m.responsive(x.who)
 		m.acq.note(x, m.vicinity(m.aloneOrIsolated()), &f)
+		if x.kind == wasSilent || !was && m.responsive(x.who) {
+			m.reaches(x.who, &f)
+		}
 		if x.kind == wasSuperseded && rolledBack(x.who, x.by) {
 			m.rollBack(x.who, x.by)
 		}

@@ -334,10 +334,13 @@ func (w *world) step(h *host, ev protocol.Event) {
 	effects := h.m.Step(h.ticks.shows(w.now), ev)
 	told := false
 	var suspects ring.Member
+	var reaches []protocol.Reach
 	for _, e := range effects {
 		switch e := e.(type) {
 		case protocol.Suspects:
 			suspects = e.Who
+		case protocol.Reach:
+			reaches = append(reaches, e)
 		case protocol.Ask:
 			if e.Request.Kind == protocol.AskRing {
 				h.rests.Asked()
@@ -382,6 +385,9 @@ func (w *world) step(h *host, ev protocol.Event) {
 		w.owning(h)
 	}
 	w.suspected(h, suspects)
+	for _, ev := range reaches {
+		w.reached(h, ev)
+	}
 }
 
 // published takes what others may read of a member from now on, and judges it.
