@@ -222,29 +222,40 @@ func ExampleConcord_Watch() {
 	// predecessor joined: gained 0, lost 1 to "member-1"
 }
 
-// OnRangeChange is called with the newest range whenever it has changed.
+// A member with VirtualNodes has a range at each of its identifiers. So a range is known by its
+// Server and End, and a member is gone when its last range is.
 func ExampleConcord_WatchRing() {
 	ring := concordtest.New(nil, concordtest.Options{})
 	defer ring.Close()
-	node := ring.Start(3, nil)[0]
+	node := ring.Start(3, func(_ int, c *concord.Config) { c.VirtualNodes = 4 })[0]
 
-	members := map[concord.Server]concord.Range{}
+	type place struct {
+		server concord.Server
+		end    uint64
+	}
+	ranges := map[place]concord.Range{}
 	for changes := range node.WatchRing(context.Background()) {
 		for _, c := range changes {
+			if c.Had {
+				delete(ranges, place{c.Server, c.Old.End})
+			}
 			if c.Has {
-				members[c.Server] = c.New
-			} else {
-				delete(members, c.Server)
+				ranges[place{c.Server, c.New.End}] = c.New
 			}
 		}
-		if len(members) == 3 { // all have told it of their ranges
-			fmt.Println(len(members), "members")
+		share := map[string]float64{}
+		for at, r := range ranges {
+			share[at.server.Name] += r.Share(0)
+		}
+		if len(ranges) == 12 { // all have told it of their ranges
+			fmt.Println(len(share), "members have", len(ranges), "ranges")
 			break
 		}
 	}
-	// Output: 3 members
+	// Output: 3 members have 12 ranges
 }
 
+// OnRangeChange is called with the newest range whenever it has changed.
 func ExampleConfig_onRangeChange() {
 	ring := concordtest.New(nil, concordtest.Options{})
 	defer ring.Close()

@@ -1,6 +1,10 @@
 package concord
 
-import "github.com/ollelogdahl/concord/internal/ring"
+import (
+	"cmp"
+
+	"github.com/ollelogdahl/concord/internal/ring"
+)
 
 // Range is an arc of the circle of identifiers. It contains the identifiers clockwise after Start,
 // up to and including End. If Start equals End, the arc is the whole circle. The only exception is
@@ -17,6 +21,16 @@ func (r Range) IsZero() bool { return r == Range{} }
 
 // Contains reports whether the identifier lies on the arc. The zero Range contains nothing.
 func (r Range) Contains(id uint64) bool { return !r.IsZero() && r.arc().Contains(id) }
+
+// Share returns the part of the circle that r is, from 0 to 1: about that part of many keys is in
+// it. HashBits is that of the Config; 0 is 64, as there. The shares of the Ranges of a member add
+// up to what it owns, and Status has the sum as Share.
+func (r Range) Share(hashBits uint) float64 {
+	if r.IsZero() {
+		return 0
+	}
+	return ring.Space{Bits: cmp.Or(hashBits, DefaultHashBits)}.Share(r.arc())
+}
 
 // Minus returns what r contains and s does not: no range, one, or two, clockwise from the start of
 // r.

@@ -8,6 +8,28 @@ import (
 	"github.com/ollelogdahl/concord"
 )
 
+func TestShareIsThePartOfTheCircle(t *testing.T) {
+	for _, c := range []struct {
+		concord.Range
+		bits uint
+		want float64
+	}{
+		{concord.Range{}, 0, 0},
+		{concord.Range{Start: 7, End: 7}, 0, 1},
+		{concord.Range{Start: 1 << 62, End: 1 << 63}, 0, 0.25},
+		{concord.Range{Start: 1 << 62, End: 1 << 63}, 64, 0.25},
+		{concord.Range{Start: 12, End: 4}, 4, 0.5},
+	} {
+		if got := c.Share(c.bits); got != c.want {
+			t.Errorf("%v of %d bits: %v, want %v", c.Range, c.bits, got, c.want)
+		}
+	}
+	c := create(t, "member1")
+	if got, want := c.Range().Share(0), c.Status().Share; got != want {
+		t.Errorf("alone it has %v, by its status %v", got, want)
+	}
+}
+
 // TestRangesAreSetsOfIdentifiers holds Minus and Intersect of every two ranges of a circle of eight
 // identifiers against the identifiers that they contain.
 func TestRangesAreSetsOfIdentifiers(t *testing.T) {

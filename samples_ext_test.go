@@ -47,6 +47,8 @@ func createSample() {
 		Name:     "node1",
 		BindAddr: "0.0.0.0:7946",
 		AdvAddr:  "node1.example.com:7946",
+		// Even shares of the keys. Each of its 16 ranges is told of below.
+		VirtualNodes: 16,
 		OnRangeChange: func(r concord.Range) {
 			log.Printf("Range changed: %d-%d", r.Start, r.End)
 		},
@@ -70,9 +72,10 @@ func createSample() {
 // joinSample differs from the sample in its addresses only.
 func joinSample(bind, adv, via string) {
 	config := concord.Config{
-		Name:     "node2",
-		BindAddr: bind,
-		AdvAddr:  adv,
+		Name:         "node2",
+		BindAddr:     bind,
+		AdvAddr:      adv,
+		VirtualNodes: 16,
 	}
 
 	node := concord.New(config)
@@ -123,6 +126,19 @@ func clientSample(ctx context.Context, via string) (concord.Server, error) {
 	defer client.Close()
 	server, err := client.Lookup([]byte("my-key"))
 	return server, err
+}
+
+// ringSample differs from the sample in what it does with the error.
+func ringSample(ctx context.Context, client *concord.Client, changed func(concord.RingChange)) error {
+	for changes, err := range client.WatchRing(ctx) {
+		if err != nil {
+			return err // ctx has ended, or no member tells it
+		}
+		for _, c := range changes {
+			changed(c) // a range has come, changed or gone: it is known by c.Server and its End
+		}
+	}
+	return nil
 }
 
 func lookupSample(node *concord.Concord) {

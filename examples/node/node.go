@@ -53,12 +53,10 @@ func run(ctx context.Context, name, addr string, join []string) error {
 		return errors.New("give the member a name: -name node1")
 	}
 	node := concord.New(concord.Config{
-		Name:     name,
-		BindAddr: addr,
-		AdvAddr:  advertised(addr),
-		OnRangeChange: func(r concord.Range) {
-			fmt.Printf("range (%d, %d]\n", r.Start, r.End)
-		},
+		Name:         name,
+		BindAddr:     addr,
+		AdvAddr:      advertised(addr),
+		VirtualNodes: 16, // even shares of the keys
 	})
 	if err := node.Start(); err != nil {
 		return err
@@ -77,7 +75,8 @@ func run(ctx context.Context, name, addr string, join []string) error {
 			return fmt.Errorf("%w\nis a member running at %s?", err, strings.Join(join, " or "))
 		}
 	}
-	fmt.Printf("%s (%d) is in the ring at %s; type keys, one a line\n", node.Name(), node.Id(), node.Address())
+	fmt.Printf("%s (%d) is in the ring at %s, with %.0f %% of the keys; type keys, one a line\n",
+		node.Name(), node.Id(), node.Address(), 100*node.Status().Share)
 
 	// Not waited for: nothing ends a read from a terminal.
 	go answer(node, os.Stdin)

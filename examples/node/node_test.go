@@ -97,7 +97,7 @@ func (p *process) end(t *testing.T) int {
 	return p.ProcessState.ExitCode()
 }
 
-const ready = `is in the ring at (localhost:\d+)`
+const ready = `is in the ring at (localhost:\d+), with \d+ % of the keys;`
 
 func TestNodesFormARingAndLeave(t *testing.T) {
 	bin := build(t)
