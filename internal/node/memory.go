@@ -16,13 +16,9 @@ import (
 // the rest but the hash.
 func (fd *Finder) Local(id uint64, age time.Duration) *ring.Member {
 	fd.useMap()
-	switch m := fd.recall(id, age); {
-	case m.own != nil:
-		return &m.own.Self
-	case m.claim != nil:
-		return m.claim.Of
-	case m.arc != nil:
-		return &m.arc.Owner
+	m := fd.recall(id, age, true)
+	if x := m.owner(); x != nil {
+		return x
 	}
 	if other := fd.acting(); other != fd {
 		return other.Local(id, age)
@@ -38,9 +34,22 @@ type recollection struct {
 	arc   *routing.Confirmed // an arc confirmed of late
 }
 
+// owner is whom it names, nil: nobody.
+func (m *recollection) owner() *ring.Member {
+	switch {
+	case m.own != nil:
+		return &m.own.Self
+	case m.claim != nil:
+		return m.claim.Of
+	case m.arc != nil:
+		return &m.arc.Owner
+	}
+	return nil
+}
+
 // remembered is Local with all that is known besides.
 func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
-	switch m := fd.recall(id, age); {
+	switch m := fd.recall(id, age, true); {
 	case m.own != nil:
 		r.Answer = m.own.Answer(routing.Query{ID: id}, fd.now())
 		r.Source = routing.OwnRange
@@ -60,22 +69,28 @@ func (fd *Finder) remembered(id uint64, age time.Duration) (r Result, ok bool) {
 
 // recall answers from memory, see routing.Recall: by the member's own arc, by the map of
 // the ring, or by an arc whose owner was confirmed; by what is not older than age, if
-// that is not 0.
-func (fd *Finder) recall(id uint64, age time.Duration) recollection {
+// that is not 0. Counts says whether it is a lookup of its own.
+func (fd *Finder) recall(id uint64, age time.Duration, counts bool) recollection {
 	t := fd.snap.Load().Table
 	if t == nil {
 		return recollection{}
 	}
 	if own := fd.ownTable(t, id); own != nil && own.HasArc && own.Arc.Contains(id) {
-		fd.counters.owned.add(id)
+		if counts {
+			fd.counters.owned.add(id)
+		}
 		return recollection{own: own}
 	}
 	if c, as := fd.mapLookup(id, age); c != nil {
-		fd.counters.mapped.add(id)
+		if counts {
+			fd.counters.mapped.add(id)
+		}
 		return recollection{claim: c, as: as}
 	}
 	if _, c := routing.Recall(t, fd.arcs, id); c != nil && c.Holds(fd.now(), age) {
-		fd.counters.confirmed.add(id)
+		if counts {
+			fd.counters.confirmed.add(id)
+		}
 		return recollection{arc: c}
 	}
 	return recollection{}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -81,7 +82,12 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, opts routing
 	}
 	last := out[len(out)-1]
 	if !opts.Cold {
-		if x := fd.Local(fd.space.Add(last.ID, 1), opts.MaxAge); x != nil {
+		next := fd.space.Add(last.ID, 1)
+		m := fd.recall(next, opts.MaxAge, false)
+		if m.owner() == nil && fd.confirm(ctx, next, len(out), opts.MaxAge) {
+			m = fd.recall(next, opts.MaxAge, false)
+		}
+		if x := m.owner(); x != nil {
 			out, further := follow(out, *x)
 			return out, !further
 		}
@@ -99,6 +105,27 @@ func (fd *Finder) followers(ctx context.Context, out []ring.Member, opts routing
 		}
 	}
 	return out, false
+}
+
+// confirm has the owners from an identifier on who have not confirmed to a client yet what its map
+// has of them do so, at most k at once: after it, the map answers. It is false if that is not what
+// the map lacks.
+func (fd *Finder) confirm(ctx context.Context, from uint64, k int, age time.Duration) bool {
+	s := fd.chart.Load()
+	if s == nil {
+		return false
+	}
+	var ids []uint64
+	now := fd.now()
+	for _, c := range s.UnconfirmedFrom(from, min(k, maxWalks), now, fd.oldest(age)) {
+		if fd.nameable(c, now) {
+			ids = append(ids, c.ID)
+		}
+	}
+	if len(ids) > 0 {
+		fd.LookupAll(ctx, ids, routing.Options{Fresh: true})
+	}
+	return len(ids) > 0
 }
 
 // listOf is the successor list of x, asked for unless that is the member itself;

@@ -90,6 +90,38 @@ func TestClientThatLooksUpAllTheTimeAsksNobody(t *testing.T) {
 	}
 }
 
+// A client that has subscribed names the members after an owner by its map, too, once their owners
+// have confirmed what it says, and counts each LookupN once.
+func TestSubscribedClientNamesSeveralByItsMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 5)
+		defer g.close()
+		g.interval = time.Second
+		g.configure = func(cfg *Config) { cfg.Zone = "only" } // so that all are looked at
+		c, sent := g.subscribed(12)
+		pass := func() (requests int) {
+			before := sent()
+			for k := range 4 {
+				id := g.space.ID(fmt.Appendf(nil, "key %d", k))
+				if list, err := c.LookupN(t.Context(), id, 3, routing.Options{}); err != nil || !slices.Equal(list, g.after(id, 3)) {
+					t.Errorf("%v, %v, want %v", list, err, g.after(id, 3))
+				}
+			}
+			return int(sent().Total() - before.Total())
+		}
+		if n := pass(); n > 12 {
+			t.Errorf("the first time it takes %d requests", n)
+		}
+		before := c.Counters()
+		if n := pass(); n != 0 {
+			t.Errorf("the second time it takes %d requests", n)
+		}
+		if now := c.Counters(); now.Mapped-before.Mapped != 4 || now.Lookups-before.Lookups != 4 {
+			t.Errorf("four are counted as %d lookups, %d of them answered by the map", now.Lookups-before.Lookups, now.Mapped-before.Mapped)
+		}
+	})
+}
+
 func TestClientSubscribesElsewhereInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, 3)

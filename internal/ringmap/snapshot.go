@@ -185,6 +185,25 @@ func (s *Snapshot) Unconfirmed(now, age time.Duration) (ids []uint64) {
 	return ids
 }
 
+// UnconfirmedFrom is those of the k claims clockwise from that of an identifier whose owners have to
+// confirm them before Lookup names them: none if that would not suffice for the first of them.
+func (s *Snapshot) UnconfirmedFrom(id uint64, k int, now, age time.Duration) (out []*Claim) {
+	for range min(k, s.Len()) {
+		c := s.find(&s.t, id)
+		if !s.copied || c == nil {
+			break
+		}
+		if as, ok := s.asOf(c.home()); !ok || now-as > age {
+			break
+		}
+		if x := s.sure.get(c.ID); x == nil || x.After != c.After {
+			out = append(out, c)
+		}
+		id = (c.ID + 1) & s.mask
+	}
+	return out
+}
+
 // Growing reports whether another process stands at several identifiers and at fewer than k: it may
 // be about to take more.
 func (s *Snapshot) Growing(k int) bool {
