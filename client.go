@@ -122,9 +122,11 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 	if len(usable) == 0 || out.Err != nil {
 		return nil, out
 	}
+	by := seeking{bare: cfg.TLS == nil}
 	if _, ok := ctx.Deadline(); !ok {
+		by.own = joinTimeout
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
+		ctx, cancel = context.WithTimeout(ctx, by.own)
 		defer cancel()
 	}
 	tr, err := network(cfg.Network).OpenClient(transport.Options{Client: cfg.TLS, Inject: cfg.Observer.copied().Inject})
@@ -149,7 +151,7 @@ func dial(ctx context.Context, cfg ClientConfig, addrs []string, dns bootstrap.D
 	if !errors.As(err, &je) {
 		return nil, publicError(err)
 	}
-	return nil, dialError(je, out.Attempts)
+	return nil, dialError(je, by, out.Attempts)
 }
 
 // checkAddress reports that s is not host:port.

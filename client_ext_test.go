@@ -303,7 +303,9 @@ func TestLookupAllJoinsAFewErrorsAndCountsTheRest(t *testing.T) {
 	if !errors.As(err, &le) || !strings.HasPrefix(string(le.Key), "key") {
 		t.Errorf("%v", err)
 	}
-	if n := strings.Count(err.Error(), "lookup of identifier"); n != 8 {
+	mentions(t, le, fmt.Sprintf("lookup of key %q, identifier %d: ", le.Key, le.Id))
+	mentions(t, &concord.LookupError{Key: make([]byte, 1000), Err: context.Canceled}, strings.Repeat(`\x00`, 64)+`"…, identifier 0`)
+	if n := strings.Count(err.Error(), "lookup of key "); n != 8 {
 		t.Errorf("%d errors: %v", n, err)
 	}
 	mentions(t, err, "92 more keys")

@@ -405,16 +405,18 @@ func (c *Concord) join(ctx context.Context, addrs []string, found time.Duration)
 		ownLast(out.Attempts)
 		return out
 	}
+	by := seeking{bare: c.cfg.TLS == nil}
 	if _, ok := ctx.Deadline(); !ok && found == 0 {
+		by.own = joinTimeout + c.takeoverWanted()
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, joinTimeout+c.takeoverWanted())
+		ctx, cancel = context.WithTimeout(ctx, by.own)
 		defer cancel()
 	}
 	c.forgetPrepared()
 	return c.onceServed(ctx, func() error {
 		if err := n.JoinOrFound(ctx, usable, recalled, found); err != nil {
 			c.forgetPrepared()
-			return joinError(err, n.Snapshot().View.Self, slices.Clip(out.Attempts))
+			return joinError(err, by, n.Snapshot().View.Self, slices.Clip(out.Attempts))
 		}
 		_ = n.Standing(ctx) // those that are missing come later
 		return nil

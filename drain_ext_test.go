@@ -23,6 +23,10 @@ func drained(t *testing.T, c *concord.Concord, rest []*concord.Concord) {
 	if st := c.Status(); st.Weight != 0 || st.VirtualNodes != 0 || st.Share != 0 || len(st.Ranges) != 0 {
 		t.Errorf("%s has drained, and its status is %+v", c.Name(), st)
 	}
+	known := c.Status().Acquaintances
+	if len(known) == 0 || slices.Contains(known, serverOf(c)) {
+		t.Errorf("%s has drained, and finds owners by %v", c.Name(), known)
+	}
 	if c.Joined() || c.Ranges() != nil || c.Range() != (concord.Range{}) || c.Successors() != nil {
 		t.Errorf("%s is in a ring: %v, %v", c.Name(), c.Ranges(), c.Successors())
 	}
@@ -201,6 +205,7 @@ func TestDrainIsRefusedInWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantErr(t, "alone", c.Drain(t.Context()), concord.ErrAlone)
+	mentions(t, c.SetWeight(t.Context(), -1), "must be 0 or 1")
 	if !c.Joined() || !c.Owns([]byte("key")) {
 		t.Error("a refused Drain has changed something")
 	}

@@ -2,10 +2,12 @@ package concord
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/node"
 	"github.com/ollelogdahl/concord/internal/plain"
@@ -199,12 +201,47 @@ func (e *DialError) Unwrap() []error {
 	return errs
 }
 
+// seeking is how a Join or Dial has looked for a ring.
+type seeking struct {
+	own  time.Duration // that it has set itself, as its context had no deadline; 0: it had
+	bare bool          // without TLS
+}
+
+// timeUp is what ends a Join or Dial whose context has no deadline. It is a
+// context.DeadlineExceeded, and does not read as if the caller's context had ended.
+type timeUp struct{ after time.Duration }
+
+func (e timeUp) Error() string {
+	return fmt.Sprintf("given up after %v, as the context has no deadline", e.after)
+}
+
+func (timeUp) Unwrap() error { return context.DeadlineExceeded }
+
+// end is the error of the context that has ended it, nil if none has.
+func (s seeking) end(err error) error {
+	if s.own > 0 && errors.Is(err, context.DeadlineExceeded) {
+		return timeUp{s.own}
+	}
+	return err
+}
+
+// hint adds to the error of an attempt what it may come from: a server that expects TLS does not
+// say so to one that does not use it.
+func (s seeking) hint(c protocol.JoinCause, err error) error {
+	if f := c.Failure; s.bare && f != nil && f.Kind == protocol.Unreachable &&
+		(strings.HasSuffix(f.Detail, "the connection was closed") || strings.Contains(f.Detail, "error reading server preface")) {
+		return fmt.Errorf("%w, as a member with TLS does to one without", err)
+	}
+	return err
+}
+
 // dialError converts the error of a dial to public terms. attempts are the ones that could not be
 // made.
-func dialError(je *node.JoinError, attempts []DialAttempt) *DialError {
-	out := &DialError{Err: je.Ctx, Attempts: attempts}
+func dialError(je *node.JoinError, by seeking, attempts []DialAttempt) *DialError {
+	out := &DialError{Err: by.end(je.Ctx), Attempts: attempts}
 	for _, c := range je.Causes {
 		a := joinAttempt(c, ring.Member{})
+		a.Err = by.hint(c, a.Err)
 		out.Attempts = append(out.Attempts, DialAttempt{Address: a.Address, Other: a.Other, Err: a.Err})
 	}
 	return out
@@ -212,7 +249,7 @@ func dialError(je *node.JoinError, attempts []DialAttempt) *DialError {
 
 // joinError converts the error of a join to public terms. attempts are the ones that could not be
 // made.
-func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
+func joinError(err error, by seeking, self ring.Member, attempts []JoinAttempt) error {
 	var je *node.JoinError
 	if !errors.As(err, &je) {
 		return publicError(err)
@@ -220,9 +257,10 @@ func joinError(err error, self ring.Member, attempts []JoinAttempt) error {
 	if errors.Is(je.Ctx, node.ErrClosed) {
 		return ErrStopped
 	}
-	out := &JoinError{Err: je.Ctx, Attempts: attempts}
+	out := &JoinError{Err: by.end(je.Ctx), Attempts: attempts}
 	for _, c := range je.Causes {
 		a := joinAttempt(c, self)
+		a.Err = by.hint(c, a.Err)
 		if a.Name == "" {
 			a.Given = je.Given[a.Address]
 		}
@@ -307,7 +345,11 @@ type LookupError struct {
 // Error says what ended the lookup and what the first eight members asked have answered.
 func (e *LookupError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "concord: lookup of identifier %d: %s", e.Id, strings.TrimPrefix(e.Err.Error(), "concord: "))
+	b.WriteString("concord: lookup of ")
+	if e.Key != nil {
+		fmt.Fprintf(&b, "key %s, ", briefly(e.Key))
+	}
+	fmt.Fprintf(&b, "identifier %d: %s", e.Id, strings.TrimPrefix(e.Err.Error(), "concord: "))
 	for i, h := range e.Hops {
 		if i == 8 {
 			fmt.Fprintf(&b, "; %d more asked", len(e.Hops)-i)
@@ -316,6 +358,17 @@ func (e *LookupError) Error() string {
 		fmt.Fprintf(&b, "; asked %s at %s: %s", plain.Text(h.Server.Name), plain.Text(h.Server.Address), h.outcome())
 	}
 	return b.String()
+}
+
+// maxShownKey is how many bytes of a key an error shows.
+const maxShownKey = 64
+
+// briefly is a key in quotes, or its beginning if it is long.
+func briefly(key []byte) string {
+	if len(key) > maxShownKey {
+		return fmt.Sprintf("%q…", key[:maxShownKey])
+	}
+	return fmt.Sprintf("%q", key)
 }
 
 // Unwrap returns Err.

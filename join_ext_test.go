@@ -493,3 +493,23 @@ func TestJoinWithoutDeadlineEndsAfterThirtySeconds(t *testing.T) {
 		c.Stop()
 	})
 }
+
+// Without a deadline a Join and a Dial end by their own time, and say so.
+func TestJoinAndDialSayThatTheirOwnTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memory.NewNetwork(1)
+		c := memoryMember(t, network, "member1")
+		defer c.Stop()
+		err := c.Join(context.Background(), "nobody:1")
+		wantErr(t, "Join", err, concord.ErrUnavailable, context.DeadlineExceeded)
+		mentions(t, err, "(given up after 30s, as the context has no deadline)")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = c.Join(ctx, "nobody:1")
+		wantErr(t, "Join", err, concord.ErrUnavailable, context.DeadlineExceeded)
+		mentions(t, err, "(context deadline exceeded)")
+		_, err = concord.Dial(context.Background(), concord.ClientConfig{Network: network}, "nobody:1")
+		wantErr(t, "Dial", err, concord.ErrUnavailable, context.DeadlineExceeded)
+		mentions(t, err, "(given up after 30s, as the context has no deadline)")
+	})
+}

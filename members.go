@@ -98,7 +98,7 @@ func members(walk iter.Seq2[node.Met, error], yield func(Member, error) bool) {
 				return
 			}
 			if je, ok := errors.AsType[*node.JoinError](err); ok {
-				err = dialError(je, nil)
+				err = dialError(je, seeking{}, nil)
 			}
 			yield(Member{}, publicError(err))
 			return

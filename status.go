@@ -50,7 +50,8 @@ type Status struct {
 	Fingers []Finger `json:"fingers"`
 	// Acquaintances are the other live members that the member knows. It finds the ring again
 	// through them when it has lost its successors and its predecessor. Each is listed once, at
-	// however many identifiers it is known.
+	// however many identifiers it is known. Of a member that has drained they are those by which it
+	// finds owners.
 	Acquaintances []Server `json:"acquaintances"`
 	// Silent is the number of acquaintances that did not answer the last time they were asked. A
 	// member with VirtualNodes has acquaintances at each of its identifiers; this is the largest
@@ -285,10 +286,10 @@ func (c *Concord) Status() Status {
 	}
 	nodes := n.Nodes()
 	out.Ranges, out.VirtualNodes = append(out.Ranges, ranges(n)...), len(nodes)
-	if out.Phase == PhaseDrained {
-		out.VirtualNodes = 0
-	}
 	c.statusOfAll(&out, nodes)
+	if out.Phase == PhaseDrained {
+		out.VirtualNodes, out.Acquaintances = 0, servers(n.Guests())
+	}
 	if !v.Pred.IsZero() {
 		p := server(v.Pred)
 		out.Predecessor = &p

@@ -158,6 +158,9 @@ func TestMutualTLSRefusesStrangers(t *testing.T) {
 			if c.Joined() {
 				t.Error("joined all the same")
 			}
+			if what == "plaintext" {
+				mentions(t, err, "as a member with TLS does to one without")
+			}
 			if what != "certificate of no help" {
 				wantErr(t, what, err, concord.ErrUnavailable, context.DeadlineExceeded)
 			}

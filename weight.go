@@ -36,6 +36,8 @@ func (c *Concord) SetWeight(ctx context.Context, weight int) error {
 	switch most := max(1, int(c.cfg.VirtualNodes)); {
 	case err != nil:
 		return err
+	case weight < 0 && most == 1:
+		return fmt.Errorf("%w: %d, must be 0 or 1, as Config.VirtualNodes is %d", ErrWeight, weight, c.cfg.VirtualNodes)
 	case weight < 0 || uint(weight) > c.cfg.mostIdentifiers():
 		return fmt.Errorf("%w: %d, must be between 0 and %d", ErrWeight, weight, c.cfg.mostIdentifiers())
 	case most == 1 && weight > 1:

@@ -56,3 +56,16 @@ func TestFailuresArePrintedWithWhomWhatWhenAndHowOften(t *testing.T) {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+// A member may come before its own first identifier, and a drained one knows of no ring.
+func TestStatusSaysWhatPuzzles(t *testing.T) {
+	self := concord.Server{Name: "node1", Id: 1, Address: "h:1"}
+	var out bytes.Buffer
+	printStatus(&out, concord.Status{Self: self, Predecessor: &self, Phase: concord.PhaseJoined, Size: 3})
+	printStatus(&out, concord.Status{Self: self, Phase: concord.PhaseDrained})
+	for _, want := range []string{"predecessor    itself: ", "about 3\n", "predecessor    none\n", "members        not known: it is in no ring\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}

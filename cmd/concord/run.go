@@ -171,7 +171,7 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 		return err
 	}
 	if f.cluster == "" {
-		log.Info("no cluster is named: only what its members were given keeps this ring apart from others that name none",
+		log.Info("no cluster is named: this ring and another that has no name either can become one if a member is given addresses of both",
 			slog.String("flag", "--cluster"))
 	}
 	secured, err := f.tls.renewing(log)

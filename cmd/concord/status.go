@@ -86,7 +86,11 @@ func printStatus(out io.Writer, s concord.Status) {
 	if s.Predecessor != nil {
 		pred = append(pred, *s.Predecessor)
 	}
-	people("predecessor", pred)
+	if len(pred) > 0 && pred[0] == s.Self {
+		row("predecessor", "itself: the one before its first identifier is another of its own")
+	} else {
+		people("predecessor", pred)
+	}
 	people("successors", s.Successors)
 	if s.SuccessorAge != nil {
 		format := "the first answered %v ago"
@@ -102,7 +106,11 @@ func printStatus(out io.Writer, s concord.Status) {
 	people("fingers", fingers)
 	people("acquaintances", s.Acquaintances)
 	row("", "%d silent, %d pending", s.Silent, s.Pending)
-	row("members", "about %d", s.Size)
+	if s.Size > 0 {
+		row("members", "about %d", s.Size)
+	} else {
+		row("members", "not known: it is in no ring")
+	}
 	row("connections", "%d", s.Connections)
 	row("arcs", "%d remembered", s.Arcs)
 	printFailures(out, s.Failures)

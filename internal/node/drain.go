@@ -123,6 +123,17 @@ func (c *Client) contacted(list []ring.Member) {
 	c.publish(contacts)
 }
 
+// Guests are the members by which a process that has drained finds owners, none if it has not.
+func (n *Node) Guests() []ring.Member {
+	g := n.guest.Load()
+	if g == nil || n.Snapshot().View.Phase != protocol.Outside {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.contacts.List())
+}
+
 // refer names members in what a drained process tells of itself to a client: that one came to
 // find a way into the ring.
 func (n *Node) refer(env transport.Envelope, st *protocol.State) {
