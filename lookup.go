@@ -46,7 +46,8 @@ func Cold() LookupOption { return LookupOption{cold: true} }
 // in the second search that were not asked in the first, and accepts an owner only if both searches
 // name it and it confirms that itself during the lookup. It is Fresh and Cold, too. So one member
 // that lies cannot make a verified lookup name a wrong owner, and two can only if one of them is
-// the owner that is named.
+// the owner that is named. The exception is one with VirtualNodes that stands with one identifier
+// between the owner that it falsely is at another and the last member asked.
 //
 // If an Identity is set, of TLSConfig or of ClientConfig, one search suffices for an owner whose
 // own identifier is that of the key: its certificate proves its name, and nobody can be nearer.

@@ -293,7 +293,7 @@ States in which a run begins (--start; the default is ideal):
 	flags.IntVar(&minMembers, "min-members", 0, "members that must be known to live for a member to serve, at most one more than --successors")
 	flags.IntSliceVar(&identifiers, "identifiers", nil, "at how many identifiers the processes stand, in turn, such as 1,4,16; each counts in --members")
 	flags.DurationVar(&takeover, "takeover", 0, "let joiners take over before they own, for at most so long")
-	flags.Float64Var(&hostile, "hostile", 0, "share of the members that lie, replay and flood, from 0 to 0.5")
+	flags.Float64Var(&hostile, "hostile", 0, "share of the processes that lie, replay and flood, from 0 to 0.5")
 	flags.StringVar(&lies, "lies", "all", "what hostile members do")
 	flags.BoolVar(&identity, "identity", false, "bind names and addresses to who sends, as certificates do")
 	flags.Float64Var(&shape, "shape", 0.6, "shape of the distribution of stays")

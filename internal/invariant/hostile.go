@@ -111,7 +111,7 @@ type Testimony struct {
 	// Held: the one named held the key at an instant of the lookup, by its own account.
 	Held bool
 	// Right: the one named is, or was when the lookup began, the first live member at or
-	// after the key.
+	// after the key; or it is the first honest one, and has held the key if it was to be asked.
 	Right bool
 	// Misled: a hostile member has answered, or stands between the member by whose list
 	// the owner was named and the owner.

@@ -1359,6 +1359,16 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Sim: "hostile owners",
 		},
 		{
+			Name: "same-process",
+			Does: "The second search of a verified lookup may ask a process that the first has asked, at another identifier.",
+			Edits: []Edit{{searchFile, `
+	return slices.ContainsFunc(o.Apart, func(y ring.Member) bool { return x.Name == y.Name || x.Instance() == y.Instance() })
+`, `
+	return slices.ContainsFunc(o.Apart, func(y ring.Member) bool { return x.Instance() == y.Instance() })
+`}},
+			Sim: "hostile processes",
+		},
+		{
 			Name: "marks-lost",
 			Does: "Of too many marks of an origin the smallest are kept, whoever told of them.",
 			Edits: []Edit{{marksFile, `

@@ -295,6 +295,10 @@ var Searches = []Search{
 		Sim: &sim.Config{Members: 20, Duration: 10 * time.Second, Faults: sim.Crash | sim.Joins, Hostile: 0.1, Identity: true, Maps: true, Lies: sim.FalseClaims}, Seeds: 20,
 	},
 	{
+		Name: "hostile processes", Says: "42 identifiers of processes at 1, 4 and 16, of which some name one of their own as the owner, with identities (`--members 42 --identifiers 1,4,16 --duration 5s --faults none --hostile 0.1 --identity --lies owners`)",
+		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: 5 * time.Second, Hostile: 0.1, Identity: true, Lies: sim.WrongOwners}, First: 10, Seeds: 20,
+	},
+	{
 		Name: "copies", Says: "24 members keep maps and come and go; 8 clients subscribe at one after another, and messages to members and clients are lost (`concord sim map --members 24 --session 30s --duration 30s --loss 0.05 --clients 8 --drops 0.02 --lookups 100`)",
 		Maps: &mapsim.Config{Members: 24, Session: 30 * time.Second, Duration: 30 * time.Second, Loss: 0.05, Clients: 8, Drops: 0.02, Lookups: 100}, Seeds: 20,
 	},

@@ -116,7 +116,7 @@ func (s *Search) between(owner ring.Member) (best ring.Member, refuted bool) {
 	}
 	for _, x := range s.known.near {
 		switch {
-		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), x.In(s.avoid), slices.Contains(s.opts.Apart, x.Instance()):
+		case x.Legacy(), x.ID == owner.ID, !s.stands(x, owner), x.In(s.avoid), s.opts.apart(x):
 		case s.known.outcome(x) == mute:
 		case s.known.outcome(x) == spoke:
 			return ring.Member{}, true

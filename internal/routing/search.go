@@ -40,10 +40,15 @@ type Options struct {
 	Verified bool
 	// Proven, with Verified: whoever answers has proved its name and address.
 	Proven bool
-	// Apart are members that are neither asked nor to be named as closer, and Others
-	// leaves out what the process itself knows of the owner.
-	Apart  []ring.Instance
+	// Apart are members of processes that are neither asked nor to be named as closer, at whatever
+	// identifier, and Others leaves out what the process itself knows of the owner.
+	Apart  []ring.Member
 	Others bool
+}
+
+// apart reports whether x is of a process that is not to be asked.
+func (o *Options) apart(x ring.Member) bool {
+	return slices.ContainsFunc(o.Apart, func(y ring.Member) bool { return x.Name == y.Name || x.Instance() == y.Instance() })
 }
 
 // Search finds the owner of one identifier by asking member after member, each
@@ -64,6 +69,7 @@ type Search struct {
 	gone   []ring.Instance // those of avoid that are known not to be there
 	mute   []uint64        // processes that did not answer
 	spares bool            // these are not asked at other identifiers
+	shun   []ring.Instance // other identifiers of processes of Options.Apart that were named as closer
 	queue  []ring.Member   // nearest before the identifier first
 	owner  ring.Member     // believed, to be asked itself
 	named  bool            // owner was named by another, not by the arcs
@@ -168,7 +174,7 @@ func (s *Search) begin(t *Table, now time.Duration) {
 	s.home = t.Self
 	if t.Self.IsZero() {
 		// A client's contacts stand anywhere: none is closer than another.
-		s.queue = slices.DeleteFunc(t.closer(s.Query()), func(x ring.Member) bool { return slices.Contains(s.opts.Apart, x.Instance()) })
+		s.queue = slices.DeleteFunc(t.closer(s.Query()), s.opts.apart)
 		s.believe(t.Self)
 		return
 	}
@@ -261,10 +267,14 @@ func (s *Search) finish(a Answer, settled bool) {
 
 // add queues x if it is strictly closer than whoever has answered.
 func (s *Search) add(x ring.Member) {
-	if x.Name == "" || x == s.floor || x.In(s.avoid) || slices.Contains(s.opts.Apart, x.Instance()) || s.known.visited(x) {
+	if x.Name == "" || x == s.floor || x.In(s.avoid) || s.known.visited(x) {
 		return
 	}
 	if !s.floor.IsZero() && !ring.Between(s.floor.ID, x.ID, s.id) {
+		return
+	}
+	if s.opts.apart(x) {
+		s.shuns(x)
 		return
 	}
 	i := 0
@@ -368,10 +378,22 @@ func (s *Search) Why() Why { return s.why }
 func (s *Search) Query() Query {
 	q := Query{ID: s.id, Avoid: s.avoid}
 	if room := MaxAvoid - len(q.Avoid); room > 0 && len(s.opts.Apart) > 0 {
-		apart := s.opts.Apart
-		q.Avoid = slices.Concat(q.Avoid, apart[max(0, len(apart)-room):])
+		shun := slices.Clone(s.shun)
+		for _, x := range s.opts.Apart {
+			shun = append(shun, x.Instance())
+		}
+		q.Avoid = slices.Concat(q.Avoid, shun[max(0, len(shun)-room):])
 	}
 	return q
+}
+
+// shuns notes that x was named as closer, which is not to be asked: whoever names nobody else is
+// asked for others.
+func (s *Search) shuns(x ring.Member) {
+	if of := x.Instance(); !slices.Contains(s.shun, of) && !slices.ContainsFunc(s.opts.Apart, func(y ring.Member) bool { return y.Instance() == of }) {
+		s.shun = append(s.shun, of)
+		s.news = true
+	}
 }
 
 // Answered takes the answer of the member that Next named.

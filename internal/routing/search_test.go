@@ -33,9 +33,14 @@ func (w *world) owner(id uint64) ring.Member {
 // settle makes a ring of n with lists of r, and fingers and 16 acquaintances of
 // which each leads to a dead member with the given chance.
 func settle(rng *rand.Rand, n, r int, dead float64) *world {
+	return settleProcesses(rng, n, 1, r, dead)
+}
+
+// settleProcesses is settle of processes at so many identifiers each.
+func settleProcesses(rng *rand.Rand, n, each, r int, dead float64) *world {
 	w := &world{tables: map[uint64]*Table{}}
 	for i := range n {
-		name := fmt.Sprintf("m%d", i)
+		name := fmt.Sprintf("m%d", i/each)
 		w.members = append(w.members, ring.Member{ID: rng.Uint64(), Name: name, Addr: name + ":1", Incarnation: 1})
 	}
 	slices.SortFunc(w.members, func(a, b ring.Member) int {
@@ -50,13 +55,15 @@ func settle(rng *rand.Rand, n, r int, dead float64) *world {
 			k.Pred = w.members[(i+n-1)%n]
 			k.Arc.After = k.Pred.ID
 		}
-		for j := 1; j <= min(r, n-1); j++ {
+		names := map[string]bool{m.Name: true}
+		for j := 1; j < n && len(names) <= r; j++ {
 			k.Succ = append(k.Succ, w.members[(i+j)%n])
+			names[w.members[(i+j)%n].Name] = true
 		}
 		f := NewFingers(m.ID, 64)
 		covered := ring.Arc{After: m.ID, To: m.ID}
-		if len(k.Succ) == r {
-			covered.To = k.Succ[r-1].ID
+		if len(names) > r {
+			covered.To = k.Succ[len(k.Succ)-1].ID
 		}
 		f.Fill(covered, func(id uint64) (ring.Member, ring.Arc) {
 			o := w.owner(id)

@@ -15,8 +15,8 @@ const maxWays = 4
 
 // A verified lookup does not rely on any one member. It finds the owner on one way after
 // the other, each with a search of its own that begins at what the process itself
-// knows. No member that was asked on one way is asked on another, or has a say in
-// whom another asks: where the ways of two members meet, one could have led both. The
+// knows. No process that was asked on one way is asked on another, at whatever identifier, or
+// has a say in whom another asks: where the ways of two members meet, one could have led both. The
 // owner that two ways have named is asked itself, and counts if it says so too.
 //
 // So an owner that is not the owner has said so itself, and somebody on each of two
@@ -27,9 +27,9 @@ const maxWays = 4
 // verification is what a verified lookup knows besides.
 type verification struct {
 	ways  []way
-	began int             // the first question of the open way
-	apart []ring.Instance // asked on the ways that have ended
-	word  int             // the question, asked of a candidate, whether it is the owner; -1: none is open
+	began int           // the first question of the open way
+	apart []ring.Member // asked on the ways that have ended
+	word  int           // the question, asked of a candidate, whether it is the owner; -1: none is open
 	// denied are candidates that have not confirmed that they are the owner.
 	denied []ring.Member
 }
@@ -128,7 +128,7 @@ func (l *Lookup) nextWay(k Knowledge) Want {
 	v := l.verification
 	for _, q := range l.questions[v.began:] {
 		if q.Why != Candidate {
-			v.apart = append(v.apart, q.Whom.Instance())
+			v.apart = append(v.apart, q.Whom)
 		}
 	}
 	v.began = len(l.questions)

@@ -174,6 +174,64 @@ func (w *world) lookUp(from *Table, id uint64, opts Options, lie func(x ring.Mem
 	return l, want
 }
 
+// A process that lies at all of its identifiers is one liar: they name the nearest of them as the
+// owner, and that says so itself.
+func TestOneLiarAtSeveralIdentifiersMisleadsNoVerifiedLookup(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 2))
+	misled, failed, all := 0, 0, 0
+	for range 200 {
+		n, each := 16+4*rng.IntN(10), 4
+		w := settleProcesses(rng, n, each, 3, 0)
+		liar := w.members[rng.IntN(n)].Name
+		lie := func(x ring.Member, q Query) *Answer {
+			if x.Name != liar {
+				return nil
+			}
+			owner := x
+			for _, y := range w.members {
+				if y.Name == liar && y.ID-q.ID < owner.ID-q.ID {
+					owner = y
+				}
+			}
+			arc := ring.Arc{After: q.ID - 1, To: owner.ID}
+			if owner == x {
+				return &Answer{Verdict: Mine, Owner: x, Arc: arc, HasArc: true}
+			}
+			return &Answer{Verdict: Owned, By: x, Owner: owner, Arc: arc, HasArc: true}
+		}
+		for range 50 {
+			from, id := w.members[rng.IntN(n)], rng.Uint64()
+			if from.Name == liar {
+				continue
+			}
+			l, want := w.lookUp(w.tables[from.ID], id, Options{Verified: true}, lie)
+			got, _ := l.Result()
+			switch {
+			case want.Do != Found:
+				failed++
+			case got.Owner != w.owner(id):
+				misled++
+			}
+			asked := map[string]int{} // by processes, the way
+			for i, way := range l.Ways(got.Owner) {
+				for _, q := range way {
+					if on, ok := asked[q.Whom.Name]; ok && on != i {
+						t.Fatalf("%s was asked on two ways", q.Whom.Name)
+					}
+					asked[q.Whom.Name] = i
+				}
+			}
+			all++
+		}
+	}
+	if misled > 0 {
+		t.Errorf("%d of %d verified lookups were misled", misled, all)
+	}
+	if failed > all/8 {
+		t.Errorf("%d of %d verified lookups failed", failed, all)
+	}
+}
+
 func TestVerifiedLookupFindsTheOwnerInSettledRings(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	for _, n := range []int{1, 2, 3, 4, 5, 8, 16, 100, 1000} {

@@ -61,9 +61,9 @@ type Config struct {
 	// protocol.Join.Takeover. Their programs need up to twice as long, and some never
 	// end. 0: they do not prepare.
 	Takeover time.Duration
-	// Hostile is the share of the members of the start that lie, replay and flood, from
-	// the beginning of the faults to the end of the siege that follows them; see
-	// Lies. Above 0 at least one does, and one does not. At most 0.5.
+	// Hostile is the share of the processes of the start that lie, replay and flood, at all of
+	// their identifiers, from the beginning of the faults to the end of the siege that follows
+	// them; see Lies. Above 0 at least one does, and one does not. At most 0.5.
 	Hostile float64
 	// Lies are the kinds of what they do. 0: all.
 	Lies Lies
@@ -154,7 +154,6 @@ func (c Config) withDefaults() (Config, error) {
 	wrong(c.Lease != 0 && c.Lease < protocol.ShortestLease(c.Successors, c.Interval), "lease %v: use at least %v, %d intervals", c.Lease, protocol.ShortestLease(c.Successors, c.Interval), protocol.ShortestLease(c.Successors, 1))
 	wrong(c.Lease != 0 && c.MinMembers < 2 && c.Faults&cutOff != 0, "leases with %v: without a minimum of members, who is cut off owns all the same", c.Faults&cutOff)
 	wrong(slices.ContainsFunc(c.Identifiers, func(k int) bool { return k < 1 || k > 1024 }), "identifiers %v: use 1 to 1024 for each process", c.Identifiers)
-	wrong(len(c.Identifiers) > 0 && c.Hostile > 0, "processes at several identifiers are not simulated with hostile members")
 	wrong(c.Lies&aboutMaps != 0 && !c.Maps, "lies %v: without maps there is nothing to lie about", c.Lies&aboutMaps)
 	wrong(c.Start != "ideal" && !slices.ContainsFunc(States, func(s State) bool { return s.Name == c.Start }), "start %q: there is no such state", c.Start)
 	return c, errors.Join(errs...)

@@ -37,28 +37,55 @@ const (
 	farAddr      = "h1000000000:1"
 )
 
-// recruit makes some of the members of the start hostile.
+// recruit makes some of the processes of the start hostile, at all of their identifiers.
 func (w *world) recruit() {
-	n := w.cfg.Members
+	var order []int32 // of processes, by their first identifiers
+	for _, h := range w.hosts[:w.cfg.Members] {
+		if h == h.first() {
+			order = append(order, h.index)
+		}
+	}
+	n := len(order)
 	if w.cfg.Hostile == 0 || n < 2 {
 		return
 	}
-	order := make([]int32, n)
-	for i := range order {
-		order[i] = int32(i)
-	}
 	draw := func(i int32) uint64 { return mix(w.seed ^ mix(uint64(i)+0x686f73)) }
 	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(draw(a), draw(b)) })
-	w.liars = order[:min(max(1, int(w.cfg.Hostile*float64(n))), n-1)]
-	for _, i := range w.liars {
-		w.hosts[i].hostile = &hostile{}
+	for _, i := range order[:min(max(1, int(w.cfg.Hostile*float64(n))), n-1)] {
+		for _, h := range w.hosts[i].chart.hosts {
+			w.corrupt(h)
+		}
 	}
 }
 
+// corrupt makes a host hostile.
+func (w *world) corrupt(h *host) {
+	h.hostile = &hostile{}
+	w.liars = append(w.liars, h.index)
+}
+
 // proves reports whether a host may say that it is x: where names and addresses are
-// bound, only one whose they are. A client has none.
+// bound, only one whose they are, or another identifier of the same process. A client has none.
 func (w *world) proves(h *host, x ring.Member) bool {
-	return !w.cfg.Identity || x.IsZero() || x.Name == h.name && x.Addr == h.addr && x.ID == h.id
+	return !w.cfg.Identity || x.IsZero() || h.standsAs(x)
+}
+
+// standsAs reports whether x is the member that h is, or another identifier of its process, of
+// whatever incarnation.
+func (h *host) standsAs(x ring.Member) bool {
+	return x.Name == h.of && slices.ContainsFunc(h.chart.hosts, func(g *host) bool { return x.Addr == g.addr && x.ID == g.id })
+}
+
+// sibling is a host of the process of h, which may be h itself.
+func (w *world) sibling(h *host) *host {
+	of := h.chart.hosts
+	if len(of) == 1 {
+		return h
+	}
+	if g := of[w.mal.IntN(len(of))]; g.up {
+		return g
+	}
+	return h
 }
 
 // isHostile reports whether the process at the address of x is, if x is its name.
@@ -68,7 +95,7 @@ func (w *world) isHostile(x ring.Member) bool {
 		return false
 	}
 	h := w.hosts[i]
-	return h.hostile != nil && h.name == x.Name && h.id == x.ID
+	return h.hostile != nil && h.of == x.Name && h.id == x.ID
 }
 
 // beginLie begins an act of a hostile member.
@@ -78,7 +105,10 @@ func (w *world) beginLie(f *fault) {
 	}
 	f.who = w.liars // all of them at once, or one
 	if k := f.pick % uint64(2*len(w.liars)); k < uint64(len(w.liars)) {
-		f.who = w.liars[k : k+1]
+		f.who = nil
+		for _, h := range w.hosts[w.liars[k]].chart.hosts {
+			f.who = append(f.who, h.index)
+		}
 	}
 	for _, i := range f.who {
 		h := w.hosts[i]
@@ -133,6 +163,9 @@ func (w *world) say(h *host, f *fault) {
 		from := w.hosts[w.ringAt(x.ID, []int{1, len(w.ring) - 1, w.mal.IntN(len(w.ring))}[w.mal.IntN(3)])].self()
 		if w.mal.IntN(2) == 0 {
 			from = w.other(h, from)
+		}
+		if len(h.chart.hosts) > 1 && w.mal.IntN(2) == 0 {
+			from = w.sibling(h).self()
 		}
 		w.utter(h, from, x, w.anyRequest(h, x))
 	case Departures:
@@ -302,7 +335,7 @@ func (w *world) poses(h *host, c *call) {
 	}
 	for _, f := range g.acts {
 		switch {
-		case w.mal.Float64() > f.level || c.sender.Name != h.name:
+		case w.mal.Float64() > f.level || c.sender.Name != h.of:
 		case f.lie == Incarnations:
 			c.sender.Incarnation = w.otherIncarnation(c.sender.Incarnation)
 		case f.lie == Origins:
@@ -425,6 +458,9 @@ func (w *world) falseAnswer(h *host, f *fault, c *call, failure *protocol.Failur
 			after = id - 1
 		}
 		c.answer = routing.Answer{Verdict: routing.Owned, By: h.self(), Owner: x, Arc: ring.Arc{After: after, To: x.ID}, HasArc: true, Lease: routing.MaxLease}
+		if x == h.self() && len(h.chart.hosts) > 1 { // which its other identifiers name
+			c.answer.Verdict, c.answer.By, c.answer.Arc.After = routing.Mine, ring.Member{}, id-1
+		}
 	case NearerNames:
 		a := routing.Answer{Verdict: routing.Closer, By: h.self()}
 		for range routing.MaxCloser {
@@ -478,6 +514,10 @@ func (w *world) falseReply(h *host, f *fault, c *call) {
 		st.Version = w.mal.Uint64() >> 8
 	case Incarnations:
 		st.Self.Incarnation = w.otherIncarnation(st.Self.Incarnation)
+	case Forgeries:
+		if len(h.chart.hosts) > 1 {
+			st.Self = w.sibling(h).self()
+		}
 	case Origins:
 		st.Origin = w.otherOrigin(st.Origin)
 	case FalseClaims:
@@ -509,7 +549,7 @@ func (w *world) checked(c *call, failure *protocol.Failure) *protocol.Failure {
 	case c.route:
 		by = c.answer.By
 	}
-	if w.proves(h, by) && (c.meant.Name == "" || c.meant.Name == h.name && c.meant.Addr == h.addr) {
+	if w.proves(h, by) && (c.meant.Name == "" || h.standsAs(c.meant)) {
 		return failure
 	}
 	w.count.refused++

@@ -81,6 +81,76 @@ func TestRingsHealFromHostileMembers(t *testing.T) {
 	}
 }
 
+// Processes that lie at all of their identifiers cost no honest member its place either, whatever
+// they say, and no verified lookup.
+func TestHostileProcessesAtSeveralIdentifiers(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"all":       {Maps: true},
+		"many":      {Hostile: 0.4},
+		"owners":    {Lies: WrongOwners},
+		"siblings":  {Lies: Forgeries},
+		"of others": {Lies: FalseClaims, Maps: true, Faults: Crash | Joins},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg.Members, cfg.Identifiers, cfg.Duration, cfg.Identity = 42, []int{1, 4, 16}, 5*time.Second, true
+			if cfg.Hostile == 0 {
+				cfg.Hostile = 0.1
+			}
+			for seed := range uint64(2) {
+				r := run(t, cfg, seed)
+				if len(r.Violations) > 0 {
+					t.Errorf("seed %d: %v", seed, r.Violations[0])
+				}
+				if r.Siege == nil || r.Siege.Verified.Count == 0 {
+					t.Errorf("seed %d: no lookups in the siege", seed)
+				}
+			}
+		})
+	}
+}
+
+// A process is hostile at all of its identifiers, also at those that it joins with later, and may
+// say at each that it is any of them.
+func TestProcessIsHostileAtAllIdentifiers(t *testing.T) {
+	cfg, err := Config{Members: 41, Identifiers: []int{1, 4, 16}, Hostile: 0.5, Identity: true}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(8) {
+		w := newWorld(cfg, seed)
+		w.settle()
+		w.recruit()
+		w.newcomer() // the last of the process that is begun last
+		processes := map[string]bool{}
+		for _, h := range w.hosts {
+			if hostile := h.hostile != nil; hostile != (h.first().hostile != nil) || hostile != slices.Contains(w.liars, h.index) {
+				t.Errorf("seed %d: %s of %s is hostile: %t, and the first: %t", seed, h.name, h.of, hostile, h.first().hostile != nil)
+			}
+			processes[h.of] = processes[h.of] || h.hostile != nil
+		}
+		hostile := 0
+		for _, is := range processes {
+			if is {
+				hostile++
+			}
+		}
+		if len(processes) != 6 || hostile != 3 {
+			t.Errorf("seed %d: %d of %d processes are hostile", seed, hostile, len(processes))
+		}
+		h := w.hosts[w.liars[0]]
+		for _, g := range w.hosts[:cfg.Members] {
+			x := w.self(g)
+			if got, want := w.proves(h, x), g.of == h.of; got != want {
+				t.Errorf("seed %d: %s of %s may say that it is %s of %s: %t", seed, h.name, h.of, g.name, g.of, got)
+			}
+			if x.Addr = h.addr; g != h && w.proves(h, x) {
+				t.Errorf("seed %d: %s may say that %s is at its address", seed, h.name, g.name)
+			}
+		}
+	}
+}
+
 func TestOneHostileMemberAndOneHonest(t *testing.T) {
 	for n, want := range map[int]int{1: 0, 2: 1, 3: 1, 19: 1, 20: 2} {
 		cfg, err := Config{Members: n, Hostile: 0.1}.withDefaults()

@@ -152,7 +152,7 @@ func TestProcessesFailWhole(t *testing.T) {
 }
 
 func TestIdentifiersAreChecked(t *testing.T) {
-	for _, cfg := range []Config{{Identifiers: []int{0}}, {Identifiers: []int{4}, Hostile: 0.1}} {
+	for _, cfg := range []Config{{Identifiers: []int{0}}, {Identifiers: []int{4, 1025}}} {
 		if _, err := Run(cfg, 1); err == nil || !strings.Contains(err.Error(), "identifiers") {
 			t.Errorf("%v: %v", cfg.Identifiers, err)
 		}

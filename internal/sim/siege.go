@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
+	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
@@ -122,9 +123,16 @@ func (w *world) lateRounds() int {
 
 // recovery is for how long an honest member may skip another in a siege: its head has
 // emptied its list and then been in no ring, and it asks one member after the other,
-// all round the circle, to find the one after it.
+// all round the circle, to find the one after it. Each further identifier of a hostile process
+// may cost it a time-out.
 func (w *world) recovery() time.Duration {
-	return w.cfg.Interval + time.Duration(w.cfg.Members)*50*time.Millisecond
+	further := 0
+	for _, i := range w.liars {
+		if h := w.hosts[i]; h != h.first() {
+			further++
+		}
+	}
+	return w.cfg.Interval + time.Duration(w.cfg.Members)*50*time.Millisecond + time.Duration(further)*peer.MinTimeout
 }
 
 // underSiege lets a round pass.
@@ -253,6 +261,7 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 		if t.Exists {
 			t.Right = w.rightful(l.id, x) || l.owner >= 0 && w.hosts[l.owner].addr == x.Addr
 			t.Held = w.said(x, x, l.id, l.began)
+			t.Right = t.Right || (t.Held || !t.Fresh && !t.Verified) && !t.Hostile && w.firstHonest(l.id, x)
 		}
 		t.Over = w.over(h, l, x)
 	}
@@ -267,7 +276,7 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 		n.Hops += hops
 		n.MostHops, n.Slowest = max(n.MostHops, hops), max(n.Slowest, w.now-l.began)
 	}
-	if !w.cfg.Identity {
+	if !w.cfg.Identity || how != found && h.client != nil && !w.wayIn(h.client) {
 		return
 	}
 	for i := range testimonies {
@@ -283,6 +292,15 @@ func (w *world) testify(h *host, l *lookup, how outcome, a routing.Answer) {
 }
 
 var testimonies = invariant.Testimonies()
+
+// firstHonest reports whether only hostile members stand at an identifier or between it and x:
+// the honest ones may not take these for members yet, or may just have begun to.
+func (w *world) firstHonest(id uint64, x ring.Member) bool {
+	return !slices.ContainsFunc(w.ring, func(i int32) bool {
+		h := w.hosts[i]
+		return h.hostile == nil && h.inRing() && h.id-id < x.ID-id
+	})
+}
 
 // over reports whether an honest member stands at the key of a lookup, or between it and
 // the owner found, that the process knew when it began to search.
@@ -327,14 +345,14 @@ func (w *world) misledWay(h *host, way []routing.Question, owner ring.Member) (m
 	by := h.self()
 	for _, q := range way {
 		if w.isAt(q.Whom) {
-			misled, byOther = true, byOther || q.Whom.Addr != owner.Addr
+			misled, byOther = true, byOther || !w.oneProcess(q.Whom, owner)
 		}
 		if q.State == routing.Answered {
 			by = q.Whom
 		}
 	}
-	if w.liarBetween(by, owner) {
-		return true, true
+	if w.liarBetween(by, owner) { // perhaps another identifier of the owner's own process
+		return true, byOther || !w.oneProcess(by, owner)
 	}
 	return misled, byOther
 }
@@ -343,6 +361,12 @@ func (w *world) misledWay(h *host, way []routing.Question, owner ring.Member) (m
 // named and the owner.
 func (w *world) liarBetween(by, owner ring.Member) bool {
 	return by.ID != owner.ID && slices.ContainsFunc(w.liars, func(i int32) bool { return ring.Between(by.ID, w.hosts[i].id, owner.ID) })
+}
+
+// oneProcess reports whether the hosts at the addresses of two members are of one process.
+func (w *world) oneProcess(x, y ring.Member) bool {
+	i, j := number(x.Addr), number(y.Addr)
+	return i >= 0 && j >= 0 && int(i) < len(w.hosts) && int(j) < len(w.hosts) && w.hosts[i].chart == w.hosts[j].chart
 }
 
 // isAt reports whether a hostile process is at the address of x, whoever x is.

@@ -88,6 +88,9 @@ func (w *world) judge(h *host, l *lookup, how outcome, a routing.Answer) {
 		if how == errOutside && w.tooFew(h) {
 			return // nor may it name anybody
 		}
+		if how == errUnverified && len(w.cfg.Identifiers) > 0 {
+			return // of few processes there may be none that was not asked on the first way
+		}
 		if w.afterIdeal && (h.client == nil || w.wayIn(h.client)) {
 			w.violate("ideal-lookups", fmt.Sprintf("a lookup of %d at %s failed: %s", l.id, h.name, outcomeNames[how]))
 		}

@@ -158,6 +158,9 @@ func (w *world) newcomer() *host {
 		h.chart = w.process.chart
 		h.chart.hosts = append(h.chart.hosts, h)
 		w.process.left--
+		if h.first().hostile != nil {
+			w.corrupt(h)
+		}
 	}
 	return h
 }
