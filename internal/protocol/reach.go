@@ -39,8 +39,9 @@ func (m *Machine) reaches(x ring.Member, f *findings) {
 }
 
 // reach records of all identifiers of a process, in its incarnation, whether it answers:
-// where it does not they are asked as rarely as that was, and where it does again in the next
-// round. What a pointer names is left alone: it is asked there.
+// where it does not they are asked as rarely as that was, and where it does again they are as live
+// as that, and pending: it may have been cut off. What a pointer names is left alone: it is asked
+// there.
 func (q *acquaintances) reach(ev Reach, v vicinity, f *findings) {
 	for i := range q.list {
 		a := &q.list[i]
@@ -53,7 +54,8 @@ func (q *acquaintances) reach(ev Reach, v vicinity, f *findings) {
 			a.condition, a.failures = unresponsive, max(a.failures, ev.Failures)
 			a.next = v.round + q.backoff(a.failures, v.aloneOrIsolated)
 		case !a.responsive():
-			a.failures, a.next = 1, v.round
+			a.condition, a.failures, a.next, a.pending = present, 0, v.round, true
+			f.changed = true
 		}
 	}
 }

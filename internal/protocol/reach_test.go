@@ -39,7 +39,10 @@ func TestProcessIsSilentAtAllIdentifiers(t *testing.T) {
 	}
 	v.round = 60
 	q.reach(Reach{Who: at("q", 7)}, v, &f)
-	if a := q.find(at("q", 1)); a.failures != 1 || a.next != 60 || a.responsive() {
-		t.Errorf("it answers again: %d failures, until %d", a.failures, a.next)
+	if a := q.find(at("q", 1)); a.failures != 0 || a.next != 60 || !a.responsive() || !a.pending {
+		t.Errorf("it answers again: %d failures, until %d, pending %t", a.failures, a.next, a.pending)
+	}
+	if a := q.find(at("other", 0)); a.pending {
+		t.Error("so does another")
 	}
 }
