@@ -104,8 +104,7 @@ func (m *Machine) check() {
 		m.placeFromSeed(i)
 		return
 	}
-	if len(m.seeds) > 0 && m.probe.due(m.round) {
-		m.probeSeed()
+	if len(m.seeds) > 0 && m.probe.due(m.round) && m.probeSeed() {
 		return
 	}
 	if m.isolated() {
@@ -120,7 +119,7 @@ func (m *Machine) check() {
 	m.checks++
 	switch m.checks % 4 {
 	case 0:
-		if Pace(m.self) == 1 { // one of the process will do: the ring as a whole is wound so
+		if Pace(m.self) == 1 && !m.mapped() { // one of the process will do: the ring as a whole is wound so
 			m.startPlacing(m.self, m.head(), ring.Member{})
 		}
 	case 1, 3:
@@ -160,6 +159,12 @@ func (m *Machine) stranger() ring.Member {
 // charted reports whether an acquaintance is known to be in this member's ring by the map.
 func (m *Machine) charted(a *acquaintance) bool {
 	return m.cfg.Charted != nil && a.condition == present && m.cfg.Charted(a.Member)
+}
+
+// mapped reports whether the map of the ring is certain of all from the head to the predecessor: they
+// have said of late who is before them, one after another, once round the circle.
+func (m *Machine) mapped() bool {
+	return m.cfg.Charted != nil && m.cfg.Charted(m.head()) && m.cfg.Charted(m.pred)
 }
 
 // placeOther places y in the ring that this member knows, beginning here.

@@ -83,10 +83,29 @@ func (m *Machine) placeFromSeed(i int) {
 	m.placing.from = s.addr
 }
 
-// probeSeed does so with any of them.
-func (m *Machine) probeSeed() {
+// probeSeed does so with any of them. It reports false if that is where a member is that the map is
+// certain of: no other ring is there.
+func (m *Machine) probeSeed() bool {
 	m.probe.done(m.round, m.cfg.CheckEvery)
-	m.placeFromSeed(m.choose(len(m.seeds)))
+	i := m.choose(len(m.seeds))
+	if m.mappedAt(m.seeds[i].addr) {
+		return false
+	}
+	m.placeFromSeed(i)
+	return true
+}
+
+// mappedAt reports whether a member is known to be at an address that the map of this ring has.
+func (m *Machine) mappedAt(addr string) bool {
+	if m.cfg.Charted == nil {
+		return false
+	}
+	for _, x := range append([]ring.Member{m.pred}, m.succ...) {
+		if x.Addr == addr {
+			return m.cfg.Charted(x)
+		}
+	}
+	return slices.ContainsFunc(m.acq.list, func(a acquaintance) bool { return a.Addr == addr && m.charted(&a) })
 }
 
 // probing is how rings meet of which nobody remembers a member of the other: two

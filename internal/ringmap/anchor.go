@@ -23,7 +23,7 @@ const (
 	around = 2
 	// maxRetries is how often a question that did not help is asked again before a sweep goes on in
 	// another way.
-	maxRetries = 4
+	maxRetries = 8
 	// maxNeeded is how many intervals others wait for anchors at most: what slow answers leave too
 	// little time for goes level by level.
 	maxNeeded = 3
@@ -86,17 +86,19 @@ func (m *Map) askAnchor(now time.Duration) {
 	if k.silent {
 		skip++
 	}
-	for i := 1; i < t.Len(); i++ {
-		if !m.anchor(own-i) || m.mute(t.at(own-i)) {
-			continue
-		}
-		if skip--; skip < 0 {
-			// From itself on, all round the circle.
-			k.whom, k.to, k.as, k.level, k.open = t.at(own-i).ID, t.at(own-i-1).ID, now, asWhole, true
-			m.ask(now, ring.Arc{After: k.to, To: k.to}, true)
-			return
+	var found []int
+	for i := 1; i < t.Len() && len(found) <= skip; i++ {
+		if m.anchor(own-i) && !m.mute(t.at(own-i)) {
+			found = append(found, own-i)
 		}
 	}
+	if len(found) == 0 {
+		return
+	}
+	x := found[skip%len(found)]
+	// From itself on, all round the circle.
+	k.whom, k.to, k.as, k.level, k.open = t.at(x).ID, t.at(x-1).ID, now, asWhole, true
+	m.ask(now, ring.Arc{After: k.to, To: k.to}, true)
 }
 
 // askStretch asks the first process of which the map is not certain whether it still claims what
@@ -106,7 +108,7 @@ func (m *Map) askStretch(now time.Duration) {
 	if place >= n {
 		return
 	}
-	if m.sweep.more > 0 {
+	if m.sweep.more > 0 && m.sweep.tries == 0 {
 		place -= m.pastAnchor(place) + 1
 	}
 	t, k := m.homes(), &m.check
@@ -116,7 +118,7 @@ func (m *Map) askStretch(now time.Duration) {
 		return
 	}
 	k.whom, k.to, k.as, k.level, k.open = whom.ID, whom.ID, now, bits.Len(uint(place)), true
-	if m.anchor(own + place + 1) {
+	if m.anchor(own+place+1) && m.sweep.tries == 0 { // else for itself: it may not know what it is
 		// As much as is certain here, or a little more: up to an anchor.
 		k.to = m.home
 		for end := 2*(place+1) + around; end < n; end++ {
@@ -178,6 +180,8 @@ func (m *Map) goOnAsking(now time.Duration, done bool) {
 	case m.swept():
 	case s.stuck, !done && s.tries == maxRetries:
 		m.sweepOtherwise(now)
+	case !done && s.way == byAnchor && s.tries == 0 && m.anchor(own):
+		s.way, s.next = byStretches, now // it has become one in this sweep
 	case !done:
 		s.tries++
 		s.next = now + time.Duration(s.tries)*max(m.pace(), m.trip)

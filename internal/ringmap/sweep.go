@@ -226,8 +226,8 @@ func (m *Map) goOnSweeping(now time.Duration) {
 		if s.next == 0 {
 			s.next = now + max(2*m.pace(), 2*m.trip)
 		}
-	case s.way != byLevels: // there is nobody to be asked
-		m.sweepOtherwise(now)
+	case s.way != byLevels: // there is nobody to be asked now
+		m.goOnAsking(now, false)
 	default:
 		m.levelOver(now, true)
 	}
