@@ -1785,6 +1785,16 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Sim: "sweeps",
 		},
 		{
+			Name: "anchors-compare-nothing",
+			Does: "An anchor asks others for their own claims, and does not compare the rest of its map with theirs.",
+			Edits: []Edit{{anchorFile, `
+	if k.to == whom.ID && now > m.newsAt+m.cfg.Interval {
+`, `
+	if k.to == whom.ID && now < m.newsAt {
+`}},
+			Sim: "growth",
+		},
+		{
 			Name: "rounds-are-of-the-sweep",
 			Does: "What the next process said in its last round counts as asked in the sweep.",
 			Edits: []Edit{{anchorFile, `

@@ -382,6 +382,12 @@ func (n *Node) chartedMember(x ring.Member) bool {
 	return c != nil && c.Owner() == x
 }
 
+// chartSingle reports whether each process on the map stands at one identifier. It takes no lock.
+func (n *Node) chartSingle() bool {
+	s := n.lead().chart.Load()
+	return s != nil && s.Single()
+}
+
 // believed is whom the map has as the owner of an identifier, zero: nobody, and its arc.
 func (fd *Finder) believed(id uint64) (ring.Member, ring.Arc) {
 	if s := fd.chart.Load(); s != nil {

@@ -14,10 +14,12 @@ func TestNothingIsPlacedInARingThatTheMapHas(t *testing.T) {
 	for _, x := range []struct {
 		name    string
 		charted func(w *world, of *host, x ring.Member) bool
+		several bool // a process stands at several identifiers
 		want    bool // placements
 	}{
 		{name: "no map", want: true},
 		{name: "all", charted: func(*world, *host, ring.Member) bool { return true }},
+		{name: "one at several identifiers", charted: func(*world, *host, ring.Member) bool { return true }, several: true, want: true},
 		{name: "none", charted: func(*world, *host, ring.Member) bool { return false }, want: true},
 		{name: "all but the predecessor", charted: func(_ *world, of *host, x ring.Member) bool { return x != of.m.pred }, want: true},
 		{name: "all but the head", charted: func(_ *world, of *host, x ring.Member) bool { return x != of.m.head() }, want: true},
@@ -26,6 +28,7 @@ func TestNothingIsPlacedInARingThatTheMapHas(t *testing.T) {
 		for _, h := range w.order {
 			if x.charted != nil {
 				h.m.cfg.Charted = func(m ring.Member) bool { return x.charted(w, h, m) }
+				h.m.cfg.Single = func() bool { return !x.several }
 			}
 		}
 		w.run(50 * interval) // pending members are placed whatever the map says

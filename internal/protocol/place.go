@@ -119,7 +119,8 @@ func (m *Machine) check() {
 	m.checks++
 	switch m.checks % 4 {
 	case 0:
-		if Pace(m.self) == 1 && !m.mapped() { // one of the process will do: the ring as a whole is wound so
+		// One of the process will do: the ring as a whole is wound so.
+		if Pace(m.self) == 1 && !m.mapped() {
 			m.startPlacing(m.self, m.head(), ring.Member{})
 		}
 	case 1, 3:
@@ -161,11 +162,15 @@ func (m *Machine) charted(a *acquaintance) bool {
 	return m.cfg.Charted != nil && a.condition == present && m.cfg.Charted(a.Member)
 }
 
-// mapped reports whether the map of the ring is certain of all from the head to the predecessor: they
-// have said of late who is before them, one after another, once round the circle.
+// mapped reports whether the map of the ring is certain of all from the head to the predecessor:
+// they have said of late who is before them, one after another, once round the circle.
 func (m *Machine) mapped() bool {
-	return m.cfg.Charted != nil && m.cfg.Charted(m.head()) && m.cfg.Charted(m.pred)
+	return m.single() && m.cfg.Charted(m.head()) && m.cfg.Charted(m.pred)
 }
+
+// single reports whether who is on the map is in this ring. One that stands at several identifiers
+// may be in two.
+func (m *Machine) single() bool { return m.cfg.Charted != nil && m.cfg.Single != nil && m.cfg.Single() }
 
 // placeOther places y in the ring that this member knows, beginning here.
 func (m *Machine) placeOther(y ring.Member) {

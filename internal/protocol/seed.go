@@ -97,7 +97,7 @@ func (m *Machine) probeSeed() bool {
 
 // mappedAt reports whether a member is known to be at an address that the map of this ring has.
 func (m *Machine) mappedAt(addr string) bool {
-	if m.cfg.Charted == nil {
+	if !m.single() {
 		return false
 	}
 	for _, x := range append([]ring.Member{m.pred}, m.succ...) {

@@ -24,6 +24,9 @@ const (
 	// maxRetries is how often a question that did not help is asked again before a sweep goes on in
 	// another way.
 	maxRetries = 8
+	// fewTries is after how many tries others are asked than anchors, and those that have not
+	// answered.
+	fewTries = 1
 	// maxNeeded is how many intervals others wait for anchors at most: what slow answers leave too
 	// little time for goes level by level.
 	maxNeeded = 3
@@ -79,16 +82,21 @@ func (m *Map) anchor(rank int) bool {
 }
 
 // askAnchor asks the nearest anchor before this process how old all is that the map says, or
-// another one each time.
+// another one each time. If two did not help, it asks the nearest processes, which need not be
+// anchors: what is wrong here may be of the anchors, so that they cannot be asked.
 func (m *Map) askAnchor(now time.Duration) {
 	t, k := m.homes(), &m.check
 	own, skip := t.rank(m.home), m.sweep.tries
 	if k.silent {
 		skip++
 	}
+	any := skip > fewTries
+	if any {
+		skip -= fewTries + 1
+	}
 	var found []int
 	for i := 1; i < t.Len() && len(found) <= skip; i++ {
-		if m.anchor(own-i) && !m.mute(t.at(own-i)) {
+		if (any || m.anchor(own-i)) && !m.mute(t.at(own-i)) {
 			found = append(found, own-i)
 		}
 	}
@@ -114,7 +122,7 @@ func (m *Map) askStretch(now time.Duration) {
 	t, k := m.homes(), &m.check
 	own := t.rank(m.home)
 	from, whom := t.at(own+place).ID, t.at(own+place+1)
-	if from == 0 || m.mute(whom) {
+	if from == 0 || m.mute(whom) && m.sweep.tries <= fewTries {
 		return
 	}
 	k.whom, k.to, k.as, k.level, k.open = whom.ID, whom.ID, now, bits.Len(uint(place)), true
@@ -130,6 +138,10 @@ func (m *Map) askStretch(now time.Duration) {
 	}
 	if place > 0 {
 		k.as, _ = m.certain(from)
+	}
+	if k.to == whom.ID && now > m.newsAt+m.cfg.Interval {
+		// Claims are hardly on their way. One whose map is another may not know whom to ask.
+		k.to, k.level = m.home, asItself
 	}
 	m.ask(now, ring.Arc{After: from, To: k.to}, true)
 }

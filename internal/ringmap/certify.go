@@ -312,11 +312,21 @@ const asLoaded = maxLevels - 1
 // asWhole is that by which an anchor is asked for the whole circle.
 const asWhole = maxLevels - 2
 
+// asItself is that by which a process is asked for its own claims. What follows is compared only.
+const asItself = maxLevels - 3
+
 // vouchFor says how old is what the map says from the own home on, and how far: as of this sweep,
 // or else by the level that was asked for, or one below it. One that has loaded the map hears of
 // all of it, even if that is as of the sweep before, which may be all there is while one is under way.
 func (m *Map) vouchFor(now time.Duration, r *Request, out *Reply) {
 	var as time.Duration
+	if r.Level == asItself {
+		out.Aged = true
+		if out.Through = m.home; r.To == m.home {
+			out.Through = 0
+		}
+		return
+	}
 	if r.Level == asLoaded {
 		out.Through = r.To
 		as, out.Aged = m.certain(r.To)
@@ -375,6 +385,12 @@ func (m *Map) vouched(c *call, r *Reply) {
 		through = m.home
 	}
 	as, was := c.sent-r.Age, m.ahead()
+	if c.level == asItself {
+		c.level = 0
+		if c.arc.After != m.home {
+			c.level = bits.Len(uint(m.homes().between(m.home, c.arc.After)))
+		}
+	}
 	m.certify(min(c.level, m.depth()+moreLevels)+1, through, min(c.as, as))
 	if c.check == m.checks {
 		m.check.done = m.ofSweep(as) && (c.level < base || was == m.mask || m.ahead() > was)

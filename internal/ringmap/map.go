@@ -54,9 +54,10 @@ type Map struct {
 	check   check
 	checks  uint64 // how many there were
 	loading bool
-	source  uint64 // the home of the process from which it was loaded
-	filled  bool   // it has had the map of another
-	highest uint64 // the greatest epoch of any claim
+	source  uint64        // the home of the process from which it was loaded
+	filled  bool          // it has had the map of another
+	highest uint64        // the greatest epoch of any claim
+	newsAt  time.Duration // when the map learned something last
 	leaps   ring.Leaps
 	scratch []uint64
 	effects []Effect

@@ -79,6 +79,7 @@ func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
 		return
 	}
 	m.note(now, &a, to)
+	m.newsAt = now
 	t := m.homes()
 	first := t.upTo(m.home)
 	n := t.between(m.home, to)
@@ -231,6 +232,7 @@ func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
 	unknown := m.homes().get(c.home()) == nil
 	got, by := m.merge(c)
 	if got == news {
+		m.newsAt = now
 		m.hearClaim(a.ID)
 		if unknown && m.has() && c.Of.Incarnation != 0 {
 			m.catchUp(now, c.home())

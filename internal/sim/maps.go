@@ -361,3 +361,11 @@ func (w *world) judgeMaps() {
 		}
 	}
 }
+
+// single is what a machine asks the map of its member, too.
+func (w *world) single(h *host) func() bool {
+	if !w.cfg.Maps {
+		return nil
+	}
+	return func() bool { return h.ringMap != nil && h.ringMap.Snapshot().Single() }
+}
