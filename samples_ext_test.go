@@ -415,6 +415,26 @@ func TestJoiningAndLookupSamples(t *testing.T) {
 	}
 }
 
+// The sample yields the members that there are, and ends with its context.
+func TestRingSample(t *testing.T) {
+	via := create(t, "node1")
+	client, err := concord.Dial(t.Context(), concord.ClientConfig{}, via.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var names []string
+	err = ringSample(ctx, client, func(c concord.RingChange) {
+		names = append(names, c.Server.Name)
+		cancel()
+	})
+	if !errors.Is(err, context.Canceled) || len(names) != 1 || names[0] != "node1" {
+		t.Errorf("%q, %v", names, err)
+	}
+}
+
 func TestRangeSample(t *testing.T) {
 	captureLog(t)
 	migrated := make(chan concord.Range, 1)
