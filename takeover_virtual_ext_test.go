@@ -23,7 +23,7 @@ func TestTakeForAnIdentifierThatDoesNotJoinEnds(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = joiner.Stop() })
 		var takes atomic.Int64
-		ended := make(chan struct{})             // that Take
+		ended := make(chan struct{}) // that Take
 		joiner.Serve(t.Context(), concord.Handler{Take: func(ctx context.Context, _ concord.Range, _ []concord.Server, _ uint64) error {
 			switch takes.Add(1) {
 			case 1:
