@@ -1798,8 +1798,10 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Name: "rounds-are-of-the-sweep",
 			Does: "What the next process said in its last round counts as asked in the sweep.",
 			Edits: []Edit{{anchorFile, `
-		if i > 0 && l.span`, `
-		if i >= 0 && l.span`}},
+func (m *Map) askedFor() uint64 { return m.spanOf(m.levels[min(base, len(m.levels)):]) }
+`, `
+func (m *Map) askedFor() uint64 { return m.spanOf(m.levels[min(0*base, len(m.levels)):]) }
+`}},
 			Sim: "sweeps",
 		},
 		{

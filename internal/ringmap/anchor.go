@@ -64,7 +64,7 @@ func (m *Map) way() way {
 }
 
 // needed is about how long anchors need to be certain of the whole circle.
-func (m *Map) needed() time.Duration { return time.Duration(m.depth()) * max(m.pace(), m.trip) }
+func (m *Map) needed() time.Duration { return time.Duration(m.depth()) * m.step() }
 
 // anchor reports whether the process of a rank is an anchor. A legacy member is none.
 func (m *Map) anchor(rank int) bool {
@@ -103,10 +103,10 @@ func (m *Map) askAnchor(now time.Duration) {
 	if len(found) == 0 {
 		return
 	}
-	x := found[skip%len(found)]
-	// From itself on, all round the circle.
-	k.whom, k.to, k.as, k.level, k.open = t.at(x).ID, t.at(x-1).ID, now, asWhole, true
-	m.ask(now, ring.Arc{After: k.to, To: k.to}, true)
+	k.whom = t.at(found[skip%len(found)]).ID
+	arc := m.round(k.whom)
+	k.to, k.as, k.level, k.open = arc.To, now, asWhole, true
+	m.ask(now, arc, true)
 }
 
 // askStretch asks the first process of which the map is not certain whether it still claims what
@@ -149,14 +149,7 @@ func (m *Map) askStretch(now time.Duration) {
 // askedFor is how far the map is certain by what was asked in this sweep. What the next process has
 // said in a round of the ring does not count: it may be older than the sweep by an interval, and
 // would be of none to those that begin it a little later.
-func (m *Map) askedFor() (span uint64) {
-	for i, l := range m.levels {
-		if i > 0 && l.span > span && m.ofSweep(l.as) {
-			span = l.span
-		}
-	}
-	return span
-}
+func (m *Map) askedFor() uint64 { return m.spanOf(m.levels[min(base, len(m.levels)):]) }
 
 // reached is the place of the last process up to which the map is certain by what was asked in this
 // sweep.
@@ -196,11 +189,11 @@ func (m *Map) goOnAsking(now time.Duration, done bool) {
 		s.way, s.next = byStretches, now // it has become one in this sweep
 	case !done:
 		s.tries++
-		s.next = now + time.Duration(s.tries)*max(m.pace(), m.trip)
+		s.next = now + time.Duration(s.tries)*m.step()
 	case m.anchor(own + place + 1):
 		s.tries, s.more, s.first, s.next = 0, 0, 0, max(now, s.asked+m.pace())
 	case m.pastAnchor(place) < place && s.more < maxMore:
-		s.tries, s.first, s.next = 0, 0, max(now, s.asked+max(m.pace(), m.trip))
+		s.tries, s.first, s.next = 0, 0, max(now, s.asked+m.step())
 		s.more++ // the anchor has not come to the next one yet
 	default:
 		s.tries, s.more, s.first, s.next = 0, 0, 0, now

@@ -114,9 +114,18 @@ func (m *Map) keep(l level) {
 }
 
 // last is the home of the last process of the circle, which is before this one's.
-func (m *Map) last() uint64 {
+func (m *Map) last() uint64 { return m.before(m.home) }
+
+// round is the whole circle, from the process at a home on.
+func (m *Map) round(home uint64) ring.Arc {
+	before := m.before(home)
+	return ring.Arc{After: before, To: before}
+}
+
+// before is the home of the process before a home.
+func (m *Map) before(home uint64) uint64 {
 	t := m.homes()
-	return t.at(t.rank(m.home) - 1).ID
+	return t.at(t.rank(home) - 1).ID
 }
 
 // depth is how many levels the whole map has, if some members go while it is certified.
@@ -616,9 +625,7 @@ func (m *Map) askAge(now time.Duration) {
 	as, ok := m.certain(m.source)
 	arc := ring.Arc{After: m.source, To: m.home}
 	if !ok { // then by the other alone, from itself on
-		t := m.homes()
-		before := t.at(t.rank(m.source) - 1).ID
-		as, arc = now, ring.Arc{After: before, To: before}
+		as, arc = now, m.round(m.source)
 	}
 	m.begin(check{open: true, level: asLoaded, whom: m.source, to: arc.To, as: as})
 	m.ask(now, arc, true)

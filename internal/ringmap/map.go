@@ -286,8 +286,7 @@ func (m *Map) clear(c *Claim) uint64 {
 // many.
 func (m *Map) evict() {
 	for m.t.Len() > m.cfg.Limit {
-		t := m.homes()
-		far := t.at(t.rank(m.home) - 1).ID
+		far := m.last()
 		if far == m.home {
 			return // all are its own
 		}

@@ -88,8 +88,11 @@ func (m *Map) ofSweep(as time.Duration) bool {
 }
 
 // ahead is how far the map is certain as of this sweep, 0 if it is of nothing.
-func (m *Map) ahead() (span uint64) {
-	for _, l := range m.levels {
+func (m *Map) ahead() uint64 { return m.spanOf(m.levels) }
+
+// spanOf is how far the one of some levels reaches that reaches farthest, of those of this sweep.
+func (m *Map) spanOf(levels []level) (span uint64) {
+	for _, l := range levels {
 		if l.span > span && m.ofSweep(l.as) {
 			span = l.span
 		}
@@ -109,6 +112,9 @@ func (m *Map) missing() int {
 
 // pace is the time from one level to the next.
 func (m *Map) pace() time.Duration { return m.cfg.Interval / paces }
+
+// step is about how long who is asked takes to be certain of the next stretch.
+func (m *Map) step() time.Duration { return max(m.pace(), m.trip) }
 
 // hearBeat takes over the number of a sweep that another has begun.
 func (m *Map) hearBeat(now time.Duration, beat uint32) {

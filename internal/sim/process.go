@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -49,6 +50,21 @@ func (w *world) joinsAgain(h *host) {
 	h.leaving, h.awaits = true, true
 	w.queue.Push(w.now, event{kind: evStop, host: h.index, gen: h.starts})
 	w.queue.Push(w.now+joinAgain, event{kind: evStart, host: h.index})
+}
+
+// tellOthers gives the machines of the other members of the process of h an event, and yields each
+// host that is up then.
+func (w *world) tellOthers(h *host, ev protocol.Event) iter.Seq[*host] {
+	return func(yield func(*host) bool) {
+		for _, g := range h.chart.hosts {
+			if g == h || !g.up || g.m == nil || w.now < g.wake {
+				continue
+			}
+			if w.step(g, ev); g.up && !yield(g) {
+				return
+			}
+		}
+	}
 }
 
 // ended has the others of a process follow one that has ended.

@@ -9,14 +9,8 @@ import (
 
 // reached has the other members of the process of h told whether another process answers.
 func (w *world) reached(h *host, ev protocol.Reach) {
-	for _, g := range h.chart.hosts {
-		if g == h || !g.up || g.m == nil || w.now < g.wake {
-			continue
-		}
-		if w.step(g, ev); !g.up || ev.Failures == 0 {
-			continue
-		}
-		if x := invariant.Silent(g.view, ev.Who); !x.IsZero() {
+	for g := range w.tellOthers(h, ev) {
+		if x := invariant.Silent(g.view, ev.Who); ev.Failures > 0 && !x.IsZero() {
 			w.violate(invariant.SilentTogether, fmt.Sprintf("%s found that %s does not answer, and %s has it for live at %d", h.name, ev.Who.Name, g.name, x.ID))
 		}
 	}

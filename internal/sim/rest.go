@@ -14,12 +14,8 @@ func (w *world) suspected(h *host, who ring.Member) {
 	if who.IsZero() {
 		return
 	}
-	for _, g := range h.chart.hosts {
-		if g == h || !g.up || g.m == nil || w.now < g.wake {
-			continue
-		}
-		w.step(g, protocol.Silent{Name: who.Name})
-		if g.up && g.view.Head().Name == who.Name && g.m.Rests() {
+	for g := range w.tellOthers(h, protocol.Silent{Name: who.Name}) {
+		if g.view.Head().Name == who.Name && g.m.Rests() {
 			w.violate(invariant.LooksTogether, fmt.Sprintf("%s found that %s does not answer, and %s rests", h.name, who.Name, g.name))
 		}
 	}
