@@ -220,7 +220,7 @@ func (m *Map) rouse(now time.Duration) {
 	far := n >> (1 + mix(m.home)%uint64(bits.Len(uint(n))+1))
 	for i := max(1, far); i <= n; i++ {
 		if x := t.at(own + i); m.anchor(own+i) && !m.mute(x) {
-			m.send(now, call{kind: Ask, to: x.ID}, Request{Kind: Ask, To: x.ID})
+			m.send(now, call{kind: Ask, to: x.ID, greets: true}, m.greeting(x.ID))
 			return
 		}
 	}

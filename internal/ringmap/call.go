@@ -23,6 +23,7 @@ type call struct {
 	probes    bool
 	probe, by uint64
 	whom      ring.Member // that was asked so
+	greets    bool        // Ask: the answer is of no check
 	level     int
 	as        time.Duration // top: as of which the map is certain up to the one that is asked
 }
@@ -53,7 +54,7 @@ func (m *Map) send(now time.Duration, c call, r Request) {
 		if c.kind == Push && to == nil {
 			m.handOn(now, &c)
 		}
-		if !c.probes {
+		if !c.probes && !c.greets {
 			m.given(now, c.kind)
 		}
 		return
@@ -125,6 +126,8 @@ func (m *Map) Answered(now time.Duration, id uint64, r *Reply) {
 	case c.probes:
 		m.probed(&c, true)
 		return
+	case c.greets:
+		return
 	case c.kind == Push:
 		for _, a := range r.Claims {
 			m.take(now, a)
@@ -158,6 +161,8 @@ func (m *Map) Failed(now time.Duration, id uint64, gone bool) {
 	switch {
 	case c.probes:
 		m.probed(&c, false)
+		return
+	case c.greets:
 		return
 	case c.kind == Push:
 		m.handOn(now, &c)

@@ -287,6 +287,13 @@ func (m *Map) ask(now time.Duration, arc ring.Arc, top bool) {
 		Request{Kind: Ask, From: from, To: arc.To, Sum: t.sum(arc.After, arc.To), Level: uint8(m.check.level)})
 }
 
+// greeting is a question to the process at a home of which the answer does not count: whether it
+// claims what the map says. One for more would be answered with how that divides.
+func (m *Map) greeting(home uint64) Request {
+	before := m.before(home)
+	return Request{Kind: Ask, From: before, To: home, Sum: m.homes().sum(before, home)}
+}
+
 // vouch answers an Ask.
 func (m *Map) vouch(now time.Duration, r *Request) (out Reply) {
 	from := r.From

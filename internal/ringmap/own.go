@@ -212,7 +212,7 @@ func (m *Map) probeFor(now time.Duration, o *owned) {
 		x = m.t.get(own.After)
 	}
 	if x != nil && x.Of.Incarnation != 0 {
-		m.send(now, call{kind: Ask, to: x.home(), probe: x.ID, by: o.self.ID, probes: true}, Request{Kind: Ask, To: x.home()})
+		m.send(now, call{kind: Ask, to: x.home(), probe: x.ID, by: o.self.ID, probes: true}, m.greeting(x.home()))
 	}
 }
 

@@ -117,6 +117,45 @@ func TestSweepsAskTheSame(t *testing.T) {
 	}
 }
 
+// What tells another anchor that a sweep has begun is of no check, also while one is open.
+func TestRousingIsOfNoCheck(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(7, 7)), 16, 64)
+	for _, answered := range []bool{true, false} {
+		m, other := memberOf(all, 0), memberOf(all, 1)
+		m.begin(check{open: true, sweep: true, waiting: 1})
+		m.rouse(0)
+		sent := effects(m)
+		if len(sent) != 1 || sent[0].Do != Send {
+			t.Fatalf("%d effects", len(sent))
+		}
+		if answered {
+			r := other.Receive(0, &sent[0].Request)
+			m.Answered(0, sent[0].Call, &r)
+		} else {
+			m.Failed(0, sent[0].Call, false)
+		}
+		if !m.check.open || m.check.waiting != 1 || m.check.heard {
+			t.Errorf("answered %v: the check is %+v", answered, m.check)
+		}
+		if more := effects(m); len(more) > 0 {
+			t.Errorf("answered %v: %+v", answered, more)
+		}
+	}
+}
+
+// What a member asks of which the answer does not count is answered in a few bytes.
+func TestGreetingsAreAnsweredBriefly(t *testing.T) {
+	all := claims(rand.New(rand.NewPCG(8, 8)), 16, 64)
+	m := memberOf(all, 0)
+	for i, c := range all[1:] {
+		x := memberOf(all, i+1)
+		r := m.greeting(c.ID)
+		if reply := x.Receive(0, &r); len(reply.Stretches) > 0 {
+			t.Errorf("%x answers %+v", c.ID, reply)
+		}
+	}
+}
+
 func TestWhomASweepAsks(t *testing.T) {
 	all := claims(rand.New(rand.NewPCG(6, 6)), 16, 64)
 	for _, x := range []struct {
