@@ -312,8 +312,18 @@ var Searches = []Search{
 	},
 }
 
-// Run searches until something is found, or to the end.
-func (s Search) Run() (Finding, error) {
+// All are all seeds of s.
+func (s Search) All() []uint64 {
+	var all []uint64
+	for seed := s.First; seed < s.First+uint64(s.Seeds); seed++ {
+		all = append(all, seed)
+	}
+	return all
+}
+
+// Run searches until something is found, or to the end of the seeds, which the model checker has
+// none of.
+func (s Search) Run(seeds []uint64) (Finding, error) {
 	began := time.Now()
 	out := Finding{Search: s.Name}
 	explored := func(r explore.Result) {
@@ -333,7 +343,7 @@ func (s Search) Run() (Finding, error) {
 	case s.Every != nil:
 		explored(explore.Every(*s.Every, 0, 1))
 	case s.Sim != nil:
-		for seed := s.First; seed < s.First+uint64(s.Seeds); seed++ {
+		for _, seed := range seeds {
 			r, err := sim.Run(*s.Sim, seed)
 			if err != nil {
 				return out, err
@@ -346,7 +356,7 @@ func (s Search) Run() (Finding, error) {
 			}
 		}
 	case s.Maps != nil:
-		for seed := s.First; seed < s.First+uint64(s.Seeds); seed++ {
+		for _, seed := range seeds {
 			r, err := mapsim.Run(*s.Maps, seed)
 			if err != nil {
 				return out, err

@@ -1,7 +1,6 @@
 // Command hunt makes the searches that its arguments name, all of them if they name none,
-// and prints what each has found as a line of JSON. The first argument is the most seeds that
-// a search may try, 0 for all that it has. It is built with mistakes planted in what it
-// searches.
+// and prints what each has found as a line of JSON. The first argument is the seeds that they
+// try, with commas, or the word all. It is built with mistakes planted in what it searches.
 package main
 
 import (
@@ -11,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ollelogdahl/concord/internal/mutant"
 )
@@ -24,11 +24,17 @@ func main() {
 
 func hunt(args []string) error {
 	if len(args) == 0 {
-		return errors.New("say how many seeds a search may try")
+		return errors.New("say which seeds the searches try")
 	}
-	seeds, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
+	var seeds []uint64
+	if args[0] != "all" {
+		for word := range strings.SplitSeq(args[0], ",") {
+			seed, err := strconv.ParseUint(word, 10, 64)
+			if err != nil {
+				return err
+			}
+			seeds = append(seeds, seed)
+		}
 	}
 	names := args[1:]
 	for _, name := range names {
@@ -41,10 +47,11 @@ func hunt(args []string) error {
 		if len(names) > 0 && !slices.Contains(names, s.Name) {
 			continue
 		}
-		if seeds > 0 {
-			s.Seeds = min(s.Seeds, seeds)
+		tried := seeds
+		if args[0] == "all" {
+			tried = s.All()
 		}
-		f, err := s.Run()
+		f, err := s.Run(tried)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
