@@ -109,8 +109,9 @@ lint-all: $(GOLANGCI) ## every linter of .golangci.yml (the first time builds go
 unit: rooms raced ## go test, with -race where there are goroutines; seeds of the fuzz tests included
 
 # -vet=off: the section vet has vetted all packages.
+# GOGC: simulations make and drop much, and hold little.
 rooms: ## the part of unit without the race detector
-	$(GO) test -vet=off -timeout=$(TIMEOUT) $(TESTFLAGS) $(UNRACED)
+	GOGC=400 $(GO) test -vet=off -timeout=$(TIMEOUT) $(TESTFLAGS) $(UNRACED)
 
 # Many of these tests wait: one package more at once than there are processors.
 raced: ## the part of unit with the race detector
@@ -178,8 +179,8 @@ figures: ## measure the figures of docs/PERFORMANCE.md, on this machine, now
 	$(GO) run ./test/figures $(FIGUREFLAGS)
 
 simulate: build ## seeded rings on virtual time, with every fault: the part that CI runs
-	.build/bin/concord sim --members 64 --seeds 100 --faults all
-	.build/bin/concord sim leases --seeds 100 --faults all
+	.build/bin/concord sim --members 64 --seeds 50 --faults all
+	.build/bin/concord sim leases --seeds 50 --faults all
 
 CHECK := .build/bin/concord check
 
@@ -225,8 +226,9 @@ mutants: ## plant every known mistake, have it found, and write the table of doc
 verify: explore simulate ## what CI verifies of the protocol
 
 verify-long: explore explore-long mutants ## the same and more of it, and the figures of docs/VERIFICATION.md, an hour
-	$(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./internal/protocol -all
+	$(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./internal/protocol ./internal/sim -all
 	.build/bin/concord sim --members 64 --seeds 1000 --faults all
+	.build/bin/concord sim leases --seeds 1000 --faults all
 	.build/bin/concord sim --members 64 --seeds 1000 --faults none --duration 20s --hostile 0.1 --identity
 	.build/bin/concord sim heal --seeds 1000 --sizes 64 --no-fingers --svg .build/heal.svg
 	.build/bin/concord sim merge --latency constant:1ms --svg .build/merge.svg

@@ -348,7 +348,7 @@ func TestDrainWithLeases(t *testing.T) {
 
 func drainWithLeases(t *testing.T, leased func(*concord.Config)) {
 	members := leasedRing(t, memory.NewNetwork(1), 5, leased)
-	all := keys(50)
+	all := keys(20)
 	// without is for how long a key had no owner at most, within so long.
 	without := func(d time.Duration) (most time.Duration) {
 		missing := make([]time.Duration, len(all))

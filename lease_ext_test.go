@@ -64,7 +64,7 @@ func leasedKeysHaveOneOwner(t *testing.T, leased func(*concord.Config)) {
 	members := leasedRing(t, network, 5, leased)
 	all := slices.Clone(members)
 	var keys [][]byte
-	for i := range 50 {
+	for i := range 20 {
 		keys = append(keys, fmt.Append(nil, "key ", i))
 	}
 	// watch looks every 10 ms, and returns for how long each key had no owner at most.

@@ -85,40 +85,38 @@ func TestClientNeedsLittleMoreThanOneRoundTrip(t *testing.T) {
 }
 
 func TestMemberNeedsLittleMoreThanOneRoundTrip(t *testing.T) {
-	for _, trip := range trips {
-		for kind, opts := range kindsOfHaste {
-			synctest.Test(t, func(t *testing.T) {
-				t.Logf("%s, round trip %v", kind, trip)
-				g := newRig(t, 1)
-				defer g.close()
-				g.interval = time.Second
-				g.grow(7)
-				time.Sleep(20 * g.interval)
-				n := g.nodes[0]
-				// It becomes slower step by step, so that the ring gets used to it.
-				for now := 10 * time.Millisecond; now < trip; now = now * 5 / 4 {
-					g.between(n.Addr(), now)
-					for range 4 {
-						for _, m := range g.nodes[1:] {
-							if _, err := n.Lookup(t.Context(), m.cfg.Self.ID, routing.Options{Fresh: true}); err != nil {
-								t.Error(err)
-							}
-						}
-					}
-					time.Sleep(4 * g.interval)
-				}
-				g.between(n.Addr(), trip)
-				for range 4 {
-					for _, m := range g.nodes[1:] {
-						if _, err := n.Lookup(t.Context(), m.cfg.Self.ID, routing.Options{Fresh: true}); err != nil {
-							t.Error(err)
-						}
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.interval = time.Second
+		g.grow(7)
+		time.Sleep(20 * g.interval)
+		n := g.nodes[0]
+		asked := func() {
+			for range 4 {
+				for _, m := range g.nodes[1:] {
+					if _, err := n.Lookup(t.Context(), m.cfg.Self.ID, routing.Options{Fresh: true}); err != nil {
+						t.Error(err)
 					}
 				}
-				g.hasty(&n.Finder, trip, opts)
-			})
+			}
 		}
-	}
+		// It becomes slower step by step, so that the ring gets used to it.
+		now := 10 * time.Millisecond
+		for _, trip := range trips {
+			for ; now < trip; now = now * 5 / 4 {
+				g.between(n.Addr(), now)
+				asked()
+				time.Sleep(4 * g.interval)
+			}
+			g.between(n.Addr(), trip)
+			asked()
+			for kind, opts := range kindsOfHaste {
+				t.Logf("%s, round trip %v", kind, trip)
+				g.hasty(&n.Finder, trip, opts)
+			}
+		}
+	})
 }
 
 // Whom a lookup asks first is not known yet: neither how far it is, nor whether it

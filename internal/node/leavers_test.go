@@ -177,7 +177,7 @@ func TestLeaveOfProcessAtSeveralIdentifiersIsNotWarnedOf(t *testing.T) {
 // Of a process that has left, the others ask about as often at however many identifiers it and
 // they stood: where one of those finds nobody, the others need not look. None of it is warned of.
 func TestProcessThatHasLeftIsNotAskedAtEachOfItsIdentifiers(t *testing.T) {
-	for _, identifiers := range []int{1, 16} {
+	for _, identifiers := range []int{1, 8} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, 1)
 			defer g.close()

@@ -88,7 +88,7 @@ func (w *world) oneRing(limit time.Duration, n int) time.Duration {
 var allSeeds = flag.Bool("all", false, "try all seeds, not a quarter of them")
 
 // seedsOf is how many seeds are tried: count with -all, a quarter without it, and a tenth with
-// -short and under the race detector, which has nothing to find in a single goroutine.
+// -short and under the race detector, which has nothing to find in a single goroutine; but one.
 func seedsOf(count int) uint64 {
 	switch {
 	case testing.Short() || raceEnabled:
@@ -96,7 +96,7 @@ func seedsOf(count int) uint64 {
 	case !*allSeeds:
 		count /= 4
 	}
-	return uint64(count)
+	return uint64(max(count, 1))
 }
 
 // report says how long it took, over all seeds.

@@ -156,7 +156,7 @@ func TestPartsThatMeetAreNoticed(t *testing.T) {
 // A ring that has settled takes in seven times its members at once, and then its
 // members are replaced one after another, some at the address of the one before.
 func TestOneRingThatGrowsAtOnceAndIsReplacedMeetsNoOther(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range seedsOf(8) {
 		w := newWorld(t, seed, 3)
 		first := w.member(0)
 		w.step(first, Create{})

@@ -13,7 +13,7 @@ import (
 func TestProcessesAtSeveralIdentifiers(t *testing.T) {
 	for _, start := range []string{"ideal", "joiners", "two-rings", "random"} {
 		cfg := Config{Members: 42, Identifiers: []int{1, 4, 16}, Start: start, Duration: 20 * time.Second, Faults: All, Maps: start == "ideal"}
-		for seed := range uint64(3) {
+		for seed := range seedsOf(2, 3) {
 			r, err := Run(cfg, seed)
 			if err != nil {
 				t.Fatal(err)
@@ -263,7 +263,7 @@ func TestProcessLeavesToReturnWithAllIdentifiers(t *testing.T) {
 func TestProcessesLeaveToReturn(t *testing.T) {
 	for _, faults := range []Faults{Returns, Returns | Joins | Leaves, All | Drains | Returns} {
 		cfg := Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: 20 * time.Second, Faults: faults, Maps: faults == Returns}
-		for seed := range uint64(4) {
+		for seed := range seedsOf(2, 4) {
 			r, err := Run(cfg, seed)
 			if err != nil {
 				t.Fatal(err)

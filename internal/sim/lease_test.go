@@ -8,12 +8,12 @@ import (
 )
 
 // With leases nobody owns what another does, whatever happens, and what happens once is
-// over after a lease and some rounds.
+// over after a lease and some rounds. The section simulate of make test tries more seeds of it.
 func TestLeases(t *testing.T) {
 	cfg := Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: All | Jump, NoFingers: true, Lookups: -1}
 	one := cfg
 	one.Faults, one.Actions, one.MinMembers = Leaves|Joins, []int{0}, 0
-	for seed := range uint64(20) {
+	for seed := range seedsOf(4, 20) {
 		for _, c := range []Config{cfg, one} {
 			r, err := Run(c, seed)
 			if err != nil {
@@ -102,7 +102,7 @@ func TestClocksOfProcesses(t *testing.T) {
 // Members that leave to return are stood in for until they are back, or their time is over.
 func TestRestarts(t *testing.T) {
 	cfg := Config{Members: 8, Duration: 30 * time.Second, Faults: Returns | Joins, NoFingers: true, Lookups: -1, Tell: true}
-	for seed := range uint64(10) {
+	for seed := range seedsOf(4, 10) {
 		r, err := Run(cfg, seed)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -13,6 +14,16 @@ import (
 	"github.com/ollelogdahl/concord/internal/ring"
 	"github.com/ollelogdahl/concord/internal/routing"
 )
+
+var allSeeds = flag.Bool("all", false, "try all seeds")
+
+// seedsOf is how many seeds are tried: few, and all with -all.
+func seedsOf(few, all uint64) uint64 {
+	if *allSeeds {
+		return all
+	}
+	return few
+}
 
 func run(t *testing.T, cfg Config, seed uint64) Result {
 	t.Helper()

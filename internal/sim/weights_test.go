@@ -18,7 +18,7 @@ func TestWeightsChange(t *testing.T) {
 		"owners":      {Members: 16, Lease: 9 * time.Second, Faults: Drains | Joins | Leaves, NoFingers: true},
 	} {
 		cfg.Duration = 30 * time.Second
-		for seed := range uint64(4) {
+		for seed := range seedsOf(2, 4) {
 			r, err := Run(cfg, seed)
 			if err != nil {
 				t.Fatal(err)
