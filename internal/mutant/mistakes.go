@@ -1554,6 +1554,28 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			Sim: "processes",
 		},
 	}},
+	{Says: "leaving it to others to look for another ring, who may not", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "others-look",
+			Does: "A process of a large ring never looks for a second winding of it, since others do.",
+			Edits: []Edit{{placeFile, `
+	return turn%every == m.self.ID%every
+`, `
+	return every == 1
+`}},
+			Test: "protocol.TestProcessesOnOneMapTakeTurnsInLooking",
+		},
+		{
+			Name: "others-look-uncertain",
+			Does: "It leaves turns to others also if its map is not certain of its neighbours.",
+			Edits: []Edit{{placeFile, `
+	if m.cfg.Processes == nil || !m.chartsNeighbours() {
+`, `
+	if m.cfg.Processes == nil {
+`}},
+			Test: "protocol.TestProcessesOnOneMapTakeTurnsInLooking",
+		},
+	}},
 	{Says: "asking a process that has ended at each of its identifiers, from each of the own", Unchecked: "its members stand at one", Mutants: []Mutant{
 		{
 			Name: "silent-alone",

@@ -382,10 +382,14 @@ func (n *Node) chartedMember(x ring.Member) bool {
 	return c != nil && c.Owner() == x
 }
 
-// chartSingle reports whether each process on the map stands at one identifier. It takes no lock.
-func (n *Node) chartSingle() bool {
+// chartProcesses is how many processes are on the map, and whether each stands at one identifier.
+// It takes no lock.
+func (n *Node) chartProcesses() (processes int, single bool) {
 	s := n.lead().chart.Load()
-	return s != nil && s.Single()
+	if s == nil {
+		return 0, false
+	}
+	return s.Processes(), s.Single()
 }
 
 // believed is whom the map has as the owner of an identifier, zero: nobody, and its arc.

@@ -181,7 +181,7 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 		}
 	}
 	settings := machineConfig(cfg)
-	settings.Votes, settings.Charted, settings.Single = p.votes, n.chartedMember, n.chartSingle
+	settings.Votes, settings.Charted, settings.Processes = p.votes, n.chartedMember, n.chartProcesses
 	n.machine = protocol.New(cfg.Self, settings, cfg.Seed)
 	n.watchers = map[*watcher]bool{}
 	n.view = &protocol.View{Self: cfg.Self, Phase: protocol.Outside}

@@ -44,8 +44,9 @@ type Config struct {
 	// ring, as its owners have said of late. Then it is not placed to find out. Nil: there
 	// is no map.
 	Charted func(ring.Member) bool
-	// Single, if set, reports whether each process on that map stands at one identifier.
-	Single func() bool
+	// Processes, if set, is how many processes are on that map, and whether each of them stands at
+	// one identifier.
+	Processes func() (n int, single bool)
 	// Choose, if set, makes the machine's random choices: a number below n. The
 	// model checker enumerates them; nil: drawn from the seed.
 	Choose func(n int) int

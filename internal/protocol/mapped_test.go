@@ -28,7 +28,7 @@ func TestNothingIsPlacedInARingThatTheMapHas(t *testing.T) {
 		for _, h := range w.order {
 			if x.charted != nil {
 				h.m.cfg.Charted = func(m ring.Member) bool { return x.charted(w, h, m) }
-				h.m.cfg.Single = func() bool { return !x.several }
+				h.m.cfg.Processes = func() (int, bool) { return members, !x.several }
 			}
 		}
 		w.run(50 * interval) // pending members are placed whatever the map says
@@ -37,6 +37,49 @@ func TestNothingIsPlacedInARingThatTheMapHas(t *testing.T) {
 		placed := w.sent[Place] - before
 		if got := placed > 0; got != x.want {
 			t.Errorf("%s: %d placements in %d rounds of %d members", x.name, placed, rounds, members)
+		}
+	}
+}
+
+// Of many processes on a map, of which some stand at several identifiers, each looks for other
+// rings after some turns. Where there are few, or the map is not certain of a neighbour, each looks
+// in every turn.
+func TestProcessesOnOneMapTakeTurnsInLooking(t *testing.T) {
+	const members, rounds, turns = 16, 320, 64
+	for _, x := range []struct {
+		name      string
+		processes int
+		certain   bool
+		each      int // of turns, in which each looks
+	}{
+		{"few", 15, true, turns},
+		{"some", 16, true, turns / 2},
+		{"many", 64, true, turns / 8},
+		{"very many", 10_000, true, turns / 8},
+		{"many, and the map is not certain", 64, false, turns},
+	} {
+		w := ringOf(t, 1, 3, members)
+		for _, h := range w.order {
+			h.m.cfg.Charted = func(y ring.Member) bool { return x.certain || y != h.m.pred }
+			h.m.cfg.Processes = func() (int, bool) { return x.processes, false }
+			looks := 0
+			for turn := range uint64(turns) {
+				if h.m.looks(turn) {
+					looks++
+				}
+			}
+			if looks != x.each {
+				t.Errorf("%s: looks in %d of %d turns; want %d", x.name, looks, turns, x.each)
+			}
+		}
+		w.run(100 * interval) // pending members are placed whatever the map says
+		before := w.sent[Place]
+		w.run(rounds * interval)
+		// Of the four turns of 40 rounds one is for this, and addresses were given to all but one.
+		// A placement asks one member, or some.
+		placed, least := w.sent[Place]-before, members*rounds/40*x.each/turns
+		if placed < least || placed > 8*least {
+			t.Errorf("%s: %d placements in %d rounds of %d members; want %d, or some times as many", x.name, placed, rounds, members, least)
 		}
 	}
 }

@@ -120,7 +120,7 @@ func (m *Machine) check() {
 	switch m.checks % 4 {
 	case 0:
 		// One of the process will do: the ring as a whole is wound so.
-		if Pace(m.self) == 1 && !m.mapped() {
+		if Pace(m.self) == 1 && !m.mapped() && m.looks(m.checks/4) {
 			m.startPlacing(m.self, m.head(), ring.Member{})
 		}
 	case 1, 3:
@@ -164,13 +164,39 @@ func (m *Machine) charted(a *acquaintance) bool {
 
 // mapped reports whether the map of the ring is certain of all from the head to the predecessor:
 // they have said of late who is before them, one after another, once round the circle.
-func (m *Machine) mapped() bool {
-	return m.single() && m.cfg.Charted(m.head()) && m.cfg.Charted(m.pred)
+func (m *Machine) mapped() bool { return m.single() && m.chartsNeighbours() }
+
+func (m *Machine) chartsNeighbours() bool {
+	return m.cfg.Charted != nil && m.cfg.Charted(m.head()) && m.cfg.Charted(m.pred)
 }
 
 // single reports whether who is on the map is in this ring. One that stands at several identifiers
 // may be in two.
-func (m *Machine) single() bool { return m.cfg.Charted != nil && m.cfg.Single != nil && m.cfg.Single() }
+func (m *Machine) single() bool {
+	if m.cfg.Charted == nil || m.cfg.Processes == nil {
+		return false
+	}
+	_, single := m.cfg.Processes()
+	return single
+}
+
+// Those that are on one map, and may nevertheless be in two rings, take turns in looking for what
+// each of them would find: of every perLook processes one looks, and every maxLooks-th at least.
+const (
+	perLook  = 8
+	maxLooks = 8
+)
+
+// looks reports whether this process looks itself in a turn for what others on its map look for
+// as well. It does in each if the map is not certain of its neighbours.
+func (m *Machine) looks(turn uint64) bool {
+	if m.cfg.Processes == nil || !m.chartsNeighbours() {
+		return true
+	}
+	n, _ := m.cfg.Processes()
+	every := uint64(max(1, min(n/perLook, maxLooks)))
+	return turn%every == m.self.ID%every
+}
 
 // placeOther places y in the ring that this member knows, beginning here.
 func (m *Machine) placeOther(y ring.Member) {

@@ -84,20 +84,21 @@ func (m *Machine) placeFromSeed(i int) {
 }
 
 // probeSeed does so with any of them. It reports false if that is where a member is that the map is
-// certain of: no other ring is there.
+// certain of: no other ring is there. If it may be in two rings, the others on the map look as well.
 func (m *Machine) probeSeed() bool {
+	settled := m.probe.settled(m.cfg.CheckEvery)
 	m.probe.done(m.round, m.cfg.CheckEvery)
 	i := m.choose(len(m.seeds))
-	if m.mappedAt(m.seeds[i].addr) {
+	if m.chartedAt(m.seeds[i].addr) && (m.single() || settled && !m.looks(m.round/m.probe.wait)) {
 		return false
 	}
 	m.placeFromSeed(i)
 	return true
 }
 
-// mappedAt reports whether a member is known to be at an address that the map of this ring has.
-func (m *Machine) mappedAt(addr string) bool {
-	if !m.single() {
+// chartedAt reports whether a member is known to be at an address that the map of this ring has.
+func (m *Machine) chartedAt(addr string) bool {
+	if m.cfg.Charted == nil {
 		return false
 	}
 	for _, x := range append([]ring.Member{m.pred}, m.succ...) {
@@ -133,6 +134,9 @@ func (m *Machine) probeSeldom() {
 }
 
 func (p *probing) due(round uint64) bool { return p.wait > 0 && round >= p.next }
+
+// settled reports whether addresses are asked as rarely as they are in the end.
+func (p *probing) settled(checkEvery int) bool { return p.wait >= uint64(probePace*checkEvery) }
 
 // done notes that an address was asked.
 func (p *probing) done(round uint64, checkEvery int) {

@@ -13,6 +13,7 @@ type Snapshot struct {
 	t      Table
 	copied bool     // it is of a Copy
 	single bool     // each process stands at one identifier
+	procs  int      // processes
 	sure   *Table   // of a Copy: the claims that answer lookups
 	self   uint64   // the home of the process
 	last   uint64   // of the process before it on the circle of processes
@@ -27,7 +28,7 @@ func (m *Map) Snapshot() *Snapshot {
 	if m.latest != nil && !m.changed {
 		return m.latest
 	}
-	s := &Snapshot{t: m.t, self: m.home, mask: m.mask, single: !m.several()}
+	s := &Snapshot{t: m.t, self: m.home, mask: m.mask, single: !m.several(), procs: m.homes().Len()}
 	if !m.has() {
 		s.t = newTable(m.cfg.Bits)
 	}
@@ -80,6 +81,9 @@ func farthest(levels []level) []level {
 // Single reports whether each process on the map stands at one identifier. Of another, all claims
 // are told together, also if some of its identifiers are in another ring.
 func (s *Snapshot) Single() bool { return s.single }
+
+// Processes is how many processes are on the map.
+func (s *Snapshot) Processes() int { return s.procs }
 
 // Lookup returns the claim of the owner of an identifier, and the time as of which the
 // owner is known to have claimed it, or a later one. It is not ok if the map does not know,

@@ -362,10 +362,16 @@ func (w *world) judgeMaps() {
 	}
 }
 
-// single is what a machine asks the map of its member, too.
-func (w *world) single(h *host) func() bool {
+// mapProcesses is what a machine asks the map of its member, too.
+func (w *world) mapProcesses(h *host) func() (int, bool) {
 	if !w.cfg.Maps {
 		return nil
 	}
-	return func() bool { return h.ringMap != nil && h.ringMap.Snapshot().Single() }
+	return func() (int, bool) {
+		if h.ringMap == nil {
+			return 0, false
+		}
+		s := h.ringMap.Snapshot()
+		return s.Processes(), s.Single()
+	}
 }

@@ -184,7 +184,7 @@ func (w *world) self(h *host) ring.Member {
 }
 
 func (w *world) machine(h *host) protocol.Config {
-	return protocol.Config{Charted: w.charts(h), Single: w.single(h), Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease, Votes: h.chart.votes}
+	return protocol.Config{Charted: w.charts(h), Processes: w.mapProcesses(h), Bits: bits, Successors: w.cfg.Successors, Interval: w.cfg.Interval, MinMembers: w.cfg.MinMembers, Lease: w.cfg.Lease, Votes: h.chart.votes}
 }
 
 // start runs a process at h: outside of every ring, or standing as told.
