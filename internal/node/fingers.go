@@ -23,6 +23,9 @@ func (n *Node) tendFingers() {
 				n.mu.Lock()
 				n.fingers.Round(snap.View.Version)
 				n.mu.Unlock()
+				if k, ok := n.chartedConnections(snap.Table); ok {
+					n.keepMore(k)
+				}
 			}
 		case <-n.strayed:
 		case <-n.ctx.Done():
@@ -120,21 +123,27 @@ func (n *Node) stray(addr string) {
 }
 
 // idleConnections is how many connections are kept when nobody uses them: enough for
-// the successor list and every finger, seen from both sides. A process at one identifier whose
-// map is certain asks fewer: the fingers are as the map says.
+// the successor list and every finger, seen from both sides. A process whose map is certain asks
+// fewer: the fingers are as the map says, which goes along the circle of processes. At several
+// identifiers it has as many heads. If fewer were kept than it asks by turns, each would make
+// place for the one that is asked next.
 func (n *Node) idleConnections() int {
 	t := n.Snapshot().Table
 	if t == nil {
 		return n.cfg.Successors
 	}
-	size := t.Size()
-	if chart := n.lead().chart.Load(); chart != nil {
-		if _, ok := chart.Age(n.now()); ok {
-			size = max(1, chart.Len()) // of identifiers: each has neighbours and fingers
-			if len(n.lead().Nodes()) == 1 {
-				return t.Charted(size)
-			}
-		}
+	if k, ok := n.chartedConnections(t); ok {
+		return k
 	}
-	return t.Connections(size)
+	return t.Connections(t.Size())
+}
+
+// chartedConnections is idleConnections if the map is certain.
+func (n *Node) chartedConnections(t *routing.Table) (int, bool) {
+	chart := n.lead().chart.Load()
+	if chart == nil {
+		return 0, false
+	}
+	_, ok := chart.Age(n.now())
+	return t.Charted(max(1, chart.Processes())) + len(n.lead().Nodes()) - 1, ok
 }

@@ -201,6 +201,16 @@ func (fd *Finder) keep(idle int) {
 	fd.tr.Limit(fd.idle + fd.owners)
 }
 
+// keepMore is keep if that are more than before: a ring has grown.
+func (fd *Finder) keepMore(idle int) {
+	fd.boarding.Lock()
+	defer fd.boarding.Unlock()
+	if idle > fd.idle {
+		fd.idle = idle
+		fd.tr.Limit(fd.idle + fd.owners)
+	}
+}
+
 // connect has one more connection kept for every owner whose confirmation is relied on.
 // Zero: for none. Else it never makes them fewer.
 func (fd *Finder) connect(owners int) {
