@@ -2039,7 +2039,8 @@ type Request struct {
 	// Who asks. Absent: a client.
 	Sender   *Server   `protobuf:"bytes,2,opt,name=sender,proto3,oneof" json:"sender,omitempty"`
 	Settings *Settings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
-	// Bits of optional abilities of the sender; none is defined yet.
+	// Bits of optional abilities of the sender. 1: it takes a Ring that is unchanged without its
+	// answer, phase and version, if the phase is PHASE_JOINED.
 	Features uint64 `protobuf:"varint,4,opt,name=features,proto3" json:"features,omitempty"`
 	// The id of the origin of the sender's ring. Absent: it is in none, or does not
 	// say in which.

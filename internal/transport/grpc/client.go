@@ -226,6 +226,9 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 		if err != nil {
 			return err
 		}
+		if r.GetUnchanged() && r.GetAnswer() == nil && req.Version != 0 {
+			r.Answer, r.Phase, r.Version = &pb.Answer{}, pb.Phase_PHASE_JOINED, req.Version
+		}
 		if r.GetAnswer() == nil {
 			if err := t.takeForLegacy(ctx, l, env); err != nil {
 				return err

@@ -10,10 +10,15 @@ import (
 	"github.com/ollelogdahl/concord/internal/transport"
 )
 
+// takesBrief is the bit of Request.features of one that takes the answer of a ring in which
+// nothing has changed for what it is without its phase, its version and who answers.
+const takesBrief = 1 << 0
+
 // pbRequest is the part of a request that says who asks whom.
 func pbRequest(env transport.Envelope) *pb.Request {
 	r := &pb.Request{
-		Sender: server(env.From),
+		Features: takesBrief,
+		Sender:   server(env.From),
 		Settings: &pb.Settings{
 			Cluster:   env.Settings.Cluster,
 			HashBits:  uint32(env.Settings.Bits),

@@ -113,6 +113,9 @@ func (s *service) GetRing(ctx context.Context, r *pb.RingReq) (*pb.Ring, error) 
 		// The version is of one incarnation, and the caller has named it.
 		out.Predecessor, out.Successors, out.Replaced, out.Origin, out.Answer, out.Unchanged = nil, nil, nil, nil, &pb.Answer{}, true
 		out.Epoch, out.Clock = 0, 0
+		if out.Phase == pb.Phase_PHASE_JOINED && r.GetRequest().GetFeatures()&takesBrief != 0 {
+			out.Answer, out.Phase, out.Version = nil, 0, 0
+		}
 	}
 	return out, nil
 }

@@ -208,6 +208,10 @@ func TestUnchangedRingIsNotRepeated(t *testing.T) {
 	if err != nil || !r.GetUnchanged() || r.GetPredecessor() != nil || r.GetSuccessors() != nil {
 		t.Fatalf("GetRing = %v, %v; want it unchanged", r, err)
 	}
+	brief := &pb.RingReq{Request: &pb.Request{Features: takesBrief}, Version: 1}
+	if r, err := raw(t, b).GetRing(patient(t), brief); err != nil || !proto.Equal(r, &pb.Ring{Unchanged: true}) {
+		t.Fatalf("GetRing = %v, %v; want that it is unchanged, and no more", r, err)
+	}
 	a := begin(t, Config{}, nil)
 	for _, version = range []uint64{1, 1, 2, 2, 3, 3} {
 		got, err := a.Maintain(patient(t), transport.Envelope{To: self, Settings: transporttest.Settings}, protocol.Request{Kind: protocol.AskRing})
