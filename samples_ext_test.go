@@ -384,6 +384,7 @@ func run(t *testing.T, cfg concord.Config) *concord.Concord {
 }
 
 func TestCreatingSampleRunsAsItStands(t *testing.T) {
+	t.Parallel() // it waits for half a minute, since nobody answers at its address
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), sampleVariable+"=create", "GOCOVERDIR="+t.TempDir(), "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
