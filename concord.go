@@ -74,7 +74,7 @@ func (c *Config) options() transport.Options {
 		Bind: c.BindAddr, Advertise: c.AdvAddr,
 		SuccessorCount: c.successors(),
 		Limits:         c.Limits.inside(),
-		IdleTimeout:    max(10*time.Second, 64*c.interval()),
+		IdleTimeout:    max(10*time.Second, 32*c.interval()),
 		GetClient:      c.TLS.client(),
 		Inject:         c.Observer.Inject,
 		Extract:        c.Observer.Extract,

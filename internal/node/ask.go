@@ -28,7 +28,7 @@ func (n *Node) ask(e protocol.Ask) {
 	n.inflight++
 	env := n.envelope(e.To)
 	env.Source = n.cause
-	n.wg.Go(func() {
+	n.carry(func() {
 		limit := peer.PatientTimeout
 		if !e.Patient {
 			limit = n.peers.of(e.To.Addr).Timeout(e.Attempt)
@@ -73,7 +73,7 @@ func (n *Node) tell(e protocol.Tell) {
 	n.tells++
 	env := n.envelope(e.To)
 	env.Source = n.cause
-	n.wg.Go(func() {
+	n.carry(func() {
 		_, _ = n.maintain(n.ctx, env, e.Request, peer.InitialTimeout)
 		n.mu.Lock()
 		n.tells--

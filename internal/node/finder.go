@@ -17,6 +17,7 @@ import (
 	"github.com/ollelogdahl/concord/internal/routing"
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/voting"
+	"github.com/ollelogdahl/concord/internal/workers"
 )
 
 // Finder is what finds owners: from memory, and by asking over a transport. A Node
@@ -100,11 +101,16 @@ type process struct {
 	votes    *voting.Votes // nil: without leases or MinMembers
 	leavers  leavers       // whose silence is no news for the log
 	checked  checked
+	carriers *workers.Pool // for requests on the machine's account, and on the map's
 }
+
+// carriers is how many goroutines of a process wait for the next request to make: at rest there
+// is one at a time.
+const carriers = 1
 
 func newProcess() *process {
 	return &process{
-		start: time.Now(), peers: newPeers(),
+		start: time.Now(), peers: newPeers(), carriers: workers.New(carriers),
 		news: serial{most: maxNews, drain: true}, journal: serial{most: maxRecords, drain: true},
 	}
 }
@@ -174,6 +180,16 @@ func (fd *Finder) close() {
 func (p *process) end() {
 	p.news.stop()
 	p.journal.stop()
+	p.carriers.Close()
+}
+
+// carry runs f, a request that the node makes, beside the others.
+func (fd *Finder) carry(f func()) {
+	fd.wg.Add(1)
+	fd.carriers.Go(func() {
+		defer fd.wg.Done()
+		f()
+	})
 }
 
 func (fd *Finder) now() time.Duration { return time.Since(fd.start) }

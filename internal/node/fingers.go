@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
@@ -40,9 +41,9 @@ func (n *Node) tendFingers() {
 func (n *Node) tendFinger() bool {
 	table := n.Snapshot().Table
 	n.mu.Lock()
-	had := len(n.fingers.Distinct())
+	had := n.fingers.Distinct()
 	e, ok := n.fingers.Errand(table)
-	if had != len(n.fingers.Distinct()) {
+	if !slices.Equal(had, n.fingers.Distinct()) {
 		n.rebuild()
 	}
 	n.mu.Unlock()
@@ -55,6 +56,7 @@ func (n *Node) tendFinger() bool {
 	if n.closed {
 		return false
 	}
+	had = n.fingers.Distinct()
 	owner, news := n.fingers.Found(n.snap.Load().Table, e, a)
 	if e.Announce {
 		if !owner.IsZero() {
@@ -66,7 +68,9 @@ func (n *Node) tendFinger() bool {
 		n.stepLocked(protocol.Learned{Members: []ring.Member{owner}, Named: a.Verdict != routing.Mine}) // to find the ring by, if all else is lost
 	}
 	n.counters.fingers.Add(1)
-	n.rebuild()
+	if !slices.Equal(had, n.fingers.Distinct()) {
+		n.rebuild()
+	}
 	n.keep(n.idleConnections())
 	return true
 }

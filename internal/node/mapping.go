@@ -184,7 +184,7 @@ func (n *Node) askMap(e ringmap.Effect) {
 	}
 	c.calls++
 	made := c.made
-	n.wg.Go(func() {
+	n.carry(func() {
 		reply, f := n.mapRequest(n.asking(e.To), &e.Request)
 		n.onMap(func(m *ringmap.Map) {
 			switch c.calls--; {

@@ -390,9 +390,11 @@ func (n *Node) rebuild() {
 		s.Absent = ErrIsolated
 	}
 	if v.Serves() {
-		known := n.known(v)
-		known.Others = n.routes(v)
-		s.Table = routing.NewTable(known)
+		var was *routing.Table
+		if last := n.snap.Load(); last != nil {
+			was = last.Table
+		}
+		s.Table = was.Renew(n.known(v), n.routes(v)...)
 	}
 	next := make(chan struct{})
 	s.Next = next
@@ -401,12 +403,17 @@ func (n *Node) rebuild() {
 	n.changed = next
 }
 
-// routes are the fingers and acquaintances, without those found silent.
-func (n *Node) routes(v *protocol.View) []ring.Member {
+// routes are the fingers and acquaintances, without those found silent, as lists that are not
+// modified.
+func (n *Node) routes(v *protocol.View) [][]ring.Member {
+	all := [][]ring.Member{n.fingers.Members(), v.Known, n.beside()}
 	suspected, now := n.peers.suspicions(), n.now()
-	return slices.DeleteFunc(slices.Concat(n.fingers.Members(), v.Known, n.beside()), func(x ring.Member) bool {
+	if len(suspected) == 0 {
+		return all
+	}
+	return [][]ring.Member{slices.DeleteFunc(slices.Concat(all...), func(x ring.Member) bool {
 		return suspected.Suspected(x, now)
-	})
+	})}
 }
 
 // tellRange lets OnRange be called with the newest range. A call that waits to
@@ -437,7 +444,7 @@ func (n *Node) broken(addr string) {
 		return
 	}
 	gone := false
-	for _, x := range n.routes(n.view) {
+	for _, x := range slices.Concat(n.routes(n.view)...) {
 		if x.Addr == addr {
 			n.suspect(x, false)
 			gone = true

@@ -14,9 +14,10 @@ import (
 type Fingers struct {
 	self    uint64
 	space   ring.Space
-	list    []Finger // from the farthest to the nearest
-	next    int      // the start to be looked up next
-	doubted []string // addresses of fingers that may be gone: these come first
+	list    []Finger      // from the farthest to the nearest
+	members []ring.Member // of the list; nil: it has changed
+	next    int           // the start to be looked up next
+	doubted []string      // addresses of fingers that may be gone: these come first
 	offers  []offer
 	tending tending
 }
@@ -36,6 +37,7 @@ func NewFingers(self uint64, bits uint) *Fingers {
 
 // Reset makes f the fingers of a member that knows none yet, in the same room.
 func (f *Fingers) Reset(self uint64) {
+	f.members = nil
 	f.self, f.list, f.next, f.doubted, f.offers, f.tending = self, f.list[:0], f.last(), nil, nil, tending{}
 }
 
@@ -135,6 +137,7 @@ func (f *Fingers) put(low, high int, owner ring.Member) {
 		if n == cap(f.list) { // with little room for more: they are few
 			f.list = append(make([]Finger, 0, n+8), f.list...)
 		}
+		f.members = nil
 		f.list = append(f.list, Finger{Member: owner, Low: low, High: high})
 		return
 	}
@@ -166,7 +169,7 @@ func (f *Fingers) put(low, high int, owner ring.Member) {
 			kept = slices.Insert(kept, at, Finger{Member: owner, Low: low, High: high})
 		}
 	}
-	f.list = kept
+	f.list, f.members = kept, nil
 }
 
 // Offer notes that x says that it has just joined. If that makes it the finger of some
@@ -223,13 +226,15 @@ func Starts(bits uint) int { return 2 * int(bits) }
 // Distinct lists the fingers, the farthest first. The slice is never modified.
 func (f *Fingers) Distinct() []Finger { return f.list }
 
-// Members lists the members of the fingers, the farthest first.
+// Members lists the members of the fingers, the farthest first. The slice is never modified.
 func (f *Fingers) Members() []ring.Member {
-	out := make([]ring.Member, 0, len(f.list))
-	for _, e := range f.list {
-		if !slices.Contains(out, e.Member) {
-			out = append(out, e.Member)
+	if f.members == nil {
+		f.members = make([]ring.Member, 0, len(f.list))
+		for _, e := range f.list {
+			if !slices.Contains(f.members, e.Member) {
+				f.members = append(f.members, e.Member)
+			}
 		}
 	}
-	return out
+	return f.members
 }

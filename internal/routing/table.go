@@ -74,6 +74,29 @@ func NewTable(k Known) *Table {
 	return t
 }
 
+// Renew is NewTable(k) with those others, one list after another. It shares with t, which may be
+// nil, whatever is the same in both: a table at rest is renewed in each round, and only the times
+// in it are others.
+func (t *Table) Renew(k Known, others ...[]ring.Member) *Table {
+	if t == nil || t.Self != k.Self || t.Pred != k.Pred || !slices.Equal(t.Succ, k.Succ) || !joins(t.Others, others) {
+		k.Others = slices.Concat(others...)
+		return NewTable(k)
+	}
+	k.Others = t.Others
+	return &Table{Known: k, near: t.near}
+}
+
+// joins reports whether all is the lists, one after another.
+func joins(all []ring.Member, lists [][]ring.Member) bool {
+	for _, l := range lists {
+		if len(l) > len(all) || !slices.Equal(all[:len(l)], l) {
+			return false
+		}
+		all = all[len(l):]
+	}
+	return len(all) == 0
+}
+
 // Near lists everybody known but the member itself, by clockwise distance.
 func (t *Table) Near() []ring.Member { return t.near }
 

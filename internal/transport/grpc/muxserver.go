@@ -142,7 +142,8 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		c.finish()
 		return err
 	}
-	m.handlers.Go(c.serve)
+	m.handlers.Add(1)
+	m.service.t.handlers.Go(c.serve)
 	return nil
 }
 
@@ -214,6 +215,7 @@ type serving struct {
 
 // serve answers the request.
 func (c *serving) serve() {
+	defer c.m.handlers.Done()
 	answer := c.answer()
 	c.finish()
 	c.m.over(c)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ollelogdahl/concord/internal/transport"
 	"github.com/ollelogdahl/concord/internal/transport/budget"
+	"github.com/ollelogdahl/concord/internal/workers"
 )
 
 const (
@@ -42,6 +43,9 @@ const (
 
 	defaultIdleLimit   = 16
 	defaultIdleTimeout = 30 * time.Second
+
+	// answerers is how many goroutines wait for the next request to answer.
+	answerers = 1
 )
 
 // Config says how a Transport reaches and is reached. It is copied by Listen and
@@ -105,6 +109,8 @@ type Transport struct {
 	closing sync.Once
 	ended   chan struct{} // closed by Close
 	serving sync.WaitGroup
+	// handlers answer requests of streams, each in its own time.
+	handlers *workers.Pool
 
 	calling sync.Once // makes callees
 	callees atomic.Pointer[callees]
@@ -166,7 +172,7 @@ func (c Config) withDefaults() Config {
 // nothing. Of cfg it uses Client, GetClient, IdleTimeout, Dial and Inject. The caller closes it.
 func NewClient(cfg Config) *Transport {
 	cfg = cfg.withDefaults()
-	t := &Transport{cfg: cfg, ended: make(chan struct{})}
+	t := &Transport{cfg: cfg, ended: make(chan struct{}), handlers: workers.New(answerers)}
 	creds := credentialsOf(cfg.Client)
 	if cfg.Client != nil {
 		get := cfg.GetClient
@@ -349,6 +355,7 @@ func (t *Transport) Close() error {
 			t.cfg.Port.close(t)
 		}
 		t.serving.Wait()
+		t.handlers.Close()
 	})
 	return nil
 }
