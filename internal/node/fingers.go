@@ -12,22 +12,22 @@ import (
 )
 
 // tendFingers runs the errands of the fingers: at each interval, and when one may be
-// gone. Which there are, routing.Fingers decides.
+// gone. Which there are, routing.Fingers decides. If a round begins at about that time it waits
+// for that, or begins with it: a process that is woken less often needs less.
 func (n *Node) tendFingers() {
-	timer := time.NewTimer(n.cfg.Interval)
+	slack := n.cfg.Interval / 8
+	due := n.now() + n.cfg.Interval
+	timer := time.NewTimer(n.cfg.Interval + slack)
 	defer timer.Stop()
 	for {
 		select {
-		case <-timer.C:
-			timer.Reset(n.cfg.Interval)
-			if snap := n.Snapshot(); snap.Table != nil {
-				n.mu.Lock()
-				n.fingers.Round(snap.View.Version)
-				n.mu.Unlock()
-				if k, ok := n.chartedConnections(snap.Table); ok {
-					n.keepMore(k)
-				}
+		case <-n.paced:
+			if n.now() < due-slack {
+				continue
 			}
+			due = n.tendRound(timer, slack)
+		case <-timer.C:
+			due = n.tendRound(timer, slack)
 		case <-n.strayed:
 		case <-n.ctx.Done():
 			return
@@ -35,6 +35,21 @@ func (n *Node) tendFingers() {
 		for n.ctx.Err() == nil && n.tendFinger() {
 		}
 	}
+}
+
+// tendRound begins a round of the fingers. It returns when the next one is due, and has the timer
+// wait for a little longer.
+func (n *Node) tendRound(timer *time.Timer, slack time.Duration) (due time.Duration) {
+	timer.Reset(n.cfg.Interval + slack)
+	if snap := n.Snapshot(); snap.Table != nil {
+		n.mu.Lock()
+		n.fingers.Round(snap.View.Version)
+		n.mu.Unlock()
+		if k, ok := n.chartedConnections(snap.Table); ok {
+			n.keepMore(k)
+		}
+	}
+	return n.now() + n.cfg.Interval
 }
 
 // tendFinger does the next errand. It reports false if there is none.

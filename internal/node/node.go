@@ -112,6 +112,7 @@ type Node struct {
 	ended     sync.Once
 	fingers   *routing.Fingers
 	strayed   chan struct{} // a finger may be gone
+	paced     chan struct{} // a round has begun
 	view      *protocol.View
 	tries     tries
 	holding   Holding // since the change before the last
@@ -157,6 +158,7 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 		waiting:    map[uint64]chan protocol.Respond{},
 		fingers:    routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
 		strayed:    make(chan struct{}, 1),
+		paced:      make(chan struct{}, 1),
 		changed:    make(chan struct{}),
 		onRange:    serial{most: 1},
 	}
@@ -266,6 +268,10 @@ func (n *Node) round() {
 		n.counters.rounds.Add(1)
 	}
 	n.step(protocol.Tick{})
+	select {
+	case n.paced <- struct{}{}:
+	default:
+	}
 }
 
 // step gives the machine one event and carries out what it wants. It reports
