@@ -143,7 +143,10 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		return err
 	}
 	m.handlers.Add(1)
-	m.service.t.handlers.Go(c.serve)
+	m.service.t.handlers.Go(func() {
+		defer m.handlers.Done()
+		c.serve()
+	})
 	return nil
 }
 
@@ -215,7 +218,6 @@ type serving struct {
 
 // serve answers the request.
 func (c *serving) serve() {
-	defer c.m.handlers.Done()
 	answer := c.answer()
 	c.finish()
 	c.m.over(c)
