@@ -102,7 +102,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"./internal/node"},
-		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/standing", "./internal/transport", "./internal/transport/deadline", "./internal/transport/shared", "./internal/bootstrap"},
+		only:     []string{"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/balance", "./internal/standing", "./internal/transport", "./internal/transport/deadline", "./internal/transport/shared", "./internal/bootstrap", "./internal/workers"},
 		through:  true,
 		reason: "the runtime drives the machine over whichever transport it is handed; if it reached gRPC, " +
 			"a ring in memory would not be the ring that ships",
@@ -132,6 +132,11 @@ var rules = []rule{
 		reason:   "what becomes of a packet does not depend on what is in it",
 	},
 	{
+		packages: []string{"./internal/workers"},
+		only:     []string{},
+		reason:   "it runs functions and knows nothing of what they do",
+	},
+	{
 		packages: []string{"./internal/transport/budget"},
 		only:     []string{},
 		through:  true,
@@ -157,7 +162,7 @@ var rules = []rule{
 		packages: []string{"./internal/transport/grpc"},
 		only: []string{
 			"./internal/ring", "./internal/plain", "./internal/peer", "./internal/protocol", "./internal/voting", "./internal/routing", "./internal/ringmap", "./internal/transport",
-			"./internal/transport/budget", "./internal/transport/deadline", "./internal/pb",
+			"./internal/transport/budget", "./internal/transport/deadline", "./internal/pb", "./internal/workers",
 			"google.golang.org/grpc/...", "google.golang.org/protobuf/...",
 		},
 		reason: "a transport carries and decides nothing: it knows the words, the contract and gRPC, not the runtime",
