@@ -12,17 +12,20 @@ type Pool struct {
 	jobs  chan func()
 	ended chan struct{}
 	ends  sync.Once
-	all   sync.WaitGroup
+	most  int
 
-	mu   sync.Mutex
-	wait int // goroutines that wait for a function
-	most int
+	mu   sync.Mutex // guards all below
+	all  int        // goroutines
+	wait int        // those of them that wait for a function
+	none sync.Cond  // all is 0. A WaitGroup would not let Go be called while Close waits
 }
 
 // New makes a pool of which at most so many goroutines wait for functions. Whoever uses it
 // closes it.
 func New(most int) *Pool {
-	return &Pool{jobs: make(chan func()), ended: make(chan struct{}), most: most}
+	p := &Pool{jobs: make(chan func()), ended: make(chan struct{}), most: most}
+	p.none.L = &p.mu
+	return p
 }
 
 // Go runs f on a goroutine that waits, or else on a new one. It does not block.
@@ -30,15 +33,28 @@ func (p *Pool) Go(f func()) {
 	select {
 	case p.jobs <- f:
 	default:
-		p.all.Go(func() { p.work(f) })
+		p.mu.Lock()
+		p.all++
+		p.mu.Unlock()
+		go p.work(f)
 	}
 }
 
 // work runs f, and then what comes, until enough others wait or the pool is closed.
 func (p *Pool) work(f func()) {
+	defer p.left()
 	for f != nil {
 		f()
 		f = p.next()
+	}
+}
+
+// left notes that a goroutine ends.
+func (p *Pool) left() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all--; p.all == 0 {
+		p.none.Broadcast()
 	}
 }
 
@@ -68,8 +84,12 @@ func (p *Pool) waits(by int) bool {
 }
 
 // Close ends the goroutines that wait, and returns when those at work have ended. Functions that
-// Go is given afterwards run as well.
+// Go is given meanwhile or afterwards run as well. No function that runs on p may call it.
 func (p *Pool) Close() {
 	p.ends.Do(func() { close(p.ended) })
-	p.all.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.all > 0 {
+		p.none.Wait()
+	}
 }

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,4 +93,25 @@ func TestCloseWaitsForFunctionsAtWork(t *testing.T) {
 		}
 		p.Close()
 	})
+}
+
+// Whoever closes the pool need not know who else uses it at that time.
+func TestFunctionsAreGivenWhileClosing(t *testing.T) {
+	for range 2000 {
+		p := New(1)
+		var ran atomic.Int32
+		var all sync.WaitGroup
+		all.Go(func() {
+			for range 20 {
+				p.Go(func() { ran.Add(1) })
+			}
+		})
+		all.Go(p.Close)
+		all.Go(p.Close)
+		all.Wait()
+		p.Close()
+		if n := ran.Load(); n != 20 {
+			t.Fatalf("%d of 20 functions ran", n)
+		}
+	}
 }
