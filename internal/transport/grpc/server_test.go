@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -204,21 +205,55 @@ func TestUnchangedRingIsNotRepeated(t *testing.T) {
 		},
 	})
 	self = at("m", b)
-	r, err := raw(t, b).GetRing(patient(t), &pb.RingReq{Request: &pb.Request{}, Version: 1})
-	if err != nil || !r.GetUnchanged() || r.GetPredecessor() != nil || r.GetSuccessors() != nil {
-		t.Fatalf("GetRing = %v, %v; want it unchanged", r, err)
-	}
-	brief := &pb.RingReq{Request: &pb.Request{Features: takesBrief}, Version: 1}
-	if r, err := raw(t, b).GetRing(patient(t), brief); err != nil || !proto.Equal(r, &pb.Ring{Unchanged: true}) {
-		t.Fatalf("GetRing = %v, %v; want that it is unchanged, and no more", r, err)
+	for _, x := range []struct {
+		what              string
+		features, version uint64
+		want              *pb.Ring
+	}{
+		{"joined, for one that does not take less", 0, 1, &pb.Ring{Unchanged: true, Answer: &pb.Answer{}, Phase: pb.Phase_PHASE_JOINED, Version: 1}},
+		{"joined", takesBrief, 1, &pb.Ring{Unchanged: true}},
+		{"leaving", takesBrief, 3, &pb.Ring{Unchanged: true, Answer: &pb.Answer{}, Phase: pb.Phase_PHASE_LEAVING, Version: 3}},
+	} {
+		version = x.version
+		req := &pb.RingReq{Request: &pb.Request{Features: x.features}, Version: x.version}
+		if r, err := raw(t, b).GetRing(patient(t), req); err != nil || !proto.Equal(r, x.want) {
+			t.Errorf("%s: GetRing = %v, %v; want %v", x.what, r, err, x.want)
+		}
 	}
 	a := begin(t, Config{}, nil)
 	for _, version = range []uint64{1, 1, 2, 2, 3, 3} {
 		got, err := a.Maintain(patient(t), transport.Envelope{To: self, Settings: transporttest.Settings}, protocol.Request{Kind: protocol.AskRing})
-		if err != nil || got.State.Version != version || got.State.Pred != x || len(got.State.Succ) != 1 || got.State.Succ[0] != x {
+		if err != nil || got.State.Version != version || got.State.Pred != x || len(got.State.Succ) != 1 || got.State.Succ[0] != x ||
+			got.State.Self != self || (got.State.Phase == protocol.Joined) != (version < 3) {
 			t.Errorf("version %d: %+v, %v", version, got.State, err)
 		}
 		clear(got.State.Succ) // the caller's own
+	}
+}
+
+// briefly is a server that says of any ring that it is unchanged.
+type briefly struct {
+	pb.UnimplementedChordServiceServer
+}
+
+func (briefly) GetRing(context.Context, *pb.RingReq) (*pb.Ring, error) {
+	return &pb.Ring{Unchanged: true}, nil
+}
+
+// Nothing is taken for unchanged of which the caller has seen nothing, least of all a member.
+func TestUnchangedRingThatNobodyHasSeenIsNoAnswer(t *testing.T) {
+	s := grpc.NewServer()
+	pb.RegisterChordServiceServer(s, briefly{})
+	addr := serveForeign(t, s.Serve, s.Stop)
+	a := begin(t, Config{}, nil)
+	for _, incarnation := range []uint64{7, 8, 7} {
+		env := transport.Envelope{From: at("a", a), To: transporttest.Member("m", addr, incarnation), Settings: transporttest.Settings}
+		got, err := a.Maintain(patient(t), env, protocol.Request{Kind: protocol.AskRing})
+		if f := (*protocol.Failure)(nil); !errors.As(err, &f) || f.Kind == protocol.TimedOut {
+			t.Errorf("incarnation %d: %+v, %v; want a failure", incarnation, got.State, err)
+		} else {
+			t.Log(err)
+		}
 	}
 }
 
