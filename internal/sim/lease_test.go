@@ -8,13 +8,17 @@ import (
 )
 
 // With leases nobody owns what another does, whatever happens, and what happens once is
-// over after a lease and some rounds. The section simulate of make test tries more seeds of it.
+// over after a lease and some rounds. The section simulate of make test tries more seeds with many
+// faults; how long it takes until what happens once is over, it does not judge.
 func TestLeases(t *testing.T) {
 	cfg := Config{Members: 7, MinMembers: 4, Lease: 9 * time.Second, Duration: time.Minute, Faults: All | Jump, NoFingers: true, Lookups: -1}
 	one := cfg
 	one.Faults, one.Actions, one.MinMembers = Leaves|Joins, []int{0}, 0
-	for seed := range seedsOf(4, 20) {
+	for seed := range uint64(20) {
 		for _, c := range []Config{cfg, one} {
+			if c.Actions == nil && seed >= seedsOf(4, 20) {
+				continue
+			}
 			r, err := Run(c, seed)
 			if err != nil {
 				t.Fatal(err)
