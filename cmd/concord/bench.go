@@ -115,7 +115,7 @@ func (f *benchFlags) plan(set func(flag string) bool) (bench.Plan, error) {
 	p := bench.Plan{
 		Members: f.members, Interval: f.interval, Parts: bench.Parts,
 		// Acquaintances are looked at every tenth round. The connections of the
-		// joins, which are kept for 64 intervals, are still there.
+		// joins, which are kept for 32 intervals, have been closed.
 		Settle: max(15*time.Second, 45*f.interval), Watch: 30 * time.Second,
 		Callers: f.callers, Rounds: f.rounds, Window: 500 * time.Millisecond,
 		Changes: 20, ChangeTime: time.Minute, Builds: 3,

@@ -26,6 +26,7 @@ const (
 	rectifyFile      = "internal/protocol/rectify.go"
 	replacedFile     = "internal/protocol/replaced.go"
 	ringFile         = "internal/ring/ring.go"
+	seedFile         = "internal/protocol/seed.go"
 	certifyFile      = "internal/ringmap/certify.go"
 	mapFile          = "internal/ringmap/map.go"
 	snapshotFile     = "internal/ringmap/snapshot.go"
@@ -1574,6 +1575,16 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 	if m.cfg.Processes == nil {
 `}},
 			Test: "protocol.TestProcessesOnOneMapTakeTurnsInLooking",
+		},
+		{
+			Name: "others-ask",
+			Does: "It never asks at an address of a member on its map, since others do.",
+			Edits: []Edit{{seedFile, `
+	if m.chartedAt(m.seeds[i].addr) && (m.single() || settled && !m.looks(m.round/m.probe.wait)) {
+`, `
+	if m.chartedAt(m.seeds[i].addr) && (m.single() || settled) {
+`}},
+			Test: "protocol.TestProcessesOnOneMapTakeTurnsInAskingAtAddresses",
 		},
 	}},
 	{Says: "asking a process that has ended at each of its identifiers, from each of the own", Unchecked: "its members stand at one", Mutants: []Mutant{

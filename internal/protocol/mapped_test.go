@@ -83,3 +83,62 @@ func TestProcessesOnOneMapTakeTurnsInLooking(t *testing.T) {
 		}
 	}
 }
+
+// So do they in asking at the addresses that they were given, if those are of members on the map.
+// Whoever looks for others at first asks each time, and whoever has an address of nobody on the map.
+func TestProcessesOnOneMapTakeTurnsInAskingAtAddresses(t *testing.T) {
+	const members, turns = 6, 64
+	for _, x := range []struct {
+		name      string
+		processes int
+		single    bool
+		charted   func(at, of *host, x ring.Member) bool
+		asks      int // of turns
+	}{
+		{"few", 15, false, everybody, turns},
+		{"some", 16, false, everybody, turns / 2},
+		{"many", 64, false, everybody, turns / 8},
+		{"many, each at one identifier", 64, true, everybody, 0},
+		{"many, and the map is not certain of the address", 64, false, func(at, _ *host, x ring.Member) bool { return x != at.m.self }, turns},
+		{"many, and the map is not certain of the predecessor", 64, false, func(at, of *host, x ring.Member) bool { return x != of.m.pred || x == at.m.self }, turns},
+	} {
+		w := ringOf(t, 1, 3, members)
+		for _, h := range w.order[1:] {
+			at := w.order[0]
+			if at.m.self == h.m.pred {
+				continue
+			}
+			h.m.cfg.Charted = func(y ring.Member) bool { return x.charted(at, h, y) }
+			h.m.cfg.Processes = func() (int, bool) { return x.processes, x.single }
+			h.m.setSeeds([]string{at.addr})
+			asks := func(turns int) (n int) {
+				for range turns {
+					h.m.placing = placement{}
+					h.m.round = h.m.probe.next
+					if h.m.probeSeed() {
+						n++
+					}
+				}
+				return n
+			}
+			h.m.probeSeldom()
+			if n := asks(turns); n != x.asks {
+				t.Errorf("%s: asks in %d of %d turns; want %d", x.name, n, turns, x.asks)
+			}
+			soon := 0
+			for wait := 1; wait < probePace*h.m.cfg.CheckEvery; wait *= 2 {
+				soon++
+			}
+			want := soon
+			if x.single {
+				want = 0
+			}
+			h.m.probeSoon()
+			if n := asks(soon); n != want {
+				t.Errorf("%s: asks in %d of the first %d turns; want %d", x.name, n, soon, want)
+			}
+		}
+	}
+}
+
+func everybody(_, _ *host, _ ring.Member) bool { return true }
