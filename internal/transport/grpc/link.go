@@ -4,9 +4,11 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -196,7 +198,7 @@ func (w *watched) Read(b []byte) (int, error) {
 	if n > 0 {
 		w.link.received.Add(1)
 	}
-	w.link.cause.broke(err)
+	w.broke(err)
 	return n, err
 }
 
@@ -206,8 +208,17 @@ func (w *watched) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, erro
 	if n > 0 {
 		w.link.received.Add(1)
 	}
-	w.link.cause.broke(err)
+	w.broke(err)
 	return buf, n, err
+}
+
+// broke notes an error of reading. If the other side has ended the connection, the link is of no
+// more use: gRPC says so only after it has taken down all that it had for it.
+func (w *watched) broke(err error) {
+	w.link.cause.broke(err)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		w.link.end()
+	}
 }
 
 func (w *watched) Write(b []byte) (int, error) {

@@ -343,13 +343,15 @@ func (t *Transport) Close() error {
 	t.closing.Do(func() {
 		close(t.ended)
 		t.calling.Do(func() {}) // from now on there are none, or the same
+		if t.srv != nil {
+			t.lis.end() // the others notice by this: first
+		}
 		if c := t.callees.Load(); c != nil {
 			c.pool.close()
 		}
 		t.pool.close()
 		switch {
 		case t.srv != nil:
-			t.lis.end()
 			t.srv.Stop()
 		case t.lis != nil:
 			t.cfg.Port.close(t)
