@@ -195,12 +195,22 @@ func (n *Node) askMap(e ringmap.Effect) {
 				m.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
 			}
 		})
-		if f != nil && f.Kind != protocol.TimedOut { // one time-out is no evidence
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if !n.closed {
-				n.noteOutcome(e.To, f)
-			}
+		if f == nil || f.Kind == protocol.TimedOut { // one time-out is no evidence
+			return
+		}
+		n.mu.Lock()
+		if !n.closed {
+			n.noteOutcome(e.To, f)
+		}
+		n.mu.Unlock()
+		if f.Kind != protocol.Refused {
+			return
+		}
+		c.mu.Lock()
+		nodes := slices.Clone(c.nodes)
+		c.mu.Unlock()
+		for _, x := range nodes { // that member may be the head of one
+			x.lost(protocol.Lost{Addr: e.To.Addr, Gone: true})
 		}
 	})
 }

@@ -46,6 +46,51 @@ func TestJoinsAreOnEveryMapAtOnce(t *testing.T) {
 	})
 }
 
+// A member that nobody has a connection to, and that has gone, is dropped as the head of a member as
+// soon as that one's map is refused there, without any round.
+func TestRefusedPushShowsThatTheHeadIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.interval = time.Hour
+		for i := range 8 {
+			n := g.add(fmt.Sprintf("n%d", i))
+			if i == 0 {
+				n.Create()
+			} else if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		ms := g.live()
+		before, gone, after := ms[3], ms[4], ms[5]
+		for _, n := range ms {
+			n.tr.Limit(0) // so that no broken connection says that one has gone
+		}
+		gone.Close()
+		time.Sleep(time.Second)
+		head := func() uint64 { return before.Snapshot().View.Succ[0].ID }
+		if head() != gone.cfg.Self.ID {
+			t.Fatal("it has been noticed without a push")
+		}
+		// A claim goes to the fourth place, and from there to the fifth.
+		name := ""
+		for i := 0; name == "" || !ring.Between(ms[7].cfg.Self.ID, g.space.ID([]byte(name)), ms[0].cfg.Self.ID); i++ {
+			name = fmt.Sprintf("joiner %d", i)
+		}
+		if err := g.add(name).Join(t.Context(), []string{ms[0].Addr()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if head() != after.cfg.Self.ID {
+			t.Errorf("its head is still %016x", head())
+		}
+		if p := after.Snapshot().View.Pred.ID; p != before.cfg.Self.ID {
+			t.Errorf("the predecessor of the next is still %016x", p)
+		}
+	})
+}
+
 // A claim that is not of a member that can be is refused, also if it is said to be one of a
 // legacy member, and changes nothing.
 func TestClaimsOfMembersThatCannotBeAreRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ollelogdahl/concord/internal/invariant"
@@ -227,6 +228,15 @@ func (w *world) answeredMap(h *host, i int32, f *protocol.Failure) {
 	w.mapped(h)
 	if h.up {
 		w.noteOutcome(h, meant, f)
+	}
+	if h.up && f != nil && f.Kind == protocol.Refused {
+		for _, g := range slices.Clone(h.chart.hosts) { // that member may be the head of one
+			if !g.up {
+				continue
+			}
+			w.stray(g, meant.Addr)
+			w.step(g, protocol.Lost{Addr: meant.Addr, Gone: true})
+		}
 	}
 }
 
