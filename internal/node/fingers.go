@@ -19,6 +19,7 @@ func (n *Node) tendFingers() {
 	due := n.now() + n.cfg.Interval
 	timer := time.NewTimer(n.cfg.Interval + slack)
 	defer timer.Stop()
+	var soon <-chan time.Time // nil: no errand is due before that
 	for {
 		select {
 		case <-n.paced:
@@ -29,6 +30,12 @@ func (n *Node) tendFingers() {
 		case <-timer.C:
 			due = n.tendRound(timer, slack)
 		case <-n.strayed:
+			if soon == nil {
+				soon = time.After(routing.ErrandPause(n.cfg.Interval))
+			}
+			continue
+		case <-soon:
+			soon = nil
 		case <-n.ctx.Done():
 			return
 		}

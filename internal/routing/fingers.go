@@ -2,6 +2,7 @@ package routing
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/ring"
 )
@@ -197,6 +198,10 @@ type offer struct {
 	who   ring.Member
 	start int
 }
+
+// ErrandPause is how long errands wait that are to be done soon: when a member has come or gone,
+// those who say so to others go first, and the map says then who owns a start.
+func ErrandPause(interval time.Duration) time.Duration { return interval / 8 }
 
 // maxOffers bounds how many of them wait to be asked.
 const maxOffers = 8

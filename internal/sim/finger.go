@@ -102,16 +102,24 @@ func (w *world) errandDone(h *host, e routing.Errand, a routing.Answer) {
 	w.tendFinger(h)
 }
 
+// tendSoon has a host's fingers tended soon.
+func (w *world) tendSoon(h *host) {
+	if !h.soon {
+		h.soon = true
+		w.queue.Push(w.now+routing.ErrandPause(w.cfg.Interval), event{kind: evErrand, host: h.index, gen: h.starts})
+	}
+}
+
 // stray has the finger at an address looked up again.
 func (w *world) stray(h *host, addr string) {
 	if h.fingers.Distrust(addr) {
-		w.tendFinger(h)
+		w.tendSoon(h)
 	}
 }
 
 // offer has a member that tells of itself asked whether it is a finger, if it may be one.
 func (w *world) offer(h *host, x ring.Member) {
 	if h.fingers.Offer(x) {
-		w.tendFinger(h)
+		w.tendSoon(h)
 	}
 }

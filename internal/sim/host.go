@@ -59,6 +59,7 @@ type host struct {
 	confirm  bool          // a look at which arcs are due is in the queue
 	held     []holding     // arcs of late, for judging answers
 	errand   bool          // of the fingers, under way
+	soon     bool          // the fingers are to be tended soon
 	common   peer.Estimate // of all round trips to any host
 	join     attempts
 	takes    takeover

@@ -20,6 +20,7 @@ const (
 	evTimeout                        // the time of a call is over
 	evBroken                         // host hears that a connection to slot broke
 	evFingers                        // a host's turn to tend its fingers
+	evErrand                         // it is to tend them before that
 	evJoin                           // a host tries to join
 	evJoinLimit                      // the time of its Join is over
 	evResume                         // a lookup goes on at a newer table

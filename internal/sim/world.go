@@ -635,6 +635,9 @@ func (w *world) living(h *host, e event) {
 		w.broken(h, w.hosts[e.slot])
 	case evFingers:
 		w.tendFingers(h)
+	case evErrand:
+		h.soon = false
+		w.tendFinger(h)
 	case evJoin:
 		w.tryJoin(h)
 	case evJoinLimit:
