@@ -1825,7 +1825,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 `, `
 	if k.to == whom.ID && now < m.newsAt {
 `}},
-			Sim: "growth",
+			Test: "ringmap.TestSweepsFindAProcessThatMapsLack",
 		},
 		{
 			Name: "rounds-are-of-the-sweep",
@@ -1875,7 +1875,7 @@ func (m *Map) askedFor() uint64 { return m.spanOf(m.levels[min(0*base, len(m.lev
 `, `
 	claims = s.Circle(g.self, now, 1<<62)
 `}},
-			Sim: "growth",
+			Test: "ringmap.TestProcessWaitsForWhatToChooseBy",
 		},
 		{
 			Name: "grows-never",

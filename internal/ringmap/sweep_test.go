@@ -193,3 +193,40 @@ func TestWhomASweepAsks(t *testing.T) {
 		}
 	}
 }
+
+// Maps that lack a process are those of the others after some sweeps, whichever lack it; also if
+// only that process knows that it is in the ring, and no round says so.
+func TestSweepsFindAProcessThatMapsLack(t *testing.T) {
+	for seed := range uint64(80) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		n, chance := 3+rng.IntN(5), 1.0
+		if seed%4 == 0 {
+			n, chance = 3+rng.IntN(30), rng.Float64()
+		}
+		all := processesOf(n, 1+rng.IntN(4))
+		lacked := all[rng.IntN(len(all))].home()
+		var without []Claim // as they were before it came
+		for i := range all {
+			if all[i].home() == lacked {
+				all[i].Epoch++
+			} else {
+				without = append(without, all[i])
+			}
+		}
+		for i := range without {
+			without[i].After = without[(i+len(without)-1)%len(without)].ID
+		}
+		maps := mapsOf(all)
+		for home, m := range maps {
+			if home != lacked && rng.Float64() < chance {
+				m.Fill(NewTable(64, without))
+			}
+		}
+		run(maps, 0, 4*sweepEvery*time.Second)
+		for home, m := range maps {
+			if k := m.t.Len(); k != len(all) {
+				t.Errorf("seed %d: of %d claims %x has %d, of %d processes; what it may lack is of %x", seed, len(all), home, k, n, lacked)
+			}
+		}
+	}
+}
