@@ -216,7 +216,11 @@ func (r *churning) look(ctx context.Context, m *concord.Concord, seed uint64) {
 	r.mu.Unlock()
 	r.looks.Go(func() {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		next := time.NewTicker(time.Second / time.Duration(r.Rate))
+		// Not at even times: changes are at such, and lookups would all come as long after one.
+		every := time.Second / time.Duration(r.Rate)
+		pause := func() time.Duration { return every/2 + time.Duration(rng.Int64N(int64(every))) }
+		at := time.Now().Add(pause())
+		next := time.NewTimer(time.Until(at))
 		defer next.Stop()
 		for {
 			select {
@@ -224,6 +228,8 @@ func (r *churning) look(ctx context.Context, m *concord.Concord, seed uint64) {
 				return
 			case <-next.C:
 			}
+			at = at.Add(pause())
+			next.Reset(time.Until(at))
 			// The next one does not wait for it: slow lookups would be few.
 			key := fmt.Appendf(nil, "key %016x", rng.Uint64())
 			r.looks.Go(func() {
