@@ -19,12 +19,7 @@ func TestJoinsAreOnEveryMapAtOnce(t *testing.T) {
 		defer g.close()
 		g.interval = time.Hour
 		for i := range 12 {
-			n := g.add(fmt.Sprintf("n%d", i))
-			if i == 0 {
-				n.Create()
-			} else if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
-				t.Fatal(err)
-			}
+			g.enter(i)
 			began := time.Now()
 			for {
 				w := ""
@@ -54,12 +49,7 @@ func TestRefusedPushShowsThatTheHeadIsGone(t *testing.T) {
 		defer g.close()
 		g.interval = time.Hour
 		for i := range 8 {
-			n := g.add(fmt.Sprintf("n%d", i))
-			if i == 0 {
-				n.Create()
-			} else if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
-				t.Fatal(err)
-			}
+			g.enter(i)
 			time.Sleep(time.Second)
 		}
 		ms := g.live()

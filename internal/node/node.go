@@ -396,11 +396,7 @@ func (n *Node) rebuild() {
 		s.Absent = ErrIsolated
 	}
 	if v.Serves() {
-		var was *routing.Table
-		if last := n.snap.Load(); last != nil {
-			was = last.Table
-		}
-		s.Table = was.Renew(n.known(v), n.routes(v)...)
+		s.Table = n.snap.Load().Table.Renew(n.known(v), n.routes(v)...)
 	}
 	next := make(chan struct{})
 	s.Next = next

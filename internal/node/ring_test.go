@@ -84,14 +84,20 @@ func (g *rig) close() {
 func (g *rig) grow(count int) {
 	g.t.Helper()
 	for i := range count {
-		n := g.add(fmt.Sprintf("n%d", i))
-		if i == 0 {
-			n.Create()
-		} else if err := n.Join(g.t.Context(), []string{g.nodes[0].Addr()}); err != nil {
-			g.t.Fatalf("n%d: %v", i, err)
-		}
+		g.enter(i)
 	}
 	g.ideal(20 * g.interval)
+}
+
+// enter makes the member of that number create the ring, or join it.
+func (g *rig) enter(i int) {
+	g.t.Helper()
+	n := g.add(fmt.Sprintf("n%d", i))
+	if i == 0 {
+		n.Create()
+	} else if err := n.Join(g.t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+		g.t.Fatalf("n%d: %v", i, err)
+	}
 }
 
 func (g *rig) live() []*Node {
