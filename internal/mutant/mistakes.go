@@ -36,6 +36,7 @@ const (
 	sweepFile        = "internal/ringmap/sweep.go"
 	anchorFile       = "internal/ringmap/anchor.go"
 	pushFile         = "internal/ringmap/push.go"
+	ownFile          = "internal/ringmap/own.go"
 	standInFile      = "internal/protocol/standin.go"
 	searchFile       = "internal/routing/search.go"
 	arcsFile         = "internal/routing/arcs.go"
@@ -1768,6 +1769,28 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 			_ = id
 `}},
 			Sim: "copies",
+		},
+	}},
+	{Says: "claiming an arc again and again where rings meet, or not at all", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "outbids",
+			Does: "A member claims its arc again as often as it hears that others claim it.",
+			Edits: []Edit{{ownFile, `
+	if o.defences++; o.defences <= maxDefences {
+`, `
+	if o.defences++; o.defences > 0 {
+`}},
+			Test: "ringmap.TestArcIsDefendedTwiceInARound",
+		},
+		{
+			Name: "outbid-for-good",
+			Does: "A member that was outbid more often than it claims its arc again in a round forgets that.",
+			Edits: []Edit{{ownFile, `
+	if !waits || epoch < o.claim.Epoch {
+`, `
+	if !waits || epoch > 0 {
+`}},
+			Test: "ringmap.TestArcIsDefendedTwiceInARound",
 		},
 	}},
 	{Says: "sweeps that are too rare, too many or never done", Unchecked: "its members keep no maps", Mutants: []Mutant{

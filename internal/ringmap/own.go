@@ -30,7 +30,8 @@ type owned struct {
 	has      bool          // it claims that
 	leaves   bool          // it may be gone soon
 	next     ring.Instance // the nearest successor
-	defended uint64        // the epoch of the last Defend
+	defended uint64        // the greatest epoch that it is to be defended against in this round
+	defences int           // how often it was to be, and those that wait for the next round
 	cut      time.Duration // since when others have said that it claims less; 0: they have not
 }
 
@@ -154,13 +155,33 @@ func (m *Map) defend(c *Claim) {
 	}
 }
 
+// maxDefences is how often a member defends its arc in a round. Where two rings meet, whoever does
+// replaces members of the other ring before it, who do the same: that goes on round the circle, as
+// fast as claims are spread, until the rings are one.
+const maxDefences = 2
+
 // defendFrom wants an own epoch to be raised above another. Until then the map takes the
 // member for replaced, as those of others do.
 func (m *Map) defendFrom(o *owned, epoch uint64) {
-	if epoch > o.defended {
-		o.defended = epoch
+	if epoch <= o.defended {
+		return
+	}
+	o.defended = epoch
+	if o.defences++; o.defences <= maxDefences {
 		m.effects = append(m.effects, Effect{Do: Defend, By: o.self.ID, Epoch: epoch})
 	}
+}
+
+// defendAnew begins a round of the defence of an own arc: the member may not have owned it when it
+// was to defend it. It reports whether it is to defend it now, against what has waited for the round.
+func (m *Map) defendAnew(o *owned) bool {
+	epoch, waits := o.defended, o.defences > maxDefences
+	o.defended, o.defences = 0, 0
+	if !waits || epoch < o.claim.Epoch {
+		return false
+	}
+	m.defendFrom(o, epoch)
+	return true
 }
 
 // believedCut is for how many intervals others may say that an own claim is smaller than it is:
@@ -194,8 +215,10 @@ func (m *Map) probe(now time.Duration) {
 }
 
 func (m *Map) probeFor(now time.Duration, o *owned) {
+	if m.defendAnew(o) {
+		return
+	}
 	own := m.t.get(o.self.ID)
-	o.defended = 0 // the member may not have owned its arc when it was to defend it
 	var x *Claim
 	switch {
 	case own == nil && m.restored(now, o):
@@ -205,7 +228,7 @@ func (m *Map) probeFor(now time.Duration, o *owned) {
 		return
 	case own == nil:
 		if x = m.t.next(o.self.ID); x != nil && !m.mutual(o, x) {
-			m.effects = append(m.effects, Effect{Do: Defend, By: o.self.ID, Epoch: x.Epoch})
+			m.defendFrom(o, x.Epoch)
 			return
 		}
 	case own.After != o.claim.After && o.claim.covers(own.After):

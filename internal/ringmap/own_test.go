@@ -54,6 +54,53 @@ func TestOwnerIsAskedAgainToDefendItsArc(t *testing.T) {
 	}
 }
 
+// Where two rings meet, who defends its arc replaces others, who do the same, all round the circle. So
+// an arc is defended twice at once, and then once a round against all that was heard meanwhile.
+func TestArcIsDefendedTwiceInARound(t *testing.T) {
+	m, all := ownerOf()
+	m.Tick(2 * time.Second)
+	effects(m)
+	rival := all[0]
+	of := *rival.Of
+	of.Addr, of.Incarnation = "elsewhere", of.Incarnation+1
+	rival.Of = &of
+	own := Owning{Self: *all[0].Of, Arc: all[0].Arc(), Has: true, Epoch: all[0].Epoch, Next: all[1].Owner().Instance()}
+	now := 2 * time.Second
+	outbid := func() []uint64 {
+		now += time.Millisecond
+		rival.Epoch = own.Epoch + 1
+		got := hears(m, now, rival)
+		if len(got) > 0 { // as a member does that owns its arc
+			own.Epoch = rival.Epoch + 1
+			m.Own(now, own)
+			effects(m)
+		}
+		return got
+	}
+	for i, want := range []int{1, 1, 0} {
+		if got := outbid(); len(got) != want {
+			t.Fatalf("outbid %d times in a round, it is to be above %v", i+1, got)
+		}
+	}
+	rival.Epoch += 5
+	if got := hears(m, now, rival); len(got) > 0 {
+		t.Fatalf("in the same round it is to be above %v", got)
+	}
+	now += time.Second
+	m.Tick(now)
+	if got := defends(m); !slices.Equal(got, []uint64{rival.Epoch}) {
+		t.Fatalf("in the next round it is to be above %v, want %d", got, rival.Epoch)
+	}
+	own.Epoch = rival.Epoch + 1
+	m.Own(now, own)
+	effects(m)
+	now += time.Second
+	m.Tick(now)
+	if got := defends(m); len(got) > 0 {
+		t.Errorf("nobody has outbid it since, and it is to be above %v", got)
+	}
+}
+
 // Others have a smaller arc for a claim that was made smaller by one which none of them has any
 // more. Within one epoch that is the later one, so the owner claims anew.
 func TestOwnerDefendsWhatOthersHaveCutOff(t *testing.T) {

@@ -51,3 +51,16 @@ func TestMapsAreTheRingWhenAllHaveClaimedTheirArcs(t *testing.T) {
 		t.Error(v)
 	}
 }
+
+// Where rings meet, everybody is replaced on the map of somebody and claims its arc again, by which
+// others are: members must not outbid each other until the rings are one.
+func TestMembersOfRingsThatMeetDoNotOutbidEachOther(t *testing.T) {
+	c := Config{Members: 128, Identifiers: []int{4}, Start: "four-rings", Duration: time.Second, Lookups: -1, Maps: true}
+	r, err := Run(c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+}
