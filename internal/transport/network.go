@@ -43,7 +43,8 @@ type Options struct {
 	// concord.Observer.
 	Inject  func(ctx context.Context, set func(key, value string))
 	Extract func(ctx context.Context, get func(key string) string) context.Context
-	// Prompt: to handle a Route takes no time and calls nothing of the application.
+	// Prompt: to handle a Route, or a question about the ring, takes no time and calls nothing of
+	// the application.
 	Prompt bool
 }
 

@@ -56,7 +56,7 @@ var ErrTellsNothing = &protocol.Failure{Kind: protocol.Invalid, Detail: "it tell
 // name and the address of a To do not travel.
 type Handler interface {
 	// Maintain answers a request of the ring's maintenance. It may take as
-	// long as the context allows.
+	// long as the context allows, but returns at once from AskRing, Look, Seek and Place.
 	Maintain(ctx context.Context, env Envelope, req protocol.Request) (protocol.Reply, error)
 	// Route answers one step of a lookup; it returns at once.
 	Route(ctx context.Context, env Envelope, q routing.Query) (routing.Answer, error)

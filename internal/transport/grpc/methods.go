@@ -24,6 +24,10 @@ type rpcMethod struct {
 	lookup bool
 }
 
+// prompt reports whether the handler answers at once: it waits for no other member, and neither
+// does the machine.
+func (m *rpcMethod) prompt() bool { return m.kind == budget.Lookup || m.kind == budget.Ring }
+
 // methods are the unary methods by their full names.
 var methods = func() map[string]rpcMethod {
 	all := make(map[string]rpcMethod)

@@ -130,11 +130,11 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		}
 		c.counted.Came()
 	}
-	if m.service.t.cfg.Prompt && c.method.kind == budget.Lookup {
+	if m.service.t.cfg.Prompt && c.method.prompt() {
 		answer := c.answer()
 		c.finish()
 		c.End(context.Canceled)
-		flush, _ := m.out.put(answer, false)
+		flush, _ := m.out.put(answer, !c.method.lookup)
 		m.owes = m.owes || flush
 		return nil
 	}

@@ -32,8 +32,8 @@ func TestConformanceOfStreams(t *testing.T) {
 	conform(t, func(tr *Transport) { tr.pool.streams = always })
 }
 
-// Over a stream, by members that answer a Route before they read on. In the cases left out
-// it waits.
+// Over a stream, by members that answer a Route, and questions about the ring, before they read
+// on. In the cases left out a Route waits.
 func TestConformanceOfPromptStreams(t *testing.T) {
 	conform(t, func(tr *Transport) { tr.pool.streams, tr.cfg.Prompt = always, true },
 		"requests are answered concurrently", "giving up is Cancelled",

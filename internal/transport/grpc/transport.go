@@ -89,8 +89,9 @@ type Config struct {
 	// Extract, if set, makes the context in which a Route is handled of what has
 	// travelled so; get gives "" for what has not.
 	Extract func(ctx context.Context, get func(key string) string) context.Context
-	// Prompt: to handle a Route takes no time and calls nothing of the application. A Route
-	// on a stream is then handled before more of the stream is read, which costs less.
+	// Prompt: to handle a Route, or a question about the ring, takes no time and calls nothing of
+	// the application. One on a stream is then handled before more of the stream is read, which
+	// costs less.
 	Prompt bool
 }
 

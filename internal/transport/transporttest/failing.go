@@ -223,7 +223,10 @@ func testNoHoldUp(t *testing.T, r *rig) {
 	defer wg.Wait()
 	defer cancel()
 	for range 8 {
-		wg.Go(func() { wantFailure(t, a.ask(ctx, b), protocol.Cancelled) })
+		wg.Go(func() {
+			_, err := a.Maintain(ctx, a.envelope(b), protocol.Request{Kind: protocol.Notify})
+			wantFailure(t, err, protocol.Cancelled)
+		})
 		Await(t, w.began, "the request arrives")
 	}
 	for _, asker := range []*peer{a, c} {
