@@ -12,23 +12,16 @@ import (
 )
 
 // tendFingers runs the errands of the fingers: at each interval, and when one may be
-// gone. Which there are, routing.Fingers decides. If a round begins at about that time it waits
-// for that, or begins with it: a process that is woken less often needs less.
+// gone. Which there are, routing.Fingers decides. If a round begins at about that time, that
+// begins one of the fingers, too: a process that is woken less often needs less.
 func (n *Node) tendFingers() {
-	slack := n.cfg.Interval / 8
-	due := n.now() + n.cfg.Interval
-	timer := time.NewTimer(n.cfg.Interval + slack)
-	defer timer.Stop()
+	defer n.tended.Stop()
 	var soon <-chan time.Time // nil: no errand is due before that
 	for {
 		select {
-		case <-n.paced:
-			if n.now() < due-slack {
-				continue
-			}
-			due = n.tendRound(timer, slack)
-		case <-timer.C:
-			due = n.tendRound(timer, slack)
+		case <-n.tended.C:
+			n.tendRound()
+		case <-n.errands:
 		case <-n.strayed:
 			if soon == nil {
 				soon = time.After(routing.ErrandPause(n.cfg.Interval))
@@ -44,31 +37,61 @@ func (n *Node) tendFingers() {
 	}
 }
 
-// tendRound begins a round of the fingers. It returns when the next one is due, and has the timer
-// wait for a little longer.
-func (n *Node) tendRound(timer *time.Timer, slack time.Duration) (due time.Duration) {
-	timer.Reset(n.cfg.Interval + slack)
-	if snap := n.Snapshot(); snap.Table != nil {
-		n.mu.Lock()
-		n.fingers.Round(snap.View.Version)
-		n.mu.Unlock()
-		if k, ok := n.chartedConnections(snap.Table); ok {
-			n.keepMore(k)
+// paceFingers begins a round of the fingers with one of the member, if it is about time. Its
+// errands are run elsewhere, if there are any.
+func (n *Node) paceFingers() {
+	if n.now() < time.Duration(n.tendAt.Load())-n.tendSlack() {
+		return
+	}
+	n.tendRound()
+	if _, ok := n.nextErrand(); ok {
+		select {
+		case n.errands <- struct{}{}:
+		default:
 		}
 	}
-	return n.now() + n.cfg.Interval
 }
 
-// tendFinger does the next errand. It reports false if there is none.
-func (n *Node) tendFinger() bool {
+// tendSlack is by how much a round of the fingers may be early or late.
+func (n *Node) tendSlack() time.Duration { return n.cfg.Interval / 8 }
+
+// tendLater has the next round of the fingers begin in an interval, or a little later.
+func (n *Node) tendLater() {
+	n.tendAt.Store(int64(n.now() + n.cfg.Interval))
+	n.tended.Reset(n.cfg.Interval + n.tendSlack())
+}
+
+// tendRound begins a round of the fingers.
+func (n *Node) tendRound() {
+	n.tendLater()
+	snap := n.Snapshot()
+	if snap.Table == nil {
+		return
+	}
+	n.mu.Lock()
+	n.fingers.Round(snap.View.Version)
+	n.mu.Unlock()
+	if k, ok := n.chartedConnections(snap.Table); ok {
+		n.keepMore(k)
+	}
+}
+
+// nextErrand is the next errand. It reports false if there is none.
+func (n *Node) nextErrand() (routing.Errand, bool) {
 	table := n.Snapshot().Table
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	had := n.fingers.Distinct()
 	e, ok := n.fingers.Errand(table)
 	if !slices.Equal(had, n.fingers.Distinct()) {
 		n.rebuild()
 	}
-	n.mu.Unlock()
+	return e, ok
+}
+
+// tendFinger does the next errand. It reports false if there is none.
+func (n *Node) tendFinger() bool {
+	e, ok := n.nextErrand()
 	if !ok {
 		return false
 	}
@@ -78,7 +101,7 @@ func (n *Node) tendFinger() bool {
 	if n.closed {
 		return false
 	}
-	had = n.fingers.Distinct()
+	had := n.fingers.Distinct()
 	owner, news := n.fingers.Found(n.snap.Load().Table, e, a)
 	if e.Announce {
 		if !owner.IsZero() {

@@ -112,7 +112,9 @@ type Node struct {
 	ended     sync.Once
 	fingers   *routing.Fingers
 	strayed   chan struct{} // a finger may be gone
-	paced     chan struct{} // a round has begun
+	errands   chan struct{} // there are some of the fingers
+	tended    *time.Timer   // of the first: begins a round of the fingers, unless one of the member does before
+	tendAt    atomic.Int64  // when it is time for that, by now
 	view      *protocol.View
 	tries     tries
 	holding   Holding // since the change before the last
@@ -158,7 +160,7 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 		waiting:    map[uint64]chan protocol.Respond{},
 		fingers:    routing.NewFingers(cfg.Self.ID, cfg.Space.Bits),
 		strayed:    make(chan struct{}, 1),
-		paced:      make(chan struct{}, 1),
+		errands:    make(chan struct{}, 1),
 		changed:    make(chan struct{}),
 		onRange:    serial{most: 1},
 	}
@@ -191,6 +193,8 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 	n.timer = time.NewTimer(time.Hour)
 	n.timer.Stop()
 	if first == nil {
+		n.tended = time.NewTimer(time.Hour)
+		n.tendLater()
 		n.beginMap(cfg.Self)
 	} else {
 		first.shareMap(n)
@@ -268,9 +272,8 @@ func (n *Node) round() {
 		n.counters.rounds.Add(1)
 	}
 	n.step(protocol.Tick{})
-	select {
-	case n.paced <- struct{}{}:
-	default:
+	if n.first == nil {
+		n.paceFingers()
 	}
 }
 
