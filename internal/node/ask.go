@@ -2,6 +2,8 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
+	"time"
 
 	"github.com/ollelogdahl/concord/internal/peer"
 	"github.com/ollelogdahl/concord/internal/protocol"
@@ -28,31 +30,38 @@ func (n *Node) ask(e protocol.Ask) {
 	n.inflight++
 	env := n.envelope(e.To)
 	env.Source = n.cause
-	n.carry(func() {
-		limit := peer.PatientTimeout
-		if !e.Patient {
-			limit = n.peers.of(e.To.Addr).Timeout(e.Attempt)
-		}
-		asked := n.now()
-		reply, f := n.maintain(n.ctx, env, e.Request, limit)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.inflight--
-		if n.closed {
-			return
-		}
-		if f == nil {
-			n.onMap(func(m *ringmap.Map) { m.Heard(e.To.Instance()) })
-		}
-		if f == nil && e.Request.Kind == protocol.AskRing {
-			n.compareLease(&reply.State)
-			defer n.headMap(&reply.State, asked)
-		}
-		n.stepFor(env.Source, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
-		if e.To.Name != "" {
-			n.noteOutcome(e.To, f)
-		}
-	})
+	limit := peer.PatientTimeout
+	if !e.Patient {
+		limit = n.peers.of(e.To.Addr).Timeout(e.Attempt)
+	}
+	asked := n.now()
+	done := func(reply protocol.Reply, f *protocol.Failure) { n.answered(e, env.Source, asked, reply, f) }
+	if n.startMaintain(env, e.Request, limit, done) {
+		return
+	}
+	n.carry(func() { done(n.maintain(n.ctx, env, e.Request, limit)) })
+}
+
+// answered gives the machine the answer to a question that was asked at a time, on account of a
+// request from a host, or its failure.
+func (n *Node) answered(e protocol.Ask, cause netip.Addr, asked time.Duration, reply protocol.Reply, f *protocol.Failure) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.inflight--
+	if n.closed {
+		return
+	}
+	if f == nil {
+		n.onMap(func(m *ringmap.Map) { m.Heard(e.To.Instance()) })
+	}
+	if f == nil && e.Request.Kind == protocol.AskRing {
+		n.compareLease(&reply.State)
+		defer n.headMap(&reply.State, asked)
+	}
+	n.stepFor(cause, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
+	if e.To.Name != "" {
+		n.noteOutcome(e.To, f)
+	}
 }
 
 // compareLease notes that a member owns by leases of another length, or by none. Neither of

@@ -184,60 +184,90 @@ func (n *Node) askMap(e ringmap.Effect) {
 	}
 	c.calls++
 	made := c.made
-	n.carry(func() {
-		reply, f := n.mapRequest(n.asking(e.To), &e.Request)
-		n.onMap(func(m *ringmap.Map) {
-			switch c.calls--; {
-			case c.made != made: // asked by the map before
-			case f == nil:
-				m.Answered(n.now(), e.Call, &reply)
-			default:
-				m.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
-			}
-		})
-		if f == nil || f.Kind == protocol.TimedOut { // one time-out is no evidence
-			return
-		}
-		n.mu.Lock()
-		if !n.closed {
-			n.noteOutcome(e.To, f)
-		}
-		n.mu.Unlock()
-		if f.Kind != protocol.Refused {
-			return
-		}
-		c.mu.Lock()
-		nodes := slices.Clone(c.nodes)
-		c.mu.Unlock()
-		for _, x := range nodes { // that member may be the head of one
-			x.lost(protocol.Lost{Addr: e.To.Addr, Gone: true})
+	env := n.asking(e.To)
+	done := func(reply ringmap.Reply, f *protocol.Failure) { n.mapAnswered(e, made, reply, f) }
+	if n.startMap(env, &e.Request, done) {
+		return
+	}
+	n.carry(func() { done(n.mapRequest(env, &e.Request)) })
+}
+
+// mapAnswered gives the map the answer to a request of it, or its failure. Made is the number of
+// the map that has asked.
+func (n *Node) mapAnswered(e ringmap.Effect, made int, reply ringmap.Reply, f *protocol.Failure) {
+	c := &n.charting
+	n.onMap(func(m *ringmap.Map) {
+		switch c.calls--; {
+		case c.made != made: // asked by the map before
+		case f == nil:
+			m.Answered(n.now(), e.Call, &reply)
+		default:
+			m.Failed(n.now(), e.Call, gone(f) || f.Kind == protocol.NotJoined)
 		}
 	})
+	if f == nil || f.Kind == protocol.TimedOut { // one time-out is no evidence
+		return
+	}
+	n.mu.Lock()
+	if !n.closed {
+		n.noteOutcome(e.To, f)
+	}
+	n.mu.Unlock()
+	if f.Kind != protocol.Refused {
+		return
+	}
+	c.mu.Lock()
+	nodes := slices.Clone(c.nodes)
+	c.mu.Unlock()
+	for _, x := range nodes { // that member may be the head of one
+		x.lost(protocol.Lost{Addr: e.To.Addr, Gone: true})
+	}
 }
 
 // mapRequest makes one request of the map.
 func (n *Node) mapRequest(env transport.Envelope, req *ringmap.Request) (ringmap.Reply, *protocol.Failure) {
-	limit := n.peers.of(env.To.Addr).Timeout(0)
-	ctx, cancel := context.WithTimeout(n.ctx, limit)
-	defer cancel()
+	q := n.question(n.ctx, kindMap, env.To, n.peers.of(env.To.Addr).Timeout(0))
 	n.counters.mapRequests.Add(1)
-	ctx, done := observed(ctx, n.observer.Request, kindMap, env.To)
-	sent := time.Now()
-	reply, err := n.tr.Map(ctx, env, n.zonedParts(req))
-	f := hasty(n.ctx, time.Since(sent), limit, n.checkFailure(ctx, failure(err)))
+	reply, err := n.tr.Map(q.ctx, env, n.zonedParts(req))
+	return reply, q.mapped(&reply, err)
+}
+
+// startMap is mapRequest without a goroutine that waits for the answer; see startMaintain.
+func (n *Node) startMap(env transport.Envelope, req *ringmap.Request, done func(ringmap.Reply, *protocol.Failure)) bool {
+	tr := n.starter(env.To)
+	if tr == nil {
+		return false
+	}
+	q := n.question(n.ctx, kindMap, env.To, n.peers.of(env.To.Addr).Timeout(0))
+	n.wg.Add(1)
+	begun := tr.StartMap(q.ctx, env, n.zonedParts(req), func(reply ringmap.Reply, err error) {
+		defer n.wg.Done()
+		f := q.mapped(&reply, err)
+		done(reply, f)
+	})
+	if !begun {
+		n.wg.Done()
+		return false
+	}
+	n.counters.mapRequests.Add(1)
+	return true
+}
+
+// mapped ends a request of the map.
+func (q *question) mapped(reply *ringmap.Reply, err error) *protocol.Failure {
+	f := q.failed(err)
 	if f == nil {
-		if err := reply.On(n.space.Bits); err != nil {
-			f = &protocol.Failure{Kind: protocol.Invalid, By: env.To, Detail: "answer: " + err.Error()}
+		if err := reply.On(q.fd.space.Bits); err != nil {
+			f = &protocol.Failure{Kind: protocol.Invalid, By: q.to, Detail: "answer: " + err.Error()}
 		} else {
-			f = n.checkClaims(answer, env.To, reply.Claims)
+			f = q.fd.checkClaims(answer, q.to, reply.Claims)
 		}
 	}
 	if f == nil {
-		n.peers.zones.hearClaims(reply.Claims)
+		q.fd.peers.zones.hearClaims(reply.Claims)
 	}
-	done(f)
-	n.measure(env.To, time.Since(sent), f, false)
-	return reply, f
+	q.over(f)
+	return f
 }
 
 // checkClaims finds what keeps claims from being used: a member whose identifier is not

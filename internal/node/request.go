@@ -37,26 +37,92 @@ func (fd *Finder) send(ctx context.Context, env transport.Envelope, req protocol
 	if f != nil {
 		return protocol.Reply{}, f
 	}
-	defer func() { fd.dialled(taken, env.To.Addr, f) }()
 	env.Source = netip.Addr{}
-	caller := ctx
-	bounded := deadline.New(ctx, time.Now().Add(limit))
-	defer bounded.End(context.Canceled)
+	q := fd.question(ctx, req.Kind.String(), env.To, limit)
 	fd.counters.asked[req.Kind].Add(1)
-	ctx, done := observed(bounded, fd.observer.Request, req.Kind.String(), env.To)
-	sent := time.Now()
-	reply, err := fd.tr.Maintain(ctx, env, req)
-	f = hasty(caller, time.Since(sent), limit, fd.checkFailure(ctx, failure(err)))
-	if f == nil {
-		f = fd.checkReply(env.To, &reply)
-	}
-	if f == nil {
-		fd.leavers.note(env.To, reply.State, sent)
-		fd.peers.zones.hearState(&reply.State)
-	}
-	done(f)
-	fd.measure(env.To, time.Since(sent), f, limit == peer.PatientTimeout)
+	reply, err := fd.tr.Maintain(q.ctx, env, req)
+	f = q.maintained(&reply, err)
+	fd.dialled(taken, env.To.Addr, f)
 	return reply, f
+}
+
+// startMaintain is maintain without a goroutine that waits for the answer: done hears of that, on
+// one that it must not hold up. It reports false if it has done nothing.
+func (fd *Finder) startMaintain(env transport.Envelope, req protocol.Request, limit time.Duration, done func(protocol.Reply, *protocol.Failure)) bool {
+	tr := fd.starter(env.To)
+	if tr == nil {
+		return false
+	}
+	env.Source = netip.Addr{}
+	q := fd.question(fd.ctx, req.Kind.String(), env.To, limit)
+	fd.wg.Add(1)
+	begun := tr.StartMaintain(q.ctx, env, req, func(reply protocol.Reply, err error) {
+		defer fd.wg.Done()
+		f := q.maintained(&reply, err)
+		done(reply, f)
+	})
+	if !begun {
+		fd.wg.Done()
+		return false
+	}
+	fd.counters.asked[req.Kind].Add(1)
+	return true
+}
+
+// starter is a transport that may begin a question to a member for which no goroutine waits; nil:
+// there is none. Where a member has answered, mayAsk would not have refused it.
+func (fd *Finder) starter(to ring.Member) transport.Starter {
+	if fd.observer.Request != nil || to.Anyone() || !fd.peers.answered(to.Addr) {
+		return nil
+	}
+	tr, _ := fd.tr.(transport.Starter)
+	return tr
+}
+
+// question is a request to a member under way.
+type question struct {
+	fd     *Finder
+	to     ring.Member
+	caller context.Context
+	ctx    context.Context // with the time that it has
+	end    *deadline.Context
+	limit  time.Duration // that time
+	sent   time.Time
+	done   func(*protocol.Failure) // tells the observer
+}
+
+// question begins a request.
+func (fd *Finder) question(ctx context.Context, kind string, to ring.Member, limit time.Duration) *question {
+	q := &question{fd: fd, to: to, caller: ctx, limit: limit, end: deadline.New(ctx, time.Now().Add(limit))}
+	q.ctx, q.done = observed(q.end, fd.observer.Request, kind, to)
+	q.sent = time.Now()
+	return q
+}
+
+// failed is the failure of a request that has come back with err.
+func (q *question) failed(err error) *protocol.Failure {
+	return hasty(q.caller, time.Since(q.sent), q.limit, q.fd.checkFailure(q.ctx, failure(err)))
+}
+
+// over ends a request, which has failed with f, if that is not nil.
+func (q *question) over(f *protocol.Failure) {
+	q.done(f)
+	q.fd.measure(q.to, time.Since(q.sent), f, q.limit == peer.PatientTimeout)
+	q.end.End(context.Canceled)
+}
+
+// maintained ends one of the ring's maintenance.
+func (q *question) maintained(reply *protocol.Reply, err error) *protocol.Failure {
+	f := q.failed(err)
+	if f == nil {
+		f = q.fd.checkReply(q.to, reply)
+	}
+	if f == nil {
+		q.fd.leavers.note(q.to, reply.State, q.sent)
+		q.fd.peers.zones.hearState(&reply.State)
+	}
+	q.over(f)
+	return f
 }
 
 // measure notes how long x took to answer, or why there was no answer.

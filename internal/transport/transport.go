@@ -72,6 +72,17 @@ type Handler interface {
 	Subscribe(ctx context.Context, env Envelope, sub *ringmap.Subscription, send func(*ringmap.Update) error) error
 }
 
+// Starter is a Transport that can begin requests for which no goroutine waits.
+type Starter interface {
+	// StartMaintain and StartMap begin what Maintain and Map do. They do not block. They report
+	// false if they have done nothing: a connection is to be made before, say. Otherwise done is
+	// told once how the request has ended, on another goroutine, which it must not hold up: what
+	// others have asked is answered after it. The deadline of ctx ends the request, and so does
+	// Close, but not the end of ctx before that.
+	StartMaintain(ctx context.Context, env Envelope, req protocol.Request, done func(protocol.Reply, error)) bool
+	StartMap(ctx context.Context, env Envelope, req *ringmap.Request, done func(ringmap.Reply, error)) bool
+}
+
 // Refusal is why a transport has turned somebody away.
 type Refusal struct {
 	// From is the host that the connection came from.

@@ -217,19 +217,12 @@ func (t *Transport) getRing(ctx context.Context, env transport.Envelope) (protoc
 // it.
 func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb.RingReq) (s protocol.State, d dialect, err error) {
 	err = t.call(ctx, env, func(l *link) error {
-		req.Request, req.Version = l.request(env), 0
-		seen := l.seen(env.To)
-		if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
-			req.Version = seen.Version
-		}
+		seen := l.address(env, req)
 		r, err := l.stub.GetRing(ctx, req)
 		if err != nil {
 			return err
 		}
-		if r.GetUnchanged() && r.GetAnswer() == nil && req.Version != 0 {
-			r.Answer, r.Phase, r.Version = &pb.Answer{}, pb.Phase_PHASE_JOINED, req.Version
-		}
-		if r.GetAnswer() == nil {
+		if legacyAnswer(req, r) {
 			if err := t.takeForLegacy(ctx, l, env); err != nil {
 				return err
 			}
@@ -237,30 +230,57 @@ func (t *Transport) askRing(ctx context.Context, env transport.Envelope, req *pb
 			s, err = legacyState(env.To, r)
 			return t.vouch(l, env, err, s.Self)
 		}
-		l.speaks.Store(int32(extended))
 		d = extended
-		s, err = state(r)
-		if err = t.vouch(l, env, err, s.Self); err != nil {
-			return err
-		}
-		if r.GetUnchanged() {
-			if req.Version == 0 || s.Version != req.Version {
-				return unusable(env, errors.New("the ring is unchanged, but the request named no version"))
-			}
-			s.Self, s.Pred, s.Succ, s.Replaced, s.Origin = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced, seen.Origin
-			s.Epoch, s.Clock = seen.Epoch, seen.Clock
-			s.Zone, s.Zones = seen.Zone, slices.Clone(seen.Zones)
-			return nil
-		}
-		keep := s
-		keep.Succ, keep.Zones = slices.Clone(s.Succ), slices.Clone(s.Zones)
-		keep.Lease = protocol.Lease{} // comes anew in each answer
-		l.saw(&keep)
-		l.notes(s.Origin)
-		t.known.add(s.Self)
-		return nil
+		s, err = t.ringAnswer(l, env, req, seen, r)
+		return err
 	})
 	return s, d, err
+}
+
+// address makes req the question of env, whose answer may be that nothing has changed since the
+// one that address returns.
+func (l *link) address(env transport.Envelope, req *pb.RingReq) *protocol.State {
+	req.Request, req.Version = l.request(env), 0
+	seen := l.seen(env.To)
+	if seen != nil && seen.Self.Incarnation != 0 && seen.Self.ID == env.To.ID && seen.Self.Incarnation == env.To.Incarnation {
+		req.Version = seen.Version
+	}
+	return seen
+}
+
+// legacyAnswer reports whether r, the answer to req, is that of a legacy member. If nothing has
+// changed it fills in what r leaves out.
+func legacyAnswer(req *pb.RingReq, r *pb.Ring) bool {
+	if r.GetUnchanged() && r.GetAnswer() == nil && req.Version != 0 {
+		r.Answer, r.Phase, r.Version = &pb.Answer{}, pb.Phase_PHASE_JOINED, req.Version
+	}
+	return r.GetAnswer() == nil
+}
+
+// ringAnswer reads r, the answer to req, which is not that of a legacy member. Seen is what address
+// has returned.
+func (t *Transport) ringAnswer(l *link, env transport.Envelope, req *pb.RingReq, seen *protocol.State, r *pb.Ring) (protocol.State, error) {
+	l.speaks.Store(int32(extended))
+	s, err := state(r)
+	if err = t.vouch(l, env, err, s.Self); err != nil {
+		return s, err
+	}
+	if r.GetUnchanged() {
+		if req.Version == 0 || s.Version != req.Version {
+			return s, unusable(env, errors.New("the ring is unchanged, but the request named no version"))
+		}
+		s.Self, s.Pred, s.Succ, s.Replaced, s.Origin = seen.Self, seen.Pred, slices.Clone(seen.Succ), seen.Replaced, seen.Origin
+		s.Epoch, s.Clock = seen.Epoch, seen.Clock
+		s.Zone, s.Zones = seen.Zone, slices.Clone(seen.Zones)
+		return s, nil
+	}
+	keep := s
+	keep.Succ, keep.Zones = slices.Clone(s.Succ), slices.Clone(s.Zones)
+	keep.Lease = protocol.Lease{} // comes anew in each answer
+	l.saw(&keep)
+	l.notes(s.Origin)
+	t.known.add(s.Self)
+	return s, nil
 }
 
 func (t *Transport) notify(ctx context.Context, env transport.Envelope, req protocol.Request) (reply protocol.Reply, err error) {
@@ -374,41 +394,60 @@ func (t *Transport) callOnce(ctx context.Context, env transport.Envelope, f func
 		if err != nil {
 			return dialFailure(ctx, addr, err)
 		}
-		before, sent := l.received.Load(), time.Now()
-		if err = t.asked(l, env.To, f(l)); err == nil {
-			l.trip.Store(int64(time.Since(sent)))
-			t.pool.found(l)
-			t.pool.release(l)
-			return nil
-		}
-		known, code, final := t.judged(ctx, l, env.To, err)
-		if code == codes.DeadlineExceeded && l.silent(before, sent) {
-			// If the path was cut for a while, TCP may take minutes to try again; a new
-			// connection finds out at once.
-			t.pool.retire(l)
-		}
-		stale := code == codes.Unavailable && reused && l.over.Load()
-		if otherRing(known) && l.brief(env) {
-			l.notes(nil) // it has changed, and needs the marks to tell whether they are akin
-			stale = true
-		}
-		if elsewhere(env.To, known, code) {
-			t.pool.astray(l, known.By)
-			stale = stale || reused && l.old()
-		}
-		t.pool.release(l)
-		switch {
-		case final && known != nil:
-			return known
-		case final:
+		u := useOf(l, reused)
+		err, stale := t.concluded(ctx, env, u, f(l))
+		if err == nil || !stale || again || ctx.Err() != nil {
 			return err
-		case stale && !again && ctx.Err() == nil:
-			continue
-		case t.pool.isClosed() && (code == codes.Canceled || code == codes.Unavailable):
-			return dialFailure(ctx, addr, errClosed)
 		}
-		return known
 	}
+}
+
+// use is a request on a link.
+type use struct {
+	link   *link
+	reused bool      // it was there before the request
+	before uint64    // what had been received on it by then
+	sent   time.Time // the request
+}
+
+// useOf is a request that is made now.
+func useOf(l *link, reused bool) use { return use{l, reused, l.received.Load(), time.Now()} }
+
+// concluded ends a request, whose error is err; its own is what that means, errBase or a
+// *protocol.Failure. Stale: the link may have been why, and the request is to be made on another.
+func (t *Transport) concluded(ctx context.Context, env transport.Envelope, u use, err error) (_ error, stale bool) {
+	l, to := u.link, env.To
+	if err = t.asked(l, to, err); err == nil {
+		l.trip.Store(int64(time.Since(u.sent)))
+		t.pool.found(l)
+		t.pool.release(l)
+		return nil, false
+	}
+	known, code, final := t.judged(ctx, l, to, err)
+	if code == codes.DeadlineExceeded && l.silent(u.before, u.sent) {
+		// If the path was cut for a while, TCP may take minutes to try again; a new
+		// connection finds out at once.
+		t.pool.retire(l)
+	}
+	stale = code == codes.Unavailable && u.reused && l.over.Load()
+	if otherRing(known) && l.brief(env) {
+		l.notes(nil) // it has changed, and needs the marks to tell whether they are akin
+		stale = true
+	}
+	if elsewhere(to, known, code) {
+		t.pool.astray(l, known.By)
+		stale = stale || u.reused && l.old()
+	}
+	t.pool.release(l)
+	switch {
+	case final && known != nil:
+		return known, false
+	case final:
+		return err, false
+	case t.pool.isClosed() && (code == codes.Canceled || code == codes.Unavailable):
+		return dialFailure(ctx, to.Addr, errClosed), stale
+	}
+	return known, stale
 }
 
 // judged is what the error of a question to the member to on l means: the failure, which

@@ -73,6 +73,7 @@ type call struct {
 	err    error
 	late   bool          // its caller's time was over first
 	done   chan struct{} // holds one element once out or err is set
+	then   func(error)   // hears of that in place of done; it does not wait
 }
 
 // Invoke makes a unary call; see grpc.ClientConnInterface.
@@ -176,7 +177,6 @@ func (m *mux) send(f *pb.Frames) error {
 // unread ends a stream that the peer does not read.
 func (m *mux) unread() {
 	m.end(status.Error(codes.DeadlineExceeded, "the peer does not read the stream"))
-	m.cancel()
 }
 
 // receive receives answers until the stream has ended.
@@ -199,7 +199,6 @@ func (l *link) receive(m *mux) {
 		err = errNoStream
 	}
 	m.end(err)
-	m.cancel()
 }
 
 // receive gives each answer to its caller, and returns why the stream has ended, and
@@ -243,10 +242,23 @@ func (m *mux) answered(f frame) {
 			c.err = status.ErrorProto(st)
 		}
 	}
-	c.done <- struct{}{}
+	m.tell(c)
 }
 
-// end fails all calls under way with err.
+// tell says that a call, which is pending no more, has its answer or its error.
+func (m *mux) tell(c *call) {
+	then := c.then
+	if then == nil {
+		c.done <- struct{}{}
+		return
+	}
+	if c.late {
+		m.withdraw(c.number, true)
+	}
+	then(m.over(c))
+}
+
+// end ends the stream, and fails all calls under way with err.
 func (m *mux) end(err error) {
 	m.out.fail(err)
 	m.mu.Lock()
@@ -257,9 +269,10 @@ func (m *mux) end(err error) {
 	m.pending = nil
 	m.rest()
 	m.mu.Unlock()
+	m.cancel() // whoever waits to send goes on: it may hold what the callers need
 	for _, c := range pending {
 		c.err = err
-		c.done <- struct{}{}
+		m.tell(c)
 	}
 }
 
@@ -288,7 +301,7 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 		return status.FromContextError(ctx.Err()).Err()
 	}
 	until, gone := patience(ctx)
-	c, others, err := m.begin(out, until)
+	c, others, err := m.begin(out, until, nil)
 	if err != nil {
 		return err
 	}
@@ -304,9 +317,35 @@ func (m *mux) invoke(ctx context.Context, method rpcMethod, in, out proto.Messag
 		}
 	}
 	if c.late {
-		m.post(parcel{frame: frame{call: f.call, withdrawn: true}}, !method.lookup, false)
+		m.withdraw(c.number, !method.lookup)
 	}
 	return m.over(c)
+}
+
+// start makes one call of the ring's maintenance, whose end then hears of on another goroutine; it
+// must not wait. The call fails at the deadline of ctx, and not when ctx ends before. If start
+// reports false it has done nothing.
+func (m *mux) start(ctx context.Context, method rpcMethod, in, out proto.Message, then func(error)) bool {
+	if m.out.full() {
+		return false
+	}
+	f, err := m.link.frame(timeless{ctx}, method, in)
+	if err != nil {
+		return false
+	}
+	until, _ := ctx.Deadline()
+	c, _, err := m.begin(out, until, then)
+	if err != nil {
+		return false
+	}
+	f.call = c.number
+	m.post(f, true, false)
+	return true
+}
+
+// withdraw says to the peer that nobody waits for a call any more.
+func (m *mux) withdraw(number uint64, urgent bool) {
+	m.post(parcel{frame: frame{call: number, withdrawn: true}}, urgent, false)
 }
 
 // slot takes one of the slots of lookups. It reports false if ctx ends before. Done is asked for
@@ -383,8 +422,8 @@ func (l *link) encoded(r *pb.Request) ([]byte, error) {
 	return b, err
 }
 
-// begin has a call wait for out until then. It reports whether others are under way.
-func (m *mux) begin(out proto.Message, until time.Time) (c *call, others bool, err error) {
+// begin has a call wait for out until a time. It reports whether others are under way.
+func (m *mux) begin(out proto.Message, until time.Time, then func(error)) (c *call, others bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -397,7 +436,7 @@ func (m *mux) begin(out proto.Message, until time.Time) (c *call, others bool, e
 		c = &call{done: make(chan struct{}, 1)}
 	}
 	m.last++
-	c.number, c.out, c.until = m.last, out, until
+	c.number, c.out, c.until, c.then = m.last, out, until, then
 	m.pending[c.number] = c
 	m.expect(until)
 	return c, others, nil
@@ -443,8 +482,8 @@ func (m *mux) expect(until time.Time) {
 
 // expire fails the calls whose time is over.
 func (m *mux) expire() {
+	var late []*call
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.due = time.Time{}
 	now := time.Now()
 	for number, c := range m.pending {
@@ -454,15 +493,19 @@ func (m *mux) expire() {
 		default:
 			delete(m.pending, number)
 			c.late, c.err = true, status.FromContextError(context.DeadlineExceeded).Err()
-			c.done <- struct{}{}
+			late = append(late, c)
 		}
+	}
+	m.mu.Unlock()
+	for _, c := range late {
+		m.tell(c)
 	}
 }
 
 // over ends a call, and returns its error.
 func (m *mux) over(c *call) error {
 	err := c.err
-	c.out, c.err, c.late = nil, nil, false
+	c.out, c.err, c.late, c.then = nil, nil, false, nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.free) < maxFreeCalls {

@@ -260,7 +260,7 @@ func TestStreamThatIsNotReadIsEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		m := &mux{stream: unreading{ctx: ctx}, cancel: cancel, pending: make(map[uint64]*call)}
 		m.arm()
-		c, _, err := m.begin(&pb.Ring{}, time.Time{})
+		c, _, err := m.begin(&pb.Ring{}, time.Time{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
