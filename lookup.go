@@ -27,7 +27,8 @@ type LookupOption struct {
 }
 
 // Fresh makes a lookup accept only what the owner itself confirms during the lookup. It costs at
-// least one request, unless this member is the owner.
+// least one request, unless this member is the owner. Lookups of keys of one member that begin at
+// the same time, while others of such keys are under way, share a request.
 func Fresh() LookupOption { return LookupOption{fresh: true} }
 
 // MaxAge makes a lookup accept answers that were confirmed at most d ago. If d is zero or negative,

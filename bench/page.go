@@ -223,7 +223,7 @@ func (r *results) writeLookups(w *strings.Builder) {
 - %s is answered from memory, for the member's own keys.
 - %s asks for the owner's own answer.
 - %s and %s are the same with keys of one member only, and a
-  server that all callers call.
+  server that all callers call. Such lookups share requests, see the last column.
 - %s: each caller asks a random member for a random key, so that all members of the
   ring look keys up.
 

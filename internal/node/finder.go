@@ -78,6 +78,8 @@ type Finder struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	joint joint // questions of several lookups
+
 	boarding sync.Mutex // guards all below
 	flights  map[ring.Instance]*flight
 	hurried  int // questions of lookups that can outlast them

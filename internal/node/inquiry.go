@@ -170,6 +170,9 @@ func (q *inquiry) ask(i int) (routing.Want, error) {
 		f = fd.board(q.ctx, x.Whom, x.Query.ID, func(sent, now time.Duration) bool { return q.lookup.Joins(sent, now, trip) })
 	case q.arrived == nil && fd.peers.routeTimeout(x.Whom.Addr) <= q.patience():
 		// Nothing else can happen meanwhile.
+		if x.Joint {
+			return q.askJointly(i, &x)
+		}
 		sent := fd.now()
 		a, err := fd.route(q.ctx, x.Whom, x.Query)
 		return q.tell(i, a, err, sent)

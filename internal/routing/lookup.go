@@ -110,6 +110,9 @@ type Question struct {
 	// Shared: the answer to the same question by somebody else will do, unless it is
 	// older than the lookup wants it.
 	Shared bool
+	// Joint: so will the answer to somebody else's question to the same member, about any
+	// identifier, if Serves says so.
+	Joint  bool
 	State  QuestionState
 	Answer Answer        // if it is Answered
 	Gone   bool          // Failed: the member is known not to be there
@@ -183,23 +186,30 @@ func (l *Lookup) Begin(k Knowledge) Want {
 	if k.Table == nil {
 		return Want{Do: GiveUp, Err: ErrNoTable}
 	}
-	if k.Arcs != nil && !l.opts.Cold && !l.opts.Verified {
+	if l.opts.Cold || l.opts.Verified {
+		return l.begin(k)
+	}
+	if k.Arcs != nil {
 		if c := k.Arcs.Find(l.id); c != nil && !k.Suspicions.Avoided(c.Owner, k.Now) {
-			if l.opts.Fresh {
-				return l.ask(c.Owner, Query{ID: l.id}, Remembered, false, k.Now)
-			}
-			return l.ask(c.Owner, Query{ID: c.Arc.To}, Remembered, true, k.Now)
+			return l.askOwner(c.Owner, c.Arc, k.Now)
 		}
 	}
-	if k.Map != nil && !l.opts.Cold && !l.opts.Verified {
+	if k.Map != nil {
 		if x, arc := k.Map(l.id); !x.IsZero() && x.ID != k.Table.Self.ID && !k.Suspicions.Avoided(x, k.Now) {
-			if l.opts.Fresh {
-				return l.ask(x, Query{ID: l.id}, Remembered, false, k.Now)
-			}
-			return l.ask(x, Query{ID: arc.To}, Remembered, true, k.Now)
+			return l.askOwner(x, arc, k.Now)
 		}
 	}
 	return l.begin(k)
+}
+
+// askOwner asks x, which is believed to own arc.
+func (l *Lookup) askOwner(x ring.Member, arc ring.Arc, now time.Duration) Want {
+	if !l.opts.Fresh {
+		return l.ask(x, Query{ID: arc.To}, Remembered, true, now)
+	}
+	want := l.ask(x, Query{ID: l.id}, Remembered, false, now)
+	l.questions[want.Question].Joint = true
+	return want
 }
 
 // begin begins to search at what is known now.
@@ -251,6 +261,14 @@ func (l *Lookup) ask(x ring.Member, query Query, why Why, shared bool, now time.
 // answer will not be older by then than is wanted, as far as can be told.
 func (l *Lookup) Joins(sent, now, roundTrip time.Duration) bool {
 	return sent >= now || max(now-sent, roundTrip) <= l.opts.MaxAge
+}
+
+// Serves reports whether the answer to somebody else's question, sent at that time to the
+// member of question i, which is Joint, is as good as one to question i: whether the owner
+// itself names all of an arc that the identifier is on, and was asked after that was wanted.
+func (l *Lookup) Serves(i int, a *Answer, sent time.Duration) bool {
+	q := &l.questions[i]
+	return a.Verdict == Mine && a.HasArc && a.Arc.Contains(l.id) && sent >= q.wanted
 }
 
 // Answer takes the answer to question i, sent when it was sent.

@@ -67,8 +67,8 @@ func TestLookupAsksTheOwnerRememberedFirst(t *testing.T) {
 		l := newLookup(120, opts, time.Second, true)
 		w := l.Begin(k)
 		expect(t, l, w, Ask, 128)
-		if q := l.Questions()[0]; q.Shared == opts.Fresh || q.Why != Remembered {
-			t.Errorf("fresh %v: shared %v, %v", opts.Fresh, q.Shared, q.Why)
+		if q := l.Questions()[0]; q.Shared == opts.Fresh || q.Joint != opts.Fresh || q.Why != Remembered {
+			t.Errorf("fresh %v: shared %v, joint %v, %v", opts.Fresh, q.Shared, q.Joint, q.Why)
 		}
 		k.Now = 10
 		expect(t, l, l.Answer(0, mine(128), 0, k), Found, 0)
@@ -122,6 +122,35 @@ func TestLookupJoinsAQuestionWhoseAnswerWillBeYoungEnough(t *testing.T) {
 		l := newLookup(120, Options{MaxAge: c.age}, time.Second, true)
 		if l.Joins(c.sent, 100, c.trip) != c.joins {
 			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestFreshLookupIsServedByTheOwnersWordOnAnotherIdentifier(t *testing.T) {
+	k := knows(50)
+	k.Now = 60
+	k.Arcs.Confirm(ring.Arc{After: 112, To: 128}, at(128), Confirmation{By: at(128)})
+	l := newLookup(120, Options{Fresh: true}, time.Second, true)
+	expect(t, l, l.Begin(k), Ask, 128)
+	whole := mine(128)
+	smaller, bare, hearsay := whole, whole, whole
+	smaller.Arc.After = 120
+	bare.HasArc = false
+	hearsay.Verdict = Owned
+	for _, c := range []struct {
+		name   string
+		a      Answer
+		sent   time.Duration
+		serves bool
+	}{
+		{"all of the arc", whole, 60, true},
+		{"asked before the lookup began", whole, 59, false},
+		{"a part of the arc without the identifier", smaller, 60, false},
+		{"no arc", bare, 60, false},
+		{"the word of another", hearsay, 60, false},
+	} {
+		if got := l.Serves(0, &c.a, c.sent); got != c.serves {
+			t.Errorf("%s: serves: %v", c.name, got)
 		}
 	}
 }
