@@ -25,8 +25,8 @@ const (
 	// CopyDoubts: what the member doubted last at which a client was, that client does not name
 	// by what others knew before.
 	CopyDoubts = "copy-doubts-move-along"
-	// SweepsInTime: a member sweeps as often as the age of maps needs, and no more often, whatever
-	// the others do.
+	// SweepsInTime: a member begins a sweep as often as the age of maps needs, and no more often,
+	// whatever the others do.
 	SweepsInTime = "sweeps-in-time"
 	// SweepAsksFew: where nobody comes or goes and nothing is lost, the members ask few questions in a
 	// sweep. See Asked.

@@ -161,6 +161,9 @@ func (m *Map) sweepAt() time.Duration {
 	return m.sweep.began + sweepEvery*m.cfg.Interval
 }
 
+// SweepBegan is when the last sweep began.
+func (m *Map) SweepBegan() time.Duration { return m.sweep.began }
+
 // Next is when Tick is to be called.
 func (m *Map) Next() time.Duration {
 	at := min(m.nextRound, m.sweepAt())

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ollelogdahl/concord/internal/sim"
 )
 
 func run(t *testing.T, c Config, seed uint64) Result {
@@ -108,6 +110,20 @@ func TestClientsKnowWhatTheirMembersTell(t *testing.T) {
 		}, seed)
 		if r.Restarts == 0 || r.ClientMemory < 2*r.ClientAsked {
 			t.Errorf("seed %d: %d lookups from memory, %d asked, %d subscriptions begun anew", seed, r.ClientMemory, r.ClientAsked, r.Restarts)
+		}
+	}
+}
+
+// The slower answers are, the longer members wait until they ask an anchor, and the more they ask
+// again. Their sweeps begin as often as where answers are fast.
+func TestSweepsBeginInTimeHoweverSlowAnswersAre(t *testing.T) {
+	for seed := range uint64(3) {
+		for _, s := range []string{"lognormal:20ms-60ms", "constant:100ms", "pareto:10ms-2s"} {
+			l, err := sim.ParseLatency(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, Config{Members: 64, Duration: 30 * time.Second, Lookups: 50, Latency: l}, seed)
 		}
 	}
 }

@@ -168,6 +168,9 @@ func (w *world) reply(e event) {
 	}
 	x := w.members[c.from]
 	i, id, r := c.from, c.id, c.reply
+	if w.now-c.sent > w.cfg.Interval/slowly {
+		w.slow = w.now
+	}
 	w.close(e.slot)
 	if x.up {
 		x.m.Answered(x.clock(w.now), id, &r)
@@ -177,6 +180,7 @@ func (w *world) reply(e event) {
 
 func (w *world) timeout(e event) {
 	if c := &w.calls[e.slot]; c.gen == e.gen && c.open {
+		w.slow = w.now
 		w.fail(e.slot, false)
 	}
 }

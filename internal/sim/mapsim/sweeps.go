@@ -25,12 +25,14 @@ func (w *world) judgeSweep(from int32, r *ringmap.Request) {
 	x := w.members[from]
 	s := &x.sweeps
 	if !s.seen || r.Beat != s.beat {
-		if broken := s.rule.Begin(w.now, x.interval); broken != "" && w.calm() {
+		// Not when it asks first: who asks an anchor waits until that is certain, for as long as
+		// answers have taken of late.
+		if broken := s.rule.Begin(x.m.SweepBegan(), x.interval); broken != "" && w.calm() {
 			w.violate("%s: %s: %s", invariant.SweepsInTime, x.self.Name, broken)
 		}
 		s.seen, s.beat = true, r.Beat
 	}
-	if !w.calm() || w.cfg.Hasty > 0 {
+	if !w.prompt() || w.cfg.Hasty > 0 {
 		return
 	}
 	if r.Beat != w.beat {
@@ -43,9 +45,18 @@ func (w *world) judgeSweep(from int32, r *ringmap.Request) {
 
 // judgeCertain takes how old the map of a member is.
 func (w *world) judgeCertain(x *member, age time.Duration, ok bool) {
-	if w.calm() && (!ok || age > ringmap.Promised(w.cfg.Interval)) {
+	if w.prompt() && (!ok || age > ringmap.Promised(w.cfg.Interval)) {
 		w.violate("%s: that of %s is %v old, %v", invariant.MapCertain, x.self.Name, age, ok)
 	}
+}
+
+// slowly is for which part of an interval nobody waits for an answer in a sweep: who has none by then
+// asks again, as if it were lost.
+const slowly = 8
+
+// prompt reports whether, besides, no answer has taken so long that it counts as lost.
+func (w *world) prompt() bool {
+	return w.calm() && (w.slow == 0 || w.now >= w.slow+calm*w.cfg.Interval)
 }
 
 // calm reports whether nothing has happened for long enough.

@@ -53,6 +53,7 @@ type message struct {
 	gen      uint32
 	from, to int32
 	id       uint64
+	sent     time.Duration
 	request  ringmap.Request
 	reply    ringmap.Reply
 }
@@ -79,6 +80,7 @@ type world struct {
 	joins   []time.Duration
 	deaths  []time.Duration
 	changed time.Duration // when a member came or went, or a message was lost
+	slow    time.Duration // when an answer came that had taken too long; 0: none has
 	beat    uint32        // of the last sweep
 	asked   invariant.Asked
 	result  Result
@@ -291,7 +293,7 @@ func (w *world) send(from int32, e ringmap.Effect) {
 		w.calls = append(w.calls, message{})
 	}
 	c := &w.calls[k]
-	*c = message{open: true, gen: c.gen + 1, from: from, to: host(e.To), id: e.Call, request: e.Request}
+	*c = message{open: true, gen: c.gen + 1, from: from, to: host(e.To), id: e.Call, sent: w.now, request: e.Request}
 	w.queue.Push(w.now+2*w.patience(), event{kind: evTimeout, slot: k, gen: c.gen})
 	to := w.members[c.to]
 	if w.cut && to.side != w.members[from].side || w.lost() || !to.up && to.mute {
