@@ -193,3 +193,19 @@ func TestPagesOfAMapHaveEachClaimOnce(t *testing.T) {
 		}
 	})
 }
+
+// Of two that close a Node at once, one may come to wait for its goroutines when the other has only
+// begun. A lookup that goes on meanwhile can tell the map nothing any more, which would ask others.
+func TestWhoeverHasClosedANodeHasEndedItsMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, 1)
+		defer g.close()
+		g.grow(3)
+		n := g.nodes[0]
+		n.mu.Lock()
+		n.closed = true // the other has come to here
+		n.mu.Unlock()
+		n.Close()
+		n.onMap(func(*ringmap.Map) { t.Error("the map is told of what a lookup was answered") })
+	})
+}

@@ -525,16 +525,14 @@ func (n *Node) Close() {
 	})
 }
 
-// closeThis is Close of one identifier.
+// closeThis is Close of one identifier. Each of those that close it at once ends all that may begin
+// anything, before it waits for what has begun.
 func (n *Node) closeThis() {
 	n.mu.Lock()
-	first := !n.closed
 	n.closed = true
 	n.mu.Unlock()
-	if first {
-		n.endMap()
-		n.cancel()
-	}
+	n.endMap()
+	n.cancel()
 	n.onRange.stop()
 	n.Finder.close()
 }
