@@ -183,11 +183,11 @@ func (f finding) lookup(ctx context.Context, key []byte, opts []LookupOption) (S
 
 // search is lookup of a key that hashes to id.
 func (f finding) search(ctx context.Context, key []byte, id uint64, opts []LookupOption) (Server, error) {
-	r, err := f.finder.Lookup(ctx, id, options(opts))
+	owner, err := f.finder.Owner(ctx, id, options(opts))
 	if err != nil {
 		return Server{}, lookupError(key, err)
 	}
-	return server(r.Owner), nil
+	return server(owner), nil
 }
 
 func (f finding) lookupN(ctx context.Context, key []byte, n int, opts []LookupOption) ([]Server, error) {

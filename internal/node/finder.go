@@ -54,6 +54,7 @@ type Finder struct {
 	charts    wakers // of those who wait for the next chart
 
 	learned  chan struct{} // there is news for confirmArcs
+	watching atomic.Bool   // confirmArcs looks soon, without news
 	snap     atomic.Pointer[Snapshot]
 	stands   atomic.Pointer[stands] // at which the process is; nil: at one
 	guest    atomic.Pointer[Client] // that finds owners while the process has drained; nil: it never has

@@ -140,7 +140,7 @@ func (n *Node) runErrand(e routing.Errand) routing.Answer {
 			return routing.Answer{}
 		}
 	}
-	r, err := n.lookup(ctx, e.ID, routing.Options{Fresh: e.Fresh()}, false)
+	r, err := n.lookup(ctx, e.ID, routing.Options{Fresh: e.Fresh()}, manner{})
 	if err != nil {
 		return routing.Answer{}
 	}

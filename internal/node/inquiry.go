@@ -32,6 +32,7 @@ type inquiry struct {
 	ctx      context.Context
 	deadline time.Time          // of the lookup
 	cancel   context.CancelFunc // nil: ctx does not end by the lookup's time yet
+	tells    bool               // its result, too, says who was asked
 	lookup   routing.Lookup
 	snap     *Snapshot // that the lookup was told of last
 
@@ -89,7 +90,11 @@ func (q *inquiry) run() (Result, error) {
 			want, err = q.awaitTable()
 		case routing.Found:
 			a, source := q.lookup.Result()
-			return Result{Answer: a, Source: source, Hops: q.hops()}, nil
+			r := Result{Answer: a, Source: source}
+			if q.tells {
+				r.Hops = q.hops()
+			}
+			return r, nil
 		case routing.GiveUp:
 			err = want.Err
 		}

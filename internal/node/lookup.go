@@ -89,34 +89,55 @@ func (n *Node) refusal() *protocol.Failure {
 // left to be asked it waits for the ring to mend, until ctx ends, or for 5 s if
 // ctx has no deadline.
 func (fd *Finder) Lookup(ctx context.Context, id uint64, opts routing.Options) (Result, error) {
+	return fd.somebodys(ctx, id, opts, manner{wait: true, hops: true})
+}
+
+// Owner is Lookup for those who want to know no more.
+func (fd *Finder) Owner(ctx context.Context, id uint64, opts routing.Options) (ring.Member, error) {
+	r, err := fd.somebodys(ctx, id, opts, manner{wait: true})
+	return r.Owner, err
+}
+
+// manner is how a lookup is made.
+type manner struct {
+	// wait: it does not end when nobody is left to be asked, as the member's own lookups do.
+	wait bool
+	hops bool // its result, too, says who was asked
+}
+
+// somebodys is a lookup that is not the member's own.
+func (fd *Finder) somebodys(ctx context.Context, id uint64, opts routing.Options, how manner) (Result, error) {
 	other := fd.acting()
 	if other == fd {
 		fd.useMap()
-		r, err := fd.lookup(ctx, id, opts, true)
+		r, err := fd.lookup(ctx, id, opts, how)
 		if other = fd.acting(); other == fd || !errors.Is(err, ErrNotInRing) {
 			return r, err
 		}
 	}
 	other.useMap()
-	return other.lookup(ctx, id, opts, true)
+	return other.lookup(ctx, id, opts, how)
 }
 
-// lookup is Lookup, but without wait, as the member's own lookups are, it ends when
-// nobody is left to be asked.
-func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+// lookup is Lookup in a manner.
+func (fd *Finder) lookup(ctx context.Context, id uint64, opts routing.Options, how manner) (Result, error) {
 	if !opts.Fresh && !opts.Cold && fd.ctx.Err() == nil && ctx.Err() == nil {
 		if r, ok := fd.remembered(id, opts.MaxAge); ok {
 			return r, nil
 		}
 	}
-	ctx, done := fd.observeLookup(ctx, id, !wait)
-	r, err := fd.search(ctx, id, opts, wait)
+	if fd.observer.Lookup == nil {
+		return fd.search(ctx, id, opts, how)
+	}
+	how.hops = true
+	ctx, done := fd.observeLookup(ctx, id, !how.wait)
+	r, err := fd.search(ctx, id, opts, how)
 	done(r, err)
 	return r, err
 }
 
 // search is a lookup that memory does not answer.
-func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, wait bool) (Result, error) {
+func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, how manner) (Result, error) {
 	snap := fd.snap.Load()
 	if snap.Table == nil || fd.ctx.Err() != nil {
 		fd.counters.lookupsFailed.Add(1)
@@ -129,13 +150,13 @@ func (fd *Finder) search(ctx context.Context, id uint64, opts routing.Options, w
 	fd.counters.searched.add(id)
 	q := inquiries.Get().(*inquiry)
 	defer q.release()
-	q.fd, q.ctx = fd, ctx
+	q.fd, q.ctx, q.tells = fd, ctx, how.hops
 	var ok bool
 	if q.deadline, ok = ctx.Deadline(); !ok {
 		q.deadline = time.Now().Add(routing.LookupTimeout)
 	}
 	opts.Proven = fd.proven
-	q.lookup.Reset(id, opts, fd.lease, wait)
+	q.lookup.Reset(id, opts, fd.lease, how.wait)
 	r, err := q.run()
 	if err != nil {
 		fd.counters.lookupsFailed.Add(1)

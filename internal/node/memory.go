@@ -105,6 +105,9 @@ func (fd *Finder) learn(sent time.Duration, x ring.Member, id uint64, a routing.
 			fd.confirmed(c.Owner, c.Arc)
 		}
 		fd.connect(fd.arcs.Len())
+		if fd.watching.Load() {
+			return
+		}
 		select {
 		case fd.learned <- struct{}{}:
 		default:
@@ -180,6 +183,7 @@ func (fd *Finder) confirmArcs() {
 			timer.Stop()
 			return
 		}
+		fd.watching.Store(false) // what is learned from now on is news
 		due, live := fd.arcs.Due(fd.now(), routing.MaxConfirming)
 		for _, c := range due {
 			c.Asked()
@@ -187,6 +191,7 @@ func (fd *Finder) confirmArcs() {
 		}
 		if live {
 			timer.Reset(pause)
+			fd.watching.Store(true)
 		} else {
 			fd.connect(0)
 		}

@@ -63,12 +63,9 @@ type Request struct {
 	Member ring.Member
 }
 
-// observeLookup tells of a lookup and returns its context and what is to be called
+// observeLookup tells an observer of a lookup and returns its context and what is to be called
 // with its end.
 func (fd *Finder) observeLookup(ctx context.Context, id uint64, background bool) (context.Context, func(Result, error)) {
-	if fd.observer.Lookup == nil {
-		return ctx, func(Result, error) {}
-	}
 	began := time.Now()
 	ctx, done := fd.observer.Lookup(ctx, Begun{ID: id, Background: background})
 	return ctx, func(r Result, err error) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -77,27 +79,17 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 		return routing.Answer{}, failure(protocol.Invalid, "avoid has %d entries (at most %d)", n, routing.MaxAvoid)
 	}
 	ctx = bare(ctx)
-	var answer routing.Answer
-	ask := func() error {
-		return t.extended(ctx, env, func(l *link) error {
-			r, err := l.stub.Route(t.injected(timeless{ctx}), routeReq(l.request(env), q))
-			if err != nil {
-				return err
-			}
-			l.notes(env.Origin)
-			answer, err = routeAnswer(env.To, r)
-			if answer.Verdict == routing.Mine {
-				return t.vouch(l, env, err, answer.By, answer.Owner)
-			}
-			return t.vouch(l, env, err, answer.By)
-		})
-	}
-	err := ask()
+	r := routeCalls.Get().(*routeCall)
+	defer r.release()
+	r.t, r.ctx, r.env, r.query = t, ctx, env, q
+	err := t.call(ctx, env, r.try)
+	answer := r.answer
 	if errors.Is(err, errBase) {
 		answer, err = t.routeLegacy(ctx, env, q)
 	}
 	if errors.Is(err, errExtended) {
-		err = ask() // its connection has shown by now what it is
+		err = t.call(ctx, env, r.try) // its connection has shown by now what it is
+		answer = r.answer
 	}
 	if errors.Is(err, errBase) || errors.Is(err, errExtended) {
 		err = changeable(env)
@@ -106,6 +98,55 @@ func (t *Transport) Route(ctx context.Context, env transport.Envelope, q routing
 		return routing.Answer{}, err
 	}
 	return answer, nil
+}
+
+// routeCall is a Route under way, and the messages of it.
+type routeCall struct {
+	t      *Transport
+	ctx    context.Context
+	env    transport.Envelope
+	query  routing.Query
+	answer routing.Answer
+	req    pb.RouteReq
+	resp   pb.RouteResp
+
+	try, ask func(*link) error // onLink, and question if the peer knows the extension
+}
+
+// routeCalls are those that are over: there are many, and each is large.
+var routeCalls = sync.Pool{New: func() any {
+	r := new(routeCall)
+	r.try, r.ask = r.onLink, r.question
+	return r
+}}
+
+// release gives r back, of which nobody knows any longer.
+func (r *routeCall) release() {
+	r.t, r.ctx, r.env, r.query, r.answer = nil, nil, transport.Envelope{}, routing.Query{}, routing.Answer{}
+	r.req.Reset()
+	r.resp.Reset()
+	routeCalls.Put(r)
+}
+
+func (r *routeCall) onLink(l *link) error { return r.t.inExtension(r.ctx, l, r.env, r.ask) }
+
+// plainCall are the options of calls that have none of their own.
+var plainCall = []grpc.CallOption{grpc.StaticMethod()}
+
+func (r *routeCall) question(l *link) error {
+	t := r.t
+	r.req.Id, r.req.Avoid, r.req.Request = r.query.ID, targets(r.query.Avoid), l.request(r.env)
+	if err := l.Invoke(t.injected(timeless{r.ctx}), pb.ChordService_Route_FullMethodName, &r.req, &r.resp, plainCall...); err != nil {
+		return err
+	}
+	l.notes(r.env.Origin)
+	var err error
+	r.answer, err = routeAnswer(r.env.To, &r.resp)
+	says := []ring.Member{r.answer.By, r.answer.Owner}
+	if r.answer.Verdict != routing.Mine {
+		says = says[:1]
+	}
+	return t.vouch(l, r.env, err, says...)
 }
 
 // changeable is the failure of a peer that is now of one kind, now of the other.

@@ -387,17 +387,15 @@ func metaOf(r *pb.MetaResp) ([]byte, error) {
 	return r.GetMeta(), nil
 }
 
-// routeResp has the verdicts of routing.Verdict under the same numbers.
-// It does not repeat to an asker which incarnation of the answerer it has asked.
-func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
-	out := &pb.RouteResp{
-		Verdict: pb.RouteResp_Verdict(a.Verdict),
-		AgeNs:   uint64(max(0, a.Age)),
-		LeaseNs: uint64(max(0, a.Lease)),
-		Epoch:   a.Epoch,
-		Closer:  servers(a.Closer),
-		Zone:    a.Zone,
-	}
+// answerRoute sets out to an answer. It has the verdicts of routing.Verdict under the same
+// numbers, and does not repeat to an asker which incarnation of the answerer it has asked.
+func answerRoute(out *pb.RouteResp, env transport.Envelope, a *routing.Answer) {
+	arc := out.Arc
+	out.Reset()
+	out.Verdict = pb.RouteResp_Verdict(a.Verdict)
+	out.AgeNs, out.LeaseNs = uint64(max(0, a.Age)), uint64(max(0, a.Lease))
+	out.Epoch, out.Zone = a.Epoch, a.Zone
+	out.Closer = servers(a.Closer)
 	if a.Verdict != routing.Mine || env.To.Incarnation == 0 || a.Owner.Instance() != env.To.Instance() {
 		out.Owner = server(a.Owner)
 	}
@@ -405,9 +403,12 @@ func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
 		out.Answer = &pb.Answer{Answerer: server(a.By)}
 	}
 	if a.HasArc {
-		out.Arc = &pb.Arc{After: a.Arc.After, To: a.Arc.To}
+		if arc == nil {
+			arc = new(pb.Arc)
+		}
+		arc.After, arc.To = a.Arc.After, a.Arc.To
+		out.Arc = arc
 	}
-	return out
 }
 
 // routeAnswer reads what the member to has answered.

@@ -227,3 +227,10 @@ func TestDetailIsCutAtARune(t *testing.T) {
 		t.Errorf("detail = %q", got)
 	}
 }
+
+// routeResp is what an answer travels as.
+func routeResp(env transport.Envelope, a routing.Answer) *pb.RouteResp {
+	out := &pb.RouteResp{Zone: "of the answer before", Arc: &pb.Arc{After: 7, To: 9}}
+	answerRoute(out, env, &a)
+	return out
+}

@@ -96,10 +96,6 @@ func envelope(r *pb.Request) (transport.Envelope, error) {
 	}, nil
 }
 
-func routeReq(request *pb.Request, q routing.Query) *pb.RouteReq {
-	return &pb.RouteReq{Id: q.ID, Avoid: targets(q.Avoid), Request: request}
-}
-
 func query(r *pb.RouteReq) (routing.Query, error) {
 	if n := len(r.GetAvoid()); n > routing.MaxAvoid {
 		return routing.Query{}, fmt.Errorf("avoid has %d entries (at most %d)", n, routing.MaxAvoid)

@@ -28,6 +28,9 @@ type muxServer struct {
 	conn     *inbound // nil: it is not known
 	requests heardRequests
 	owes     bool // what is in out is to be sent by whoever receives
+	// Messages of whoever receives, who answers one Route after another.
+	routeReq  pb.RouteReq
+	routeResp pb.RouteResp
 
 	handlers sync.WaitGroup
 	mu       sync.Mutex
@@ -131,7 +134,7 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 		c.counted.Came()
 	}
 	if m.service.t.cfg.Prompt && c.method.prompt() {
-		answer := c.answer()
+		answer := c.promptly()
 		c.finish()
 		c.End(context.Canceled)
 		flush, _ := m.out.put(answer, !c.method.lookup)
@@ -231,14 +234,35 @@ func (c *serving) finish() {
 	}
 }
 
+// promptly is answer where requests are received.
+func (c *serving) promptly() parcel {
+	if !c.method.route {
+		return c.answer()
+	}
+	req, resp := &c.m.routeReq, &c.m.routeResp
+	err := c.decode(req)
+	if err == nil {
+		err = c.m.service.route(c, req, resp)
+	}
+	return c.encoded(resp, err)
+}
+
 // answer has the service answer the request, and encodes what it says.
 func (c *serving) answer() parcel {
 	reply, err := c.method.handle(c.m.service, c, c.decode, nil)
 	if err != nil {
+		return c.encoded(nil, err)
+	}
+	return c.encoded(reply.(proto.Message), nil)
+}
+
+// encoded is what is answered: reply, or err.
+func (c *serving) encoded(reply proto.Message, err error) parcel {
+	if err != nil {
 		return refuse(c.frame.call, err)
 	}
 	buf := bodies.Get().(*[]byte)
-	body, err := proto.MarshalOptions{}.MarshalAppend((*buf)[:0], reply.(proto.Message))
+	body, err := proto.MarshalOptions{}.MarshalAppend((*buf)[:0], reply)
 	*buf = body[:0]
 	if err != nil || len(body) > maxFrame {
 		bodies.Put(buf)
@@ -263,6 +287,7 @@ func (c *serving) decode(m any) error {
 type servedMethod struct {
 	rpcMethod
 	handle grpc.MethodHandler
+	route  bool // it is Route
 }
 
 // servedMethods are the unary methods of the service, in its order.
@@ -270,7 +295,7 @@ func servedMethods() []servedMethod {
 	d := &pb.ChordService_ServiceDesc
 	all := make([]servedMethod, 0, len(d.Methods))
 	for _, m := range d.Methods {
-		all = append(all, servedMethod{methods["/"+d.ServiceName+"/"+m.MethodName], m.Handler})
+		all = append(all, servedMethod{methods["/"+d.ServiceName+"/"+m.MethodName], m.Handler, m.MethodName == "Route"})
 	}
 	return all
 }

@@ -25,6 +25,7 @@ type outbox struct {
 	// Of whoever is in flush.
 	batch    []parcel
 	buf      []byte
+	message  pb.Frames
 	requests sentRequests
 }
 
@@ -115,7 +116,8 @@ func (o *outbox) put(f parcel, urgent bool) (flush bool, err error) {
 // whether more waits, in which case the caller sees to it that flush is called again.
 func (o *outbox) flush(once bool) (more bool) {
 	for o.take() {
-		err := o.send(&pb.Frames{Frames: o.buf})
+		o.message.Frames = o.buf
+		err := o.send(&o.message)
 		if cap(o.buf) > 4<<10 {
 			o.buf = nil
 		}

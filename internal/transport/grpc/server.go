@@ -28,11 +28,13 @@ type service struct {
 
 // meet checks the envelope of a request and learns who speaks the extension.
 func (s *service) meet(ctx context.Context, r *pb.Request) (transport.Envelope, error) {
-	read := func() (transport.Envelope, error) { return envelope(r) }
+	var env transport.Envelope
+	var err error
 	if c, ok := ctx.(*serving); ok && c.request.Request == r {
-		read = c.request.envelope
+		env, err = c.request.envelope()
+	} else {
+		env, err = envelope(r)
 	}
-	env, err := read()
 	if err != nil {
 		return env, s.t.malformed(ctx, err)
 	}
@@ -155,19 +157,29 @@ func (s *service) Notify(ctx context.Context, r *pb.NotifyReq) (*pb.NotifyResp, 
 }
 
 func (s *service) Route(ctx context.Context, r *pb.RouteReq) (*pb.RouteResp, error) {
+	out := new(pb.RouteResp)
+	if err := s.route(ctx, r, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// route answers r with out.
+func (s *service) route(ctx context.Context, r *pb.RouteReq, out *pb.RouteResp) error {
 	env, err := s.meet(ctx, r.GetRequest())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	q, err := query(r)
 	if err != nil {
-		return nil, s.t.malformed(ctx, err)
+		return s.t.malformed(ctx, err)
 	}
 	answer, err := s.handler.Route(s.t.extracted(ctx), env, q)
 	if err != nil {
-		return nil, statusOf(ctx, err)
+		return statusOf(ctx, err)
 	}
-	return routeResp(env, answer), nil
+	answerRoute(out, env, &answer)
+	return nil
 }
 
 func (s *service) Place(ctx context.Context, r *pb.PlaceReq) (*pb.PlaceResp, error) {
