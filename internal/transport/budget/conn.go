@@ -69,16 +69,25 @@ var over = func() (out [kinds][2]Over) {
 // Begin takes in a request of the kind. The error, if any, is an *Over. The caller calls
 // End, and Came once the message is there. It does not block.
 func (c *Conn) Begin(k Kind) (*Request, error) {
-	r := &Request{conn: c, kind: k, member: c.member.Load(), turn: c.turn.Load() % 2}
+	r := new(Request)
+	if err := c.Start(r, k); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Start is Begin of a request that is part of something else.
+func (c *Conn) Start(r *Request, k Kind) error {
+	r.conn, r.kind, r.member, r.turn = c, k, c.member.Load(), c.turn.Load()%2
 	if err := c.take(r); err != nil {
 		c.budget.refused[k].Add(1)
 		c.refuse(k, time.Now().UnixNano())
-		return nil, err
+		return err
 	}
 	c.begun.Add(1)
 	c.open.Add(1)
 	c.mute[r.turn].Add(1)
-	return r, nil
+	return nil
 }
 
 func (c *Conn) take(r *Request) error {

@@ -27,10 +27,8 @@ type muxServer struct {
 	out      outbox
 	conn     *inbound // nil: it is not known
 	requests heardRequests
-	owes     bool // what is in out is to be sent by whoever receives
-	// Messages of whoever receives, who answers one Route after another.
-	routeReq  pb.RouteReq
-	routeResp pb.RouteResp
+	owes     bool          // what is in out is to be sent by whoever receives
+	route    *servingRoute // of whoever receives, who answers one after another; nil: there was none
 
 	handlers sync.WaitGroup
 	mu       sync.Mutex
@@ -124,16 +122,26 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 	if d := time.Duration(min(f.timeout, math.MaxInt64)); d > 0 {
 		gone = time.Now().Add(d)
 	}
-	c := &serving{m: m, method: &m.service.methods[f.method-1], frame: f, request: m.requests.now}
+	method := &m.service.methods[f.method-1]
+	prompt := m.service.t.cfg.Prompt && method.prompt()
+	var c *serving
+	if prompt && method.route {
+		if m.route == nil {
+			m.route = new(servingRoute)
+		}
+		c = &m.route.serving // nobody knows of it when that is answered
+	} else {
+		c = new(serving)
+	}
+	*c = serving{m: m, method: method, frame: f, request: m.requests.now}
 	c.Init(ctx, gone)
 	if m.conn != nil {
-		var err error
-		if c.counted, err = m.conn.budget.Begin(c.method.kind); err != nil {
-			return m.service.t.overBudget(m.conn, c.method.kind, err)
+		if err := m.conn.budget.Start(&c.counted, method.kind); err != nil {
+			return m.service.t.overBudget(m.conn, method.kind, err)
 		}
 		c.counted.Came()
 	}
-	if m.service.t.cfg.Prompt && c.method.prompt() {
+	if prompt {
 		answer := c.promptly()
 		c.finish()
 		c.End(context.Canceled)
@@ -216,7 +224,15 @@ type serving struct {
 	method  *servedMethod
 	frame   frame
 	request *heardRequest
-	counted *budget.Request // nil: nobody counts
+	counted budget.Request // unless m.conn is nil
+}
+
+// servingRoute is a Route being answered, with the messages of it.
+type servingRoute struct {
+	serving
+
+	req  pb.RouteReq
+	resp pb.RouteResp
 }
 
 // serve answers the request.
@@ -229,7 +245,7 @@ func (c *serving) serve() {
 
 // finish says that the request is over.
 func (c *serving) finish() {
-	if c.counted != nil {
+	if c.m.conn != nil {
 		c.counted.End()
 	}
 }
@@ -239,7 +255,7 @@ func (c *serving) promptly() parcel {
 	if !c.method.route {
 		return c.answer()
 	}
-	req, resp := &c.m.routeReq, &c.m.routeResp
+	req, resp := &c.m.route.req, &c.m.route.resp
 	err := c.decode(req)
 	if err == nil {
 		err = c.m.service.route(c, req, resp)
