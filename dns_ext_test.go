@@ -252,6 +252,28 @@ func TestMemberThatIsAloneAsksAtItsNameAgain(t *testing.T) {
 	awaitIdeal(t, []*concord.Concord{b, c})
 }
 
+// A process takes its other identifiers through itself, whether its name leads to it yet or not.
+func TestFounderWhoseNameLeadsNowhereYet(t *testing.T) {
+	dns := &fakeDNS{}
+	c := startBy(t, dns, "a", func(cfg *concord.Config) {
+		cfg.VirtualNodes, cfg.AdvAddr = 16, "a.example:1"
+	})
+	if err := c.Create(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := c.Settled(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := len(c.Ranges()); n != 16 {
+		t.Errorf("%d ranges", n)
+	}
+	if n := dns.questions(); n != 0 {
+		t.Errorf("%d questions for its own name", n)
+	}
+}
+
 func TestDialByName(t *testing.T) {
 	dns := &fakeDNS{}
 	ring := newRing(t, 2)

@@ -23,9 +23,10 @@
 // # Starting a member
 //
 //	node := concord.New(concord.Config{
-//		Name:     "node1",
-//		BindAddr: "0.0.0.0:7946",
-//		AdvAddr:  "node1.example.com:7946",
+//		Name:         "node1",
+//		BindAddr:     "0.0.0.0:7946",
+//		AdvAddr:      "node1.example.com:7946",
+//		VirtualNodes: 16, // even shares; the same on all members
 //	})
 //	if err := node.Start(); err != nil { ... }
 //	defer node.Leave(ctx)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -119,7 +120,7 @@ the old ones.`,
 	flags.StringVar(&f.cluster, "cluster", "", "name of the ring; members with another name are refused")
 	flags.UintVar(&f.successors, "successors", concord.DefaultSuccessorCount, "number of members after it that the member knows; one less may fail at the same time")
 	flags.UintVar(&f.minMembers, "min-members", 0, "serve only while this many live members are known, this one included; at most --successors plus one")
-	flags.DurationVar(&f.lease, "lease", 0, "own by leases of this length, so that no two members own a key at once; the same on all members, at least --interval times (--successors plus four); 0: without")
+	flags.DurationVar(&f.lease, "lease", 0, "own by leases of this length: with --min-members of more than half of all, no two members own a key at once; the same on all members, at least --interval times (--successors plus four); 0: without")
 	flags.DurationVar(&f.interval, "interval", concord.DefaultStabilizeInterval, "time between two rounds in which the member checks its neighbours")
 	f.tls.register(cmd, "the member's certificate, for both directions")
 	flags.StringArrayVar(&f.allow, "allow", nil, "name of a member that may take part, this one included, or a pattern such as 'node*'; may be repeated (default: everybody may)")
@@ -170,10 +171,6 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	if err != nil {
 		return err
 	}
-	if f.cluster == "" {
-		log.Info("no cluster is named: this ring and another that has no name either can become one if a member is given addresses of both",
-			slog.String("flag", "--cluster"))
-	}
 	secured, err := f.tls.renewing(log)
 	if err != nil {
 		return err
@@ -200,9 +197,10 @@ func (f *runFlags) live(ctx context.Context, in io.Reader, out io.Writer, record
 	defer node.Stop()
 	if f.weight > 0 {
 		if err := node.SetWeight(ctx, int(min(f.weight, math.MaxInt32))); !errors.Is(err, concord.ErrNotJoined) {
-			return fmt.Errorf("--weight: %w", err)
+			return fmt.Errorf("--weight: %s", strings.TrimPrefix(err.Error(), "concord: "))
 		}
 	}
+	f.warn(log)
 
 	ctx, hangUp := context.WithCancel(ctx)
 	defer hangUp()
@@ -332,6 +330,18 @@ func (f *runFlags) level() (slog.Level, error) {
 	return level, nil
 }
 
+// warn logs what is allowed and seldom meant.
+func (f *runFlags) warn(log *slog.Logger) {
+	if f.cluster == "" {
+		log.Info("no cluster is named: this ring and another that has no name either can become one if a member is given addresses of both",
+			slog.String("flag", "--cluster"))
+	}
+	if f.lease > 0 && f.minMembers <= 1 {
+		log.Warn("leases without votes: in a partition two members can own a key at once, unless more than half of all members have to be together",
+			slog.String("flag", "--min-members"))
+	}
+}
+
 func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 	if f.name == "" {
 		return concord.Config{}, errors.New("a member needs a name that is unique in the ring: --name node1")
@@ -350,6 +360,9 @@ func (f *runFlags) config(logs slog.Handler) (concord.Config, error) {
 	}
 	if f.weighted && f.weight == 0 {
 		return concord.Config{}, errors.New("--weight 0: a member begins at one identifier or more. Leave the flag out, and let it drain once it is in the ring: concord drain")
+	}
+	if f.pprof && f.admin == "" {
+		return concord.Config{}, errors.New("--pprof needs --admin, where it is served")
 	}
 	if f.leaveTimeout <= 0 {
 		return concord.Config{}, errors.New("--leave-timeout: use a time greater than 0s, or leave the flag out")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -82,6 +83,9 @@ func (t tlsFiles) equal(o tlsFiles) bool {
 
 // mutual makes both halves of what is in the files.
 func (t tlsFiles) mutual(f *tlsFlags) (*concord.TLSConfig, error) {
+	if f.cert == "" {
+		return nil, errors.New("--tls-identity needs --tls-cert, --tls-key and --tls-ca")
+	}
 	if t.problem != "" {
 		return nil, fmt.Errorf("%s", t.problem)
 	}

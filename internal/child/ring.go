@@ -46,15 +46,16 @@ func Kill(ring []*Child) {
 	}
 }
 
-// BuildRing builds the command and starts a ring of n members of it, which end kills.
-func BuildRing(ctx context.Context, n int) (ring []*Child, end func(), err error) {
+// BuildRing builds the command and starts a ring of n members of it, each with so many
+// VirtualNodes, which end kills.
+func BuildRing(ctx context.Context, n, virtualNodes int) (ring []*Child, end func(), err error) {
 	dir, err := os.MkdirTemp("", "concord")
 	if err != nil {
 		return nil, nil, err
 	}
 	binary, err := Build(ctx, dir)
 	if err == nil {
-		ring, err = Ring(ctx, n, func(i int) Options { return Options{Binary: binary, Name: fmt.Sprintf("p%d", i)} })
+		ring, err = Ring(ctx, n, func(i int) Options { return Options{Binary: binary, Name: fmt.Sprintf("p%d", i), VirtualNodes: virtualNodes} })
 	}
 	end = func() {
 		Kill(ring)

@@ -94,7 +94,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 	}
 	var made protocol.Attempts
 	var report joinReport
-	if n.log != nil {
+	if n.log != nil && n.first == nil { // what becomes of the others is logged once for all
 		ticker := time.NewTicker(joinReportEvery)
 		defer ticker.Stop()
 		report = joinReport{due: ticker.C, began: time.Now()}
@@ -121,7 +121,7 @@ func (n *Node) joinOrFound(ctx context.Context, given, recalled []string, found 
 		if made, hopeless = made.Fail(causes, n.newcomer(), n.now()); hopeless {
 			return newJoinError(made.Causes, n.Snapshot().Self, nil)
 		}
-		if made.Unreached() && !before.Unreached() && n.followsName() {
+		if n.first == nil && made.Unreached() && !before.Unreached() && n.followsName() {
 			n.Note(slog.LevelWarn, "not reachable by the advertised name yet", slog.Any("err", newJoinError(made.Causes, n.Snapshot().Self, nil)))
 		}
 		n.counters.joinRetries.Add(1)
@@ -157,7 +157,7 @@ func (n *Node) newcomer() protocol.Newcomer {
 // followsName reports whether the address at which this member is reached is a name,
 // which may come to lead here.
 func (n *Node) followsName() bool {
-	return n.resolver != nil && n.resolver.DNS != nil && bootstrap.IsName(n.cfg.Self.Addr)
+	return n.cfg.Resolver != nil && n.cfg.Resolver.DNS != nil && bootstrap.IsName(n.cfg.Self.Addr)
 }
 
 // joinOnce makes one attempt. Causes are nil if it succeeded; err is that of a

@@ -172,7 +172,9 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 		log = cfg.Log.With(slog.String("member", cfg.Self.Name))
 	}
 	n.begin(p, tr, cfg.Space, cfg.Settings, cfg.Self.ID, cfg.Interval, log, cfg.Admit)
-	n.resolver = cfg.Resolver
+	if first == nil { // the others are found at the process's own address, which may be a name
+		n.resolver = cfg.Resolver
+	}
 	n.observer = cfg.Observer
 	n.proven, n.inZone = cfg.Proven, cfg.Zone
 	n.lost = func(ev protocol.Lost) {

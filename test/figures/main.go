@@ -47,6 +47,7 @@ var figures = []figure{
 	{"churn", "32 members, one leaves by Stop and one joins each 500 ms for 60 s", churn},
 	{"vjoin", "a member with 16 VirtualNodes joins 16 such members, median of 20", virtualJoins},
 	{"vkill", "one of 16 such members is killed, to an ideal ring", virtualKill},
+	{"vstop", "SIGSTOP of one of 6 processes with 16 VirtualNodes, worst of 5: the others own everything", virtualStop},
 	{"vrest", "64 members with 1 and 16 VirtualNodes at rest, default interval", virtualRest},
 	{"idle", "idle, default interval, per member", idle},
 }

@@ -41,7 +41,7 @@ func untilTold(ctx context.Context, p *child.Child, before uint64) (time.Duratio
 // program so.
 func resumed(ctx context.Context) (result, error) {
 	r := result{asked: "default interval; every time, within one interval of its first answer"}
-	ps, end, err := child.BuildRing(ctx, 4)
+	ps, end, err := child.BuildRing(ctx, 4, 1)
 	if err != nil {
 		return r, err
 	}

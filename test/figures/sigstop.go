@@ -34,7 +34,7 @@ func (l *load) ask(ctx context.Context, p *child.Child, i int) {
 // lets it go on half a minute later.
 func sigstop(ctx context.Context) (result, error) {
 	r := result{asked: "default interval; no lookup of the others over 2 s; they are ideal within 5 s; a member again within 5 s"}
-	ps, end, err := child.BuildRing(ctx, 6)
+	ps, end, err := child.BuildRing(ctx, 6, 1)
 	if err != nil {
 		return r, err
 	}

@@ -3,13 +3,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/ollelogdahl/concord"
 	"github.com/ollelogdahl/concord/internal/bench"
+	"github.com/ollelogdahl/concord/internal/child"
 	"github.com/ollelogdahl/concord/internal/cluster"
 )
 
@@ -109,6 +112,55 @@ func virtualKill(ctx context.Context) (result, error) {
 	r.measured = fmt.Sprintf("median %v, most %v, of 5", all[2].Round(time.Millisecond), all[4].Round(time.Millisecond))
 	r.reached = all[4] <= 2*time.Second
 	return r, nil
+}
+
+// virtualStop measures how long it takes until others own all keys of a process with 16
+// VirtualNodes that hangs.
+func virtualStop(ctx context.Context) (result, error) {
+	r := result{asked: "default interval; –", reached: true}
+	ps, end, err := child.BuildRing(ctx, 6, 16)
+	if err != nil {
+		return r, err
+	}
+	defer end()
+	var all []time.Duration
+	for i := range 5 {
+		if _, err := ownAll(ctx, ps); err != nil {
+			return r, err
+		}
+		pause(ctx, 12*time.Second) // the ring rests
+		ps[i].Signal(syscall.SIGSTOP)
+		others := slices.Delete(slices.Clone(ps), i, i+1)
+		took, err := ownAll(ctx, others)
+		if err != nil {
+			return r, err
+		}
+		all = append(all, took)
+		ps[i].Signal(syscall.SIGCONT)
+	}
+	slices.Sort(all)
+	r.measured = fmt.Sprintf("median %v, most %v, of 5", all[2].Round(10*time.Millisecond), all[4].Round(10*time.Millisecond))
+	return r, nil
+}
+
+// ownAll waits until the members own all keys together, each by one of them.
+func ownAll(ctx context.Context, members []*child.Child) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for began := time.Now(); ; {
+		sum := 0.0
+		all, err := child.Statuses(ctx, members)
+		for _, s := range all {
+			sum += s.Share
+		}
+		if err == nil && sum > 1-1e-6 && sum < 1+1e-6 {
+			return time.Since(began), nil
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("the shares sum to %.3f: %w", sum, cmp.Or(err, ctx.Err()))
+		}
+		pause(ctx, 5*time.Millisecond)
+	}
 }
 
 // virtualRest compares rings of 64 with 1 and 16 VirtualNodes: at rest, and lookups from memory.

@@ -55,7 +55,7 @@ func (c *cost) String() string {
 
 // measure floods one member of a new ring with requests of the method.
 func measure(ctx context.Context, method string, p plan) ([]row, error) {
-	ps, end, err := child.BuildRing(ctx, p.members)
+	ps, end, err := child.BuildRing(ctx, p.members, 1)
 	if err != nil {
 		return nil, err
 	}
