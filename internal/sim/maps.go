@@ -335,13 +335,17 @@ func (w *world) charts(h *host) func(ring.Member) bool {
 const calmRounds = 10
 
 // awaitClaims waits until all members have claimed their arcs for the last time. Those
-// that were replaced together learn of it one after another, each a round after the one
-// behind it, and claim their arcs anew.
+// that were replaced together learn of it one after another, each when it has asked the one behind
+// it, which is once a round or more rarely, and claim their arcs anew.
 func (w *world) awaitClaims() {
 	if !w.cfg.Maps {
 		return
 	}
-	end := w.now + time.Duration(len(w.ring)+calmRounds)*w.cfg.Interval
+	rounds := calmRounds
+	for _, i := range w.ring {
+		rounds += protocol.Pace(w.hosts[i].view.Head())
+	}
+	end := w.now + time.Duration(rounds)*w.cfg.Interval
 	for w.now < min(end, w.claimed+calmRounds*w.cfg.Interval) && len(w.result.Violations) == 0 {
 		w.watch(w.cfg.Interval)
 	}

@@ -40,15 +40,20 @@ func TestMapsChangeNothingElse(t *testing.T) {
 }
 
 // Members that were replaced together learn of it one after another, round by round, and
-// claim their arcs anew: maps are those of the ring once the last has.
+// claim their arcs anew: maps are those of the ring once the last has. Identifiers of a process ask
+// more rarely than once a round.
 func TestMapsAreTheRingWhenAllHaveClaimedTheirArcs(t *testing.T) {
-	c := Config{Members: 64, Duration: time.Minute, Faults: Loss | Crash | Vanish | Joins | Leaves, Lookups: 16, Maps: true}
-	r, err := Run(c, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range r.Violations {
-		t.Error(v)
+	for seed, c := range map[uint64]Config{
+		5: {Members: 64, Duration: time.Minute, Faults: Loss | Crash | Vanish | Joins | Leaves, Lookups: 16, Maps: true},
+		7: {Members: 128, Identifiers: []int{16}, Duration: 5 * time.Second, Start: "random", Lookups: -1, Maps: true},
+	} {
+		r, err := Run(c, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.Violations {
+			t.Errorf("seed %d: %v", seed, v)
+		}
 	}
 }
 
