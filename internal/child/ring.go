@@ -55,7 +55,9 @@ func BuildRing(ctx context.Context, n, virtualNodes int) (ring []*Child, end fun
 	}
 	binary, err := Build(ctx, dir)
 	if err == nil {
-		ring, err = Ring(ctx, n, func(i int) Options { return Options{Binary: binary, Name: fmt.Sprintf("p%d", i), VirtualNodes: virtualNodes} })
+		ring, err = Ring(ctx, n, func(i int) Options {
+			return Options{Binary: binary, Name: fmt.Sprintf("p%d", i), VirtualNodes: virtualNodes}
+		})
 	}
 	end = func() {
 		Kill(ring)

@@ -39,6 +39,7 @@ const (
 	ownFile          = "internal/ringmap/own.go"
 	standInFile      = "internal/protocol/standin.go"
 	searchFile       = "internal/routing/search.go"
+	lookupFile       = "internal/routing/lookup.go"
 	arcsFile         = "internal/routing/arcs.go"
 	tableFile        = "internal/routing/table.go"
 	verifiedFile     = "internal/routing/verified.go"
@@ -433,6 +434,38 @@ func (m *Machine) stabilizeWithout(x ring.Member) {
 		if _ = fresh; a.Owner == from || s.recent(from, a) {
 `}},
 			Sim: "churn and lookups",
+		},
+	}},
+	{Says: "taking the answer to the question of another Fresh lookup that does not serve", Unchecked: "its lookups share no questions", Mutants: []Mutant{
+		{
+			Name: "shared-too-old",
+			Does: "A Fresh lookup takes what the owner was asked before the lookup began.",
+			Edits: []Edit{{lookupFile, `
+	return a.Verdict == Mine && a.HasArc && a.Arc.Contains(l.id) && sent >= q.wanted
+`, `
+	return a.Verdict == Mine && a.HasArc && a.Arc.Contains(l.id) && (sent >= 0 || q == nil)
+`}},
+			Test: "routing.TestFreshLookupIsServedByTheOwnersWordOnAnotherIdentifier",
+		},
+		{
+			Name: "shared-another-arc",
+			Does: "A Fresh lookup takes an arc of the owner that its identifier is not on.",
+			Edits: []Edit{{lookupFile, `
+	return a.Verdict == Mine && a.HasArc && a.Arc.Contains(l.id) && sent >= q.wanted
+`, `
+	return a.Verdict == Mine && a.HasArc && sent >= q.wanted
+`}},
+			Test: "routing.TestFreshLookupIsServedByTheOwnersWordOnAnotherIdentifier",
+		},
+		{
+			Name: "shared-hearsay",
+			Does: "A Fresh lookup takes the word of another on the owner.",
+			Edits: []Edit{{lookupFile, `
+	return a.Verdict == Mine && a.HasArc && a.Arc.Contains(l.id) && sent >= q.wanted
+`, `
+	return a.HasArc && a.Arc.Contains(l.id) && sent >= q.wanted
+`}},
+			Test: "routing.TestFreshLookupIsServedByTheOwnersWordOnAnotherIdentifier",
 		},
 	}},
 	{Says: "answering though too few are known to live", Unchecked: "its members serve in any number", Mutants: []Mutant{
