@@ -109,6 +109,13 @@ func (n *Node) tickMap() {
 	}
 }
 
+// paceMap gives the map, in a round of the member, the time to begin one of its own.
+func (n *Node) paceMap() {
+	if s := n.chart.Load(); s != nil && s.Len() > 1 {
+		n.onMap(func(m *ringmap.Map) { m.Tick(n.now()) })
+	}
+}
+
 // onMap gives the map of the process one event and carries out what it wants.
 func (n *Node) onMap(f func(*ringmap.Map)) {
 	n = n.lead()
@@ -146,7 +153,7 @@ func (n *Node) mapped() {
 		n.charts.wake()
 	}
 	if n.chart.Load().Len() > 1 {
-		c.timer.Reset(max(0, c.m.Next()-n.now()))
+		c.timer.Reset(max(0, c.m.Latest()-n.now()))
 	}
 }
 

@@ -275,6 +275,7 @@ func (n *Node) round() {
 	}
 	n.step(protocol.Tick{})
 	if n.first == nil {
+		n.paceMap()
 		n.paceFingers()
 	}
 }

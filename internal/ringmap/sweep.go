@@ -164,9 +164,19 @@ func (m *Map) sweepAt() time.Duration {
 // SweepBegan is when the last sweep began.
 func (m *Map) SweepBegan() time.Duration { return m.sweep.began }
 
+// slack is by how much a round of the map may begin early or late.
+func (m *Map) slack() time.Duration { return m.cfg.Interval / 8 }
+
 // Next is when Tick is to be called.
-func (m *Map) Next() time.Duration {
-	at := min(m.nextRound, m.sweepAt())
+func (m *Map) Next() time.Duration { return m.next(m.nextRound) }
+
+// Latest is when Tick is to be called at the latest, if it is also called in each round of the
+// member: a round of the map begins with that, if one is due at about that time. A process that is
+// woken less often needs less.
+func (m *Map) Latest() time.Duration { return m.next(m.nextRound + m.slack()) }
+
+func (m *Map) next(round time.Duration) time.Duration {
+	at := min(round, m.sweepAt())
 	if m.sweep.next != 0 {
 		at = min(at, m.sweep.next)
 	}
@@ -179,7 +189,7 @@ func (m *Map) Next() time.Duration {
 // Tick is called when it is time.
 func (m *Map) Tick(now time.Duration) {
 	m.flush(now)
-	if now >= m.nextRound {
+	if now >= m.nextRound-m.slack() {
 		m.nextRound = now + m.cfg.Interval
 		m.leaps.Begin()
 		m.settle(now)

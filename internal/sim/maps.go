@@ -146,7 +146,7 @@ func (w *world) mapped(h *host) {
 		return
 	}
 	w.mapMoved(h.chart)
-	if at := max(h.ringMap.Next(), w.now); h.chart.tick == 0 || at < h.chart.tick {
+	if at := max(h.ringMap.Latest(), w.now); h.chart.tick == 0 || at < h.chart.tick {
 		h.chart.tick = at
 		w.queue.Push(at, event{kind: evMap, host: h.index, gen: h.starts})
 	}

@@ -630,6 +630,10 @@ func (w *world) living(h *host, e event) {
 			h.tick = 1 << 62
 			w.step(h, protocol.Tick{})
 			w.judgeRound(h)
+			if h.ringMap != nil && h == h.chart.hosts[0] {
+				h.ringMap.Tick(w.now)
+				w.mapped(h)
+			}
 		}
 	case evBroken:
 		w.broken(h, w.hosts[e.slot])
