@@ -271,9 +271,9 @@ func (c *Concord) endJoin(n *node.Node) {
 // above one, the member is isolated until enough members have joined. If Config.StateDir remembers
 // a ring that still exists, the two rings become one. Any other ring stays apart from this one.
 //
-// With VirtualNodes, Create returns when the member has all its identifiers, or after 30 s. Those
-// that are missing then come later. If Serve was called before, each but the first waits for a
-// Take; see Config.TakeoverTimeout.
+// With VirtualNodes, Create returns when the member has all its identifiers and a range at each, or
+// after 30 s. Those that are missing then come later. If Serve was called before, each but the
+// first waits for a Take; see Config.TakeoverTimeout. An isolated member has no range to wait for.
 //
 // The error is ErrNotStarted, ErrStopped, ErrAlreadyJoined or ErrSuperseded.
 func (c *Concord) Create() error {
@@ -299,8 +299,9 @@ func (c *Concord) Create() error {
 
 // Join makes the member join the ring that the addresses lead to. The addresses are tried in order,
 // and one that answers is enough. Join returns nil when the member's successor has accepted it and,
-// if that can be told, its predecessor has it as its successor. With VirtualNodes, Join then
-// waits for the other identifiers until its time is up, and those that are missing come later.
+// if that can be told, its predecessor has it as its successor. With VirtualNodes, Join then waits
+// for the other identifiers, and a range at each, until its time is up. Those that are missing come
+// later.
 //
 // An address is host:port, or the name of SRV records without a port, such as
 // "_concord._tcp.example.com". Join resolves names anew at each try. A host with several IPv4 or

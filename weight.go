@@ -27,7 +27,8 @@ var ErrWeight = errors.New("concord: weight not possible")
 // identifier, of another kind, or none: its weight is 0 or 1. Otherwise the error matches
 // ErrWeight, and nothing changes.
 //
-// SetWeight waits until the member stands at that many identifiers. If ctx ends before, it returns
+// SetWeight waits until the member stands at that many identifiers and has a range at each. An
+// isolated member does not wait for ranges. If ctx ends before, it returns
 // the error of ctx with the reason, and the member goes on with the change. Outside of a ring it
 // returns ErrNotJoined, and a weight above 0 counts from the next Create or Join on. Of several
 // calls the last counts. Before Start it returns ErrNotStarted, and after Stop or Leave ErrStopped.

@@ -18,6 +18,9 @@ import (
 // ErrAlone says that a process cannot drain, since it knows no other in the ring.
 var ErrAlone = errors.New("no other member is known to be in the ring, so nobody can take over")
 
+// errNoRange is why a process that stands at all its identifiers does not hold what it is to.
+var errNoRange = errors.New("one of them does not know its predecessor yet")
+
 // run has stand run, if it does not yet.
 func (s *identities) run(first *Node) {
 	s.mu.Lock()
@@ -69,8 +72,8 @@ func (s *identities) changed() {
 	s.moved = make(chan struct{})
 }
 
-// Standing waits until the process stands at as many identifiers as it wants, or has drained
-// if that is none. It returns why it does not stand so yet, with the error of ctx, if that
+// Standing waits until the process stands at as many identifiers as it wants, and has a range
+// at each, or has drained if it wants none. It returns why it does not stand so yet, with the error of ctx, if that
 // ends before.
 func (n *Node) Standing(ctx context.Context) error { return n.standsAs(ctx, false) }
 
@@ -82,18 +85,26 @@ func (n *Node) standsAs(ctx context.Context, drains bool) error {
 	for {
 		s.mu.Lock()
 		want, drained, why, refused, moved := s.standing.Weight(), s.standing.Drained(), s.err, s.refused, s.moved
-		has := len(n.Nodes())
+		nodes := n.Nodes()
+		has := len(nodes)
 		s.mu.Unlock()
+		var placed <-chan struct{}
 		switch {
 		case refused && drains:
 			return ErrAlone
-		case drained && want == 0, !drained && has == want:
+		case drained && want == 0:
 			return nil
+		case !drained && has == want:
+			if placed = n.unplaced(nodes); placed == nil {
+				return nil
+			}
+			why = errNoRange
 		case drained:
 			has = 0
 		}
 		select {
 		case <-moved:
+		case <-placed:
 		case <-n.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():
@@ -104,6 +115,21 @@ func (n *Node) standsAs(ctx context.Context, drains bool) error {
 			return err
 		}
 	}
+}
+
+// unplaced is a channel that is closed when the view of one of the nodes has changed that is in
+// the ring and has no range yet, nil if there is none. One that is isolated gets none before others
+// come.
+func (n *Node) unplaced(nodes []*Node) <-chan struct{} {
+	if n.identities.hub == nil {
+		return nil
+	}
+	for _, x := range nodes {
+		if s := x.Snapshot(); s.View.Phase == protocol.Joined && !s.View.HasArc && !s.View.Isolated {
+			return s.Next
+		}
+	}
+	return nil
 }
 
 // stand has the process stand at as many identifiers as it wants.

@@ -345,3 +345,66 @@ func TestIdentifierThatIsSupersededIsChosenAnew(t *testing.T) {
 		}
 	})
 }
+
+// unowned counts the points, of a thousand at random, that no process owns.
+func (g *rig) unowned(rng *rand.Rand) (count int) {
+	for range 1000 {
+		id := rng.Uint64()
+		if !slices.ContainsFunc(g.nodes, func(n *Node) bool { _, owns := n.Owns(id); return owns }) {
+			count++
+		}
+	}
+	return count
+}
+
+// Whenever a process stands as it is to, each of its identifiers has its range: after Create, after
+// Join, and after its weight was changed, also after it has drained.
+func TestProcessThatStandsHasAllItsRanges(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, seed)
+			defer g.close()
+			g.interval = time.Second
+			rng := rand.New(rand.NewPCG(seed, 7))
+			stands := func(n *Node, after string) {
+				t.Helper()
+				for len(n.Nodes()) < 16 {
+					time.Sleep(time.Millisecond)
+				}
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*g.interval)
+				defer cancel()
+				if err := n.Standing(ctx); err != nil {
+					t.Fatalf("seed %d, after %s: %v", seed, after, err)
+				}
+				if k := g.unowned(rng); k > 0 {
+					t.Fatalf("seed %d, after %s: nobody owns %d of 1000 points", seed, after, k)
+				}
+				if took := time.Since(began); took > g.interval/10 {
+					t.Errorf("seed %d, after %s: it has all its ranges %v after it has joined with the last", seed, after, took)
+				}
+			}
+			for i := range 4 {
+				n := g.addSeveral(fmt.Sprintf("n%d-%d", seed, i), 16)
+				if i == 0 {
+					n.Create()
+					stands(n, "Create")
+				} else if err := n.Join(t.Context(), []string{g.nodes[0].Addr()}); err != nil {
+					t.Fatal(err)
+				}
+				stands(n, fmt.Sprintf("Join %d", i))
+			}
+			n := g.nodes[seed%4]
+			for _, low := range []int{1, 0} {
+				n.SetIdentifiers(low)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*g.interval)
+				if err := n.Standing(ctx); err != nil {
+					t.Fatal(err)
+				}
+				cancel()
+				n.SetIdentifiers(16)
+				stands(n, fmt.Sprintf("a weight of %d", low))
+			}
+		})
+	}
+}

@@ -13,12 +13,13 @@ import (
 // what follows from it as findings; it starts nothing. Machine.record is its caller.
 type acquaintances struct {
 	self       uint64
-	addr       string // the member's own
+	name, addr string // the member's own
 	space      ring.Space
 	limit      int // how many are kept; 0: none, and nothing that is told is kept
 	checkEvery int // see Config
 	list       []acquaintance
-	guarded    bool // while a victim is chosen: not among those that were met
+	own        []sibling // of the same process, the nearest after the member first
+	guarded    bool      // while a victim is chosen: not among those that were met
 }
 
 // acquaintance is the record of one member.
@@ -116,6 +117,9 @@ type vicinity struct {
 
 // note records one fact and adds to f what follows from it.
 func (q *acquaintances) note(x fact, v vicinity, f *findings) {
+	if q.isOwn(x.who) {
+		q.noteOwn(x, v.round)
+	}
 	switch x.kind {
 	case wasNamed:
 		q.remember(x.who, false, false, v, f)
@@ -470,10 +474,10 @@ func (q *acquaintances) pendingDue(round uint64) *acquaintance {
 	return due
 }
 
-// nearest is the responsive acquaintance nearest after the member, of those whose time
-// has come and that fit; zero if there is none.
+// nearest is the responsive acquaintance, or other identifier of this process, nearest after the
+// member, of those whose time has come and that fit; zero if there is none.
 func (q *acquaintances) nearest(round uint64, fits func(ring.Member) bool) ring.Member {
-	var best ring.Member
+	best := q.nearestOwn(round, fits)
 	for i := range q.list {
 		a := &q.list[i]
 		if !a.responsive() || a.next > round || !fits(a.Member) {
@@ -552,6 +556,7 @@ func (q *acquaintances) told(x ring.Member) {
 func (q *acquaintances) clone() acquaintances {
 	c := *q
 	c.list = slices.Clone(q.list)
+	c.own = slices.Clone(q.own)
 	return c
 }
 

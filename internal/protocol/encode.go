@@ -77,6 +77,11 @@ func (q *acquaintances) encode(f *form) {
 			f.ahead(a.next)
 		}
 	}
+	f.bytes(byte(len(q.own)))
+	for _, s := range q.own {
+		f.members(s.Member)
+		f.ahead(s.next)
+	}
 }
 
 // form is a canonical form that is being written.

@@ -188,7 +188,7 @@ func New(self ring.Member, cfg Config, seed uint64) *Machine {
 
 // noAcquaintances is what a machine that has met nobody remembers.
 func (m *Machine) noAcquaintances() acquaintances {
-	q := acquaintances{self: m.self.ID, addr: m.self.Addr, space: ring.Space{Bits: m.cfg.Bits}, limit: m.cfg.Acquaintances, checkEvery: m.cfg.CheckEvery}
+	q := acquaintances{self: m.self.ID, name: m.self.Name, addr: m.self.Addr, space: ring.Space{Bits: m.cfg.Bits}, limit: m.cfg.Acquaintances, checkEvery: m.cfg.CheckEvery}
 	if m.cfg.Recall != nil {
 		q.limit = 0
 	}
@@ -472,7 +472,7 @@ func (m *Machine) notified(a Answer) {
 	switch r.Refusal.Reason {
 	case Nearer:
 		// Once a round: the head and this member may see p differently for ever.
-		if p := r.State.Pred; m.nearer(p) && m.acq.find(p) != nil && m.eligible(p) && m.nudged <= m.round {
+		if p := r.State.Pred; m.nearer(p) && m.mayAsk(p) && m.nudged <= m.round {
 			m.nudged = m.round + 1
 			m.triggerStabilize()
 		}

@@ -151,6 +151,12 @@ func (m *Machine) eligible(x ring.Member) bool {
 	return a == nil || a.next <= m.round
 }
 
+// mayAsk reports whether this member knows x by more than a name, and may ask it now.
+func (m *Machine) mayAsk(x ring.Member) bool {
+	a := m.acq.find(x)
+	return a != nil && a.next <= m.round || m.acq.mayAskOwn(x, m.round)
+}
+
 // nearestCandidate is the responsive acquaintance nearest after this member that is a
 // better successor than the head, zero if there is none.
 func (m *Machine) nearestCandidate() ring.Member {
