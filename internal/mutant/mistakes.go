@@ -1956,6 +1956,18 @@ func (m *Map) askedFor() uint64 { return m.spanOf(m.levels[min(0*base, len(m.lev
 			Test: "protocol.TestIdentifierThatIsGivenUpIsForgotten",
 		},
 	}},
+	{Says: "not asking an identifier of the own process that comes between", Unchecked: "its members have an address each", Mutants: []Mutant{
+		{
+			Name: "own-between-forgotten",
+			Does: "A member that is told of another identifier of its process, nearer than its head, forgets it, as all that has its own address.",
+			Edits: []Edit{{acquaintanceFile, `
+	best := q.nearestOwn(round, fits)
+`, `
+	var best ring.Member
+`}},
+			Test: "protocol.TestOwnIdentifiersComeBetween",
+		},
+	}},
 	{Says: "giving up a lookup though the ring has mended", Unchecked: "its lookups wait for nothing", Mutants: []Mutant{
 		{
 			Name: "asked-once-for-ever",
