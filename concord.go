@@ -604,6 +604,10 @@ func rangeAt(x *node.Node) (Range, bool) {
 // again, which takes one round trip if nobody has taken over. A member that is alone is never in
 // doubt. Linux does not count the time for which a machine is suspended.
 //
+// With VirtualNodes, that successor may be another identifier of the member, which hung with it
+// and names it all the same. Then, without a Lease, Owns can return true for keys that others have
+// taken over, until these have answered: see docs/GUARANTEES.md.
+//
 // With Config.Lease, Owns returns true only while the member's lease holds.
 func (c *Concord) Owns(key []byte) bool {
 	_, ok := c.OwnsEpoch(key)
