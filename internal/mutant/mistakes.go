@@ -1147,12 +1147,12 @@ func (m *Machine) leaves(x ring.Member) { m.leaver = x }
 			Name: "owns-from-the-search",
 			Does: "A joiner owns from the member on that it was told to join after, whoever has joined there since.",
 			Edits: []Edit{{takeoverFile, `
-	if j.takeover.most == 0 || former.IsZero() || former != j.before {
+	if former.IsZero() || former != j.before {
 		return
 	}
 	m.setPred(former, CauseJoined)
 `, `
-	if j.takeover.most == 0 || j.before.IsZero() {
+	if j.before.IsZero() {
 		return
 	}
 	m.setPred(j.before, CauseJoined)
@@ -1646,7 +1646,7 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 `, `
 	return func(y ring.Member) bool { return y.ID == x.ID }
 `}},
-			Sim: "clients of processes",
+			Test: "routing.TestContactsAreOfDifferentProcesses",
 		},
 	}},
 	{Says: "a map that is not the ring, or older than it says", Unchecked: "it reads no clock, and its members keep no maps", Mutants: []Mutant{
@@ -1700,6 +1700,38 @@ func (e Estimate) Met(x ring.Instance) bool { return e.Known() && e.met.Incarnat
 	} else {
 `}},
 			Sim: "maps of two rings",
+		},
+	}},
+	{Says: "a joiner whose claim goes to some only, or that has to tell each itself", Unchecked: "its members keep no maps", Mutants: []Mutant{
+		{
+			Name: "joins-for-a-part",
+			Does: "A joiner has its successor pass its claim on up to its own home only, though others have theirs before the successor's.",
+			Edits: []Edit{{pushFile, `
+			m.post(home, m.all(home), announce(c, true))
+`, `
+			m.post(home, m.home, announce(c, true))
+`}},
+			Test: "ringmap.TestJoinerHasItsSuccessorTellAll",
+		},
+		{
+			Name: "joiner-refused",
+			Does: "A joiner whose successor does not pass its claim on has the next in the ring tell those after it.",
+			Edits: []Edit{{pushFile, `
+			if p.To == m.all(c.to) {
+`, `
+			if p.To == m.all(c.to) && m.home == c.to {
+`}},
+			Test: "ringmap.TestJoinerHasItsSuccessorTellAll",
+		},
+		{
+			Name: "tells-each",
+			Does: "A joiner tells its claim to each whom it finds on the map that it loads.",
+			Edits: []Edit{{certifyFile, `
+		take = m.learn // whom it is loaded from passes on what was spread
+`, `
+		take = m.take
+`}},
+			Test: "ringmap.TestJoinerHasItsSuccessorTellAll",
 		},
 	}},
 	{Says: "a certificate that is looked for along the identifiers, where processes have several", Unchecked: "its members keep no maps", Mutants: []Mutant{

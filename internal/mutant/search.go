@@ -256,7 +256,7 @@ var Searches = []Search{
 	},
 	{
 		Name: "restarts of processes", Says: "42 identifiers of processes at 1, 4 and 16 that leave for a minute, to return or not (`--members 42 --identifiers 1,4,16 --duration 1m --faults restart`)",
-		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: time.Minute, Faults: sim.Returns, NoFingers: true, Lookups: -1}, First: 20, Seeds: 20,
+		Sim: &sim.Config{Members: 42, Identifiers: []int{1, 4, 16}, Duration: time.Minute, Faults: sim.Returns, NoFingers: true, Lookups: -1}, First: 20, Seeds: 60,
 	},
 	{
 		Name: "drains", Says: "4 members drain and come back for half a minute, all of them at times (`--members 4 --duration 30s --faults drain`)",

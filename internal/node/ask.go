@@ -56,6 +56,10 @@ func (n *Node) answered(e protocol.Ask, cause netip.Addr, asked time.Duration, r
 	}
 	if f == nil && e.Request.Kind == protocol.AskRing {
 		n.compareLease(&reply.State)
+	}
+	// A process that is to stand at several identifiers chooses them by the map: it loads that
+	// when it has joined, not before.
+	if f == nil && (e.Request.Kind == protocol.AskRing || !n.cfg.Self.Choice.Several()) {
 		defer n.headMap(&reply.State, asked)
 	}
 	n.stepFor(cause, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})

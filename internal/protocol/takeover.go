@@ -8,18 +8,19 @@ import (
 
 // This file lets a joiner take over what it will own while another still owns it.
 //
-// Without more, a joiner learns what it owns when it has joined. Then its successor has
-// given it up, and nobody serves it until the joiner's program has its data. A join with
-// Takeover has two parts:
+// The answer to the Notify of a joiner says whose place it has taken. If that is the member
+// which has told the joiner that it belongs after it, the joiner takes it for its predecessor
+// at once, and owns. It need not be notified by it first.
+//
+// Without more, its successor has given that up then, and nobody serves it until the joiner's
+// program has its data. A join with Takeover has two parts:
 //
 //   - Prepare: the joiner asks its successor whether it would consent. The successor looks
 //     into that as for any notification, and changes nothing. It remembers nothing either, so
 //     that a joiner that fails now leaves no trace. Its answer names its predecessor. So the
 //     joiner knows its arc, and its program takes what there is.
 //   - Commit: when the program is done, or its time is over, the joiner notifies the successor
-//     as in any join. The answer says whose place the joiner has taken. If that is the member
-//     which has told the joiner that it belongs after it, the joiner takes it for its
-//     predecessor at once, and owns. It need not be notified by it first.
+//     as in any join.
 //
 // What has changed meanwhile is found by the notification, as in a join that was slow. If
 // another is the successor then, the joiner prepares again, in the time that is left.
@@ -111,11 +112,11 @@ func (m *Machine) former(old ring.Member) ring.Member {
 	return old
 }
 
-// takeOver has a joiner that was prepared take former for its predecessor, whose place it
-// has taken with its successor. The one before it has answered.
+// takeOver has a joiner take former for its predecessor, whose place it has taken with its
+// successor. The one before it has answered.
 func (m *Machine) takeOver(former ring.Member) {
 	j := m.join
-	if j.takeover.most == 0 || former.IsZero() || former != j.before {
+	if former.IsZero() || former != j.before {
 		return
 	}
 	m.setPred(former, CauseJoined)

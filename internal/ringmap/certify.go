@@ -575,8 +575,12 @@ func (m *Map) compared(now time.Duration, c *call, r *Reply) {
 			}
 		}
 	}
+	take := m.take
+	if m.loading && !m.tellsEach() {
+		take = m.learn // whom it is loaded from passes on what was spread
+	}
 	for _, a := range r.Claims {
-		if got, by := m.take(now, a); got == refuted {
+		if got, by := take(now, a); got == refuted {
 			m.post(c.to, c.to, announce(by, true))
 		}
 	}
@@ -617,11 +621,15 @@ func (m *Map) loaded(now time.Duration, c *call, r *Reply, on bool) {
 		return
 	}
 	m.loading, m.filled = false, true
-	m.flushed = 0 // the others are to know at once
-	for _, o := range m.owns {
-		if o.has {
-			m.spread(now, announce(&o.claim, true), m.home)
+	if m.tellsEach() {
+		m.paced = 0 // the others are to know at once
+		for _, o := range m.owns {
+			if o.has {
+				m.spread(now, announce(&o.claim, true), m.home)
+			}
 		}
+	} else {
+		m.spreadAgain(now, m.loads)
 	}
 	m.source = c.to
 	m.askAge(now)

@@ -3,6 +3,7 @@ package ringmap
 import (
 	"cmp"
 	"fmt"
+	xmaps "maps"
 	"slices"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ func TestEachThatJoinsIsCertainOfAll(t *testing.T) {
 		var m *Map
 		m, all = join(maps, now, all, fmt.Sprintf("joiner-%d", i))
 		exchange(maps, now)
+		pushed(maps, now)
 		if n := len(m.Snapshot().Circle(m.home, now, promised*time.Second)); n != len(all) {
 			t.Fatalf("the %d. that joins is certain of %d claims of %d", i+1, n, len(all))
 		}
@@ -86,6 +88,18 @@ func TestJoinerAsksAgainForTheAge(t *testing.T) {
 	}
 	if n := len(m.Snapshot().Circle(m.home, now, promised*time.Second)); n != len(all) || asked != 3 {
 		t.Errorf("it has asked %d times, and is certain of %d claims of %d", asked, n, len(all))
+	}
+}
+
+// pushed has the maps send what waits.
+func pushed(maps map[uint64]*Map, now time.Duration) {
+	waits := func(m *Map) bool { return len(m.outbox) > 0 }
+	for slices.ContainsFunc(slices.Collect(xmaps.Values(maps)), waits) {
+		now += hold
+		for _, m := range maps {
+			m.flush(now)
+		}
+		exchange(maps, now)
 	}
 }
 

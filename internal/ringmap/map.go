@@ -49,11 +49,12 @@ type Map struct {
 	calls   []call
 	lastID  uint64 // of a call
 	outbox  []parcel
-	flushed time.Duration
-	said    []said // of late
+	paced   time.Duration // how far what was sent has used up the pace, see flush
+	said    []said        // of late
 	check   check
 	checks  uint64 // how many there were
 	loading bool
+	loads   time.Duration // when it began to be loaded
 	source  uint64        // the home of the process from which it was loaded
 	filled  bool          // it has had the map of another
 	highest uint64        // the greatest epoch of any claim
@@ -158,6 +159,7 @@ func (m *Map) Head(now, at time.Duration, by uint64, c Claim) {
 	if m.claiming(by) == nil || m.own(c.ID) != nil || !m.believes(c.Epoch) {
 		return
 	}
+	begins := !m.loading && !m.filled
 	unknown := m.homes().get(c.home()) == nil
 	got, over := m.merge(c)
 	if got == refuted && over.ID != c.ID && m.own(over.ID) == nil && m.silent(over.home()) {
@@ -165,7 +167,7 @@ func (m *Map) Head(now, at time.Duration, by uint64, c Claim) {
 	}
 	if got == news {
 		m.spread(now, announce(&c, true), m.home)
-		if unknown && c.Of.Incarnation != 0 {
+		if unknown && (!begins || m.tellsEach()) && c.Of.Incarnation != 0 {
 			m.catchUp(now, c.home())
 		}
 	}
@@ -173,7 +175,10 @@ func (m *Map) Head(now, at time.Duration, by uint64, c Claim) {
 		m.certify(0, c.ID, at)
 	}
 	m.trust(func(d doubt) bool { return d.id == c.ID && d.until == 0 && (!d.arc || at > d.since) })
-	if !m.loading && !m.filled {
+	if begins {
+		if m.loads = now; !m.tellsEach() {
+			m.spreadBy(now, c.home())
+		}
 		m.check.pages = 0
 		m.load(now, c.home(), m.home, 0)
 	}

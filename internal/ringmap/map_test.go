@@ -204,7 +204,8 @@ func (r *ringOf) run(now time.Duration, begin *Map) {
 		to := r.maps[e.To.ID]
 		if r.dead[e.To.ID] {
 			e.from.Failed(now, e.Call, true)
-			e.from.Tick(now + hold)
+			now += hold
+			e.from.Tick(now)
 			collect(e.from)
 			continue
 		}

@@ -42,6 +42,7 @@ func mapsOf(all []Claim) map[uint64]*Map {
 		m.Own(0, Owning{Self: *c.Of, Arc: c.Arc(), Has: true, Epoch: 1, Next: all[(i+1)%len(all)].Owner().Instance()})
 	}
 	for _, m := range maps {
+		m.outbox, m.paced = nil, 0
 		effects(m)
 	}
 	return maps

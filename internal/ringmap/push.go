@@ -14,9 +14,12 @@ type parcel struct {
 	bytes int // of the claims
 }
 
-// hold is for how long claims wait for others that go the same way, if some went just
-// before.
-const hold = 10 * time.Millisecond
+// Where changes are many, claims wait for others that go the same way: what waits is sent once
+// in hold in the long run, and so many times in a row at once.
+const (
+	hold  = 10 * time.Millisecond
+	inRow = 2
+)
 
 // spreads is for how long a claim may be on its way to all, if each who passes it on holds it.
 const spreads = 5 * hold
@@ -47,6 +50,42 @@ func (m *Map) catchUp(now time.Duration, home uint64) {
 	}
 }
 
+// all is the end of a part that is the whole circle, for the process at a home.
+func (m *Map) all(home uint64) uint64 { return (home - 1) & m.mask }
+
+// tellsEach reports whether the process, when it joins, tells its claim to each whom it finds on the
+// map that it loads. One that is to stand at several identifiers connects to most of them anyway.
+func (m *Map) tellsEach() bool {
+	return len(m.owns) > 0 && m.owns[0].self.Choice.Several()
+}
+
+// spreadBy has the process at a home, from which the map is about to be loaded, pass on to all what
+// this process claims, and what it has spread of late: its own map has hardly anybody.
+func (m *Map) spreadBy(now time.Duration, home uint64) {
+	for _, o := range m.owns {
+		if o.has {
+			a := announce(&o.claim, true)
+			m.note(now, &a, m.home)
+		}
+	}
+	for _, s := range m.said {
+		if c := m.t.get(s.id); c != nil && c.home() != home && now < s.at+justSaid {
+			m.post(home, m.all(home), announce(c, true))
+		}
+	}
+	m.flush(now)
+}
+
+// spreadAgain passes on what was spread since a time, when the map had hardly anybody.
+func (m *Map) spreadAgain(now, since time.Duration) {
+	for _, s := range slices.Clone(m.said) {
+		if c := m.t.get(s.id); c != nil && s.at > since {
+			m.pass(now, announce(c, true), s.to)
+		}
+	}
+	m.flush(now)
+}
+
 // note keeps that a claim is spread.
 func (m *Map) note(now time.Duration, a *Announcement, to uint64) {
 	m.said = slices.DeleteFunc(m.said, func(s said) bool { return now >= s.at+justSaid || s.id == a.ID && s.to == to })
@@ -72,9 +111,23 @@ const (
 // spread passes a claim on in the part of the circle of processes between the home and to.
 // If to is the home, that is the rest of the circle.
 //
-// The part is divided in parts that double: the process at place 1 has the first to
-// itself, that at place 2 two, that at place 4 four.
+// The part is divided in parts that grow: the processes at the places 1 and 2 have one each, those
+// at 3 and 6 three, those at 9 and 18 nine.
 func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
+	m.pass(now, a, to)
+	m.flush(now)
+}
+
+// By what parts grow: a claim takes as many steps as the number of processes has digits to that
+// base. Each is told once in any case. Where processes stand at several identifiers, changes come
+// many at once, and more would be sent at once.
+const (
+	fan          = 3
+	fanOfSeveral = 2
+)
+
+// pass is spread of what is sent later.
+func (m *Map) pass(now time.Duration, a Announcement, to uint64) {
 	if !m.has() {
 		return
 	}
@@ -86,14 +139,22 @@ func (m *Map) spread(now time.Duration, a Announcement, to uint64) {
 	if t.get(to) != nil {
 		n-- // to itself, which may be the member, is not part of it
 	}
-	for place := 1; place <= n; place *= 2 {
-		end := to
-		if 2*place <= n {
-			end = t.at(first + 2*place - 1).ID
-		}
-		m.hand(first+place-1, end, a)
+	step, fan := 1, fan
+	if m.several() {
+		fan = fanOfSeveral
 	}
-	m.flush(now)
+	for step*fan <= n {
+		step *= fan
+	}
+	// The largest part first: it takes the most steps.
+	for end := to; step > 0; step /= fan {
+		for place := (fan - 1) * step; place > 0; place -= step {
+			if place <= n {
+				m.hand(first+place-1, end, a)
+				end = t.at(first + place - 1).ID
+			}
+		}
+	}
 }
 
 // hand gives a claim to the first process from the rank on that is before end and can take
@@ -151,14 +212,23 @@ func (p *parcel) room(end uint64, bytes int) bool {
 	return len(p.parts[k].Claims) < maxSent
 }
 
-// flush sends what waits, if nothing was sent just before or the process leaves, but to members
-// that have not answered what was sent to them.
+// flushAt is from when on what waits may be sent. Where processes stand at several identifiers,
+// changes come many at once.
+func (m *Map) flushAt() time.Duration {
+	if m.several() {
+		return m.paced
+	}
+	return m.paced - (inRow-1)*hold
+}
+
+// flush sends what waits, if not too much was sent just before or the process leaves, but to
+// members that have not answered what was sent to them.
 func (m *Map) flush(now time.Duration) {
-	if m.flushed != 0 && now < m.flushed+hold && !m.leaving() || !slices.ContainsFunc(m.outbox, m.sendable) {
+	if now < m.flushAt() && !m.leaving() || !slices.ContainsFunc(m.outbox, m.sendable) {
 		return
 	}
 	out := m.outbox // to which may be added while it is sent
-	m.outbox, m.flushed = nil, now
+	m.outbox, m.paced = nil, max(now, m.paced)+hold
 	for _, p := range out {
 		if !m.sendable(p) {
 			m.outbox = append(m.outbox, p)
@@ -177,6 +247,10 @@ func (m *Map) handOn(now time.Duration, c *call) {
 		}
 		for _, a := range p.Claims {
 			m.post(c.to, c.to, a)
+			if p.To == m.all(c.to) {
+				m.pass(now, a, m.home)
+				continue
+			}
 			m.hand(m.homes().upTo(c.to), p.To, a)
 		}
 	}
@@ -212,9 +286,23 @@ func (m *Map) believes(epoch uint64) bool {
 	return false
 }
 
-// take merges a claim that was announced. One whose process is not known is news that
-// cannot be kept.
+// take merges a claim that was announced, and tells a process that has become known by it what was
+// spread of late.
 func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
+	home := a.home(m)
+	unknown := m.homes().get(home) == nil
+	got, by := m.learn(now, a)
+	if unknown && m.has() {
+		if p := m.homes().get(home); p != nil && p.Of.Incarnation != 0 {
+			m.catchUp(now, home)
+		}
+	}
+	return got, by
+}
+
+// learn merges a claim that was announced. One whose process is not known is news that cannot be
+// kept.
+func (m *Map) learn(now time.Duration, a Announcement) (outcome, *Claim) {
 	c := Claim{ID: a.ID, After: a.After, Epoch: a.Epoch, Of: a.Of}
 	if !m.believes(a.Epoch) {
 		return unbelieved, nil
@@ -229,14 +317,10 @@ func (m *Map) take(now time.Duration, a Announcement) (outcome, *Claim) {
 	if c.Of == nil {
 		return news, nil
 	}
-	unknown := m.homes().get(c.home()) == nil
 	got, by := m.merge(c)
 	if got == news {
 		m.newsAt = now
 		m.hearClaim(a.ID)
-		if unknown && m.has() && c.Of.Incarnation != 0 {
-			m.catchUp(now, c.home())
-		}
 	}
 	return got, by
 }

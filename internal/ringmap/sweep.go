@@ -181,7 +181,7 @@ func (m *Map) next(round time.Duration) time.Duration {
 		at = min(at, m.sweep.next)
 	}
 	if slices.ContainsFunc(m.outbox, m.sendable) {
-		at = min(at, m.flushed+hold)
+		at = min(at, m.flushAt())
 	}
 	return at
 }
