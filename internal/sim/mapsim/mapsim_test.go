@@ -104,13 +104,17 @@ func TestMapsThatHoldAPartAreRightInIt(t *testing.T) {
 // Clients that move between members and lose messages are judged by run; most of what they look up
 // again and again they know.
 func TestClientsKnowWhatTheirMembersTell(t *testing.T) {
+	restarts := 0
 	for seed := range uint64(3) {
 		r := run(t, Config{
 			Members: 16, Identifiers: 3, Session: time.Minute, Duration: 20 * time.Second, Lookups: 50, Loss: 0.02, Clients: 6, Drops: 0.02,
 		}, seed)
-		if r.Restarts == 0 || r.ClientMemory < 2*r.ClientAsked {
-			t.Errorf("seed %d: %d lookups from memory, %d asked, %d subscriptions begun anew", seed, r.ClientMemory, r.ClientAsked, r.Restarts)
+		if restarts += r.Restarts; r.ClientMemory < 2*r.ClientAsked {
+			t.Errorf("seed %d: %d lookups from memory, %d asked", seed, r.ClientMemory, r.ClientAsked)
 		}
+	}
+	if restarts == 0 {
+		t.Error("no subscription was begun anew")
 	}
 }
 
