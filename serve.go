@@ -178,11 +178,12 @@ func (c *Concord) Serve(ctx context.Context, h Handler) *Service {
 	c.mu.Lock()
 	c.services = append(c.services, s)
 	c.mu.Unlock()
+	changes := n.Watch(ctx)
 	go func() {
 		defer close(s.ended)
 		defer cancel()
 		last := map[*node.Node]node.Holding{}
-		for x, holding := range n.Watch(ctx) {
+		for x, holding := range changes {
 			e := event(last[x], holding)
 			s.apply(ctx, x, e, holding)
 			if h.LeaseEnding != nil && !e.LeaseEnds.IsZero() {

@@ -528,12 +528,17 @@ func (n *Node) Close() {
 	})
 }
 
+// stopDeciding has the machine take no step from now on.
+func (n *Node) stopDeciding() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+}
+
 // closeThis is Close of one identifier. Each of those that close it at once ends all that may begin
 // anything, before it waits for what has begun.
 func (n *Node) closeThis() {
-	n.mu.Lock()
-	n.closed = true
-	n.mu.Unlock()
+	n.stopDeciding()
 	n.endMap()
 	n.cancel()
 	n.onRange.stop()

@@ -443,8 +443,13 @@ func (n *Node) leaveOthers(ctx context.Context, returning time.Duration) {
 func (n *Node) closeOthers() {
 	n.identities.end()
 	n.cancel()
+	others := n.others()
+	n.stopDeciding()
+	for _, x := range others { // before any has gone, or those left would take over from it
+		x.stopDeciding()
+	}
 	var all sync.WaitGroup
-	for _, x := range n.others() {
+	for _, x := range others {
 		all.Go(x.closeThis)
 	}
 	all.Wait()

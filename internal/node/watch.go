@@ -172,8 +172,10 @@ func (n *Node) next(w *watcher) (Holding, bool) {
 
 // Watch yields what the process answers for at each of its identifiers, and then each
 // change of it, until ctx ends or the node is closed. Changes while the caller is at work on
-// one are merged. An identifier that is given up ends with one that holds nothing.
+// one are merged. An identifier that is given up ends with one that holds nothing. Of one that the
+// process has taken since Watch was called, what comes first says who can hand over what it holds.
 func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
+	had := n.Nodes()
 	return func(yield func(*Node, Holding) bool) {
 		wake := make(chan struct{}, 1)
 		var nodes []*Node
@@ -183,12 +185,12 @@ func (n *Node) Watch(ctx context.Context) iter.Seq2[*Node, Holding] {
 				x.unwatch(w)
 			}
 		}()
-		for news := false; ; news = true {
+		for {
 			now, moved := n.nodesUntil()
 			for _, x := range now {
 				if watchers[x] == nil {
 					var h Holding
-					watchers[x], h = x.watch(wake, news)
+					watchers[x], h = x.watch(wake, !slices.Contains(had, x))
 					if !yield(x, h) {
 						return
 					}
