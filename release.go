@@ -39,9 +39,47 @@ func (s *Service) lose(ctx context.Context, at *node.Node, lost Range, to Server
 			}
 		}
 	}
-	for _, r := range s.unserve(at, lost) {
+	for _, r := range append(s.unserve(at, lost), s.passed(at, lost)...) {
 		s.releaseLost(ctx, r, to)
 	}
+}
+
+// passes notes that what was served at an identifier is another's of the member from now on, unless
+// that serves it already. Callers hold mu.
+func (s *Service) passes(r servedRange) {
+	s.passing = append(s.passing, without(r, s.now.ranges)...)
+}
+
+// without is what of r is in none of others.
+func without(r servedRange, others []servedRange) (out []servedRange) {
+	left := []Range{r.Range}
+	for _, x := range others {
+		var rest []Range
+		for _, l := range left {
+			rest = append(rest, l.Minus(x.Range)...)
+		}
+		left = rest
+	}
+	for _, l := range left {
+		out = append(out, servedRange{l, r.at, r.epoch})
+	}
+	return out
+}
+
+// passed returns what of a range passes from one identifier to another, to have it at that one
+// from now on. Callers hold mu.
+func (s *Service) passed(at *node.Node, of Range) (out []servedRange) {
+	var kept []servedRange
+	for _, r := range s.passing {
+		for _, x := range r.Intersect(of) {
+			out = append(out, servedRange{x, at, r.epoch})
+		}
+		for _, x := range r.Minus(of) {
+			kept = append(kept, servedRange{x, r.at, r.epoch})
+		}
+	}
+	s.passing = kept
+	return out
 }
 
 // unserve stops serving a range at an identifier, and returns what of it was served. Callers hold
@@ -68,6 +106,7 @@ func (s *Service) unserve(at *node.Node, gone Range) (was []servedRange) {
 // Callers hold mu.
 func (s *Service) releaseLost(ctx context.Context, lost servedRange, to Server) {
 	if to == s.member.self() {
+		s.passes(lost)
 		return
 	}
 	gone := []Range{lost.Range}
@@ -75,6 +114,9 @@ func (s *Service) releaseLost(ctx context.Context, lost servedRange, to Server) 
 		if has, ok := rangeAt(x); ok && x != lost.at {
 			var left []Range
 			for _, r := range gone {
+				for _, passes := range r.Intersect(has) {
+					s.passes(servedRange{passes, lost.at, lost.epoch})
+				}
 				left = append(left, r.Minus(has)...)
 			}
 			gone = left
@@ -147,6 +189,9 @@ func (s *Service) giveUp(ctx context.Context, returning bool) {
 		}
 	}
 	was := s.serveNone()
+	for at, r := range s.held {
+		was = append(was, s.passed(at, r)...)
+	}
 	if returning {
 		was = nil
 	}
@@ -157,6 +202,7 @@ func (s *Service) giveUp(ctx context.Context, returning bool) {
 // that until ctx ends, and takes nothing there from now on. What the next identifier of the member
 // takes over is served on until then.
 func (s *Service) giveUpAt(ctx context.Context, at *node.Node) {
+	s.catchUpWith(ctx, at)
 	s.mu.Lock()
 	if s.takesOver(at) {
 		s.mu.Unlock()
@@ -168,9 +214,40 @@ func (s *Service) giveUpAt(ctx context.Context, at *node.Node) {
 			t.cancel()
 		}
 	}
-	was := s.unserve(at, s.held[at])
+	gone, has := s.held[at]
+	was := s.unserve(at, gone)
+	if has {
+		was = append(was, s.passed(at, gone)...)
+		// That another is given up that it has taken over from may not have been told yet.
+		for _, r := range slices.Clone(s.now.ranges) {
+			for _, x := range s.unserve(r.at, gone) {
+				was = append(was, without(servedRange{x.Range, at, x.epoch}, was)...)
+			}
+		}
+	}
 	s.publish()
 	s.handOver(ctx, was)
+}
+
+// catchUpWith waits until what has changed at an identifier has been applied, or ctx ends.
+func (s *Service) catchUpWith(ctx context.Context, at *node.Node) {
+	for {
+		count := at.Snapshot().Changes
+		s.mu.Lock()
+		moved := s.moved
+		done := count == 0 || slices.ContainsFunc(s.now.changes, func(c changes) bool { return c.of == at && c.count >= count })
+		s.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-moved:
+		case <-s.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // handOver calls Release for what was served, with those that it belongs to next, and waits for

@@ -104,6 +104,7 @@ type Service struct {
 	began    time.Time
 	prepared map[*node.Node]*preparation
 	moved    chan struct{} // closed at the next change of now
+	passing  []servedRange // was served at an identifier, and is another's of the member that has not taken it yet
 	calls    []*handling   // in the order of the changes
 	leaving  bool
 	drained  bool                 // suspended
@@ -391,7 +392,10 @@ func (s *Service) taken(ctx context.Context, at *node.Node, gained Range, from S
 }
 
 // serve serves a range from now on. Callers hold mu.
-func (s *Service) serve(r servedRange) { s.now.ranges = append(s.now.ranges, r) }
+func (s *Service) serve(r servedRange) {
+	s.passed(r.at, r.Range)
+	s.now.ranges = append(s.now.ranges, r)
+}
 
 // holders are the members that may have the data of a range which from held.
 func (s *Service) holders(at *node.Node, from Server) []Server {

@@ -104,9 +104,10 @@ func (n *Node) leaseEnds(until time.Duration) {
 }
 
 // alive clears who can hand over what was gained if that does not answer. Of one that is to
-// be back, which has said that it is away, that is no news.
+// be back, which has said that it is away, that is no news. This process is there, though one of its
+// identifiers that has come and gone may have been suspected.
 func (n *Node) alive(h Holding) Holding {
-	if !h.Back.IsZero() {
+	if !h.Back.IsZero() || h.From.SameProcess(n.cfg.Self) {
 		return h
 	}
 	if n.peers.suspicions().Suspected(h.From, n.now()) {
