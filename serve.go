@@ -104,7 +104,7 @@ type Service struct {
 	began    time.Time
 	prepared map[*node.Node]*preparation
 	moved    chan struct{} // closed at the next change of now
-	passing  []servedRange // was served at an identifier, and is another's of the member that has not taken it yet
+	passing  []servedRange // was served at an identifier; another has not taken it yet
 	calls    []*handling   // in the order of the changes
 	leaving  bool
 	drained  bool                 // suspended
