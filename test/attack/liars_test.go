@@ -45,6 +45,7 @@ func TestMemberThatNamesImpossibleIncarnations(t *testing.T) {
 	var lying atomic.Bool
 	r, liar := lied(t, 4, &attacktest.Liar{Maintain: func(_ ring.Member, _ protocol.Request, honest protocol.Reply) protocol.Reply {
 		if lying.Load() {
+			honest.State.Version++ // or who has the honest answer is told that nothing has changed
 			for i := range honest.State.Succ {
 				x := honest.State.Succ[i]
 				x.Incarnation = 1<<64 - 1

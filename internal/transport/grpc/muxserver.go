@@ -124,16 +124,8 @@ func (m *muxServer) handle(ctx context.Context, f frame) error {
 	}
 	method := &m.service.methods[f.method-1]
 	prompt := m.service.t.cfg.Prompt && method.prompt()
-	var c *serving
-	if prompt && method.route {
-		if m.route == nil {
-			m.route = new(servingRoute)
-		}
-		c = &m.route.serving // nobody knows of it when that is answered
-	} else {
-		c = new(serving)
-	}
-	*c = serving{m: m, method: method, frame: f, request: m.requests.now}
+	// A context that was made of it may look at it when it has been answered: it is not used again.
+	c := &serving{m: m, method: method, frame: f, request: m.requests.now}
 	c.Init(ctx, gone)
 	if m.conn != nil {
 		if err := m.conn.budget.Start(&c.counted, method.kind); err != nil {
@@ -227,10 +219,8 @@ type serving struct {
 	counted budget.Request // unless m.conn is nil
 }
 
-// servingRoute is a Route being answered, with the messages of it.
+// servingRoute has the messages of a Route being answered.
 type servingRoute struct {
-	serving
-
 	req  pb.RouteReq
 	resp pb.RouteResp
 }
@@ -254,6 +244,9 @@ func (c *serving) finish() {
 func (c *serving) promptly() parcel {
 	if !c.method.route {
 		return c.answer()
+	}
+	if c.m.route == nil {
+		c.m.route = new(servingRoute)
 	}
 	req, resp := &c.m.route.req, &c.m.route.resp
 	err := c.decode(req)
