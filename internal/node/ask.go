@@ -48,19 +48,20 @@ func (n *Node) answered(e protocol.Ask, cause netip.Addr, asked time.Duration, r
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.inflight--
-	if n.closed {
+	if n.stopped() {
 		return
 	}
 	if f == nil {
 		n.onMap(func(m *ringmap.Map) { m.Heard(e.To.Instance()) })
-	}
-	if f == nil && e.Request.Kind == protocol.AskRing {
-		n.compareLease(&reply.State)
-	}
-	// A process that is to stand at several identifiers chooses them by the map: it loads that
-	// when it has joined, not before.
-	if f == nil && (e.Request.Kind == protocol.AskRing || !n.cfg.Self.Choice.Several()) {
-		defer n.headMap(&reply.State, asked)
+		ringAsked := e.Request.Kind == protocol.AskRing
+		if ringAsked {
+			n.compareLease(&reply.State)
+		}
+		// A process that is to stand at several identifiers chooses them by the map: it loads that
+		// when it has joined, not before.
+		if ringAsked || !n.cfg.Self.Choice.Several() {
+			defer n.headMap(&reply.State, asked)
+		}
 	}
 	n.stepFor(cause, protocol.Answer{Call: e.Call, Reply: reply, Failure: f})
 	if e.To.Name != "" {

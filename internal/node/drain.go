@@ -44,7 +44,7 @@ var errUnacknowledged = &protocol.Failure{Kind: protocol.TimedOut, Detail: "no n
 func (n *Node) retire() {
 	n.mu.Lock()
 	n.fingers = routing.NewFingers(n.cfg.Self.ID, n.cfg.Space.Bits)
-	if !n.closed {
+	if !n.stopped() {
 		n.rebuild()
 	}
 	n.mu.Unlock()

@@ -104,6 +104,7 @@ type process struct {
 	votes    *voting.Votes // nil: without leases or MinMembers
 	leavers  leavers       // whose silence is no news for the log
 	checked  checked
+	ends     atomic.Bool   // none of its members takes a step any more
 	carriers *workers.Pool // for requests on the machine's account, and on the map's
 }
 

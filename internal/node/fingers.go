@@ -98,7 +98,7 @@ func (n *Node) tendFinger() bool {
 	a := n.runErrand(e)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.stopped() {
 		return false
 	}
 	had := n.fingers.Distinct()
@@ -151,7 +151,7 @@ func (n *Node) runErrand(e routing.Errand) routing.Answer {
 func (n *Node) offer(x ring.Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.closed && n.fingers.Offer(x) {
+	if !n.stopped() && n.fingers.Offer(x) {
 		n.errand()
 	}
 }

@@ -113,7 +113,7 @@ func (h *handler) maintained(ctx context.Context, env transport.Envelope, req pr
 	}
 	ch := make(chan protocol.Respond, 1)
 	n.mu.Lock()
-	if n.closed || len(n.waiting) >= maxWaiting {
+	if n.stopped() || len(n.waiting) >= maxWaiting {
 		n.mu.Unlock()
 		return protocol.Reply{}, &protocol.Failure{Kind: protocol.Cancelled, Detail: "the member is stopping or overloaded"}
 	}

@@ -165,7 +165,7 @@ func (n *Node) followsName() bool {
 func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string, made protocol.Attempts, report joinReport) ([]protocol.JoinCause, error) {
 	done := make(chan []protocol.JoinCause, 1)
 	n.mu.Lock()
-	if n.closed {
+	if n.stopped() {
 		n.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -198,7 +198,7 @@ func (n *Node) joinOnce(ctx context.Context, join protocol.Join, given []string,
 		return nil, nil // a member already; only the one before is not told yet
 	}
 	causes := n.joinCauses(made)
-	if !n.closed {
+	if !n.stopped() {
 		n.stepLocked(protocol.GiveUp{})
 	}
 	return causes, ctx.Err()

@@ -216,7 +216,7 @@ func (n *Node) mapAnswered(e ringmap.Effect, made int, reply ringmap.Reply, f *p
 		return
 	}
 	n.mu.Lock()
-	if !n.closed {
+	if !n.stopped() {
 		n.noteOutcome(e.To, f)
 	}
 	n.mu.Unlock()

@@ -180,7 +180,7 @@ func newNode(cfg Config, p *process, first *Node, ids *identities, tr transport.
 	n.lost = func(ev protocol.Lost) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if !n.closed {
+		if !n.stopped() {
 			n.stray(ev.Addr)
 			n.brokenMap(ev.Addr)
 			n.stepLocked(ev)
@@ -285,7 +285,7 @@ func (n *Node) round() {
 func (n *Node) step(ev protocol.Event) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.stopped() {
 		return false
 	}
 	n.stepLocked(ev)
@@ -448,7 +448,7 @@ func (n *Node) broken(addr string) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.stopped() {
 		return
 	}
 	gone := false
@@ -471,7 +471,7 @@ func (n *Node) broken(addr string) {
 func (n *Node) Create(seeds ...string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed || n.view.Phase != protocol.Outside || n.joinDone != nil {
+	if n.stopped() || n.view.Phase != protocol.Outside || n.joinDone != nil {
 		return false
 	}
 	n.stepLocked(protocol.Create{Seeds: seeds})
@@ -493,7 +493,7 @@ func (n *Node) Leave(ctx context.Context, returning time.Duration) error {
 func (n *Node) depart(ctx context.Context, ev protocol.Depart) (stays bool, err error) {
 	done := make(chan bool, 1)
 	n.mu.Lock()
-	if n.closed {
+	if n.stopped() {
 		n.mu.Unlock()
 		return false, nil
 	}
@@ -528,17 +528,15 @@ func (n *Node) Close() {
 	})
 }
 
-// stopDeciding has the machine take no step from now on.
-func (n *Node) stopDeciding() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.closed = true
-}
+// stopped reports whether the machine takes no step any more. Callers hold mu.
+func (n *Node) stopped() bool { return n.closed || n.process.ends.Load() }
 
 // closeThis is Close of one identifier. Each of those that close it at once ends all that may begin
 // anything, before it waits for what has begun.
 func (n *Node) closeThis() {
-	n.stopDeciding()
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
 	n.endMap()
 	n.cancel()
 	n.onRange.stop()

@@ -72,9 +72,9 @@ func (s *identities) changed() {
 	s.moved = make(chan struct{})
 }
 
-// Standing waits until the process stands at as many identifiers as it wants, and has a range
-// at each, or has drained if it wants none. It returns why it does not stand so yet, with the error of ctx, if that
-// ends before.
+// Standing waits until the process stands at as many identifiers as it wants, and has a range at
+// each, or has drained if it wants none. It returns why it does not stand so yet, with the error of
+// ctx, if that ends before.
 func (n *Node) Standing(ctx context.Context) error { return n.standsAs(ctx, false) }
 
 // Draining is Standing for a process that is to drain. It returns ErrAlone if it does not.

@@ -442,14 +442,10 @@ func (n *Node) leaveOthers(ctx context.Context, returning time.Duration) {
 // closeOthers ends all but the first at once.
 func (n *Node) closeOthers() {
 	n.identities.end()
+	n.process.ends.Store(true) // before any has gone, or those left would take over from it
 	n.cancel()
-	others := n.others()
-	n.stopDeciding()
-	for _, x := range others { // before any has gone, or those left would take over from it
-		x.stopDeciding()
-	}
 	var all sync.WaitGroup
-	for _, x := range others {
+	for _, x := range n.others() {
 		all.Go(x.closeThis)
 	}
 	all.Wait()
